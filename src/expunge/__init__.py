@@ -1,0 +1,21 @@
+"""expunge: machine unlearning experiments with a certificate for every removal."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from expunge.estimator import CertifiedLogisticRegression
+
+__all__ = ["CertifiedLogisticRegression"]
+__version__ = _version("expunge")
+
+
+def __getattr__(name: str) -> Any:
+    # Heavy imports wait until they are needed: `expunge --help` must not pay for scikit-learn and numba.
+    if name == "CertifiedLogisticRegression":
+        from expunge.estimator import CertifiedLogisticRegression
+
+        return CertifiedLogisticRegression
+    raise AttributeError(f"module 'expunge' has no attribute {name!r}")

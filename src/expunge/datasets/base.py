@@ -1,0 +1,76 @@
+"""What a data set is: stored arrays, labels, and how raw values become features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.errors import DataError, InvalidValue
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test arrays as stored; row ids count from 0 in the files' order.
+
+    Attributes:
+        name: As in the configuration.
+        x_train: (n_train, ...) images or feature rows, uint8 or floating; may be a memory map.
+        y_train: (n_train,) int64 class labels.
+        x_test: (n_test, ...).
+        y_test: (n_test,) int64.
+        class_names: Label -> the name a user would call the class by.
+        unit: The raw value that means 1.0 (255 for 8-bit pixels).
+        offset: Subtracted after division by ``unit`` (0.5 as published for pixels).
+    """
+
+    name: str
+    x_train: NDArray[Any]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[Any]
+    y_test: NDArray[np.int64]
+    class_names: dict[int, str]
+    unit: float = 1.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
+            if len(x) != len(y):
+                raise DataError(f"dataset {self.name}: {len(x)} {part} rows but {len(y)} {part} labels")
+            if len(x) == 0:
+                raise DataError(f"dataset {self.name}: no {part} rows")
+
+    @property
+    def raw_offset(self) -> float:
+        """The offset in raw units."""
+        return self.offset * self.unit
+
+    def label_of(self, name: Any) -> int:
+        """Return the label of the class a user calls ``name``."""
+        for label, known in self.class_names.items():
+            if str(name) == known:
+                return label
+        raise InvalidValue("class", name, "one of " + ", ".join(self.class_names.values()))
+
+    def only(self, classes: Sequence[Any] | None) -> Dataset:
+        """Return the rows of the named classes alone, numbered anew in the same order (None: all)."""
+        if classes is None:
+            return self
+        if len(set(map(str, classes))) != len(classes) or len(classes) < 2:
+            raise InvalidValue("classes", list(classes), "two or more different class names")
+        try:
+            labels = [self.label_of(name) for name in classes]
+        except InvalidValue as error:
+            raise InvalidValue("classes", list(classes), "names out of " + error.allowed[7:]) from None
+        train, test = np.isin(self.y_train, labels), np.isin(self.y_test, labels)
+        return replace(
+            self,
+            x_train=self.x_train[train],
+            y_train=self.y_train[train],
+            x_test=self.x_test[test],
+            y_test=self.y_test[test],
+            class_names={label: self.class_names[label] for label in sorted(labels)},
+        )

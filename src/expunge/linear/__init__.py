@@ -1,0 +1,1 @@
+"""Logistic regression on rows of norm at most 1: loss, Newton solver, removal updates. No I/O, no config."""

@@ -1,0 +1,98 @@
+"""Compiled passes over rows that stay in their stored type (uint8 pixels, float32, float64).
+
+Each kernel reads a block of four rows once, widens it to float64 in first-level cache, and uses it twice:
+for the scores and for the weighted sum. All arithmetic is float64. A row with ``scale == 0`` has been
+removed and contributes exactly nothing.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+# Sums may be reordered (that is what lets them use vector registers); NaN and infinity keep their meaning.
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def gradient_block(raw, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over rows lo..hi to ``out`` (d,)."""
+    d = w.shape[0]
+    buffer = np.empty((4, d))
+    b0, b1, b2, b3 = buffer[0], buffer[1], buffer[2], buffer[3]
+    score = np.empty(4)
+    weight = np.empty(4)
+    last = hi - 1
+    for i in range(lo, hi, 4):
+        r0, r1, r2, r3 = raw[i], raw[min(i + 1, last)], raw[min(i + 2, last)], raw[min(i + 3, last)]
+        a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
+        for j in range(d):
+            v0, v1 = np.float64(r0[j]) - offset, np.float64(r1[j]) - offset
+            v2, v3 = np.float64(r2[j]) - offset, np.float64(r3[j]) - offset
+            b0[j], b1[j], b2[j], b3[j] = v0, v1, v2, v3
+            a0 += v0 * w[j]
+            a1 += v1 * w[j]
+            a2 += v2 * w[j]
+            a3 += v3 * w[j]
+        score[0], score[1], score[2], score[3] = a0, a1, a2, a3
+        for k in range(4):
+            weight[k] = 0.0
+            if i + k < hi and scale[i + k] != 0.0:
+                s = y[i + k] * scale[i + k]
+                weight[k] = -s / (1.0 + np.exp(s * score[k]))
+        c0, c1, c2, c3 = weight[0], weight[1], weight[2], weight[3]
+        for j in range(d):
+            out[j] += c0 * b0[j] + c1 * b1[j] + c2 * b2[j] + c3 * b3[j]
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def curvature_block(raw, scale, offset, w, step, lo, hi, out, sums):  # type: ignore[no-untyped-def]
+    """Add ``sum_i s_i (1 - s_i) (x_i.step) x_i`` over rows lo..hi to ``out`` (d,), s_i = sigmoid(x_i.w).
+
+    ``sums[0] += sum_i (x_i.step)^2`` and ``sums[1] += sum_i (x_i.step)^4``.
+    """
+    d = w.shape[0]
+    row = np.empty(d)
+    for i in range(lo, hi):
+        s = scale[i]
+        if s == 0.0:
+            continue
+        stored = raw[i]
+        z, u = 0.0, 0.0
+        for j in range(d):
+            v = np.float64(stored[j]) - offset
+            row[j] = v
+            z += v * w[j]
+            u += v * step[j]
+        u *= s
+        e = np.exp(-abs(s * z))
+        c = s * u * e / ((1.0 + e) * (1.0 + e))
+        sums[0] += u * u
+        sums[1] += u * u * u * u
+        for j in range(d):
+            out[j] += c * row[j]
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def score_block(raw, scale, offset, w, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Write ``x_i.w`` for rows lo..hi to ``out[lo:hi]``."""
+    d = w.shape[0]
+    for i in range(lo, hi):
+        stored = raw[i]
+        z = 0.0
+        for j in range(d):
+            z += (np.float64(stored[j]) - offset) * w[j]
+        out[i] = scale[i] * z
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def square_norm_block(raw, offset, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Write ``||raw_i - offset||^2`` for rows lo..hi to ``out[lo:hi]`` (NaN and infinity pass through)."""
+    d = raw.shape[1]
+    for i in range(lo, hi):
+        stored = raw[i]
+        total = 0.0
+        for j in range(d):
+            v = np.float64(stored[j]) - offset
+            total += v * v
+        out[i] = total

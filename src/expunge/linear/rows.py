@@ -1,0 +1,194 @@
+"""Feature rows with ||x_i||_2 <= 1, kept in the type they were stored in.
+
+``x_i = scale_i (raw_i - offset)``: L2 normalisation, and the pixel offset of images, are applied exactly
+(in float64) while a row is in cache, so that 8-bit images are never blown up to eight times their size and
+a memory-mapped array is never copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.errors import DataError, InvalidValue
+from expunge.linear import kernels
+
+Array = NDArray[np.float64]
+
+BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
+_STORED_TYPES = (np.uint8, np.float32, np.float64)
+_SMALL = 200_000  # entries below which waking a thread costs more than it saves
+_NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="expunge-rows")
+
+
+_threads = 1
+
+
+def set_threads(threads: int) -> None:
+    """Use this many threads for passes over rows (process-wide; the results are the same for any number)."""
+    global _threads
+    _threads = max(1, int(threads))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n rows of d features, some of them possibly removed.
+
+    Attributes:
+        raw: (n, d) C-contiguous uint8, float32 or float64; may be a memory map.
+        scale: (n,) float64; 0 marks a removed row.
+        offset: Subtracted from every raw entry.
+    """
+
+    raw: NDArray[Any]
+    scale: Array
+    offset: float = 0.0
+
+    @classmethod
+    def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row") -> Rows:
+        """Rows divided by their L2 norm after ``offset`` is subtracted.
+
+        Args:
+            raw: (n, d); kept without a copy where its type is uint8, float32 or float64.
+            offset: Subtracted from every entry before normalising.
+            what: How error messages call a row.
+
+        Raises:
+            DataError: A row holds NaN or infinity, or has norm zero.
+        """
+        raw = _stored(raw)
+        norms = np.sqrt(_fill(kernels.square_norm_block, raw, (float(offset),)))
+        _refuse(~np.isfinite(norms), f"{what} {{}} holds NaN or infinity")
+        _refuse(norms == 0, f"{what} {{}} has norm zero and cannot be normalised")
+        return cls(raw, 1.0 / norms, float(offset))
+
+    @classmethod
+    def as_given(cls, raw: Any, what: str = "row") -> Rows:
+        """Rows used as they are; every norm must be at most 1.
+
+        Raises:
+            DataError: A row holds NaN or infinity, or its norm is above 1.
+        """
+        raw = _stored(raw)
+        norms = np.sqrt(_fill(kernels.square_norm_block, raw, (0.0,)))
+        _refuse(~np.isfinite(norms), f"{what} {{}} holds NaN or infinity")
+        _refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
+        # Shrinking by the slack keeps ||x|| <= 1 exactly true, which every bound relies on.
+        return cls(raw, np.where(norms > 1, 1.0 / np.maximum(norms, 1.0), 1.0), 0.0)
+
+    @property
+    def dim(self) -> int:
+        """Number of features d."""
+        return int(self.raw.shape[1])
+
+    @property
+    def count(self) -> int:
+        """Number of rows that have not been removed."""
+        return int(np.count_nonzero(self.scale))
+
+    def __len__(self) -> int:
+        return int(self.raw.shape[0])
+
+    def without(self, index: Sequence[int] | NDArray[np.int64]) -> Rows:
+        """Return these rows with ``index`` removed; the numbering stays."""
+        scale = self.scale.copy()
+        scale[np.asarray(index, dtype=np.int64)] = 0.0
+        return replace(self, scale=scale)
+
+    def take(self, index: Any) -> Rows:
+        """Return the rows of ``index`` (a mask, slice or list), numbered anew."""
+        return replace(self, raw=np.ascontiguousarray(self.raw[index]), scale=self.scale[index])
+
+    def dense(self, index: Any = slice(None)) -> Array:
+        """The rows of ``index`` as a float64 array (removed rows are zero)."""
+        return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
+
+    def dense_blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[slice, Array]]:
+        """Yield (slice, float64 block) over all rows, so that memory stays O(size d)."""
+        for lo in range(0, len(self), size):
+            part = slice(lo, min(lo + size, len(self)))
+            yield part, self.dense(part)
+
+    def scores(self, w: Array) -> Array:
+        """``x_i.w`` for every row, (n,); zero for removed rows."""
+        w = np.ascontiguousarray(w, dtype=np.float64)
+        return _fill(kernels.score_block, self.raw, (self.scale, self.offset, w))
+
+    def reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
+        """Sum a kernel's outputs over fixed blocks of rows, in block order.
+
+        Args:
+            block: ``block(raw, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
+            args: The kernel's own arguments.
+            shapes: Length of each output vector.
+        """
+        edges = _edges(len(self))
+        outputs = [np.zeros((len(edges) - 1, size)) for size in shapes]
+
+        def work(k: int) -> None:
+            block(
+                self.raw, self.scale, self.offset, *args, edges[k], edges[k + 1], *(out[k] for out in outputs)
+            )
+
+        _each(work, len(edges) - 1, self.raw.size)
+        return [out.sum(axis=0) for out in outputs]
+
+
+def _edges(n: int) -> list[int]:
+    blocks = max(1, -(-n // BLOCK_ROWS))
+    return [n * k // blocks for k in range(blocks + 1)]
+
+
+def _each(work: Callable[[int], None], blocks: int, entries: int) -> None:
+    """Call ``work(k)`` for every block; each thread takes one contiguous run of blocks."""
+    threads = min(_threads, blocks)
+    if threads == 1 or entries < _SMALL:
+        for k in range(blocks):
+            work(k)
+        return
+
+    def run(t: int) -> None:
+        for k in range(blocks * t // threads, blocks * (t + 1) // threads):
+            work(k)
+
+    others = [_pool(_threads).submit(run, t) for t in range(1, threads)]
+    run(0)
+    for other in others:
+        other.result()
+
+
+def _fill(block: Callable[..., Any], raw: NDArray[Any], args: tuple[Any, ...]) -> Array:
+    """Run a kernel that writes one number a row."""
+    out = np.empty(len(raw))
+    edges = _edges(len(raw))
+    _each(lambda k: block(raw, *args, edges[k], edges[k + 1], out), len(edges) - 1, raw.size)
+    return out
+
+
+def _stored(raw: Any) -> NDArray[Any]:
+    raw = raw if isinstance(raw, np.ndarray) else np.asarray(raw)
+    if raw.ndim != 2 or raw.shape[1] == 0:
+        raise InvalidValue("features", raw.shape, "a table of shape (rows, features)")
+    if raw.dtype.type not in _STORED_TYPES or not raw.dtype.isnative:
+        if not np.issubdtype(raw.dtype, np.number) or np.issubdtype(raw.dtype, np.complexfloating):
+            raise InvalidValue("features", str(raw.dtype), "real numbers")
+        raw = raw.astype(np.float64)
+    return raw if raw.flags.c_contiguous else np.ascontiguousarray(raw)
+
+
+def _refuse(bad: NDArray[np.bool_], message: str) -> None:
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        more = int(bad.sum()) - 1
+        raise DataError(message.format(first) + (f" (and {more} more)" if more else ""))

@@ -1,0 +1,1 @@
+"""Naive float64 oracles, written straight from the equations."""
