@@ -114,11 +114,13 @@ class Rows:
         """The rows of ``index`` as a float64 array (removed rows are zero)."""
         return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
 
-    def dense_blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[slice, Array]]:
-        """Yield (slice, float64 block) over all rows, so that memory stays O(size d)."""
+    def weighted_blocks(self, weights: Array | None, size: int, dtype: Any) -> Iterator[NDArray[Any]]:
+        """Yield ``weights_i x_i`` block by block in ``dtype``, so that memory stays O(size d)."""
+        factor = self.scale if weights is None else self.scale * weights
         for lo in range(0, len(self), size):
-            part = slice(lo, min(lo + size, len(self)))
-            yield part, self.dense(part)
+            block = np.subtract(self.raw[lo : lo + size], dtype(self.offset), dtype=dtype, casting="same_kind")
+            block *= factor[lo : lo + size, None].astype(dtype, copy=False)
+            yield block
 
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows."""

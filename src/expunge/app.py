@@ -1,0 +1,147 @@
+"""The command line. Imports what Hydra needs and nothing heavier, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from expunge.errors import RunFolderError, UserError
+
+log = logging.getLogger(__name__)
+
+BAD_INPUT = 2
+
+
+def config_dir() -> Path:
+    """The YAML that travels in the wheel, or that of the checkout when run from one."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def main() -> None:
+    """Run ``expunge``; bad input ends with one line and exit code 2."""
+    failed: list[UserError] = []
+
+    def task(config: DictConfig) -> dict[str, Any] | None:
+        try:
+            return run_job(config)
+        except UserError as error:
+            complain(error)
+            failed.append(error)
+            return None
+
+    # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        complain(error)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        complain("interrupted; resume=true continues with the same run folder")
+        sys.exit(130)
+    if failed:
+        sys.exit(BAD_INPUT)
+
+
+def run_job(config: DictConfig) -> dict[str, Any]:
+    """Run one composed configuration in its run folder, then draw its figures and print its row."""
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    try:
+        settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        assert isinstance(settings, dict)
+        named: dict[str, Any] = {str(key): value for key, value in settings.items()}
+        finished = check_folder(folder, bool(named["resume"]))
+        if finished:
+            log.info("%s is complete; nothing to resume", folder)
+            return finished
+        from expunge.build import build_experiment
+        from expunge.runner import run
+        from expunge.threads import threads
+
+        sweep = Path(hydra_config.sweep.dir).name if hydra_config.mode.name == "MULTIRUN" else None
+        choices = {str(k): str(v) for k, v in hydra_config.runtime.choices.items()}
+        experiment = build_experiment(named, choices, sweep)
+        with threads(named["threads"]):
+            record_config(config, folder)
+            summary = run(experiment, folder)
+        if named["figures"]:
+            show(folder)
+        return summary
+    finally:
+        # A request that could not be served leaves no trace: Hydra has made the folder, nothing is in it.
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def check_folder(folder: Path, resume: bool) -> dict[str, Any] | None:
+    """Refuse to write over another run; return the summary if this one is complete already."""
+    import json
+
+    if not (folder / "removals.jsonl").exists():
+        return None
+    if not resume:
+        raise RunFolderError(
+            f"hydra.run.dir: {folder} already holds a run; "
+            "continue it with resume=true or choose another folder"
+        )
+    summary = folder / "summary.json"
+    return json.loads(summary.read_text()) if summary.exists() else None
+
+
+def record_config(config: DictConfig, folder: Path) -> None:
+    """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before)."""
+    target = folder / ".hydra"
+    target.mkdir(parents=True, exist_ok=True)
+    hydra_config = HydraConfig.get()
+    parts = {
+        "config": config,
+        "hydra": OmegaConf.create({"hydra": hydra_config}),
+        "overrides": OmegaConf.create(list(hydra_config.overrides.task)),
+    }
+    for name, part in parts.items():
+        (target / f"{name}.yaml").write_text(OmegaConf.to_yaml(part))
+
+
+def show(folder: Path) -> None:
+    """Draw the run's figures and print its table row."""
+    from expunge.report.figures import write_run_figures
+    from expunge.report.runs import read_run
+    from expunge.report.table import print_table
+
+    finished = read_run(folder)
+    write_run_figures(finished, folder / "figures")
+    print_table([finished])
+
+
+def complain(error: object) -> None:
+    """Print one line on standard error."""
+    sys.stderr.write(f"expunge: {one_line(error)}\n")
+
+
+def one_line(error: object) -> str:
+    """Fold a message into one line; Hydra lists choices one a line, indented by a tab."""
+    text = str(error)
+    cause = error.__cause__ if isinstance(error, BaseException) else None
+    if cause is not None and str(cause).splitlines()[:1] and str(cause).splitlines()[0] not in text:
+        text = f"{text} ({str(cause).splitlines()[0]})"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    folded = ""
+    for line, next_line in zip(lines, [*lines[1:], ""], strict=True):
+        listed = f"\t{next_line}" in text and f"\t{line}" in text
+        folded += line + (", " if listed else " ")
+    return folded.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""From a composed configuration to the objects of an experiment. Complaints name the configuration key."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import InvalidValue, UserError, require_choice, require_count
+from expunge.runner import Experiment
+
+TRUSTED = ("expunge", "expunge_plugins")
+"""Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
+
+
+def build(group: str, settings: Any, **extra: Any) -> Any:
+    """Call the ``_target_`` of a group's settings with the other keys as arguments.
+
+    Args:
+        group: Name of the config group, for messages.
+        settings: The group's resolved settings.
+        extra: Arguments from elsewhere; passed where the target takes them.
+
+    Raises:
+        InvalidValue: The target is not one of ours, or a key has a value it refuses.
+    """
+    if not isinstance(settings, dict) or "_target_" not in settings:
+        raise InvalidValue(group, settings, "a choice of this group (see --help)")
+    target = _locate(group, str(settings["_target_"]))
+    arguments = {key: value for key, value in settings.items() if key != "_target_"}
+    known = inspect.signature(target).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    for key in arguments:
+        if key not in known and not takes_any:
+            raise InvalidValue(group, key, "the keys " + ", ".join(k for k in known if k not in extra))
+    arguments |= {key: value for key, value in extra.items() if key in known}
+    try:
+        return target(**arguments)
+    except InvalidValue as error:
+        raise error.within(group) from None
+
+
+def _locate(group: str, path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    if module.split(".")[0] not in TRUSTED:
+        raise InvalidValue(f"{group}._target_", path, "a name in the package " + " or ".join(TRUSTED))
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InvalidValue(f"{group}._target_", path, f"something that can be imported ({error})") from None
+
+
+def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: str | None) -> Experiment:
+    """Build and check everything that can be checked before a run begins.
+
+    Args:
+        settings: The whole resolved configuration.
+        choices: Config group -> the choice made.
+        group: Name of the sweep the run belongs to.
+    """
+    require_count("seed", settings["seed"], least=0)
+    require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
+    require_count("checkpoint_every", settings["checkpoint_every"])
+    unlearner = build("unlearner", settings["unlearner"])
+    metrics = [build(f"metrics.{name}", value) for name, value in (settings.get("metrics") or {}).items()]
+    tracker = build("tracker", settings["tracker"])
+    removal = build("removal", settings["removal"])
+    extractor = build("extractor", settings["extractor"])
+    dataset = build("dataset", settings["dataset"], data_dir=data_dir(settings))
+    try:
+        requests = removal.stream(dataset, settings["seed"])
+    except InvalidValue as error:
+        raise error.within("removal") from None
+    return Experiment(
+        settings=settings,
+        dataset=dataset,
+        extractor=extractor,
+        unlearner=unlearner,
+        requests=requests,
+        metrics=metrics,
+        tracker=tracker,
+        seed=settings["seed"],
+        checkpoint_every=settings["checkpoint_every"],
+        progress=bool(settings["progress"]),
+        group=group,
+        facts={
+            "dataset": choices.get("dataset", dataset.name),
+            "extractor": choices.get("extractor"),
+            "model": choices.get("model"),
+            "unlearner": unlearner.name,
+            "epsilon": settings["unlearner"].get("epsilon"),
+            "delta": settings["unlearner"].get("delta"),
+        },
+    )
+
+
+def data_dir(settings: dict[str, Any]) -> Path:
+    """``data_dir``, or ``$EXPUNGE_DATA``, or ``~/.cache/expunge``."""
+    given = settings["data_dir"] or os.environ.get("EXPUNGE_DATA") or Path.home() / ".cache" / "expunge"
+    path = Path(given).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"data_dir: {path} is not a folder")
+    return path

@@ -1,0 +1,69 @@
+"""The running bound on a released model's gradient residual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from expunge.certificate.bounds import CERTIFICATES, INCREMENTS, StepFacts
+from expunge.certificate.guarantee import Guarantee
+from expunge.errors import require_choice
+
+
+@dataclass(frozen=True)
+class Account:
+    """beta, the guaranteed bound on ||grad L_b(w; D)||_2 of the model that is out, against its budget.
+
+    Immutable: a step is proposed as a new account and kept only if it fits, so that a refused request
+    changes nothing.
+
+    Attributes:
+        guarantee: What the perturbation buys.
+        certificate: One of ``worst_case``, ``data_dependent``, ``third_order`` (increments that add up) or
+            ``measured`` (the residual itself).
+        beta: The bound now; starts at the optimiser's own leftover.
+        epoch: How often b has been drawn anew.
+        solve_error: The part of beta that inexact solves were charged for.
+    """
+
+    guarantee: Guarantee
+    certificate: str
+    beta: float
+    epoch: int = 0
+    solve_error: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_choice("certificate", self.certificate, CERTIFICATES)
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the model may be released (NaN may not)."""
+        return self.beta <= self.guarantee.budget
+
+    @property
+    def epsilon_spent(self) -> float:
+        """c beta / std."""
+        return self.guarantee.spent(self.beta)
+
+    @property
+    def needs_facts(self) -> bool:
+        """Whether a step must come with ``StepFacts`` (all but ``measured``)."""
+        return self.certificate != "measured"
+
+    def after(self, facts: StepFacts) -> Account:
+        """Charge one step.
+
+        A step that leaves the residual alone adds to it (triangle inequality); one that aims at the residual
+        replaces it, for what it aimed at was the measured gradient, exact up to rounding.
+        """
+        charge = INCREMENTS[self.certificate](facts) + facts.tau + facts.rounding
+        carried = 0.0 if facts.aims_at_residual else self.beta
+        return replace(self, beta=carried + charge, solve_error=self.solve_error + facts.tau)
+
+    def anchored(self, measured: float, rounding: float) -> Account:
+        """Replace the accumulated sum by the measured residual (never by something larger, if it adds up)."""
+        beta = measured + rounding
+        return replace(self, beta=beta if self.certificate == "measured" else min(self.beta, beta))
+
+    def reopened(self, measured: float, rounding: float) -> Account:
+        """Start again after a retraining with a fresh b."""
+        return replace(self, beta=measured + rounding, epoch=self.epoch + 1, solve_error=0.0)

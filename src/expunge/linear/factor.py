@@ -1,0 +1,86 @@
+"""An inverse Hessian that is kept, and corrected for rows that have left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import dsymv
+from scipy.linalg.lapack import dpotrf, dpotri
+
+from expunge.linear.rows import Array
+
+_FOLD_RANK = 32  # rank at which the low-rank correction is folded into the inverse
+_SHIFT_TERMS = 2
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Approximate solves with ``H = H_0 - sum over departed rows of s (1 - s) x x^T - shift I``.
+
+    H_0 was inverted once by Cholesky. Departed rows are a Woodbury correction
+    ``(H_0 - U^T U)^{-1} = P + V K V^T`` with ``P = H_0^{-1}``, ``V = P U^T``, ``K = (I - U V)^{-1}``; their
+    share of the regulariser, ``shift = lam m``, is a short Neumann series. Nothing here has to be exact:
+    whoever uses a solve charges ``||H step - rhs||``, or measures the residual that is left.
+
+    Attributes:
+        inverse: P, (d, d) float64, lower triangle and diagonal hold it.
+        v: (d, k). core: (k, k), K.
+        shift: What the regulariser has lost since H_0.
+    """
+
+    inverse: Array
+    v: Array
+    core: Array
+    shift: float = 0.0
+
+    @classmethod
+    def of(cls, hessian: NDArray[Any]) -> Factor:
+        """Invert a symmetric positive definite (d, d) matrix.
+
+        Raises:
+            numpy.linalg.LinAlgError: It is not positive definite in its precision.
+        """
+        lower, info = dpotrf(np.asarray(hessian, dtype=np.float64), lower=1)
+        if info == 0:
+            inverse, info = dpotri(lower, lower=1)
+        if info != 0:
+            raise np.linalg.LinAlgError("Hessian is not positive definite")
+        d = len(hessian)
+        return cls(inverse, np.empty((d, 0)), np.empty((0, 0)))
+
+    def solve(self, rhs: Array) -> Array:
+        """Return an approximation of ``H^{-1} rhs``, (d,)."""
+        term = self._solve_unshifted(rhs)
+        total = term
+        for _ in range(_SHIFT_TERMS if self.shift else 0):
+            term = self.shift * self._solve_unshifted(term)
+            total = total + term
+        return total
+
+    def without(self, u: Array, shift: float) -> Factor:
+        """Return the factor after rows with ``U^T U`` (U: (m, d)) and ``shift`` of the regulariser left.
+
+        Raises:
+            numpy.linalg.LinAlgError: The correction is singular to working precision; rebuild instead.
+        """
+        new = np.stack([self._solve_unshifted(row) for row in u], axis=1)
+        core = np.linalg.inv(np.eye(len(u)) - u @ new)
+        rank = self.v.shape[1]
+        joint = np.zeros((rank + len(u),) * 2)
+        joint[:rank, :rank], joint[rank:, rank:] = self.core, core
+        grown = replace(self, v=np.hstack([self.v, new]), core=joint, shift=self.shift + shift)
+        return grown._folded() if len(joint) > _FOLD_RANK else grown
+
+    def _folded(self) -> Factor:
+        lower = np.asfortranarray(self.inverse + self.v @ self.core @ self.v.T)
+        d = len(lower)
+        return replace(self, inverse=lower, v=np.empty((d, 0)), core=np.empty((0, 0)))
+
+    def _solve_unshifted(self, rhs: Array) -> Array:
+        solved = dsymv(1.0, self.inverse, rhs, lower=1)
+        if self.v.shape[1]:
+            solved += self.v @ (self.core @ (self.v.T @ rhs))
+        return solved

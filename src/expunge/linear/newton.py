@@ -1,0 +1,172 @@
+"""Training: Newton's method with a Hessian that is kept as long as it is good enough."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from expunge.linear.factor import Factor
+from expunge.linear.logistic import LogisticProblem
+from expunge.linear.rows import Array
+
+log = logging.getLogger(__name__)
+
+_REBUILD_ABOVE = 0.6  # contraction of ||grad|| per step that is too poor to go on with the old Hessian
+_MEMORY = 20  # secant pairs kept
+_MAX_HALVINGS = 40
+_PATIENCE = 6  # steps without a better gradient norm before rounding is held responsible
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where training stopped, and by which test.
+
+    Attributes:
+        w: (d,) weights with the smallest gradient norm seen.
+        gradient: grad L_b(w), (d,).
+        stopped_by: ``gradient_norm`` (||grad||_2 < tol, the only test that means convergence),
+            ``rounding_floor`` (no step lowers ||grad||_2 any more) or ``max_iter``.
+        iterations: Newton steps taken.
+        hessians: Hessians built.
+        factor: The last inverse Hessian, for later removals.
+    """
+
+    w: Array
+    gradient: Array
+    stopped_by: str
+    iterations: int
+    hessians: int
+    factor: Factor
+
+    @property
+    def gradient_norm(self) -> float:
+        """||grad L_b(w)||_2, the optimiser's own leftover."""
+        return float(np.linalg.norm(self.gradient))
+
+    @property
+    def converged(self) -> bool:
+        """Whether ||grad||_2 < tol was reached."""
+        return self.stopped_by == "gradient_norm"
+
+
+class SecantMemory:
+    """Limited-memory BFGS around a kept inverse Hessian: what the last steps taught about the curvature."""
+
+    def __init__(self, factor: Factor) -> None:
+        self.factor = factor
+        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=_MEMORY)
+
+    def learn(self, step: Array, change: Array) -> None:
+        """Remember that moving by ``step`` changed the gradient by ``change``."""
+        curvature = float(step @ change)
+        if curvature > 1e-12 * float(np.linalg.norm(step) * np.linalg.norm(change)):
+            self._pairs.append((step, change, curvature))
+
+    def solve(self, rhs: Array) -> Array:
+        """Two-loop recursion (Nocedal and Wright, Algorithm 7.4) with the kept inverse in the middle."""
+        coefficients = []
+        for step, change, curvature in reversed(self._pairs):
+            a = float(step @ rhs) / curvature
+            coefficients.append(a)
+            rhs = rhs - a * change
+        solved = self.factor.solve(rhs)
+        for (step, change, curvature), a in zip(self._pairs, reversed(coefficients), strict=True):
+            solved = solved + (a - float(change @ solved) / curvature) * step
+        return solved
+
+
+def build_factor(problem: LogisticProblem, w: Array) -> Factor:
+    """Invert the Hessian at ``w``: in float32 where that is positive definite, else in float64.
+
+    float32 halves the time, and its error only slows convergence: the gradient is float64 and decides.
+    """
+    try:
+        return Factor.of(problem.hessian(w, np.float32))
+    except np.linalg.LinAlgError:
+        return Factor.of(problem.hessian(w))
+
+
+def train(
+    problem: LogisticProblem,
+    tol: float = 1e-8,
+    max_iter: int = 200,
+    start: Array | None = None,
+    factor: Factor | None = None,
+) -> Fit:
+    """Minimise ``problem`` until ||grad L_b(w)||_2 < tol.
+
+    Each step solves ``H step = -grad`` with the kept Hessian and the secant memory; where a step contracts
+    the gradient norm too little, the Hessian is rebuilt at the current weights.
+
+    Args:
+        problem: Loss over the rows that remain.
+        tol: On the gradient of the **summed** loss, 2-norm.
+        max_iter: Newton steps at most.
+        start: Weights to start from, (d,); zero if None.
+        factor: An inverse Hessian to start with; built at ``start`` if None.
+
+    Returns:
+        The best point found; ``stopped_by`` names the test that ended it.
+    """
+    w = np.zeros(problem.rows.dim) if start is None else start.copy()
+    gradient = problem.gradient(w)
+    hessians = 0 if factor else 1
+    memory = SecantMemory(factor or build_factor(problem, w))
+    best, best_gradient, best_norm = w, gradient, float(np.linalg.norm(gradient))
+    iteration, since_best, stopped_by = 0, 0, "max_iter"
+    while True:
+        size = float(np.linalg.norm(gradient))
+        if size < best_norm:
+            best, best_gradient, best_norm, since_best = w, gradient, size, 0
+        if best_norm < tol:
+            stopped_by = "gradient_norm"
+            break
+        if since_best >= _PATIENCE:
+            stopped_by = "rounding_floor"
+            break
+        if iteration == max_iter:
+            break
+        moved = _search(problem, w, gradient, -memory.solve(gradient))
+        iteration, since_best = iteration + 1, since_best + 1
+        if moved is None or float(np.linalg.norm(moved[1])) > _REBUILD_ABOVE * size:
+            memory = SecantMemory(build_factor(problem, w if moved is None else moved[0]))
+            hessians += 1
+        elif moved:
+            memory.learn(moved[0] - w, moved[1] - gradient)
+        if moved is not None:
+            w, gradient = moved
+    fit = Fit(best, best_gradient, stopped_by, iteration, hessians, memory.factor)
+    if not fit.converged:
+        log.warning(
+            "training stopped by %s after %d steps at ||grad|| = %.3g (tol %.3g)",
+            stopped_by,
+            iteration,
+            fit.gradient_norm,
+            tol,
+        )
+    return fit
+
+
+def _search(
+    problem: LogisticProblem, w: Array, gradient: Array, direction: Array
+) -> tuple[Array, Array] | None:
+    """Step along ``direction`` to where the slope has turned to at most half its steepness upwards.
+
+    The loss is convex: until the slope turns it only falls. Gradients suffice, no loss is evaluated. None if
+    the direction does not descend (the factor is out of date).
+    """
+    slope = float(gradient @ direction)
+    if not slope < 0:
+        return None
+    t = 1.0
+    for _ in range(_MAX_HALVINGS):
+        point = w + t * direction
+        there = problem.gradient(point)
+        new_slope = float(there @ direction)
+        if new_slope <= 0.5 * -slope:
+            return point, there
+        t *= max(0.1, slope / (slope - new_slope))
+    return None

@@ -1,0 +1,113 @@
+"""Removal updates of a trained linear model: published (``fresh``) and cheaper (``frozen``, ``corrected``).
+
+With r = grad L_b(w; D) and g the gradient of the removed terms, the gradient over the rows that stay is
+``r - g``. Every update is a step ``w' = w + H(w; D')^{-1} rhs``:
+
+=============  ===========  ==================================================================
+update         rhs          H^{-1}
+=============  ===========  ==================================================================
+``fresh``      g            rebuilt at w for every request (Guo et al., ICML 2020, Algorithm 1)
+``frozen``     g            kept; Woodbury correction for departed rows
+``corrected``  g - r        kept; r is measured at every release, so residuals never accumulate
+=============  ===========  ==================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.linear.factor import Factor
+from expunge.linear.logistic import LogisticProblem
+from expunge.linear.newton import build_factor, train
+from expunge.linear.rows import Array
+
+UPDATES = ("fresh", "frozen", "corrected")
+
+_MAX_RANK_SHARE = 4  # beyond d / 4 rows at once a rebuilt Hessian is cheaper and better than a correction
+_POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up
+_MAX_STEPS = 12
+_EXTRA_STEPS = 32  # about what one Hessian costs in gradients: rebuild once that many were spent for want of it
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step ``w = origin + step`` and what it was solved for."""
+
+    origin: Array
+    step: Array
+    rhs: Array
+
+    @property
+    def w(self) -> Array:
+        """Weights after the step."""
+        return self.origin + self.step
+
+
+def depart(
+    factor: Factor, before: LogisticProblem, w: Array, index: Sequence[int] | NDArray[np.int64]
+) -> Factor:
+    """Correct a kept factor for rows that leave; rebuild it where they are too many."""
+    if len(index) * _MAX_RANK_SHARE <= before.rows.dim:
+        try:
+            return factor.without(before.removed_factors(w, index), before.lam * len(index))
+        except np.linalg.LinAlgError:
+            pass  # the correction is singular to working precision: rebuild
+    return build_factor(before.without(index), w)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Where ``correct`` ended.
+
+    Attributes:
+        w: (d,) weights. gradient: grad L_b(w; D') measured there.
+        last: The step that led there; None where the safeguarded trainer had to take over.
+        factor: Inverse Hessian to go on with.
+        extra_steps: Steps beyond the first since the factor was last built.
+        rebuilt: Hessians built on the way.
+    """
+
+    w: Array
+    gradient: Array
+    last: Step | None
+    factor: Factor
+    extra_steps: int
+    rebuilt: int
+
+
+def correct(
+    problem: LogisticProblem, w: Array, gradient: Array, factor: Factor, target: float, extra_steps: int = 0
+) -> Correction:
+    """Step with the kept Hessian until the measured residual is at most ``target``.
+
+    One step is the rule. Further ones are counted; when they have cost as much as a Hessian would have
+    (the ski-rental rule: never more than twice the best in hindsight), or one contracts poorly, the Hessian
+    is rebuilt. If even that does not converge, the trainer with its line search takes over.
+
+    Args:
+        problem: Loss over the rows that stay.
+        w: (d,) weights now. gradient: grad of ``problem`` at ``w``.
+        factor: Kept inverse Hessian.
+        target: Residual norm to reach.
+        extra_steps: Count carried over from earlier requests.
+    """
+    size, rebuilt = float(np.linalg.norm(gradient)), 0
+    for taken in range(_MAX_STEPS):
+        step = Step(w, factor.solve(-gradient), -gradient)
+        there = problem.gradient(step.w)
+        new_size = float(np.linalg.norm(there))
+        if new_size <= target:
+            return Correction(step.w, there, step, factor, extra_steps + taken, rebuilt)
+        if new_size < size:
+            w, gradient = step.w, there
+        if not new_size <= _POOR * size or extra_steps + taken >= _EXTRA_STEPS:
+            if rebuilt and not new_size < size:
+                break  # a Hessian built a step ago does not help: far from the optimum
+            factor, extra_steps, rebuilt = build_factor(problem, w), -taken, rebuilt + 1
+        size = min(size, new_size)
+    fit = train(problem, tol=target, start=w, factor=factor)
+    return Correction(fit.w, fit.gradient, None, fit.factor, 0, rebuilt + fit.hessians)

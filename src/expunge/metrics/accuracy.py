@@ -1,0 +1,36 @@
+"""Share of right predictions on the test set, the forget set and the retain set."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.errors import require_count
+from expunge.metrics.base import View
+
+
+def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float | None:
+    """Mean of ``predicted == labels``; None for no rows."""
+    return float(np.mean(predicted == labels)) if len(labels) else None
+
+
+class Accuracy:
+    """``test_accuracy``, ``forget_accuracy`` and ``retain_accuracy``.
+
+    Args:
+        every: Evaluate after every this many requests (and after the last).
+    """
+
+    columns = ("test_accuracy", "forget_accuracy", "retain_accuracy")
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = require_count("every", every)
+
+    def __call__(self, view: View) -> dict[str, float | None]:
+        """One pass over the test rows and one over the training rows."""
+        predicted, forget = view.unlearner.predict(view.x_train), view.requested
+        return {
+            "test_accuracy": accuracy(view.unlearner.predict(view.x_test), view.y_test),
+            "forget_accuracy": accuracy(predicted[forget], view.y_train[forget]),
+            "retain_accuracy": accuracy(predicted[~forget], view.y_train[~forget]),
+        }

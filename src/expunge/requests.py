@@ -1,0 +1,229 @@
+"""The stream of removal requests: which training rows must go, and in what order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.datasets import Dataset
+from expunge.errors import DataError, InvalidValue, require_count
+
+
+@dataclass(frozen=True)
+class Request:
+    """One removal request.
+
+    Attributes:
+        number: 1, 2, ...
+        rows: Ids of the training rows, as numbered in the data set before any removal.
+    """
+
+    number: int
+    rows: tuple[int, ...]
+
+
+class Random:
+    """Rows drawn at random without replacement; the first requests are the same for any ``count``.
+
+    Args:
+        count: Number of requests.
+        batch_size: Rows in each.
+        seed: None for the run's own.
+
+    Raises:
+        InvalidValue: A setting is not allowed.
+    """
+
+    def __init__(self, count: int = 100, batch_size: int = 1, seed: int | None = None) -> None:
+        self.count = require_count("count", count)
+        self.batch_size = require_count("batch_size", batch_size)
+        self.seed = _optional_seed(seed)
+
+    def stream(self, dataset: Dataset, seed: int) -> list[Request]:
+        """Return the requests.
+
+        Raises:
+            InvalidValue: They would leave no training row.
+        """
+        n = len(dataset.y_train)
+        most = (n - 1) // self.batch_size
+        if self.count > most:
+            if most == 0:
+                raise InvalidValue("batch_size", self.batch_size, f"at most {n - 1}, so that a row is left")
+            each = "one row" if self.batch_size == 1 else f"{self.batch_size} rows"
+            allowed = f"at most {most} of {each} each, so that one of the {n} training rows is left"
+            raise InvalidValue("count", self.count, allowed)
+        drawn = _generator(seed if self.seed is None else self.seed).permutation(n)
+        return _numbered(_batches(drawn[: self.count * self.batch_size].tolist(), self.batch_size))
+
+
+class Rows:
+    """Rows that the user lists.
+
+    Args:
+        rows: Row ids; or lists of row ids, each one request; or the path of a file of them: ``.json`` with
+            such a list, or else text with one request a line, ids separated by spaces or commas, and
+            anything after ``#`` left out.
+        batch_size: How many ids of a plain list make one request.
+
+    Raises:
+        InvalidValue: A setting is not allowed.
+    """
+
+    def __init__(self, rows: Any, batch_size: int = 1) -> None:
+        rows = rows.tolist() if isinstance(rows, np.ndarray) else rows
+        if isinstance(rows, bool) or not isinstance(rows, (int, str, Path, Sequence)):
+            raise InvalidValue("rows", rows, "a list of row ids, a list of such lists, or the path of a file")
+        self.rows = [rows] if isinstance(rows, int) else rows
+        self.batch_size = require_count("batch_size", batch_size)
+
+    def stream(self, dataset: Dataset, seed: int) -> list[Request]:
+        """Return the requests in the order given; ``seed`` is not used.
+
+        Raises:
+            DataError: The file is missing or cannot be read.
+            InvalidValue: An id is out of range or given twice, a request is empty, or no row would be left.
+        """
+        listed = _read_rows(Path(self.rows)) if isinstance(self.rows, (str, Path)) else list(self.rows)
+        nested = [isinstance(entry, Sequence) and not isinstance(entry, str) for entry in listed]
+        if all(nested):
+            if self.batch_size != 1:
+                raise InvalidValue(
+                    "batch_size", self.batch_size, "1 where rows lists the requests themselves"
+                )
+            batches = [list(batch) for batch in listed]
+        elif any(nested):
+            raise InvalidValue("rows", listed, "either row ids or lists of row ids, not both")
+        else:
+            batches = _batches(listed, self.batch_size)
+        return _numbered(_checked(batches, len(dataset.y_train)))
+
+
+class OfClass:
+    """Rows of one class, in the data set's order.
+
+    Args:
+        batch_size: Rows in each request; None: all in one.
+        share: Share of the class's rows, 0 < share <= 1; below 1 they are drawn at random.
+        count: Number of rows instead of a share, drawn likewise.
+        seed: None for the run's own.
+        named: ``class``, the class's name, is the one key (a word that Python keeps for itself).
+
+    Raises:
+        InvalidValue: A setting is not allowed.
+    """
+
+    def __init__(
+        self,
+        batch_size: int | None = None,
+        share: float = 1.0,
+        count: int | None = None,
+        seed: int | None = None,
+        **named: Any,
+    ) -> None:
+        self.class_name = named.pop("class", None)
+        if named:
+            raise InvalidValue(next(iter(named)), next(iter(named.values())), "no such setting")
+        if self.class_name is None:
+            raise InvalidValue("class", None, "the name of a class of the data set")
+        self.batch_size = None if batch_size is None else require_count("batch_size", batch_size)
+        if isinstance(share, (bool, str)) or share is None or not 0 < share <= 1:
+            raise InvalidValue("share", share, "a number above 0 and at most 1")
+        self.share = float(share)
+        self.count = None if count is None else require_count("count", count)
+        if self.count is not None and self.share != 1:
+            raise InvalidValue("count", count, "null where share is below 1")
+        self.seed = _optional_seed(seed)
+
+    def stream(self, dataset: Dataset, seed: int) -> list[Request]:
+        """Return the requests.
+
+        Raises:
+            InvalidValue: There is no such class, it has too few rows, or no training row would be left.
+        """
+        rows = np.flatnonzero(dataset.y_train == dataset.label_of(self.class_name))
+        if not len(rows):
+            raise InvalidValue("class", self.class_name, "a class with training rows")
+        if self.count is not None and self.count > len(rows):
+            raise InvalidValue(
+                "count", self.count, f"at most {len(rows)}, the rows of class {self.class_name}"
+            )
+        chosen = self.count or max(1, round(self.share * len(rows)))
+        if chosen == len(dataset.y_train):
+            raise InvalidValue("class", self.class_name, "a class that leaves at least one training row")
+        if chosen < len(rows):
+            generator = _generator(seed if self.seed is None else self.seed)
+            rows = np.sort(generator.permutation(rows)[:chosen])
+        return _numbered(_batches(rows.tolist(), self.batch_size or chosen))
+
+
+def _optional_seed(seed: int | None) -> int | None:
+    return None if seed is None else require_count("seed", seed, least=0)
+
+
+def _generator(seed: int) -> np.random.Generator:
+    # The tag keeps this stream apart from every other made of the same seed: a certificate holds for requests
+    # that do not depend on the perturbation drawn at training.
+    return np.random.default_rng([seed, int.from_bytes(b"requests", "big")])
+
+
+def _batches(rows: Sequence[Any], size: int) -> list[list[Any]]:
+    return [list(rows[k : k + size]) for k in range(0, len(rows), size)]
+
+
+def _numbered(batches: Iterable[Sequence[int]]) -> list[Request]:
+    return [Request(number, tuple(rows)) for number, rows in enumerate(batches, start=1)]
+
+
+def _checked(batches: Sequence[Sequence[Any]], n: int) -> list[list[int]]:
+    """Return the ids as ints, each in range and given once, with at least one row of ``n`` left."""
+    if not batches:
+        raise InvalidValue("rows", [], "at least one row id")
+    seen: dict[int, int] = {}
+    for number, batch in enumerate(batches, start=1):
+        if not batch:
+            raise InvalidValue("rows", [], f"at least one row id in each request (request {number})")
+        for position, row in enumerate(batch, start=1):
+            where = f"(request {number}, position {position})"
+            if isinstance(row, bool) or not hasattr(row, "__index__") or not 0 <= row < n:
+                raise InvalidValue("rows", row, f"row ids from 0 to {n - 1} {where}")
+            if int(row) in seen:
+                raise InvalidValue(
+                    "rows", row, f"each row once {where}; it is in request {seen[row]} already"
+                )
+            seen[int(row)] = number
+    if len(seen) == n:
+        raise InvalidValue("rows", f"all {n} rows", "at least one training row left")
+    return [[int(row) for row in batch] for batch in batches]
+
+
+def _read_rows(path: Path) -> list[Any]:
+    """The list that a file holds; a text file's ids that are no numbers are left for the check to name."""
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise DataError(f"rows: {path}: cannot be read as a file of row ids ({reason})") from None
+    if path.suffix == ".json":
+        return _json_rows(path, text)
+    lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
+    return [
+        [int(word) if word.isascii() and word.isdigit() else word for word in line] for line in lines if line
+    ]
+
+
+def _json_rows(path: Path, text: str) -> list[Any]:
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"rows: {path}: not JSON ({error})") from None
+    if not isinstance(rows, list):
+        raise DataError(
+            f"rows: {path}: holds a {type(rows).__name__}, allowed: a list of row ids, or of such lists"
+        )
+    return rows

@@ -1,0 +1,90 @@
+"""Continuing a run that was interrupted, at whatever instruction it was."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import DataError, RunFolderError
+from expunge.ledger import OUTCOME_KEYS
+from expunge.storage import load_state, save_state
+from expunge.unlearners.base import State
+
+log = logging.getLogger(__name__)
+
+FILE = "checkpoint.safetensors"
+_FREE = ("resume", "tracker", "progress", "data_dir", "checkpoint_every", "figures", "hydra")
+
+
+class Checkpoint:
+    """The state of a run after some request, kept in the run folder until the run is complete.
+
+    The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
+    and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
+    used: everything is repeated from the beginning.
+
+    Args:
+        folder: The run folder.
+        settings: The resolved configuration; a continued run must have the same.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.path = folder / FILE
+        self.settings = {key: value for key, value in settings.items() if key not in _FREE}
+
+    def save(self, state: State) -> None:
+        """Put the state in place of the last one, atomically."""
+        state.values["settings"] = self.settings
+        save_state(self.path, state)
+
+    def load(self, recorded: int) -> State | None:
+        """Return the state to continue from, or None to begin at the beginning.
+
+        Args:
+            recorded: Complete lines in the ledger.
+
+        Raises:
+            RunFolderError: The checkpoint belongs to another configuration.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            state = load_state(self.path)
+        except DataError as error:
+            raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
+        difference = first_difference(state.values.pop("settings"), self.settings)
+        if difference:
+            raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")
+        if state.values["run"]["served"] > recorded:
+            log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
+            return None
+        return state
+
+    def must_repeat(self, recorded: dict[str, Any], again: dict[str, Any]) -> None:
+        """Compare a request served again with its record.
+
+        Raises:
+            RunFolderError: It ended differently.
+        """
+        for key in OUTCOME_KEYS:
+            if recorded[key] != again[key]:
+                raise RunFolderError(
+                    f"request {recorded['request']}: {key} was {recorded[key]!r} and is now {again[key]!r}; "
+                    "data, versions or machine have changed, the run cannot be continued"
+                )
+
+    def done(self) -> None:
+        """The run is complete: the checkpoint, which holds secrets, goes."""
+        self.path.unlink(missing_ok=True)
+
+
+def first_difference(old: Any, new: Any, name: str = "") -> str | None:
+    """Say where two nested settings differ first, or None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(k for k in new if k not in old)]:
+            inner = first_difference(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+            if inner:
+                return inner
+        return None
+    return None if old == new else f"{name} was {old!r} and is now {new!r}"

@@ -1,0 +1,188 @@
+"""One experiment: data, features, fit, a stream of removal requests, metrics, summary."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from expunge.datasets import Dataset
+from expunge.ledger import Ledger
+from expunge.metrics import Metric, View
+from expunge.requests import Request
+from expunge.resume import Checkpoint
+from expunge.storage import save_state, write_json
+from expunge.summary import summarise
+from expunge.tracking import Tracker
+from expunge.unlearners import Outcome, State, Unlearner
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Experiment:
+    """Everything a run is made of, built and checked; nothing has been written yet.
+
+    Attributes:
+        settings: The resolved configuration (plain types), as trackers and checkpoints keep it.
+        extractor: Has ``extract(dataset) -> (x_train, x_test)``.
+        requests: What will be asked, in order.
+        checkpoint_every: Requests between two checkpoints.
+    """
+
+    settings: dict[str, Any]
+    dataset: Dataset
+    extractor: Any
+    unlearner: Unlearner
+    requests: list[Request]
+    metrics: list[Metric]
+    tracker: Tracker
+    seed: int
+    checkpoint_every: int = 100
+    progress: bool = True
+    group: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """Run ``experiment`` in ``folder`` and return its summary.
+
+    A folder that already holds the beginning of this run is continued: requests that were served before are
+    not served again, except those after the last checkpoint, whose records must come out the same.
+
+    Raises:
+        RunFolderError: The folder holds another run, or served requests do not repeat.
+    """
+    checkpoint = Checkpoint(folder, experiment.settings)
+    x_train, x_test = experiment.extractor.extract(experiment.dataset)
+    session = _Session(experiment, x_train, x_test)
+    with Ledger(folder / "removals.jsonl") as ledger, experiment.tracker as tracker:
+        state = checkpoint.load(len(ledger.records))
+        if state is None:
+            session.fit()
+            checkpoint.save(session.state())
+        else:
+            session.load(state)
+        tracker.start(experiment.settings, folder, experiment.group)
+        for record in ledger.records:
+            tracker.log(record)
+        for request in session.pending():
+            outcome, seconds = session.serve(request)
+            served = ledger.records[request.number - 1 : request.number]
+            record = session.record(request, outcome, seconds, evaluate=not served)
+            if served:
+                checkpoint.must_repeat(served[0], record)
+            else:
+                ledger.append(record)
+                tracker.log(record)
+            if request.number % experiment.checkpoint_every == 0:
+                checkpoint.save(session.state())
+        save_state(folder / "model.safetensors", State(experiment.unlearner.model()))
+        summary = summarise(ledger.records, session.facts())
+        write_json(folder / "summary.json", summary)
+        tracker.finish(summary)
+    checkpoint.done()
+    return summary
+
+
+class _Session:
+    """The moving parts of a run between two requests."""
+
+    def __init__(self, experiment: Experiment, x_train: Any, x_test: Any) -> None:
+        self.it, self.x_train, self.x_test = experiment, x_train, x_test
+        self.y_train, self.y_test = experiment.dataset.y_train, experiment.dataset.y_test
+        self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
+        self.served, self.removed = 0, 0
+        self.measured: dict[str, Any] = {}
+
+    def fit(self) -> None:
+        """Train, and evaluate the model before any removal."""
+        started = time.perf_counter()
+        self.it.unlearner.fit(self.x_train, self.y_train, self.it.seed)
+        self.measured["seconds_fit"] = time.perf_counter() - started
+        before = self._evaluate(self.it.metrics)
+        self.measured["test_accuracy_before"] = before.get("test_accuracy")
+        log.info("fitted in %.2f s", self.measured["seconds_fit"])
+
+    def pending(self) -> Iterator[Request]:
+        """The requests still to be served, with a progress bar on a terminal."""
+        todo = self.it.requests[self.served :]
+        disable = None if self.it.progress else True
+        with tqdm(todo, disable=disable, unit="request", dynamic_ncols=True) as self.bar:
+            yield from self.bar
+
+    def serve(self, request: Request) -> tuple[Outcome, float]:
+        """Remove; only the removal itself is timed."""
+        started = time.perf_counter()
+        outcome = self.it.unlearner.remove(list(request.rows))
+        seconds = time.perf_counter() - started
+        self.served = request.number
+        self.requested[list(request.rows)] = True
+        self.removed += 0 if outcome.outcome == "refused" else len(request.rows)
+        if outcome.residual_bound is not None and outcome.budget is not None:
+            share = f"{outcome.residual_bound:.2e} of {outcome.budget:.2e}"
+            self.bar.set_postfix_str(f"residual bound {share}", refresh=False)
+        return outcome, seconds
+
+    def record(self, request: Request, outcome: Outcome, seconds: float, evaluate: bool) -> dict[str, Any]:
+        """The ledger's line for a served request."""
+        last = request.number == len(self.it.requests)
+        due = [m for m in self.it.metrics if evaluate and (last or request.number % m.every == 0)]
+        if outcome.residual_measured is not None:  # never measure again what the update has measured
+            due = [m for m in due if m.columns != ("residual_measured",)]
+        record: dict[str, Any] = {name: None for metric in self.it.metrics for name in metric.columns}
+        record |= {"test_accuracy": None, "forget_accuracy": None, "retain_accuracy": None}
+        record |= {
+            "request": request.number,
+            "rows": list(request.rows),
+            "outcome": outcome.outcome,
+            "reason": outcome.reason,
+            "removed_total": self.removed,
+            "retained": len(self.y_train) - self.removed,
+            "residual_bound": outcome.residual_bound,
+            "residual_measured": outcome.residual_measured,
+            "budget": outcome.budget,
+            "epsilon_spent": outcome.epsilon_spent,
+            "seconds": seconds,
+        }
+        return record | self._evaluate(due)
+
+    def _evaluate(self, metrics: list[Metric]) -> dict[str, float | None]:
+        view = View(
+            self.it.unlearner, self.x_train, self.y_train, self.x_test, self.y_test, self.requested.copy()
+        )
+        return {name: value for metric in metrics for name, value in metric(view).items()}
+
+    def state(self) -> State:
+        """The unlearner's state and this session's own counts."""
+        state = self.it.unlearner.state()
+        state.arrays["run_requested"] = self.requested
+        state.values["run"] = {"served": self.served, "removed": self.removed, "measured": self.measured}
+        return state
+
+    def load(self, state: State) -> None:
+        """Continue from a checkpoint."""
+        run_values = state.values.pop("run")
+        self.requested = state.arrays.pop("run_requested").astype(bool)
+        self.served, self.removed = run_values["served"], run_values["removed"]
+        self.measured = run_values["measured"]
+        self.it.unlearner.load_state(state, self.x_train, self.y_train)
+
+    def facts(self) -> dict[str, Any]:
+        """What the summary says beyond the records."""
+        after = self._evaluate([m for m in self.it.metrics if "test_accuracy" in m.columns])
+        return {
+            **self.it.facts,
+            **self.measured,
+            "seed": self.it.seed,
+            "n_train": len(self.y_train),
+            "n_test": len(self.y_test),
+            "test_accuracy_after": after.get("test_accuracy"),
+        }

@@ -1,0 +1,58 @@
+"""Files that are either whole or not there: safetensors with a JSON header, JSON. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.errors import DataError
+from expunge.unlearners.base import State
+
+_HEADER = "expunge"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path``, flush it to disk, then put it in place."""
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON (NaN and infinity are errors, for JSON has none)."""
+    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write a ``State``: arrays as safetensors, values as JSON in its header."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+    header = {_HEADER: json.dumps(state.values, allow_nan=False)}
+    write_atomically(path, save(arrays, metadata=header))
+
+
+def load_state(path: Path) -> State:
+    """Read a ``State``.
+
+    Raises:
+        DataError: The file is missing, damaged, or was not written by ``save_state``.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            values = json.loads((file.metadata() or {})[_HEADER])
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: not a state file written by expunge ({error})") from None
+    return State(arrays, values)

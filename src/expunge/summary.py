@@ -1,0 +1,68 @@
+"""The summary of a run, computed from its records."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from expunge.unlearners.base import OUTCOMES
+
+_PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
+
+
+def summarise(records: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``summary.json`` holds.
+
+    Args:
+        records: The ledger, one record a request.
+        facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
+            test_accuracy_before test_accuracy_after``.
+    """
+    counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
+    supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
+    seconds = [r["seconds"] for r in records]
+    last = records[-1] if records else dict.fromkeys(("residual_bound", "residual_measured", "budget"))
+    return {
+        **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
+        **{key: facts[key] for key in ("seed", "n_train", "n_test")},
+        "requests": len(records),
+        **counts,
+        "removals_supported": supported,
+        "budget_exhausted": supported < len(records),
+        "test_accuracy_before": facts.get("test_accuracy_before"),
+        "test_accuracy_after": facts.get("test_accuracy_after"),
+        "residual_bound": last["residual_bound"],
+        "residual_measured": last["residual_measured"],
+        "budget": last["budget"],
+        "epsilon": facts.get("epsilon"),
+        "delta": facts.get("delta"),
+        "seconds_fit": facts["seconds_fit"],
+        "seconds_removal_median": float(np.median(seconds)) if seconds else None,
+        "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,
+        "peak_memory_mb": peak_memory_mb(),
+        "versions": versions(),
+    }
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident set of this process so far, in MiB; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

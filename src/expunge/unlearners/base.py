@@ -1,0 +1,76 @@
+"""The one interface of all unlearners, and what a removal request comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+OUTCOMES = ("removed", "retrained", "refused")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one request ended.
+
+    Attributes:
+        outcome: ``removed`` (by an update), ``retrained`` (the model was trained anew without the rows) or
+            ``refused`` (nothing changed; the rows stay in the retained set).
+        reason: Why, where it is not ``removed``.
+        rows: The requested rows.
+        residual_bound: beta, guaranteed bound on ||grad L_b||_2 of the model that is out now.
+        residual_measured: ||grad L_b||_2 itself where the update computed it.
+        budget: std epsilon / c. epsilon_spent: c beta / std. None for methods without a certificate.
+    """
+
+    outcome: str
+    rows: tuple[int, ...]
+    reason: str | None = None
+    residual_bound: float | None = None
+    residual_measured: float | None = None
+    budget: float | None = None
+    epsilon_spent: float | None = None
+
+
+@dataclass
+class State:
+    """All that an unlearner needs to go on where it stopped, besides its settings and the training data.
+
+    ``arrays`` go to safetensors and ``values`` to JSON; nothing is ever pickled.
+    """
+
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Unlearner(Protocol):
+    """A model that can be trained and can be asked to forget rows of its training set.
+
+    Row ids are those of the training set as given to ``fit``, whatever has been removed since.
+    """
+
+    name: str
+
+    def fit(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
+        """Train on features ``x`` (n, ...) with labels ``y`` (n,)."""
+
+    def remove(self, rows: Sequence[int]) -> Outcome:
+        """Serve one request; every request ends in an ``Outcome``."""
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """Labels, (len(x),)."""
+
+    def residual(self) -> float | None:
+        """||grad||_2 of the training loss over the retained rows, where the method has one."""
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """The arrays a reader of ``model.safetensors`` gets."""
+
+    def state(self) -> State:
+        """Everything needed to continue."""
+
+    def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
+        """Continue from ``state`` with the training data that ``fit`` was given."""

@@ -1,0 +1,57 @@
+"""The gold standard: train from scratch on what is left, for every request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.errors import InvalidValue
+from expunge.linear.rows import Rows
+from expunge.unlearners.base import Outcome
+from expunge.unlearners.linear import LinearModel, draw
+
+
+class Retrain(LinearModel):
+    """Retraining from zero without the requested rows.
+
+    Exact, so it needs no certificate; the perturbation is kept (the same b throughout) so that it differs
+    from a certified run by the removal method alone. ``std=0`` leaves it out.
+
+    Args:
+        lam: Regularisation per example.
+        std: Standard deviation of b, >= 0.
+        name: What the run files call it.
+        tol: Training stops at ||grad||_2 < tol.
+        max_iter: Newton steps at most.
+    """
+
+    def __init__(
+        self,
+        lam: float = 1e-3,
+        std: float = 10.0,
+        name: str = "retrain",
+        tol: float = 1e-8,
+        max_iter: int = 200,
+    ) -> None:
+        super().__init__(lam, tol, max_iter)
+        if isinstance(std, (str, bool)) or not 0 <= std < float("inf"):
+            raise InvalidValue("std", std, "a finite number >= 0")
+        self.std = std
+        self.name = name
+
+    def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
+        """Train on all rows."""
+        self._train(self._encode(x, y, draw(seed, x.dim, self.std)))
+
+    def remove(self, rows: Sequence[int]) -> Outcome:
+        """Train again, from zero, on the rows that stay."""
+        index = self._checked(rows)
+        fit = self._train(self.problem.without(index))
+        return Outcome(
+            "retrained",
+            tuple(index.tolist()),
+            "this method retrains for every request",
+            residual_measured=fit.gradient_norm,
+        )
