@@ -11,10 +11,13 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from expunge.complaints import one_line
 from expunge.errors import RunFolderError, UserError
+from expunge.help import help_text, wants_help
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +32,12 @@ def config_dir() -> Path:
 
 def main() -> None:
     """Run ``expunge``; bad input ends with one line and exit code 2."""
-    failed: list[UserError] = []
+    failed: list[ValueError | OmegaConfBaseException] = []
 
     def task(config: DictConfig) -> dict[str, Any] | None:
         try:
             return run_job(config)
-        except UserError as error:
+        except (UserError, OmegaConfBaseException) as error:
             complain(error)
             failed.append(error)
             return None
@@ -42,6 +45,9 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        if wants_help(sys.argv[1:]):
+            sys.stdout.write(help_text(config_dir(), sys.argv[1:]) + "\n")
+            return
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
         complain(error)
@@ -69,7 +75,8 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         from expunge.runner import run
         from expunge.threads import threads
 
-        sweep = Path(hydra_config.sweep.dir).name if hydra_config.mode.name == "MULTIRUN" else None
+        swept = hydra_config.mode is RunMode.MULTIRUN
+        sweep = Path(hydra_config.sweep.dir).name if swept else None
         choices = {str(k): str(v) for k, v in hydra_config.runtime.choices.items()}
         experiment = build_experiment(named, choices, sweep)
         with threads(named["threads"]):
@@ -114,33 +121,19 @@ def record_config(config: DictConfig, folder: Path) -> None:
 
 
 def show(folder: Path) -> None:
-    """Draw the run's figures and print its table row."""
+    """Draw the run's figures and print its table."""
+    from expunge.report import read_run, table
     from expunge.report.figures import write_run_figures
-    from expunge.report.runs import read_run
-    from expunge.report.table import print_table
+    from expunge.report.rows import rows
 
     finished = read_run(folder)
     write_run_figures(finished, folder / "figures")
-    print_table([finished])
+    sys.stdout.write(f"{table.as_text(rows([finished]))}\nRun folder: {folder}\n")
 
 
 def complain(error: object) -> None:
     """Print one line on standard error."""
     sys.stderr.write(f"expunge: {one_line(error)}\n")
-
-
-def one_line(error: object) -> str:
-    """Fold a message into one line; Hydra lists choices one a line, indented by a tab."""
-    text = str(error)
-    cause = error.__cause__ if isinstance(error, BaseException) else None
-    if cause is not None and str(cause).splitlines()[:1] and str(cause).splitlines()[0] not in text:
-        text = f"{text} ({str(cause).splitlines()[0]})"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    folded = ""
-    for line, next_line in zip(lines, [*lines[1:], ""], strict=True):
-        listed = f"\t{next_line}" in text and f"\t{line}" in text
-        folded += line + (", " if listed else " ")
-    return folded.strip()
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ class Guarantee:
         if gaussian_profile(self.epsilon, self.epsilon / self.c) > self.delta:
             most = largest_epsilon(self.delta)
             raise InvalidValue(
-                "epsilon", self.epsilon, f"at most {most:.4g} at delta={self.delta:g} (no guarantee beyond it)"
+                "epsilon",
+                self.epsilon,
+                f"at most {most:.4g} at delta={self.delta:g} (no guarantee beyond it)",
             )
 
     @property

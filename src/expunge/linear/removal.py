@@ -30,7 +30,7 @@ UPDATES = ("fresh", "frozen", "corrected")
 _MAX_RANK_SHARE = 4  # beyond d / 4 rows at once a rebuilt Hessian is cheaper and better than a correction
 _POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up
 _MAX_STEPS = 12
-_EXTRA_STEPS = 32  # about what one Hessian costs in gradients: rebuild once that many were spent for want of it
+_EXTRA_STEPS = 32  # about what one Hessian costs in gradients: rebuild once that many were spent
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Correction:
     """Where ``correct`` ended.
 
     Attributes:
-        w: (d,) weights. gradient: grad L_b(w; D') measured there.
+        w: (d,) weights.
+        gradient: grad L_b(w; D') measured there.
         last: The step that led there; None where the safeguarded trainer had to take over.
         factor: Inverse Hessian to go on with.
         extra_steps: Steps beyond the first since the factor was last built.
@@ -90,7 +91,8 @@ def correct(
 
     Args:
         problem: Loss over the rows that stay.
-        w: (d,) weights now. gradient: grad of ``problem`` at ``w``.
+        w: (d,) weights now.
+        gradient: grad of ``problem`` at ``w``, (d,).
         factor: Kept inverse Hessian.
         target: Residual norm to reach.
         extra_steps: Count carried over from earlier requests.

@@ -56,13 +56,14 @@ class Rows:
     offset: float = 0.0
 
     @classmethod
-    def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row") -> Rows:
+    def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row", keep_zero: bool = False) -> Rows:
         """Rows divided by their L2 norm after ``offset`` is subtracted.
 
         Args:
             raw: (n, d); kept without a copy where its type is uint8, float32 or float64.
             offset: Subtracted from every entry before normalising.
             what: How error messages call a row.
+            keep_zero: Leave rows of norm zero as they are (they teach the model nothing, and harm no bound).
 
         Raises:
             DataError: A row holds NaN or infinity, or has norm zero.
@@ -70,6 +71,8 @@ class Rows:
         raw = _stored(raw)
         norms = np.sqrt(_fill(kernels.square_norm_block, raw, (float(offset),)))
         _refuse(~np.isfinite(norms), f"{what} {{}} holds NaN or infinity")
+        if keep_zero:
+            norms[norms == 0] = 1.0
         _refuse(norms == 0, f"{what} {{}} has norm zero and cannot be normalised")
         return cls(raw, 1.0 / norms, float(offset))
 
@@ -118,7 +121,8 @@ class Rows:
         """Yield ``weights_i x_i`` block by block in ``dtype``, so that memory stays O(size d)."""
         factor = self.scale if weights is None else self.scale * weights
         for lo in range(0, len(self), size):
-            block = np.subtract(self.raw[lo : lo + size], dtype(self.offset), dtype=dtype, casting="same_kind")
+            stored = self.raw[lo : lo + size]
+            block = np.subtract(stored, dtype(self.offset), dtype=dtype, casting="same_kind")
             block *= factor[lo : lo + size, None].astype(dtype, copy=False)
             yield block
 

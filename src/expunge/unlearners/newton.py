@@ -1,4 +1,4 @@
-"""Certified removal by Newton steps (Guo et al., ICML 2020), with cheaper updates and tighter certificates."""
+"""Certified removal by Newton steps (Guo et al., ICML 2020); cheaper updates, tighter certificates."""
 
 from __future__ import annotations
 
@@ -124,6 +124,7 @@ class Newton(LinearModel):
         self._factor = None if self.update == "fresh" else build_factor(problem, fit.w)
         self._drift = 0.0
         self._measured_last: Array | None = fit.gradient
+        self.fit_report = fit
 
     # -- removal ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,156 @@
+"""Arrays in ``.npz`` and ``.safetensors`` files, mapped into memory and never unpickled.
+
+An array on disk costs no memory until it is used, and then only what is used. The members of a compressed
+``.npz`` cannot be mapped; they are read into memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.datasets.checks import one_line
+from expunge.errors import DataError
+
+Reader = Callable[[], NDArray[Any]]
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, (skipped), length of the name and of the extra field
+_ENCRYPTED = 1
+_LONGEST_HEADER = 100_000_000  # the limit of the safetensors format
+_TENSOR_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "<i1",
+    "U8": "<u1",
+    "BOOL": "|b1",
+}
+
+
+def open_arrays(path: Path) -> dict[str, Reader]:
+    """Return the name of each array in a file, and a function that maps or reads it.
+
+    Raises:
+        DataError: The file is missing, damaged or of another kind; the functions raise it likewise.
+    """
+    formats = {".npz": _npz_members, ".safetensors": _tensors}
+    if path.suffix not in formats:
+        raise DataError(f"{path}: cannot tell its format, allowed: a name ending in {' or '.join(formats)}")
+    try:
+        return formats[path.suffix](path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _npz_members(path: Path) -> dict[str, Reader]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except OSError:
+        raise
+    except Exception as error:  # see _npz_member
+        raise DataError(f"{path}: not an .npz archive, or damaged ({one_line(error)})") from None
+    return {info.filename.removesuffix(".npy"): partial(_npz_member, path, info) for info in infos}
+
+
+def _npz_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
+    mapped = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED
+    try:
+        return _map_member(path, info) if mapped else _read_member(path, info)
+    except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
+        raise DataError(f"{path}: array {info.filename} cannot be read ({one_line(error)})") from None
+
+
+def _read_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
+    with zipfile.ZipFile(path) as archive, archive.open(info) as member:
+        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+        return array
+
+
+def _map_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """Map an uncompressed member: local zip header, then ``.npy`` header, then the entries themselves."""
+    with open(path, "rb") as file:
+        file.seek(info.header_offset)
+        signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        if signature != b"PK\x03\x04":
+            raise ValueError("no zip entry where the directory says")
+        file.seek(name + extra, 1)
+        start = file.tell()
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"format version {version}, allowed: (1, 0) and (2, 0)")
+        first = version == (1, 0)
+        header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(file)
+        offset = file.tell()
+    if dtype.hasobject:
+        raise ValueError("it holds pickled Python objects, allowed: numbers")
+    if offset - start + math.prod(shape) * dtype.itemsize != info.file_size:
+        raise ValueError(f"{info.file_size} bytes do not hold shape {shape} of {dtype}")
+    return _map(path, dtype, shape, offset, "F" if fortran else "C")
+
+
+def _tensors(path: Path) -> dict[str, Reader]:
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+            raise DataError(f"{path}: not a .safetensors file, or cut short")
+        try:
+            header = json.loads(file.read(length))
+            if not isinstance(header, dict):
+                raise ValueError("not a mapping")
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: not a .safetensors file, its header is damaged ({error})") from None
+    room = (8 + length, size)
+    return {
+        name: partial(_map_tensor, path, name, entry, room)
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _map_tensor(path: Path, name: str, entry: Any, room: tuple[int, int]) -> NDArray[Any]:
+    try:
+        kind, shape, (begin, end) = str(entry["dtype"]), tuple(entry["shape"]), entry["data_offsets"]
+        if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{path}: the header's entry of tensor {name} is damaged") from None
+    if kind not in _TENSOR_TYPES:
+        raise DataError(f"{path}: tensor {name} is of type {kind}, allowed: {', '.join(_TENSOR_TYPES)}")
+    dtype = np.dtype(_TENSOR_TYPES[kind])
+    if end - begin != math.prod(shape) * dtype.itemsize or room[0] + end > room[1]:
+        raise DataError(f"{path}: tensor {name} does not fit its place in the file, it may be cut short")
+    return _map(path, dtype, shape, room[0] + begin, "C")
+
+
+def _map(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order: Any) -> NDArray[Any]:
+    if math.prod(shape) == 0:  # nothing there to map
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", offset, shape, order)
+
+
+def pick(path: Path, arrays: Mapping[str, Reader], names: tuple[str, ...]) -> NDArray[Any]:
+    """Return the first array that goes by one of ``names``.
+
+    Raises:
+        DataError: None does, or it cannot be read.
+    """
+    for name in names:
+        if name in arrays:
+            return arrays[name]()
+    found = ", ".join(map(str, arrays)) or "no arrays"
+    raise DataError(f"{path}: needs an array named {' or '.join(names)}, found: {found}")

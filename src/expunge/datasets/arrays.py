@@ -1,0 +1,132 @@
+"""A user's own feature rows or images and their labels, from an ``.npz`` or ``.safetensors`` file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.datasets.array_files import open_arrays, pick
+from expunge.datasets.base import Dataset
+from expunge.datasets.checks import require_finite
+from expunge.errors import DataError, InvalidValue, require_positive, require_probability
+
+Pair = tuple[NDArray[Any], NDArray[np.int64]]
+
+_LARGEST = 2**63
+log = logging.getLogger(__name__)
+
+
+def load(
+    data_dir: Any,
+    path: Any,
+    test_path: Any = None,
+    test_share: float = 0.2,
+    classes: Sequence[Any] | None = None,
+    offset: float = 0.0,
+    unit: float = 1.0,
+) -> Dataset:
+    """Return the arrays ``x`` (or ``X``) and ``y`` of a file, memory-mapped where they are not compressed.
+
+    The test rows are, in this order of preference: ``x`` and ``y`` of ``test_path``; ``x_test`` (``X_test``)
+    and ``y_test`` of the same file; the last ``test_share`` of the file's rows. Nothing is shuffled, so that
+    a training row's id is its row number in the file, from 0.
+
+    Args:
+        data_dir: Where ``path`` is looked for when it is not under the current directory.
+        path: ``.npz`` or ``.safetensors``; x is (n, ...) with real entries, y (n,) with whole numbers.
+        test_path: Another such file, or None.
+        test_share: Share of the rows, between 0 and 1; used only where no test arrays are given.
+        classes: Names of the classes to keep (a class is called by its label); None: all.
+        offset: Subtracted from x / unit.
+        unit: The stored value that means 1 (255 for 8-bit pixels).
+
+    Raises:
+        DataError: A file is missing or damaged, or its arrays are not as above.
+        InvalidValue: A setting is not allowed.
+    """
+    share = require_probability("test_share", test_share)
+    offset, unit = require_finite("offset", offset), require_positive("unit", unit)
+    file = _locate("path", path, data_dir)
+    train, test = _pairs(
+        file, None if test_path is None else _locate("test_path", test_path, data_dir), share
+    )
+    if train[0].shape[1:] != test[0].shape[1:]:
+        raise DataError(
+            f"{file}: a training row is of shape {train[0].shape[1:]}, a test row of {test[0].shape[1:]}"
+        )
+    names = _class_names(file, train[1], test[1])
+    return Dataset("arrays", *train, *test, class_names=names, unit=unit, offset=offset).only(classes)
+
+
+def _locate(name: str, path: Any, data_dir: Any) -> Path:
+    if not isinstance(path, (str, Path)) or not str(path).strip():
+        raise InvalidValue(name, path, "the path of an .npz or .safetensors file")
+    given = Path(path).expanduser()
+    for candidate in (given, Path(data_dir).expanduser() / given):
+        if candidate.is_file():
+            return candidate
+    raise DataError(f"{name}: {path}: no such file, neither from {Path.cwd()} nor in {data_dir}")
+
+
+def _pairs(file: Path, test_file: Path | None, share: float) -> tuple[Pair, Pair]:
+    arrays = open_arrays(file)
+    x, y = _pair(file, pick(file, arrays, ("x", "X")), pick(file, arrays, ("y",)))
+    if test_file is not None:
+        others = open_arrays(test_file)
+        return (x, y), _pair(test_file, pick(test_file, others, ("x", "X")), pick(test_file, others, ("y",)))
+    if arrays.keys() & {"x_test", "X_test", "y_test"}:
+        test = _pair(file, pick(file, arrays, ("x_test", "X_test")), pick(file, arrays, ("y_test",)), "_test")
+        return (x, y), test
+    first = len(x) - max(1, round(share * len(x)))
+    if first < 1:
+        raise DataError(
+            f"{file}: {len(x)} rows cannot be split into training and test rows, allowed: 2 or more"
+        )
+    if len(np.unique(y[first:])) < 2:
+        log.warning("%s: the last %d rows, taken for the test, are all of one class", file, len(x) - first)
+    return (x[:first], y[:first]), (x[first:], y[first:])
+
+
+def _pair(file: Path, x: NDArray[Any], y: NDArray[Any], suffix: str = "") -> Pair:
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"{file}: x{suffix} is of type {x.dtype}, allowed: real numbers")
+    if x.ndim < 2 or 0 in x.shape:
+        raise DataError(f"{file}: x{suffix} is of shape {x.shape}, allowed: (rows, features) or (rows, ...)")
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.shape != x.shape[:1]:
+        raise DataError(
+            f"{file}: y{suffix} is of shape {y.shape}, allowed: ({len(x)},), a label for each row"
+        )
+    return x.view(np.uint8) if x.dtype.kind == "b" else x, _labels(file, f"y{suffix}", y)
+
+
+def _labels(file: Path, name: str, y: NDArray[Any]) -> NDArray[np.int64]:
+    if y.dtype.kind not in "fiub":
+        raise DataError(f"{file}: {name} is of type {y.dtype}, allowed: whole numbers")
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~((y == np.floor(y)) & (np.abs(y.astype(np.float64)) < _LARGEST)))
+    if bad.size:
+        raise DataError(f"{file}: {name} holds {y[bad[0]]} in row {bad[0]}, allowed: whole numbers")
+    return np.asarray(y, dtype=np.int64) if y.dtype != np.int64 else np.array(y)
+
+
+def _class_names(file: Path, y_train: NDArray[np.int64], y_test: NDArray[np.int64]) -> dict[int, str]:
+    known = np.unique(y_train).tolist()
+    if len(known) < 2:
+        raise DataError(f"{file}: labels must be of two or more classes, got {len(known)} ({known[0]})")
+    strange = sorted(set(np.unique(y_test).tolist()) - set(known))
+    if strange:
+        raise DataError(
+            f"{file}: the test rows' label {strange[0]} is not among the training rows' ({_listed(known)}); "
+            "rows that are sorted by class must be shuffled first"
+        )
+    return {label: str(label) for label in known}
+
+
+def _listed(labels: Sequence[int]) -> str:
+    return ", ".join(map(str, labels[:10])) + (", ..." if len(labels) > 10 else "")

@@ -1,0 +1,44 @@
+"""The 3s and 8s of scikit-learn's 8 x 8 digits: 357 real images, for tests and first steps in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from expunge.datasets.base import Dataset
+from expunge.datasets.checks import require_finite
+
+
+def load(data_dir: Any = None, offset: float = 0.5, classes: Sequence[Any] | None = None) -> Dataset:
+    """Return images (8, 8) uint8 with pixels 0 to 16, label +1 for a 3 and -1 for an 8.
+
+    Every fifth of the 3s and 8s, counted in scikit-learn's order, is a test row; the others are the
+    training rows, numbered in that order.
+
+    Args:
+        data_dir: Not used: the images come with scikit-learn.
+        offset: Subtracted from pixel / 16.
+        classes: Both class names, or None.
+
+    Raises:
+        InvalidValue: ``offset`` or ``classes`` is not allowed.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    chosen = np.isin(digits.target, (3, 8))
+    x = digits.images[chosen].astype(np.uint8)
+    y = np.where(digits.target[chosen] == 3, 1, -1).astype(np.int64)
+    test = np.arange(len(y)) % 5 == 4
+    return Dataset(
+        "digits_3v8",
+        x_train=x[~test],
+        y_train=y[~test],
+        x_test=x[test],
+        y_test=y[test],
+        class_names={1: "3", -1: "8"},
+        unit=16.0,
+        offset=require_finite("offset", offset),
+    ).only(classes)

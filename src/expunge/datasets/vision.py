@@ -1,0 +1,82 @@
+"""What the data sets that torchvision downloads and reads have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from expunge.datasets.checks import one_line
+from expunge.errors import DataError
+from expunge.vision_import import import_torchvision
+
+
+def obtain(
+    name: str, root: Path, files: Mapping[str, str], check_integrity: bool = True, **options: Any
+) -> None:
+    """See to it that the files of a data set lie under ``root``, through torchvision where they do not.
+
+    Args:
+        name: The class in ``torchvision.datasets``.
+        root: What that class calls ``root``.
+        files: Path under ``root`` -> MD5, as torchvision has them.
+        check_integrity: Whether the files' MD5s must be the original ones.
+        options: More arguments of the class.
+
+    Raises:
+        DataError: A file is neither there nor to be had, or is not the original one.
+    """
+    missing = [file for file in files if not (root / file).is_file()]
+    if check_integrity:
+        for file, md5 in files.items():
+            if file not in missing:
+                require_md5(root / file, md5)
+    if missing:
+        _download(name, root, missing, options)
+
+
+def require_md5(path: Path, expected: str) -> None:
+    """Raise ``DataError`` unless the file's MD5 is the expected one."""
+    found = hashlib.md5(usedforsecurity=False)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if found.hexdigest() != expected:
+        raise DataError(
+            f"{path}: its MD5 is {found.hexdigest()}, the original's is {expected}; remove it to download it "
+            "anew, or set dataset.check_integrity=false"
+        )
+
+
+def open_split(name: str, root: Path, **options: Any) -> Any:
+    """Return ``torchvision.datasets.<name>(root, download=False, **options)``.
+
+    torchvision's own integrity check is left out: ``obtain`` has been through the files already.
+
+    Raises:
+        DataError: torchvision cannot read the files.
+    """
+    original = getattr(import_torchvision().datasets, name)
+    reader = type(name, (original,), {"_check_integrity": lambda self: True})
+    try:
+        return reader(root, download=False, **options)
+    except Exception as error:  # readers of pickles, archives and .mat files raise whatever they like
+        raise DataError(f"{root}: torchvision cannot read {name}: {one_line(error)}") from error
+
+
+def _download(name: str, root: Path, missing: list[str], options: Mapping[str, Any]) -> None:
+    wanted = f"put {', '.join(missing)} into {root}"
+    existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise DataError(
+            f"{existing} cannot be written to: {name} is not there and cannot be downloaded; {wanted}"
+        )
+    try:
+        getattr(import_torchvision().datasets, name)(root, download=True, **options)
+    except Exception as error:  # torchvision lets through what sockets, archives and file systems raise
+        raise DataError(f"{name} cannot be downloaded ({one_line(error)}); {wanted}") from error

@@ -1,0 +1,246 @@
+"""``CertifiedLogisticRegression``: certified removal as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from expunge.certificate import Account
+from expunge.errors import DataError, UserError
+from expunge.linear.rows import Array, Rows
+from expunge.storage import load_state, save_state
+from expunge.unlearners.base import Outcome
+from expunge.unlearners.newton import Newton
+
+
+class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
+    """Binary logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
+
+    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2 + b.w`` (a sum over rows) with a random
+    perturbation b, and no intercept. ``remove`` then changes w so that the gradient over the rows that stay
+    has a norm of at most ``beta``; as long as ``beta <= std epsilon / c`` the released model cannot be told
+    from one retrained without those rows, beyond (epsilon, delta), by someone who sees that model alone.
+    Requests must not be chosen by looking at released models, and b stays secret. Guo et al., ICML 2020.
+
+    Args:
+        lam: Regularisation per example; it multiplies n.
+        std: Standard deviation of b. With corrected updates the residual stays far below the budget, so
+            this can be small; then b costs no accuracy.
+        epsilon: Guarantee, with ``delta``.
+        delta: In (0, 1); 0 with ``perturbation="pure_eps"``.
+        certificate: ``worst_case``, ``data_dependent``, ``third_order`` or ``measured``.
+        update: ``fresh``, ``frozen`` or ``corrected``.
+        at_limit: ``retrain`` (with a fresh b) or ``refuse`` when the bound would pass the budget.
+        perturbation: ``gaussian`` or ``pure_eps``.
+        anchor: Replace the accumulated bound by the measured residual every this many requests; 0 never.
+        normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
+            most 1. It depends on no other row, so it is safe for the certificate.
+        tol: Training stops at ||grad||_2 < tol.
+        max_iter: Newton steps at most in training.
+        random_state: Seed of b; None (right for a service) takes one from the operating system.
+
+    Attributes:
+        classes_: (2,) labels; the second is the positive class.
+        coef_: (1, d) weights w.
+        certificate_: The running ``Account``: ``beta``, ``epsilon_spent``, ``guarantee.budget``, ``epoch``.
+        n_iter_: Newton steps of the last training.
+        retained_: (n,) bool, rows that have not been removed.
+    """
+
+    def __init__(
+        self,
+        lam: float = 1e-4,
+        std: float = 1.0,
+        epsilon: float = 1.0,
+        delta: float = 1e-4,
+        *,
+        certificate: str = "measured",
+        update: str = "corrected",
+        at_limit: str = "retrain",
+        perturbation: str = "gaussian",
+        anchor: int = 0,
+        normalize: bool = True,
+        tol: float = 1e-8,
+        max_iter: int = 200,
+        random_state: int | None = None,
+    ) -> None:
+        self.lam = lam
+        self.std = std
+        self.epsilon = epsilon
+        self.delta = delta
+        self.certificate = certificate
+        self.update = update
+        self.at_limit = at_limit
+        self.perturbation = perturbation
+        self.anchor = anchor
+        self.normalize = normalize
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> CertifiedLogisticRegression:
+        """Train on rows X (n, d) with labels y (n,) of two classes.
+
+        X is kept (uncopied where it is a C-ordered float32 or float64 array): removal needs the rows that
+        stay. Do not change it afterwards.
+        """
+        rows, labels = self._training_data(X, y)
+        engine = self._engine()
+        seed = self.random_state
+        if isinstance(seed, np.random.RandomState):
+            seed = int(seed.randint(2**31))
+        engine.fit(rows, labels, seed)
+        self._keep(engine, rows, labels)
+        self.n_iter_ = max(1, engine.fit_report.iterations)
+        if not engine.fit_report.converged:
+            import warnings
+
+            warnings.warn(
+                f"training stopped by {engine.fit_report.stopped_by} at ||grad|| = "
+                f"{engine.fit_report.gradient_norm:.3g}; the leftover is charged to the certificate",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def remove(self, rows: Sequence[int]) -> Outcome:
+        """Remove training rows (indices into the X of ``fit``), as one release.
+
+        Returns:
+            What became of the request: ``removed``, ``retrained`` or ``refused`` with its reason, and the
+            certificate after it.
+
+        Raises:
+            InvalidValue: A row is out of range, named twice or removed already, or none would stay.
+        """
+        check_is_fitted(self)
+        return self._engine_.remove(rows)
+
+    def decision_function(self, X: Any) -> Array:
+        """``x.w`` for each row, (n,); positive means ``classes_[1]``."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
+        if not self.normalize:
+            return X @ self.coef_[0]
+        norms = np.linalg.norm(X, axis=1)
+        return (X @ self.coef_[0]) / np.where(norms > 0, norms, 1.0)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Labels, (n,)."""
+        positive = self.decision_function(X) > 0
+        return self.classes_[positive.astype(np.int64)]
+
+    def predict_proba(self, X: Any) -> Array:
+        """``sigmoid(x.w)`` in the second column, (n, 2); b shifts w, so these are not calibrated."""
+        from scipy.special import expit
+
+        scores = self.decision_function(X)
+        return np.column_stack([expit(-scores), expit(scores)])
+
+    @property
+    def coef_(self) -> Array:
+        """(1, d) weights."""
+        return self._engine_.w[None, :]
+
+    @property
+    def certificate_(self) -> Account:
+        """The certificate as it stands."""
+        return self._engine_.account
+
+    @property
+    def retained_(self) -> NDArray[np.bool_]:
+        """(n,) bool."""
+        return self._engine_.problem.rows.scale != 0
+
+    def residual(self) -> float:
+        """Measure ||grad L_b(w; D)||_2 over the rows that remain (one float64 pass)."""
+        check_is_fitted(self)
+        return self._engine_.residual()
+
+    def save(self, path: str | Path) -> None:
+        """Write model, certificate and settings to one safetensors file (JSON in its header, no pickle).
+
+        The training data are not in it, only their fingerprint. It does hold b: keep it secret.
+        """
+        check_is_fitted(self)
+        state = self._engine_.state()
+        state.values |= {
+            "settings": self.get_params(),
+            "classes": self.classes_.tolist(),
+            "n_iter": self.n_iter_,
+            "n_features": self.n_features_in_,
+            "fingerprint": self._fingerprint,
+        }
+        if not isinstance(state.values["settings"]["random_state"], (int, type(None))):
+            state.values["settings"]["random_state"] = None
+        save_state(Path(path), state)
+
+    @classmethod
+    def load(cls, path: str | Path, X: Any, y: Any) -> CertifiedLogisticRegression:
+        """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
+
+        Raises:
+            DataError: The file is not one of ours, or X and y are not the data the model was trained on.
+        """
+        state = load_state(Path(path))
+        try:
+            model = cls(**state.values["settings"])
+            rows, labels = model._training_data(X, y)
+            if _fingerprint(rows, labels) != state.values["fingerprint"]:
+                raise DataError(f"{path}: X and y are not the training data of this model")
+            engine = model._engine()
+            engine.load_state(state, rows, labels)
+            model._keep(engine, rows, labels)
+            model.n_iter_ = state.values["n_iter"]
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{path}: not a model written by save ({error})") from None
+        return model
+
+    def _engine(self) -> Newton:
+        return Newton(
+            **{
+                key: getattr(self, key)
+                for key in self.get_params()
+                if key not in ("normalize", "random_state")
+            }
+        )
+
+    def _training_data(self, X: Any, y: Any) -> tuple[Rows, NDArray[np.int64]]:
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) > 2:
+            raise UserError(
+                "Only binary classification is supported. The type of the target is "
+                f"{type_of_target(y)}, with {len(self.classes_)} classes"
+            )
+        if len(self.classes_) < 2:
+            raise UserError(f"y holds one class ({self.classes_[0]}); two are needed")
+        return (Rows.normalised(X, keep_zero=True) if self.normalize else Rows.as_given(X)), labels.astype(
+            np.int64
+        )
+
+    def _keep(self, engine: Newton, rows: Rows, labels: NDArray[np.int64]) -> None:
+        self._engine_ = engine
+        self._fingerprint = _fingerprint(rows, labels)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+def _fingerprint(rows: Rows, labels: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(f"{rows.raw.dtype}{rows.raw.shape}".encode())
+    digest.update(np.ascontiguousarray(rows.raw).data)
+    digest.update(labels.tobytes())
+    return digest.hexdigest()

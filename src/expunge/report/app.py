@@ -1,0 +1,87 @@
+"""``expunge-report``: a table on the terminal, and tables, figures and a page in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from expunge.errors import UserError
+from expunge.report import table
+from expunge.report.rows import ordered, rows, warnings
+from expunge.report.runs import find_runs
+from expunge.report.write import default_out, write_found
+
+_DESCRIPTION = """\
+Compare finished runs side by side: a table here; table.md, table.csv, figures
+(PNG and SVG) and a self-contained report.html in a folder.
+
+A run folder is what `expunge` leaves: it holds summary.json, removals.jsonl and
+.hydra/config.yaml. Nothing else is read, so folders copied from another machine
+do as well. Runs that never finished are named and left out.
+"""
+_EXAMPLES = """\
+examples:
+  expunge-report multirun/2026-01-31/12-00-00     every run of a sweep; writes into its report/
+  expunge-report runs/newton runs/retrain         two runs; writes into ./report/
+  expunge-report runs --out /srv/www/unlearning   any depth; writes where you say
+
+A run with unlearner=retrain on the same data gives the retrain time that the
+others' speed-up is measured against. Exit code: 0, or 2 with one line that says
+what is wrong and in which file and line.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 after one line on stderr.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        _report(args.folders, args.out)
+    except UserError as e:
+        sys.stderr.write(f"expunge-report: {e}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "expunge-report",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    help_ = "a run folder, or a folder that holds run folders at any depth, such as a multirun folder"
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help=help_)
+    help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
+    return parser
+
+
+def _report(folders: list[str], out: Path | None) -> None:
+    found = find_runs(folders)
+    for path in found.unfinished:
+        sys.stderr.write(f"unfinished, left out: {path}\n")
+    runs = ordered(found.runs)
+    _say(table.as_text(rows(runs), warnings(runs)))
+    page = write_found(found, default_out(list(folders)) if out is None else out)
+    _say(f"\nWritten to {page.parent}: report.html, table.md, table.csv and the figures\n")
+
+
+def _say(what: str) -> None:
+    # A terminal that cannot show an arrow gets a question mark, not a traceback.
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(what.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has had enough; the files are written all the same, and the exit stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

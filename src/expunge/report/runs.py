@@ -1,0 +1,247 @@
+"""Reading run folders: ``summary.json``, ``removals.jsonl`` and ``.hydra/config.yaml``, checked as read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import RunFolderError
+
+OUTCOMES = ("removed", "retrained", "refused")
+_NUMBERS = (
+    *("removed_total", "retained", "residual_bound", "residual_measured", "budget", "epsilon_spent"),
+    *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
+)
+_NODE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        folder: The run folder.
+        summary: ``summary.json``.
+        records: The lines of ``removals.jsonl``, in order.
+        config: ``.hydra/config.yaml``, with references between its own keys followed.
+        name: How the run is called where it is shown: a relative path, never a machine's own.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    records: list[dict[str, Any]]
+    config: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def unlearner(self) -> str:
+        """Name of the method, such as ``newton_corrected``."""
+        return str(self.summary["unlearner"])
+
+    @property
+    def certified(self) -> bool:
+        """Whether the method keeps a residual within a budget."""
+        return self.unlearner not in ("retrain", "none") and self.number("budget") is not None
+
+    def number(self, key: str) -> float | None:
+        """Return a number of the summary, or None where it is null, absent or not finite."""
+        return finite(self.summary.get(key))
+
+    def last(self, key: str) -> float | None:
+        """Return the last value of ``key`` in the records that is not null."""
+        return next((v for r in reversed(self.records) if (v := finite(r.get(key))) is not None), None)
+
+    def series(self, key: str) -> tuple[list[int], list[float]]:
+        """Return request numbers and values of ``key`` for the records where it is not null."""
+        pairs = [(int(r["request"]), v) for r in self.records if (v := finite(r.get(key))) is not None]
+        return [x for x, _ in pairs], [y for _, y in pairs]
+
+    def setting(self, dotted: str) -> Any:
+        """Return a value of the configuration by its dotted key, or None."""
+        return _lookup(self.config, dotted)
+
+    def requests(self) -> list[list[Any]]:
+        """Return the rows of every request, in order."""
+        return [r["rows"] for r in self.records]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search through folders gave: finished runs, and the folders of runs that never finished."""
+
+    runs: list[Run]
+    unfinished: list[Path]
+
+
+def finite(value: Any) -> float | None:
+    """Return ``value`` as a float if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def find_runs(folders: Iterable[str | os.PathLike[str]]) -> Found:
+    """Read every run in or under ``folders``, in natural order of their paths (``2`` before ``10``).
+
+    Raises:
+        RunFolderError: If a folder is missing, a file in a run folder is broken, or there is no run at all.
+    """
+    folders = list(folders)
+    roots = [Path(f).resolve() for f in folders]
+    for root, given in zip(roots, folders, strict=True):
+        if not root.is_dir():
+            raise RunFolderError(f"{given}: no such folder")
+    if not roots:
+        raise RunFolderError("no folder given: name a run folder or a folder that holds run folders")
+    base = Path(os.path.commonpath([r.parent for r in roots]))
+    seen = dict.fromkeys(path for root in roots for path in _walk(root))
+    finished = [path for path in seen if (path / "summary.json").is_file()]
+    unfinished = [path for path in seen if path not in set(finished)]
+    if not finished:
+        tail = f" ({len(unfinished)} unfinished)" if unfinished else ""
+        raise RunFolderError(
+            f"no finished run in {', '.join(map(str, folders))}{tail}: none has a summary.json"
+        )
+    return Found([read_run(path, path.relative_to(base).as_posix()) for path in finished], unfinished)
+
+
+def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
+    """Read one run folder.
+
+    Args:
+        folder: A folder with ``summary.json``, ``removals.jsonl`` and ``.hydra/config.yaml``.
+        name: How to call it; the folder's own name by default.
+
+    Raises:
+        RunFolderError: If a file is missing, broken or cut short; the line names the file and the line in it.
+    """
+    folder = Path(folder)
+    summary = _read_summary(folder / "summary.json")
+    records = _read_records(folder / "removals.jsonl")
+    if len(records) != summary["requests"]:
+        where = f"{folder / 'removals.jsonl'}:{len(records) + 1}"
+        raise RunFolderError(
+            f"{where}: {len(records)} records, but summary.json counts {summary['requests']}"
+        )
+    config = _read_config(folder / ".hydra" / "config.yaml")
+    return Run(folder, summary, records, config, folder.resolve().name if name is None else name)
+
+
+def _walk(root: Path) -> list[Path]:
+    """Return folders of runs at or under ``root``, begun ones included; none is searched further down."""
+    found = []
+    for here, below, files in os.walk(root):
+        below.sort(key=_natural)
+        if {"summary.json", "removals.jsonl"} & set(files) or os.path.isfile(f"{here}/.hydra/config.yaml"):
+            found.append(Path(here))
+            below.clear()
+    return found
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: missing from the run folder") from None
+    except UnicodeDecodeError as e:
+        line = e.object[: e.start].count(b"\n") + 1
+        raise RunFolderError(f"{path}:{line}: not UTF-8 text") from None
+    except OSError as e:
+        raise RunFolderError(f"{path}: cannot be read ({e.strerror})") from None
+
+
+def _json(text: str, path: Path, line: int | None = None) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise RunFolderError(f"{path}:{line or e.lineno}: not JSON ({e.msg}, column {e.colno})") from None
+    except (RecursionError, ValueError):
+        raise RunFolderError(f"{path}:{line or 1}: not JSON that can be read") from None
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path}:{line or 1}: must be a JSON object")
+    return value
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    summary = _json(_text(path), path)
+    for key in ("dataset", "unlearner"):
+        if not isinstance(summary.get(key), str):
+            raise RunFolderError(f"{path}:1: {key!r} must be a name, is {summary.get(key)!r}")
+    requests = summary.get("requests")
+    if isinstance(requests, bool) or not isinstance(requests, int):
+        raise RunFolderError(f"{path}:1: 'requests' must be a count, is {requests!r}")
+    return summary
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    # split("\n") and not splitlines(): JSON strings may hold characters that splitlines takes for line ends.
+    lines = enumerate(_text(path).split("\n"), start=1)
+    return [_record(_json(text, path, line), f"{path}:{line}") for line, text in lines if text.strip()]
+
+
+def _record(record: dict[str, Any], where: str) -> dict[str, Any]:
+    if record.get("outcome") not in OUTCOMES:
+        allowed = ", ".join(OUTCOMES)
+        raise RunFolderError(f"{where}: 'outcome' must be one of {allowed}, is {record.get('outcome')!r}")
+    request = record.get("request")
+    if isinstance(request, bool) or not isinstance(request, int):
+        raise RunFolderError(f"{where}: 'request' must be a count, is {request!r}")
+    if not isinstance(record.get("rows"), list):
+        raise RunFolderError(f"{where}: 'rows' must be a list, is {record.get('rows')!r}")
+    for key in _NUMBERS:
+        value = record.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise RunFolderError(f"{where}: {key!r} must be a number or null, is {value!r}")
+    return record
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    text = _text(path)
+    try:
+        config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        reason = getattr(e, "problem", None) or "broken"
+        raise RunFolderError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({reason})") from None
+    except (OmegaConfBaseException, ValueError) as e:
+        raise RunFolderError(f"{path}:1: not a configuration ({str(e).splitlines()[0]})") from None
+    if not isinstance(config, dict):
+        raise RunFolderError(f"{path}:1: must be a mapping")
+    return _follow(config, config)
+
+
+def _follow(node: Any, root: Any) -> Any:
+    """Follow ``${key}`` within the file; resolvers such as ``${oc.env:...}`` stay as they are written.
+
+    Resolving those would copy this machine's environment into a page that is meant to be passed on.
+    """
+    if isinstance(node, dict):
+        return {str(key): _follow(value, root) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_follow(value, root) for value in node]
+    if isinstance(node, str) and (match := _NODE.fullmatch(node)):
+        target = _lookup(root, match[1])
+        return node if target is None or isinstance(target, (dict, list)) else target
+    return node
+
+
+def _lookup(node: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return None
+        node = node[part]
+    return node

@@ -1,0 +1,170 @@
+"""The side-by-side table: one row a run, as aligned text, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+from expunge.report import text
+from expunge.report.rows import OWN_FIT, Row
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: heading, what its two or more values are, which way is better, what it means, its cells."""
+
+    head: str
+    sub: str
+    arrow: str
+    definition: str
+    cell: Callable[[Row], str]
+
+    @property
+    def title(self) -> str:
+        """The heading with its arrow."""
+        return f"{self.head} {self.arrow}".strip()
+
+
+def columns() -> list[Column]:
+    """Return the table's columns; the definitions are what the legend and the page's tooltips say."""
+    return [
+        Column(
+            "unlearner",
+            "",
+            "",
+            "The method, with the settings that tell the rows apart.",
+            lambda r: r.unlearner,
+        ),
+        Column(
+            "test accuracy",
+            "before → after",
+            "↑",
+            "Share of test rows classified rightly, before the first request and after the last.",
+            lambda r: f"{text.accuracy(r.test_accuracy_before)} → {text.accuracy(r.test_accuracy_after)}",
+        ),
+        Column(
+            "supported",
+            "of N requests",
+            "↑",
+            "Removal requests served before the first retrain or refusal; 'all' if neither ever came.",
+            _supported,
+        ),
+        Column(
+            "retrained", "", "↓", "Requests answered by training again.", lambda r: text.count(r.retrained)
+        ),
+        Column("refused", "", "↓", "Requests not carried out.", lambda r: text.count(r.refused)),
+        Column(
+            "residual",
+            "measured, last",
+            "↓",
+            "Norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain.",
+            lambda r: text.number(r.residual_measured),
+        ),
+        Column(
+            "budget used",
+            "bound, last",
+            "↓",
+            "The residual's certified bound at the last release, as a share of the budget std·ε/c.",
+            lambda r: text.share(r.used),
+        ),
+        Column(
+            "ε spent",
+            "of ε",
+            "↓",
+            "c·bound/std at the last release: the ε of (ε, δ) that the bound has used.",
+            _epsilon,
+        ),
+        Column(
+            "time / removal",
+            "median, p95",
+            "↓",
+            "Wall time of one removal alone, without evaluation: the median, and what 95% stay below.",
+            _removal,
+        ),
+        Column(
+            "retrain time",
+            "",
+            "",
+            "Median of a retrain run on the same data; '(fit)': none is here, so this run's own first fit.",
+            lambda r: text.seconds(r.seconds_retrain) + (" (fit)" if r.retrain_from == OWN_FIT else ""),
+        ),
+        Column(
+            "speed-up",
+            "",
+            "↑",
+            "Retrain time over median time of a removal.",
+            lambda r: text.times(r.speed_up),
+        ),
+    ]
+
+
+def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """Return an aligned table of plain text, with the warnings and the legend below."""
+    head = columns()
+    lines = [[c.title for c in head], [c.sub for c in head], *([c.cell(row) for c in head] for row in table)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    laid = [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    laid.insert(2, "  ".join("-" * w for w in widths))
+    return "\n".join(line.rstrip() for line in [*laid, *notes]) + "\n\n" + legend() + "\n"
+
+
+def legend() -> str:
+    """Return the columns' definitions, one a line."""
+    head = columns()
+    width = max(len(c.title) for c in head)
+    lines = [f"{c.title.ljust(width)}  {c.definition}" for c in head]
+    return "\n".join(
+        [*lines, f"(↑ more is better, ↓ less is better, {text.NONE} not measured or does not apply)"]
+    )
+
+
+def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """Return the table in Markdown, with the warnings and the legend below."""
+    head = columns()
+    titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
+    lines = [titles, ["---", *("---:" for _ in head[1:])], *([c.cell(row) for c in head] for row in table)]
+    body = "\n".join("| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in lines)
+    terms = "\n".join(f"- **{c.title}**: {c.definition}" for c in head)
+    return "\n\n".join([body, *notes, terms]) + "\n"
+
+
+def as_csv(table: Sequence[Row]) -> str:
+    """Return the table's values unrounded; what is not known is an empty cell."""
+    out = io.StringIO()
+    names = [f.name for f in fields(Row)]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([["" if (v := getattr(row, n)) is None else v for n in names] for row in table])
+    return out.getvalue()
+
+
+def _supported(row: Row) -> str:
+    served, asked = text.count(row.removals_supported), text.count(row.requests)
+    return f"{served} of {asked}" if row.budget_exhausted else f"all {asked}"
+
+
+def _epsilon(row: Row) -> str:
+    spent = text.number(row.epsilon_spent)
+    return (
+        spent
+        if row.epsilon is None or row.epsilon_spent is None
+        else f"{spent} of {text.setting(row.epsilon)}"
+    )
+
+
+def _removal(row: Row) -> str:
+    if row.seconds_removal_median is None:
+        return text.NONE
+    return f"{text.seconds(row.seconds_removal_median)}, {text.seconds(row.seconds_removal_p95)}"
+
+
+def _markdown(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

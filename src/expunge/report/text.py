@@ -1,0 +1,139 @@
+"""Numbers, units and names as a reader wants them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from expunge.report.runs import Run, finite
+
+NONE = "–"
+_PLACE = ("dataset", "extractor", "model")
+_SETTINGS = ("lam", "std", "epsilon", "delta", "certificate", "update", "at_limit")
+GROUPS = ("dataset", "extractor", "model", "training", "unlearner", "removal")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return ``value`` in ``digits`` significant digits, ``1e-4`` rather than ``0.0001``."""
+    if value is None:
+        return NONE
+    if value != 0 and not 1e-3 < abs(value) < 1e6:
+        mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{int(power)}"
+    return f"{value:,.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+
+
+def accuracy(value: float | None) -> str:
+    """Return a share of right answers with four decimals."""
+    return NONE if value is None else f"{value:.4f}"
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands separated."""
+    return NONE if value is None else f"{int(value):,}"
+
+
+def share(value: float | None) -> str:
+    """Return a share as a percentage of two significant digits; whole per cents from 10 up."""
+    if value is None:
+        return NONE
+    return f"{value * 100:.0f}%" if value >= 0.0995 else f"{number(value * 100, 2)}%"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration in the unit that fits it, from microseconds to hours."""
+    if value is None:
+        return NONE
+    for unit, size, least in (("h", 3600.0, 2 * 3600.0), ("min", 60.0, 120.0), ("s", 1.0, 0.9995)):
+        if value >= least:
+            return f"{number(value / size, 3)} {unit}"
+    return f"{value * 1e3:.3g} ms" if value >= 0.9995e-3 else f"{value * 1e6:.3g} µs"
+
+
+def times(value: float | None) -> str:
+    """Return a factor such as ``58×``."""
+    return NONE if value is None else f"{number(value, 2)}×"
+
+
+def setting(value: Any) -> str:
+    """Return a configuration value as short as it can be written."""
+    if finite(value) is not None:
+        short = f"{value:g}"
+        return number(value, 6) if "e" in short or 0 < abs(value) <= 1e-3 else short
+    return NONE if value is None else plain(value)
+
+
+def plain(value: Any) -> str:
+    """Return text without control characters, so that a name cannot steer the terminal or break a line."""
+    return "".join(c if c.isprintable() else "?" for c in str(value))
+
+
+def unbroken(label: str) -> str:
+    """Return a label in which a setting and its value stay on one line when it wraps."""
+    return re.sub(r" (?=[^ ,()]+[,)])", "\u00a0", label)
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """Name each run by its unlearner, plus the settings that are needed to tell the runs apart.
+
+    Data set, extractor and model are named where they differ over all runs; settings where they differ
+    between runs of one unlearner; the folder's name only where nothing else tells two runs apart.
+    """
+    notes: list[list[str]] = [[] for _ in runs]
+    for key in _PLACE:
+        values = [plain(run.summary.get(key) or f"no {key}") for run in runs]
+        if len(set(values)) > 1:
+            for note, value in zip(notes, values, strict=True):
+                note.append(value)
+    for group in _alike(runs, notes):
+        _tell_apart(runs, notes, group)
+    return [
+        f"{plain(run.unlearner)} ({', '.join(note)})" if note else plain(run.unlearner)
+        for run, note in zip(runs, notes, strict=True)
+    ]
+
+
+def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and leaves of a nested configuration, in the file's order."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix, node
+
+
+def _alike(runs: Sequence[Run], notes: list[list[str]]) -> list[list[int]]:
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, run in enumerate(runs):
+        groups[(run.unlearner, *notes[i])].append(i)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _tell_apart(runs: Sequence[Run], notes: list[list[str]], group: list[int]) -> None:
+    for name in (*_SETTINGS, "seed"):
+        values = [_value(runs[i], name) for i in group]
+        if len(set(values)) > 1:
+            for i, value in zip(group, values, strict=True):
+                if value != NONE:
+                    notes[i].append(f"{name} {value}")
+    for cluster in _alike([runs[i] for i in group], [notes[i] for i in group]):
+        _last_resort(runs, notes, [group[i] for i in cluster])
+
+
+def _last_resort(runs: Sequence[Run], notes: list[list[str]], cluster: list[int]) -> None:
+    """Use the first other setting in which the runs all differ, else their folders' names."""
+    tables = [{k: setting(v) for g in GROUPS for k, v in flat(runs[i].config.get(g), g)} for i in cluster]
+    every = dict.fromkeys(key for table in tables for key in table)
+    key = next((k for k in every if len({t.get(k) for t in tables}) == len(cluster)), None)
+    for i, table in zip(cluster, tables, strict=True):
+        notes[i].append(
+            f"{key} {table.get(key, NONE)}" if key else plain(runs[i].name or runs[i].folder.name)
+        )
+
+
+def _value(run: Run, name: str) -> str:
+    from_config = run.setting("seed" if name == "seed" else f"unlearner.{name}")
+    return setting(run.summary.get(name) if from_config is None else from_config)

@@ -1,0 +1,61 @@
+"""From folders to files: the tables, the figures and the page, all in one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from expunge.errors import RunFolderError
+from expunge.report import table
+from expunge.report.rows import ordered, rows, warnings
+from expunge.report.runs import Found, find_runs
+
+
+def write_report(
+    folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write the report of the runs in ``folders``: page, tables (Markdown, CSV) and figures (PNG, SVG).
+
+    Args:
+        folders: Run folders, or folders that hold run folders at any depth.
+        out: Where the files go; ``report`` in the folder if one was given, else ``./report``.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        RunFolderError: If a run folder is broken, there is no finished run, or ``out`` cannot be written.
+    """
+    folders = list(folders)
+    return write_found(find_runs(folders), default_out(folders) if out is None else Path(out))
+
+
+def write_found(found: Found, out: Path) -> Path:
+    """Write the report of runs that have been read already; return the path of ``report.html``."""
+    # Matplotlib is slow to import, and the table alone can do without.
+    from expunge.report.figures import draw_all
+    from expunge.report.html import page
+
+    runs = ordered(found.runs)
+    lines, notes = rows(runs), warnings(runs)
+    drawn = draw_all(runs)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / "table.md", table.as_markdown(lines, notes))
+        _write(out / "table.csv", table.as_csv(lines))
+        for figure in drawn:
+            figure.save(out)
+        _write(out / "report.html", page(runs, lines, notes, drawn, [p.name for p in found.unfinished]))
+    except OSError as e:
+        raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None
+    return out / "report.html"
+
+
+def default_out(folders: list[str | os.PathLike[str]]) -> Path:
+    """Return where a report of ``folders`` goes when nothing else is said."""
+    return Path(folders[0] if len(folders) == 1 else ".") / "report"
+
+
+def _write(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8", newline="\n")

@@ -1,0 +1,19 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images that tests may read, or a skip that says where it was looked for."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    places = [Path(place) for place in (os.environ.get("EXPUNGE_DATA"), beside) if place]
+    for place in places:
+        if (place / "MNIST" / "raw").is_dir():
+            return place
+    pytest.skip("needs real images (MNIST/raw), found none in " + " or ".join(map(str, places)))

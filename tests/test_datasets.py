@@ -1,0 +1,602 @@
+"""Data sets: exact pixels, mapped arrays, and one clear line for everything that can be wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import pickle
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from expunge.datasets import arrays, digits_3v8, mnist, mnist_3v8, pack_mnist_3v8, vision
+from expunge.datasets.array_files import open_arrays
+from expunge.datasets.idx import read_idx
+from expunge.errors import DataError, InvalidValue, UserError
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+DATA = Path(mnist_3v8.__file__).parent / "data"
+
+
+def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# mnist_3v8: embedded, and its packer
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return mnist_3v8.load(None)
+
+
+def test_embedded_images_are_as_published(embedded):
+    assert embedded.x_train.shape == (11982, 28, 28)
+    assert embedded.x_test.shape == (1984, 28, 28)
+    assert embedded.x_train.dtype == np.uint8
+    assert embedded.y_train.dtype == np.int64
+    assert {(y == 1).sum() + (y == -1).sum() for y in (embedded.y_train, embedded.y_test)} == {11982, 1984}
+    assert (embedded.y_train == 1).sum() == 6131  # MNIST's training file has 6,131 threes
+    assert embedded.class_names == {1: "3", -1: "8"}
+    assert (embedded.unit, embedded.offset) == (255, 0.5)
+
+
+def test_embedded_images_equal_the_originals_row_for_row(embedded, shared_data):
+    original = mnist.load(shared_data)
+    for part in ("train", "test"):
+        y = getattr(original, f"y_{part}")
+        chosen = (y == 3) | (y == 8)
+        assert np.array_equal(getattr(embedded, f"x_{part}"), getattr(original, f"x_{part}")[chosen])
+        assert np.array_equal(getattr(embedded, f"y_{part}"), np.where(y[chosen] == 3, 1, -1))
+
+
+def test_packer_reproduces_the_embedded_file(tmp_path, shared_data):
+    assert pack_mnist_3v8.main([str(shared_data / "MNIST" / "raw"), "--out", str(tmp_path)]) == 0
+    packed, kept = tmp_path / pack_mnist_3v8.FILE, DATA / pack_mnist_3v8.FILE
+    with np.load(packed, allow_pickle=False) as ours, np.load(kept, allow_pickle=False) as theirs:
+        assert set(ours) == set(theirs)
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+        licence = (DATA / "LICENSE-MNIST.md").read_text(encoding="utf-8")
+        assert all(pack_mnist_3v8.digest(ours[name]) in licence for name in ours)
+    if "ng" in zlib.ZLIB_RUNTIME_VERSION:
+        pytest.skip(f"zlib {zlib.ZLIB_RUNTIME_VERSION} compresses the same arrays to other bytes")
+    assert packed.read_bytes() == kept.read_bytes()
+
+
+def test_packer_says_which_file_is_missing(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        pack_mnist_3v8.main([str(tmp_path)])
+    assert "train-images-idx3-ubyte.gz: no such file" in capsys.readouterr().err
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:100_000] + bytes([content[100_000] ^ 1]) + content[100_001:]
+
+
+def other_pixels(content: bytes) -> bytes:
+    """A sound archive in which one pixel is another."""
+    with np.load(io.BytesIO(content)) as archive:
+        changed = dict(archive)
+    changed["x_test"][5, 14, 14] ^= 1
+    packed = io.BytesIO()
+    np.savez(packed, **changed)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage", [flipped, other_pixels, lambda c: c[:-1000], lambda c: b"", lambda c: b"oops"]
+)
+def test_damaged_install_is_refused(tmp_path, monkeypatch, damage):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / pack_mnist_3v8.FILE).write_bytes(damage((DATA / pack_mnist_3v8.FILE).read_bytes()))
+    monkeypatch.setattr(mnist_3v8.resources, "files", lambda package: tmp_path)
+    with pytest.raises(DataError, match=r"mnist_3v8\.npz: .*install expunge anew") as caught:
+        mnist_3v8.load(None)
+    one_line(caught)
+
+
+def test_loading_the_default_data_set_imports_no_heavy_library():
+    code = (
+        "import sys; from expunge.datasets import mnist_3v8, mnist, arrays, digits_3v8; "
+        "mnist_3v8.load(None); print({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+# digits_3v8
+
+
+def test_digits_are_scikit_learns_and_every_fifth_is_a_test_row():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    rows = [
+        (image, label) for image, label in zip(digits.images, digits.target, strict=True) if label in (3, 8)
+    ]
+    dataset = digits_3v8.load(None)
+    train = iter(zip(dataset.x_train, dataset.y_train, strict=True))
+    test = iter(zip(dataset.x_test, dataset.y_test, strict=True))
+    for k, (image, label) in enumerate(rows):
+        x, y = next(test if k % 5 == 4 else train)
+        assert np.array_equal(x, image)
+        assert y == (1 if label == 3 else -1)
+    assert (len(dataset.x_train), len(dataset.x_test), dataset.unit) == (286, 71, 16)
+    assert dataset.x_train.dtype == np.uint8
+
+
+@pytest.mark.parametrize("load", [mnist_3v8.load, digits_3v8.load])
+def test_offset_and_classes_are_checked(load):
+    for offset in ("0.5", None, float("nan"), float("inf"), True):
+        with pytest.raises(InvalidValue, match=r"^offset: "):
+            load(None, offset=offset)
+    with pytest.raises(InvalidValue, match=r"^classes: "):
+        load(None, classes=["3", "5"])
+    assert load(None, offset=0, classes=["8", 3]).class_names == {1: "3", -1: "8"}
+
+
+# mnist
+
+
+def idx_bytes(array: np.ndarray, magic: int | None = None) -> bytes:
+    magic = 8 << 8 | array.ndim if magic is None else magic
+    return struct.pack(f">I{array.ndim}I", magic, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def small_mnist(root: Path, packed: bool = True) -> Path:
+    """A made-up MNIST of 20 + 10 images of 4 x 4 pixels; returns its raw folder."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for split, n in (("train", 20), ("t10k", 10)):
+        contents = {"images-idx3": random.integers(0, 256, (n, 4, 4)), "labels-idx1": np.arange(n) % 10}
+        for kind, array in contents.items():
+            name = f"{split}-{kind}-ubyte"
+            if packed:
+                (raw / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(array)))
+            else:
+                (raw / name).write_bytes(idx_bytes(array))
+    return raw
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_mnist_is_all_of_it_in_order(shared_data):
+    dataset = mnist.load(shared_data)
+    assert (len(dataset.x_train), len(dataset.x_test)) == (60000, 10000)
+    assert dataset.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert dataset.class_names == {digit: str(digit) for digit in range(10)}
+
+
+def test_torchvision_unpacks_the_files_and_reads_the_same(tmp_path, shared_data):
+    from expunge.vision_import import import_torchvision
+
+    shutil.copytree(shared_data / "MNIST", tmp_path / "MNIST", copy_function=shutil.copyfile)
+    folders = [tmp_path / "MNIST", tmp_path / "MNIST" / "raw"]
+    for folder in folders:
+        folder.chmod(0o755)  # the shared folder may be read-only, and its copy with it
+    theirs = import_torchvision().datasets.MNIST(tmp_path, train=False, download=True)
+    for file in folders[1].glob("*.gz"):
+        file.unlink()
+    ours = mnist.load(tmp_path)
+    assert np.array_equal(ours.x_test, theirs.data.numpy())
+    assert np.array_equal(ours.y_test, theirs.targets.numpy())
+
+
+def test_files_that_are_missing_are_downloaded_by_torchvision(tmp_path, monkeypatch):
+    class MNIST:
+        def __init__(self, root, download):
+            assert download
+            small_mnist(Path(root))
+
+    fake = SimpleNamespace(datasets=SimpleNamespace(MNIST=MNIST))
+    monkeypatch.setattr(vision, "import_torchvision", lambda: fake)
+    assert len(mnist.load(tmp_path / "new", check_integrity=False).x_train) == 20
+
+
+def test_md5s_are_torchvisions():
+    from expunge.vision_import import import_torchvision
+
+    theirs = dict(import_torchvision().datasets.MNIST.resources)
+    assert {f"{name}.gz": md5 for name, (md5, _) in mnist._FILES.items()} == theirs
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_altered_files_are_read_only_where_asked(tmp_path, packed):
+    small_mnist(tmp_path, packed)
+    dataset = mnist.load(tmp_path, check_integrity=False)
+    assert (dataset.x_train.shape, dataset.x_test.shape) == ((20, 4, 4), (10, 4, 4))
+    assert dataset.x_train.flags.writeable
+    some = mnist.load(tmp_path, check_integrity=False, classes=[3, 8])
+    assert some.y_train.tolist() == [3, 8, 3, 8]
+    with pytest.raises(DataError, match=r"train-images.*its MD5 is .*check_integrity=false") as caught:
+        mnist.load(tmp_path)
+    one_line(caught)
+
+
+def test_check_integrity_is_a_switch(tmp_path):
+    with pytest.raises(InvalidValue, match="check_integrity: got 'no', allowed: true or false"):
+        mnist.load(tmp_path, check_integrity="no")
+
+
+def cut(raw: Path) -> None:
+    path = raw / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def other_magic(raw: Path) -> None:
+    content = idx_bytes(np.zeros((20, 4, 4)), magic=2049)
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+
+
+def too_few_labels(raw: Path) -> None:
+    (raw / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(np.zeros(19))))
+
+
+def short(raw: Path) -> None:
+    content = idx_bytes(np.zeros((10, 4, 4)))[:-1]
+    (raw / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+
+
+def not_gzip(raw: Path) -> None:
+    (raw / "t10k-labels-idx1-ubyte.gz").write_bytes(b"<html>moved</html>")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "train-images-idx3-ubyte.gz: cannot be read, it may be damaged"),
+        (other_magic, "train-images-idx3-ubyte.gz: .*magic number 2049, allowed: 2051"),
+        (too_few_labels, "train-labels-idx1-ubyte.gz: holds 19 labels, but .* holds 20 images"),
+        (short, "t10k-images-idx3-ubyte.gz: damaged: its header promises 160 bytes, 159 follow"),
+        (not_gzip, "t10k-labels-idx1-ubyte.gz: cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, damage, message):
+    damage(small_mnist(tmp_path))
+    with pytest.raises(DataError, match=message) as caught:
+        mnist.load(tmp_path, check_integrity=False)
+    one_line(caught)
+
+
+@given(content=st.binary(max_size=40), ndim=st.sampled_from([1, 3]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused(tmp_path, content, ndim):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="file: "):
+        read_idx(path, ndim)
+
+
+def test_without_a_network_the_line_says_what_to_put_where(tmp_path, no_network):
+    with pytest.raises(DataError, match="MNIST cannot be downloaded") as caught:
+        mnist.load(tmp_path / "new")
+    assert "; put MNIST/raw/train-images-idx3-ubyte.gz, MNIST/raw/train-labels-idx1" in one_line(caught)
+    assert str(caught.value).endswith(f"into {tmp_path / 'new'}")
+
+
+def test_only_the_missing_file_is_asked_for(tmp_path, no_network):
+    (small_mnist(tmp_path) / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"; put MNIST/raw/t10k-labels-idx1-ubyte\.gz into ") as caught:
+        mnist.load(tmp_path, check_integrity=False)
+    one_line(caught)
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file cannot be written to: MNIST is not there") as caught:
+        mnist.load(tmp_path / "file")
+    one_line(caught)
+    monkeypatch.setattr(vision.os, "access", lambda path, mode: False)  # even for the superuser
+    with pytest.raises(DataError, match="cannot be written to: MNIST is not there"):
+        mnist.load(tmp_path / "a" / "b")
+
+
+def test_the_shared_part_serves_other_data_sets(shared_data, tmp_path, no_network):
+    if not (shared_data / "svhn").is_dir():
+        pytest.skip(f"needs svhn, not in {shared_data}")
+    svhn = vision.open_split("SVHN", shared_data / "svhn", split="test")
+    assert svhn.data.shape == (200, 3, 32, 32)
+    with pytest.raises(DataError, match="torchvision cannot read SVHN") as caught:
+        vision.open_split("SVHN", tmp_path, split="test")
+    one_line(caught)
+    with pytest.raises(DataError, match=r"SVHN cannot be downloaded .*put test_32x32\.mat into ") as caught:
+        vision.obtain("SVHN", tmp_path, {"test_32x32.mat": ""}, split="test")
+    one_line(caught)
+
+
+# arrays
+
+
+def write(path: Path, content: dict[str, np.ndarray], compressed: bool = False) -> Path:
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(array) for name, array in content.items()}, path)
+    else:
+        (np.savez_compressed if compressed else np.savez)(path, **content)
+    return path
+
+
+def table(n: int = 10, d: int = 3) -> dict[str, np.ndarray]:
+    return {"x": np.random.default_rng(n).normal(size=(n, d)), "y": np.arange(n) % 2}
+
+
+def memory_mapped(array: np.ndarray) -> bool:
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base if isinstance(array, np.ndarray) else None
+    return False
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, ">f8", np.float16, bool])
+@pytest.mark.parametrize("name", ["a.npz", "a.safetensors"])
+def test_arrays_are_mapped_and_equal(tmp_path, name, dtype):
+    if name == "a.safetensors" and dtype == ">f8":
+        pytest.skip("the format is little-endian")
+    content = table(50) | {"x": (table(50)["x"] * 50).astype(dtype)}
+    dataset = arrays.load(tmp_path, write(tmp_path / name, content))
+    assert memory_mapped(dataset.x_train)
+    assert memory_mapped(dataset.x_test)
+    assert np.array_equal(np.concatenate([dataset.x_train, dataset.x_test]), content["x"])
+    assert np.array_equal(np.concatenate([dataset.y_train, dataset.y_test]), content["y"])
+    assert (len(dataset.x_train), len(dataset.x_test)) == (40, 10)
+    assert dataset.class_names == {0: "0", 1: "1"}
+
+
+def test_compressed_arrays_are_read(tmp_path):
+    content = table()
+    dataset = arrays.load(tmp_path, write(tmp_path / "a.npz", content, compressed=True))
+    assert not memory_mapped(dataset.x_train)
+    assert np.array_equal(dataset.x_train, content["x"][:8])
+
+
+@given(
+    array=hnp.arrays(
+        st.sampled_from([np.uint8, np.float32, np.dtype(">i4"), np.int64]),
+        hnp.array_shapes(min_dims=0, max_dims=4, min_side=0),
+    ),
+    fortran=st.booleans(),
+    name=st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=9),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+def test_mapping_agrees_with_numpy_on_any_array(tmp_path, array, fortran, name):
+    array = np.asfortranarray(array) if fortran else array
+    path = write(tmp_path / "a.npz", {"other": np.arange(3), name: array})
+    ours = open_arrays(path)[name]()
+    assert ours.dtype == array.dtype
+    assert ours.shape == array.shape
+    assert np.array_equal(ours, array, equal_nan=array.dtype.kind == "f")
+
+
+def test_rows_keep_their_file_numbers_without_test_arrays(tmp_path):
+    content = {"X": np.arange(20.0).reshape(10, 2), "y": np.arange(10) % 2}
+    dataset = arrays.load(tmp_path, write(tmp_path / "a.npz", content), test_share=0.31)
+    assert dataset.x_train[:, 0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+    assert dataset.x_test[:, 0].tolist() == [14, 16, 18]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.safetensors"])
+def test_given_test_arrays_come_first(tmp_path, name):
+    train, test = table(10), table(4)
+    path = write(
+        tmp_path / name, train | {"X_test": test["x"], "y_test": test["y"][:, None].astype(np.float32)}
+    )
+    dataset = arrays.load(tmp_path, path)
+    assert np.array_equal(dataset.x_train, train["x"])
+    assert np.array_equal(dataset.x_test, test["x"])
+    assert dataset.y_test.tolist() == [0, 1, 0, 1]
+    other = write(tmp_path / "b.npz", table(6))
+    assert np.array_equal(arrays.load(tmp_path, path, test_path=other).x_test, table(6)["x"])
+
+
+def test_images_keep_their_shape_and_settings_are_passed_on(tmp_path):
+    content = {"x": np.zeros((10, 4, 5), np.uint8), "y": np.array([7.0, -2.0] * 5)}
+    dataset = arrays.load(
+        tmp_path, write(tmp_path / "a.npz", content), offset=0.5, unit=255, classes=[-2, "7"]
+    )
+    assert dataset.x_train.shape == (8, 4, 5)
+    assert (dataset.unit, dataset.offset, dataset.raw_offset) == (255, 0.5, 127.5)
+    assert dataset.class_names == {-2: "-2", 7: "7"}
+
+
+def test_path_is_taken_from_here_and_then_from_the_data_folder(tmp_path, monkeypatch):
+    here, data = tmp_path / "here", tmp_path / "data"
+    here.mkdir()
+    data.mkdir()
+    monkeypatch.chdir(here)
+    write(data / "a.npz", table(10))
+    assert len(arrays.load(data, "a.npz").x_train) == 8
+    write(here / "a.npz", table(20))
+    assert len(arrays.load(data, "a.npz").x_train) == 16
+    with pytest.raises(DataError, match=r"^path: b\.npz: no such file, neither from .*here nor in .*data$"):
+        arrays.load(data, "b.npz")
+
+
+def test_a_test_share_of_one_class_is_worth_a_warning(tmp_path, caplog):
+    content = table() | {"y": np.array([0] * 5 + [1] * 5)}
+    arrays.load(tmp_path, write(tmp_path / "a.npz", content))
+    assert "the last 2 rows, taken for the test, are all of one class" in caplog.text
+
+
+X, Y = table()["x"], table()["y"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"data": X, "y": Y}, "needs an array named x or X, found: data, y"),
+        ({"x": X, "labels": Y}, "needs an array named y, found: x, labels"),
+        ({"x": X, "y": Y, "x_test": X}, "needs an array named y_test"),
+        ({"x": X, "y": Y, "y_test": Y}, "needs an array named x_test or X_test"),
+        ({"x": X, "y": Y[:9]}, r"y is of shape \(9,\), allowed: \(10,\), a label for each row"),
+        ({"x": X, "y": np.eye(10)}, r"y is of shape \(10, 10\)"),
+        ({"x": X[:, 0], "y": Y}, r"x is of shape \(10,\), allowed: \(rows, features\)"),
+        ({"x": X[:, :0], "y": Y}, r"x is of shape \(10, 0\)"),
+        ({"x": X[:0], "y": Y[:0]}, r"x is of shape \(0, 3\)"),
+        ({"x": X[:1], "y": Y[:1]}, "1 rows cannot be split"),
+        ({"x": X * 1j, "y": Y}, "x is of type complex128, allowed: real numbers"),
+        ({"x": X, "y": Y.astype(str)}, "y is of type <U.*, allowed: whole numbers"),
+        ({"x": X, "y": Y + 0.5}, "y holds 0.5 in row 0, allowed: whole numbers"),
+        ({"x": X, "y": np.where(Y, np.nan, 1)}, "y holds nan in row 1"),
+        ({"x": X, "y": np.where(Y, np.inf, 1)}, "y holds inf in row 1"),
+        (
+            {"x": X, "y": np.where(Y, np.uint64(2**64 - 1), np.uint64(0))},
+            "y holds 18446744073709551615 in row 1",
+        ),
+        ({"x": X, "y": Y * 0}, r"labels must be of two or more classes, got 1 \(0\)"),
+        ({"x": X, "y": np.arange(10) // 4}, r"label 2 is not among the training rows' \(0, 1\).*shuffled"),
+        (
+            {"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y},
+            r"training row is of shape \(3,\), a test row of \(2,\)",
+        ),
+        ({"x": np.array([None] * 10), "y": Y}, "array x.npy cannot be read .*(pickle|object)"),
+    ],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_wrong_arrays_are_named(tmp_path, content, message, compressed):
+    path = write(tmp_path / "a.npz", content, compressed)
+    with pytest.raises(DataError, match=message) as caught:
+        arrays.load(tmp_path, path)
+    assert one_line(caught).startswith(str(path))
+
+
+class Trap:
+    def __reduce__(self):
+        return (os._exit, (3,))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_pickles_are_never_opened(tmp_path, method):
+    path = tmp_path / "a.npz"
+    header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1)
+        archive.writestr("x.npy", magic + header + b"\n" + pickle.dumps(Trap()))
+    with pytest.raises(DataError, match=r"array x\.npy cannot be read"):
+        arrays.load(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"1,2", r"cannot tell its format, allowed: a name ending in \.npz or \.safetensors"),
+        ("a.npz", b"", "not an .npz archive, or damaged"),
+        ("a.npz", b"\x93NUMPY\x01\x00", "not an .npz archive, or damaged"),
+        ("a.safetensors", b"", "not a .safetensors file, or cut short"),
+        ("a.safetensors", b"\xff" * 30, "not a .safetensors file, or cut short"),
+        ("a.safetensors", struct.pack("<Q", 3) + b"[1]", "its header is damaged"),
+        ("a.safetensors", struct.pack("<Q", 3) + b"{x}", "its header is damaged"),
+    ],
+)
+def test_files_of_another_kind_are_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        arrays.load(tmp_path, tmp_path / name)
+    assert one_line(caught).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}, "x is of type BF16, allowed: F64"),
+        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 15]}, "does not fit"),
+        ({"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "does not fit"),
+        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [8, 24]}, "does not fit"),
+        ({"dtype": "F32", "shape": [-2, -2], "data_offsets": [0, 16]}, "entry of tensor x is damaged"),
+        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [-8, 8]}, "entry of tensor x is damaged"),
+        ({"dtype": "F32", "shape": "22", "data_offsets": [0, 16]}, "entry of tensor x is damaged"),
+        ({"shape": [2, 2], "data_offsets": [0, 16]}, "entry of tensor x is damaged"),
+        ({"dtype": ["F32"], "shape": [2, 2], "data_offsets": [0, 16]}, r"type \['F32'\], allowed"),
+        ([], "entry of tensor x is damaged"),
+    ],
+)
+def test_tensors_outside_the_file_are_refused(tmp_path, entry, message):
+    header = json.dumps({"__metadata__": {"a": "b"}, "x": entry}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
+    with pytest.raises(DataError, match=message) as caught:
+        arrays.load(tmp_path, path)
+    one_line(caught)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "b.npz", "a.safetensors"])
+def test_any_damage_is_a_data_error_or_other_numbers(tmp_path, name):
+    path = write(tmp_path / name, table(), compressed=name == "b.npz")
+    sound, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        content = bytearray(sound)
+        for place in random.integers(len(sound), size=random.integers(1, 4)):
+            content[place] = random.integers(256)
+        path.write_bytes(content[: random.choice([len(sound), random.integers(len(sound))])])
+        with contextlib.suppress(DataError):  # damage within the numbers cannot be seen
+            assert len(arrays.load(tmp_path, path).x_train)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("test_share", 0), ("test_share", 1), ("test_share", "half"),
+        ("unit", 0), ("unit", -1), ("offset", "a"), ("path", ""), ("path", None), ("test_path", 3),
+        ("classes", [0, 5]),
+    ],
+)  # fmt: skip
+def test_settings_are_checked_where_they_enter(tmp_path, setting, value):
+    path = write(tmp_path / "a.npz", table())
+    with pytest.raises(InvalidValue) as caught:
+        arrays.load(tmp_path, **({"path": path} | {setting: value}))
+    assert caught.value.name == setting
+
+
+# the configuration files
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(CONF.glob("dataset/*.yaml")) + sorted(CONF.glob("removal/*.yaml")),
+    ids=lambda path: path.stem,
+)
+def test_configuration_names_every_setting_with_its_default(path):
+    import inspect
+
+    from hydra.utils import get_object
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.load(path)
+    parameters = dict(inspect.signature(get_object(config._target_)).parameters)
+    given = {key for key in config if key not in ("_target_", "class")}
+    assert given == parameters.keys() - {"data_dir", "named"}
+    for key in given:
+        default = parameters[key].default
+        assert (
+            OmegaConf.is_missing(config, key)
+            if default is inspect.Parameter.empty
+            else config[key] == default
+        )
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    assert all("  # " in line for line in lines[2:])

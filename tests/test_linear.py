@@ -1,0 +1,206 @@
+"""Loss, derivatives, trainer and kept factor against naive float64 oracles."""
+
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expunge.errors import DataError, InvalidValue
+from expunge.linear.factor import Factor
+from expunge.linear.logistic import spectral_norm, weighted_gram
+from expunge.linear.newton import build_factor, train
+from expunge.linear.removal import correct, depart
+from expunge.linear.rows import Rows, set_threads
+from tests.oracles import logistic as oracle
+from tests.problems import make, problems
+
+
+@given(problems)
+@settings(max_examples=40, deadline=None)
+def test_loss_and_derivatives_equal_the_oracle(problem):
+    x, w = problem.rows.dense(), np.random.default_rng(0).normal(size=problem.rows.dim)
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    np.testing.assert_allclose(problem.loss(w), oracle.loss(x, problem.y, problem.lam, problem.b, w), **close)
+    gradient = oracle.gradient(x, problem.y, problem.lam, problem.b, w)
+    np.testing.assert_allclose(problem.gradient(w), gradient, **close)
+    hessian = oracle.hessian(x, problem.y, problem.lam, w)
+    np.testing.assert_allclose(problem.hessian(w), hessian, **close)
+    np.testing.assert_allclose(problem.hessian(w, np.float32), hessian, rtol=1e-4, atol=1e-4)
+    step = np.random.default_rng(1).normal(size=len(w))
+    along, scores, squared = problem.curvature_along(w, step)
+    np.testing.assert_allclose(along, hessian @ step, **close)
+    np.testing.assert_allclose(scores, np.linalg.norm(x @ step), **close)
+    np.testing.assert_allclose(squared, np.linalg.norm((x @ step) ** 2), **close)
+    assert np.linalg.norm(problem.gradient(w) - gradient) <= problem.rounding(w) * 10
+
+
+@given(problems, st.data())
+@settings(max_examples=40, deadline=None)
+def test_removed_rows_contribute_exactly_nothing(problem, data):
+    gone = data.draw(st.lists(st.integers(0, problem.n - 1), min_size=1, max_size=problem.n - 2, unique=True))
+    stay = np.setdiff1d(np.arange(problem.n), gone)
+    x, w = problem.rows.dense(), np.random.default_rng(2).normal(size=problem.rows.dim)
+    after = problem.without(gone)
+    assert after.n == len(stay)
+    parts = (x[stay], problem.y[stay], problem.lam)
+    np.testing.assert_allclose(after.gradient(w), oracle.gradient(*parts, problem.b, w), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(after.hessian(w), oracle.hessian(*parts, w), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(after.loss(w), oracle.loss(*parts, problem.b, w), rtol=1e-9, atol=1e-9)
+    removed = problem.gradient(w) - after.gradient(w)
+    np.testing.assert_allclose(problem.removed_gradient(w, gone), removed, rtol=1e-8, atol=1e-8)
+    assert problem.n == len(x), "the problem before is untouched"
+
+
+def test_gradient_is_the_slope_of_the_loss():
+    problem = make(3, n=60, d=7)
+    w, h = np.random.default_rng(3).normal(size=7), 1e-3
+    for j in range(7):
+        e = h * np.eye(7)[j]
+        stencil = [problem.loss(w + k * e) for k in (-2, -1, 1, 2)]
+        slope = (stencil[0] - 8 * stencil[1] + 8 * stencil[2] - stencil[3]) / (12 * h)
+        assert slope == pytest.approx(problem.gradient(w)[j], rel=1e-8, abs=1e-8)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    problem = make(4, n=5000, d=60)
+    w = np.random.default_rng(4).normal(size=60)
+    results = []
+    for count in (1, 2, 3):
+        set_threads(count)
+        results.append(problem.gradient(w))
+    set_threads(1)
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+@given(problems)
+@settings(max_examples=40, deadline=None)
+def test_training_reaches_its_tolerance_and_the_oracles_minimum(problem):
+    fit = train(problem)
+    assert fit.converged
+    assert fit.gradient_norm < 1e-8
+    assert np.linalg.norm(problem.gradient(fit.w)) == pytest.approx(fit.gradient_norm, rel=1e-6, abs=1e-12)
+    strong = problem.lam * problem.n  # ||w - w*|| <= ||grad|| / (lam n)
+    best = oracle.minimise(problem.rows.dense(), problem.y, problem.lam, problem.b)
+    leftover = np.linalg.norm(problem.gradient(best))
+    assert np.linalg.norm(fit.w - best) <= (fit.gradient_norm + leftover) / strong * 1.01 + 1e-12
+
+
+def test_training_says_when_the_tolerance_cannot_be_reached(caplog):
+    problem = make(5, n=200, d=6, std=100.0)
+    with caplog.at_level(logging.WARNING):
+        fit = train(problem, tol=1e-300)
+    assert fit.stopped_by == "rounding_floor"
+    assert not fit.converged
+    assert fit.gradient_norm <= problem.rounding(fit.w)
+    assert "rounding_floor" in caplog.text
+    assert train(problem, tol=1e-300, max_iter=2).stopped_by == "max_iter"
+
+
+def test_spectral_norm_is_an_upper_bound_and_tight():
+    for seed in range(20):
+        x = make(seed, n=50, d=8).rows.dense()
+        true = np.linalg.norm(x, 2)
+        bound = spectral_norm(weighted_gram(Rows.as_given(x)))
+        assert true <= bound <= true * (1 + 1e-10)
+
+
+@given(problems, st.data())
+@settings(max_examples=40, deadline=None)
+def test_kept_factor_follows_departed_rows(problem, data):
+    """With w fixed, Woodbury and the shift give the Hessian of the rows that stay."""
+    gone = data.draw(
+        st.lists(st.integers(0, problem.n - 1), min_size=1, max_size=problem.n // 3, unique=True)
+    )
+    w = np.random.default_rng(6).normal(size=problem.rows.dim)
+    factor = Factor.of(problem.hessian(w))
+    for row in gone:
+        factor = factor.without(problem.removed_factors(w, [row]), problem.lam)
+    exact = problem.without(gone).hessian(w)
+    rhs = np.random.default_rng(7).normal(size=problem.rows.dim)
+    left = np.linalg.norm(exact @ factor.solve(rhs) - rhs)
+    stale = np.linalg.norm(exact @ Factor.of(problem.hessian(w)).solve(rhs) - rhs)
+    # The shift's series is cut after two terms: what is left is of third order in the share removed.
+    assert left <= np.linalg.norm(rhs) * (2 * (len(gone) / problem.n) ** 3 + 1e-7)
+    assert left <= stale + 1e-9
+
+
+def test_factor_folds_its_correction_without_changing_its_solves():
+    problem = make(8, n=400, d=50)
+    w = np.zeros(50)
+    factor, ranks = Factor.of(problem.hessian(w)), set()
+    for row in range(40):
+        factor = factor.without(problem.removed_factors(w, [row]), 0.0)
+        ranks.add(factor.v.shape[1])
+    assert 0 in ranks, "folded on the way"
+    exact = problem.hessian(w) - problem.removed_factors(w, range(40)).T @ problem.removed_factors(
+        w, range(40)
+    )
+    rhs = np.ones(50)
+    np.testing.assert_allclose(factor.solve(rhs), np.linalg.solve(exact, rhs), rtol=1e-9)
+
+
+def test_many_departing_rows_rebuild_the_factor():
+    problem = make(9, n=400, d=8)
+    gone = np.arange(300)
+    fit = train(problem)
+    factor = depart(build_factor(problem, fit.w), problem, fit.w, gone)
+    assert factor.shift == 0.0
+    exact = problem.without(gone).hessian(fit.w)
+    np.testing.assert_allclose(exact @ factor.solve(np.ones(8)), np.ones(8), rtol=1e-3)
+
+
+def test_correct_recovers_from_a_useless_factor():
+    problem = make(10, n=300, d=6, lam=1e-3)
+    fit = train(problem)
+    useless = Factor.of(1e6 * np.eye(6))
+    far = fit.w + 5.0
+    found = correct(problem, far, problem.gradient(far), useless, target=1e-6)
+    assert np.linalg.norm(found.gradient) <= 1e-6
+    assert found.rebuilt >= 1
+    np.testing.assert_allclose(found.w, fit.w, atol=1e-4)
+
+
+def test_factor_refuses_what_is_not_positive_definite():
+    with pytest.raises(np.linalg.LinAlgError):
+        Factor.of(-np.eye(3))
+
+
+def test_rows_keep_their_stored_type_and_normalise_exactly():
+    raw = np.random.default_rng(0).integers(0, 256, size=(30, 12), dtype=np.uint8)
+    rows = Rows.normalised(raw, 127.5)
+    assert rows.raw is raw
+    pixels = raw / 255 - 0.5
+    expected = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+    np.testing.assert_allclose(rows.dense(), expected, rtol=1e-14, atol=1e-16)
+    np.testing.assert_allclose(rows.scores(np.ones(12)), expected.sum(axis=1), rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(rows.take([3, 5]).dense(), rows.dense()[[3, 5]])
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([[1.0, np.nan], [1.0, 1.0]], "row 0 holds NaN or infinity"),
+        ([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]], r"row 1 has norm zero.*and 1 more"),
+        ([[1.0, np.inf]], "row 0 holds NaN"),
+    ],
+)
+def test_rows_refuse_what_cannot_be_normalised(raw, message):
+    with pytest.raises(DataError, match=message):
+        Rows.normalised(np.array(raw))
+
+
+def test_rows_as_given_refuse_norms_above_one():
+    with pytest.raises(DataError, match="row 1 has L2 norm above 1"):
+        Rows.as_given(np.array([[0.6, 0.8], [1.0, 0.1]]))
+    rows = Rows.as_given(np.array([[0.6, 0.8 + 1e-12]]))
+    assert np.linalg.norm(rows.dense()) <= 1
+
+
+def test_rows_refuse_what_is_not_a_table_of_numbers():
+    with pytest.raises(InvalidValue, match="features"):
+        Rows.normalised(np.ones(3))
+    with pytest.raises(InvalidValue, match="features"):
+        Rows.normalised(np.array([["a"]]))

@@ -1,0 +1,530 @@
+"""Reports: from synthetic run folders to table, figures and page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from expunge.errors import RunFolderError
+from expunge.report import app, figures, find_runs, read_run, table, text, write_report
+from expunge.report.figures import draw_all, write_run_figures
+from expunge.report.rows import ordered, rows, warnings
+
+BUDGET = 2.28
+CERTIFIED = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}
+
+
+def _noise(i: int) -> float:
+    """Return something in [-1, 1] that looks random and never changes."""
+    return math.sin(12.9898 * i) * math.cos(78.233 * i)
+
+
+def _newton(i: int) -> dict:
+    in_cycle = (i - 1) % 231
+    retrained = i > 1 and in_cycle == 0
+    return {
+        "outcome": "retrained" if retrained else "removed",
+        "reason": "budget" if retrained else "",
+        "residual_bound": 1e-6 if retrained else 0.0099 * (in_cycle + 1),
+        "residual_measured": None,
+        "budget": BUDGET,
+        "seconds": 0.48 if retrained else 0.0095 * (1 + 0.1 * _noise(i)),
+    }
+
+
+def _corrected(i: int) -> dict:
+    bound = 0.004 * (1.1 + _noise(i)) + 0.001
+    return {
+        "outcome": "removed",
+        "residual_bound": bound,
+        "residual_measured": bound,
+        "budget": BUDGET,
+        "seconds": 0.0082 * (1 + 0.15 * _noise(i)),
+    }
+
+
+def _retrain(i: int) -> dict:
+    return {"outcome": "retrained", "seconds": 0.5 * (1 + 0.06 * _noise(i))}
+
+
+def _none(i: int) -> dict:
+    return {"outcome": "refused", "reason": "this method does nothing", "seconds": 1e-7}
+
+
+METHODS = {"newton": _newton, "newton_corrected": _corrected, "retrain": _retrain, "none": _none}
+
+
+def _fill(record: dict, i: int, unlearner: str) -> dict:
+    empty = ("residual_bound", "residual_measured", "budget", "epsilon_spent", "retain_accuracy")
+    record = {**dict.fromkeys(empty), "request": i, "rows": [(i * 7919) % 11982], "reason": "", **record}
+    if record["residual_bound"] is not None:
+        record["epsilon_spent"] = record["residual_bound"] / record["budget"]
+    evaluated = i % 10 == 0
+    record["test_accuracy"] = 0.9521 + 0.0012 * _noise(i + len(unlearner)) if evaluated else None
+    record["forget_accuracy"] = (
+        0.945 + 0.02 * _noise(i // 50) - (unlearner != "none") * 0.01 if evaluated else None
+    )
+    return record
+
+
+def make_run(folder: Path, unlearner: str, requests: int = 60, config: dict | None = None, **summary) -> Path:
+    """Write a run folder with realistic numbers."""
+    records = [_fill(METHODS[unlearner](i), i, unlearner) for i in range(1, requests + 1)]
+    total = 0
+    for record in records:
+        total += record["outcome"] != "refused"
+        record.update(removed_total=total, retained=11982 - total)
+    settings = {
+        "name": unlearner,
+        **(CERTIFIED if "newton" in unlearner else {"lam": 1e-3}),
+        **(config or {}),
+    }
+    outcomes = [r["outcome"] for r in records]
+    served = next((i for i, o in enumerate(outcomes) if o != "removed"), requests)
+    last = records[-1] if records else {}
+    times = sorted(r["seconds"] for r in records) or [None]
+    middle, p95 = times[len(times) // 2], times[int(len(times) * 0.95)]
+    summary = {
+        **{"dataset": "mnist_3v8", "extractor": "none", "model": None, "unlearner": unlearner, "seed": 0},
+        **{"n_train": 11982, "n_test": 1984, "requests": requests},
+        **{o: outcomes.count(o) for o in ("removed", "retrained", "refused")},
+        **{"removals_supported": served, "budget_exhausted": served < requests},
+        **{"test_accuracy_before": 0.9521, "test_accuracy_after": 0.9516},
+        **{key: last.get(key) for key in ("residual_bound", "residual_measured", "budget")},
+        **{"epsilon": settings.get("epsilon"), "delta": settings.get("delta"), "seconds_fit": 0.61},
+        **{
+            "seconds_removal_median": middle,
+            "seconds_removal_p95": p95,
+        },
+        **{"peak_memory_mb": 412.5, "versions": {"python": "3.12.1", "torch": "2.6.0", "expunge": "0.1.0"}},
+        **summary,
+    }
+    config = {
+        **{"seed": summary["seed"], "device": "cpu", "data_dir": "/home/somebody/.cache/expunge"},
+        **{"dataset": {"name": "mnist_3v8", "seed": "${seed}", "folder": "/home/somebody/faces"}},
+        **{"extractor": {"name": "none"}, "removal": {"count": requests, "key": "${oc.env:HOME}"}},
+        **{"unlearner": settings},
+    }
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "removals.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    return folder
+
+
+def make_sweep(folder: Path, requests: int = 60) -> Path:
+    """Write one run of every method into a multirun folder."""
+    for place, unlearner in enumerate(("none", "retrain", "newton", "newton_corrected")):
+        make_run(folder / str(place), unlearner, requests)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> Path:
+    return make_sweep(tmp_path_factory.mktemp("base") / "sweep", requests=300)
+
+
+@pytest.fixture(scope="module")
+def report(sweep, tmp_path_factory) -> Path:
+    return write_report([sweep], tmp_path_factory.mktemp("out")).parent
+
+
+def _cells(folder: Path) -> list[dict[str, str]]:
+    found = rows(ordered(find_runs([folder]).runs))
+    return [{c.head: c.cell(row) for c in table.columns()} for row in found]
+
+
+def test_cells_of_the_table(sweep):
+    newton, corrected, retrain, none = _cells(sweep)
+    assert newton["unlearner"] == "newton"
+    assert newton["test accuracy"] == "0.9521 → 0.9516"
+    assert newton["supported"] == "231 of 300"
+    assert (newton["retrained"], newton["refused"]) == ("1", "0")
+    assert newton["residual"] == text.NONE
+    assert newton["budget used"] == "30%"
+    assert newton["ε spent"] == "0.3 of 1"
+    assert corrected["supported"] == "all 300"
+    assert re.fullmatch(r"0\.\d+%", corrected["budget used"])
+    assert re.fullmatch(r"8\.\d+ ms, 9\.\d+ ms", corrected["time / removal"])
+    assert corrected["retrain time"] == retrain["retrain time"] == "500 ms"
+    assert corrected["speed-up"] == "61×"
+    assert retrain["speed-up"] == "1×"
+    assert none["refused"] == "300"
+    assert {none[k] for k in ("residual", "budget used", "ε spent", "time / removal", "speed-up")} == {
+        text.NONE
+    }
+
+
+def test_without_a_retrain_run_the_first_fit_stands_in_and_says_so(tmp_path):
+    make_run(tmp_path / "a", "newton")
+    make_run(tmp_path / "other_data", "retrain", dataset="svhn")
+    newton = _cells(tmp_path)[0]
+    assert newton["retrain time"] == "610 ms (fit)"
+    assert newton["unlearner"] == "newton (mnist_3v8)"
+
+
+def test_labels_say_only_what_differs(tmp_path):
+    for name, config in {"a": {"lam": 1e-4, "std": 1.0}, "b": {"lam": 1e-3, "std": 10.0}}.items():
+        make_run(tmp_path / name, "newton_corrected", 5, config)
+    make_run(tmp_path / "c", "retrain", 5)
+    runs = find_runs([tmp_path]).runs
+    assert text.labels(runs) == [
+        "newton_corrected (lam 1e-4, std 1)",
+        "newton_corrected (lam 1e-3, std 10)",
+        "retrain",
+    ]
+    assert text.labels(runs[1:]) == ["newton_corrected", "retrain"]
+
+
+def test_labels_fall_back_on_other_settings_and_then_on_the_folder(tmp_path):
+    for name, refresh in {"a": 1, "b": 2}.items():
+        make_run(tmp_path / "base" / name, "newton", 5, {"refresh": refresh})
+    assert text.labels(find_runs([tmp_path / "base"]).runs) == [
+        "newton (unlearner.refresh 1)",
+        "newton (unlearner.refresh 2)",
+    ]
+    make_run(tmp_path / "base" / "c", "newton", 5, {"refresh": 2})
+    assert text.labels(find_runs([tmp_path / "base"]).runs)[2] == "newton (base/c)"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (3.2e-5, "32 µs"),
+        (0.0095, "9.5 ms"),
+        (0.9996, "1 s"),
+        (1.234, "1.23 s"),
+        (300, "5 min"),
+        (9000, "2.5 h"),
+    ],
+)
+def test_seconds(value, shown):
+    assert text.seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0"),
+        (1e-4, "1e-4"),
+        (0.00131, "0.00131"),
+        (2.28, "2.28"),
+        (12345.6, "12,346"),
+        (None, "–"),
+        (1e9, "1e9"),
+    ],
+)
+def test_number(value, shown):
+    assert text.number(value) == shown
+
+
+def test_csv_round_trip(sweep, report):
+    with open(report / "table.csv", newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    expected = rows(ordered(find_runs([sweep]).runs))
+    assert [r["unlearner"] for r in read] == ["newton", "newton_corrected", "retrain", "none"]
+    for got, row in zip(read, expected, strict=True):
+        for key, value in vars(row).items():
+            if value is None:
+                assert got[key] == ""
+            elif isinstance(value, float):
+                assert float(got[key]) == value
+            else:
+                assert got[key] == str(value)
+
+
+def test_markdown_has_a_row_for_each_run_and_escapes_bars(tmp_path):
+    make_run(tmp_path / "x", "newton", 5, model="a|<b>")
+    make_run(tmp_path / "y", "newton", 5)
+    lines = table.as_markdown(rows(find_runs([tmp_path]).runs)).splitlines()
+    assert lines[2].startswith("| newton (a\\|&lt;b>) |")
+    assert len({re.sub(r"\\\|", "", line).count("|") for line in lines[:4]}) == 1
+
+
+def test_different_requests_are_warned_of(tmp_path):
+    make_run(tmp_path / "a", "newton", 20)
+    make_run(tmp_path / "b", "retrain", 10)
+    runs = find_runs([tmp_path]).runs
+    assert "not equally many" in warnings(runs)[0]
+    runs[1].records[3]["rows"] = [1]
+    assert "rows differ" in warnings(runs)[0]
+    assert warnings(runs[:1]) == []
+
+
+def test_folders_in_natural_order_and_unfinished_ones_apart(tmp_path, capsys):
+    for name in ("10", "2"):
+        make_run(tmp_path / "deep" / "er" / name, "newton", 5)
+    (tmp_path / "deep" / "begun").mkdir()
+    (tmp_path / "deep" / "begun" / "removals.jsonl").write_text('{"cut')
+    found = find_runs([tmp_path, tmp_path / "deep"])
+    assert [run.folder.name for run in found.runs] == ["2", "10"]
+    assert [path.name for path in found.unfinished] == ["begun"]
+    assert app.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert re.search(r"unfinished, left out: .*begun", capsys.readouterr().err)
+    assert "<code>begun</code>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def _break_line(folder: Path) -> str:
+    file = folder / "removals.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:2], lines[2][:30], *lines[3:]]))
+    return "removals.jsonl:3: not JSON"
+
+
+def _cut_short(folder: Path) -> str:
+    file = folder / "removals.jsonl"
+    file.write_text("\n".join(file.read_text().splitlines()[:4]) + "\n")
+    return "removals.jsonl:5: 4 records, but summary.json counts 6"
+
+
+def _odd_outcome(folder: Path) -> str:
+    file = folder / "removals.jsonl"
+    file.write_text(file.read_text().replace('"removed"', '"forgotten"', 1))
+    return "removals.jsonl:1: 'outcome' must be one of removed, retrained, refused, is 'forgotten'"
+
+
+def _no_records(folder: Path) -> str:
+    (folder / "removals.jsonl").unlink()
+    return "removals.jsonl: missing from the run folder"
+
+
+def _broken_summary(folder: Path) -> str:
+    (folder / "summary.json").write_text('{"dataset": "x",\n "requests"}')
+    return "summary.json:2: not JSON"
+
+
+def _broken_config(folder: Path) -> str:
+    (folder / ".hydra" / "config.yaml").write_text("seed: 0\nunlearner: [1, 2\nlam: 3\n")
+    return "config.yaml:3: not YAML"
+
+
+def _not_text(folder: Path) -> str:
+    (folder / "removals.jsonl").write_bytes(b"{}\n\xff\xfe\n")
+    return "removals.jsonl:2: not UTF-8 text"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_break_line, _cut_short, _odd_outcome, _no_records, _broken_summary, _broken_config, _not_text],
+)
+def test_a_broken_file_is_one_line_and_exit_code_2(tmp_path, capsys, damage):
+    folder = make_run(tmp_path / "run", "newton", 6)
+    expected = damage(folder)
+    with pytest.raises(RunFolderError) as caught:
+        read_run(folder)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert app.main([str(tmp_path)]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_no_runs_and_no_folder_are_exit_code_2(tmp_path, capsys):
+    assert app.main([str(tmp_path)]) == 2
+    assert app.main([str(tmp_path / "absent")]) == 2
+    err = capsys.readouterr().err
+    assert "no finished run in" in err
+    assert "absent: no such folder" in err
+    assert len(err.splitlines()) == 2
+
+
+def test_the_command_prints_the_table_and_writes_beside_the_runs(sweep, tmp_path, capsys, monkeypatch):
+    assert app.main([str(sweep)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[3].split()[0] == "newton"
+    assert "↑ more is better" in out
+    names = {path.name for path in (sweep / "report").iterdir()}
+    drawn = {f"{n}.{e}" for n in ("residual", "accuracy", "cost") for e in ("png", "svg")}
+    assert names == {"report.html", "table.md", "table.csv"} | drawn
+    shutil.rmtree(sweep / "report")
+    monkeypatch.chdir(tmp_path)
+    assert write_report([sweep / "0", sweep / "1"]) == Path("report/report.html")
+
+
+def test_same_inputs_give_the_same_bytes(report, sweep, tmp_path):
+    again = write_report([sweep], tmp_path).parent
+    for path in report.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_figures_leave_out_what_has_no_values(sweep):
+    by_name = {run.unlearner: run for run in find_runs([sweep]).runs}
+    residual, accuracy, cost = draw_all(list(by_name.values()))
+    assert "retrain, none" in residual.caption
+    assert "is itself the bound" in residual.caption
+    assert "budget" in residual.svg
+    assert "<text" in residual.svg
+    assert [d.name for d in draw_all([by_name["none"]])] == ["accuracy"]
+    assert (accuracy.name, cost.name) == ("accuracy", "cost")
+
+
+def test_names_of_close_budgets_move_apart_and_stay_inside():
+    assert figures._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
+    assert figures._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
+
+
+def test_a_thinned_strip_says_so(tmp_path):
+    make_run(tmp_path / "a", "newton", 310)
+    cost = draw_all(find_runs([tmp_path]).runs)[-1]
+    assert "300 of a run at most" in cost.caption
+    assert "own first fit" in cost.caption
+
+
+def test_figures_of_one_run(sweep, tmp_path):
+    names = [p.name for p in write_run_figures(read_run(sweep / "2"), tmp_path / "figures")]
+    assert names == ["residual.png", "residual.svg", "accuracy.png", "accuracy.svg"]
+    names = [p.name for p in write_run_figures(read_run(sweep / "0"), tmp_path / "figures2")]
+    assert names == ["accuracy.png", "accuracy.svg"]
+
+
+def test_a_run_without_requests_still_has_a_report(tmp_path):
+    make_run(tmp_path / "a", "newton", 0)
+    page = write_report([tmp_path]).read_text(encoding="utf-8")
+    assert "0 requests" in page
+
+
+def test_many_runs_are_drawn_up_to_a_limit_that_is_said(tmp_path):
+    for i in range(10):
+        make_run(tmp_path / str(i), "newton_corrected", 10, {"lam": 10.0**-i})
+    captions = [d.caption for d in draw_all(find_runs([tmp_path]).runs)]
+    assert all("The first 8 of 10 runs are drawn" in caption for caption in captions)
+
+
+class _Page(HTMLParser):
+    """Collects what could reach outside, and checks that elements close in order."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "hr", "input"})
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(content)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name in {"src", "href", "xlink:href", "srcset", "action", "data"}:
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_reaches_for_nothing_outside(report):
+    content = (report / "report.html").read_text(encoding="utf-8")
+    page = _Page(content)
+    assert page.open == []
+    assert {"html", "title", "table", "svg", "figure", "details"} <= page.tags
+    assert not {"script", "link", "img", "iframe", "object"} & page.tags
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not re.search(r"url\((?!#)|@import|https?://", content)
+    assert "prefers-color-scheme: dark" in content
+
+
+def test_page_says_what_the_certificate_does_not(report):
+    content = " ".join((report / "report.html").read_text(encoding="utf-8").split())
+    for words in (
+        "What this certificate does not say",
+        "Earlier releases",
+        "must not be decided by looking at a released model",
+        "must not depend on the removed rows",
+        "must stay secret",
+    ):
+        assert words in content
+
+
+def test_no_place_of_the_machine_gets_into_the_files(report, sweep):
+    for path in report.iterdir():
+        content = path.read_bytes().decode("utf-8", "ignore")
+        assert "/home/somebody" not in content
+        assert str(sweep.parent) not in content
+        assert os.path.expanduser("~") + "/" not in content
+
+
+def test_references_within_the_config_are_followed_and_the_environment_is_not(sweep):
+    run = read_run(sweep / "2")
+    assert run.setting("dataset.seed") == 0
+    assert run.setting("removal.key") == "${oc.env:HOME}"
+
+
+EVIL = "<script>alert('$x$')</script>\"&\x1b[31m"
+
+
+def test_names_from_files_are_escaped_everywhere(tmp_path):
+    for name, config in {"<b>a": {"update": EVIL}, "b": {"update": "plain"}}.items():
+        make_run(tmp_path / name, "newton", 20, config, dataset=EVIL, versions={EVIL: EVIL})
+    page = write_report([tmp_path])
+    content = page.read_text(encoding="utf-8")
+    parsed = _Page(content)
+    assert not {"script", "b"} & parsed.tags
+    assert "&lt;script&gt;" in content
+    assert "\x1b" not in content + table.as_text(rows(find_runs([tmp_path]).runs))
+    assert "<script" not in (page.parent / "residual.svg").read_text(encoding="utf-8")
+
+
+def test_an_extractor_that_is_not_private_gets_no_total(tmp_path):
+    totals = {"epsilon_total": 1.118, "delta_total": 1.1e-4}
+    folder = make_run(tmp_path / "a", "newton", 5, **totals)
+    assert "ε 1.12" in write_report([folder]).read_text(encoding="utf-8")
+    config = json.loads((folder / ".hydra" / "config.yaml").read_text())
+    config["extractor"]["mode"] = "private"
+    (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    content = write_report([folder]).read_text(encoding="utf-8")
+    assert "ε 1.12" not in content
+    assert "which is not private" in content
+
+
+def test_help_teaches_and_does_not_wait_for_matplotlib():
+    code = "import sys; from expunge.report.app import main\ntry: main(['--help'])\n"
+    code += "finally: assert 'matplotlib' not in sys.modules"
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # The promise is half a second; a loaded test machine gets some slack.
+    assert time.perf_counter() - start < 3
+    assert "examples:" in done.stdout
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not on PATH, so the page cannot be rendered for real"
+)
+def test_chromium_renders_the_page(report, tmp_path):
+    quiet = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+    command = [CHROMIUM, *quiet.split(), "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,1600"]
+    shot = tmp_path / "page.png"
+    url = (report / "report.html").resolve().as_uri()
+    subprocess.run([*command, f"--screenshot={shot}", url], capture_output=True, timeout=60, check=True)
+    from matplotlib.image import imread
+
+    pixels = imread(shot)[..., :3]
+    assert pixels.shape[:2] == (1600, 1200)
+    # Figures and table are there: the page is not one blank colour.
+    assert all(band.std() > 0.02 for band in (pixels[:400], pixels[400:800], pixels[800:1600]))
