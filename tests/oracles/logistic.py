@@ -1,11 +1,12 @@
 """The perturbed logistic loss, one row at a time, straight from method section 1."""
 
 import numpy as np
+from scipy.special import expit as sigmoid
 
 
 def loss(x, y, lam, b, w):
     n = len(x)
-    total = sum(np.log(1 + np.exp(-y[i] * (x[i] @ w))) for i in range(n))
+    total = sum(np.logaddexp(0, -y[i] * (x[i] @ w)) for i in range(n))
     return total + lam * n / 2 * (w @ w) + b @ w
 
 
@@ -13,7 +14,7 @@ def gradient(x, y, lam, b, w):
     n = len(x)
     total = np.zeros_like(w)
     for i in range(n):
-        total += -y[i] * x[i] / (1 + np.exp(y[i] * (x[i] @ w)))
+        total += -y[i] * x[i] * sigmoid(-y[i] * (x[i] @ w))
     return total + lam * n * w + b
 
 
@@ -21,7 +22,7 @@ def hessian(x, y, lam, w):
     n, d = x.shape
     total = lam * n * np.eye(d)
     for i in range(n):
-        s = 1 / (1 + np.exp(-(x[i] @ w)))
+        s = sigmoid(x[i] @ w)
         total += s * (1 - s) * np.outer(x[i], x[i])
     return total
 
@@ -41,5 +42,5 @@ def minimise(x, y, lam, b, steps=100):
 def remove_fresh(x, y, lam, b, w, gone):
     """One published removal: returns the new weights and the rows that stay."""
     stay = np.setdiff1d(np.arange(len(x)), gone)
-    g = sum(-y[i] * x[i] / (1 + np.exp(y[i] * (x[i] @ w))) + lam * w for i in gone)
+    g = sum(-y[i] * x[i] * sigmoid(-y[i] * (x[i] @ w)) + lam * w for i in gone)
     return w + np.linalg.solve(hessian(x[stay], y[stay], lam, w), g), stay

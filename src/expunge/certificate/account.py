@@ -41,7 +41,7 @@ class Account:
 
     @property
     def epsilon_spent(self) -> float:
-        """c beta / std."""
+        """Epsilon that beta has spent: c beta / std."""
         return self.guarantee.spent(self.beta)
 
     @property

@@ -1,0 +1,116 @@
+"""The scikit-learn face: estimator checks, serving requests, saving and loading."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from expunge import CertifiedLogisticRegression
+from expunge.errors import DataError, InvalidValue
+
+
+@parametrize_with_checks(
+    [
+        CertifiedLogisticRegression(),
+        CertifiedLogisticRegression(update="fresh", certificate="data_dependent", std=0.1),
+    ]
+)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6))
+    return x, np.where(x @ rng.normal(size=6) + 0.3 * rng.normal(size=300) > 0, "yes", "no")
+
+
+def test_without_perturbation_it_is_logistic_regression(table):
+    x, y = table
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    ours = CertifiedLogisticRegression(lam=1e-2, std=1e-9, random_state=0).fit(x, y)
+    theirs = LogisticRegression(C=1 / (1e-2 * 300), fit_intercept=False, tol=1e-10, max_iter=1000).fit(x, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-5)
+    assert (ours.predict(x) == theirs.predict(x)).all()
+    np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), atol=1e-5)
+
+
+def test_serving_removals(table):
+    x, y = table
+    model = CertifiedLogisticRegression(lam=1e-2, std=0.1, random_state=0).fit(x, y)
+    outcome = model.remove([17, 42])
+    assert outcome.outcome == "removed"
+    assert outcome.rows == (17, 42)
+    assert outcome.residual_bound <= outcome.budget
+    assert outcome.epsilon_spent == pytest.approx(outcome.residual_bound / outcome.budget * model.epsilon)
+    assert model.certificate_.beta == outcome.residual_bound
+    assert model.residual() == pytest.approx(outcome.residual_measured, rel=1e-6, abs=1e-12)
+    assert np.flatnonzero(~model.retained_).tolist() == [17, 42]
+    with pytest.raises(InvalidValue, match="17"):
+        model.remove([17])
+
+
+def test_unseeded_models_draw_their_perturbation_from_the_system(table):
+    one, two = (CertifiedLogisticRegression().fit(*table).coef_ for _ in range(2))
+    assert not np.allclose(one, two)
+
+
+def test_a_saved_model_goes_on_exactly_where_it_stopped(table, tmp_path):
+    x, y = table
+    model = CertifiedLogisticRegression(std=0.05).fit(x, y)
+    for row in range(20):
+        model.remove([row])
+    model.save(tmp_path / "model.safetensors")
+    again = CertifiedLogisticRegression.load(tmp_path / "model.safetensors", x, y)
+    assert again.get_params() == model.get_params()
+    assert again.certificate_ == model.certificate_
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    for row in range(20, 60):
+        assert again.remove([row]) == model.remove([row])
+    np.testing.assert_array_equal(again.coef_, model.coef_)
+
+
+def test_loading_wants_the_same_training_data(table, tmp_path):
+    x, y = table
+    path = tmp_path / "model.safetensors"
+    CertifiedLogisticRegression().fit(x, y).save(path)
+    changed = x.copy()
+    changed[5, 2] += 1e-12
+    with pytest.raises(DataError, match="not the training data"):
+        CertifiedLogisticRegression.load(path, changed, y)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match="not a state file"):
+        CertifiedLogisticRegression.load(path, x, y)
+    with pytest.raises(DataError, match="no such file"):
+        CertifiedLogisticRegression.load(tmp_path / "absent", x, y)
+
+
+def test_float32_rows_are_kept_without_a_copy(table):
+    x = np.ascontiguousarray(table[0], dtype=np.float32)
+    model = CertifiedLogisticRegression().fit(x, table[1])
+    assert np.shares_memory(model._engine_.problem.rows.raw, x)
+    model.remove([1])
+    assert model.residual() < 1e-2 * model.certificate_.guarantee.budget
+
+
+def test_what_cannot_be_fitted_says_so(table):
+    x, y = table
+    with pytest.raises(NotFittedError):
+        CertifiedLogisticRegression().remove([0])
+    with pytest.raises(ValueError, match="lam"):
+        CertifiedLogisticRegression(lam=-1.0).fit(x, y)
+    with pytest.raises(ValueError, match="norm above 1"):
+        CertifiedLogisticRegression(normalize=False).fit(x, y)
+    with pytest.warns(ConvergenceWarning, match="charged to the certificate"):
+        CertifiedLogisticRegression(max_iter=1).fit(x, y)
+
+
+def test_clone_and_zero_rows(table):
+    x, y = table
+    x[3] = 0
+    model = clone(CertifiedLogisticRegression(update="frozen", certificate="third_order", std=0.1)).fit(x, y)
+    assert model.remove([3]).outcome == "removed"
+    assert model.residual() <= model.certificate_.beta + 1e-9

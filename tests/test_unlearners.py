@@ -1,0 +1,207 @@
+"""The unlearners of the linear model: outcomes, policies, and the published update against its oracle."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from expunge.errors import InvalidValue, UserError
+from expunge.linear.newton import train
+from expunge.linear.rows import Rows
+from expunge.unlearners.newton import Newton
+from expunge.unlearners.none import NoOp
+from expunge.unlearners.retrain import Retrain
+from tests.oracles import logistic as oracle
+from tests.problems import labels, make, problems
+
+
+def fitted(problem, seed=0, **settings_):
+    model = Newton(**({"lam": problem.lam, "std": 1.0} | settings_))
+    model.fit(problem.rows, labels(problem), seed)
+    return model
+
+
+@given(problems, st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_fresh_update_is_the_published_newton_step(problem, size):
+    model = fitted(problem, update="fresh", certificate="measured", at_limit="refuse", epsilon=5.0)
+    gone = np.random.default_rng(3).choice(problem.n, size, replace=False)
+    x = problem.rows.dense()
+    expected, stay = oracle.remove_fresh(x, problem.y, problem.lam, model.problem.b, model.w, gone)
+    outcome = model.remove(gone)
+    parts = (x[stay], problem.y[stay], problem.lam, model.problem.b)
+    left = np.linalg.norm(oracle.gradient(*parts, expected))
+    if left > model.guarantee.budget * (1 + 1e-6) + 1e-7:
+        assert outcome.outcome == "refused"
+    elif left < model.guarantee.budget * (1 - 1e-6) - 1e-7:
+        assert outcome.outcome == "removed"
+        np.testing.assert_allclose(model.w, expected, rtol=1e-6, atol=1e-6)
+        assert outcome.residual_measured == pytest.approx(left, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_corrected_stays_at_the_retrained_weights(seed):
+    problem = make(seed, n=400, d=10, lam=1e-3)
+    model = fitted(problem, update="corrected", certificate="measured")
+    for row in range(200):
+        outcome = model.remove([row])
+        assert outcome.outcome == "removed"
+        assert outcome.residual_measured <= 0.01 * outcome.budget
+        assert outcome.residual_bound == pytest.approx(outcome.residual_measured, rel=1e-2, abs=1e-9)
+    again = train(model.problem)
+    assert np.linalg.norm(model.w - again.w) <= 0.01 * model.guarantee.budget / (problem.lam * 200)
+    assert np.linalg.norm(model.w - again.w) <= 1e-2 * np.linalg.norm(again.w)
+
+
+def test_corrected_removes_every_row_but_one():
+    problem = make(20, n=150, d=6, lam=1e-2)
+    model = fitted(problem, update="corrected", certificate="measured")
+    for row in np.random.default_rng(0).permutation(150)[:149]:
+        assert model.remove([row]).outcome == "removed"
+    last = int(np.flatnonzero(model.problem.rows.scale)[0])
+    with pytest.raises(InvalidValue, match="one row at least must stay"):
+        model.remove([last])
+
+
+def test_limit_retrains_with_a_fresh_perturbation_and_a_new_epoch():
+    problem = make(21, n=200, d=5, lam=1e-3, std=0.1)
+    model = fitted(problem, std=0.3, update="fresh", certificate="data_dependent")
+    first_b, outcomes = model.problem.b, []
+    for row in range(40):
+        outcomes.append(model.remove([row]))
+        assert outcomes[-1].residual_bound <= outcomes[-1].budget
+    retrained = [o for o in outcomes if o.outcome == "retrained"]
+    assert retrained
+    assert "would pass the budget" in retrained[0].reason
+    assert model.account.epoch == len(retrained)
+    assert not np.allclose(model.problem.b, first_b)
+    assert model.problem.n == 160, "a retrained request's rows are gone too"
+    first = next(i for i, o in enumerate(outcomes) if o.outcome == "retrained")
+    assert outcomes[first].residual_bound < outcomes[first - 1].residual_bound if first else True
+
+
+@pytest.mark.parametrize("update", ["fresh", "frozen", "corrected"])
+def test_limit_refuses_and_changes_nothing(update):
+    problem = make(22, n=60, d=5, lam=1e-3, std=0.1)
+    model = fitted(
+        problem, std=1e-13, update=update, certificate="data_dependent", at_limit="refuse", tol=1e-6
+    )
+    before, state = model.w.copy(), model.state()
+    outcome = model.remove([3])
+    assert outcome.outcome == "refused"
+    assert outcome.residual_bound == model.account.beta
+    np.testing.assert_array_equal(model.w, before)
+    assert model.problem.n == 60
+    after = model.state()
+    assert all(np.array_equal(after.arrays[k], state.arrays[k]) for k in state.arrays)
+    assert model.remove([3]).outcome == "refused", "the rows are still there to be asked for again"
+
+
+def test_anchoring_prolongs_the_published_bound():
+    problem = make(23, n=300, d=6, lam=1e-3, std=0.1)
+
+    def served(anchor):
+        model = fitted(problem, std=0.3, anchor=anchor)
+        outcomes = [model.remove([row]).outcome for row in range(60)]
+        return outcomes.count("removed")
+
+    assert served(anchor=1) > served(anchor=0)
+
+
+def test_frozen_rebuilds_its_hessian_when_inexact_solves_have_cost_their_share():
+    problem = make(24, n=400, d=8, lam=1e-4, std=0.1)
+    model = fitted(problem, std=0.5, update="frozen", certificate="third_order", at_limit="retrain")
+    inverses = set()
+    for row in range(100):
+        model.remove([row])
+        inverses.add(model._factor.inverse.tobytes())
+    assert len(inverses) > 2
+
+
+def test_retrain_is_exact_and_keeps_its_perturbation():
+    problem = make(25, n=100, d=5)
+    model = Retrain(lam=problem.lam, std=1.0)
+    model.fit(problem.rows, labels(problem), seed=4)
+    b = model.problem.b
+    outcome = model.remove([1, 2])
+    assert outcome.outcome == "retrained"
+    assert (outcome.residual_bound, outcome.budget, outcome.epsilon_spent) == (None, None, None)
+    stay = np.setdiff1d(np.arange(100), [1, 2])
+    best = oracle.minimise(problem.rows.dense()[stay], problem.y[stay], problem.lam, b)
+    np.testing.assert_allclose(model.w, best, atol=1e-7)
+    certified = fitted(problem, seed=4)
+    np.testing.assert_array_equal(certified.problem.b, b), "paired with the certified run of the same seed"
+
+
+def test_none_refuses_everything():
+    problem = make(26, n=50, d=4)
+    model = NoOp(lam=1e-2, std=0.0)
+    model.fit(problem.rows, labels(problem), seed=0)
+    before = model.w.copy()
+    outcome = model.remove([0])
+    assert (outcome.outcome, outcome.rows) == ("refused", (0,))
+    assert "no-op" in outcome.reason
+    np.testing.assert_array_equal(model.w, before)
+
+
+@pytest.mark.parametrize("rows", [[-1], [50], [3, 3], [], [1.5], "0", list(range(50))])
+def test_bad_requests_name_the_row(rows):
+    model = fitted(make(27, n=50, d=4))
+    with pytest.raises(InvalidValue) as error:
+        model.remove(rows)
+    assert error.value.name == "rows"
+
+
+def test_a_row_cannot_be_removed_twice():
+    model = fitted(make(28, n=50, d=4))
+    model.remove([7])
+    with pytest.raises(InvalidValue, match="rows: got 7"):
+        model.remove([8, 7])
+    assert model.problem.n == 49, "nothing of the bad request was done"
+
+
+def test_labels_of_more_or_fewer_than_two_classes_are_refused():
+    rows = Rows.normalised(np.random.default_rng(0).normal(size=(6, 3)))
+    for y in ([0, 1, 2, 0, 1, 2], [1, 1, 1, 1, 1, 1]):
+        with pytest.raises(UserError, match="dataset.classes"):
+            Newton().fit(rows, np.array(y))
+
+
+@pytest.mark.parametrize(
+    ("settings_", "name"),
+    [
+        ({"lam": 0}, "lam"),
+        ({"lam": "1"}, "lam"),
+        ({"std": -1.0}, "std"),
+        ({"delta": 1.0}, "delta"),
+        ({"certificate": "none"}, "certificate"),
+        ({"update": "stale"}, "update"),
+        ({"at_limit": "ignore"}, "at_limit"),
+        ({"anchor": -1}, "anchor"),
+        ({"correct_to": 2.0}, "correct_to"),
+        ({"perturbation": "pure_eps"}, "delta"),
+    ],
+)
+def test_settings_are_checked_at_construction(settings_, name):
+    with pytest.raises(InvalidValue) as error:
+        Newton(**settings_)
+    assert error.value.name == name
+
+
+@pytest.mark.parametrize("update", ["fresh", "frozen", "corrected"])
+@pytest.mark.parametrize("perturbation", ["gaussian", "pure_eps"])
+def test_a_loaded_state_goes_on_bit_for_bit(update, perturbation):
+    problem = make(29, n=200, d=6, lam=1e-3, std=0.1)
+    how = {"update": update, "certificate": "third_order", "std": 0.05, "perturbation": perturbation}
+    how["delta"] = 0.0 if perturbation == "pure_eps" else 1e-4
+    one = fitted(problem, **how)
+    for row in range(30):
+        one.remove([row])
+    two = Newton(lam=problem.lam, **how)
+    two.load_state(one.state(), replace(problem.rows), labels(problem))
+    for row in range(30, 80):
+        assert one.remove([row]) == two.remove([row])
+    np.testing.assert_array_equal(one.w, two.w)
+    np.testing.assert_array_equal(one.problem.b, two.problem.b)
