@@ -1,6 +1,7 @@
 """Budget arithmetic, and every bound against the residual that is really there."""
 
 from dataclasses import replace
+from itertools import pairwise
 from math import exp, log, sqrt
 
 import numpy as np
@@ -183,7 +184,7 @@ def assert_ordered(problem, sizes):
         rounding = models["measured"].problem.rounding(models["measured"].w)
         assert true <= betas["measured"] + rounding
         chain = [true, betas["third_order"], betas["data_dependent"], betas["worst_case"]]
-        assert all(a <= b + rounding for a, b in zip(chain[:-1], chain[1:], strict=True)), chain
+        assert all(a <= b + rounding for a, b in pairwise(chain)), chain
 
 
 def oracle_residual(model):
@@ -219,8 +220,7 @@ def test_a_broken_bound_is_caught(broken, times, monkeypatch):
     monkeypatch.setitem(bounds.INCREMENTS, broken, lambda facts: times * whole(facts))
     problem = make(11, n=60, d=4, lam=1e-3, std=0.1)
     with pytest.raises(AssertionError):
-        for seed in range(5):
-            assert_ordered(replace(problem, b=problem.b + seed), [1, 2, 3, 1])
+        assert_ordered(problem, [1, 2, 3, 1])
 
 
 def test_leaving_out_the_optimisers_leftover_is_caught():

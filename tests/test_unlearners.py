@@ -165,7 +165,7 @@ def test_a_row_cannot_be_removed_twice():
 def test_labels_of_more_or_fewer_than_two_classes_are_refused():
     rows = Rows.normalised(np.random.default_rng(0).normal(size=(6, 3)))
     for y in ([0, 1, 2, 0, 1, 2], [1, 1, 1, 1, 1, 1]):
-        with pytest.raises(UserError, match="dataset.classes"):
+        with pytest.raises(UserError, match=r"dataset\.classes"):
             Newton().fit(rows, np.array(y))
 
 

@@ -72,16 +72,16 @@ def run_job(config: DictConfig) -> dict[str, Any]:
             log.info("%s is complete; nothing to resume", folder)
             return finished
         from expunge.build import build_experiment
+        from expunge.linear.parallel import set_threads
         from expunge.runner import run
-        from expunge.threads import threads
 
         swept = hydra_config.mode is RunMode.MULTIRUN
         sweep = Path(hydra_config.sweep.dir).name if swept else None
         choices = {str(k): str(v) for k, v in hydra_config.runtime.choices.items()}
         experiment = build_experiment(named, choices, sweep)
-        with threads(named["threads"]):
-            record_config(config, folder)
-            summary = run(experiment, folder)
+        set_threads(named["threads"])
+        record_config(config, folder)
+        summary = run(experiment, folder)
         if named["figures"]:
             show(folder)
         return summary

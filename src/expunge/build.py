@@ -63,6 +63,8 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
     require_count("seed", settings["seed"], least=0)
     require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
     require_count("checkpoint_every", settings["checkpoint_every"])
+    if settings["threads"] is not None:
+        require_count("threads", settings["threads"])
     unlearner = build("unlearner", settings["unlearner"])
     metrics = [build(f"metrics.{name}", value) for name, value in (settings.get("metrics") or {}).items()]
     tracker = build("tracker", settings["tracker"])

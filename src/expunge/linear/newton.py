@@ -10,6 +10,7 @@ import numpy as np
 
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ def build_factor(problem: LogisticProblem, w: Array) -> Factor:
         return Factor.of(problem.hessian(w))
 
 
+@one_blas_thread()
 def train(
     problem: LogisticProblem,
     tol: float = 1e-8,

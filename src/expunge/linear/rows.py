@@ -8,9 +8,7 @@ a memory-mapped array is never copied.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,27 +16,13 @@ from numpy.typing import NDArray
 
 from expunge.errors import DataError, InvalidValue
 from expunge.linear import kernels
+from expunge.linear.parallel import for_each
 
 Array = NDArray[np.float64]
 
 BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
 _STORED_TYPES = (np.uint8, np.float32, np.float64)
-_SMALL = 200_000  # entries below which waking a thread costs more than it saves
 _NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="expunge-rows")
-
-
-_threads = 1
-
-
-def set_threads(threads: int) -> None:
-    """Use this many threads for passes over rows (process-wide; the results are the same for any number)."""
-    global _threads
-    _threads = max(1, int(threads))
 
 
 @dataclass(frozen=True)
@@ -117,13 +101,13 @@ class Rows:
         """The rows of ``index`` as a float64 array (removed rows are zero)."""
         return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
 
-    def weighted_blocks(self, weights: Array | None, size: int, dtype: Any) -> Iterator[NDArray[Any]]:
-        """Yield ``weights_i x_i`` block by block in ``dtype``, so that memory stays O(size d)."""
+    def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
+        """Yield ``weights_i x_i`` in ``dtype`` for blocks of the rows in ``part`` (its step is their size)."""
         factor = self.scale if weights is None else self.scale * weights
-        for lo in range(0, len(self), size):
-            stored = self.raw[lo : lo + size]
-            block = np.subtract(stored, dtype(self.offset), dtype=dtype, casting="same_kind")
-            block *= factor[lo : lo + size, None].astype(dtype, copy=False)
+        for lo in part:
+            rows = slice(lo, min(lo + part.step, part.stop))
+            block = np.subtract(self.raw[rows], dtype(self.offset), dtype=dtype, casting="same_kind")
+            block *= factor[rows, None].astype(dtype, copy=False)
             yield block
 
     def scores(self, w: Array) -> Array:
@@ -147,7 +131,7 @@ class Rows:
                 self.raw, self.scale, self.offset, *args, edges[k], edges[k + 1], *(out[k] for out in outputs)
             )
 
-        _each(work, len(edges) - 1, self.raw.size)
+        for_each(work, len(edges) - 1, self.raw.size)
         return [out.sum(axis=0) for out in outputs]
 
 
@@ -156,29 +140,11 @@ def _edges(n: int) -> list[int]:
     return [n * k // blocks for k in range(blocks + 1)]
 
 
-def _each(work: Callable[[int], None], blocks: int, entries: int) -> None:
-    """Call ``work(k)`` for every block; each thread takes one contiguous run of blocks."""
-    threads = min(_threads, blocks)
-    if threads == 1 or entries < _SMALL:
-        for k in range(blocks):
-            work(k)
-        return
-
-    def run(t: int) -> None:
-        for k in range(blocks * t // threads, blocks * (t + 1) // threads):
-            work(k)
-
-    others = [_pool(_threads).submit(run, t) for t in range(1, threads)]
-    run(0)
-    for other in others:
-        other.result()
-
-
 def _fill(block: Callable[..., Any], raw: NDArray[Any], args: tuple[Any, ...]) -> Array:
     """Run a kernel that writes one number a row."""
     out = np.empty(len(raw))
     edges = _edges(len(raw))
-    _each(lambda k: block(raw, *args, edges[k], edges[k + 1], out), len(edges) - 1, raw.size)
+    for_each(lambda k: block(raw, *args, edges[k], edges[k + 1], out), len(edges) - 1, raw.size)
     return out
 
 

@@ -21,6 +21,7 @@ from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, spectral_norm, weighted_gram
 from expunge.linear.newton import build_factor
 from expunge.linear.removal import UPDATES, Step, correct, depart
+from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
 from expunge.unlearners.base import Outcome, State
 from expunge.unlearners.linear import LinearModel
@@ -91,6 +92,7 @@ class Newton(LinearModel):
 
     # -- training ---------------------------------------------------------------------------------------
 
+    @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train, and open the account at the optimiser's own leftover.
 
@@ -128,6 +130,7 @@ class Newton(LinearModel):
 
     # -- removal ----------------------------------------------------------------------------------------
 
+    @one_blas_thread()
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Remove training rows from the model, in one release.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.errors import InvalidValue
+from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Rows
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.linear import LinearModel, draw
@@ -41,10 +42,12 @@ class Retrain(LinearModel):
         self.std = std
         self.name = name
 
+    @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows."""
         self._train(self._encode(x, y, draw(seed, x.dim, self.std)))
 
+    @one_blas_thread()
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Train again, from zero, on the rows that stay."""
         index = self._checked(rows)

@@ -1,0 +1,147 @@
+"""Tables of a benchmark's JSON, for the terminal and for README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import DataError
+
+BEGIN = "<!-- RESULTS: written by --write, do not edit between these two lines -->"
+END = "<!-- END OF RESULTS -->"
+
+
+def environment_line(where: dict[str, Any]) -> str:
+    """Machine, versions and threads in one line."""
+    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
+    pools = ", ".join(f"{name}: {count}" for name, count in where["library_threads"].items())
+    return (
+        f"{where['processor']}, {where['cores']} cores; threads: torch {where['torch_threads']}, "
+        f"compiled passes {where['row_threads']}, {pools}; Python {where['python']}, {versions}."
+    )
+
+
+def setting_lines(found: dict[str, Any]) -> list[str]:
+    """Both tables of one setting, in Markdown."""
+    s = found["setting"]
+    heading = (
+        f"### lam {s['lam']:g}, std {s['std']:g} (eps {s['epsilon']:g}, delta {s['delta']:g}, "
+        f"budget {s['budget']:.3g}; n = {s['n']:,}, d = {s['d']})"
+    )
+    removal = [
+        [
+            f"({row['key']}) {row['method']}",
+            _spread(row["ms"]),
+            _short(row["ms"]["mean"]),
+            f"{_times(row['ratio'])} ({_range(row['ratio_by_repeat'])})",
+            _target(row),
+            f"{row['retrained']} of {row['served']}",
+            f"{row['bound']:.2g}" + (f" ({row['over_budget']} over budget)" if row["over_budget"] else ""),
+            f"{row['residual']:.2g}",
+        ]
+        for row in found["removal"]
+    ]
+    training = [
+        [
+            row["method"],
+            _spread(row["ms"]),
+            f"{row['gradient_norm']:.2g}" + (f" ({row['stopped_by']})" if "stopped_by" in row else ""),
+            f"{_times(row['ratio'])} ({_range(row['ratio_by_repeat'])})" if "ratio" in row else "",
+            f"at most {row['at_most']}x: {_verdict(row['met'])}" if "at_most" in row else "",
+        ]
+        for row in found["training"]
+    ]
+    return [
+        heading,
+        "",
+        *_table(
+            "method|ms per removal (p10-p90)|mean|faster than (a), by repeat|target|retrained|bound|residual",
+            removal,
+        ),
+        "",
+        *_table("training|ms (p10-p90)|gradient norm|time over lbfgs, by repeat|target", training),
+    ]
+
+
+def growth_lines(measured: dict[str, Any]) -> list[str]:
+    """Both tables of the growth, in Markdown."""
+    lines: list[str] = []
+    for part, fixed in (("by_rows", "d"), ("by_dim", "n")):
+        series = measured[part]
+        rows = [
+            [f"{size:,}", _short(1e3 * a), _short(1e3 * b), _times(ratio)]
+            for size, a, b, ratio in zip(
+                series["sizes"], series["seconds"]["a"], series["seconds"]["b"], series["ratio"], strict=True
+            )
+        ]
+        slopes = series["exponent"]
+        rows.append(["fitted exponent", f"{slopes['a']:.2f}", f"{slopes['b']:.2f}", ""])
+        heads = f"{series['name']} ({fixed} = {series[fixed]:,})|(a) ms|(b) ms|(a) / (b)"
+        lines += ["", *_table(heads, rows)]
+    return lines[1:]
+
+
+def write_into(readme: Path, report: dict[str, Any]) -> None:
+    """Replace what stands between the two marks of ``readme``.
+
+    Raises:
+        DataError: A mark is missing.
+    """
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise DataError(f"{readme.name}: the marks around the results are missing")
+    lines: list[str] = []
+    if "removal" in report:
+        part = report["removal"]
+        lines += [
+            environment_line(part["environment"]),
+            f"{part['repeats']} interleaved repeats of {part['removals']} requests.",
+        ]
+        for found in part["settings"]:
+            lines += ["", *setting_lines(found)]
+    if "growth" in report:
+        lines += ["", "### Growth", "", environment_line(report["growth"]["environment"]), ""]
+        lines += [*growth_lines(report["growth"]), "", "![Time of one removal against n and d](removal.png)"]
+    body = "\n".join(lines).strip()
+    readme.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", encoding="utf-8", newline="\n")
+
+
+def _table(heads: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    names = heads.split("|")
+    table = [names, *rows]
+    widths = [max(len(row[k]) for row in table) for k in range(len(names))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in table
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _spread(ms: dict[str, Any]) -> str:
+    return f"{_short(ms['median'])} ({_short(ms['p10'])}-{_short(ms['p90'])})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _times(ratio: float) -> str:
+    return f"{_short(ratio)}x"
+
+
+def _range(ratios: Sequence[float]) -> str:
+    return f"{_short(min(ratios))}-{_short(max(ratios))}"
+
+
+def _target(row: dict[str, Any]) -> str:
+    if "at_least" not in row:
+        return ""
+    aim = f" (aim {row['aim']}x: {_verdict(row['ratio'] >= row['aim'])})" if "aim" in row else ""
+    return f"at least {row['at_least']}x: {_verdict(row['met'])}{aim}"
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "missed"

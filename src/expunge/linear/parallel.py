@@ -1,0 +1,74 @@
+"""Threads for work on blocks of rows. BLAS gets one thread: ours share the cores without spinning on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+_MANY = 200_000  # numbers to read before waking a thread costs less than it saves
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Setting:
+    threads = available_cores()
+
+
+def set_threads(count: int | None) -> None:
+    """Use this many threads in the whole process (None: every core). Results are the same for any number."""
+    _Setting.threads = max(1, int(count)) if count else available_cores()
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="expunge")
+
+
+@lru_cache(maxsize=1)
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to the calling thread.
+
+    Its own threads wait for each other by spinning: on a busy machine an inversion of 40 ms takes seconds.
+    """
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+def for_each(work: Callable[[int], None], count: int, numbers: int) -> None:
+    """Call ``work(k)`` for k in 0..count-1; each thread takes one contiguous run of them.
+
+    Args:
+        work: Must release the interpreter lock to gain anything, and write only what is its own.
+        count: How many pieces there are.
+        numbers: How many numbers they read together; a few are not worth a thread.
+    """
+    threads = min(_Setting.threads, count)
+    if threads == 1 or numbers < _MANY:
+        for k in range(count):
+            work(k)
+        return
+
+    def run(t: int) -> None:
+        for k in range(count * t // threads, count * (t + 1) // threads):
+            work(k)
+
+    others = [_pool(_Setting.threads).submit(run, t) for t in range(1, threads)]
+    run(0)
+    for other in others:
+        other.result()

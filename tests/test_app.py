@@ -1,0 +1,268 @@
+"""The command from end to end: what a run leaves, that it repeats, sweeps, and every YAML."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from safetensors.numpy import load_file
+
+from expunge.app import config_dir
+from expunge.build import build
+from expunge.datasets import digits_3v8, mnist_3v8
+from expunge.errors import InvalidValue
+from expunge.help import choices
+from tests import cli
+from tests.cli import SMALL
+
+LINE = [
+    *("request", "rows", "outcome", "reason", "removed_total", "retained"),
+    *("residual_bound", "residual_measured", "budget", "epsilon_spent"),
+    *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
+]
+SUMMARY = {
+    *("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"),
+    *("requests", "removed", "retrained", "refused", "removals_supported", "budget_exhausted"),
+    *("test_accuracy_before", "test_accuracy_after", "residual_bound", "residual_measured"),
+    *("budget", "epsilon", "delta", "seconds_fit", "seconds_removal_median", "seconds_removal_p95"),
+    *("peak_memory_mb", "versions"),
+}
+UNLEARNERS = ("newton", "newton_corrected", "retrain", "none")
+MIXED = ("unlearner.lam=1e-2", "unlearner.std=100")  # newton then removes some rows and retrains for others
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Twelve requests of two rows each, by each unlearner."""
+    folder = tmp_path_factory.mktemp("runs")
+    shared = (*SMALL, *MIXED, "removal.count=12", "removal.batch_size=2")
+    return {u: cli.completed(*shared, f"unlearner={u}", folder=folder / u) for u in UNLEARNERS}
+
+
+# What a run leaves
+
+
+@pytest.mark.parametrize("unlearner", UNLEARNERS)
+def test_run_folder_holds_what_the_contract_lists(runs, unlearner):
+    folder = runs[unlearner]
+    assert set(cli.contents(folder)) == {
+        *("removals.jsonl", "summary.json", "model.safetensors"),
+        *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
+    }
+    assert [list(record) for record in cli.records(folder)] == [LINE] * 12
+    assert set(cli.summary(folder)) == SUMMARY
+    model = load_file(folder / "model.safetensors")
+    assert set(model) == {"weight", "perturbation"}
+    assert all(array.dtype == np.float64 and array.shape == (64,) for array in model.values())
+
+
+def test_hydra_folder_says_what_was_run(runs):
+    folder = runs["newton"] / ".hydra"
+    config = OmegaConf.load(folder / "config.yaml")
+    assert (config.unlearner.lam, config.removal.batch_size, config.seed) == (1e-2, 2, 0)
+    assert "hydra" not in config
+    assert "removal.count=12" in OmegaConf.load(folder / "overrides.yaml")
+    assert OmegaConf.load(folder / "hydra.yaml").hydra.runtime.choices.unlearner == "newton"
+
+
+@pytest.mark.parametrize("unlearner", UNLEARNERS)
+def test_every_request_is_accounted_for(runs, unlearner):
+    records, summary = cli.records(runs[unlearner]), cli.summary(runs[unlearner])
+    outcomes = [record["outcome"] for record in records]
+    counts = {outcome: outcomes.count(outcome) for outcome in ("removed", "retrained", "refused")}
+    assert {outcome: summary[outcome] for outcome in counts} == counts
+    assert sum(counts.values()) == summary["requests"] == 12
+    assert [record["request"] for record in records] == list(range(1, 13))
+    rows = [row for record in records for row in record["rows"]]
+    assert len(set(rows)) == 24
+    gone = np.cumsum([0 if outcome == "refused" else 2 for outcome in outcomes]).tolist()
+    assert [record["removed_total"] for record in records] == gone
+    assert [record["retained"] for record in records] == [summary["n_train"] - total for total in gone]
+    assert all((record["reason"] is None) == (record["outcome"] == "removed") for record in records)
+    first = next((k for k, outcome in enumerate(outcomes) if outcome != "removed"), 12)
+    assert summary["removals_supported"] == first
+    assert summary["budget_exhausted"] == (first < 12)
+    assert all(record["seconds"] > 0 for record in records)
+    assert all(0 <= record[f"{part}_accuracy"] <= 1 for record in records for part in ("test", "retain"))
+    for key in ("residual_bound", "residual_measured", "budget"):
+        assert summary[key] == records[-1][key]
+
+
+def test_outcomes_are_those_of_the_method(runs):
+    found = {u: {record["outcome"] for record in cli.records(folder)} for u, folder in runs.items()}
+    assert found == {
+        "newton": {"removed", "retrained"},
+        "newton_corrected": {"removed"},
+        "retrain": {"retrained"},
+        "none": {"refused"},
+    }
+
+
+@pytest.mark.parametrize("unlearner", ["newton", "newton_corrected"])
+def test_certificate_is_kept_at_every_request(runs, unlearner):
+    for record in cli.records(runs[unlearner]):
+        assert 0 <= record["residual_measured"] <= record["residual_bound"] <= record["budget"]
+        budget = 100 * 1.0 / np.sqrt(2 * np.log(1.5 / 1e-4))
+        assert np.isclose(record["budget"], budget, rtol=1e-12)
+        assert np.isclose(record["epsilon_spent"], record["residual_bound"] / budget, rtol=1e-12)
+
+
+@pytest.mark.parametrize("unlearner", ["retrain", "none"])
+def test_methods_without_a_certificate_claim_none(runs, unlearner):
+    for record in cli.records(runs[unlearner]):
+        assert record["residual_bound"] is record["budget"] is record["epsilon_spent"] is None
+    summary = cli.summary(runs[unlearner])
+    assert summary["epsilon"] is summary["delta"] is summary["residual_bound"] is None
+
+
+# Anyone can recompute the residual
+
+
+def recomputed(folder: Path, raw, y, unit: float, lam: float) -> float:
+    """||grad L_b|| over the retained rows, from the stored model and the raw pixels alone."""
+    x = raw.reshape(len(raw), -1).astype(np.float64) / unit - 0.5
+    x /= np.sqrt((x**2).sum(axis=1, keepdims=True))
+    kept = np.ones(len(x), dtype=bool)
+    kept[[row for r in cli.records(folder) if r["outcome"] != "refused" for row in r["rows"]]] = False
+    x, y = x[kept], y[kept].astype(np.float64)
+    model = load_file(folder / "model.safetensors")
+    w, b = model["weight"], model["perturbation"]
+    slopes = -y / (1 + np.exp(y * (x @ w)))
+    return float(np.linalg.norm(x.T @ slopes + lam * len(x) * w + b))
+
+
+@pytest.mark.parametrize("unlearner", UNLEARNERS)
+def test_residual_recomputed_from_the_stored_model(runs, unlearner):
+    data, summary = digits_3v8.load(), cli.summary(runs[unlearner])
+    residual = recomputed(runs[unlearner], data.x_train, data.y_train, 16, 1e-2)
+    # A residual at the optimiser's tolerance (1e-8) is itself known to rounding only.
+    assert np.isclose(residual, summary["residual_measured"], rtol=1e-6, atol=1e-11)
+    if summary["residual_bound"] is not None:
+        assert residual <= summary["residual_bound"]
+
+
+def test_residual_recomputed_on_the_embedded_images(tmp_path):
+    values = ("unlearner=newton_corrected", "unlearner.lam=1e-3", "removal.count=2", "removal.batch_size=50")
+    folder = cli.completed(*SMALL, "dataset=mnist_3v8", *values, folder=tmp_path / "run")
+    summary = cli.summary(folder)
+    assert (summary["dataset"], summary["n_train"], summary["n_test"]) == ("mnist_3v8", 11982, 1984)
+    with np.load(Path(mnist_3v8.__file__).parent / "data" / "mnist_3v8.npz", allow_pickle=False) as data:
+        residual = recomputed(folder, data["x_train"], data["y_train"], 255, 1e-3)
+    assert np.isclose(residual, summary["residual_measured"], rtol=1e-6)
+    assert residual <= summary["residual_bound"] <= summary["budget"]
+
+
+# It repeats
+
+
+@pytest.mark.parametrize("unlearner", ["newton", "newton_corrected"])
+def test_same_configuration_leaves_the_same_bytes(runs, tmp_path, unlearner):
+    shared = (*SMALL, *MIXED, "removal.count=12", "removal.batch_size=2", f"unlearner={unlearner}")
+    again = cli.completed(*shared, folder=tmp_path / "again")
+    other = cli.completed(*shared, "seed=1", folder=tmp_path / "other")
+    assert cli.ledger(again) == cli.ledger(runs[unlearner])
+    assert cli.ledger(other) != cli.ledger(runs[unlearner])
+    model = (runs[unlearner] / "model.safetensors").read_bytes()
+    assert (again / "model.safetensors").read_bytes() == model
+
+
+def test_only_times_are_left_out_of_comparisons():
+    line = b'{"request": 1, "budget": 2.5, "seconds": 1.5e-05}\n{"request": 2, "seconds": 3, "toy": 0.1}\n'
+    left = b'{"request": 1, "budget": 2.5, "seconds": *}\n{"request": 2, "seconds": *, "toy": 0.1}\n'
+    assert cli.without_seconds(line) == left
+
+
+SCRIPT = Path(sys.executable).with_name("expunge")
+
+
+@pytest.mark.parametrize(
+    "program", [(str(SCRIPT),), (sys.executable, "-m", "expunge")], ids=["script", "module"]
+)
+def test_as_a_process_from_another_folder(tmp_path, runs, program):
+    if not Path(program[0]).exists():
+        pytest.skip(
+            f"no script {SCRIPT.name} beside {Path(sys.executable).name}: the package is not installed"
+        )
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    shared = (*SMALL, *MIXED, "removal.count=12", "removal.batch_size=2", "unlearner=newton_corrected")
+    ended = cli.wait(cli.start(*shared, "hydra.run.dir=run", cwd=elsewhere, program=program))
+    assert (ended.code, ended.err) == (0, "")
+    assert cli.ledger(elsewhere / "run") == cli.ledger(runs["newton_corrected"])
+
+
+def test_figures_and_table_come_with_a_run(tmp_path):
+    ended = cli.expunge(
+        "dataset=digits_3v8", "threads=1", "removal.count=3", "hydra.run.dir=run", cwd=tmp_path
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert "newton" in ended.out
+    assert str(tmp_path / "run") in ended.out
+    assert any((tmp_path / "run" / "figures").iterdir())
+
+
+# Sweeps
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grid")
+    values = ("unlearner.lam=1e-2,1e-1", "unlearner.std=10,100", "removal.count=2")
+    assert cli.expunge("-m", *SMALL, *values, "hydra.sweep.dir=sweep", cwd=folder).code == 0
+    return folder / "sweep"
+
+
+def test_grid_leaves_a_run_folder_for_each_cell(grid):
+    cells = [OmegaConf.load(grid / str(k) / ".hydra" / "config.yaml").unlearner for k in range(4)]
+    assert [(cell.lam, cell.std) for cell in cells] == list(product((1e-2, 1e-1), (10, 100)))
+    assert {folder.name for folder in grid.iterdir() if folder.is_dir()} == set("0123")
+    for k in range(4):
+        assert set(cli.summary(grid / str(k))) == SUMMARY
+
+
+def test_bad_cell_does_not_stop_the_others(tmp_path):
+    values = ("unlearner.lam=-1,1e-3", "removal.count=2")
+    ended = cli.expunge("-m", *SMALL, *values, "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert ended.code == 2
+    assert ended.err.splitlines() == ["expunge: unlearner.lam: got -1, allowed: a finite number > 0"]
+    assert not (tmp_path / "sweep" / "0").exists()
+    assert cli.summary(tmp_path / "sweep" / "1")["requests"] == 2
+
+
+# Every YAML
+
+CHOICES = [(group, name) for group, names in choices([config_dir()]).items() for name in names]
+GROUPS = [(group, name) for group, name in CHOICES if group.split("/")[0] not in ("experiment", "hydra")]
+EXPERIMENTS = [
+    f"{group}/{name}".partition("/")[2] for group, name in CHOICES if group.startswith("experiment")
+]
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+
+
+@pytest.mark.parametrize(("group", "name"), GROUPS, ids=str)
+def test_every_choice_composes(group, name):
+    values = [name] if group == "metrics" else name
+    part = composed(f"{group}={values}".replace("'", ""))[group]
+    for settings in part.values() if group == "metrics" else [part]:
+        if "_target_" in settings:  # it exists and takes every key of its YAML
+            with pytest.raises(InvalidValue, match="no_such_key") as refused:
+                build(group, {"_target_": settings["_target_"], "no_such_key": 1})
+            listed, keys, taken = refused.value.allowed.partition("the keys ")
+            assert not keys or set(settings) - {"_target_"} <= set(taken.split(", ")), listed
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes(name):
+    config = composed(f"+experiment={name}")
+    json.dumps(config)
+    assert {"dataset", "extractor", "model", "training", "unlearner", "removal", "tracker"} <= set(config)

@@ -1,0 +1,68 @@
+"""The figures that the foundation stands on, on the real digits (method section 1)."""
+
+import numpy as np
+import pytest
+
+from expunge.datasets import mnist_3v8
+from expunge.extractors.none import Pixels
+from expunge.linear.newton import train
+from expunge.metrics.accuracy import accuracy
+from expunge.requests import Random
+from expunge.unlearners.newton import Newton
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    dataset = mnist_3v8.load(tmp_path_factory.mktemp("data"))
+    x_train, x_test = Pixels().extract(dataset)
+    return dataset, x_train, x_test
+
+
+def serve(digits, count, seed=0, stop=lambda outcome: False, **settings):
+    dataset, x_train, _ = digits
+    model = Newton(**settings)
+    outcomes = []
+    model.fit(x_train, dataset.y_train, seed)
+    for request in Random(count=count).stream(dataset, seed):
+        outcomes.append(model.remove(request.rows))
+        if stop(outcomes[-1]):
+            break
+    return model, outcomes
+
+
+def test_features_are_as_published(digits):
+    dataset, x_train, x_test = digits
+    assert x_train.raw.shape == (11_982, 784)
+    assert x_test.raw.shape == (1_984, 784)
+    pixels = dataset.x_train[:50].reshape(50, -1) / 255 - 0.5
+    expected = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+    np.testing.assert_allclose(x_train.dense(slice(0, 50)), expected, atol=1e-15)
+    assert set(dataset.y_train) == {1, -1}
+
+
+def test_corrected_serves_a_thousand_removals_under_one_percent_of_the_budget(digits):
+    model, outcomes = serve(digits, 1000, update="corrected", certificate="measured")
+    assert [o.outcome for o in outcomes] == ["removed"] * 1000
+    assert max(o.residual_measured / o.budget for o in outcomes) < 0.01
+    retrained = train(model.problem)  # on what is left, with the same b
+    assert np.linalg.norm(model.w - retrained.w) < 1e-3 * np.linalg.norm(retrained.w)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_perturbation_stops_costing_accuracy(digits, seed):
+    """The settings of +experiment=icml2020/mnist_corrected."""
+    dataset, _, x_test = digits
+    how = {"lam": 1e-4, "std": 0.1, "update": "corrected", "certificate": "measured"}
+    model, outcomes = serve(digits, 1000, seed, **how)
+    assert [o.outcome for o in outcomes] == ["removed"] * 1000
+    assert model.account.epoch == 0
+    assert accuracy(model.predict(x_test), dataset.y_test) >= 0.968
+
+
+def test_published_certificate_stops_where_it_was_seen_to(digits):
+    """The sum of data-dependent bounds passes the budget at 200 to 270 removals."""
+    _, outcomes = serve(
+        digits, 280, stop=lambda o: o.outcome == "refused", certificate="data_dependent", at_limit="refuse"
+    )
+    assert 200 <= len(outcomes) - 1 <= 270
+    assert outcomes[-2].residual_bound > 0.99 * outcomes[-2].budget - 0.1
