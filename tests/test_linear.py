@@ -11,8 +11,8 @@ from expunge.errors import DataError, InvalidValue
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import spectral_norm, weighted_gram
 from expunge.linear.newton import build_factor, train
-from expunge.linear.removal import correct, depart
 from expunge.linear.parallel import set_threads
+from expunge.linear.removal import correct, depart
 from expunge.linear.rows import Rows
 from tests.oracles import logistic as oracle
 from tests.problems import make, problems

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from experiments.benchmarks import growth, results
 from experiments.benchmarks.contenders import Contender, Ours, Published, take_turns, trained
@@ -30,9 +29,9 @@ from expunge.datasets import mnist_3v8
 from expunge.extractors.none import Pixels
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.newton import train
+from expunge.linear.parallel import available_cores, set_threads
 from expunge.linear.rows import Rows
 from expunge.storage import write_json
-from expunge.linear.parallel import available_cores, set_threads
 
 HERE = Path(__file__).parent
 SETTINGS = (

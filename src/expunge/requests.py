@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from expunge import seeds
 from expunge.datasets import Dataset
 from expunge.errors import DataError, InvalidValue, require_count
 
@@ -58,7 +59,7 @@ class Random:
             each = "one row" if self.batch_size == 1 else f"{self.batch_size} rows"
             allowed = f"at most {most} of {each} each, so that one of the {n} training rows is left"
             raise InvalidValue("count", self.count, allowed)
-        drawn = _generator(seed if self.seed is None else self.seed).permutation(n)
+        drawn = seeds.stream(seed if self.seed is None else self.seed, "requests").permutation(n)
         return _numbered(_batches(drawn[: self.count * self.batch_size].tolist(), self.batch_size))
 
 
@@ -157,19 +158,13 @@ class OfClass:
         if chosen == len(dataset.y_train):
             raise InvalidValue("class", self.class_name, "a class that leaves at least one training row")
         if chosen < len(rows):
-            generator = _generator(seed if self.seed is None else self.seed)
+            generator = seeds.stream(seed if self.seed is None else self.seed, "requests")
             rows = np.sort(generator.permutation(rows)[:chosen])
         return _numbered(_batches(rows.tolist(), self.batch_size or chosen))
 
 
 def _optional_seed(seed: int | None) -> int | None:
     return None if seed is None else require_count("seed", seed, least=0)
-
-
-def _generator(seed: int) -> np.random.Generator:
-    # The tag keeps this stream apart from every other made of the same seed: a certificate holds for requests
-    # that do not depend on the perturbation drawn at training.
-    return np.random.default_rng([seed, int.from_bytes(b"requests", "big")])
 
 
 def _batches(rows: Sequence[Any], size: int) -> list[list[Any]]:

@@ -102,7 +102,7 @@ class Rows:
         return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
 
     def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
-        """Yield ``weights_i x_i`` in ``dtype`` for blocks of the rows in ``part`` (its step is their size)."""
+        """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows in ``part`` (its step is their size)."""
         factor = self.scale if weights is None else self.scale * weights
         for lo in part:
             rows = slice(lo, min(lo + part.step, part.stop))

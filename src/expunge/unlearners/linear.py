@@ -13,6 +13,7 @@ from expunge.errors import InvalidValue, UserError, require_positive
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.newton import Fit, train
 from expunge.linear.rows import Array, Rows
+from expunge.seeds import stream
 from expunge.unlearners.base import State
 
 log = logging.getLogger(__name__)
@@ -102,5 +103,4 @@ def draw(seed: int | None, dim: int, std: float) -> Array:
 
     With the same seed it is the b that a certified Gaussian method draws first.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, 0)))
-    return std * rng.normal(size=dim)
+    return std * stream(seed, "perturbation", 0).normal(size=dim)

@@ -20,9 +20,10 @@ from expunge.errors import (
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, spectral_norm, weighted_gram
 from expunge.linear.newton import build_factor
-from expunge.linear.removal import UPDATES, Step, correct, depart
 from expunge.linear.parallel import one_blas_thread
+from expunge.linear.removal import UPDATES, Step, correct, depart
 from expunge.linear.rows import Array, Rows
+from expunge.seeds import stream
 from expunge.unlearners.base import Outcome, State
 from expunge.unlearners.linear import LinearModel
 
@@ -109,9 +110,7 @@ class Newton(LinearModel):
 
     def _learn(self, problem: LogisticProblem, epoch: int) -> None:
         """Train from scratch with a fresh b."""
-        # A spawn key keeps this stream apart from any other that starts from the same seed.
-        rng = np.random.default_rng(np.random.SeedSequence(self._secret, spawn_key=(1, epoch)))
-        problem = replace(problem, b=self.guarantee.draw(rng))
+        problem = replace(problem, b=self.guarantee.draw(stream(self._secret, "perturbation", epoch)))
         gram = weighted_gram(problem.rows) if self.certificate in ("data_dependent", "third_order") else None
         start = None
         if gram is not None:  # it is also four times the loss's Hessian at zero

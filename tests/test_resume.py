@@ -1,0 +1,258 @@
+"""A run that was killed and continued leaves the same bytes as one that was not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from expunge.errors import RunFolderError
+from expunge.ledger import read_ledger
+from expunge.storage import load_state, save_state
+from tests import cli
+from tests.cli import CHECKPOINT, SMALL
+
+RUNS = {
+    # Some requests are removals and some retrains, so that perturbations are drawn before and after the kill.
+    "newton": ("unlearner.lam=1e-2", "unlearner.std=100"),
+    "newton_corrected": (),
+}
+VARYING = ("seconds_fit", "seconds_removal_median", "seconds_removal_p95", "peak_memory_mb")
+
+
+def arguments(unlearner: str) -> tuple[str, ...]:
+    return *SMALL, f"unlearner={unlearner}", *RUNS[unlearner], "removal.count=285", "checkpoint_every=50"
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def unlearner(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def unbroken(unlearner, tmp_path_factory):
+    return cli.completed(*arguments(unlearner), folder=tmp_path_factory.mktemp("unbroken") / unlearner)
+
+
+@pytest.fixture(scope="module")
+def interrupted(unlearner, tmp_path_factory):
+    """Killed after request 60 or later, that is at least once after a checkpoint."""
+    folder = cli.killed(*arguments(unlearner), folder=tmp_path_factory.mktemp("interrupted"), lines=60)
+    assert cli.served(folder) >= 50
+    return folder
+
+
+@pytest.fixture
+def begun(interrupted, tmp_path):
+    """A copy of the interrupted run's folder."""
+    return Path(shutil.copytree(interrupted, tmp_path / "begun"))
+
+
+def resume(unlearner: str, folder: Path) -> cli.Ended:
+    return cli.expunge(*arguments(unlearner), "resume=true", f"hydra.run.dir={folder}", cwd=folder.parent)
+
+
+def resumed(unlearner: str, folder: Path) -> Path:
+    ended = resume(unlearner, folder)
+    assert (ended.code, ended.err) == (0, "")
+    return folder
+
+
+def lines(folder: Path) -> list[bytes]:
+    return (folder / "removals.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def test_killed_run_ends_like_an_unbroken_one(unlearner, unbroken, begun):
+    assert cli.served(begun) < len(lines(begun)) < 285
+    before = lines(begun)
+    resumed(unlearner, begun)
+    assert lines(begun)[: len(before)] == before, "records are only ever appended to"
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+    assert (begun / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
+    ours, theirs = cli.summary(begun), cli.summary(unbroken)
+    assert ours.keys() == theirs.keys()
+    assert {key for key in ours if ours[key] != theirs[key]} <= set(VARYING)
+    assert not (begun / CHECKPOINT).exists()
+    assert not (unbroken / CHECKPOINT).exists()
+    assert begun / ".hydra" / "config.yaml" in begun.rglob("*.yaml")
+
+
+def test_process_that_resumes_is_no_different(unlearner, unbroken, begun):
+    values = (*arguments(unlearner), "resume=true", f"hydra.run.dir={begun}")
+    ended = cli.wait(cli.start(*values, cwd=begun.parent))
+    assert (ended.code, ended.err) == (0, "")
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+
+
+def test_killed_twice(unlearner, unbroken, begun):
+    values = (*arguments(unlearner), "resume=true", f"hydra.run.dir={begun}")
+    process, already = cli.start(*values, cwd=begun.parent), len(lines(begun))
+    while process.poll() is None and len(lines(begun)) == already:
+        pass
+    process.kill()
+    cli.wait(process)
+    assert len(lines(begun)) > already
+    resumed(unlearner, begun)
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+
+
+def test_other_checkpoints_and_folders_are_no_other_settings(unlearner, unbroken, begun, tmp_path):
+    values = (*arguments(unlearner), "checkpoint_every=7", f"data_dir={tmp_path}", "progress=false")
+    ended = cli.expunge(*values, "resume=true", f"hydra.run.dir={begun}", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+
+
+# The comparison can fail
+
+
+def test_one_byte_is_a_difference(unlearner, unbroken, begun):
+    resumed(unlearner, begun)
+    file = begun / "removals.jsonl"
+    content, expected = bytearray(file.read_bytes()), cli.ledger(unbroken)
+    position = content.index(b'"residual_bound": ', len(content) // 2) + 20
+    content[position] = ord("7") if content[position] != ord("7") else ord("8")
+    file.write_bytes(content)
+    assert cli.ledger(begun) != expected
+
+
+def test_tampered_weight_is_noticed(unlearner, unbroken, begun):
+    state = load_state(begun / CHECKPOINT)
+    state.arrays["weight"] = state.arrays["weight"] * (1 + 1e-12)
+    save_state(begun / CHECKPOINT, state)
+    ended = resume(unlearner, begun)
+    if ended.code == 0:
+        assert cli.ledger(begun) != cli.ledger(unbroken)
+    else:
+        assert ended.code == 2
+        assert "the run cannot be continued" in ended.err
+
+
+def test_tampered_record_is_noticed(unlearner, begun):
+    """Requests after the checkpoint are served again; their records must be what comes out."""
+    file, found = begun / "removals.jsonl", lines(begun)
+    last = found[-1]
+    position = last.index(b'"residual_bound": ') + 20
+    digit = b"7" if last[position : position + 1] != b"7" else b"8"
+    file.write_bytes(b"".join(found[:-1]) + last[:position] + digit + last[position + 1 :])
+    ended = resume(unlearner, begun)
+    assert ended.code == 2
+    assert f"request {len(found)}: residual_bound was" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+# Files cut short
+
+
+@pytest.mark.parametrize("left", [0, 1, 25, 200, -2, -1], ids="{}-bytes-left".format)
+def test_last_line_cut(unlearner, unbroken, begun, left):
+    last = lines(begun)[-1]
+    with open(begun / "removals.jsonl", "r+b") as file:
+        file.truncate(sum(map(len, lines(begun)[:-1])) + left % len(last))
+    resumed(unlearner, begun)
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+
+
+@pytest.mark.parametrize("kept", [0, 10])
+def test_ledger_shorter_than_the_checkpoint_repeats_from_the_start(unlearner, unbroken, begun, kept):
+    (begun / "removals.jsonl").write_bytes(b"".join(lines(begun)[:kept]))
+    assert cli.served(begun) > kept
+    resumed(unlearner, begun)
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+
+
+def test_without_its_checkpoint_a_run_repeats_from_the_start(unlearner, unbroken, begun):
+    (begun / CHECKPOINT).unlink()
+    resumed(unlearner, begun)
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+
+
+def test_half_written_checkpoint_is_not_used(unlearner, unbroken, begun):
+    """A kill while a checkpoint is being written leaves the one before, and a file beside it."""
+    (begun / f"{CHECKPOINT}.part").write_bytes((begun / CHECKPOINT).read_bytes()[:1000])
+    resumed(unlearner, begun)
+    assert cli.ledger(begun) == cli.ledger(unbroken)
+    assert not (begun / f"{CHECKPOINT}.part").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "model"])
+def test_damaged_checkpoint_gives_one_line(begun, unbroken, unlearner, damage):
+    file = begun / CHECKPOINT
+    content = {
+        "empty": b"",
+        "cut": file.read_bytes()[:-1],
+        "text": b"not a checkpoint",
+        "model": (unbroken / "model.safetensors").read_bytes(),
+    }[damage]
+    file.write_bytes(content)
+    before = cli.contents(begun)
+    ended = resume(unlearner, begun)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert f"{file}: not a state file" in line or f"{file}: not a checkpoint" in line
+    assert "delete it to repeat the run from its start" in line
+    assert cli.contents(begun) == before
+
+
+# Nothing to resume
+
+
+def test_complete_run_is_left_alone(unlearner, unbroken):
+    before = cli.contents(unbroken)
+    resumed(unlearner, unbroken)
+    assert cli.contents(unbroken) == before
+
+
+def test_resume_in_a_new_folder_begins(tmp_path):
+    folder = cli.completed(*SMALL, "removal.count=2", "resume=true", folder=tmp_path / "run")
+    assert cli.summary(folder)["requests"] == 2
+
+
+# The ledger's reader
+
+LINES = [b'{"request": %d, "rows": [%d]}\n' % (k, k) for k in range(1, 6)]
+
+
+def read(folder: Path, content: bytes):
+    file = folder / "ledger.jsonl"
+    file.write_bytes(content)
+    return read_ledger(file)
+
+
+@given(cut=st.integers(0, sum(map(len, LINES))))
+def test_cut_anywhere_the_complete_lines_remain(tmp_path_factory, cut):
+    content = b"".join(LINES)[:cut]
+    records, whole = read(tmp_path_factory.getbasetemp(), content)
+    assert len(records) == content.count(b"\n")
+    assert [record["request"] for record in records] == list(range(1, len(records) + 1))
+    assert b"".join(LINES[: len(records)]) == content[:whole]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"", b"{", b"3", b"null", b"[1]", b'{"rows": [3]}', b'{"request": 4}', b'{"request": "3"}', b"\xff\xfe"],
+)
+def test_bad_complete_line_is_named(tmp_path, bad):
+    with pytest.raises(RunFolderError, match=r"ledger\.jsonl:3: ") as caught:
+        read(tmp_path, b"".join([*LINES[:2], bad + b"\n", *LINES[3:]]))
+    assert "\n" not in str(caught.value)
+
+
+def test_request_twice_is_named(tmp_path):
+    with pytest.raises(RunFolderError, match="3: holds request 2, expected 3"):
+        read(tmp_path, b"".join([*LINES[:2], LINES[1]]))
+
+
+def test_state_comes_back_as_it_was(tmp_path, unlearner, interrupted):
+    state = load_state(interrupted / CHECKPOINT)
+    save_state(tmp_path / "again.safetensors", state)
+    again = load_state(tmp_path / "again.safetensors")
+    assert again.values == state.values
+    assert again.arrays.keys() == state.arrays.keys()
+    for name, array in state.arrays.items():
+        assert np.array_equal(again.arrays[name], array)
+        assert again.arrays[name].dtype == array.dtype
