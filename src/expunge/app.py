@@ -83,7 +83,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         record_config(config, folder)
         summary = run(experiment, folder)
         if named["figures"]:
-            show(folder)
+            show(folder, quiet=swept)
         return summary
     finally:
         # A request that could not be served leaves no trace: Hydra has made the folder, nothing is in it.
@@ -120,15 +120,16 @@ def record_config(config: DictConfig, folder: Path) -> None:
         (target / f"{name}.yaml").write_text(OmegaConf.to_yaml(part))
 
 
-def show(folder: Path) -> None:
-    """Draw the run's figures and print its table."""
+def show(folder: Path, quiet: bool) -> None:
+    """Draw the run's figures and, unless it is one of a sweep, print its table."""
     from expunge.report import read_run, table
     from expunge.report.figures import write_run_figures
     from expunge.report.rows import rows
 
     finished = read_run(folder)
     write_run_figures(finished, folder / "figures")
-    sys.stdout.write(f"{table.as_text(rows([finished]))}\nRun folder: {folder}\n")
+    if not quiet:
+        sys.stdout.write(f"{table.as_text(rows([finished]))}\nRun folder: {folder}\n")
 
 
 def complain(error: object) -> None:
