@@ -225,11 +225,11 @@ def test_a_broken_bound_is_caught(broken, times, monkeypatch):
 
 def test_leaving_out_the_optimisers_leftover_is_caught():
     """A model stopped early has a residual that b and the leftover must be part of."""
-    problem = make(12, n=80, d=5, lam=1e-2)
-    model = Newton(lam=1e-2, std=1.0, certificate="third_order", tol=1e-2, at_limit="refuse")
+    problem = make(12, n=80, d=5, lam=0.1)
+    model = Newton(lam=0.1, std=10.0, certificate="third_order", tol=1.0, at_limit="refuse")
     model.fit(problem.rows, labels(problem), seed=3)
     leftover = model.fit_report.gradient_norm
-    assert 1e-8 < leftover < 1e-2
+    assert 0.01 < leftover < 1.0
     assert model.account.beta >= leftover
     outcome = model.remove([5])
     true = oracle_residual(model)

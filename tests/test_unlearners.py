@@ -85,9 +85,8 @@ def test_limit_retrains_with_a_fresh_perturbation_and_a_new_epoch():
 @pytest.mark.parametrize("update", ["fresh", "frozen", "corrected"])
 def test_limit_refuses_and_changes_nothing(update):
     problem = make(22, n=60, d=5, lam=1e-3, std=0.1)
-    model = fitted(
-        problem, std=1e-13, update=update, certificate="data_dependent", at_limit="refuse", tol=1e-6
-    )
+    model = fitted(problem, update=update, certificate="data_dependent", at_limit="refuse")
+    tighten(model)
     before, state = model.w.copy(), model.state()
     outcome = model.remove([3])
     assert outcome.outcome == "refused"
@@ -97,6 +96,26 @@ def test_limit_refuses_and_changes_nothing(update):
     after = model.state()
     assert all(np.array_equal(after.arrays[k], state.arrays[k]) for k in state.arrays)
     assert model.remove([3]).outcome == "refused", "the rows are still there to be asked for again"
+
+
+def tighten(model):
+    """From now on hardly any residual is within the budget."""
+    model.guarantee = replace(model.guarantee, std=1e-13)
+    model.account = replace(model.account, guarantee=model.guarantee)
+
+
+def test_a_budget_below_what_training_can_reach_is_refused():
+    """No model goes out uncertified: not the first one, nor one retrained at the limit."""
+    problem = make(30, n=60, d=5)
+    with pytest.raises(InvalidValue, match=r"std: got 1e-13, .* training leaves a residual"):
+        fitted(problem, std=1e-13)
+    model = fitted(problem, at_limit="retrain")
+    tighten(model)
+    before = model.state()
+    outcome = model.remove([1])
+    assert outcome.outcome == "refused"
+    assert "retrained model" in outcome.reason
+    assert all(np.array_equal(v, before.arrays[k]) for k, v in model.state().arrays.items())
 
 
 def test_anchoring_prolongs_the_published_bound():

@@ -80,7 +80,8 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         choices = {str(k): str(v) for k, v in hydra_config.runtime.choices.items()}
         experiment = build_experiment(named, choices, sweep)
         set_threads(named["threads"])
-        record_config(config, folder)
+        if not (folder / ".hydra").exists():  # a continued run keeps the configuration it began with
+            record_config(config, folder)
         summary = run(experiment, folder)
         if named["figures"]:
             show(folder, quiet=swept)

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from expunge.datasets.checks import require_switch
 from expunge.errors import InvalidValue, UserError, require_choice, require_count
 from expunge.runner import Experiment
 
@@ -63,6 +64,8 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
     require_count("seed", settings["seed"], least=0)
     require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
     require_count("checkpoint_every", settings["checkpoint_every"])
+    for switch in ("resume", "progress", "figures"):
+        require_switch(switch, settings[switch])
     if settings["threads"] is not None:
         require_count("threads", settings["threads"])
     unlearner = build("unlearner", settings["unlearner"])
@@ -101,6 +104,8 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
 def data_dir(settings: dict[str, Any]) -> Path:
     """``data_dir``, or ``$EXPUNGE_DATA``, or ``~/.cache/expunge``."""
     given = settings["data_dir"] or os.environ.get("EXPUNGE_DATA") or Path.home() / ".cache" / "expunge"
+    if not isinstance(given, (str, Path)):
+        raise InvalidValue("data_dir", given, "the path of a folder")
     path = Path(given).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise UserError(f"data_dir: {path} is not a folder")

@@ -7,6 +7,8 @@ import re
 from hydra.errors import MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from expunge.errors import UserError
+
 
 def one_line(error: object) -> str:
     """Say on one line which key or group is wrong, and what is allowed."""
@@ -23,6 +25,6 @@ def one_line(error: object) -> str:
         keys = ", ".join(str(key) for key in cause.parent_node)
         return f"{named.group(1) if named else cause.full_key}: no such key, allowed: {keys}"
     text = str(error)
-    if isinstance(cause, BaseException) and str(cause) not in text:
+    if isinstance(cause, BaseException) and str(cause) not in text and not isinstance(error, UserError):
         text += f" ({cause})"
     return " ".join(line.strip() for line in text.splitlines() if line.strip())

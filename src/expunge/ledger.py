@@ -44,7 +44,7 @@ def read_ledger(path: Path) -> tuple[list[dict[str, Any]], int]:
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
             record = json.loads(line)
-            found = record["request"]
+            found = {key: record[key] for key in KEYS}["request"]
         except (ValueError, KeyError, TypeError):
             raise RunFolderError(f"{path}:{number}: not a removal record; the file is damaged") from None
         if found != number:

@@ -53,6 +53,8 @@ class Checkpoint:
             state = load_state(self.path)
         except DataError as error:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
+        if not {"settings", "run"} <= state.values.keys():
+            raise RunFolderError(f"{self.path}: not a checkpoint; delete it to repeat the run from its start")
         difference = first_difference(state.values.pop("settings"), self.settings)
         if difference:
             raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from expunge.errors import require_choice
+from expunge.errors import InvalidValue, require_choice
 
 _MODES = ("auto", "online", "offline", "disabled")
 
@@ -46,6 +46,8 @@ class WandbTracker:
     ) -> None:
         self.project, self.entity, self.tags = project, entity, tags
         self.mode = require_choice("mode", mode, _MODES)
+        if mode == "online" and not has_key():
+            raise InvalidValue("mode", mode, "auto or offline, since there is no API key (see wandb login)")
         self._run: Any = None
 
     def start(self, config: dict[str, Any], folder: Path, group: str | None) -> None:

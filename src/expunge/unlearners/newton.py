@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from expunge.certificate import CERTIFICATES, Account, Guarantee, StepFacts
 from expunge.certificate.guarantee import PERTURBATIONS
 from expunge.errors import (
+    InvalidValue,
     require_choice,
     require_count,
     require_positive,
@@ -19,7 +20,7 @@ from expunge.errors import (
 )
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, spectral_norm, weighted_gram
-from expunge.linear.newton import build_factor
+from expunge.linear.newton import build_factor, train
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES, Step, correct, depart
 from expunge.linear.rows import Array, Rows
@@ -109,23 +110,27 @@ class Newton(LinearModel):
         self._learn(problem, epoch=0)
 
     def _learn(self, problem: LogisticProblem, epoch: int) -> None:
-        """Train from scratch with a fresh b."""
+        """Train from scratch with a fresh b; nothing changes if the result could not be certified."""
         problem = replace(problem, b=self.guarantee.draw(stream(self._secret, "perturbation", epoch)))
         gram = weighted_gram(problem.rows) if self.certificate in ("data_dependent", "third_order") else None
         start = None
         if gram is not None:  # it is also four times the loss's Hessian at zero
             start = Factor.of(gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim))
-        fit = self._train(problem, factor=start)
+        fit = train(problem, self.tol, self.max_iter, factor=start)
+        leftover = fit.gradient_norm + problem.rounding(fit.w)
+        account = Account(self.guarantee, self.certificate, leftover, epoch)
+        if not account.within_budget:
+            least = self.std * leftover / self.guarantee.budget
+            raise InvalidValue(
+                "std", self.std, f"at least {least:.3g} here: training leaves a residual of {leftover:.3g}"
+            )
+        self.problem, self.w, self.account, self.fit_report = problem, fit.w, account, fit
         self.spectral = np.inf if gram is None else spectral_norm(gram)
-        self.account = Account(
-            self.guarantee, self.certificate, fit.gradient_norm + problem.rounding(fit.w), epoch
-        )
+        self._measured_last: Array | None = fit.gradient
         self._gradient: Array | None = fit.gradient if self.update == "corrected" else None
         # Later removals start from the optimum, so the kept Hessian is built there.
         self._factor = None if self.update == "fresh" else build_factor(problem, fit.w)
         self._drift = 0.0
-        self._measured_last: Array | None = fit.gradient
-        self.fit_report = fit
 
     # -- removal ----------------------------------------------------------------------------------------
 
@@ -150,7 +155,10 @@ class Newton(LinearModel):
         )
         if self.at_limit == "refuse":
             return self._outcome("refused", index, reason)
-        self._learn(after, self.account.epoch + 1)
+        try:
+            self._learn(after, self.account.epoch + 1)
+        except InvalidValue as error:
+            return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
         return self._outcome("retrained", index, reason)
 
     def _stepped(self, after: LogisticProblem, index: NDArray[np.int64]) -> _Proposal:
@@ -208,7 +216,7 @@ class Newton(LinearModel):
             scores_norm=scores,
             scores_squared_norm=squared,
             tau=float(np.linalg.norm(along - step.rhs)),
-            rounding=after.rounding(step.w),
+            rounding=after.rounding(step.origin) + after.rounding(step.w),
         )
 
     def _release(self, after: LogisticProblem, proposal: _Proposal) -> None:
