@@ -13,10 +13,10 @@ from experiments.benchmarks.contenders import take_turns
 from experiments.benchmarks.published import PublishedRecipe
 
 from expunge.errors import DataError
-from expunge.linear import rows as linear_rows
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.newton import train
-from expunge.linear.rows import Rows, set_threads
+from expunge.linear.parallel import set_threads
+from expunge.linear.rows import Rows
 from tests.oracles import logistic as oracle
 
 README = Path(removal.__file__).with_name("README.md")
@@ -24,10 +24,10 @@ README = Path(removal.__file__).with_name("README.md")
 
 @pytest.fixture
 def keep_threads():
-    before = torch.get_num_threads(), linear_rows._threads
+    before = torch.get_num_threads()
     yield
-    torch.set_num_threads(before[0])
-    set_threads(before[1])
+    torch.set_num_threads(before)
+    set_threads(None)
 
 
 @pytest.mark.parametrize("lam", [1e-3, 1e-1])

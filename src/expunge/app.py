@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from expunge.help import help_text, wants_help
 log = logging.getLogger(__name__)
 
 BAD_INPUT = 2
+LEDGER = "removals.jsonl"
 
 
 def config_dir() -> Path:
@@ -52,6 +55,11 @@ def main() -> None:
     except (HydraException, OmegaConfBaseException) as error:
         complain(error)
         sys.exit(BAD_INPUT)
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        complain(f"{error}; to leave a group out, choose 'none'")  # Hydra's own, for group=null
+        sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         complain("interrupted; resume=true continues with the same run folder")
         sys.exit(130)
@@ -63,11 +71,12 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     """Run one composed configuration in its run folder, then draw its figures and print its row."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
+    new = not any(folder.iterdir())
     try:
         settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         assert isinstance(settings, dict)
         named: dict[str, Any] = {str(key): value for key, value in settings.items()}
-        finished = check_folder(folder, bool(named["resume"]))
+        finished = check_folder(folder, named)
         if finished:
             log.info("%s is complete; nothing to resume", folder)
             return finished
@@ -80,29 +89,33 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         choices = {str(k): str(v) for k, v in hydra_config.runtime.choices.items()}
         experiment = build_experiment(named, choices, sweep)
         set_threads(named["threads"])
-        if not (folder / ".hydra").exists():  # a continued run keeps the configuration it began with
+        if not (folder / LEDGER).exists():  # a continued run keeps the configuration it began with
             record_config(config, folder)
         summary = run(experiment, folder)
         if named["figures"]:
             show(folder, quiet=swept)
         return summary
-    finally:
-        # A request that could not be served leaves no trace: Hydra has made the folder, nothing is in it.
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    except (UserError, OmegaConfBaseException):
+        # Bad input leaves no trace: Hydra has made the folder, and no request has been served in it.
+        ledger = folder / LEDGER
+        if new and not (ledger.exists() and ledger.stat().st_size):
+            shutil.rmtree(folder)
+        raise
 
 
-def check_folder(folder: Path, resume: bool) -> dict[str, Any] | None:
+def check_folder(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Refuse to write over another run; return the summary if this one is complete already."""
-    import json
-
-    if not (folder / "removals.jsonl").exists():
+    if not (folder / LEDGER).exists():
         return None
-    if not resume:
+    if not settings["resume"]:
         raise RunFolderError(
             f"hydra.run.dir: {folder} already holds a run; "
             "continue it with resume=true or choose another folder"
         )
+    from expunge.resume import must_match
+
+    begun_with = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"), resolve=True)
+    must_match(begun_with, settings)
     summary = folder / "summary.json"
     return json.loads(summary.read_text()) if summary.exists() else None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from expunge.datasets.checks import require_switch
-from expunge.errors import InvalidValue, UserError, require_choice, require_count
+from expunge.errors import DataError, InvalidValue, UserError, require_choice, require_count
 from expunge.runner import Experiment
 
 TRUSTED = ("expunge", "expunge_plugins")
@@ -39,8 +40,15 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     arguments |= {key: value for key, value in extra.items() if key in known}
     try:
         return target(**arguments)
-    except InvalidValue as error:
-        raise error.within(group) from None
+    except (InvalidValue, DataError) as error:
+        raise _within(group, error, arguments) from None
+
+
+def _within(group: str, error: InvalidValue | DataError, keys: Iterable[str]) -> UserError:
+    """The same complaint with ``group.`` before the key it begins with, if it begins with one."""
+    if isinstance(error, InvalidValue):
+        return error.within(group)
+    return DataError(f"{group}.{error}") if str(error).partition(":")[0] in keys else error
 
 
 def _locate(group: str, path: str) -> Any:
@@ -76,8 +84,8 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
     dataset = build("dataset", settings["dataset"], data_dir=data_dir(settings))
     try:
         requests = removal.stream(dataset, settings["seed"])
-    except InvalidValue as error:
-        raise error.within("removal") from None
+    except (InvalidValue, DataError) as error:
+        raise _within("removal", error, settings["removal"]) from None
     return Experiment(
         settings=settings,
         dataset=dataset,

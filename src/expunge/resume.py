@@ -14,7 +14,7 @@ from expunge.unlearners.base import State
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
-_FREE = ("resume", "tracker", "progress", "data_dir", "checkpoint_every", "figures", "hydra")
+_FREE = ("resume", "tracker", "progress", "data_dir", "checkpoint_every", "figures")
 
 
 class Checkpoint:
@@ -31,7 +31,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.path = folder / FILE
-        self.settings = {key: value for key, value in settings.items() if key not in _FREE}
+        self.settings = settings
 
     def save(self, state: State) -> None:
         """Put the state in place of the last one, atomically."""
@@ -55,9 +55,7 @@ class Checkpoint:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
         if not {"settings", "run"} <= state.values.keys():
             raise RunFolderError(f"{self.path}: not a checkpoint; delete it to repeat the run from its start")
-        difference = first_difference(state.values.pop("settings"), self.settings)
-        if difference:
-            raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")
+        must_match(state.values.pop("settings"), self.settings)
         if state.values["run"]["served"] > recorded:
             log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
             return None
@@ -79,6 +77,18 @@ class Checkpoint:
     def done(self) -> None:
         """The run is complete: the checkpoint, which holds secrets, goes."""
         self.path.unlink(missing_ok=True)
+
+
+def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
+    """Compare the settings a run began with and those it is to be continued with.
+
+    Raises:
+        RunFolderError: They differ in something that results depend on.
+    """
+    old, new = ({key: v for key, v in one.items() if key not in _FREE} for one in (begun_with, settings))
+    difference = first_difference(old, new)
+    if difference:
+        raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")
 
 
 def first_difference(old: Any, new: Any, name: str = "") -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import InvalidValue, UserError, require_positive
+from expunge.errors import InvalidValue, UserError, require_count, require_positive
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.newton import Fit, train
 from expunge.linear.rows import Array, Rows
@@ -31,7 +31,7 @@ class LinearModel:
     def __init__(self, lam: float, tol: float = 1e-8, max_iter: int = 200) -> None:
         self.lam = require_positive("lam", lam)
         self.tol = require_positive("tol", tol)
-        self.max_iter = max_iter
+        self.max_iter = require_count("max_iter", max_iter)
 
     def _encode(self, x: Rows, y: NDArray[np.int64], b: Array) -> LogisticProblem:
         """Take over labels and rows."""
