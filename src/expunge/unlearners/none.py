@@ -9,22 +9,9 @@ from expunge.unlearners.retrain import Retrain
 
 
 class NoOp(Retrain):
-    """Trained like ``Retrain``; every request is refused and the model stays as it is.
-
-    Args:
-        lam: Regularisation per example.
-        std: Standard deviation of b, >= 0.
-        name: What the run files call it.
-        tol: Training stops at ||grad||_2 < tol.
-        max_iter: Newton steps at most.
-    """
-
-    def __init__(
-        self, lam: float = 1e-3, std: float = 10.0, name: str = "none", tol: float = 1e-8, max_iter: int = 200
-    ) -> None:
-        super().__init__(lam, std, name, tol, max_iter)
+    """Trained like ``Retrain``, with the same settings; every request is refused."""
 
     def remove(self, rows: Sequence[int]) -> Outcome:
-        """Refuse."""
+        """Leave the model as it is."""
         index = self._checked(rows)
         return Outcome("refused", tuple(index.tolist()), "no-op baseline: nothing is removed")
