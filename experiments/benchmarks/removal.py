@@ -36,7 +36,7 @@ from expunge.storage import write_json
 HERE = Path(__file__).parent
 SETTINGS = (
     {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4},
-    {"lam": 1e-4, "std": 1.0, "epsilon": 1.0, "delta": 1e-4},
+    {"lam": 1e-4, "std": 0.03, "epsilon": 1.0, "delta": 1e-4},
 )
 BATCH = 50
 SLOW_SHARE = 3  # whatever builds a Hessian per request, and batches, get a third of the requests
