@@ -96,3 +96,15 @@ def square_norm_block(raw, offset, lo, hi, out):  # type: ignore[no-untyped-def]
             v = np.float64(stored[j]) - offset
             total += v * v
         out[i] = total
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def weigh_block(raw, offset, weight, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Write ``weight_i (raw_i - offset)`` for rows lo..hi to ``out`` (hi - lo, d), in the type of ``out``."""
+    d = raw.shape[1]
+    for i in range(lo, hi):
+        stored = raw[i]
+        row = out[i - lo]
+        c = weight[i]
+        for j in range(d):
+            row[j] = c * (np.float64(stored[j]) - offset)

@@ -102,13 +102,16 @@ class Rows:
         return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
 
     def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
-        """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows in ``part`` (its step is their size)."""
+        """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows in ``part`` (its step is their size).
+
+        A block is overwritten by the next one.
+        """
         factor = self.scale if weights is None else self.scale * weights
+        buffer = np.empty((part.step, self.dim), dtype=dtype)
         for lo in part:
-            rows = slice(lo, min(lo + part.step, part.stop))
-            block = np.subtract(self.raw[rows], dtype(self.offset), dtype=dtype, casting="same_kind")
-            block *= factor[rows, None].astype(dtype, copy=False)
-            yield block
+            hi = min(lo + part.step, part.stop)
+            kernels.weigh_block(self.raw, self.offset, factor, lo, hi, buffer)
+            yield buffer[: hi - lo]
 
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows."""
