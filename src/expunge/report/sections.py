@@ -56,7 +56,7 @@ def lead(runs: Sequence[Run]) -> str:
 
 
 def headline(runs: Sequence[Run], lines: Sequence[Row]) -> str:
-    """Return the numbers of the certified run that served most removals; of any run if none is certified."""
+    """Return the numbers of the certified run that served most, most accurately; of any if none is."""
     pairs = list(zip(runs, lines, strict=True))
     certified = [pair for pair in pairs if pair[0].certified]
     run, best = max(certified or pairs, key=lambda pair: _merit(pair[1]))
@@ -76,7 +76,7 @@ def headline(runs: Sequence[Run], lines: Sequence[Row]) -> str:
         for name, value, of in cards
     )
     which = (
-        "The certified run that served most"
+        "The certified run that served most, most accurately"
         if certified
         else "No run here is certified; the one that served most"
     )
@@ -149,9 +149,9 @@ def _shown(value: Any) -> str:
     return text.setting(value)
 
 
-def _merit(row: Row) -> tuple[bool, int, float]:
+def _merit(row: Row) -> tuple[bool, int, float, float]:
     served = row.requests if not row.budget_exhausted else row.removals_supported or 0
-    return not row.budget_exhausted, served, row.speed_up or 0.0
+    return not row.budget_exhausted, served, row.test_accuracy_after or 0.0, row.speed_up or 0.0
 
 
 def _served(row: Row) -> tuple[str, str]:
