@@ -211,6 +211,17 @@ def test_resume_in_a_new_folder_begins(tmp_path):
     assert cli.summary(folder)["requests"] == 2
 
 
+def test_run_killed_between_its_last_two_files_is_tidied(tmp_path):
+    """The summary is there, the checkpoint (with its secrets) still is, the figures are not yet."""
+    folder = cli.completed(*SMALL, "removal.count=2", folder=tmp_path / "run")
+    (folder / "checkpoint.safetensors").write_bytes(b"left over")
+    before = (folder / "summary.json").read_bytes()
+    cli.completed(*SMALL, "removal.count=2", "resume=true", "figures=true", folder=folder)
+    assert not (folder / "checkpoint.safetensors").exists()
+    assert (folder / "figures" / "residual.png").exists()
+    assert (folder / "summary.json").read_bytes() == before
+
+
 # The ledger's reader
 
 LINES = [json.dumps({**dict.fromkeys(KEYS), "request": k}).encode() + b"\n" for k in range(1, 6)]

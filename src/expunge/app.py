@@ -77,14 +77,16 @@ def run_job(config: DictConfig) -> dict[str, Any]:
         assert isinstance(settings, dict)
         named: dict[str, Any] = {str(key): value for key, value in settings.items()}
         finished = check_folder(folder, named)
+        swept = hydra_config.mode is RunMode.MULTIRUN
         if finished:
             log.info("%s is complete; nothing to resume", folder)
+            if named["figures"] and not (folder / "figures").exists():
+                show(folder, quiet=swept)
             return finished
         from expunge.build import build_experiment
         from expunge.linear.parallel import set_threads
         from expunge.runner import run
 
-        swept = hydra_config.mode is RunMode.MULTIRUN
         sweep = Path(hydra_config.sweep.dir).name if swept else None
         choices = {str(k): str(v) for k, v in hydra_config.runtime.choices.items()}
         experiment = build_experiment(named, choices, sweep)
@@ -112,12 +114,15 @@ def check_folder(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | Non
             f"hydra.run.dir: {folder} already holds a run; "
             "continue it with resume=true or choose another folder"
         )
-    from expunge.resume import must_match
+    from expunge.resume import Checkpoint, must_match
 
     begun_with = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"), resolve=True)
     must_match(begun_with, settings)
     summary = folder / "summary.json"
-    return json.loads(summary.read_text()) if summary.exists() else None
+    if not summary.exists():
+        return None
+    Checkpoint(folder, settings).done()  # the run may have been killed between its last two files
+    return dict(json.loads(summary.read_text()))
 
 
 def record_config(config: DictConfig, folder: Path) -> None:
