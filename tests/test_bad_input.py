@@ -39,6 +39,7 @@ VALUES = {
     "unlearner.lam=null": ("unlearner.lam: got None", "a finite number > 0"),
     "unlearner.std=0": ("unlearner.std: got 0", "a finite number > 0"),
     "unlearner.std=inf": ("unlearner.std: got inf", "a finite number > 0"),
+    "unlearner.std=1e-12": ("unlearner.std: got 1e-12", "training leaves a residual"),
     "unlearner.delta=0": ("unlearner.delta: got 0", "strictly between 0 and 1"),
     "unlearner.delta=1": ("unlearner.delta: got 1", "strictly between 0 and 1"),
     "unlearner.delta=2": ("unlearner.delta: got 2", "strictly between 0 and 1"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.datasets import Dataset
+from expunge.errors import InvalidValue
 from expunge.ledger import Ledger
 from expunge.metrics import Metric, View
 from expunge.requests import Request
@@ -105,7 +106,10 @@ class _Session:
     def fit(self) -> None:
         """Train, and evaluate the model before any removal."""
         started = time.perf_counter()
-        self.it.unlearner.fit(self.x_train, self.y_train, self.it.seed)
+        try:
+            self.it.unlearner.fit(self.x_train, self.y_train, self.it.seed)
+        except InvalidValue as error:
+            raise error.within("unlearner") from None
         self.measured["seconds_fit"] = time.perf_counter() - started
         before = self._evaluate(self.it.metrics)
         self.measured["test_accuracy_before"] = before.get("test_accuracy")
