@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Rows:
         """Number of features d."""
         return int(self.raw.shape[1])
 
-    @property
+    @cached_property  # asked for several times a removal, and a pass over a million rows is not free
     def count(self) -> int:
         """Number of rows that have not been removed."""
         return int(np.count_nonzero(self.scale))
