@@ -34,7 +34,6 @@ def test_loss_and_derivatives_equal_the_oracle(problem):
     np.testing.assert_allclose(along, hessian @ step, **close)
     np.testing.assert_allclose(scores, np.linalg.norm(x @ step), **close)
     np.testing.assert_allclose(squared, np.linalg.norm((x @ step) ** 2), **close)
-    assert np.linalg.norm(problem.gradient(w) - gradient) <= problem.rounding(w) * 10
 
 
 @given(problems, st.data())
@@ -52,6 +51,18 @@ def test_removed_rows_contribute_exactly_nothing(problem, data):
     removed = problem.gradient(w) - after.gradient(w)
     np.testing.assert_allclose(problem.removed_gradient(w, gone), removed, rtol=1e-8, atol=1e-8)
     assert problem.n == len(x), "the problem before is untouched"
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="no type here is wider than float64")
+@given(problems, st.sampled_from([0.1, 1.0, 30.0]))
+@settings(max_examples=40, deadline=None)
+def test_rounding_is_bounded_as_charged(problem, length):
+    """Against the same sums in extended precision, of the very numbers that are stored."""
+    rows, w = problem.rows, length * np.random.default_rng(9).normal(size=problem.rows.dim)
+    x = (rows.raw.astype(np.longdouble) - rows.offset) * rows.scale[:, None]
+    weights = -problem.y / (1 + np.exp(problem.y * (x @ w)))
+    exact = weights @ x + problem.lam * np.longdouble(problem.n) * w + problem.b
+    assert np.linalg.norm((problem.gradient(w) - exact).astype(float)) <= problem.rounding(w)
 
 
 def test_gradient_is_the_slope_of_the_loss():
@@ -104,7 +115,7 @@ def test_spectral_norm_is_an_upper_bound_and_tight():
     for seed in range(20):
         x = make(seed, n=50, d=8).rows.dense()
         true = np.linalg.norm(x, 2)
-        bound = spectral_norm(weighted_gram(Rows.as_given(x)))
+        bound = spectral_norm(weighted_gram(Rows.as_given(x)), len(x))
         assert true <= bound <= true * (1 + 1e-10)
 
 
@@ -177,7 +188,6 @@ def test_rows_keep_their_stored_type_and_normalise_exactly():
     expected = pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
     np.testing.assert_allclose(rows.dense(), expected, rtol=1e-14, atol=1e-16)
     np.testing.assert_allclose(rows.scores(np.ones(12)), expected.sum(axis=1), rtol=1e-12, atol=1e-14)
-    np.testing.assert_array_equal(rows.take([3, 5]).dense(), rows.dense()[[3, 5]])
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.complaints import one_line
 from expunge.errors import RunFolderError, UserError
 from expunge.help import help_text, wants_help
+from expunge.ledger import FILE as LEDGER
 
 log = logging.getLogger(__name__)
 
 BAD_INPUT = 2
-LEDGER = "removals.jsonl"
 
 
 def config_dir() -> Path:
@@ -116,8 +116,10 @@ def check_folder(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | Non
         )
     from expunge.resume import Checkpoint, must_match
 
-    begun_with = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"), resolve=True)
-    must_match(begun_with, settings)
+    recorded = folder / ".hydra" / "config.yaml"
+    if not recorded.exists():
+        raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
+    must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
     summary = folder / "summary.json"
     if not summary.exists():
         return None

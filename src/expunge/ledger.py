@@ -10,6 +10,7 @@ from typing import Any
 
 from expunge.errors import RunFolderError
 
+FILE = "removals.jsonl"
 KEYS = (
     "request",
     "rows",

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from expunge.datasets import Dataset
 from expunge.errors import InvalidValue
-from expunge.ledger import Ledger
+from expunge.ledger import FILE, KEYS, Ledger
 from expunge.metrics import Metric, View
 from expunge.requests import Request
 from expunge.resume import Checkpoint
@@ -64,7 +64,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     checkpoint = Checkpoint(folder, experiment.settings)
     x_train, x_test = experiment.extractor.extract(experiment.dataset)
     session = _Session(experiment, x_train, x_test)
-    with Ledger(folder / "removals.jsonl") as ledger, experiment.tracker as tracker:
+    with Ledger(folder / FILE) as ledger, experiment.tracker as tracker:
         state = checkpoint.load(len(ledger.records))
         if state is None:
             session.fit()
@@ -141,8 +141,8 @@ class _Session:
         due = [m for m in self.it.metrics if evaluate and (last or request.number % m.every == 0)]
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if m.columns != ("residual_measured",)]
-        record: dict[str, Any] = {name: None for metric in self.it.metrics for name in metric.columns}
-        record |= {"test_accuracy": None, "forget_accuracy": None, "retain_accuracy": None}
+        columns = [name for metric in self.it.metrics for name in metric.columns]
+        record: dict[str, Any] = dict.fromkeys((*KEYS, *columns))
         record |= {
             "request": request.number,
             "rows": list(request.rows),

@@ -63,7 +63,3 @@ class Account:
         """Replace the accumulated sum by the measured residual (never by something larger, if it adds up)."""
         beta = measured + rounding
         return replace(self, beta=beta if self.certificate == "measured" else min(self.beta, beta))
-
-    def reopened(self, measured: float, rounding: float) -> Account:
-        """Start again after a retraining with a fresh b."""
-        return replace(self, beta=measured + rounding, epoch=self.epoch + 1, solve_error=0.0)

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from expunge.linear import kernels
 from expunge.linear.parallel import for_each, one_blas_thread
-from expunge.linear.rows import Array, Rows
+from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 
 _HESSIAN_BLOCK = 2048  # rows widened at a time
 _PARTS_BELOW = 1024  # features up to which four partial Hessians are small beside the rows
@@ -90,7 +90,7 @@ class LogisticProblem:
         (d + 4) u ||w||, its slope is at most 1/4, and a blocked sum of N terms of norm at most 1 by N u each.
         """
         n, d, length = self.n, self.rows.dim, float(np.linalg.norm(w))
-        blocked = 1040 + n / 1024
+        blocked = BLOCK_ROWS + 16 + n / BLOCK_ROWS
         size = n + self.lam * n * length + float(np.linalg.norm(self.b))
         return _UNIT * (n * (d + 8) * length / 4 + blocked * n + 8 * size)
 
@@ -113,7 +113,11 @@ def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.floa
     return sums.sum(axis=0)
 
 
-def spectral_norm(gram: Array) -> float:
-    """Upper bound on ||X||_2 from X^T X: its largest eigenvalue plus the eigensolver's own error bound."""
+def spectral_norm(gram: Array, n: int) -> float:
+    """Upper bound on ||X||_2 from X^T X of n rows.
+
+    The largest eigenvalue, plus what floating point can have hidden: summing n products is off by at most
+    n u |X|^T |X|, whose norm is at most the trace, and the eigensolver by a small multiple of d u ||X^T X||.
+    """
     largest = float(np.linalg.eigvalsh(gram)[-1])
-    return sqrt(max(largest, 0.0) + 8 * len(gram) * _UNIT * float(np.linalg.norm(gram)))
+    return sqrt(max(largest, 0.0) + 2 * _UNIT * (n + 8 * len(gram)) * float(np.trace(gram)))

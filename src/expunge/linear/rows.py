@@ -94,10 +94,6 @@ class Rows:
         scale[np.asarray(index, dtype=np.int64)] = 0.0
         return replace(self, scale=scale)
 
-    def take(self, index: Any) -> Rows:
-        """Return the rows of ``index`` (a mask, slice or list), numbered anew."""
-        return replace(self, raw=np.ascontiguousarray(self.raw[index]), scale=self.scale[index])
-
     def dense(self, index: Any = slice(None)) -> Array:
         """The rows of ``index`` as a float64 array (removed rows are zero)."""
         return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]

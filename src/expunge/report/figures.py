@@ -26,11 +26,6 @@ _WIDTH = 7.4
 _REQUESTS = "removal requests (number of the request)"
 
 
-def write_figures(runs: Sequence[Run], folder: str | os.PathLike[str]) -> list[Path]:
-    """Write every figure that ``runs`` have values for, as PNG and SVG; return the paths."""
-    return [path for drawn in draw_all(runs) for path in drawn.save(Path(folder))]
-
-
 def write_run_figures(run: Run, folder: str | os.PathLike[str]) -> list[Path]:
     """Write ``residual`` and ``accuracy`` of one finished run, as far as it has the values.
 

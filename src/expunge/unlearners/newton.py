@@ -125,7 +125,7 @@ class Newton(LinearModel):
                 "std", self.std, f"at least {least:.3g} here: training leaves a residual of {leftover:.3g}"
             )
         self.problem, self.w, self.account, self.fit_report = problem, fit.w, account, fit
-        self.spectral = np.inf if gram is None else spectral_norm(gram)
+        self.spectral = np.inf if gram is None else spectral_norm(gram, problem.n)
         self._measured_last: Array | None = fit.gradient
         self._gradient: Array | None = fit.gradient if self.update == "corrected" else None
         # Later removals start from the optimum, so the kept Hessian is built there.
