@@ -1,0 +1,114 @@
+"""FOCI, feature ordering by conditional independence (Azadkia and Chatterjee 2021), and L-FOCI."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.codec.arrays import columns_of, ranks_of
+from expunge.codec.sample import NOISE, Ties, check_ties, circle, jitter
+from expunge.codec.scan import Scan
+from expunge.codec.statistic import UndefinedCodecWarning, conditional, unconditional
+
+
+class Selection(NamedTuple):
+    """Chosen columns in their order of choice, (k,) int64, and the T with which each was chosen, (k,) float64."""
+
+    columns: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def foci(
+    X: Any,
+    y: Any,
+    *,
+    max_features: int | None = None,
+    stop: bool = True,
+    method: Literal["foci", "cheap"] = "foci",
+    ties: Ties = "random",
+    noise: float = NOISE,
+    rng: int | np.random.Generator = 0,
+    threads: int | None = None,
+) -> Selection:
+    """Choose, one after the other, the columns of X that explain most of what is left of Y.
+
+    First the column with the largest T(Y, X_j), then that with the largest T(Y, X_j | chosen), until the
+    largest is not above zero, or Y is a function of the chosen columns in the sample (T would be 0/0). Equal
+    scores go to the lower column; constant columns are never chosen. See ``codec`` for T and for ties.
+
+    Args:
+        X: (n, p) numbers, NumPy or torch (on a GPU the scan runs there and chooses the same columns).
+        y: (n,) numbers; only their order matters.
+        max_features: Choose at most so many.
+        stop: False: go on past scores of zero and below, up to ``max_features``.
+        method: ``foci``, or ``cheap``: the first column alone.
+        ties: As in ``codec``; ``noise`` makes this L-FOCI (Mehta et al. 2022).
+        noise: As in ``codec``.
+        rng: Seed or generator.
+        threads: None: every core. The result is the same for any number.
+
+    Returns:
+        Columns and scores, both empty (with an ``UndefinedCodecWarning``) for a constant ``y``.
+
+    Raises:
+        ValueError: NaN or infinite entries, lengths that differ, n < 3, no columns, not numeric, an unknown
+            ``ties`` or ``method``, ``max_features`` below 1.
+    """
+    check_ties(ties, noise)
+    most = _most(max_features, method)
+    at_most, at_least = ranks_of(y)
+    columns = columns_of(X, "X", len(at_most))
+    generator = np.random.default_rng(rng)
+    order = circle(len(at_most), ties, generator)
+    candidates = np.flatnonzero(columns.max(axis=1) > columns.min(axis=1))
+    columns = jitter(columns, ties, noise, generator)[:, order]
+    if at_most.min() == len(at_most):
+        warnings.warn("y is constant: nothing to choose", UndefinedCodecWarning, stacklevel=2)
+        return _selection([], [])
+    scan = Scan(columns, at_most[order], cyclic=ties != "first", threads=threads)
+    return _greedy(scan, candidates, at_most, at_least, most, stop)
+
+
+def _greedy(
+    scan: Scan,
+    candidates: NDArray[np.int64],
+    at_most: NDArray[np.int64],
+    at_least: NDArray[np.int64],
+    most: int | None,
+    stop: bool,
+) -> Selection:
+    chosen: list[int] = []
+    scores: list[float] = []
+    reached = 0
+    while len(candidates) and (most is None or len(chosen) < most):
+        sums = scan.sums(candidates)
+        best = int(np.argmax(sums))
+        q = int(sums[best])
+        score = conditional(q, reached, at_most) if chosen else unconditional(q, at_least)
+        if stop and score <= 0:
+            break
+        chosen.append(int(candidates[best]))
+        scores.append(score)
+        reached = q
+        if reached == int(at_most.sum()):  # y is a function of the chosen columns: the next T is 0/0
+            break
+        scan.choose(chosen[-1])
+        candidates = np.delete(candidates, best)
+    return _selection(chosen, scores)
+
+
+def _selection(columns: list[int], scores: list[float]) -> Selection:
+    return Selection(np.array(columns, dtype=np.int64), np.array(scores, dtype=np.float64))
+
+
+def _most(max_features: int | None, method: str) -> int | None:
+    if method not in ("foci", "cheap"):
+        raise ValueError(f"method: got {method!r}; allowed: foci, cheap")
+    if max_features is not None:
+        whole = isinstance(max_features, (int, np.integer)) and not isinstance(max_features, bool)
+        if not whole or max_features < 1:
+            raise ValueError(f"max_features: got {max_features!r}; allowed: None or a whole number >= 1")
+    return 1 if method == "cheap" else max_features
