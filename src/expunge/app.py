@@ -7,6 +7,8 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.complaints import one_line
 from expunge.errors import RunFolderError, UserError
 from expunge.help import help_text, wants_help
-from expunge.ledger import FILE as LEDGER
+from expunge.ledger import FILE as REMOVALS
+from expunge.ledger import RESULTS
 
 log = logging.getLogger(__name__)
 
 BAD_INPUT = 2
+RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
 def config_dir() -> Path:
@@ -73,41 +77,77 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     folder = Path(hydra_config.runtime.output_dir)
     new = not any(folder.iterdir())
     try:
-        settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        assert isinstance(settings, dict)
-        named: dict[str, Any] = {str(key): value for key, value in settings.items()}
+        named = settings_of(config)
         finished = check_folder(folder, named)
         swept = hydra_config.mode is RunMode.MULTIRUN
         if finished:
             log.info("%s is complete; nothing to resume", folder)
             if named["figures"] and not (folder / "figures").exists():
-                show(folder, quiet=swept)
+                show(folder, named, quiet=swept)
             return finished
-        from expunge.build import build_experiment
         from expunge.linear.parallel import set_threads
-        from expunge.runner import run
 
         sweep = Path(hydra_config.sweep.dir).name if swept else None
         choices = {str(k): str(v) for k, v in hydra_config.runtime.choices.items()}
-        experiment = build_experiment(named, choices, sweep)
+        run = prepare(named, choices, sweep)
         set_threads(named["threads"])
-        if not (folder / LEDGER).exists():  # a continued run keeps the configuration it began with
+        if not ledger_of(folder):  # a continued run keeps the configuration it began with
             record_config(config, folder)
-        summary = run(experiment, folder)
+        summary = run(folder=folder)
         if named["figures"]:
-            show(folder, quiet=swept)
+            show(folder, named, quiet=swept)
         return summary
     except (UserError, OmegaConfBaseException):
         # Bad input leaves no trace: Hydra has made the folder, and no request has been served in it.
-        ledger = folder / LEDGER
-        if new and not (ledger.exists() and ledger.stat().st_size):
+        ledger = ledger_of(folder)
+        if new and not (ledger and ledger.stat().st_size):
             shutil.rmtree(folder)
         raise
 
 
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values; a study's must not have groups that mean nothing to it."""
+    if is_study(config):
+        for group in RUN_ONLY:
+            if config.get(group) is not None:
+                raise UserError(
+                    f"{group}: got a setting, allowed: none, since a study does not use this group"
+                )
+    settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def is_study(settings: Mapping[Any, Any]) -> bool:
+    """Whether the configuration is that of a study, which fits and removes nothing."""
+    return settings.get("study") is not None
+
+
+def prepare(
+    settings: dict[str, Any], choices: dict[str, str], sweep: str | None
+) -> Callable[..., dict[str, Any]]:
+    """Build and check the run or the study; what is left to do is to call it with its ``folder``."""
+    from expunge.build import build_experiment, build_study
+
+    if is_study(settings):
+        from expunge.studies.run import run_study
+
+        study, tracker = build_study(settings)
+        seed, progress = settings["seed"], settings["progress"]
+        return partial(run_study, study, settings, seed=seed, progress=progress, tracker=tracker, group=sweep)
+    from expunge.runner import run
+
+    return partial(run, build_experiment(settings, choices, sweep))
+
+
+def ledger_of(folder: Path) -> Path | None:
+    """The record of the run or study that ``folder`` holds, or None."""
+    return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
+
+
 def check_folder(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Refuse to write over another run; return the summary if this one is complete already."""
-    if not (folder / LEDGER).exists():
+    if not ledger_of(folder):
         return None
     if not settings["resume"]:
         raise RunFolderError(
@@ -141,16 +181,33 @@ def record_config(config: DictConfig, folder: Path) -> None:
         (target / f"{name}.yaml").write_text(OmegaConf.to_yaml(part))
 
 
-def show(folder: Path, quiet: bool) -> None:
+def show(folder: Path, settings: dict[str, Any], quiet: bool) -> None:
     """Draw the run's figures and, unless it is one of a sweep, print its table."""
+    table = show_study(folder, settings) if is_study(settings) else show_run(folder)
+    if not quiet:
+        sys.stdout.write(f"{table}\nRun folder: {folder}\n")
+
+
+def show_run(folder: Path) -> str:
+    """Draw the figures of a run and return its table."""
     from expunge.report import read_run, table
     from expunge.report.figures import write_run_figures
     from expunge.report.rows import rows
 
     finished = read_run(folder)
     write_run_figures(finished, folder / "figures")
-    if not quiet:
-        sys.stdout.write(f"{table.as_text(rows([finished]))}\nRun folder: {folder}\n")
+    return table.as_text(rows([finished]))
+
+
+def show_study(folder: Path, settings: dict[str, Any]) -> str:
+    """Draw the figures of a study and return its table."""
+    from expunge.build import build_study
+    from expunge.report.runs import read_study
+    from expunge.report.studies import as_text
+    from expunge.studies.run import draw_study
+
+    draw_study(build_study(settings)[0], folder)
+    return as_text(read_study(folder))
 
 
 def complain(error: object) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from expunge.datasets.checks import require_switch
 from expunge.errors import DataError, InvalidValue, UserError, require_choice, require_count
 from expunge.runner import Experiment
+from expunge.studies import Study
+from expunge.tracking import Tracker
 
 TRUSTED = ("expunge", "expunge_plugins")
 """Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
@@ -69,13 +71,7 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
         choices: Config group -> the choice made.
         group: Name of the sweep the run belongs to.
     """
-    require_count("seed", settings["seed"], least=0)
-    require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
-    require_count("checkpoint_every", settings["checkpoint_every"])
-    for switch in ("resume", "progress", "figures"):
-        require_switch(switch, settings[switch])
-    if settings["threads"] is not None:
-        require_count("threads", settings["threads"])
+    _check_common(settings)
     unlearner = build("unlearner", settings["unlearner"])
     metrics = [build(f"metrics.{name}", value) for name, value in (settings.get("metrics") or {}).items()]
     tracker = build("tracker", settings["tracker"])
@@ -107,6 +103,30 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
             "delta": settings["unlearner"].get("delta"),
         },
     )
+
+
+def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
+    """Build and check a study (``study`` in the settings) and its tracker.
+
+    Args:
+        settings: The whole resolved configuration.
+
+    Raises:
+        UserError: A key has a value that is refused.
+    """
+    _check_common(settings)
+    study = build("study", settings["study"], seed=settings["seed"], threads=settings["threads"])
+    return study, build("tracker", settings["tracker"])
+
+
+def _check_common(settings: dict[str, Any]) -> None:
+    require_count("seed", settings["seed"], least=0)
+    require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
+    require_count("checkpoint_every", settings["checkpoint_every"])
+    for switch in ("resume", "progress", "figures"):
+        require_switch(switch, settings[switch])
+    if settings["threads"] is not None:
+        require_count("threads", settings["threads"])
 
 
 def data_dir(settings: dict[str, Any]) -> Path:

@@ -1,9 +1,10 @@
-"""The append-only record of removal requests: one JSON line each, on disk before the next one begins."""
+"""The append-only record of a run: one JSON line a request (or cell), on disk before the next one begins."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from expunge.errors import RunFolderError
 
 FILE = "removals.jsonl"
+RESULTS = "results.jsonl"  # that of a study
 KEYS = (
     "request",
     "rows",
@@ -30,11 +32,18 @@ KEYS = (
 OUTCOME_KEYS = KEYS[:7] + KEYS[8:10]  # what a request comes to, whatever was evaluated or timed besides
 
 
-def read_ledger(path: Path) -> tuple[list[dict[str, Any]], int]:
+def read_ledger(
+    path: Path, keys: Sequence[str] = KEYS, kind: str = "removal"
+) -> tuple[list[dict[str, Any]], int]:
     """Return the complete lines of a ledger and the byte length they take.
 
     A last line without its newline was being written when the run ended: it does not count, and the request
     is to be served again.
+
+    Args:
+        path: The file.
+        keys: What every record holds; the first one numbers the lines, from 1.
+        kind: What the records are of, for messages.
 
     Raises:
         RunFolderError: A complete line is not a record, or numbers are missing.
@@ -45,27 +54,30 @@ def read_ledger(path: Path) -> tuple[list[dict[str, Any]], int]:
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
             record = json.loads(line)
-            found = {key: record[key] for key in KEYS}["request"]
+            found = {key: record[key] for key in keys}[keys[0]]
         except (ValueError, KeyError, TypeError):
-            raise RunFolderError(f"{path}:{number}: not a removal record; the file is damaged") from None
+            raise RunFolderError(f"{path}:{number}: not a {kind} record; the file is damaged") from None
         if found != number:
-            raise RunFolderError(f"{path}:{number}: holds request {found}, expected {number}")
+            raise RunFolderError(f"{path}:{number}: holds {keys[0]} {found}, expected {number}")
         records.append(record)
     return records, whole
 
 
 class Ledger:
-    """Writes ``removals.jsonl``.
+    """Writes ``removals.jsonl``, or another file of the same make.
 
     Args:
         path: The file; appended to, after an incomplete last line has been cut off.
+        keys: As in ``read_ledger``; they come first in every line.
+        kind: As in ``read_ledger``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -> None:
+        self.keys = keys
         self.records: list[dict[str, Any]] = []
         whole = 0
         if path.exists():
-            self.records, whole = read_ledger(path)
+            self.records, whole = read_ledger(path, keys, kind)
             os.truncate(path, whole)
         self._file = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
 
@@ -79,7 +91,7 @@ class Ledger:
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record and wait until it is on disk."""
-        ordered = {key: record[key] for key in KEYS} | record
+        ordered = {key: record[key] for key in self.keys} | record
         self._file.write(json.dumps(ordered, allow_nan=False).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())

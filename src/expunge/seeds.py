@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_PURPOSES = ("perturbation", "requests")
+_PURPOSES = ("perturbation", "requests", "study")
 
 
 def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
@@ -14,7 +14,7 @@ def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
 
     Args:
         seed: The run's seed; None takes fresh entropy from the operating system.
-        purpose: ``perturbation`` or ``requests``.
+        purpose: ``perturbation``, ``requests`` or ``study``.
         index: Distinguishes several streams of one purpose (the epoch of a perturbation).
     """
     key = (_PURPOSES.index(purpose), *index)

@@ -36,7 +36,9 @@ def ranks(y: np.ndarray) -> tuple[list[int], list[int]]:
     return [int((y <= v).sum()) for v in y], [int((y >= v).sum()) for v in y]
 
 
-def statistic(y: np.ndarray, z: np.ndarray, x: np.ndarray | None, place: np.ndarray | None) -> Fraction | None:
+def statistic(
+    y: np.ndarray, z: np.ndarray, x: np.ndarray | None, place: np.ndarray | None
+) -> Fraction | None:
     """T(Y, Z) or T(Y, Z | X) as an exact fraction; None where the denominator is zero."""
     n = len(y)
     r, lower = ranks(y)

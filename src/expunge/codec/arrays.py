@@ -15,7 +15,7 @@ def columns_of(values: Any, name: str, rows: int | None = None) -> NDArray[np.fl
 
     Args:
         values: Numbers of shape (n,) or (n, p): NumPy, torch, or anything ``np.asarray`` takes. float32 and
-            float16 are widened without loss, so that they give the very same neighbours as their float64 copy.
+            float16 are widened without loss, so that they give the same neighbours as their float64 copy.
         name: What messages call it.
         rows: How many rows it must have.
 

@@ -10,132 +10,140 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-TREE_FROM = 50_000  # cells; below, a plain pass over all of them is quicker than the tree
-TREE_COLUMNS = 8  # above, a k-d tree visits nearly every point anyway
-ENTRIES = 2**22  # of one block of lists: 48 MiB
+FEW = 4096  # cells that are simply sorted, all of them
+TREE_COLUMNS = 6  # beyond, a k-d tree visits nearly every point: a plain pass is quicker ...
+TREE_FROM = 50_000  # ... unless there are very many points
+LONGEST = 512  # of a list that a tree or a partial sort is asked for
+ENTRIES = 2**21  # numbers of one block of lists or distances: 16 MiB
 
 
 @dataclass(frozen=True)
 class Lists:
-    """For each of q cells its m nearest cells, itself included.
+    """For each of q cells, other cells and how far they are.
 
     Attributes:
         cell: (q, m) int32.
-        squared: Squared distances, ascending, (q, m) float64: summed over the columns in their order of choice.
-        reach: (q,) float64. A cell that is not in the list is at least this far (squared); inf: none is left out.
+        squared: Squared distances (q, m) float64, summed over the columns in their order of choice.
+        reach: (q,) float64. A cell that is not listed is at least this far (squared); inf: all are listed.
+        ascending: Whether lists are sorted by distance.
     """
 
     cell: NDArray[np.int32]
     squared: NDArray[np.float64]
     reach: NDArray[np.float64]
+    ascending: bool = True
 
 
 class Neighbours:
-    """Lists of nearest cells among ``points`` (k, count), made on demand.
+    """Lists of near cells among ``points`` (k, count), made on demand.
 
-    Few cells are compared with each other directly, many in few columns through a k-d tree (scipy); the
-    squared distances of both are summed in the same order, so that ties are the same ties.
+    A few thousand cells are sorted whole. Of more, the nearest come from a k-d tree (scipy) in few columns,
+    from a plain pass in many. Distances are summed in the same order everywhere: ties are the same ties.
+
+    Args:
+        points: One column of numbers for each chosen column.
+        rows: Cells are single rows: a row is not its own neighbour (its squared distance is set to inf).
+        threads: How many to use.
     """
 
-    def __init__(self, points: NDArray[np.float64], threads: int) -> None:
-        self.points, self.threads = points, threads
-        columns, count = points.shape
-        self.tree = cKDTree(points.T) if count >= TREE_FROM and columns <= TREE_COLUMNS else None
+    def __init__(self, points: NDArray[np.float64], *, rows: bool, threads: int) -> None:
+        self.points, self.rows, self.threads = points, rows, threads
+        columns, self.count = points.shape
+        tree = self.count > FEW and (columns <= TREE_COLUMNS or self.count > TREE_FROM)
+        self.tree = cKDTree(points.T) if tree else None
+
+    def length(self, wanted: int) -> int:
+        """How long lists are when ``wanted`` neighbours are asked for: all there are, if few or too many."""
+        return self.count if self.count <= FEW or wanted > LONGEST else wanted
 
     def of(self, cells: NDArray[np.int64], m: int, pool: Executor) -> Lists:
-        """The ``m`` nearest cells of each of ``cells`` (q,)."""
-        columns, count = self.points.shape
-        m = min(m, count)
-        index = np.empty((len(cells), m), dtype=np.int32)
-        squared = np.empty((len(cells), m))
-        reach = np.empty(len(cells))
-        if self.tree is not None and m < count:
-            tree_reach, found = self.tree.query(self.points[:, cells].T, k=m, workers=self.threads)
-            index[:] = found.reshape(len(cells), m)
-            # The tree's own rounding: a few units in the last place per column.
-            reach[:] = tree_reach.reshape(len(cells), m)[:, -1] ** 2 * (1 - 1e-12)
-            work = _measure
-        else:
-            work = _search
-        share = np.linspace(0, len(cells), self.threads + 1).astype(np.int64)
-        jobs = [
-            pool.submit(work, self.points, cells[a:b], index[a:b], squared[a:b], reach[a:b])
-            for a, b in zip(share[:-1], share[1:], strict=True)
-            if b > a
-        ]
-        for job in jobs:
-            job.result()
-        if m == count:
-            reach[:] = np.inf
-        return Lists(index, squared, reach)
+        """The ``m`` nearest cells of each of ``cells`` (q,); unsorted if ``m`` is the whole of many."""
+        if m == self.count and self.count > FEW:
+            whole = np.arange(self.count, dtype=np.int32)
+            squared = self._distances(cells, pool)
+            reach = np.full(len(cells), np.inf)
+            return Lists(np.broadcast_to(whole, squared.shape), squared, reach, ascending=False)
+        if self.tree is not None:
+            return self._from_tree(cells, m)
+        return self._sorted(cells, m, self._distances(cells, pool), pool)
+
+    def _distances(self, cells: NDArray[np.int64], pool: Executor) -> NDArray[np.float64]:
+        squared = np.empty((len(cells), self.count))
+
+        def work(a: int, b: int) -> None:
+            _measure_all(self.points, cells[a:b], squared[a:b])
+
+        _share(pool, self.threads, len(cells), work)
+        if self.rows:  # a row is not its own neighbour
+            squared[np.arange(len(cells)), cells] = np.inf
+        return squared
+
+    def _sorted(
+        self, cells: NDArray[np.int64], m: int, squared: NDArray[np.float64], pool: Executor
+    ) -> Lists:
+        near = np.empty((len(cells), m), dtype=np.int32)
+        distance = np.empty((len(cells), m))
+
+        def work(a: int, b: int) -> None:
+            part = squared[a:b]
+            if m < self.count:
+                nearest = np.argpartition(part, m - 1, axis=1)[:, :m]
+                part = np.take_along_axis(part, nearest, axis=1)
+                order = np.argsort(part, axis=1)
+                near[a:b] = np.take_along_axis(nearest, order, axis=1)
+            else:
+                order = np.argsort(part, axis=1)
+                near[a:b] = order
+            distance[a:b] = np.take_along_axis(part, order, axis=1)
+
+        _share(pool, self.threads, len(cells), work)
+        whole = m == self.count
+        return Lists(near, distance, np.full(len(cells), np.inf) if whole else distance[:, -1].copy())
+
+    def _from_tree(self, cells: NDArray[np.int64], m: int) -> Lists:
+        assert self.tree is not None
+        reach, near = self.tree.query(self.points[:, cells].T, k=m, workers=self.threads)
+        reach, near = reach.reshape(len(cells), m)[:, -1], near.reshape(len(cells), m).astype(np.int32)
+        squared = np.empty(near.shape)
+        _measure(self.points, cells, near, squared, self.rows)
+        order = np.argsort(squared, axis=1)
+        # The tree rounds in its own way, by a few units in the last place.
+        return Lists(
+            np.take_along_axis(near, order, axis=1),
+            np.take_along_axis(squared, order, axis=1),
+            reach**2 * (1 - 1e-12),
+        )
+
+
+def _share(pool: Executor, threads: int, count: int, work) -> None:  # type: ignore[no-untyped-def]
+    """Call ``work(a, b)`` on slices that cover range(count), a few for each thread."""
+    cuts = np.linspace(0, count, min(count, 4 * threads) + 1).astype(np.int64)
+    for _ in pool.map(work, cuts[:-1], cuts[1:]):
+        pass
 
 
 @numba.njit(nogil=True, cache=True)
-def _search(points, cells, index, squared, reach):  # type: ignore[no-untyped-def]
-    """Compare each cell with all others; keep the m nearest in a heap whose root is the farthest of them."""
+def _measure_all(points, cells, squared):  # type: ignore[no-untyped-def]
+    """Squared distances (q, count) of ``cells`` (q,) to all cells."""
     columns, count = points.shape
-    m = index.shape[1]
-    distance = np.empty(count)
     for q in range(len(cells)):
-        distance[:] = 0.0
+        out = squared[q]
+        out[:] = 0.0
         for c in range(columns):
-            here = points[c, cells[q]]
-            column = points[c]
+            column, here = points[c], points[c, cells[q]]
             for u in range(count):
                 difference = column[u] - here
-                distance[u] += difference * difference
-        heap, who = squared[q], index[q]
-        for u in range(m):
-            heap[u], who[u] = distance[u], u
-        for start in range(m // 2 - 1, -1, -1):
-            _sift(heap, who, start, m)
-        for u in range(m, count):
-            if distance[u] < heap[0]:
-                heap[0], who[0] = distance[u], u
-                _sift(heap, who, 0, m)
-        reach[q] = heap[0]
-        _sort(heap, who, m)
+                out[u] += difference * difference
 
 
 @numba.njit(nogil=True, cache=True)
-def _measure(points, cells, index, squared, reach):  # type: ignore[no-untyped-def]
-    """Distances of the cells that the tree has found, in our order of summation; sorted anew."""
-    columns, m = points.shape[0], index.shape[1]
+def _measure(points, cells, near, squared, rows):  # type: ignore[no-untyped-def]
+    """Squared distances (q, m) of ``cells`` to the cells ``near``; inf to itself if cells are single rows."""
+    columns, m = points.shape[0], near.shape[1]
     for q in range(len(cells)):
-        heap, who = squared[q], index[q]
         for t in range(m):
             total = 0.0
             for c in range(columns):
-                difference = points[c, who[t]] - points[c, cells[q]]
+                difference = points[c, near[q, t]] - points[c, cells[q]]
                 total += difference * difference
-            heap[t] = total
-        for start in range(m // 2 - 1, -1, -1):
-            _sift(heap, who, start, m)
-        _sort(heap, who, m)
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _sift(heap, who, start, size):  # type: ignore[no-untyped-def]
-    """Let the entry at ``start`` sink until no entry below it is farther."""
-    value, cell = heap[start], who[start]
-    at = start
-    while True:
-        below = 2 * at + 1
-        if below >= size:
-            break
-        if below + 1 < size and heap[below + 1] > heap[below]:
-            below += 1
-        if heap[below] <= value:
-            break
-        heap[at], who[at] = heap[below], who[below]
-        at = below
-    heap[at], who[at] = value, cell
-
-
-@numba.njit(nogil=True, cache=True)
-def _sort(heap, who, m):  # type: ignore[no-untyped-def]
-    """Heap sort: ascending."""
-    for end in range(m - 1, 0, -1):
-        heap[0], heap[end] = heap[end], heap[0]
-        who[0], who[end] = who[end], who[0]
-        _sift(heap, who, 0, end)
+            squared[q, t] = np.inf if rows and near[q, t] == cells[q] else total

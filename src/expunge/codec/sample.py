@@ -28,7 +28,7 @@ def circle(n: int, ties: str, rng: np.random.Generator) -> NDArray[np.int64]:
 def jitter(
     columns: NDArray[np.float64], ties: str, noise: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """``columns`` (p, n) plus, for ``noise``, N(0, (noise * std of the column)^2); a constant stays constant."""
+    """``columns`` (p, n) plus, for ``noise``, N(0, (noise * std of the column)^2); a constant stays one."""
     if ties != "noise":
         return columns
     return columns + noise * columns.std(axis=1, keepdims=True) * rng.standard_normal(columns.shape)

@@ -1,4 +1,4 @@
-"""The one computation behind CODEC and FOCI: Q(columns) = sum_i min(R_i, R_M(i)), for many candidates at once."""
+"""The computation behind CODEC and FOCI: Q(columns) = sum_i min(R_i, R_M(i)), for many candidates at once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from expunge.codec.walk import walk_cells, walk_rows
 
 FIRST_LIST = 64  # neighbours looked up before asking for more
 LONGER = 8
+WIDTH = 128  # candidates that a thread takes at once
 
 
 def available_cores() -> int:
@@ -26,8 +27,8 @@ def available_cores() -> int:
 class Scan:
     """Columns chosen so far, and the sum Q for any column that might be chosen next.
 
-    ``M(i)`` is the nearest neighbour of row i by squared Euclidean distance, summed in float64 in the order of
-    choice. Sums are integers: the result depends neither on the number of threads nor on the order of the work.
+    ``M(i)`` is the nearest neighbour of row i by squared Euclidean distance, summed in float64 in the order
+    of choice. Sums are integers: the result depends neither on the threads nor on the order of the work.
 
     Args:
         columns: (p, n) float64.
@@ -59,21 +60,22 @@ class Scan:
             index: Candidate columns.
             first_list: How many neighbours of a row to look up at first; affects the time alone.
         """
-        todo = np.ones((len(index), len(self.ranks)), dtype=bool)
+        n = len(self.ranks)
+        todo = np.ones((n, len(index)), dtype=bool)
         sums = np.zeros(len(index), dtype=np.int64)
-        neighbours = Neighbours(self.cells.points, self.threads)
-        start = np.concatenate([[0], np.cumsum(np.bincount(self.cells.label, minlength=self.cells.count))])
+        cells = self.cells
+        neighbours = Neighbours(cells.points, rows=cells.single, threads=self.threads)
+        pending, wanted = np.arange(cells.count), first_list
         with ThreadPoolExecutor(self.threads) as pool:
-            pending, length = np.arange(self.cells.count), first_list
             while len(pending):
-                block = max(1, ENTRIES // min(length, self.cells.count))
+                length = neighbours.length(wanted)
+                block = max(1, ENTRIES // (length if neighbours.tree else cells.count))
                 for low in range(0, len(pending), block):
-                    cells = pending[low : low + block]
-                    lists = neighbours.of(cells, length, pool)
-                    self._walk(pool, index, cells, lists, start, todo, sums)
-                rows = todo.any(axis=0)
-                pending = np.unique(self.cells.label[rows])
-                length *= LONGER
+                    part = pending[low : low + block]
+                    lists = neighbours.of(part, length, pool)
+                    self._walk(pool, index, part, lists, todo, sums, first=wanted == first_list)
+                pending = np.unique(cells.label[todo.any(axis=1)])
+                wanted *= LONGER
         return sums
 
     def _walk(
@@ -82,36 +84,27 @@ class Scan:
         index: NDArray[np.int64],
         cells: NDArray[np.int64],
         lists: Lists,
-        start: NDArray[np.int64],
         todo: NDArray[np.bool_],
         sums: NDArray[np.int64],
+        first: bool,
     ) -> None:
         """Walk the lists of ``cells`` for every candidate, each thread its own candidates."""
-        near = (lists.cell, lists.squared, lists.reach)
+        near = (lists.cell, lists.squared, lists.reach, lists.ascending, cells)
+        members = np.bincount(self.cells.label, minlength=self.cells.count)
+        start = np.concatenate([[0], np.cumsum(members)])
 
         def work(part: slice) -> None:
-            which = index[part]
+            values = self.columns[index[part]]
             if self.cells.single:
-                walk_rows(
-                    self.columns, which, self.ranks, self.cyclic, *near, cells, todo[part], sums[part]
+                rows = np.ascontiguousarray(values.T)
+                walk_rows(rows, self.ranks, self.cyclic, *near, todo[:, part], sums[part], first)
+            else:
+                orders = np.argsort(values, axis=1, kind="stable")
+                label = self.cells.label
+                walk_cells(
+                    values, orders, self.ranks, self.cyclic, label, start, *near, todo[:, part], sums[part]
                 )
-                return
-            orders = np.argsort(self.columns[which], axis=1, kind="stable")
-            walk_cells(
-                self.columns,
-                which,
-                orders,
-                self.ranks,
-                self.cyclic,
-                self.cells.label,
-                start,
-                *near,
-                cells,
-                todo[part],
-                sums[part],
-            )
 
-        size = max(1, min(64, -(-len(index) // (4 * self.threads))))
-        parts = [slice(a, a + size) for a in range(0, len(index), size)]
-        for _ in pool.map(work, parts):
+        size = max(1, min(WIDTH, -(-len(index) // (4 * self.threads))))
+        for _ in pool.map(work, [slice(a, a + size) for a in range(0, len(index), size)]):
             pass

@@ -15,7 +15,7 @@ from expunge.codec.statistic import UndefinedCodecWarning, conditional, uncondit
 
 
 class Selection(NamedTuple):
-    """Chosen columns in their order of choice, (k,) int64, and the T with which each was chosen, (k,) float64."""
+    """Chosen columns in their order of choice, (k,) int64; the T each was chosen with, (k,) float64."""
 
     columns: NDArray[np.int64]
     scores: NDArray[np.float64]

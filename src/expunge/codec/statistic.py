@@ -29,8 +29,8 @@ def codec(
 ) -> float:
     """How much of Y does Z explain (given X)?  0: nothing; 1: Y is a function of Z (and X).
 
-    With ``R_i = #{j: Y_j <= Y_i}``, ``L_i = #{j: Y_j >= Y_i}``, ``N(i)`` the nearest neighbour of row i in X and
-    ``M(i)`` that in (X, Z), or in Z where there is no X (Azadkia and Chatterjee 2021, equations 8 and 9)::
+    With ``R_i = #{j: Y_j <= Y_i}``, ``L_i = #{j: Y_j >= Y_i}``, ``N(i)`` the nearest neighbour of row i in X
+    and ``M(i)`` that in (X, Z), or in Z where there is no X (Azadkia and Chatterjee 2021)::
 
         T(Y, Z)     = sum_i (n min(R_i, R_M(i)) - L_i^2) / sum_i L_i (n - L_i)
         T(Y, Z | X) = sum_i (min(R_i, R_M(i)) - min(R_i, R_N(i))) / sum_i (R_i - min(R_i, R_N(i)))
@@ -42,9 +42,9 @@ def codec(
         y: (n,) numbers; only their order matters.
         z: (n,) or (n, q).
         x: (n,) or (n, r); None: the unconditional T(Y, Z).
-        ties: Who is the nearest neighbour among several at the same distance. ``random``: the rows are arranged
-            on a circle by ``rng.permutation(n)`` and the tie goes to the first that follows, so that each is
-            equally likely, and nobody stands in for a whole group; ``first``: the lowest row number;
+        ties: Who is the nearest neighbour among several at the same distance. ``random``: the rows are
+            arranged on a circle by ``rng.permutation(n)`` and the tie goes to the first that follows, so that
+            each is equally likely, and nobody stands in for a whole group; ``first``: the lowest row number;
             ``noise``: L-CODEC (Mehta et al. 2022) - columns get noise first, which leaves no ties.
         noise: For ``ties="noise"``: standard deviation of the noise, as a share of each column's own.
         rng: Seed or generator.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge.errors import UserError
-from expunge.report import table
+from expunge.report import studies, table
 from expunge.report.rows import ordered, rows, warnings
 from expunge.report.runs import find_runs
 from expunge.report.write import default_out, write_found
@@ -20,7 +20,8 @@ Compare finished runs side by side: a table here; table.md, table.csv, figures
 
 A run folder is what `expunge` leaves: it holds summary.json, removals.jsonl and
 .hydra/config.yaml. Nothing else is read, so folders copied from another machine
-do as well. Runs that never finished are named and left out.
+do as well. Runs that never finished are named and left out. The folder of a study
+(results.jsonl in place of removals.jsonl) has a table of its own.
 """
 _EXAMPLES = """\
 examples:
@@ -71,9 +72,11 @@ def _report(folders: list[str], out: Path | None) -> None:
     for path in found.unfinished:
         sys.stderr.write(f"unfinished, left out: {path}\n")
     runs = ordered(found.runs)
-    _say(table.as_text(rows(runs), warnings(runs)))
+    tables = [table.as_text(rows(runs), warnings(runs))] if runs else []
+    _say("\n".join([*tables, *map(studies.as_text, found.studies)]))
     page = write_found(found, default_out(list(folders)) if out is None else out)
-    _say(f"\nWritten to {page.parent}: report.html, table.md, table.csv and the figures\n")
+    files = "table.csv and the figures" if runs else "and a CSV file a study"
+    _say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
 
 
 def _say(what: str) -> None:

@@ -9,17 +9,18 @@ from importlib.resources import files
 from string import Template
 
 from expunge import __version__
-from expunge.report import sections, style, table
+from expunge.report import sections, studies, style, table
 from expunge.report.rows import Row
-from expunge.report.runs import Run
+from expunge.report.runs import Run, StudyRun
 
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _PAGE = Template("""\
 <!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="$policy">
 <title>$title</title>
 <style>
 $css</style>
@@ -44,6 +45,7 @@ def page(
     notes: Sequence[str],
     drawn: Sequence[style.Drawn],
     unfinished: Sequence[str] = (),
+    studied: Sequence[StudyRun] = (),
 ) -> str:
     """Return the whole page.
 
@@ -53,22 +55,33 @@ def page(
         notes: Warnings that belong under the table.
         drawn: The figures.
         unfinished: Names of the folders that were left out.
+        studied: The studies, which come after the runs.
     """
     body = [
-        sections.headline(runs, lines),
-        _table(lines, notes),
-        *(["<h2>Figures</h2>", *map(_figure, drawn)] if drawn else []),
-        sections.LIMITS,
-        sections.settings(runs, lines),
-        sections.sources(runs, lines, unfinished),
+        *(_of_runs(runs, lines, notes, drawn) if runs else []),
+        *map(studies.section, studied),
+        *([sections.settings(runs, lines), sections.sources(runs, lines, unfinished)] if runs else []),
     ]
+    title = "Removal of training rows" + (", side by side" if len(runs) > 1 else "")
     return _PAGE.substitute(
-        title="Removal of training rows, side by side" if len(runs) > 1 else "Removal of training rows",
-        lead=sections.lead(runs),
+        title=title if runs else "Studies",
+        lead=" · ".join([sections.lead(runs)] * bool(runs) + [studies.lead(studied)] * bool(studied)),
+        policy=_POLICY,
         css=files("expunge.report").joinpath("page.css").read_text(encoding="utf-8"),
         body="\n".join(body),
         version=escape(__version__),
     )
+
+
+def _of_runs(
+    runs: Sequence[Run], lines: Sequence[Row], notes: Sequence[str], drawn: Sequence[style.Drawn]
+) -> list[str]:
+    return [
+        sections.headline(runs, lines),
+        _table(lines, notes),
+        *(["<h2>Figures</h2>", *map(_figure, drawn)] if drawn else []),
+        sections.LIMITS,
+    ]
 
 
 def _table(lines: Sequence[Row], notes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Reading run folders: ``summary.json``, ``removals.jsonl`` and ``.hydra/config.yaml``, checked as read."""
+"""Reading the folders of runs and studies: summary, records and ``.hydra/config.yaml``, checked as read."""
 
 from __future__ import annotations
 
@@ -72,11 +72,22 @@ class Run:
 
 
 @dataclass(frozen=True)
+class StudyRun:
+    """One finished study; its table is in ``summary.json``, its pictures are in ``figures/``."""
+
+    folder: Path
+    summary: dict[str, Any]
+    config: dict[str, Any]
+    name: str
+
+
+@dataclass(frozen=True)
 class Found:
-    """What a search through folders gave: finished runs, and the folders of runs that never finished."""
+    """What a search through folders gave: finished runs and studies, and the folders of unfinished ones."""
 
     runs: list[Run]
     unfinished: list[Path]
+    studies: list[StudyRun] = field(default_factory=list)
 
 
 def finite(value: Any) -> float | None:
@@ -108,7 +119,12 @@ def find_runs(folders: Iterable[str | os.PathLike[str]]) -> Found:
         raise RunFolderError(
             f"no finished run in {', '.join(map(str, folders))}{tail}: none has a summary.json"
         )
-    return Found([read_run(path, path.relative_to(base).as_posix()) for path in finished], unfinished)
+    named = [(path, path.relative_to(base).as_posix()) for path in finished]
+    return Found(
+        [read_run(path, name) for path, name in named if not _is_study(path)],
+        unfinished,
+        [read_study(path, name) for path, name in named if _is_study(path)],
+    )
 
 
 def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
@@ -133,12 +149,41 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
     return Run(folder, summary, records, config, folder.resolve().name if name is None else name)
 
 
+def read_study(folder: str | os.PathLike[str], name: str | None = None) -> StudyRun:
+    """Read the folder of a study.
+
+    Args:
+        folder: A folder with ``summary.json`` and ``.hydra/config.yaml``.
+        name: How to call it; the folder's own name by default.
+
+    Raises:
+        RunFolderError: If a file is missing or broken; the line names the file and the line in it.
+    """
+    folder = Path(folder)
+    path = folder / "summary.json"
+    summary = _json(_text(path), path)
+    if not isinstance(summary.get("study"), str):
+        raise RunFolderError(f"{path}:1: 'study' must be a name, is {summary.get('study')!r}")
+    table = summary.get("table")
+    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+        raise RunFolderError(f"{path}:1: 'table' must be a list of rows, is {table!r}")
+    config = _read_config(folder / ".hydra" / "config.yaml")
+    return StudyRun(folder, summary, config, folder.resolve().name if name is None else name)
+
+
+def _is_study(folder: Path) -> bool:
+    path = folder / "summary.json"
+    return "study" in _json(_text(path), path)
+
+
 def _walk(root: Path) -> list[Path]:
     """Return folders of runs at or under ``root``, begun ones included; none is searched further down."""
     found = []
     for here, below, files in os.walk(root):
         below.sort(key=_natural)
-        if {"summary.json", "removals.jsonl"} & set(files) or os.path.isfile(f"{here}/.hydra/config.yaml"):
+        if {"summary.json", "removals.jsonl", "results.jsonl"} & set(files) or os.path.isfile(
+            f"{here}/.hydra/config.yaml"
+        ):
             found.append(Path(here))
             below.clear()
     return found

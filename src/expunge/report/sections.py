@@ -137,13 +137,13 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         facts.append(("total with the extractor", " ".join(total)))
     if _as_published(run):
         facts.append(("guarantee of the extractor", "none: trained as published, which is not private"))
-    return [(text.plain(key), _shown(value)) for key, value in facts if value is not None]
+    return [(text.plain(key), shown(value)) for key, value in facts if value is not None]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a setting without the places of the machine it was made on: of a path, the last part only."""
     if isinstance(value, list):
-        return "[" + ", ".join(map(_shown, value)) + "]"
+        return "[" + ", ".join(map(shown, value)) + "]"
     if isinstance(value, str) and _PATH.fullmatch(value):
         return "…/" + text.plain(re.split(r"[/\\]", value.rstrip("/\\"))[-1])
     return text.setting(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from expunge.errors import RunFolderError
-from expunge.report import table
+from expunge.report import studies, table
 from expunge.report.rows import ordered, rows, warnings
 from expunge.report.runs import Found, find_runs
 
@@ -15,10 +15,10 @@ from expunge.report.runs import Found, find_runs
 def write_report(
     folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Write the report of the runs in ``folders``: page, tables (Markdown, CSV) and figures (PNG, SVG).
+    """Write a report of what is in ``folders``: page, tables (Markdown, CSV) and figures (PNG, SVG).
 
     Args:
-        folders: Run folders, or folders that hold run folders at any depth.
+        folders: Folders of runs or studies, or folders that hold run folders at any depth.
         out: Where the files go; ``report`` in the folder if one was given, else ``./report``.
 
     Returns:
@@ -40,13 +40,18 @@ def write_found(found: Found, out: Path) -> Path:
     runs = ordered(found.runs)
     lines, notes = rows(runs), warnings(runs)
     drawn = draw_all(runs)
+    tables = [table.as_markdown(lines, notes)] if runs else []
+    left_out = [p.name for p in found.unfinished]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write(out / "table.md", table.as_markdown(lines, notes))
-        _write(out / "table.csv", table.as_csv(lines))
+        _write(out / "table.md", "\n".join([*tables, *map(studies.as_markdown, found.studies)]))
+        if runs:
+            _write(out / "table.csv", table.as_csv(lines))
+        for name, content in studies.as_csv(found.studies).items():
+            _write(out / name, content)
         for figure in drawn:
             figure.save(out)
-        _write(out / "report.html", page(runs, lines, notes, drawn, [p.name for p in found.unfinished]))
+        _write(out / "report.html", page(runs, lines, notes, drawn, left_out, found.studies))
     except OSError as e:
         raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None
     return out / "report.html"

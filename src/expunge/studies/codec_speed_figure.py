@@ -1,0 +1,60 @@
+"""The picture of ``codec_speed``: seconds an attribute, beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from expunge.report import style, text
+
+_LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
+_MARKERS = {"codec": "o", "lcodec": "D"}
+
+
+def draw(
+    records: Sequence[dict[str, Any]], published: Mapping[str, tuple[float, float]], n: int
+) -> style.Drawn:
+    """Draw a line for each attribute, slowest on top, with a dot for each method.
+
+    Args:
+        records: ``attribute``, ``method`` and ``seconds`` of each cell.
+        published: Method -> fastest and slowest attribute published, in seconds.
+        n: Samples, for the axis.
+    """
+    times = {(r["attribute"], r["method"]): max(float(r["seconds"]), 1e-6) for r in records}
+    names = list(dict.fromkeys(r["attribute"] for r in records))
+    names.sort(key=lambda name: max(v for (a, _), v in times.items() if a == name))
+    methods = [method for method in _LABELS if any(m == method for _, m in times)]
+    with style.styled():
+        figure, (ax,) = style.canvas(7.4, 2.0 + 0.19 * len(names))
+        for method in methods:
+            colour = style.SERIES[list(_LABELS).index(method)]
+            at = [(times[name, method], y) for y, name in enumerate(names) if (name, method) in times]
+            x, y = zip(*at, strict=True)
+            ax.axvspan(*published[method], color=colour, alpha=0.16, lw=0)
+            ax.plot(x, y, ls="none", marker=_MARKERS[method], ms=5, mew=0.5, mec=style.PAPER, color=colour)
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(numticks=10))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_yticks(range(len(names)), [text.plain(name) for name in names])
+        ax.tick_params(axis="y", labelsize=8, length=0)
+        ax.set_ylim(-0.7, len(names) - 0.3)
+        title = "Time to select for one attribute"
+        ax.set(title=title, xlabel=f"seconds for one FOCI (log scale; n = {n:,})", ylabel="target attribute")
+        style.legend(figure, _keys(methods), columns=2)
+        caption = "Dots: each attribute as the target. Bands: the range published for n = 20,000."
+        return style.render(figure, "codec_speed", title, caption)
+
+
+def _keys(methods: Sequence[str]) -> list[Line2D]:
+    """Return, for each method, its dot and under it the band that was published."""
+    keys: list[Line2D] = []
+    for method in methods:
+        colour = style.SERIES[list(_LABELS).index(method)]
+        dot = Line2D([], [], color=colour, label=_LABELS[method], ls="none", marker=_MARKERS[method], ms=6)
+        keys += [dot, Line2D([], [], color=colour, lw=8, alpha=0.16, label="published, n = 20,000")]
+    return keys

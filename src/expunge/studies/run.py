@@ -1,0 +1,102 @@
+"""Running a study: a line a cell in ``results.jsonl``, on disk before the next begins, then a summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from expunge.errors import InvalidValue, RunFolderError
+from expunge.ledger import RESULTS, Ledger, read_ledger
+from expunge.storage import write_json
+from expunge.studies.base import Study
+from expunge.summary import versions
+from expunge.tracking import Tracker
+
+_KEYS = ("cell", "seconds")
+
+
+def run_study(
+    study: Study,
+    settings: dict[str, Any],
+    folder: Path,
+    seed: int,
+    progress: bool,
+    tracker: Tracker,
+    group: str | None = None,
+) -> dict[str, Any]:
+    """Run ``study`` in ``folder`` and return its summary; one that was interrupted goes on at its next cell.
+
+    Args:
+        study: What to compute.
+        settings: The resolved configuration, for the tracker.
+        folder: The run folder.
+        seed: Seed of the run.
+        progress: Show a progress bar on a terminal.
+        tracker: Receives each record's plain values with ``request`` as the number of the cell.
+        group: Name of the sweep the run belongs to.
+
+    Raises:
+        RunFolderError: The folder holds records of other cells.
+        InvalidValue: A setting turned out not to be usable; it is named ``study.key``.
+    """
+    cells = [json.loads(json.dumps(cell)) for cell in study.cells()]  # as they come back from the file
+    with Ledger(folder / RESULTS, _KEYS, "study") as results, tracker:
+        _must_belong(folder / RESULTS, results.records, cells)
+        tracker.start(settings, folder, group)
+        for record in results.records:
+            tracker.log(_plain(record))
+        done, disable = len(results.records), None if progress else True
+        with tqdm(total=len(cells), initial=done, disable=disable, unit="cell", dynamic_ncols=True) as bar:
+            for number, cell in enumerate(cells[done:], start=done + 1):
+                bar.set_postfix_str(" ".join(map(str, cell.values())))
+                results.append(_record(study, number, cell, seed))
+                tracker.log(_plain(results.records[-1]))
+                bar.update()
+        summary = _summarise(study, results.records, seed)
+        write_json(folder / "summary.json", summary)
+        tracker.finish(summary)
+    return summary
+
+
+def draw_study(study: Study, folder: Path) -> None:
+    """Draw the figures of a complete study from its records."""
+    study.figures(read_ledger(folder / RESULTS, _KEYS, "study")[0], folder / "figures")
+
+
+def _record(study: Study, number: int, cell: dict[str, Any], seed: int) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        result = study.run_cell(cell, seed)
+    except InvalidValue as error:
+        raise error.within("study") from None
+    return {"cell": number, "seconds": time.perf_counter() - started, **cell, **result}
+
+
+def _must_belong(path: Path, records: list[dict[str, Any]], cells: list[dict[str, Any]]) -> None:
+    """The settings match already; the cells do too unless the file or the code has changed."""
+    for number, record in enumerate(records, start=1):
+        cell = cells[number - 1] if number <= len(cells) else None
+        if cell is None or any(record.get(key) != value for key, value in cell.items()):
+            raise RunFolderError(f"{path}:{number}: not the cell {cell}; the study cannot be continued")
+
+
+def _summarise(study: Study, records: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "seed": seed,
+        "cells": len(records),
+        "seconds": sum(record["seconds"] for record in records),
+        **study.summary(records),
+        "table": study.table(records),
+        "versions": versions(),
+    }
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """What a tracker can plot: numbers and names, with the step under the name that runs use."""
+    kept = {key: value for key, value in record.items() if isinstance(value, (str, int, float))}
+    return {"request": record["cell"], **kept}
