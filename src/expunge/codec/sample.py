@@ -12,12 +12,20 @@ NOISE = 1e-6
 """Default noise of L-CODEC: standard deviation, as a share of the column's own."""
 
 
-def check_ties(ties: str, noise: float) -> None:
-    """Raise ValueError unless ``ties`` is a known rule and ``noise`` a positive number."""
+def check_options(ties: str, noise: float, threads: int | None) -> None:
+    """Raise ValueError unless ``ties`` is a known rule, ``noise`` positive, ``threads`` None or a count."""
     if ties not in get_args(Ties):
         raise ValueError(f"ties: got {ties!r}; allowed: {', '.join(get_args(Ties))}")
     if isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0 < noise < np.inf:
         raise ValueError(f"noise: got {noise!r}; allowed: a positive number")
+    require_count("threads", threads)
+
+
+def require_count(name: str, value: int | None) -> None:
+    """Raise ValueError unless ``value`` is None or a whole number >= 1."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if value is not None and not (whole and value >= 1):
+        raise ValueError(f"{name}: got {value!r}; allowed: None or a whole number >= 1")
 
 
 def circle(n: int, ties: str, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from expunge.codec.cells import Cells
 from expunge.codec.neighbours import ENTRIES, Lists, Neighbours
-from expunge.codec.walk import walk_cells, walk_rows
+from expunge.codec.walk import exhaust_rows, walk_rows
+from expunge.codec.walk_cells import walk_cells
 
-FIRST_LIST = 64  # neighbours looked up before asking for more
+FIRST_LIST = 64  # neighbours looked up before asking for more ...
+SHORT_LIST = 4  # ... on behalf of one candidate alone
 LONGER = 8
+PLAIN = 100_000  # distances a row that a plain pass may look at before longer lists are the quicker way
 WIDTH = 128  # candidates that a thread takes at once
 
 
@@ -53,19 +56,15 @@ class Scan:
         """Add column ``j`` to the chosen ones."""
         self.cells = self.cells.split(self.columns[j])
 
-    def sums(self, index: NDArray[np.int64], first_list: int = FIRST_LIST) -> NDArray[np.int64]:
-        """``Q(chosen, column j)`` for each j of ``index`` (c,), (c,) int64.
-
-        Args:
-            index: Candidate columns.
-            first_list: How many neighbours of a row to look up at first; affects the time alone.
-        """
+    def sums(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``Q(chosen, column j)`` for each j of ``index`` (c,), (c,) int64."""
         n = len(self.ranks)
         todo = np.ones((n, len(index)), dtype=bool)
         sums = np.zeros(len(index), dtype=np.int64)
         cells = self.cells
         neighbours = Neighbours(cells.points, rows=cells.single, threads=self.threads)
-        pending, wanted = np.arange(cells.count), first_list
+        pending, first = np.arange(cells.count), True
+        wanted = FIRST_LIST if len(index) > 1 else SHORT_LIST
         with ThreadPoolExecutor(self.threads) as pool:
             while len(pending):
                 length = neighbours.length(wanted)
@@ -73,9 +72,10 @@ class Scan:
                 for low in range(0, len(pending), block):
                     part = pending[low : low + block]
                     lists = neighbours.of(part, length, pool)
-                    self._walk(pool, index, part, lists, todo, sums, first=wanted == first_list)
+                    self._walk(pool, index, part, lists, todo, sums, first)
                 pending = np.unique(cells.label[todo.any(axis=1)])
-                wanted *= LONGER
+                few = np.count_nonzero(todo) * cells.count < PLAIN * len(pending)
+                wanted, first = (cells.count if few else wanted * LONGER), False
         return sums
 
     def _walk(
@@ -89,22 +89,23 @@ class Scan:
         first: bool,
     ) -> None:
         """Walk the lists of ``cells`` for every candidate, each thread its own candidates."""
-        near = (lists.cell, lists.squared, lists.reach, lists.ascending, cells)
-        members = np.bincount(self.cells.label, minlength=self.cells.count)
+        ranks, cyclic, label = self.ranks, self.cyclic, self.cells.label
+        lines = (lists.cell, lists.squared, lists.reach)
+        members = np.bincount(label, minlength=self.cells.count)
         start = np.concatenate([[0], np.cumsum(members)])
 
         def work(part: slice) -> None:
             values = self.columns[index[part]]
-            if self.cells.single:
-                rows = np.ascontiguousarray(values.T)
-                walk_rows(rows, self.ranks, self.cyclic, *near, todo[:, part], sums[part], first)
-            else:
+            result = (cells, todo[:, part], sums[part])
+            if not self.cells.single:
                 orders = np.argsort(values, axis=1, kind="stable")
-                label = self.cells.label
-                walk_cells(
-                    values, orders, self.ranks, self.cyclic, label, start, *near, todo[:, part], sums[part]
-                )
+                walk_cells(values, orders, ranks, cyclic, label, start, *lines, lists.ascending, *result)
+            elif lists.ascending:
+                walk_rows(np.ascontiguousarray(values.T), ranks, cyclic, *lines, *result, first)
+            else:
+                exhaust_rows(values, ranks, cyclic, lists.squared, *result)
 
-        size = max(1, min(WIDTH, -(-len(index) // (4 * self.threads))))
+        share = -(-len(index) // (4 * self.threads))
+        size = max(1, min(WIDTH, share, ENTRIES // len(self.ranks)))
         for _ in pool.map(work, [slice(a, a + size) for a in range(0, len(index), size)]):
             pass

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.codec.arrays import columns_of, ranks_of
-from expunge.codec.sample import NOISE, Ties, check_ties, circle, jitter
+from expunge.codec.device import DeviceScan, open_scan
+from expunge.codec.sample import NOISE, Ties, check_options, circle, jitter, require_count
 from expunge.codec.scan import Scan
 from expunge.codec.statistic import UndefinedCodecWarning, conditional, unconditional
 
@@ -57,7 +58,7 @@ def foci(
         ValueError: NaN or infinite entries, lengths that differ, n < 3, no columns, not numeric, an unknown
             ``ties`` or ``method``, ``max_features`` below 1.
     """
-    check_ties(ties, noise)
+    check_options(ties, noise, threads)
     most = _most(max_features, method)
     at_most, at_least = ranks_of(y)
     columns = columns_of(X, "X", len(at_most))
@@ -68,12 +69,12 @@ def foci(
     if at_most.min() == len(at_most):
         warnings.warn("y is constant: nothing to choose", UndefinedCodecWarning, stacklevel=2)
         return _selection([], [])
-    scan = Scan(columns, at_most[order], cyclic=ties != "first", threads=threads)
+    scan = open_scan(columns, at_most[order], cyclic=ties != "first", threads=threads, like=X)
     return _greedy(scan, candidates, at_most, at_least, most, stop)
 
 
 def _greedy(
-    scan: Scan,
+    scan: Scan | DeviceScan,
     candidates: NDArray[np.int64],
     at_most: NDArray[np.int64],
     at_least: NDArray[np.int64],
@@ -107,8 +108,5 @@ def _selection(columns: list[int], scores: list[float]) -> Selection:
 def _most(max_features: int | None, method: str) -> int | None:
     if method not in ("foci", "cheap"):
         raise ValueError(f"method: got {method!r}; allowed: foci, cheap")
-    if max_features is not None:
-        whole = isinstance(max_features, (int, np.integer)) and not isinstance(max_features, bool)
-        if not whole or max_features < 1:
-            raise ValueError(f"max_features: got {max_features!r}; allowed: None or a whole number >= 1")
+    require_count("max_features", max_features)
     return 1 if method == "cheap" else max_features

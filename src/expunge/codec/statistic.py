@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.codec.arrays import columns_of, ranks_of
-from expunge.codec.sample import NOISE, Ties, check_ties, circle, jitter
-from expunge.codec.scan import Scan
+from expunge.codec.device import open_scan
+from expunge.codec.sample import NOISE, Ties, check_options, circle, jitter
 
 
 class UndefinedCodecWarning(RuntimeWarning):
@@ -57,7 +57,7 @@ def codec(
     Raises:
         ValueError: NaN or infinite entries, lengths that differ, n < 3, no columns, not numeric.
     """
-    check_ties(ties, noise)
+    check_options(ties, noise, threads)
     at_most, at_least = ranks_of(y)
     n = len(at_most)
     conditions = np.empty((0, n)) if x is None else columns_of(x, "x", n)
@@ -65,10 +65,9 @@ def codec(
     generator = np.random.default_rng(rng)
     order = circle(n, ties, generator)
     columns = jitter(columns, ties, noise, generator)[:, order]
-    ranks = at_most[order]
 
     def q(chosen: NDArray[np.float64]) -> int:
-        return agreement(chosen, ranks, cyclic=ties != "first", threads=threads)
+        return agreement(chosen, at_most[order], cyclic=ties != "first", threads=threads, like=z)
 
     if x is None:
         return unconditional(q(columns), at_least)
@@ -76,30 +75,40 @@ def codec(
 
 
 def agreement(
-    columns: NDArray[np.float64], ranks: NDArray[np.int64], *, cyclic: bool, threads: int | None
+    columns: NDArray[np.float64],
+    ranks: NDArray[np.int64],
+    *,
+    cyclic: bool,
+    threads: int | None,
+    like: Any = None,
 ) -> int:
     """``Q = sum_i min(R_i, R_M(i))`` with M(i) the nearest neighbour in all of ``columns`` (k, n)."""
-    if len(columns) == 1:  # sorting will do
-        return int(Scan(columns, ranks, cyclic=cyclic, threads=threads).sums(np.array([0]))[0])
     still = np.zeros((1, columns.shape[1]))  # a candidate that changes no distance
-    scan = Scan(np.vstack([columns, still]), ranks, cyclic=cyclic, threads=threads)
+    scan = open_scan(np.vstack([columns, still]), ranks, cyclic=cyclic, threads=threads, like=like)
+    if len(columns) == 1:  # sorting will do
+        return int(scan.sums(np.array([0]))[0])
     for j in range(len(columns)):
         scan.choose(j)
-    return int(scan.sums(np.array([len(columns)]), first_list=4)[0])
+    return int(scan.sums(np.array([len(columns)]))[0])
 
 
 def unconditional(q: int, at_least: NDArray[np.int64]) -> float:
     """T(Y, Z) from ``Q(Z)`` and L, in exact integers up to the one division."""
     n = len(at_least)
-    top = n * int(q) - int((at_least**2).sum())
-    bottom = int((at_least * (n - at_least)).sum())
+    top = n * int(q) - _total(at_least**2)
+    bottom = _total(at_least * (n - at_least))
     return top / bottom if bottom else _undefined("y is constant")
 
 
 def conditional(q: int, q_given: int, at_most: NDArray[np.int64]) -> float:
     """T(Y, Z | X) from ``Q(X, Z)``, ``Q(X)`` and R."""
-    bottom = int(at_most.sum()) - int(q_given)
+    bottom = _total(at_most) - int(q_given)
     return (int(q) - int(q_given)) / bottom if bottom else _undefined("y is a function of x in this sample")
+
+
+def _total(values: NDArray[np.int64]) -> int:
+    """The sum, without overflow: of squares it leaves 64 bits at three million rows."""
+    return sum(int(part.sum()) for part in np.array_split(values, len(values) // 4096 + 1))
 
 
 def _undefined(why: str) -> float:

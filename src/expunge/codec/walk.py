@@ -10,15 +10,15 @@ import numba
 import numpy as np
 
 
-@numba.njit(nogil=True, inline="always")
-def _turn(i, j, n, cyclic):  # type: ignore[no-untyped-def]
+@numba.njit(nogil=True, cache=True, inline="always")
+def turn(i, j, n, cyclic):  # type: ignore[no-untyped-def]
     """Order among ties: the first row after i on the circle comes first, or the lowest row."""
     return j + n if cyclic and j < i else j
 
 
 @numba.njit(nogil=True, cache=True)
 def walk_rows(  # type: ignore[no-untyped-def]
-    values, ranks, cyclic, near, squared, reach, ascending, rows, todo, sums, together
+    values, ranks, cyclic, near, squared, reach, rows, todo, sums, together
 ):
     """Every cell is one row: add ``min(R_i, R_M(i))`` of each finished row to ``sums``.
 
@@ -26,10 +26,9 @@ def walk_rows(  # type: ignore[no-untyped-def]
         values: The candidates, (n, c) float64.
         ranks: R, (n,) int64.
         cyclic: Ties go to the next row on the circle (else to the lowest row).
-        near: This and the next three: the lists of ``rows``, see ``neighbours.Lists``.
+        near: This and the next two: the lists of ``rows``, sorted, see ``neighbours.Lists``.
         squared: (q, m).
         reach: (q,).
-        ascending: Whether lists are sorted.
         rows: The rows to look at, (q,).
         todo: (n, c) bool; cleared where the list was long enough.
         sums: (c,) int64, added to.
@@ -62,9 +61,7 @@ def walk_rows(  # type: ignore[no-untyped-def]
             for t in range(begin, m):
                 base = squared[q, t]
                 if base > least:
-                    if ascending:
-                        break
-                    continue
+                    break
                 j = near[q, t]
                 difference = values[j, c] - here[c]
                 distance = base + difference * difference
@@ -120,139 +117,62 @@ def _open(best, base):  # type: ignore[no-untyped-def]
 def _among_ties(column, i, least, near, squared, cyclic):  # type: ignore[no-untyped-def]
     """Of the listed rows at distance ``least`` from row i, the one that the tie goes to."""
     n = len(column)
-    found, turn = -1, 2 * n
+    found, first = -1, 2 * n
     for t in range(len(near)):
         j = near[t]
         difference = column[j] - column[i]
-        if squared[t] + difference * difference == least and _turn(i, j, n, cyclic) < turn:
-            found, turn = j, _turn(i, j, n, cyclic)
+        if squared[t] + difference * difference == least and turn(i, j, n, cyclic) < first:
+            found, first = j, turn(i, j, n, cyclic)
     return found
 
 
 @numba.njit(nogil=True, cache=True)
-def walk_cells(  # type: ignore[no-untyped-def]
-    values, orders, ranks, cyclic, label, start, near, squared, reach, ascending, cells, todo, sums
-):
-    """The same where cells hold several rows: within a cell, rows lie sorted by the candidate's value.
+def exhaust_rows(values, ranks, cyclic, squared, rows, todo, sums):  # type: ignore[no-untyped-def]
+    """The same from unsorted distances to all rows: a plain pass for each row and candidate still waiting.
 
     Args:
         values: The candidates, (c, n) float64.
-        orders: Rows sorted by (value, row) in each candidate, (c, n).
-        label: Cell of each row, (n,).
-        start: First place of each cell in an array sorted by cell, (count + 1,).
-        near: This and the next three: the lists of ``cells``; each cell lists itself.
-        squared: (q, m).
-        reach: (q,).
-        ascending: Whether lists are sorted.
-        cells: The cells to look at, (q,).
+        squared: Distances of ``rows`` to all rows, inf to themselves, (q, n).
         ranks: This and the rest as in ``walk_rows``.
         cyclic: Ties go to the next row on the circle.
+        rows: (q,).
         todo: (n, c) bool.
         sums: (c,) int64.
     """
     n = len(ranks)
-    m = near.shape[1]
-    place = np.empty(n, dtype=np.int64)  # rows sorted by (cell, value, row)
-    value = np.empty(n)
-    run_first = np.empty(n, dtype=np.int64)  # first and one past last place of the run of equal values
-    run_end = np.empty(n, dtype=np.int64)
-    for c in range(len(values)):
-        column = values[c]
-        _arrange(column, orders[c], label, start, place, value, run_first, run_end)
-        total = 0
-        for q in range(len(cells)):
-            own = cells[q]
-            for s in range(start[own], start[own + 1]):
-                i = place[s]
-                if not todo[i, c]:
-                    continue
-                best, turn, found = np.inf, n, -1
-                for t in range(m):
-                    base = squared[q, t]
-                    if base > best:
-                        if ascending:
-                            break
-                        continue
-                    cell = near[q, t]
-                    low, high = start[cell], start[cell + 1]
-                    middle = run_first[s] if cell == own else _first_not_below(value, low, high, column[i])
-                    at = middle
-                    while at < high:  # upwards, run by run
-                        difference = value[at] - column[i]
-                        distance = base + difference * difference
-                        if distance > best:
-                            break
-                        j = _next_in_run(place, at, run_end[at], i, cyclic)
-                        if j >= 0:
-                            step = _turn(i, j, n, cyclic)
-                            if distance < best or step < turn:
-                                best, turn, found = distance, step, j
-                        at = run_end[at]
-                    at = middle - 1
-                    while at >= low:  # and downwards
-                        difference = value[at] - column[i]
-                        distance = base + difference * difference
-                        if distance > best:
-                            break
-                        j = _next_in_run(place, run_first[at], at + 1, i, cyclic)
-                        step = _turn(i, j, n, cyclic)
-                        if distance < best or step < turn:
-                            best, turn, found = distance, step, j
-                        at = run_first[at] - 1
-                if best < reach[q]:
-                    todo[i, c] = False
-                    total += min(ranks[i], ranks[found])
-        sums[c] += total
+    for q in range(len(rows)):
+        i, base = rows[q], squared[q]
+        for c in range(len(values)):
+            if not todo[i, c]:
+                continue
+            column = values[c]
+            least, begin, end = np.inf, 0, 0
+            for a in range(0, n, _CHUNK):
+                z = min(n, a + _CHUNK)
+                nearest = _least(base[a:z], column[a:z], column[i])
+                if nearest < least:
+                    least, begin = nearest, a
+                if nearest == least:
+                    end = z
+            found, first = -1, 2 * n
+            for j in range(begin, end):
+                difference = column[j] - column[i]
+                if base[j] + difference * difference == least and turn(i, j, n, cyclic) < first:
+                    found, first = j, turn(i, j, n, cyclic)
+            todo[i, c] = False
+            sums[c] += min(ranks[i], ranks[found])
 
 
-@numba.njit(nogil=True, cache=True)
-def _arrange(column, order, label, start, place, value, run_first, run_end):  # type: ignore[no-untyped-def]
-    """Sort rows by (cell, value, row), one counting pass over ``order``, and mark runs of equal values."""
-    n = len(order)
-    fill = start[:-1].copy()
-    for k in range(n):
-        i = order[k]
-        at = fill[label[i]]
-        place[at] = i
-        value[at] = column[i]
-        fill[label[i]] = at + 1
-    for cell in range(len(start) - 1):
-        first = start[cell]
-        for at in range(start[cell], start[cell + 1]):
-            if value[at] != value[first]:
-                run_end[first:at] = at
-                first = at
-            run_first[at] = first
-        run_end[first : start[cell + 1]] = start[cell + 1]
+_CHUNK = 256
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
-def _first_not_below(value, low, high, wanted):  # type: ignore[no-untyped-def]
-    """First place in low..high-1 whose value is at least ``wanted``; high if there is none."""
-    while low < high:
-        middle = (low + high) // 2
-        if value[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _next_in_run(place, first, end, i, cyclic):  # type: ignore[no-untyped-def]
-    """The row of place[first:end] (ascending) that a tie goes to, seen from row i; -1 if i is alone there."""
-    if not cyclic:
-        at = first
-        if place[at] == i:
-            at += 1
-        return place[at] if at < end else -1
-    low, high = first, end
-    while low < high:  # first place whose row is beyond i
-        middle = (low + high) // 2
-        if place[middle] <= i:
-            low = middle + 1
-        else:
-            high = middle
-    if low == end:
-        low = first
-    return place[low] if place[low] != i else -1
+@numba.njit(
+    nogil=True, cache=True, fastmath={"nnan", "nsz"}
+)  # minima may be taken in any order; no NaN is here
+def _least(base, column, here):  # type: ignore[no-untyped-def]
+    """Smallest distance of a chunk."""
+    least = np.inf
+    for u in range(len(base)):
+        difference = column[u] - here
+        least = min(least, base[u] + difference * difference)
+    return least
