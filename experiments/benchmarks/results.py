@@ -33,8 +33,8 @@ def setting_lines(found: dict[str, Any]) -> list[str]:
         [
             f"({row['key']}) {row['method']}",
             _spread(row["ms"]),
-            _short(row["ms"]["mean"]),
-            f"{_times(row['ratio'])} ({_range(row['ratio_by_repeat'])})",
+            short(row["ms"]["mean"]),
+            f"{times(row['ratio'])} ({span(row['ratio_by_repeat'])})",
             _target(row),
             f"{row['retrained']} of {row['served']}",
             f"{row['bound']:.2g}" + (f" ({row['over_budget']} over budget)" if row["over_budget"] else ""),
@@ -47,20 +47,20 @@ def setting_lines(found: dict[str, Any]) -> list[str]:
             row["method"],
             _spread(row["ms"]),
             f"{row['gradient_norm']:.2g}" + (f" ({row['stopped_by']})" if "stopped_by" in row else ""),
-            f"{_times(row['ratio'])} ({_range(row['ratio_by_repeat'])})" if "ratio" in row else "",
-            f"at most {row['at_most']}x: {_verdict(row['met'])}" if "at_most" in row else "",
+            f"{times(row['ratio'])} ({span(row['ratio_by_repeat'])})" if "ratio" in row else "",
+            f"at most {row['at_most']}x: {verdict(row['met'])}" if "at_most" in row else "",
         ]
         for row in found["training"]
     ]
     return [
         heading,
         "",
-        *_table(
+        *table(
             "method|ms per removal (p10-p90)|mean|faster than (a), by repeat|target|retrained|bound|residual",
             removal,
         ),
         "",
-        *_table("training|ms (p10-p90)|gradient norm|time over lbfgs, by repeat|target", training),
+        *table("training|ms (p10-p90)|gradient norm|time over lbfgs, by repeat|target", training),
     ]
 
 
@@ -70,7 +70,7 @@ def growth_lines(measured: dict[str, Any]) -> list[str]:
     for part, fixed in (("by_rows", "d"), ("by_dim", "n")):
         series = measured[part]
         rows = [
-            [f"{size:,}", _short(1e3 * a), _short(1e3 * b), _times(ratio)]
+            [f"{size:,}", short(1e3 * a), short(1e3 * b), times(ratio)]
             for size, a, b, ratio in zip(
                 series["sizes"], series["seconds"]["a"], series["seconds"]["b"], series["ratio"], strict=True
             )
@@ -78,7 +78,7 @@ def growth_lines(measured: dict[str, Any]) -> list[str]:
         slopes = series["exponent"]
         rows.append(["fitted exponent", f"{slopes['a']:.2f}", f"{slopes['b']:.2f}", ""])
         heads = f"{series['name']} ({fixed} = {series[fixed]:,})|(a) ms|(b) ms|(a) / (b)"
-        lines += ["", *_table(heads, rows)]
+        lines += ["", *table(heads, rows)]
     return lines[1:]
 
 
@@ -109,39 +109,44 @@ def write_into(readme: Path, report: dict[str, Any]) -> None:
     readme.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", encoding="utf-8", newline="\n")
 
 
-def _table(heads: str, rows: Sequence[Sequence[str]]) -> list[str]:
+def table(heads: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table, laid out; ``heads`` are separated by bars."""
     names = heads.split("|")
-    table = [names, *rows]
-    widths = [max(len(row[k]) for row in table) for k in range(len(names))]
+    whole = [names, *rows]
+    widths = [max(len(row[k]) for row in whole) for k in range(len(names))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in table
+        for row in whole
     ]
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
 def _spread(ms: dict[str, Any]) -> str:
-    return f"{_short(ms['median'])} ({_short(ms['p10'])}-{_short(ms['p90'])})"
+    return f"{short(ms['median'])} ({short(ms['p10'])}-{short(ms['p90'])})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number in three digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _times(ratio: float) -> str:
-    return f"{_short(ratio)}x"
+def times(ratio: float) -> str:
+    """A ratio."""
+    return f"{short(ratio)}x"
 
 
-def _range(ratios: Sequence[float]) -> str:
-    return f"{_short(min(ratios))}-{_short(max(ratios))}"
+def span(ratios: Sequence[float]) -> str:
+    """Smallest and largest."""
+    return f"{short(min(ratios))}-{short(max(ratios))}"
 
 
 def _target(row: dict[str, Any]) -> str:
     if "at_least" not in row:
         return ""
-    aim = f" (aim {row['aim']}x: {_verdict(row['ratio'] >= row['aim'])})" if "aim" in row else ""
-    return f"at least {row['at_least']}x: {_verdict(row['met'])}{aim}"
+    aim = f" (aim {row['aim']}x: {verdict(row['ratio'] >= row['aim'])})" if "aim" in row else ""
+    return f"at least {row['at_least']}x: {verdict(row['met'])}{aim}"
 
 
-def _verdict(met: bool) -> str:
+def verdict(met: bool) -> str:
+    """In a word."""
     return "met" if met else "missed"
