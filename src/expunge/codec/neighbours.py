@@ -92,9 +92,8 @@ class Neighbours:
                 order = np.argsort(part, axis=1)
                 near[a:b] = np.take_along_axis(nearest, order, axis=1)
             else:
-                order = np.argsort(part, axis=1)
-                near[a:b] = order
-            distance[a:b] = np.take_along_axis(part, order, axis=1)
+                order = near[a:b] = np.argsort(part, axis=1)
+            _gather(part, order, distance[a:b])
 
         _share(pool, self.threads, len(cells), work)
         whole = m == self.count
@@ -120,6 +119,14 @@ def _share(pool: Executor, threads: int, count: int, work) -> None:  # type: ign
     cuts = np.linspace(0, count, min(count, 4 * threads) + 1).astype(np.int64)
     for _ in pool.map(work, cuts[:-1], cuts[1:]):
         pass
+
+
+@numba.njit(nogil=True, cache=True)
+def _gather(values, order, out):  # type: ignore[no-untyped-def]
+    """``out[q, t] = values[q, order[q, t]]``."""
+    for q in range(out.shape[0]):
+        for t in range(out.shape[1]):
+            out[q, t] = values[q, order[q, t]]
 
 
 @numba.njit(nogil=True, cache=True)

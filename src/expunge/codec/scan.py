@@ -98,7 +98,7 @@ class Scan:
             values = self.columns[index[part]]
             result = (cells, todo[:, part], sums[part])
             if not self.cells.single:
-                orders = np.argsort(values, axis=1, kind="stable")
+                orders = np.argsort(values, axis=1)
                 walk_cells(values, orders, ranks, cyclic, label, start, *lines, lists.ascending, *result)
             elif lists.ascending:
                 walk_rows(np.ascontiguousarray(values.T), ranks, cyclic, *lines, *result, first)

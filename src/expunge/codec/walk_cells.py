@@ -16,7 +16,7 @@ def walk_cells(  # type: ignore[no-untyped-def]
 
     Args:
         values: The candidates, (c, n) float64.
-        orders: Rows sorted by (value, row) in each candidate, (c, n).
+        orders: Rows sorted by value in each candidate, (c, n).
         label: Cell of each row, (n,).
         start: First place of each cell in an array sorted by cell, (count + 1,).
         near: This and the next three: the lists of ``cells``; each cell lists itself.
@@ -86,7 +86,7 @@ def walk_cells(  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _arrange(column, order, label, start, place, value, run_first, run_end):  # type: ignore[no-untyped-def]
-    """Sort rows by (cell, value, row), one counting pass over ``order``, and mark runs of equal values."""
+    """Sort rows by (cell, value, row), a counting pass over ``order``, and mark runs of equal values."""
     n = len(order)
     fill = start[:-1].copy()
     for k in range(n):
@@ -99,10 +99,18 @@ def _arrange(column, order, label, start, place, value, run_first, run_end):  # 
         first = start[cell]
         for at in range(start[cell], start[cell + 1]):
             if value[at] != value[first]:
-                run_end[first:at] = at
+                _end_run(place, run_end, first, at)
                 first = at
             run_first[at] = first
-        run_end[first : start[cell + 1]] = start[cell + 1]
+        _end_run(place, run_end, first, start[cell + 1])
+
+
+@numba.njit(nogil=True, cache=True)
+def _end_run(place, run_end, first, end):  # type: ignore[no-untyped-def]
+    """Mark one run of equal values and put its rows in order."""
+    run_end[first:end] = end
+    if end - first > 1:
+        place[first:end].sort()
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
