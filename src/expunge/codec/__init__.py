@@ -3,7 +3,17 @@
 Imports nothing from the rest of the package.
 """
 
+from expunge.codec.blanket import markov_blanket
+from expunge.codec.independence import IndependenceTest, independence_test
 from expunge.codec.selection import Selection, foci
 from expunge.codec.statistic import UndefinedCodecWarning, codec
 
-__all__ = ["Selection", "UndefinedCodecWarning", "codec", "foci"]
+__all__ = [
+    "IndependenceTest",
+    "Selection",
+    "UndefinedCodecWarning",
+    "codec",
+    "foci",
+    "independence_test",
+    "markov_blanket",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,17 @@ def check_options(ties: str, noise: float, threads: int | None) -> None:
         raise ValueError(f"ties: got {ties!r}; allowed: {', '.join(get_args(Ties))}")
     if isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0 < noise < np.inf:
         raise ValueError(f"noise: got {noise!r}; allowed: a positive number")
-    require_count("threads", threads)
+    require_count("threads", threads, none=True)
 
 
-def require_count(name: str, value: int | None) -> None:
-    """Raise ValueError unless ``value`` is None or a whole number >= 1."""
+def require_count(name: str, value: Any, *, most: int | None = None, none: bool = False) -> None:
+    """Raise ValueError unless ``value`` is a whole number from 1 to ``most``, or None where ``none``."""
+    if value is None and none:
+        return
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if value is not None and not (whole and value >= 1):
-        raise ValueError(f"{name}: got {value!r}; allowed: None or a whole number >= 1")
+    if not whole or value < 1 or (most is not None and value > most):
+        allowed = ">= 1" if most is None else f"from 1 to {most}"
+        raise ValueError(f"{name}: got {value!r}; allowed: {'None or ' * none}a whole number {allowed}")
 
 
 def circle(n: int, ties: str, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -108,5 +108,5 @@ def _selection(columns: list[int], scores: list[float]) -> Selection:
 def _most(max_features: int | None, method: str) -> int | None:
     if method not in ("foci", "cheap"):
         raise ValueError(f"method: got {method!r}; allowed: foci, cheap")
-    require_count("max_features", max_features)
+    require_count("max_features", max_features, none=True)
     return 1 if method == "cheap" else max_features

@@ -16,6 +16,7 @@ from expunge.codec.attributes import binary_attributes, markov_blanket_of, neigh
 from expunge.datasets.celeba_attributes import read_celeba_attributes
 from expunge.errors import DataError, InvalidValue, require_choice, require_count
 from expunge.seeds import stream
+from expunge.studies.checks import require_names
 from expunge.summary import peak_memory_mb
 
 TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
@@ -60,7 +61,7 @@ class CodecSpeed:
         if n is not None or path is None:
             require_count("n", n, least=10)
         require_choice("shape", shape, ("ours",))
-        self.methods = _distinct("methods", methods, list(TIES))
+        self.methods = require_names("methods", methods, list(TIES))
         self.threads = threads
         self._rehearsed: set[str] = set()
         self.table_, self.names, self.parents = _load(n, p, path, seed)
@@ -182,19 +183,11 @@ def _targets(attributes: Any, names: list[str]) -> list[str]:
     if attributes is None:
         return names
     if isinstance(attributes, list):
-        return _distinct("attributes", attributes, names)
+        return require_names("attributes", attributes, names)
     allowed = f"null, a list of names, or a count from 1 to {len(names)}"
     if isinstance(attributes, bool) or not isinstance(attributes, int) or not 1 <= attributes <= len(names):
         raise InvalidValue("attributes", attributes, allowed)
     return [names[j] for j in np.linspace(0, len(names) - 1, attributes).round().astype(int)]
-
-
-def _distinct(key: str, given: Any, allowed: list[str]) -> list[str]:
-    """Return a list of distinct names out of ``allowed``, in the order given."""
-    ok = isinstance(given, (list, tuple)) and given and all(isinstance(name, str) for name in given)
-    if not ok or not set(given) <= set(allowed) or len(set(given)) < len(given):
-        raise InvalidValue(key, given, "a list of one or more of " + ", ".join(allowed) + ", each once")
-    return list(given)
 
 
 def _of_method(records: list[dict[str, Any]]) -> dict[str, Any]:

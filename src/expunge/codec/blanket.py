@@ -1,0 +1,138 @@
+"""Markov blankets by grow-shrink, with tests of conditional independence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from expunge.codec.arrays import columns_of, ranks_of
+from expunge.codec.independence import independence_test
+from expunge.codec.sample import NOISE, Ties, require_count
+
+Test = Callable[[int, list[int]], tuple[float, float]]
+"""Variable and conditioning set (ascending) -> statistic and p-value of the target against the variable."""
+
+
+def markov_blanket(
+    X: Any,
+    y: Any,
+    *,
+    groups: Sequence[Sequence[int]] | None = None,
+    confidence: float = 0.95,
+    permutations: int = 199,
+    neighbours: int = 5,
+    ties: Ties = "random",
+    noise: float = NOISE,
+    rng: int | np.random.Generator = 0,
+    threads: int | None = None,
+) -> list[int]:
+    """Variables given which Y is independent of all others, as far as tests at ``confidence`` can tell.
+
+    ``grow_shrink`` with ``independence_test``; all tests draw from one generator, one after the other. About
+    (size of the set + 1) tests for each variable.
+
+    Args:
+        X: (n, p) numbers.
+        y: (n,) numbers; only their order matters.
+        groups: The columns of each variable; None: every column is a variable of its own. Columns in no group
+            are left out; a column may be in several.
+        confidence: A test rejects if p <= 1 - confidence.
+        permutations: At least 1 / (1 - confidence) - 1, or nothing would ever be rejected.
+        neighbours: As in ``independence_test``.
+        ties: As in ``codec``.
+        noise: As in ``codec``.
+        rng: Seed or generator.
+        threads: None: every core. The result is the same for any number.
+
+    Returns:
+        Numbers of the variables (places in ``groups``), ascending. An undefined T counts as independence: Y
+        is a function of the set already.
+
+    Raises:
+        ValueError: As ``independence_test``; a confidence outside of (0, 1) or beyond what so few
+            permutations can reach; ``groups`` that are empty or name columns that do not exist.
+    """
+    columns = columns_of(X, "X", len(ranks_of(y)[0]))
+    members = _members(groups, len(columns))
+    _check_confidence(confidence, permutations)
+    generator = np.random.default_rng(rng)
+
+    def test(variable: int, given: list[int]) -> tuple[float, float]:
+        x = columns[[c for j in given for c in members[j]]].T if given else None
+        z = columns[members[variable]].T
+        found = independence_test(
+            y,
+            z,
+            x,
+            permutations=permutations,
+            neighbours=neighbours,
+            ties=ties,
+            noise=noise,
+            rng=generator,
+            threads=threads,
+        )
+        return found.statistic, found.p_value
+
+    return grow_shrink(len(members), test, confidence)
+
+
+def grow_shrink(count: int, test: Test, confidence: float) -> list[int]:
+    """The grow-shrink search for a Markov blanket (Margaritis and Thrun 1999) with any test.
+
+    Grow: test every variable that is not in the set, given the set; of those whose test rejects, add the one
+    with the largest statistic (the lowest number among equals); until none rejects. Shrink: test every member
+    given the other members; of those whose test does not reject, drop the one with the largest p-value (among
+    equals the smallest statistic, then the lowest number); until all reject. NaN does not reject.
+
+    Args:
+        count: Variables.
+        test: See ``Test``.
+        confidence: A test rejects if p <= 1 - confidence.
+
+    Returns:
+        The set, ascending.
+    """
+    level = 1 - confidence + 1e-12  # p is a fraction: 0.1 must count as 1 - 0.9
+    chosen: list[int] = []
+    while True:
+        tried = [(*test(j, sorted(chosen)), j) for j in range(count) if j not in chosen]
+        rejecting = [(statistic, -j) for statistic, p_value, j in tried if p_value <= level]
+        if not rejecting:
+            break
+        chosen.append(-max(rejecting)[1])
+    while True:
+        tried = [(*test(j, sorted(set(chosen) - {j})), j) for j in chosen]
+        kept = [(-np.inf if np.isnan(p) else -p, s, j) for s, p, j in tried if not p <= level]
+        if not kept:
+            return sorted(chosen)
+        chosen.remove(min(kept)[2])
+
+
+def _members(groups: Sequence[Sequence[int]] | None, columns: int) -> list[list[int]]:
+    if groups is None:
+        return [[j] for j in range(columns)]
+    members = [list(group) for group in groups]
+    for number, group in enumerate(members):
+        for j in group:
+            whole = isinstance(j, (int, np.integer)) and not isinstance(j, bool)
+            if not whole or not 0 <= j < columns:
+                raise ValueError(f"groups: got column {j!r}; allowed: whole numbers from 0 to {columns - 1}")
+        if not group:
+            raise ValueError(f"groups: got no column in group {number}; allowed: at least 1")
+    if not members:
+        raise ValueError("groups: got no group; allowed: None or at least 1")
+    return members
+
+
+def _check_confidence(confidence: float, permutations: int) -> None:
+    number = isinstance(confidence, (int, float)) and not isinstance(confidence, bool)
+    if not number or not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence!r}; allowed: a number strictly between 0 and 1")
+    require_count("permutations", permutations)
+    if 1 / (permutations + 1) > 1 - confidence + 1e-12:
+        needed = int(np.ceil(1 / (1 - confidence) - 1e-9)) - 1
+        raise ValueError(
+            f"permutations: got {permutations}; allowed: at least {needed} at confidence {confidence}"
+        )

@@ -1,0 +1,256 @@
+"""Finding the Markov blanket in a bullseye network: ROC over confidence levels, and time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.codec import independence_test
+from expunge.codec.blanket import grow_shrink
+from expunge.codec.bullseye import BLANKET, VARIABLES, bullseye
+from expunge.errors import InvalidValue, require_choice, require_count, require_positive, require_probability
+from expunge.seeds import stream
+from expunge.studies import cmiknn
+from expunge.studies.checks import require_names
+
+METHODS = ("codec", "lcodec", "cmiknn")
+READINGS = ("full", "grow_shrink")
+TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+_DATA, _TEST = 2, 3
+_RESAMPLES, _INTERVAL = 2000, (0.025, 0.975)
+TRUTH = np.isin(np.arange(VARIABLES), BLANKET)
+
+
+class Bullseye:
+    """Replicates of the network, each read by every method: which variables are in the blanket of the target?
+
+    Two ways of reading: ``full`` tests the target against each variable given all the others; ``grow_shrink``
+    searches as ``markov_blanket`` does, once at each confidence level. A test is made once in a replicate,
+    however often it is asked for. All methods see the same samples.
+
+    Args:
+        n: Samples of a replicate.
+        dim: Columns of a variable, 1 or 3.
+        eps: Half width of the noise on the radii.
+        replicates: How many networks are drawn.
+        methods: Of ``codec`` (ties at random), ``lcodec`` (ties by noise) and ``cmiknn`` (tigramite).
+        readings: Of ``full`` and ``grow_shrink``.
+        levels: Confidence levels of ``grow_shrink``; ``confidence`` is added.
+        confidence: The level of the rates in the table.
+        permutations: Copies in a test.
+        neighbours: From how many rows a row may take in a local permutation.
+        knn: Neighbours of the estimator of ``cmiknn``.
+        threads: For the tests (None: every core); given by the run.
+
+    Raises:
+        InvalidValue: A value is not allowed, or ``cmiknn`` is asked for and tigramite is not installed.
+    """
+
+    name = "bullseye"
+
+    def __init__(
+        self,
+        n: int = 1000,
+        dim: int = 3,
+        eps: float = 0.075,
+        replicates: int = 20,
+        methods: Sequence[str] = METHODS,
+        readings: Sequence[str] = READINGS,
+        levels: Sequence[float] = LEVELS,
+        confidence: float = 0.95,
+        permutations: int = 99,
+        neighbours: int = 5,
+        knn: int = 5,
+        threads: int | None = None,
+    ) -> None:
+        self.n, self.dim = require_count("n", n, least=10), dim
+        require_choice("dim", dim, (1, 3))
+        self.eps = require_positive("eps", eps)
+        self.replicates = require_count("replicates", replicates)
+        self.methods = require_names("methods", methods, METHODS)
+        if "cmiknn" in self.methods and not cmiknn.available():
+            raise InvalidValue("methods", "cmiknn", cmiknn.MISSING)
+        self.readings = require_names("readings", readings, READINGS)
+        self.confidence = require_probability("confidence", confidence)
+        self.levels = sorted({*_probabilities("levels", levels), self.confidence})
+        least = int(np.ceil(1 / (1 - self.levels[-1]) - 1e-9)) - 1  # or no p-value is low enough
+        self.permutations = require_count("permutations", permutations, least=max(least, 1))
+        self.neighbours = require_count("neighbours", neighbours)
+        self.knn = require_count("knn", knn)
+        for name, value in (("neighbours", neighbours), ("knn", knn)):
+            if value >= n:
+                raise InvalidValue(name, value, f"below n = {n}")
+        self.threads = threads
+        self._rehearsed: set[str] = set()
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Each replicate by each method, so that a study cut short compares like with like."""
+        return [{"replicate": r, "method": m} for r in range(self.replicates) for m in self.methods]
+
+    def run_cell(self, cell: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Read one network by one method.
+
+        Returns:
+            ``tests``: for each ``variable given statistic p_value seconds`` in the order made; ``full``: the
+            p-value of each variable given all the others (None where T is undefined); ``grow_shrink``: the
+            blanket at each of ``levels``; whichever of the two was asked for. ``seconds`` of all tests.
+        """
+        replicate, method = cell["replicate"], cell["method"]
+        x, y, groups = bullseye(self.n, self.dim, self.eps, stream(seed, "study", _DATA, replicate))
+        made: dict[tuple[int, tuple[int, ...]], dict[str, Any]] = {}
+
+        def test(variable: int, given: list[int]) -> tuple[float, float]:
+            key = (variable, tuple(given))
+            if key not in made:
+                number = sum(2**j for j in given)
+                where = (_TEST, replicate, METHODS.index(method), variable, number)
+                columns = x[:, [c for j in given for c in groups[j]]] if given else None
+                rng = stream(seed, "study", *where)
+                started = time.perf_counter()
+                found = self._test(method, y, x[:, groups[variable]], columns, rng, self.permutations)
+                made[key] = _as_record(variable, given, found, time.perf_counter() - started)
+            found = made[key]["statistic"], made[key]["p_value"]
+            return tuple(np.nan if v is None else v for v in found)  # type: ignore[return-value]
+
+        if method not in self._rehearsed:  # compiling the kernels is not testing
+            for columns in (None, x[:, groups[0]]):
+                self._test(method, y, x[:, groups[1]], columns, np.random.default_rng(0), 1)
+            self._rehearsed.add(method)
+        result: dict[str, Any] = {}
+        if "full" in self.readings:
+            for j in range(VARIABLES):
+                test(j, [k for k in range(VARIABLES) if k != j])
+            result["full"] = [record["p_value"] for record in made.values()]
+        if "grow_shrink" in self.readings:
+            result["levels"] = self.levels
+            result["grow_shrink"] = [grow_shrink(VARIABLES, test, level) for level in self.levels]
+        tests = list(made.values())
+        return {"seconds": sum(record["seconds"] for record in tests), **result, "tests": tests}
+
+    def table(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A row for each method and way of reading."""
+        level = f"{self.confidence:.0%}"
+        return [
+            {
+                "method": f"{row['method']}, {row['reading']}",
+                "replicates": row["replicates"],
+                "AUC": row["auc"],
+                "AUC from": row["auc_interval"][0],
+                "AUC to": row["auc_interval"][1],
+                "median s a test": row["seconds_median"],
+                f"right found at {level}": row["true_positive_rate"],
+                f"wrong found at {level}": row["false_positive_rate"],
+            }
+            for row in self.summary(records)["rows"]
+        ]
+
+    def summary(self, records: list[dict[str, Any]]) -> dict[str, Any]:
+        """Areas under the ROC curves, rates at ``confidence``, and seconds.
+
+        Returns:
+            ``rows``: for each method and reading ``method reading replicates auc auc_interval`` (95%,
+            resampling replicates), ``seconds_median`` of its tests, ``true_positive_rate`` and
+            ``false_positive_rate`` at ``confidence``.
+        """
+        rows: list[dict[str, Any]] = []
+        for method in self.methods:
+            own = [record for record in records if record["method"] == method]
+            for reading in self.readings if own else []:
+                scores = np.array([scores_of(record, reading) for record in own])
+                found = np.array([self._found(record, reading) for record in own])
+                rows.append(
+                    {
+                        "method": method,
+                        "reading": reading,
+                        "replicates": len(own),
+                        "auc": auc(scores),
+                        "auc_interval": auc_interval(scores),
+                        "seconds_median": median(t["seconds"] for r in own for t in tests_of(r, reading)),
+                        "true_positive_rate": float(found[:, TRUTH].mean()),
+                        "false_positive_rate": float(found[:, ~TRUTH].mean()),
+                    }
+                )
+        return {"rows": rows}
+
+    def figures(self, records: list[dict[str, Any]], folder: Path) -> None:
+        """Write ``bullseye.png`` and ``.svg``."""
+        from expunge.studies.bullseye_figure import draw
+
+        draw(records, self.readings, self.n).save(folder)
+
+    def _found(self, record: dict[str, Any], reading: str) -> NDArray[np.bool_]:
+        """Which variables are in the blanket at ``confidence``."""
+        if reading == "full":
+            return -scores_of(record, reading) <= 1 - self.confidence + 1e-12
+        return np.isin(np.arange(VARIABLES), record["grow_shrink"][record["levels"].index(self.confidence)])
+
+    def _test(
+        self,
+        method: str,
+        y: NDArray[np.float64],
+        z: NDArray[np.float64],
+        x: NDArray[np.float64] | None,
+        rng: np.random.Generator,
+        permutations: int,
+    ) -> tuple[float, float]:
+        same: Any = {"permutations": permutations, "neighbours": self.neighbours, "threads": self.threads}
+        if method == "cmiknn":
+            return cmiknn.cmiknn_test(y, z, x, knn=self.knn, rng=rng, **same)
+        return independence_test(y, z, x, ties=TIES[method], rng=rng, **same)[:2]
+
+
+def scores_of(record: dict[str, Any], reading: str) -> NDArray[np.float64]:
+    """How surely each variable is in the blanket, (6,); any threshold gives a point of the ROC curve.
+
+    ``full``: minus the p-value. ``grow_shrink``: at how many of the levels the variable is in the blanket
+    (where sets are nested, thresholds give just those sets).
+    """
+    if reading == "full":
+        return -np.array([1.0 if p is None else p for p in record["full"]])
+    return np.array([sum(j in found for found in record["grow_shrink"]) for j in range(VARIABLES)], float)
+
+
+def tests_of(record: dict[str, Any], reading: str) -> list[dict[str, Any]]:
+    """Tests given all the other variables (``full``), or fewer (``grow_shrink``)."""
+    everything = VARIABLES - 1
+    return [test for test in record["tests"] if (len(test["given"]) == everything) == (reading == "full")]
+
+
+def auc(scores: NDArray[np.float64]) -> float:
+    """The chance that a right variable scores above a wrong one (equal: half), over all replicates (r, 6)."""
+    return float(_wins(scores).mean())
+
+
+def auc_interval(scores: NDArray[np.float64]) -> list[float]:
+    """The 95% bootstrap interval of ``auc``: replicates are drawn with replacement."""
+    wins = _wins(scores)
+    rng = np.random.default_rng(0)
+    count = len(wins)
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES) / count
+    drawn = np.einsum("ba,ac,bc->b", weights, wins, weights, optimize=True)
+    return [float(v) for v in np.quantile(drawn, _INTERVAL)]
+
+
+def _wins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of pairs won by the right variables of replicate a over the wrong ones of b, (r, r)."""
+    difference = scores[:, TRUTH][:, None, :, None] - scores[:, ~TRUTH][None, :, None, :]
+    return ((np.sign(difference) + 1) / 2).mean(axis=(2, 3))
+
+
+def _as_record(variable: int, given: list[int], found: tuple[float, float], seconds: float) -> dict[str, Any]:
+    statistic, p_value = (None if np.isnan(v) else float(v) for v in found)
+    values = {"statistic": statistic, "p_value": p_value, "seconds": seconds}
+    return {"variable": variable, "given": given, **values}
+
+
+def _probabilities(key: str, given: Any) -> list[float]:
+    if not isinstance(given, (list, tuple)) or not given:
+        raise InvalidValue(key, given, "a list of one or more numbers strictly between 0 and 1")
+    return [require_probability(key, value) for value in given]
