@@ -31,7 +31,7 @@ from experiments.benchmarks.codec_contenders import (
     greedy,
     seconds_along,
 )
-from experiments.benchmarks.removal import environment
+from experiments.benchmarks.removal import environment, positive
 from experiments.benchmarks.results import environment_line
 from expunge.codec import foci
 from expunge.linear.parallel import available_cores, set_threads
@@ -206,18 +206,18 @@ def xicorpy_version() -> str | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.codec", description=__doc__)
-    parser.add_argument("--repeats", type=_positive, default=3, help="interleaved repeats (default 3)")
+    parser.add_argument("--repeats", type=positive, default=3, help="interleaved repeats (default 3)")
     parser.add_argument(
-        "--share", type=_positive, default=24, help="candidates of the baselines timed at a step (default 24)"
+        "--share", type=positive, default=24, help="candidates of the baselines timed at a step (default 24)"
     )
     parser.add_argument(
         "--columns",
-        type=_positive,
+        type=positive,
         nargs="+",
         default=COLUMNS,
         help="numbers of columns (default 110 512 4810)",
     )
-    parser.add_argument("--threads", type=_positive, help="for torch, BLAS and ours (default all cores)")
+    parser.add_argument("--threads", type=positive, help="for torch, BLAS and ours (default all cores)")
     parser.add_argument(
         "--growth",
         action="store_true",
@@ -229,13 +229,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default=HERE / "codec.json", help="JSON file, kept up to date part by part")
     parser.add_argument("--write", action="store_true", help="write what the JSON file holds into CODEC.md")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {value}, allowed: at least 1")
-    return value
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from experiments.benchmarks.codec_contenders import (
     attributes,
     seconds_along,
 )
+from experiments.benchmarks.growth import panel
 from expunge.codec import foci
 from expunge.report import style
 
@@ -141,7 +142,7 @@ def draw(measured: dict[str, Any], name: str) -> style.Drawn:
             (measured["by_chosen"], "columns selected  (n = {n:,}, p = {p})"),
         )
         for ax, (series, label) in zip(axes, panels, strict=True):
-            _panel(ax, series, label.format(**series))
+            panel(ax, series, list(METHODS), label.format(**series))
         low, high = min(ax.get_ylim()[0] for ax in axes), max(ax.get_ylim()[1] for ax in axes)
         for ax in axes:
             ax.set_ylim(low, high)
@@ -152,29 +153,3 @@ def draw(measured: dict[str, Any], name: str) -> style.Drawn:
         ]
         style.legend(figure, handles, columns=2)
         return style.render(figure, name, title, caption)
-
-
-def _panel(ax: style.Axes, series: dict[str, Any], label: str) -> None:
-    for key, colour, mark in zip(METHODS, style.SERIES, "os", strict=False):
-        known = [(size, s) for size, s in zip(series["sizes"], series["seconds"][key], strict=True) if s]
-        sizes, seconds = zip(*known, strict=True)
-        ax.loglog(sizes, seconds, color=colour, marker=mark, lw=1.8)
-        if series["exponent"][key] is not None:
-            place = len(sizes) // 2
-            ax.annotate(
-                f"{series['name']}^{series['exponent'][key]:.2f}",
-                (sizes[place], seconds[place]),
-                (0, 9),
-                textcoords="offset points",
-                ha="right",
-                color=colour,
-            )
-    ax.set_xlabel(label)
-    ax.set_xticks(series["sizes"], [_tick(size) for size in series["sizes"]])
-    ax.minorticks_off()
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.margins(x=0.1, y=0.12)
-
-
-def _tick(size: int) -> str:
-    return f"{size / 1000:g}k" if size >= 1000 else str(size)

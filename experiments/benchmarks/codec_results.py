@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.results import environment_line, short, span, table, times, verdict
-from expunge.errors import DataError
+from experiments.benchmarks.results import environment_line, short, span, table, times, verdict, write_between
 
 BEGIN = "<!-- CODEC RESULTS: written by --write, do not edit between these two lines -->"
 END = "<!-- END OF CODEC RESULTS -->"
@@ -131,19 +130,13 @@ def write_into(page: Path, report: dict[str, Any]) -> None:
     Raises:
         DataError: A mark is missing.
     """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise DataError(f"{page.name}: the marks around the codec results are missing")
     lines: list[str] = []
     for part in LINES:
         if part in report:
             lines += [f"### {HEADINGS[part]}", "", environment_line(report[part]["environment"]), ""]
             lines += [*LINES[part](report[part]), ""]
             lines += ["![Time of one selection](codec.png)", ""] if part == "growth" else []
-    body = "\n".join(lines).strip()
-    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", encoding="utf-8", newline="\n")
+    write_between(page, BEGIN, END, lines)
 
 
 def _alone(columns: Sequence[int] | None) -> str:

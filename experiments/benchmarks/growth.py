@@ -93,23 +93,7 @@ def draw(measured: dict[str, Any], name: str) -> style.Drawn:
             (axes[1], measured["by_dim"], "features d  (n = {n:,})"),
         )
         for ax, series, label in panels:
-            for key, colour, mark in zip(METHODS, style.SERIES, "os", strict=False):
-                milliseconds = 1e3 * np.array(series["seconds"][key])
-                ax.loglog(series["sizes"], milliseconds, color=colour, marker=mark, lw=1.8)
-                place = len(milliseconds) // 2
-                ax.annotate(
-                    f"{series['name']}^{series['exponent'][key]:.2f}",
-                    (series["sizes"][place], milliseconds[place]),
-                    (0, 9),
-                    textcoords="offset points",
-                    ha="right",
-                    color=colour,
-                )
-            ax.set_xlabel(label.format(**series))
-            ax.set_xticks(series["sizes"], [f"{size:,}" for size in series["sizes"]])
-            ax.minorticks_off()
-            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            ax.margins(x=0.1, y=0.12)
+            panel(ax, series, list(METHODS), label.format(**series), unit=1e-3)
         low, high = min(ax.get_ylim()[0] for ax in axes), max(ax.get_ylim()[1] for ax in axes)
         for ax in axes:
             ax.set_ylim(low, high)
@@ -120,3 +104,42 @@ def draw(measured: dict[str, Any], name: str) -> style.Drawn:
         ]
         style.legend(figure, handles, columns=2)
         return style.render(figure, name, title, caption)
+
+
+def panel(
+    ax: style.Axes, series: dict[str, Any], methods: Sequence[str], label: str, unit: float = 1
+) -> None:
+    """A line for each method against size, both axes logarithmic, with the slope of a straight line.
+
+    Args:
+        ax: Where.
+        series: ``name``, ``sizes``, ``seconds`` of each method (None: not measured) and ``exponent``.
+        methods: Keys of ``seconds``.
+        label: Of the axis of sizes.
+        unit: Seconds that make one on the other axis.
+    """
+    for key, colour, mark in zip(methods, style.SERIES, "os", strict=False):
+        known = [
+            (size, s / unit) for size, s in zip(series["sizes"], series["seconds"][key], strict=True) if s
+        ]
+        sizes, taken = zip(*known, strict=True)
+        ax.loglog(sizes, taken, color=colour, marker=mark, lw=1.8)
+        if series["exponent"][key] is not None:
+            place = len(sizes) // 2
+            ax.annotate(
+                f"{series['name']}^{series['exponent'][key]:.2f}",
+                (sizes[place], taken[place]),
+                (0, 9),
+                textcoords="offset points",
+                ha="right",
+                color=colour,
+            )
+    ax.set_xlabel(label)
+    ax.set_xticks(series["sizes"], [_tick(size) for size in series["sizes"]])
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.margins(x=0.1, y=0.12)
+
+
+def _tick(size: int) -> str:
+    return f"{size / 1000:g}k" if size >= 1000 else str(size)

@@ -235,12 +235,12 @@ def _processor() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.removal", description=__doc__)
-    parser.add_argument("--removals", type=_positive, default=30, help="requests in each repeat (default 30)")
-    parser.add_argument("--repeats", type=_positive, default=3, help="interleaved repeats (default 3)")
+    parser.add_argument("--removals", type=positive, default=30, help="requests in each repeat (default 30)")
+    parser.add_argument("--repeats", type=positive, default=3, help="interleaved repeats (default 3)")
     parser.add_argument(
-        "--threads", type=_positive, help="for torch, BLAS and compiled passes (default all cores)"
+        "--threads", type=positive, help="for torch, BLAS and compiled passes (default all cores)"
     )
-    parser.add_argument("--rows", type=_positive, help="only this many training rows (default all)")
+    parser.add_argument("--rows", type=positive, help="only this many training rows (default all)")
     parser.add_argument("--growth", action="store_true", help="measure instead how time grows with n and d")
     parser.add_argument(
         "--out", default=HERE / "removal.json", help="JSON file, kept up to date part by part"
@@ -249,7 +249,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of at least 1, from the command line."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"got {value}, allowed: at least 1")

@@ -88,11 +88,6 @@ def write_into(readme: Path, report: dict[str, Any]) -> None:
     Raises:
         DataError: A mark is missing.
     """
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise DataError(f"{readme.name}: the marks around the results are missing")
     lines: list[str] = []
     if "removal" in report:
         part = report["removal"]
@@ -105,8 +100,22 @@ def write_into(readme: Path, report: dict[str, Any]) -> None:
     if "growth" in report:
         lines += ["", "### Growth", "", environment_line(report["growth"]["environment"]), ""]
         lines += [*growth_lines(report["growth"]), "", "![Time of one removal against n and d](removal.png)"]
+    write_between(readme, BEGIN, END, lines)
+
+
+def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Replace what stands between two marks of ``page``.
+
+    Raises:
+        DataError: A mark is missing.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    _, last, after = rest.partition(end)
+    if not found or not last:
+        raise DataError(f"{page.name}: the marks around the results are missing")
     body = "\n".join(lines).strip()
-    readme.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", encoding="utf-8", newline="\n")
+    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}", encoding="utf-8", newline="\n")
 
 
 def table(heads: str, rows: Sequence[Sequence[str]]) -> list[str]:
