@@ -22,7 +22,7 @@ from tests.oracles import codec as oracle
 REGIMES = {
     "sorted": {},
     "partial": {"FEW": 4, "LONGEST": 6, "TREE_COLUMNS": 0},
-    "tree": {"FEW": 4, "LONGEST": 6, "TREE_COLUMNS": 99},
+    "tree": {"FEW": 4, "LONGEST_OF_TREE": 6, "TREE_COLUMNS": 99},
 }
 
 

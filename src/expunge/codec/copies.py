@@ -105,7 +105,7 @@ def _walked(
 
 def _parts(neighbours: Neighbours, rows: NDArray[np.int64], length: int) -> list[NDArray[np.int64]]:
     """``rows`` in blocks whose lists, or the distances they are taken from, stay small."""
-    size = max(1, ENTRIES // (length if neighbours.tree else neighbours.count))
+    size = max(1, ENTRIES // length)
     return [rows[low : low + size] for low in range(0, len(rows), size)]
 
 

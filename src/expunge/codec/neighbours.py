@@ -13,8 +13,10 @@ from scipy.spatial import cKDTree
 FEW = 4096  # cells that are simply sorted, all of them
 TREE_COLUMNS = 6  # beyond, a k-d tree visits nearly every point: a plain pass is quicker ...
 TREE_FROM = 50_000  # ... unless there are very many points
-LONGEST = 512  # of a list that a tree or a partial sort is asked for
-ENTRIES = 2**21  # numbers of one block of lists or distances: 16 MiB
+LONGEST = 4096  # list that a partial sort is asked for: beyond, it is left to a plain pass ...
+LONGEST_OF_TREE = 512  # ... and so it is here, where a list costs more
+ENTRIES = 2**23  # of the lists held at once: 96 MiB
+BUFFER = 2**18  # distances that a thread holds while it sorts: 2 MiB
 
 
 @dataclass(frozen=True)
@@ -54,46 +56,48 @@ class Neighbours:
 
     def length(self, wanted: int) -> int:
         """How long lists are when ``wanted`` neighbours are asked for: all there are, if few or too many."""
-        return self.count if self.count <= FEW or wanted > LONGEST else wanted
+        longest = LONGEST if self.tree is None else LONGEST_OF_TREE
+        return self.count if self.count <= FEW or wanted > min(longest, self.count) else wanted
 
     def of(self, cells: NDArray[np.int64], m: int, pool: Executor) -> Lists:
-        """The ``m`` nearest cells of each of ``cells`` (q,); unsorted if ``m`` is the whole of many."""
+        """The ``m`` nearest cells of each of ``cells`` (q,); unsorted if ``m`` is the whole of many.
+
+        Lists take 12 bytes for each of the q m entries: ask for at most ``ENTRIES`` at once.
+        """
         if m == self.count and self.count > FEW:
-            whole = np.arange(self.count, dtype=np.int32)
-            squared = self._distances(cells, pool)
-            reach = np.full(len(cells), np.inf)
-            return Lists(np.broadcast_to(whole, squared.shape), squared, reach, ascending=False)
-        if self.tree is not None:
-            return self._from_tree(cells, m)
-        return self._sorted(cells, m, self._distances(cells, pool), pool)
+            return self._whole(cells, pool)
+        return self._sorted(cells, m, pool) if self.tree is None else self._from_tree(cells, m)
 
-    def _distances(self, cells: NDArray[np.int64], pool: Executor) -> NDArray[np.float64]:
+    def _whole(self, cells: NDArray[np.int64], pool: Executor) -> Lists:
         squared = np.empty((len(cells), self.count))
+        _share(pool, self.threads, len(cells), lambda a, b: self._measure(cells[a:b], squared[a:b]))
+        every = np.broadcast_to(np.arange(self.count, dtype=np.int32), squared.shape)
+        return Lists(every, squared, np.full(len(cells), np.inf), ascending=False)
 
-        def work(a: int, b: int) -> None:
-            _measure_all(self.points, cells[a:b], squared[a:b])
-
-        _share(pool, self.threads, len(cells), work)
+    def _measure(self, cells: NDArray[np.int64], squared: NDArray[np.float64]) -> None:
+        _measure_all(self.points, cells, squared)
         if self.rows:  # a row is not its own neighbour
             squared[np.arange(len(cells)), cells] = np.inf
-        return squared
 
-    def _sorted(
-        self, cells: NDArray[np.int64], m: int, squared: NDArray[np.float64], pool: Executor
-    ) -> Lists:
+    def _sorted(self, cells: NDArray[np.int64], m: int, pool: Executor) -> Lists:
         near = np.empty((len(cells), m), dtype=np.int32)
         distance = np.empty((len(cells), m))
+        height = max(1, BUFFER // self.count)
 
-        def work(a: int, b: int) -> None:
-            part = squared[a:b]
-            if m < self.count:
-                nearest = np.argpartition(part, m - 1, axis=1)[:, :m]
-                part = np.take_along_axis(part, nearest, axis=1)
-                order = np.argsort(part, axis=1)
-                near[a:b] = np.take_along_axis(nearest, order, axis=1)
-            else:
-                order = near[a:b] = np.argsort(part, axis=1)
-            _gather(part, order, distance[a:b])
+        def work(low: int, high: int) -> None:
+            buffer = np.empty((height, self.count))
+            for a in range(low, high, height):
+                z = min(high, a + height)
+                squared = buffer[: z - a]
+                self._measure(cells[a:z], squared)
+                if m < self.count:
+                    nearest = np.argpartition(squared, m - 1, axis=1)[:, :m]
+                    some = np.take_along_axis(squared, nearest, axis=1)
+                    order = np.take_along_axis(nearest, np.argsort(some, axis=1), axis=1)
+                else:
+                    order = np.argsort(squared, axis=1)
+                near[a:z] = order
+                _gather(squared, order, distance[a:z])
 
         _share(pool, self.threads, len(cells), work)
         whole = m == self.count
@@ -104,7 +108,7 @@ class Neighbours:
         reach, near = self.tree.query(self.points[:, cells].T, k=m, workers=self.threads)
         reach, near = reach.reshape(len(cells), m)[:, -1], near.reshape(len(cells), m).astype(np.int32)
         squared = np.empty(near.shape)
-        _measure(self.points, cells, near, squared, self.rows)
+        _measure_listed(self.points, cells, near, squared, self.rows)
         order = np.argsort(squared, axis=1)
         # The tree rounds in its own way, by a few units in the last place.
         return Lists(
@@ -131,20 +135,25 @@ def _gather(values, order, out):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _measure_all(points, cells, squared):  # type: ignore[no-untyped-def]
-    """Squared distances (q, count) of ``cells`` (q,) to all cells."""
+    """Squared distances (q, count) of ``cells`` (q,) to all cells, in tiles that stay in first-level cache."""
     columns, count = points.shape
-    for q in range(len(cells)):
-        out = squared[q]
-        out[:] = 0.0
-        for c in range(columns):
-            column, here = points[c], points[c, cells[q]]
-            for u in range(count):
-                difference = column[u] - here
-                out[u] += difference * difference
+    for a in range(0, count, _TILE):
+        z = min(count, a + _TILE)
+        for q in range(len(cells)):
+            out = squared[q, a:z]
+            out[:] = 0.0
+            for c in range(columns):
+                tile, here = points[c, a:z], points[c, cells[q]]
+                for u in range(len(out)):
+                    difference = tile[u] - here
+                    out[u] += difference * difference
+
+
+_TILE = 512
 
 
 @numba.njit(nogil=True, cache=True)
-def _measure(points, cells, near, squared, rows):  # type: ignore[no-untyped-def]
+def _measure_listed(points, cells, near, squared, rows):  # type: ignore[no-untyped-def]
     """Squared distances (q, m) of ``cells`` to the cells ``near``; inf to itself if cells are single rows."""
     columns, m = points.shape[0], near.shape[1]
     for q in range(len(cells)):

@@ -68,7 +68,7 @@ class Scan:
         with ThreadPoolExecutor(self.threads) as pool:
             while len(pending):
                 length = neighbours.length(wanted)
-                block = max(1, ENTRIES // (length if neighbours.tree else cells.count))
+                block = max(1, ENTRIES // length)
                 for low in range(0, len(pending), block):
                     part = pending[low : low + block]
                     lists = neighbours.of(part, length, pool)
@@ -95,15 +95,16 @@ class Scan:
         start = np.concatenate([[0], np.cumsum(members)])
 
         def work(part: slice) -> None:
-            values = self.columns[index[part]]
             result = (cells, todo[:, part], sums[part])
-            if not self.cells.single:
-                orders = np.argsort(values, axis=1)
-                walk_cells(values, orders, ranks, cyclic, label, start, *lines, lists.ascending, *result)
-            elif lists.ascending:
+            if self.cells.single and not lists.ascending:
+                exhaust_rows(self.columns, index[part], ranks, cyclic, lists.squared, *result)
+                return
+            values = self.columns[index[part]]
+            if self.cells.single:
                 walk_rows(np.ascontiguousarray(values.T), ranks, cyclic, *lines, *result, first)
             else:
-                exhaust_rows(values, ranks, cyclic, lists.squared, *result)
+                orders = np.argsort(values, axis=1)
+                walk_cells(values, orders, ranks, cyclic, label, start, *lines, lists.ascending, *result)
 
         share = -(-len(index) // (4 * self.threads))
         size = max(1, min(WIDTH, share, ENTRIES // len(self.ranks)))

@@ -127,11 +127,12 @@ def _among_ties(column, i, least, near, squared, cyclic):  # type: ignore[no-unt
 
 
 @numba.njit(nogil=True, cache=True)
-def exhaust_rows(values, ranks, cyclic, squared, rows, todo, sums):  # type: ignore[no-untyped-def]
+def exhaust_rows(columns, index, ranks, cyclic, squared, rows, todo, sums):  # type: ignore[no-untyped-def]
     """The same from unsorted distances to all rows: a plain pass for each row and candidate still waiting.
 
     Args:
-        values: The candidates, (c, n) float64.
+        columns: (p, n) float64.
+        index: Which of them are candidates, (c,).
         squared: Distances of ``rows`` to all rows, inf to themselves, (q, n).
         ranks: This and the rest as in ``walk_rows``.
         cyclic: Ties go to the next row on the circle.
@@ -142,10 +143,10 @@ def exhaust_rows(values, ranks, cyclic, squared, rows, todo, sums):  # type: ign
     n = len(ranks)
     for q in range(len(rows)):
         i, base = rows[q], squared[q]
-        for c in range(len(values)):
+        for c in range(len(index)):
             if not todo[i, c]:
                 continue
-            column = values[c]
+            column = columns[index[c]]
             least, begin, end = np.inf, 0, 0
             for a in range(0, n, _CHUNK):
                 z = min(n, a + _CHUNK)
