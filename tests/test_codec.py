@@ -21,7 +21,7 @@ from tests.oracles import codec as oracle
 # How neighbours are looked up: all sorted; short lists, then a plain pass; the same from a k-d tree.
 REGIMES = {
     "sorted": {},
-    "partial": {"FEW": 4, "LONGEST": 6, "TREE_COLUMNS": 0},
+    "partial": {"FEW": 4, "SHORTEST": 2, "LONGEST": 6, "TREE_COLUMNS": 0},
     "tree": {"FEW": 4, "LONGEST_OF_TREE": 6, "TREE_COLUMNS": 99},
 }
 

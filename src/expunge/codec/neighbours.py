@@ -13,7 +13,8 @@ from scipy.spatial import cKDTree
 FEW = 4096  # cells that are simply sorted, all of them
 TREE_COLUMNS = 6  # beyond, a k-d tree visits nearly every point: a plain pass is quicker ...
 TREE_FROM = 50_000  # ... unless there are very many points
-LONGEST = 4096  # list that a partial sort is asked for: beyond, it is left to a plain pass ...
+SHORTEST = 512  # list that a partial sort is asked for: what is shorter takes as long
+LONGEST = 4096  # and the longest: beyond, it is left to a plain pass ...
 LONGEST_OF_TREE = 512  # ... and so it is here, where a list costs more
 ENTRIES = 2**23  # of the lists held at once: 96 MiB
 BUFFER = 2**18  # distances that a thread holds while it sorts: 2 MiB
@@ -56,6 +57,8 @@ class Neighbours:
 
     def length(self, wanted: int) -> int:
         """How long lists are when ``wanted`` neighbours are asked for: all there are, if few or too many."""
+        if self.tree is None:
+            wanted = max(wanted, SHORTEST)
         longest = LONGEST if self.tree is None else LONGEST_OF_TREE
         return self.count if self.count <= FEW or wanted > min(longest, self.count) else wanted
 
@@ -135,7 +138,7 @@ def _gather(values, order, out):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def _measure_all(points, cells, squared):  # type: ignore[no-untyped-def]
-    """Squared distances (q, count) of ``cells`` (q,) to all cells, in tiles that stay in first-level cache."""
+    """Squared distances (q, count) of ``cells`` to all cells, in tiles that stay in the nearest cache."""
     columns, count = points.shape
     for a in range(0, count, _TILE):
         z = min(count, a + _TILE)

@@ -75,7 +75,7 @@ class Scan:
                     self._walk(pool, index, part, lists, todo, sums, first)
                 pending = np.unique(cells.label[todo.any(axis=1)])
                 few = np.count_nonzero(todo) * cells.count < PLAIN * len(pending)
-                wanted, first = (cells.count if few else wanted * LONGER), False
+                wanted, first = (cells.count if few else length * LONGER), False
         return sums
 
     def _walk(
