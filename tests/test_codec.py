@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -387,3 +388,14 @@ def test_stands_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_readme_example_runs():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (example,) = (part for part in text.split("```python\n") if part.startswith("from expunge.codec import"))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    y, z = x[:, 0] + 0.1 * rng.normal(size=60), rng.normal(size=60)
+    names = {"x": x, "y": y, "z": z, "X": np.column_stack([z, x])}
+    exec(example.split("```")[0], names)
+    assert names["columns"][0] == 1

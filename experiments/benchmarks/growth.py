@@ -142,4 +142,4 @@ def panel(
 
 
 def _tick(size: int) -> str:
-    return f"{size / 1000:g}k" if size >= 1000 else str(size)
+    return f"{size / 1000:.3g}k" if size >= 1000 else str(size)
