@@ -12,7 +12,7 @@ from expunge.codec.scan import Scan
 if TYPE_CHECKING:
     import torch
 
-NUMBERS = {"cpu": 2**22, "cuda": 2**27}  # of one block of distances: 32 MiB, 1 GiB
+NUMBERS = {"cpu": 2**22, "cuda": 2**25}  # of one block of distances: 32 and 256 MiB, times a few copies
 
 
 def open_scan(

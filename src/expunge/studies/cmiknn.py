@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
@@ -50,6 +51,7 @@ def cmiknn_test(
     Raises:
         ImportError: tigramite is not installed.
     """
+    logging.getLogger("numba").setLevel(logging.WARNING)  # its kernels report on their compilation
     test = import_module("tigramite.independence_tests.cmiknn").CMIknn(
         knn=knn,
         shuffle_neighbors=neighbours,
@@ -59,6 +61,6 @@ def cmiknn_test(
         workers=threads or -1,
         seed=int(rng.integers(2**31)),
     )
-    with redirect_stdout(io.StringIO()):  # its kernels talk while they are compiled
+    with redirect_stdout(io.StringIO()):
         statistic, p_value = test.run_test_raw(z, y[:, None], x)
     return float(statistic), float(p_value)
