@@ -1,6 +1,7 @@
 """CODEC, L-CODEC, FOCI and L-FOCI: exact, in float64, for NumPy arrays and torch tensors.
 
-Imports nothing from the rest of the package.
+Imports nothing from the rest of the package. The very first calls compile the kernels, for some seconds; what
+is compiled is kept for later processes.
 """
 
 from expunge.codec.blanket import markov_blanket
