@@ -208,7 +208,6 @@ def test_a_copy_among_the_others_is_found_first(tmp_path):
         ({"n": 9}, "n", ">= 10"),
         ({"n": None}, "n", ">= 10"),
         ({"p": 1}, "p", ">= 2"),
-        ({"shape": "theirs"}, "shape", "one of ours"),
         ({"methods": []}, "methods", "codec, lcodec"),
         ({"methods": ["codec", "codec"]}, "methods", "each once"),
         ({"methods": "codec"}, "methods", "codec, lcodec"),
@@ -327,7 +326,6 @@ def test_same_seed_same_selections_whatever_was_done_before(reduced, tmp_path):
     ("argument", "said"),
     [
         ("study.p=1", "study.p: got 1, allowed: a whole number >= 2"),
-        ("study.shape=theirs", "study.shape: got 'theirs', allowed: one of ours"),
         ("study.attributes=[a77]", "study.attributes: got ['a77'], allowed: a list of one or more of a00,"),
         ("study.path=absent.txt", "absent.txt: no such file"),
         ("unlearner.lam=3", "unlearner.lam: no such key, allowed: "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,12 @@ class Cells:
     def single(self) -> bool:
         """Whether every cell is one row."""
         return self.count == len(self.label)
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        """First place of each cell among the rows sorted by cell; at the end their number, (count + 1,)."""
+        members = np.bincount(self.label, minlength=self.count)
+        return np.concatenate([[0], np.cumsum(members)])
 
     def split(self, column: NDArray[np.float64]) -> Cells:
         """The cells after one more column (n,) is chosen."""

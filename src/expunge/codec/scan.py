@@ -89,10 +89,8 @@ class Scan:
         first: bool,
     ) -> None:
         """Walk the lists of ``cells`` for every candidate, each thread its own candidates."""
-        ranks, cyclic, label = self.ranks, self.cyclic, self.cells.label
+        ranks, cyclic, label, start = self.ranks, self.cyclic, self.cells.label, self.cells.start
         lines = (lists.cell, lists.squared, lists.reach)
-        members = np.bincount(label, minlength=self.cells.count)
-        start = np.concatenate([[0], np.cumsum(members)])
 
         def work(part: slice) -> None:
             result = (cells, todo[:, part], sums[part])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from expunge.codec import foci
 from expunge.codec.attributes import binary_attributes, markov_blanket_of, neighbours_of
 from expunge.datasets.celeba_attributes import read_celeba_attributes
-from expunge.errors import DataError, InvalidValue, require_choice, require_count
+from expunge.errors import DataError, InvalidValue, require_count
 from expunge.seeds import stream
 from expunge.studies.checks import require_names
 from expunge.summary import peak_memory_mb
@@ -35,7 +35,6 @@ class CodecSpeed:
         path: A ``list_attr_celeba.txt``; None draws the table from a random network, whose truth is known.
         attributes: Targets: None (all), how many (evenly spread), or a list of names.
         methods: Of ``codec`` and ``lcodec``.
-        shape: ``ours``: the selection engine of this package.
         seed: Of the table; given by the run.
         threads: For the selection (None: every core); given by the run.
 
@@ -53,14 +52,12 @@ class CodecSpeed:
         path: str | None = None,
         attributes: int | list[str] | None = None,
         methods: Sequence[str] = tuple(TIES),
-        shape: str = "ours",
         seed: int = 0,
         threads: int | None = None,
     ) -> None:
         require_count("p", p, least=2)
         if n is not None or path is None:
             require_count("n", n, least=10)
-        require_choice("shape", shape, ("ours",))
         self.methods = require_names("methods", methods, list(TIES))
         self.threads = threads
         self._rehearsed: set[str] = set()
