@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
+import os
+import pickle
 import shutil
 import socket
 import struct
@@ -18,7 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expunge.datasets import digits_3v8, mnist, mnist_3v8, pack_mnist_3v8, vision
+from expunge.datasets import Dataset, cifar10, digits_3v8, mnist, mnist_3v8, pack_mnist_3v8, vision
+from expunge.datasets.cifar_pickle import read_batch
 from expunge.datasets.idx import read_idx
 from expunge.errors import DataError, InvalidValue, UserError
 
@@ -107,7 +111,7 @@ def test_damaged_install_is_refused(tmp_path, monkeypatch, damage):
 
 def test_loading_the_default_data_set_imports_no_heavy_library():
     code = (
-        "import sys; from expunge.datasets import mnist_3v8, mnist, arrays, digits_3v8; "
+        "import sys; from expunge.datasets import mnist_3v8, mnist, cifar10, arrays, digits_3v8; "
         "mnist_3v8.load(None); print({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -319,6 +323,244 @@ def test_the_shared_part_serves_other_data_sets(shared_data, tmp_path, no_networ
     with pytest.raises(DataError, match=r"SVHN cannot be downloaded .*put test_32x32\.mat into ") as caught:
         vision.obtain("SVHN", tmp_path, {"test_32x32.mat": ""}, split="test")
     one_line(caught)
+
+
+# cifar10
+
+ALL = tuple(cifar10._TRAINING)
+
+
+def cifar_content(seed: int, n: int = 6) -> dict[str, object]:
+    """What a batch of n made-up images holds: ``data`` and ``labels`` as in the originals."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 3072), dtype=np.uint8)
+    return {"batch_label": "made up", "data": pixels, "labels": [(seed + k) % 10 for k in range(n)]}
+
+
+def small_cifar(root: Path, names=(*ALL, "test_batch", "batches.meta"), protocol: int = 2) -> Path:
+    """Made-up batches of 6 images, numbered by their seed; returns their folder."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_bytes(pickle.dumps(cifar_content(len(name) + ord(name[-1])), protocol))
+    return folder
+
+
+def test_cifar_is_read_in_order_channels_last(shared_data, caplog):
+    folder = shared_data / "cifar-10-batches-py"
+    if not folder.is_dir():
+        pytest.skip(f"needs cifar-10-batches-py, not in {shared_data}")
+    dataset = cifar10.load(shared_data, check_integrity=False)
+    assert (dataset.x_train.shape, dataset.x_test.shape) == ((20000, 32, 32, 3), (1000, 32, 32, 3))
+    assert (dataset.x_train.dtype, dataset.y_train.dtype) == (np.uint8, np.int64)
+    names = [dataset.class_names[label] for label in dataset.y_train[:3].tolist()]
+    assert names == ["frog", "truck", "truck"]
+    assert np.bincount(dataset.y_train[:10000]).tolist()[:3] == [1005, 974, 1032]
+    theirs = pickle.loads((folder / "data_batch_2").read_bytes(), encoding="latin1")  # noqa: S301 (our own copy)
+    assert dataset.y_train[10000:].tolist() == theirs["labels"]
+    for row in (0, 9999):
+        image, plane = dataset.x_train[10000 + row], theirs["data"][row].reshape(3, 32, 32)
+        assert all(np.array_equal(image[:, :, channel], plane[channel]) for channel in range(3))
+    assert "2 of 5 training batches: 20,000 rows" in caplog.text
+    with pytest.raises(DataError, match=r"data_batch_1: its MD5 is .*check_integrity=false"):
+        cifar10.load(shared_data)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+def test_cifar_batches_of_every_protocol(tmp_path, protocol):
+    folder = small_cifar(tmp_path, ["data_batch_3"], protocol)
+    expected = cifar_content(len("data_batch_3") + ord("3"))
+    x, y = read_batch(folder / "data_batch_3")
+    assert np.array_equal(x, expected["data"].reshape(6, 3, 32, 32).transpose(0, 2, 3, 1))
+    assert y.tolist() == expected["labels"]
+    assert x.flags.writeable
+
+
+def test_cifar_array_stored_by_column(tmp_path):
+    content = cifar_content(3)
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps(content | {"data": np.asfortranarray(content["data"])}, 2))
+    expected = content["data"].reshape(6, 3, 32, 32).transpose(0, 2, 3, 1)
+    assert np.array_equal(read_batch(path)[0], expected)
+
+
+def test_cifar_md5s_are_torchvisions():
+    from expunge.vision_import import import_torchvision
+
+    theirs = import_torchvision().datasets.CIFAR10
+    listed = [*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])]
+    assert dict(listed) == cifar10._FILES
+    assert theirs.base_folder == cifar10._FOLDER
+
+
+def test_cifar_originals_pass_the_check(tmp_path, monkeypatch, caplog):
+    folder = small_cifar(tmp_path)
+    found = {name: vision.hashlib.md5((folder / name).read_bytes()) for name in cifar10._FILES}
+    originals = {name: md5.hexdigest() for name, md5 in found.items()}
+    monkeypatch.setattr(cifar10, "_FILES", originals)
+    dataset = cifar10.load(tmp_path)
+    assert (len(dataset.x_train), len(dataset.x_test)) == (30, 6)
+    assert dataset.y_train[::6].tolist() == [(len(name) + ord(name[-1])) % 10 for name in ALL]
+    assert not caplog.records
+    (folder / "batches.meta").write_bytes(b"other names")
+    with pytest.raises(DataError, match=r"batches\.meta: its MD5 is"):
+        cifar10.load(tmp_path)
+
+
+def test_cifar_batches_that_are_there_are_used_where_asked(tmp_path, caplog):
+    small_cifar(tmp_path, ["data_batch_4", "data_batch_2", "test_batch"])
+    dataset = cifar10.load(tmp_path, check_integrity=False)
+    assert dataset.y_train[::6].tolist() == [(12 + ord(digit)) % 10 for digit in "24"]
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
+        (logging.WARNING, "cifar10: 2 of 5 training batches: 12 rows")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"), [(["test_batch"], "data_batch_1"), (["data_batch_1", "data_batch_5"], "test_batch")]
+)
+def test_cifar_files_that_are_there_are_not_overwritten_by_a_download(tmp_path, monkeypatch, there, missing):
+    folder = small_cifar(tmp_path, there)
+    monkeypatch.setattr(vision, "import_torchvision", lambda: pytest.fail("nothing is to be downloaded"))
+    with pytest.raises(DataError, match=f"only {', '.join(there)}; put {missing} there as well") as caught:
+        cifar10.load(tmp_path, check_integrity=False)
+    assert str(folder) in one_line(caught)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_cifar_that_is_missing_is_downloaded_by_torchvision(tmp_path, monkeypatch, no_network, check):
+    with pytest.raises(DataError, match=r"CIFAR10 cannot be downloaded .*; put cifar-10-batches-py/data_b"):
+        cifar10.load(tmp_path / "none", check_integrity=check)
+    fake = SimpleNamespace(CIFAR10=lambda root, download: small_cifar(Path(root)))
+    monkeypatch.setattr(vision, "import_torchvision", lambda: SimpleNamespace(datasets=fake))
+    assert len(cifar10.load(tmp_path / "new", check_integrity=check).x_train) == 30
+
+
+class Told:
+    """Pickles as a call, and a state for what it returns."""
+
+    def __init__(self, *told: object) -> None:
+        self.told = told
+
+    def __reduce__(self):
+        return self.told
+
+
+@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("place", ["whole", "data", "labels", "beside"])
+def test_cifar_pickles_cannot_run_anything(tmp_path, protocol, place):
+    trap, content = Told(os.mkdir, (str(tmp_path / "trapped"),)), cifar_content(0)
+    path = tmp_path / "batch"
+    path.write_bytes(pickle.dumps(trap if place == "whole" else content | {place: trap}, protocol))
+    with pytest.raises(DataError, match=r"batch: refused, it asks for '(posix|nt|os)\.mkdir'") as caught:
+        read_batch(path)
+    one_line(caught)
+    assert not (tmp_path / "trapped").exists()
+    pickle.loads(path.read_bytes())  # noqa: S301 (the trap works)
+    assert (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["builtins.eval", "builtins.getattr", "numpy.load", "os\nx.system", "." * 999]
+)
+def test_cifar_pickles_get_no_other_name(tmp_path, name):
+    module, _, attribute = name.rpartition(".")
+    asked = [b"\x8c" + bytes([len(part[:99])]) + part[:99].encode() for part in (module, attribute)]
+    (tmp_path / "batch").write_bytes(b"\x80\x04" + b"".join(asked) + b"\x93.")
+    with pytest.raises(DataError, match="refused, it asks for ") as caught:
+        read_batch(tmp_path / "batch")
+    assert len(one_line(caught)) < 400
+
+
+def test_cifar_bytes_are_never_taken_for_addresses(tmp_path):
+    """With numpy's own dtype this file would make an array of objects out of arbitrary addresses."""
+    reconstruct = np.empty(0).__reduce__()[0]
+    plain = Told(np.dtype, ("O8", False, True), (3, "|", None, None, None, -1, -1, 0))
+    state = (1, (1, 3072), plain, False, b"\x41" * 3072 * 8)
+    objects = Told(reconstruct, (np.ndarray, (0,), b"b"), state)
+    (tmp_path / "batch").write_bytes(pickle.dumps({"data": objects, "labels": [0]}, 2))
+    with pytest.raises(DataError, match="data that are no array of uint8"):
+        read_batch(tmp_path / "batch")
+
+
+def test_cifar_pickles_leave_the_reader_as_it_was(tmp_path):
+    good = small_cifar(tmp_path, ["data_batch_1"]) / "data_batch_1"
+    bad = tmp_path / "batch"
+    bad.write_bytes(b"\x80\x02cnumpy\nndarray\nN}U\x0c__setstate__K\x01s\x86b.")  # a state for the class
+    with pytest.raises(DataError, match="not a batch of CIFAR-10"):
+        read_batch(bad)
+    assert len(read_batch(good)[0]) == 6
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_cifar_batches_cut_anywhere_are_refused(tmp_path, share):
+    content = pickle.dumps(cifar_content(0), 2)
+    (tmp_path / "batch").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match="batch: not a batch of CIFAR-10, or cut short") as caught:
+        read_batch(tmp_path / "batch")
+    one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": np.zeros((6, 3071), np.uint8)}, "data of another shape, in 18426 bytes"),
+        ({"data": np.zeros((6, 3, 1024), np.uint8)}, "data of another shape"),
+        ({"data": np.zeros((0, 3072), np.uint8), "labels": []}, "data of another shape, in 0 bytes"),
+        ({"data": np.zeros((6, 3072))}, "no array of uint8"),
+        ({"data": np.zeros((6, 3072), np.int8)}, "no array of uint8"),
+        ({"data": [[0] * 3072] * 6}, "no array of uint8"),
+        ({"data": b"\0" * 6 * 3072}, "no array of uint8"),
+        ({"labels": [0] * 5}, "6 images, but 5 labels"),
+        ({"labels": [0, 1, 2, 3, 4, 10]}, "a label that is none"),
+        ({"labels": [0, 1, 2, 3, 4, -1]}, "a label that is none"),
+        ({"labels": [0, 1, 2, 3, 4, True]}, "a label that is none"),
+        ({"labels": [0, 1, 2, 3, 4, "5"]}, "a label that is none"),
+        ({"labels": np.zeros(6)}, "labels that are no list"),
+    ],
+)
+def test_cifar_batches_of_other_content_are_refused(tmp_path, change, message):
+    (tmp_path / "batch").write_bytes(pickle.dumps(cifar_content(0) | change, 4))
+    with pytest.raises(DataError, match=message) as caught:
+        read_batch(tmp_path / "batch")
+    assert "allowed: data of shape (rows, 3072)" in one_line(caught)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", pickle.dumps([1, 2]), pickle.dumps({"data": 1}), b"."])
+def test_cifar_files_of_another_kind_are_refused(tmp_path, content):
+    (tmp_path / "batch").write_bytes(content)
+    with pytest.raises(DataError, match="batch: not a batch of CIFAR-10") as caught:
+        read_batch(tmp_path / "batch")
+    one_line(caught)
+
+
+def test_cifar_file_that_cannot_be_opened(tmp_path):
+    with pytest.raises(DataError, match="batch: cannot be read"):
+        read_batch(tmp_path / "batch")
+
+
+# the first training rows
+
+
+def test_first_rows_are_counted_after_the_choice_of_classes(tmp_path):
+    small_mnist(tmp_path)
+    all_of_it = mnist.load(tmp_path, check_integrity=False)
+    few = mnist.load(tmp_path, check_integrity=False, train_rows=7)
+    assert np.array_equal(few.x_train, all_of_it.x_train[:7])
+    assert (few.y_train.tolist(), len(few.x_test)) == (list(range(7)), 10)
+    some = mnist.load(tmp_path, check_integrity=False, classes=[3, 8], train_rows=3)
+    assert some.y_train.tolist() == [3, 8, 3]
+    small_cifar(tmp_path)
+    assert cifar10.load(tmp_path, check_integrity=False, train_rows=11).x_train.shape == (11, 32, 32, 3)
+
+
+@pytest.mark.parametrize("rows", [0, -1, 1.5, "2", True, 5])
+def test_first_rows_are_at_most_those_there_are(rows):
+    dataset = Dataset("d", np.zeros((4, 2)), np.arange(4) % 2, np.zeros((1, 2)), np.zeros(1, np.int64), {})
+    assert dataset.first(None) is dataset
+    assert len(dataset.first(4).y_train) == 4
+    with pytest.raises(InvalidValue, match=r"^train_rows: got .*allowed: (a whole number >= 1|at most 4)"):
+        dataset.first(rows)
 
 
 # the configuration files

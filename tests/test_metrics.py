@@ -7,6 +7,9 @@ from expunge.errors import InvalidValue
 from expunge.metrics import View
 from expunge.metrics.accuracy import Accuracy, accuracy
 from expunge.metrics.residual import Residual
+from expunge.metrics.retained import Retained
+from expunge.metrics.retrained import Retrained, disagreement, weight_distance
+from expunge.metrics.sample import Sample
 
 
 class Always:
@@ -17,6 +20,35 @@ class Always:
 
     def residual(self):
         return 0.25
+
+
+class Line(Always):
+    """Loss of a row: its input times ``w``; the reference has another ``w`` and predicts ones."""
+
+    def __init__(self, w=2.0, one=False):
+        self.w, self.one = w, one
+
+    def predict(self, x):
+        return np.ones_like(x) if self.one else x
+
+    def model(self):
+        return {"w": np.array([self.w]), "steps": np.array([7])}
+
+    def losses(self, x, y, rows):
+        return self.w * x[rows].astype(float)
+
+    def gradient_norm(self, x, y, rows):
+        return abs(float(np.mean(x[rows])))
+
+    def retrained(self, x, y, rows):
+        self.trained_on = rows.tolist()
+        return Line(w=8.0, one=True)
+
+
+def seen(requested, unlearner=None, rows=()):
+    """Inputs 0, 1, 2, 3 with labels 1, 1, 2, 2; two test rows."""
+    x, y = np.arange(4), np.array([1, 1, 2, 2])
+    return View(unlearner or Line(), x, y, np.array([1, 2]), np.array([1, 1]), np.array(requested), rows)
 
 
 def view(requested):
@@ -43,3 +75,77 @@ def test_residual_is_the_unlearners_own():
 def test_every_is_a_whole_number(every):
     with pytest.raises(InvalidValue, match="every"):
         Accuracy(every=every)
+    with pytest.raises(InvalidValue, match=r"every: got .*, or null"):
+        Sample(every=every)
+
+
+def test_every_may_be_none_where_it_is_costly():
+    assert (Retrained().every, Sample(None).every, Retained(None).every) == (None, None, None)
+    assert (Sample().every, Retained().every, Retrained(3).every) == (1, 20, 3)
+
+
+def test_sample_has_both_ends_of_the_request():
+    sample, model = Sample(), Line(w=2.0)
+    sample.before(seen([False] * 4, model, rows=(1, 3)))
+    model.w = 5.0
+    assert sample(seen([False, True, False, True], model, rows=(1, 3))) == {
+        "sample_loss_before": 4.0,
+        "sample_loss_after": 10.0,
+        "sample_gradient_before": 2.0,
+        "sample_gradient_after": 2.0,
+    }
+
+
+def test_sample_does_not_take_an_earlier_request_for_this_one():
+    sample = Sample()
+    sample.before(seen([False] * 4, rows=(1,)))
+    sample(seen([False, True, False, False], rows=(1,)))
+    again = sample(seen([False, True, True, False], rows=(2,)))
+    assert (again["sample_loss_before"], again["sample_loss_after"]) == (None, 4.0)
+
+
+def test_retained_is_over_the_rows_never_requested():
+    found = Retained()(seen([False, True, False, False]))
+    assert found == {"retain_loss": 2 * 5 / 3, "retain_gradient_norm": 5 / 3}
+    assert set(Retained()(seen([True] * 4)).values()) == {None}
+
+
+def test_retrained_compares_with_a_model_of_the_retain_set():
+    model = Line(w=2.0)
+    found = Retrained()(seen([False, True, True, False], model))
+    assert model.trained_on == [0, 3]
+    assert found == {
+        "retrain_weight_distance": 6 / 8,
+        "retrain_disagreement": 0.5,  # of the test rows 1 and 2, the reference calls both 1
+        "retrain_test_accuracy": 1.0,
+        "retrain_forget_accuracy": 0.5,
+        "retrain_retain_accuracy": 0.5,
+        "retrain_retain_gradient_norm": 1.5,
+    }
+    assert Retrained()(seen([False] * 4))["retrain_forget_accuracy"] is None
+    assert set(Retrained()(seen([True] * 4)).values()) == {None}
+
+
+@pytest.mark.parametrize("metric", [Sample(), Retained(), Retrained()])
+def test_without_losses_the_columns_are_none(metric):
+    simple = seen([False, True, False, False], Always(), rows=(1,))
+    if isinstance(metric, Sample):
+        metric.before(simple)
+    assert metric(simple) == dict.fromkeys(metric.columns)
+
+
+def test_weight_distance_is_over_all_shared_floating_arrays():
+    reference = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]], np.float32)}
+    model = {"a": np.array([3.0, 1.0]), "b": np.array([[2.0]], np.float32)}
+    assert weight_distance(model, reference) == pytest.approx(np.sqrt(5) / 5)
+    assert weight_distance(reference, reference) == 0
+    others = {"n": np.array([1]), "c": np.ones(3), "perturbation": np.ones(9)}
+    changed = {"n": np.array([9]), "c": np.ones(4), "perturbation": np.zeros(9), "d": np.ones(2)}
+    assert weight_distance(model | changed, reference | others) == pytest.approx(np.sqrt(5) / 5)
+    assert weight_distance(changed, others) is None
+    assert weight_distance({"a": np.ones(2)}, {"a": np.zeros(2)}) is None
+
+
+def test_disagreement_is_the_share_that_differs():
+    assert disagreement(np.array([1, 2, 3, 4]), np.array([1, 2, 4, 3])) == 0.5
+    assert disagreement(np.array([]), np.array([])) is None

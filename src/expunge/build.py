@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expunge.datasets.checks import require_switch
 from expunge.errors import DataError, InvalidValue, UserError, require_choice, require_count
@@ -15,8 +15,14 @@ from expunge.runner import Experiment
 from expunge.studies import Study
 from expunge.tracking import Tracker
 
+if TYPE_CHECKING:
+    from expunge.training import Learner
+
 TRUSTED = ("expunge", "expunge_plugins")
 """Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
+
+
+_HOME = "~/.cache/expunge"
 
 
 def build(group: str, settings: Any, **extra: Any) -> Any:
@@ -72,11 +78,12 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
         group: Name of the sweep the run belongs to.
     """
     _check_common(settings)
-    unlearner = build("unlearner", settings["unlearner"])
+    model = _learner(settings, choices)
+    unlearner = _unlearner(settings, choices, model)
     metrics = [build(f"metrics.{name}", value) for name, value in (settings.get("metrics") or {}).items()]
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = build("extractor", settings["extractor"])
+    extractor = build("extractor", settings["extractor"], network=model is not None)
     dataset = build("dataset", settings["dataset"], data_dir=data_dir(settings))
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -105,6 +112,37 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
     )
 
 
+def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | None:
+    """The network and how it is trained, or None for the linear model, which its unlearner trains itself.
+
+    Raises:
+        InvalidValue: The training is not one for this model.
+    """
+    network, trained = ("_target_" in (settings[group] or {}) for group in ("model", "training"))
+    if network != trained:
+        allowed = "sgd or adam for a network" if network else "newton with model=logistic"
+        raise InvalidValue("training", choices.get("training"), allowed)
+    if not network:
+        return None
+    from expunge.training import Learner
+
+    architecture, training = build("model", settings["model"]), build("training", settings["training"])
+    device, progress = settings["device"], bool(settings["progress"])
+    return Learner(architecture, training, device, cache_dir(settings), progress, settings["threads"])
+
+
+def _unlearner(settings: dict[str, Any], choices: dict[str, str], model: Learner | None) -> Any:
+    """The unlearner, if it can work on the model."""
+    group, method = settings["unlearner"], f"unlearner={choices.get('unlearner')}"
+    if isinstance(group, dict) and "_target_" in group:
+        takes = inspect.signature(_locate("unlearner", str(group["_target_"]))).parameters.get("model")
+        if model is not None and takes is None:
+            raise InvalidValue("model", choices.get("model"), f"logistic with {method}")
+        if model is None and takes is not None and takes.default is inspect.Parameter.empty:
+            raise InvalidValue("model", choices.get("model"), f"a network with {method}")
+    return build("unlearner", group, model=model, threads=settings["threads"])
+
+
 def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
     """Build and check a study (``study`` in the settings) and its tracker.
 
@@ -131,10 +169,19 @@ def _check_common(settings: dict[str, Any]) -> None:
 
 def data_dir(settings: dict[str, Any]) -> Path:
     """``data_dir``, or ``$EXPUNGE_DATA``, or ``~/.cache/expunge``."""
-    given = settings["data_dir"] or os.environ.get("EXPUNGE_DATA") or Path.home() / ".cache" / "expunge"
+    return _folder(settings, "data_dir", os.environ.get("EXPUNGE_DATA") or _HOME)
+
+
+def cache_dir(settings: dict[str, Any]) -> Path:
+    """``cache_dir``, or ``$EXPUNGE_CACHE``, or ``~/.cache/expunge/trained``, for trained networks."""
+    return _folder(settings, "cache_dir", os.environ.get("EXPUNGE_CACHE") or f"{_HOME}/trained")
+
+
+def _folder(settings: dict[str, Any], key: str, otherwise: str) -> Path:
+    given = settings[key] or otherwise
     if not isinstance(given, (str, Path)):
-        raise InvalidValue("data_dir", given, "the path of a folder")
+        raise InvalidValue(key, given, "the path of a folder")
     path = Path(given).expanduser().absolute()
     if path.exists() and not path.is_dir():
-        raise UserError(f"data_dir: {path} is not a folder")
+        raise UserError(f"{key}: {path} is not a folder")
     return path

@@ -14,7 +14,7 @@ from expunge.unlearners.base import State
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
-_FREE = ("resume", "tracker", "progress", "data_dir", "checkpoint_every", "figures")
+_FREE = ("resume", "tracker", "progress", "data_dir", "cache_dir", "checkpoint_every", "figures")
 
 
 class Checkpoint:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from expunge.datasets import Dataset
 from expunge.errors import InvalidValue
 from expunge.ledger import FILE, KEYS, Ledger
 from expunge.metrics import Metric, View
+from expunge.metrics.base import Comparing
 from expunge.requests import Request
 from expunge.resume import Checkpoint
 from expunge.storage import save_state, write_json
@@ -75,8 +77,10 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         for record in ledger.records:
             tracker.log(record)
         for request in session.pending():
-            outcome, seconds = session.serve(request)
             served = ledger.records[request.number - 1 : request.number]
+            if not served:
+                session.prepare(request)
+            outcome, seconds = session.serve(request)
             record = session.record(request, outcome, seconds, evaluate=not served)
             if served:
                 checkpoint.must_repeat(served[0], record)
@@ -86,7 +90,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if request.number % experiment.checkpoint_every == 0:
                 checkpoint.save(session.state())
         save_state(folder / "model.safetensors", State(experiment.unlearner.model()))
-        summary = summarise(ledger.records, session.facts())
+        summary = summarise(ledger.records, session.facts(), session.over_run())
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
     checkpoint.done()
@@ -108,12 +112,20 @@ class _Session:
         started = time.perf_counter()
         try:
             self.it.unlearner.fit(self.x_train, self.y_train, self.it.seed)
-        except InvalidValue as error:
-            raise error.within("unlearner") from None
-        self.measured["seconds_fit"] = time.perf_counter() - started
-        before = self._evaluate(self.it.metrics)
-        self.measured["test_accuracy_before"] = before.get("test_accuracy")
-        log.info("fitted in %.2f s", self.measured["seconds_fit"])
+        except InvalidValue as error:  # an error of the model or its training says so itself
+            own = error.name in (self.it.settings.get("unlearner") or {})
+            raise error.within("unlearner") if own else error from None
+        seconds = time.perf_counter() - started
+        trained_in = getattr(self.it.unlearner, "seconds_fit", None)
+        self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
+        self._hand_over()
+        self.measured["test_accuracy_before"] = self._test_accuracy()
+        log.info("fitted in %.2f s", seconds)
+
+    def _hand_over(self) -> None:
+        """Give the test rows to an unlearner that validates its updates."""
+        if hasattr(self.it.unlearner, "validate_on"):
+            self.it.unlearner.validate_on(self.x_test, self.y_test)
 
     def pending(self) -> Iterator[Request]:
         """The requests still to be served, with a progress bar on a terminal."""
@@ -121,6 +133,12 @@ class _Session:
         disable = None if self.it.progress else True
         with tqdm(todo, disable=disable, unit="request", dynamic_ncols=True) as self.bar:
             yield from self.bar
+
+    def prepare(self, request: Request) -> None:
+        """Let metrics that compare look at the model as the request finds it."""
+        for metric in self._due(request):
+            if isinstance(metric, Comparing):
+                metric.before(self._view(request.rows))
 
     def serve(self, request: Request) -> tuple[Outcome, float]:
         """Remove; only the removal itself is timed."""
@@ -137,8 +155,7 @@ class _Session:
 
     def record(self, request: Request, outcome: Outcome, seconds: float, evaluate: bool) -> dict[str, Any]:
         """The ledger's line for a served request."""
-        last = request.number == len(self.it.requests)
-        due = [m for m in self.it.metrics if evaluate and (last or request.number % m.every == 0)]
+        due = self._due(request) if evaluate else []
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if m.columns != ("residual_measured",)]
         columns = [name for metric in self.it.metrics for name in metric.columns]
@@ -156,13 +173,24 @@ class _Session:
             "epsilon_spent": outcome.epsilon_spent,
             "seconds": seconds,
         }
-        return record | self._evaluate(due)
+        return record | self._evaluate(due, request.rows) | _finite(outcome.figures)
 
-    def _evaluate(self, metrics: list[Metric]) -> dict[str, float | None]:
-        view = View(
-            self.it.unlearner, self.x_train, self.y_train, self.x_test, self.y_test, self.requested.copy()
-        )
-        return {name: value for metric in metrics for name, value in metric(view).items()}
+    def _due(self, request: Request) -> list[Metric]:
+        if request.number == len(self.it.requests):
+            return self.it.metrics
+        return [m for m in self.it.metrics if m.every is not None and request.number % m.every == 0]
+
+    def _evaluate(self, metrics: list[Metric], rows: Sequence[int] = ()) -> dict[str, float | None]:
+        view = self._view(rows)
+        return _finite({name: value for metric in metrics for name, value in metric(view).items()})
+
+    def _view(self, rows: Sequence[int]) -> View:
+        inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
+        return View(self.it.unlearner, *inputs, self.requested.copy(), tuple(rows))
+
+    def _test_accuracy(self) -> float | None:
+        found = self._evaluate([m for m in self.it.metrics if "test_accuracy" in m.columns])
+        return found.get("test_accuracy")
 
     def state(self) -> State:
         """The unlearner's state and this session's own counts."""
@@ -178,15 +206,27 @@ class _Session:
         self.served, self.removed = run_values["served"], run_values["removed"]
         self.measured = run_values["measured"]
         self.it.unlearner.load_state(state, self.x_train, self.y_train)
+        self._hand_over()
 
     def facts(self) -> dict[str, Any]:
         """What the summary says beyond the records."""
-        after = self._evaluate([m for m in self.it.metrics if "test_accuracy" in m.columns])
         return {
             **self.it.facts,
             **self.measured,
             "seed": self.it.seed,
             "n_train": len(self.y_train),
             "n_test": len(self.y_test),
-            "test_accuracy_after": after.get("test_accuracy"),
+            "test_accuracy_after": self._test_accuracy(),
         }
+
+    def over_run(self) -> dict[str, str]:
+        """Columns of the metrics, and whether the summary has their mean or their last value."""
+        how = {metric: getattr(metric, "over_run", "last") for metric in self.it.metrics}
+        return {column: over_run for metric, over_run in how.items() for column in metric.columns}
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """None for NaN and infinity, which JSON does not have."""
+    return {
+        name: None if value is None or not math.isfinite(value) else value for name, value in values.items()
+    }

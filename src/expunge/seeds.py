@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-_PURPOSES = ("perturbation", "requests", "study")
+if TYPE_CHECKING:
+    import torch
+
+_PURPOSES = ("perturbation", "requests", "study", "training", "scrub")
 
 
 def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
@@ -14,8 +19,15 @@ def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
 
     Args:
         seed: The run's seed; None takes fresh entropy from the operating system.
-        purpose: ``perturbation``, ``requests`` or ``study``.
+        purpose: ``perturbation``, ``requests``, ``study``, ``training`` or ``scrub``.
         index: Distinguishes several streams of one purpose (the epoch of a perturbation).
     """
     key = (_PURPOSES.index(purpose), *index)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def torch_generator(seed: int | None, purpose: str, *index: int) -> torch.Generator:
+    """The same for torch: a generator on the CPU, whatever device its numbers are for."""
+    import torch
+
+    return torch.Generator().manual_seed(int(stream(seed, purpose, *index).integers(2**63 - 1)))

@@ -34,7 +34,10 @@ def save_state(path: Path, state: State) -> None:
     """Write a ``State``: arrays as safetensors, values as JSON in its header."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+    arrays = {
+        name: np.ascontiguousarray(array).reshape(np.shape(array))  # which makes vectors of scalars
+        for name, array in state.arrays.items()
+    }
     header = {_HEADER: json.dumps(state.values, allow_nan=False)}
     write_atomically(path, save(arrays, metadata=header))
 

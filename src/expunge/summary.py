@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from expunge.ledger import KEYS
 from expunge.unlearners.base import OUTCOMES
 
 _PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
 
 
-def summarise(records: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
+def summarise(
+    records: list[dict[str, Any]], facts: dict[str, Any], metrics: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return what ``summary.json`` holds.
 
     Args:
         records: The ledger, one record a request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
             test_accuracy_before test_accuracy_after``.
+        metrics: Columns of metrics -> ``mean`` or ``last`` (that is not None), for those beyond the ledger's
+            ``KEYS``. Columns of no metric are the method's own figures: the last of a request carried out,
+            since those of a refused one describe an update that was taken back.
     """
     counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
     seconds = [r["seconds"] for r in records]
     last = records[-1] if records else dict.fromkeys(("residual_bound", "residual_measured", "budget"))
-    return {
+    summary = {
         **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
         **{key: facts[key] for key in ("seed", "n_train", "n_test")},
         "requests": len(records),
@@ -43,8 +50,20 @@ def summarise(records: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str,
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,
         "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,
         "peak_memory_mb": peak_memory_mb(),
-        "versions": versions(),
     }
+    known = metrics or {}
+    columns = dict.fromkeys(key for record in records for key in record if key not in KEYS)
+    for name in (name for name in columns if name not in summary):
+        of = records if name in known else [r for r in records if r["outcome"] != "refused"]
+        values = [record[name] for record in of if record.get(name) is not None]
+        summary[name] = _over_run(values, known.get(name) == "mean")
+    return {**summary, "versions": versions()}
+
+
+def _over_run(values: list[float], mean: bool) -> float | None:
+    if not values:
+        return None
+    return float(np.mean(values)) if mean else values[-1]
 
 
 def peak_memory_mb() -> float | None:

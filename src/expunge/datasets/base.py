@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import DataError, InvalidValue
+from expunge.errors import DataError, InvalidValue, require_count
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,16 @@ class Dataset:
             y_test=self.y_test[test],
             class_names={label: self.class_names[label] for label in sorted(labels)},
         )
+
+    def first(self, train_rows: int | None) -> Dataset:
+        """Return the first ``train_rows`` training rows and all test rows (None: all of both).
+
+        Raises:
+            InvalidValue: ``train_rows`` is no whole number >= 1, or more than there are.
+        """
+        if train_rows is None:
+            return self
+        rows, there = require_count("train_rows", train_rows), len(self.y_train)
+        if rows > there:
+            raise InvalidValue("train_rows", train_rows, f"at most {there}, the training rows there are")
+        return replace(self, x_train=self.x_train[:rows], y_train=self.y_train[:rows])

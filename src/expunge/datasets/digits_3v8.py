@@ -11,7 +11,12 @@ from expunge.datasets.base import Dataset
 from expunge.datasets.checks import require_finite
 
 
-def load(data_dir: Any = None, offset: float = 0.5, classes: Sequence[Any] | None = None) -> Dataset:
+def load(
+    data_dir: Any = None,
+    offset: float = 0.5,
+    classes: Sequence[Any] | None = None,
+    train_rows: int | None = None,
+) -> Dataset:
     """Return images (8, 8) uint8 with pixels 0 to 16, label +1 for a 3 and -1 for an 8.
 
     Every fifth of the 3s and 8s, counted in scikit-learn's order, is a test row; the others are the
@@ -21,9 +26,10 @@ def load(data_dir: Any = None, offset: float = 0.5, classes: Sequence[Any] | Non
         data_dir: Not used: the images come with scikit-learn.
         offset: Subtracted from pixel / 16.
         classes: Both class names, or None.
+        train_rows: Keep the first so many training rows (None: all).
 
     Raises:
-        InvalidValue: ``offset`` or ``classes`` is not allowed.
+        InvalidValue: A setting is not allowed.
     """
     from sklearn.datasets import load_digits
 
@@ -32,7 +38,7 @@ def load(data_dir: Any = None, offset: float = 0.5, classes: Sequence[Any] | Non
     x = digits.images[chosen].astype(np.uint8)
     y = np.where(digits.target[chosen] == 3, 1, -1).astype(np.int64)
     test = np.arange(len(y)) % 5 == 4
-    return Dataset(
+    dataset = Dataset(
         "digits_3v8",
         x_train=x[~test],
         y_train=y[~test],
@@ -41,4 +47,5 @@ def load(data_dir: Any = None, offset: float = 0.5, classes: Sequence[Any] | Non
         class_names={1: "3", -1: "8"},
         unit=16.0,
         offset=require_finite("offset", offset),
-    ).only(classes)
+    )
+    return dataset.only(classes).first(train_rows)

@@ -25,7 +25,11 @@ _FILES = {
 
 
 def load(
-    data_dir: Any, offset: float = 0.5, classes: Sequence[Any] | None = None, check_integrity: bool = True
+    data_dir: Any,
+    offset: float = 0.5,
+    classes: Sequence[Any] | None = None,
+    check_integrity: bool = True,
+    train_rows: int | None = None,
 ) -> Dataset:
     """Return images (28, 28) uint8, labelled 0 to 9, rows in the files' order.
 
@@ -37,6 +41,7 @@ def load(
         offset: Subtracted from pixel / 255.
         classes: Names of the digits to keep (None: all).
         check_integrity: Whether the files' MD5s must be the original ones.
+        train_rows: Keep the first so many training rows (None: all).
 
     Raises:
         DataError: A file is missing and cannot be downloaded, or is damaged.
@@ -47,7 +52,7 @@ def load(
     vision.obtain("MNIST", root, _wanted(root), check)
     x_train, y_train = _split(root, "train")
     x_test, y_test = _split(root, "t10k")
-    return Dataset(
+    dataset = Dataset(
         "mnist",
         x_train=x_train,
         y_train=y_train,
@@ -56,7 +61,8 @@ def load(
         class_names={digit: str(digit) for digit in range(10)},
         unit=255.0,
         offset=offset,
-    ).only(classes)
+    )
+    return dataset.only(classes).first(train_rows)
 
 
 def _path(root: Path, name: str) -> Path:

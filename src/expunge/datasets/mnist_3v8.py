@@ -23,20 +23,26 @@ _DIGESTS = {
 }
 
 
-def load(data_dir: Any = None, offset: float = 0.5, classes: Sequence[Any] | None = None) -> Dataset:
+def load(
+    data_dir: Any = None,
+    offset: float = 0.5,
+    classes: Sequence[Any] | None = None,
+    train_rows: int | None = None,
+) -> Dataset:
     """Return 11,982 training and 1,984 test images (28, 28) uint8, label +1 for a 3 and -1 for an 8.
 
     Args:
         data_dir: Not used: the images are in the package.
         offset: Subtracted from pixel / 255.
         classes: Both class names, or None.
+        train_rows: Keep the first so many training rows (None: all).
 
     Raises:
         DataError: The installed file is missing or damaged.
-        InvalidValue: ``offset`` or ``classes`` is not allowed.
+        InvalidValue: A setting is not allowed.
     """
     arrays = _unpack(resources.files("expunge.datasets") / "data" / "mnist_3v8.npz")
-    return Dataset(
+    dataset = Dataset(
         "mnist_3v8",
         x_train=arrays["x_train"],
         y_train=arrays["y_train"].astype(np.int64),
@@ -45,7 +51,8 @@ def load(data_dir: Any = None, offset: float = 0.5, classes: Sequence[Any] | Non
         class_names={1: "3", -1: "8"},
         unit=255.0,
         offset=require_finite("offset", offset),
-    ).only(classes)
+    )
+    return dataset.only(classes).first(train_rows)
 
 
 def _unpack(packed: Any) -> Mapping[str, NDArray[Any]]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.errors import InvalidValue, require_count
 from expunge.unlearners.base import Unlearner
 
 
 @dataclass(frozen=True)
 class View:
-    """The run as a metric sees it after a request.
+    """The run as a metric sees it around a request.
 
     Attributes:
         requested: (n_train,) bool, the **forget set**: rows that were asked to be forgotten so far, whatever
             became of the request, so that it is the same for every method served the same requests. The
             **retain set** is the rest.
+        rows: Those of the request just served or, before it, about to be served.
     """
 
     unlearner: Unlearner
@@ -27,13 +29,39 @@ class View:
     x_test: Any
     y_test: NDArray[np.int64]
     requested: NDArray[np.bool_]
+    rows: tuple[int, ...] = ()
 
 
 class Metric(Protocol):
-    """Evaluated after every ``every``-th request, and after the last."""
+    """Evaluated after every ``every``-th request, and after the last.
 
-    every: int
-    columns: tuple[str, ...]
+    A metric may have ``over_run = "mean"``: the summary then holds the mean of its columns over the requests
+    where they are not None, in place of the last such value.
+    """
+
+    @property
+    def every(self) -> int | None:
+        """None: after the last request only."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the ledger calls its numbers."""
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """Return one number a column (None where it is not defined)."""
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A metric that looks at the model before a request too."""
+
+    def before(self, view: View) -> None:
+        """Called just before each request that the metric is evaluated after; not part of its time."""
+
+
+def require_every(every: Any) -> int | None:
+    """Return ``every``, or raise ``InvalidValue`` unless it is None or a whole number >= 1."""
+    try:
+        return None if every is None else require_count("every", every)
+    except InvalidValue as error:
+        raise InvalidValue("every", every, f"{error.allowed}, or null for after the last request") from None

@@ -10,6 +10,8 @@ from string import Template
 
 from expunge import __version__
 from expunge.report import sections, studies, style, table
+from expunge.report.headline import headline
+from expunge.report.promises import promises
 from expunge.report.rows import Row
 from expunge.report.runs import Run, StudyRun
 
@@ -77,15 +79,15 @@ def _of_runs(
     runs: Sequence[Run], lines: Sequence[Row], notes: Sequence[str], drawn: Sequence[style.Drawn]
 ) -> list[str]:
     return [
-        sections.headline(runs, lines),
+        headline(runs, lines),
         _table(lines, notes),
         *(["<h2>Figures</h2>", *map(_figure, drawn)] if drawn else []),
-        sections.LIMITS,
+        *promises(runs, lines),
     ]
 
 
 def _table(lines: Sequence[Row], notes: Sequence[str]) -> str:
-    head = table.columns()
+    head = table.columns(lines)
     titles = "".join(_heading(column) for column in head)
     body = "\n".join(
         "<tr>" + "".join(_cell(column.cell(row), first=i == 0) for i, column in enumerate(head)) + "</tr>"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
 
 from expunge.report import text
-from expunge.report.runs import Run, finite
+from expunge.report.runs import RETAINED, RETRAINED, SAMPLE, Run, finite
 
 OWN_FIT = "own fit"
 _RANK = {"retrain": 2, "none": 3}
@@ -27,7 +27,7 @@ class Row:
     test_accuracy_before: float | None
     test_accuracy_after: float | None
     removals_supported: int | None
-    budget_exhausted: bool
+    budget_exhausted: bool | None
     retrained: int | None
     refused: int | None
     residual_measured: float | None
@@ -40,6 +40,23 @@ class Row:
     seconds_retrain: float | None
     retrain_from: str
     speed_up: float | None
+    empirical: bool
+    removed: int | None
+    forget_accuracy: float | None
+    retain_accuracy: float | None
+    validation_accuracy: float | None
+    sample_loss_before: float | None
+    sample_loss_after: float | None
+    sample_gradient_before: float | None
+    sample_gradient_after: float | None
+    retain_loss: float | None
+    retain_gradient_norm: float | None
+    retrain_weight_distance: float | None
+    retrain_disagreement: float | None
+    retrain_test_accuracy: float | None
+    retrain_forget_accuracy: float | None
+    retrain_retain_accuracy: float | None
+    retrain_retain_gradient_norm: float | None
 
     @property
     def used(self) -> float | None:
@@ -66,17 +83,21 @@ def removal_seconds(run: Run) -> list[float]:
 def retrain_seconds(run: Run, runs: Sequence[Run]) -> tuple[float | None, str]:
     """Return how long it takes to train again without the row, and where that was measured.
 
-    It is the median of a ``retrain`` run on the same data, extractor and model (the same ``lam`` and seed
-    preferred); without one, the time of this run's own first fit.
+    It is the median of a ``retrain`` run on the same data, extractor and model (the same ``lam``, training,
+    device and seed preferred, in this order); without one, the time of this run's own first fit.
     """
     peers = [r for r in runs if r.unlearner == "retrain" and _setup(r) == _setup(run)]
-    peers.sort(
-        key=lambda r: (r is not run, _lam(r) != _lam(run), r.summary.get("seed") != run.summary.get("seed"))
-    )
+    peers.sort(key=lambda r: (r is not run, *(a != b for a, b in zip(_taste(r), _taste(run), strict=True))))
     for peer in peers:
         if (time := _removal_times(peer)[0]) is not None:
             return time, f"retrain run {peer.name}"
     return run.number("seconds_fit"), OWN_FIT
+
+
+def lasting(run: Run, key: str) -> float | None:
+    """Return a number of the summary; where it has none, the last value in the records."""
+    value = run.number(key)
+    return run.last(key) if value is None else value
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
@@ -94,7 +115,6 @@ def warnings(runs: Sequence[Run]) -> list[str]:
 def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
     middle, p95 = _removal_times(run)
     retrain, source = retrain_seconds(run, runs)
-    measured = run.number("residual_measured")
     s = run.summary
     return Row(
         unlearner=label,
@@ -110,7 +130,7 @@ def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
         budget_exhausted=_exhausted(run),
         retrained=_whole(run, "retrained"),
         refused=_whole(run, "refused"),
-        residual_measured=run.last("residual_measured") if measured is None else measured,
+        residual_measured=lasting(run, "residual_measured"),
         residual_bound=run.number("residual_bound"),
         budget=run.number("budget"),
         epsilon_spent=run.last("epsilon_spent"),
@@ -120,25 +140,44 @@ def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
         seconds_retrain=retrain,
         retrain_from=source if retrain is not None else "",
         speed_up=_ratio(retrain, middle),
+        empirical=run.empirical,
+        removed=_whole(run, "removed"),
+        validation_accuracy=lasting(run, "validation_accuracy"),
+        forget_accuracy=lasting(run, "forget_accuracy"),
+        retain_accuracy=lasting(run, "retain_accuracy"),
+        **{key: _mean(run, key) for key in SAMPLE},
+        **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED)},
     )
 
 
 def _removal_times(run: Run) -> tuple[float | None, float | None]:
-    """Return median and 95th percentile; None where nothing was removed, whatever the clock said."""
+    """Return median and 95th percentile; None where nothing was removed, whatever the clock said.
+
+    The summary's own figures count refused requests too, so they serve only where there are none.
+    """
     times = removal_seconds(run)
     if not times:
         return None, None
-    middle, p95 = run.number("seconds_removal_median"), run.number("seconds_removal_p95")
     tail = quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
+    if any(r["outcome"] == "refused" for r in run.records):
+        return median(times), tail
+    middle, p95 = run.number("seconds_removal_median"), run.number("seconds_removal_p95")
     return (median(times) if middle is None else middle, tail if p95 is None else p95)
 
 
-def _exhausted(run: Run) -> bool:
-    # A method without a budget need not say; that every request was served says the same.
+def _exhausted(run: Run) -> bool | None:
+    """Return whether the budget ran out before the last request; None for a method that has none."""
+    if run.number("budget") is None:
+        return None
     said = run.summary.get("budget_exhausted")
-    return (
-        bool(said) if isinstance(said, bool) else run.number("removals_supported") != run.summary["requests"]
-    )
+    # A summary need not say; that not every request was served says the same.
+    return said if isinstance(said, bool) else run.number("removals_supported") != run.summary["requests"]
+
+
+def _mean(run: Run, key: str) -> float | None:
+    """Return a number of the summary; where it has none, the mean over the records."""
+    value, (_, values) = run.number(key), run.series(key)
+    return mean(values) if value is None and values else value
 
 
 def _whole(run: Run, key: str) -> int | None:
@@ -151,11 +190,16 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 
 
 def _setup(run: Run) -> tuple[object, ...]:
-    return tuple(run.summary.get(key) for key in ("dataset", "extractor", "model", "n_train"))
+    named = (run.summary.get(key) for key in ("dataset", "extractor", "model", "n_train"))
+    # Two networks of one name may differ in their layers; what the linear model passes on to its unlearner
+    # is no part of it.
+    model = run.setting("model")
+    shape = {k: v for k, v in model.items() if k not in ("lam", "std")} if isinstance(model, dict) else model
+    return (*named, shape)
 
 
-def _lam(run: Run) -> object:
-    return run.setting("unlearner.lam")
+def _taste(run: Run) -> tuple[object, ...]:
+    return (*map(run.setting, ("unlearner.lam", "training", "device")), run.summary.get("seed"))
 
 
 def _common_start(a: list[list[object]], b: list[list[object]]) -> bool:

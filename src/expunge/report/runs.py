@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -12,13 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from expunge.errors import RunFolderError
+from expunge.report.files import lookup, parse_object, read_config, read_text
 
 OUTCOMES = ("removed", "retrained", "refused")
+SCRUB = ("units", "weights", "step_norm", "validation_accuracy")
+SAMPLE = ("sample_loss_before", "sample_loss_after", "sample_gradient_before", "sample_gradient_after")
+RETAINED = ("retain_loss", "retain_gradient_norm")
+RETRAINED = (
+    *("retrain_weight_distance", "retrain_disagreement", "retrain_test_accuracy"),
+    *("retrain_forget_accuracy", "retrain_retain_accuracy", "retrain_retain_gradient_norm"),
+)
+EMPIRICAL = (*SCRUB, *SAMPLE, *RETAINED, *RETRAINED)  # what says how well a removal without a certificate did
 _NUMBERS = (
     *("removed_total", "retained", "residual_bound", "residual_measured", "budget", "epsilon_spent"),
     *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
+    *("validation_accuracy", *SAMPLE, *RETAINED, *RETRAINED),
 )
-_NODE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,13 @@ class Run:
         """Whether the method keeps a residual within a budget."""
         return self.unlearner not in ("retrain", "none") and self.number("budget") is not None
 
+    @property
+    def empirical(self) -> bool:
+        """Whether the run is judged by what was measured alone: it has columns for that, no certificate."""
+        return not self.certified and any(
+            key in holder for holder in (self.summary, *self.records[:1]) for key in EMPIRICAL
+        )
+
     def number(self, key: str) -> float | None:
         """Return a number of the summary, or None where it is null, absent or not finite."""
         return finite(self.summary.get(key))
@@ -57,14 +72,15 @@ class Run:
         """Return the last value of ``key`` in the records that is not null."""
         return next((v for r in reversed(self.records) if (v := finite(r.get(key))) is not None), None)
 
-    def series(self, key: str) -> tuple[list[int], list[float]]:
-        """Return request numbers and values of ``key`` for the records where it is not null."""
-        pairs = [(int(r["request"]), v) for r in self.records if (v := finite(r.get(key))) is not None]
+    def series(self, key: str, refused: bool = True) -> tuple[list[int], list[float]]:
+        """Return requests and values of ``key`` where it is not null, with or without refused requests."""
+        records = [r for r in self.records if refused or r["outcome"] != "refused"]
+        pairs = [(int(r["request"]), v) for r in records if (v := finite(r.get(key))) is not None]
         return [x for x, _ in pairs], [y for _, y in pairs]
 
     def setting(self, dotted: str) -> Any:
         """Return a value of the configuration by its dotted key, or None."""
-        return _lookup(self.config, dotted)
+        return lookup(self.config, dotted)
 
     def requests(self) -> list[list[Any]]:
         """Return the rows of every request, in order."""
@@ -145,7 +161,7 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
         raise RunFolderError(
             f"{where}: {len(records)} records, but summary.json counts {summary['requests']}"
         )
-    config = _read_config(folder / ".hydra" / "config.yaml")
+    config = read_config(folder / ".hydra" / "config.yaml")
     return Run(folder, summary, records, config, folder.resolve().name if name is None else name)
 
 
@@ -161,19 +177,19 @@ def read_study(folder: str | os.PathLike[str], name: str | None = None) -> Study
     """
     folder = Path(folder)
     path = folder / "summary.json"
-    summary = _json(_text(path), path)
+    summary = parse_object(read_text(path), path)
     if not isinstance(summary.get("study"), str):
         raise RunFolderError(f"{path}:1: 'study' must be a name, is {summary.get('study')!r}")
     table = summary.get("table")
     if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
         raise RunFolderError(f"{path}:1: 'table' must be a list of rows, is {table!r}")
-    config = _read_config(folder / ".hydra" / "config.yaml")
+    config = read_config(folder / ".hydra" / "config.yaml")
     return StudyRun(folder, summary, config, folder.resolve().name if name is None else name)
 
 
 def _is_study(folder: Path) -> bool:
     path = folder / "summary.json"
-    return "study" in _json(_text(path), path)
+    return "study" in parse_object(read_text(path), path)
 
 
 def _walk(root: Path) -> list[Path]:
@@ -193,32 +209,8 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RunFolderError(f"{path}: missing from the run folder") from None
-    except UnicodeDecodeError as e:
-        line = e.object[: e.start].count(b"\n") + 1
-        raise RunFolderError(f"{path}:{line}: not UTF-8 text") from None
-    except OSError as e:
-        raise RunFolderError(f"{path}: cannot be read ({e.strerror})") from None
-
-
-def _json(text: str, path: Path, line: int | None = None) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as e:
-        raise RunFolderError(f"{path}:{line or e.lineno}: not JSON ({e.msg}, column {e.colno})") from None
-    except (RecursionError, ValueError):
-        raise RunFolderError(f"{path}:{line or 1}: not JSON that can be read") from None
-    if not isinstance(value, dict):
-        raise RunFolderError(f"{path}:{line or 1}: must be a JSON object")
-    return value
-
-
 def _read_summary(path: Path) -> dict[str, Any]:
-    summary = _json(_text(path), path)
+    summary = parse_object(read_text(path), path)
     for key in ("dataset", "unlearner"):
         if not isinstance(summary.get(key), str):
             raise RunFolderError(f"{path}:1: {key!r} must be a name, is {summary.get(key)!r}")
@@ -230,8 +222,8 @@ def _read_summary(path: Path) -> dict[str, Any]:
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
     # split("\n") and not splitlines(): JSON strings may hold characters that splitlines takes for line ends.
-    lines = enumerate(_text(path).split("\n"), start=1)
-    return [_record(_json(text, path, line), f"{path}:{line}") for line, text in lines if text.strip()]
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    return [_record(parse_object(text, path, line), f"{path}:{line}") for line, text in lines if text.strip()]
 
 
 def _record(record: dict[str, Any], where: str) -> dict[str, Any]:
@@ -248,45 +240,3 @@ def _record(record: dict[str, Any], where: str) -> dict[str, Any]:
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise RunFolderError(f"{where}: {key!r} must be a number or null, is {value!r}")
     return record
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
-    text = _text(path)
-    try:
-        config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        reason = getattr(e, "problem", None) or "broken"
-        raise RunFolderError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({reason})") from None
-    except (OmegaConfBaseException, ValueError) as e:
-        raise RunFolderError(f"{path}:1: not a configuration ({str(e).splitlines()[0]})") from None
-    if not isinstance(config, dict):
-        raise RunFolderError(f"{path}:1: must be a mapping")
-    return _follow(config, config)
-
-
-def _follow(node: Any, root: Any) -> Any:
-    """Follow ``${key}`` within the file; resolvers such as ``${oc.env:...}`` stay as they are written.
-
-    Resolving those would copy this machine's environment into a page that is meant to be passed on.
-    """
-    if isinstance(node, dict):
-        return {str(key): _follow(value, root) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_follow(value, root) for value in node]
-    if isinstance(node, str) and (match := _NODE.fullmatch(node)):
-        target = _lookup(root, match[1])
-        return node if target is None or isinstance(target, (dict, list)) else target
-    return node
-
-
-def _lookup(node: Any, dotted: str) -> Any:
-    for part in dotted.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return None
-        node = node[part]
-    return node

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,14 +81,29 @@ def styled() -> Iterator[None]:
         yield
 
 
-def canvas(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``panels`` side by side, in inches, with room for a legend outside of the data."""
+def canvas(
+    width: float, height: float, panels: int = 1, below: Sequence[int] = ()
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with room for a legend outside of the data, and its panels in reading order.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        panels: How many stand side by side.
+        below: How many stand side by side in each further row; every row is as wide as the figure.
+    """
+    rows = (panels, *below)
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    columns = math.lcm(*rows)
+    grid = figure.add_gridspec(len(rows), columns)
+    axes = []
+    for row, panels in enumerate(rows):
+        span = columns // panels
+        axes += [figure.add_subplot(grid[row, i * span : (i + 1) * span]) for i in range(panels)]
     for ax in axes:
         ax.set_facecolor("none")
-    return figure, list(axes)
+    return figure, axes
 
 
 def legend(figure: Figure, handles: list[Line2D], columns: int) -> None:

@@ -27,8 +27,18 @@ class Column:
         return f"{self.head} {self.arrow}".strip()
 
 
-def columns() -> list[Column]:
-    """Return the table's columns; the definitions are what the legend and the page's tooltips say."""
+def columns(table: Sequence[Row] = ()) -> list[Column]:
+    """Return the columns that say something of a row of ``table``; every column where it has no rows.
+
+    What says how well a removal without a certificate did is shown where there is a run of that kind. The
+    definitions are what the legend and the page's tooltips say.
+    """
+    measured = _empirical() if not table or any(row.empirical for row in table) else []
+    every = [*_outcome(), *measured, *_certificate(), *_time()]
+    return [c for c in every if not table or any(c.cell(row) != text.NONE for row in table)]
+
+
+def _outcome() -> list[Column]:
     return [
         Column(
             "unlearner",
@@ -42,19 +52,61 @@ def columns() -> list[Column]:
             "before → after",
             "↑",
             "Share of test rows classified rightly, before the first request and after the last.",
-            lambda r: f"{text.accuracy(r.test_accuracy_before)} → {text.accuracy(r.test_accuracy_after)}",
+            _test_accuracy,
         ),
         Column(
             "supported",
             "of N requests",
             "↑",
-            "Removal requests served before the first retrain or refusal; 'all' if neither ever came.",
+            "Removal requests that a method with a budget served before its first retrain or refusal; "
+            "'all' if neither ever came.",
             _supported,
         ),
         Column(
             "retrained", "", "↓", "Requests answered by training again.", lambda r: text.count(r.retrained)
         ),
         Column("refused", "", "↓", "Requests not carried out.", lambda r: text.count(r.refused)),
+    ]
+
+
+def _empirical() -> list[Column]:
+    return [
+        Column(
+            "forget accuracy",
+            "last",
+            "",
+            "Share of the rows asked to be removed that the last model classifies rightly; the aim is what a "
+            "model that never saw them reaches, not 0.",
+            lambda r: text.accuracy(r.forget_accuracy),
+        ),
+        Column(
+            "retain accuracy",
+            "last",
+            "↑",
+            "Share of the training rows never asked to be removed that the last model classifies rightly.",
+            lambda r: text.accuracy(r.retain_accuracy),
+        ),
+        Column(
+            "sample gradient",
+            "before → after, mean",
+            "",
+            "2-norm of the gradient of the removed rows' mean loss, at the model before and after their "
+            "request; mean over the requests.",
+            _sample_gradient,
+        ),
+        Column(
+            "from retrained",
+            "weights, predictions",
+            "↓",
+            "How far the last model is from one trained from scratch without all requested rows: distance of "
+            "the weights over the norm of its weights; share of test rows classified differently.",
+            _from_retrained,
+        ),
+    ]
+
+
+def _certificate() -> list[Column]:
+    return [
         Column(
             "residual",
             "measured, last",
@@ -76,6 +128,11 @@ def columns() -> list[Column]:
             "c·bound/std at the last release: the ε of (ε, δ) that the bound has used.",
             _epsilon,
         ),
+    ]
+
+
+def _time() -> list[Column]:
+    return [
         Column(
             "time / removal",
             "median, p95",
@@ -102,7 +159,7 @@ def columns() -> list[Column]:
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """Return an aligned table of plain text, with the warnings and the legend below."""
-    head = columns()
+    head = columns(table)
     lines = [[c.title for c in head], [c.sub for c in head], *([c.cell(row) for c in head] for row in table)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     laid = [
@@ -113,12 +170,11 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
         for line in lines
     ]
     laid.insert(2, "  ".join("-" * w for w in widths))
-    return "\n".join(line.rstrip() for line in [*laid, *notes]) + "\n\n" + legend() + "\n"
+    return "\n".join(line.rstrip() for line in [*laid, *notes]) + "\n\n" + legend(head) + "\n"
 
 
-def legend() -> str:
+def legend(head: Sequence[Column]) -> str:
     """Return the columns' definitions, one a line."""
-    head = columns()
     width = max(len(c.title) for c in head)
     lines = [f"{c.title.ljust(width)}  {c.definition}" for c in head]
     return "\n".join(
@@ -128,7 +184,7 @@ def legend() -> str:
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     """Return the table in Markdown, with the warnings and the legend below."""
-    head = columns()
+    head = columns(table)
     titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
     lines = [titles, ["---", *("---:" for _ in head[1:])], *([c.cell(row) for c in head] for row in table)]
     body = "\n".join("| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in lines)
@@ -147,8 +203,15 @@ def as_csv(table: Sequence[Row]) -> str:
 
 
 def _supported(row: Row) -> str:
+    if row.budget_exhausted is None:
+        return text.NONE
     served, asked = text.count(row.removals_supported), text.count(row.requests)
     return f"{served} of {asked}" if row.budget_exhausted else f"all {asked}"
+
+
+def _test_accuracy(row: Row) -> str:
+    before, after = text.accuracy(row.test_accuracy_before), text.accuracy(row.test_accuracy_after)
+    return text.NONE if before == after == text.NONE else f"{before} → {after}"
 
 
 def _epsilon(row: Row) -> str:
@@ -158,6 +221,16 @@ def _epsilon(row: Row) -> str:
         if row.epsilon is None or row.epsilon_spent is None
         else f"{spent} of {text.setting(row.epsilon)}"
     )
+
+
+def _sample_gradient(row: Row) -> str:
+    before, after = text.number(row.sample_gradient_before), text.number(row.sample_gradient_after)
+    return text.NONE if before == after == text.NONE else f"{before} → {after}"
+
+
+def _from_retrained(row: Row) -> str:
+    weights, share = text.number(row.retrain_weight_distance, 2), text.share(row.retrain_disagreement)
+    return text.NONE if weights == share == text.NONE else f"{weights}, {share}"
 
 
 def _removal(row: Row) -> str:

@@ -11,7 +11,18 @@ from expunge.report.runs import Run, finite
 
 NONE = "–"
 _PLACE = ("dataset", "extractor", "model")
-_SETTINGS = ("lam", "std", "epsilon", "delta", "certificate", "update", "at_limit")
+_SETTINGS = (
+    "selector",
+    "curvature",
+    "mode",
+    "lam",
+    "std",
+    "epsilon",
+    "delta",
+    "certificate",
+    "update",
+    "at_limit",
+)
 GROUPS = ("dataset", "extractor", "model", "training", "unlearner", "removal")
 
 
@@ -80,7 +91,8 @@ def labels(runs: Sequence[Run]) -> list[str]:
     """Name each run by its unlearner, plus the settings that are needed to tell the runs apart.
 
     Data set, extractor and model are named where they differ over all runs; settings where they differ
-    between runs of one unlearner; the folder's name only where nothing else tells two runs apart.
+    between runs of one unlearner, first those of the method that matter most; the folder's name only where
+    nothing else tells two runs apart.
     """
     notes: list[list[str]] = [[] for _ in runs]
     for key in _PLACE:
@@ -94,6 +106,14 @@ def labels(runs: Sequence[Run]) -> list[str]:
         f"{plain(run.unlearner)} ({', '.join(note)})" if note else plain(run.unlearner)
         for run, note in zip(runs, notes, strict=True)
     ]
+
+
+def told(run: Run, name: str) -> str:
+    """Return a setting of the run's unlearner, or its seed, as short as it can be written."""
+    value = run.setting("seed" if name == "seed" else f"unlearner.{name}")
+    if isinstance(value, dict):  # a part with settings of its own, known by its name or its class
+        value = value.get("name") or str(value.get("_target_", NONE)).rpartition(".")[2]
+    return setting(run.summary.get(name) if value is None else value)
 
 
 def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -114,7 +134,7 @@ def _alike(runs: Sequence[Run], notes: list[list[str]]) -> list[list[int]]:
 
 def _tell_apart(runs: Sequence[Run], notes: list[list[str]], group: list[int]) -> None:
     for name in (*_SETTINGS, "seed"):
-        values = [_value(runs[i], name) for i in group]
+        values = [told(runs[i], name) for i in group]
         if len(set(values)) > 1:
             for i, value in zip(group, values, strict=True):
                 if value != NONE:
@@ -124,16 +144,24 @@ def _tell_apart(runs: Sequence[Run], notes: list[list[str]], group: list[int]) -
 
 
 def _last_resort(runs: Sequence[Run], notes: list[list[str]], cluster: list[int]) -> None:
-    """Use the first other setting in which the runs all differ, else their folders' names."""
+    """Use the first other setting in which the runs all differ, else a few together, else their folders."""
     tables = [{k: setting(v) for g in GROUPS for k, v in flat(runs[i].config.get(g), g)} for i in cluster]
-    every = dict.fromkeys(key for table in tables for key in table)
-    key = next((k for k in every if len({t.get(k) for t in tables}) == len(cluster)), None)
+    keys = _telling(tables)
     for i, table in zip(cluster, tables, strict=True):
-        notes[i].append(
-            f"{key} {table.get(key, NONE)}" if key else plain(runs[i].name or runs[i].folder.name)
-        )
+        told = [f"{key} {table.get(key, NONE)}" for key in keys]
+        notes[i] += told or [plain(runs[i].name or runs[i].folder.name)]
 
 
-def _value(run: Run, name: str) -> str:
-    from_config = run.setting("seed" if name == "seed" else f"unlearner.{name}")
-    return setting(run.summary.get(name) if from_config is None else from_config)
+def _telling(tables: Sequence[dict[str, str]]) -> list[str]:
+    """Return keys whose values tell all ``tables`` apart: one if one can, none if all together cannot."""
+    every = dict.fromkeys(key for table in tables for key in table)
+    alone = next((k for k in every if len({t.get(k) for t in tables}) == len(tables)), None)
+    if alone is not None:
+        return [alone]
+    chosen: list[str] = []
+    kinds = 1
+    for key in every:
+        now = len({tuple(table.get(k) for k in (*chosen, key)) for table in tables})
+        if now > kinds:
+            chosen, kinds = [*chosen, key], now
+    return chosen if kinds == len(tables) else []

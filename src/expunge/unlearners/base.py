@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class Outcome:
         residual_bound: beta, guaranteed bound on ||grad L_b||_2 of the model that is out now.
         residual_measured: ||grad L_b||_2 itself where the update computed it.
         budget: std epsilon / c. epsilon_spent: c beta / std. None for methods without a certificate.
+        figures: Numbers of the method itself, by the name that the ledger and the summary give them; a
+            request that never came so far may leave some out.
     """
 
     outcome: str
@@ -33,6 +35,7 @@ class Outcome:
     residual_measured: float | None = None
     budget: float | None = None
     epsilon_spent: float | None = None
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,6 +53,10 @@ class Unlearner(Protocol):
     """A model that can be trained and can be asked to forget rows of its training set.
 
     Row ids are those of the training set as given to ``fit``, whatever has been removed since.
+
+    Two things more are used where an unlearner has them. ``validate_on(x, y)`` is given the test rows once
+    after ``fit`` or ``load_state``. ``seconds_fit``, if it is not None, is the time that the training took,
+    for a model that ``fit`` found trained already.
     """
 
     name: str
@@ -74,3 +81,27 @@ class Unlearner(Protocol):
 
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given."""
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """What the metrics of losses, gradients and retrained models ask of an unlearner besides.
+
+    A plug-in need not have it: those metrics are then undefined. ``x`` and ``y`` are all training rows with
+    their labels, as given to ``fit``; ``rows`` are ids among them, whether or not they have been removed.
+    """
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """As that of ``Unlearner``."""
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """As that of ``Unlearner``."""
+
+    def losses(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Loss of each of the rows, (m,), without regularisation or perturbation."""
+
+    def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
+        """2-norm of the gradient, with respect to all weights, of the **mean** of those losses (m >= 1)."""
+
+    def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Differentiable:
+        """The same model, trained from scratch on these rows alone."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from expunge.errors import InvalidValue, UserError, require_count, require_positive
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.newton import Fit, train
-from expunge.linear.rows import Array, Rows
+from expunge.linear.parallel import one_blas_thread
+from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 from expunge.seeds import stream
 from expunge.unlearners.base import State
+from expunge.unlearners.row_ids import checked
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +45,10 @@ class LinearModel:
                 f"labels: got {len(self.classes_)} classes ({named}), allowed: two; "
                 "choose two of them with dataset.classes"
             )
-        signs = np.where(y == self.classes_[1], 1.0, -1.0)
-        return LogisticProblem(x, signs, self.lam, b)
+        return LogisticProblem(x, self._signs(y), self.lam, b)
+
+    def _signs(self, y: NDArray[np.int64]) -> Array:
+        return np.where(y == self.classes_[1], 1.0, -1.0)
 
     def _train(self, problem: LogisticProblem, **how: Any) -> Fit:
         fit = train(problem, tol=self.tol, max_iter=self.max_iter, **how)
@@ -52,23 +57,7 @@ class LinearModel:
 
     def _checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Validate a request against the rows that are still there."""
-        index = np.asarray(rows)
-        if index.ndim != 1 or not len(index) or not np.issubdtype(index.dtype, np.integer):
-            raise InvalidValue("rows", rows, "a list of one or more whole numbers")
-        index = index.astype(np.int64)
-        last = len(self.problem.rows) - 1
-        for bad in index[(index < 0) | (index > last)][:1]:
-            raise InvalidValue("rows", int(bad), f"training rows from 0 to {last}")
-        values, counts = np.unique(index, return_counts=True)
-        for bad in values[counts > 1][:1]:
-            raise InvalidValue("rows", int(bad), "each row once in a request")
-        for bad in index[self.problem.rows.scale[index] == 0][:1]:
-            raise InvalidValue("rows", int(bad), "rows that have not been removed before")
-        if len(index) >= self.problem.n:
-            raise InvalidValue(
-                "rows", f"{len(index)} rows", f"at most {self.problem.n - 1}: one row at least must stay"
-            )
-        return index
+        return checked(rows, self.problem.rows.scale != 0)
 
     def decision(self, x: Rows) -> Array:
         """``x_i.w``, (n,)."""
@@ -81,6 +70,36 @@ class LinearModel:
     def residual(self) -> float:
         """||grad L_b(w; D)||_2 over the retained rows, by one float64 pass."""
         return float(np.linalg.norm(self.problem.gradient(self.w)))
+
+    @one_blas_thread()
+    def losses(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
+        """``log(1 + exp(-y_i x_i.w))`` of each of these rows of ``x``, (m,), removed or not."""
+        terms = [np.logaddexp(0.0, -signs * (block @ self.w)) for block, signs in self._blocks(x, y, rows)]
+        return np.concatenate([np.empty(0), *terms])
+
+    @one_blas_thread()
+    def gradient_norm(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
+        """``||1/m sum_i -y_i sigmoid(-y_i x_i.w) x_i||_2``: the gradient of the mean of those losses."""
+        total = np.zeros(x.dim)
+        for block, signs in self._blocks(x, y, rows):
+            total -= (signs * expit(-signs * (block @ self.w))) @ block
+        return float(np.linalg.norm(total / len(rows)))
+
+    def _blocks(
+        self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> Iterator[tuple[Array, Array]]:
+        """The rows in float64 and their signs; a few at a time, for 8-bit rows take eight times the space."""
+        for start in range(0, len(rows), BLOCK_ROWS):
+            chosen = rows[start : start + BLOCK_ROWS]
+            yield x.dense(chosen), self._signs(y[chosen])
+
+    @one_blas_thread()
+    def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
+        """The minimiser of ``L_b`` over these rows of ``x``, with this model's lam, b and tolerance."""
+        reference = LinearModel(self.lam, self.tol, self.max_iter)
+        others = np.setdiff1d(np.arange(len(x)), rows)
+        reference._train(reference._encode(x, y, self.problem.b).without(others))
+        return reference
 
     def model(self) -> dict[str, NDArray[Any]]:
         """``weight`` w and ``perturbation`` b, (d,) float64: enough to recompute the residual."""
@@ -96,6 +115,13 @@ class LinearModel:
         problem = self._encode(x, y, state.arrays["perturbation"])
         self.problem = problem.without(state.arrays["removed_rows"])
         self.w = state.arrays["weight"]
+
+
+def require_std(std: float) -> float:
+    """Return ``std``, or raise ``InvalidValue`` unless it is a finite number >= 0."""
+    if isinstance(std, (str, bool)) or not 0 <= std < float("inf"):
+        raise InvalidValue("std", std, "a finite number >= 0")
+    return std
 
 
 def draw(seed: int | None, dim: int, std: float) -> Array:

@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.retrain import Retrain
+from expunge.unlearners.worlds import linear_settings
+
+if TYPE_CHECKING:
+    from expunge.training import Learner
+    from expunge.unlearners.references import NetworkNoOp
+
+REASON = "no-op baseline: nothing is removed"
+
+
+def none(
+    model: Learner | None = None,
+    name: str = "none",
+    lam: float | None = None,
+    std: float | None = None,
+    tol: float | None = None,
+    max_iter: int | None = None,
+) -> NoOp | NetworkNoOp:
+    """Return the no-op for a network, or for the linear model of the certified path; see ``retrain``."""
+    given = linear_settings(model, lam=lam, std=std, tol=tol, max_iter=max_iter)
+    if model is None:
+        return NoOp(name=name, **given)
+    from expunge.unlearners.references import NetworkNoOp
+
+    return NetworkNoOp(model, name)
 
 
 class NoOp(Retrain):
@@ -13,5 +38,4 @@ class NoOp(Retrain):
 
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Leave the model as it is."""
-        index = self._checked(rows)
-        return Outcome("refused", tuple(index.tolist()), "no-op baseline: nothing is removed")
+        return Outcome("refused", tuple(self._checked(rows).tolist()), REASON)

@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import InvalidValue
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Rows
 from expunge.unlearners.base import Outcome
-from expunge.unlearners.linear import LinearModel, draw
+from expunge.unlearners.linear import LinearModel, draw, require_std
+from expunge.unlearners.worlds import linear_settings
+
+if TYPE_CHECKING:
+    from expunge.training import Learner
+    from expunge.unlearners.references import NetworkRetrain
+
+REASON = "this method retrains for every request"
+
+
+def retrain(
+    model: Learner | None = None,
+    name: str = "retrain",
+    lam: float | None = None,
+    std: float | None = None,
+    tol: float | None = None,
+    max_iter: int | None = None,
+) -> Retrain | NetworkRetrain:
+    """Return retraining for a network, or for the linear model of the certified path.
+
+    Args:
+        model: The network's learner; None for the linear model.
+        name: What the run files call the method.
+        lam: Of the linear model, as the next ones; None for a network.
+        std: See ``Retrain``.
+        tol: See ``Retrain``.
+        max_iter: See ``Retrain``.
+    """
+    given = linear_settings(model, lam=lam, std=std, tol=tol, max_iter=max_iter)
+    if model is None:
+        return Retrain(name=name, **given)
+    from expunge.unlearners.references import NetworkRetrain
+
+    return NetworkRetrain(model, name)
 
 
 class Retrain(LinearModel):
@@ -37,9 +70,7 @@ class Retrain(LinearModel):
         max_iter: int = 200,
     ) -> None:
         super().__init__(lam, tol, max_iter)
-        if isinstance(std, (str, bool)) or not 0 <= std < float("inf"):
-            raise InvalidValue("std", std, "a finite number >= 0")
-        self.std = std
+        self.std = require_std(std)
         self.name = name
 
     @one_blas_thread()
@@ -52,9 +83,4 @@ class Retrain(LinearModel):
         """Train again, from zero, on the rows that stay."""
         index = self._checked(rows)
         fit = self._train(self.problem.without(index))
-        return Outcome(
-            "retrained",
-            tuple(index.tolist()),
-            "this method retrains for every request",
-            residual_measured=fit.gradient_norm,
-        )
+        return Outcome("retrained", tuple(index.tolist()), REASON, residual_measured=fit.gradient_norm)

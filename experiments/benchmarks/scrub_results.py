@@ -1,0 +1,137 @@
+"""Tables of the scrub benchmark's JSON, for the terminal and for SCRUB.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.results import environment_line, short, span, table, times, verdict, write_between
+from experiments.benchmarks.scrub_ours import GUARD, STAGES
+
+BEGIN = "<!-- SCRUB RESULTS: written by --write, do not edit between these two lines -->"
+END = "<!-- END OF SCRUB RESULTS -->"
+WHAT = {
+    "copies": "(1) copies and activations",
+    "selection": "(2) selection",
+    "curvature": "(3) curvature and solve",
+    "update": "(4) update",
+    GUARD: "guard",
+}
+
+
+def stages_lines(part: dict[str, Any]) -> list[str]:
+    """The table of one scrub against the published order of work, in Markdown."""
+    shares, whole, lower = part["shares"], part["whole"], part["lower"]
+    how = {
+        "copies": f"single forwards, scaled from {shares['forwards']} of {part['copies']:,}",
+        "selection": f"per candidate, scaled from {shares['candidates']} a step",
+        "curvature": f"dense solve, scaled from {shares['dense']:,} of {part['weights']:,} unknowns",
+        "update": "not charged",
+    }
+    rows = [
+        [
+            WHAT[row["stage"]],
+            _seconds(row["ours"]),
+            how[row["stage"]],
+            *([_seconds(row["published"]), _ratio(row)] if "published" in row else ["", ""]),
+        ]
+        for row in part["stages"]
+    ]
+    rows.append(["whole scrub", _seconds(whole["ours"]), "", _seconds(whole["published"]), _ratio(whole)])
+    rows.append(["", "", "the same, dense solve not scaled", _seconds(lower), _ratio(lower)])
+    rows.append([f"{WHAT[GUARD]}: {part['guard']['images']:,} images", _seconds(part["guard"]), "", "", ""])
+    return [
+        f"One image from {part['family']}, {part['images']}, n = {part['n']:,}; {part['copies']:,} copies, "
+        f"{part['units']:,} units; selected {part['selected']} units with {part['weights']:,} weights. "
+        f"{part['repeats']} interleaved repeats.",
+        "",
+        *table(
+            "stage|ours: s (range)|published order of work|its s (range)|its time over ours (range)", rows
+        ),
+        "",
+        f"Target: the whole scrub at least {part['at_least']}x faster, here {times(lower['ratio'])} with the "
+        f"dense solve not scaled: {verdict(part['met'])}.",
+        "",
+        *_differences(part["differences"]),
+    ]
+
+
+def _differences(found: dict[str, Any]) -> list[str]:
+    return [
+        f"Largest difference from single forwards, over {found['copies']} copies: activations "
+        f"{found['activations']:.1g}, losses {found['losses']:.1g}, relative to the largest of the column. "
+        f"Update of {found['weights']:,} of the weights against the dense solve in float64: "
+        f"{found['step']:.1g}, relative."
+    ]
+
+
+def families_lines(part: dict[str, Any]) -> list[str]:
+    """The table of our scrub on every family."""
+    rows = [
+        [
+            row["family"],
+            f"{row['units']:,}",
+            str(row["selected"]),
+            f"{row['weights']:,}",
+            *(short(row["seconds"][stage]) for stage in (*STAGES, GUARD)),
+            span(row["whole"]),
+        ]
+        for row in part["rows"]
+    ]
+    stages = "|".join(f"{WHAT[stage]}: s" for stage in (*STAGES, GUARD))
+    return [
+        f"Ours, {part['images']}; {part['copies']:,} copies; medians of {part['repeats']} repeats.",
+        "",
+        *table(f"network|units|selected|weights selected|{stages}|whole without guard: s (range)", rows),
+    ]
+
+
+def memory_lines(part: dict[str, Any]) -> list[str]:
+    """The table of peak memory."""
+    rows = [
+        [
+            job["family"],
+            f"{job['weights'] / 1e6:.1f} M",
+            f"{job['selected']:,}",
+            short(job["seconds"]),
+            *(f"{job[key]:,.0f}" for key in ("held_mb", "scrub_mb", "peak_mb")),
+            f"at most {job['at_most']:,.0f} MB: {verdict(job['met'])}",
+        ]
+        for job in part["jobs"]
+    ]
+    heads = (
+        "network|weights|selected|seconds|MB with network and history loaded|MB by the scrub|"
+        "peak MB of the process|limit of the peak"
+    )
+    return [f"{part['copies']:,} copies, one 3 x 32 x 32 image of random pixels.", "", *table(heads, rows)]
+
+
+LINES = {"stages": stages_lines, "families": families_lines, "memory": memory_lines}
+HEADINGS = {
+    "stages": "One scrub, stage by stage",
+    "families": "Networks",
+    "memory": "Memory",
+}
+
+
+def write_into(page: Path, report: dict[str, Any]) -> None:
+    """Replace what stands between the two marks of ``page``.
+
+    Raises:
+        DataError: A mark is missing.
+    """
+    lines: list[str] = []
+    for part in LINES:
+        if part in report:
+            lines += [f"### {HEADINGS[part]}", "", environment_line(report[part]["environment"]), ""]
+            lines += [*LINES[part](report[part]), ""]
+            lines += ["![Seconds of one scrub by stage](scrub.png)", ""] if part == "stages" else []
+    write_between(page, BEGIN, END, lines)
+
+
+def _seconds(found: dict[str, Any]) -> str:
+    return f"{short(found['median'])} ({span(found['seconds'])})"
+
+
+def _ratio(found: dict[str, Any]) -> str:
+    return f"{times(found['ratio'])} ({span(found['ratio_by_repeat'])})"

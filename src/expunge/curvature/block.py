@@ -1,0 +1,146 @@
+"""The weights of selected units, as one vector."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from expunge.errors import InvalidValue
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The weights S of selected units: rows of parameter tensors, in a fixed order.
+
+    A unit is an output channel of a Conv2d (its filter) or an output feature of a Linear (its row), each with
+    its bias if there is one. The vector of the block holds the parameters in the order of
+    ``module.named_parameters()``, within each the rows in ascending order, each row flattened.
+
+    Attributes:
+        rows: Parameter name -> int64 row numbers, ascending, no row twice.
+        shapes: Parameter name -> shape of the whole parameter.
+    """
+
+    rows: Mapping[str, Tensor]
+    shapes: Mapping[str, torch.Size]
+
+    @classmethod
+    def of(cls, module: nn.Module, units: Mapping[str, Sequence[int]]) -> Block:
+        """Return the block of ``units``.
+
+        A tensor that two modules share stands under the one name that ``named_parameters()`` gives it, each
+        row once. Frozen parameters (``requires_grad`` False) are left out.
+
+        Args:
+            module: The network.
+            units: Module name, as in ``module.named_modules()`` -> numbers of output units.
+
+        Raises:
+            InvalidValue: Nothing is selected, or nothing that is not frozen; a module is unknown, neither
+                Conv2d nor Linear, or has weights computed from other parameters; a unit is out of range.
+        """
+        parts = dict(module.named_modules(remove_duplicate=False))
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+        if not any(len(wanted) for wanted in units.values()):
+            raise InvalidValue("units", "no unit", "at least one unit of one module")
+        chosen: dict[str, set[int]] = {}
+        for name, wanted in units.items():
+            own = _parameters(parts, name)
+            rows = _rows(name, wanted, len(own[0]))
+            for parameter in own:
+                if parameter.requires_grad:
+                    chosen.setdefault(names[id(parameter)], set()).update(rows)
+        found = {name: p.shape for name, p in module.named_parameters() if chosen.get(name)}
+        if not found:
+            raise InvalidValue("units", "only frozen parameters", "a unit whose weights require a gradient")
+        return cls({name: torch.tensor(sorted(chosen[name])) for name in found}, found)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters that have rows in the block, in its order."""
+        return tuple(self.rows)
+
+    @property
+    def size(self) -> int:
+        """|S|, the number of weights."""
+        return sum(len(rows) * self.shapes[name][1:].numel() for name, rows in self.rows.items())
+
+    def split(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return the parts of a (size,) vector by parameter name, each of shape (rows, ...)."""
+        if vector.shape != (self.size,):
+            raise ValueError(
+                f"got a vector of shape {tuple(vector.shape)}, the block has {self.size} weights"
+            )
+        shapes = [(len(rows), *self.shapes[name][1:]) for name, rows in self.rows.items()]
+        parts = vector.split([torch.Size(shape).numel() for shape in shapes])
+        return {name: part.view(shape) for name, part, shape in zip(self.rows, parts, shapes, strict=True)}
+
+    def join(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """Return the (size,) vector that ``split`` takes apart, float64 on the CPU."""
+        return torch.cat([parts[name].detach().reshape(-1).double().cpu() for name in self.rows])
+
+    def gather(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the block's entries of tensors shaped like the parameters, (size,) float64 on the CPU."""
+        return self.join({name: tensors[name][rows] for name, rows in self.rows.items()})
+
+    def spread(self, vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return whole parameters that hold ``vector`` (size,) in the block and zero elsewhere.
+
+        Args:
+            vector: One entry a weight.
+            like: Parameter name -> tensor whose shape, type and device the result has.
+        """
+        whole = {name: torch.zeros_like(like[name], requires_grad=False) for name in self.rows}
+        for name, part in self.split(vector).items():
+            whole[name][self.rows[name]] = part.to(whole[name])
+        return whole
+
+    def read(self, module: nn.Module) -> Tensor:
+        """Return the block's weights, (size,) float64 on the CPU."""
+        return self.gather(dict(module.named_parameters()))
+
+    def add(self, module: nn.Module, step: Tensor) -> None:
+        """Add ``step`` (size,) to the block's weights in place; no other weight or buffer is written."""
+        parameters = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, part in self.split(step).items():
+                whole, rows = parameters[name], self.rows[name]
+                whole[rows] = (whole[rows].double().cpu() + part).to(whole)  # rounded once, to its own type
+
+    def save(self, module: nn.Module) -> dict[str, Tensor]:
+        """Return a copy of the block's weights, for ``restore``."""
+        parameters = dict(module.named_parameters())
+        return {name: parameters[name].detach()[rows] for name, rows in self.rows.items()}
+
+    def restore(self, module: nn.Module, saved: Mapping[str, Tensor]) -> None:
+        """Put saved weights back, bit for bit."""
+        parameters = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, rows in self.rows.items():
+                parameters[name][rows] = saved[name]
+
+
+def _parameters(parts: Mapping[str, nn.Module], name: str) -> list[nn.Parameter]:
+    """Return the weight of a module and, if there is one, its bias."""
+    layer = parts.get(name)
+    if layer is None:
+        raise InvalidValue("units", name, "the name of a module of the network")
+    if not isinstance(layer, (nn.Conv2d, nn.Linear)):
+        raise InvalidValue("units", f"{name} ({type(layer).__name__})", "a Conv2d or a Linear")
+    own = dict(layer.named_parameters(recurse=False))
+    if "weight" not in own or (layer.bias is not None and "bias" not in own):
+        computed = "a module whose weights are parameters themselves, not computed from others (parametrised)"
+        raise InvalidValue("units", name, computed)
+    return [own[kind] for kind in ("weight", "bias") if kind in own]
+
+
+def _rows(name: str, wanted: Sequence[int], count: int) -> list[int]:
+    rows = [operator.index(unit) for unit in wanted]
+    for unit in rows:
+        if not 0 <= unit < count:
+            raise InvalidValue("units", f"unit {unit} of {name}", f"0 to {count - 1}")
+    return rows

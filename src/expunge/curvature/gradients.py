@@ -1,0 +1,74 @@
+"""Losses and their gradients over examples, keyed by parameter name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+Losses = Callable[[Tensor, Tensor], Tensor]
+"""``losses(outputs, targets) -> (m,)``: the loss of each example, without any penalty on the weights."""
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""Inputs and targets, batch by batch; can be walked through more than once."""
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """``-log softmax(outputs)[target]`` of each example, (m,)."""
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """Put ``module`` into evaluation mode (fixed BatchNorm statistics, no dropout), and back afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield module
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def example_losses(module: nn.Module, losses: Losses, batches: Batches) -> Tensor:
+    """Return the loss of every example in evaluation mode, (m,) float64 on the CPU."""
+    with evaluating(module), torch.no_grad():
+        found = [losses(module(x), y).double().cpu() for x, y in batches]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
+
+
+def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[str, Tensor]:
+    """Return the gradient of the **mean** loss over all examples of ``batches``, in evaluation mode.
+
+    Args:
+        module: The network; it is left as it is, gradients in ``.grad`` included.
+        losses: The loss of each example.
+        batches: The examples.
+
+    Returns:
+        Parameter name (as in ``module.named_parameters()``) -> gradient; zero where a parameter has no part.
+
+    Raises:
+        ValueError: There is no example.
+    """
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    sums = {name: torch.zeros_like(p) for name, p in named.items()}
+    count = 0
+    with evaluating(module), torch.enable_grad():
+        for x, y in batches:
+            total = losses(module(x), y).sum()
+            parts = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+            for name, part in zip(named, parts, strict=True):
+                if part is not None:
+                    sums[name] += part
+            count += len(y)
+    if not count:
+        raise ValueError("the mean gradient of no examples is not defined")
+    return {name: total / count for name, total in sums.items()}
+
+
+def norm(tensors: Iterable[Tensor]) -> float:
+    """Return the 2-norm of several tensors taken as one vector, summed in float64."""
+    return float(sum(float(t.double().square().sum()) for t in tensors)) ** 0.5

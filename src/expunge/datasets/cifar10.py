@@ -1,0 +1,92 @@
+"""CIFAR-10: 50,000 training and 10,000 test colour images, downloaded by torchvision on first use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.datasets import vision
+from expunge.datasets.base import Dataset
+from expunge.datasets.checks import require_finite, require_switch
+from expunge.datasets.cifar_pickle import read_batch
+from expunge.errors import DataError
+
+_FOLDER = "cifar-10-batches-py"
+_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# MD5 of each file (train_list, test_list and meta of torchvision.datasets.CIFAR10).
+_TRAINING = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+}
+_TEST = "test_batch"
+_FILES = {
+    **_TRAINING,
+    _TEST: "40351d587109b95175f43aff81a1287e",
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+}
+log = logging.getLogger(__name__)
+
+
+def load(
+    data_dir: Any,
+    offset: float = 0.5,
+    classes: Sequence[Any] | None = None,
+    check_integrity: bool = True,
+    train_rows: int | None = None,
+) -> Dataset:
+    """Return images (32, 32, 3) uint8, labelled 0 (airplane) to 9 (truck), rows in the files' order.
+
+    The files are pickles, and their content is not trusted: see ``cifar_pickle``.
+
+    Args:
+        data_dir: The folder that holds, or shall hold, ``cifar-10-batches-py/``.
+        offset: Subtracted from pixel / 255.
+        classes: Names of the classes to keep (None: all).
+        check_integrity: Whether all files must be there and their MD5s the original ones. Otherwise the
+            training batches that are there are used, one at least, and the test batch.
+        train_rows: Keep the first so many training rows (None: all).
+
+    Raises:
+        DataError: A file is missing and cannot be downloaded, or is damaged.
+        InvalidValue: A setting is not allowed.
+    """
+    offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
+    root = Path(data_dir).expanduser()
+    names = _obtain(root, check)
+    parts = [read_batch(root / _FOLDER / name) for name in names]
+    x_test, y_test = read_batch(root / _FOLDER / _TEST)
+    dataset = Dataset(
+        "cifar10",
+        x_train=np.concatenate([x for x, _ in parts]),
+        y_train=np.concatenate([y for _, y in parts]),
+        x_test=x_test,
+        y_test=y_test,
+        class_names=dict(enumerate(_CLASSES)),
+        unit=255.0,
+        offset=offset,
+    )
+    if len(names) < len(_TRAINING):
+        rows = len(dataset.y_train)
+        log.warning("cifar10: %d of %d training batches: %s rows", len(names), len(_TRAINING), f"{rows:,}")
+    return dataset.only(classes).first(train_rows)
+
+
+def _obtain(root: Path, check: bool) -> list[str]:
+    """See to it that there are files; returns the names of the training batches to read."""
+    there = [name for name in _FILES if (root / _FOLDER / name).is_file()]
+    training = [name for name in _TRAINING if name in there]
+    if not check and (training or _TEST in there):
+        if training and _TEST in there:
+            return training
+        # A download would write over the files that are there, and they may be all that the user has.
+        missing = _TEST if training else "data_batch_1"
+        raise DataError(f"{root / _FOLDER}: only {', '.join(there)}; put {missing} there as well")
+    vision.obtain("CIFAR10", root, {f"{_FOLDER}/{name}": md5 for name, md5 in _FILES.items()}, check)
+    return list(_TRAINING)

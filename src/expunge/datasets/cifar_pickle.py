@@ -1,0 +1,118 @@
+"""CIFAR's batches are pickles: read here without letting a file call or import anything.
+
+An ordinary unpickler runs whatever a file tells it to. Allowing the names that numpy arrays need would not
+be enough: a file may also give numpy's own objects a state that makes numpy take its bytes for addresses.
+So nothing that a file names is ever used. A record of what it asks for takes its place, and the one array of
+a batch is made afterwards from its bytes, once they have been found to be what a batch holds.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.datasets.checks import one_line
+from expunge.errors import DataError
+
+_NAMES = {
+    ("numpy.core.multiarray", "_reconstruct"),  # as numpy 1 and Python 2 wrote it
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),  # bytes, in pickles of protocol 2 written by Python 3
+}
+_SIDE, _CHANNELS, _CLASSES = 32, 3, 10
+_PIXELS = _CHANNELS * _SIDE * _SIDE
+
+
+class _Record:
+    """What a file asks for: a call with these arguments, and a state given to its result."""
+
+    __slots__ = ("arguments", "state")
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments, self.state = arguments, None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        super().__init__(file, encoding="latin1")
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> type[_Record]:
+        if (module, name) in _NAMES:
+            return _Record
+        asked = f"{module}.{name}"[:80]
+        raise DataError(f"{self._path}: refused, it asks for {asked!r}, which no file of images needs")
+
+
+def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the images (n, 32, 32, 3) and labels (n,) of a batch, in its order.
+
+    Args:
+        path: A pickled dictionary with ``data``, (n, 3072) uint8 (red, then green, then blue, each row by
+            row), and ``labels``, n whole numbers from 0 to 9. Other entries are ignored.
+
+    Raises:
+        DataError: The file cannot be read, asks for anything but a numpy array, or holds something else.
+    """
+    try:
+        with open(path, "rb") as file:
+            entries = _Reader(file, path).load()
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # damaged pickles raise all sorts
+        raise DataError(f"{path}: not a batch of CIFAR-10, or cut short ({one_line(error)})") from None
+    try:
+        if not isinstance(entries, dict) or not {"data", "labels"} <= entries.keys():
+            raise ValueError("no dictionary with data and labels")
+        x, y = _pixels(entries["data"]), _labels(entries["labels"])
+        if len(x) != len(y):
+            raise ValueError(f"{len(x)} images, but {len(y)} labels")
+    except ValueError as error:
+        raise DataError(
+            f"{path}: not a batch of CIFAR-10 ({one_line(error)}), allowed: data of shape (rows, {_PIXELS}), "
+            f"uint8, and as many labels from 0 to {_CLASSES - 1}"
+        ) from None
+    return np.ascontiguousarray(x.reshape(-1, _CHANNELS, _SIDE, _SIDE).transpose(0, 2, 3, 1)), y
+
+
+def _pixels(array: Any) -> NDArray[np.uint8]:
+    """(n, 3072), from the state that numpy gives an array in a pickle."""
+    match array:
+        case _Record(state=(_, shape, _Record(arguments=("u1" | "|u1", *_)), by_column, content)):
+            pixels = np.frombuffer(_bytes(content), np.uint8)
+        case _:
+            raise ValueError("data that are no array of uint8")
+    rows = len(pixels) // _PIXELS
+    if rows == 0 or shape != (rows, _PIXELS) or pixels.size != rows * _PIXELS:
+        raise ValueError(f"data of another shape, in {pixels.size} bytes")
+    return pixels.reshape(rows, _PIXELS, order="F" if by_column else "C")
+
+
+def _bytes(content: Any) -> bytes:
+    match content:
+        case bytes():
+            return content
+        # Strings of Python 2, and bytes that Python 3 wrote in protocol 2.
+        case (str() as text) | _Record(arguments=(str() as text, "latin1")):
+            return text.encode("latin1")
+        case _:
+            raise ValueError("data that are no bytes")
+
+
+def _labels(labels: Any) -> NDArray[np.int64]:
+    if not isinstance(labels, list):
+        raise ValueError("labels that are no list")
+    if not all(type(label) is int and 0 <= label < _CLASSES for label in labels):
+        raise ValueError("a label that is none")
+    return np.array(labels, dtype=np.int64)

@@ -1,0 +1,83 @@
+"""How far the model is from one that never saw the requested rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.metrics.accuracy import accuracy
+from expunge.metrics.base import View, require_every
+from expunge.unlearners.base import Differentiable
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_DRAWN = ("perturbation",)  # drawn, not learned: no weights
+
+
+def weight_distance(model: Arrays, reference: Arrays) -> float | None:
+    """``||w - w_ref||_2 / ||w_ref||_2`` over the floating-point arrays that both models have.
+
+    Arrays of different names or shapes are left out, and so is a perturbation. None where nothing is left, or
+    ``w_ref`` is zero.
+    """
+    difference, size = 0.0, 0.0
+    for name, theirs in reference.items():
+        ours = model.get(name)
+        if ours is None or ours.shape != theirs.shape or name in _DRAWN:
+            continue
+        if np.issubdtype(ours.dtype, np.floating) and np.issubdtype(theirs.dtype, np.floating):
+            wide = theirs.astype(np.float64)
+            difference += float(np.sum((ours.astype(np.float64) - wide) ** 2))
+            size += float(np.sum(wide**2))
+    return float(np.sqrt(difference / size)) if size else None
+
+
+def disagreement(predicted: NDArray[np.int64], reference: NDArray[np.int64]) -> float | None:
+    """Share of rows that two models classify differently; None for no rows."""
+    return float(np.mean(predicted != reference)) if len(predicted) else None
+
+
+class Retrained:
+    """Trains the reference: the same model from scratch on the retain set, without all requested rows.
+
+    - ``retrain_weight_distance``: see ``weight_distance``.
+    - ``retrain_disagreement``: share of test rows that the two classify differently.
+    - ``retrain_test_accuracy``, ``retrain_forget_accuracy``, ``retrain_retain_accuracy``: the reference's.
+    - ``retrain_retain_gradient_norm``: the reference's ``retain_gradient_norm``.
+
+    Args:
+        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+    """
+
+    columns = (
+        "retrain_weight_distance",
+        "retrain_disagreement",
+        "retrain_test_accuracy",
+        "retrain_forget_accuracy",
+        "retrain_retain_accuracy",
+        "retrain_retain_gradient_norm",
+    )
+
+    def __init__(self, every: int | None = None) -> None:
+        self.every = require_every(every)
+
+    def __call__(self, view: View) -> dict[str, float | None]:
+        """One training, and a few passes over all rows."""
+        forget, retained = view.requested, np.flatnonzero(~view.requested)
+        ours = view.unlearner
+        if not len(retained) or not isinstance(ours, Differentiable):
+            return dict.fromkeys(self.columns)
+        reference = ours.retrained(view.x_train, view.y_train, retained)
+        predicted, test = reference.predict(view.x_train), reference.predict(view.x_test)
+        found = (
+            weight_distance(ours.model(), reference.model()),
+            disagreement(ours.predict(view.x_test), test),
+            accuracy(test, view.y_test),
+            accuracy(predicted[forget], view.y_train[forget]),
+            accuracy(predicted[~forget], view.y_train[~forget]),
+            reference.gradient_norm(view.x_train, view.y_train, retained),
+        )
+        return dict(zip(self.columns, found, strict=True))

@@ -1,0 +1,54 @@
+"""What a request does to the loss of its own rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.metrics.base import View, require_every
+from expunge.unlearners.base import Differentiable
+
+
+def loss_and_gradient(view: View, rows: NDArray[np.int64]) -> tuple[float | None, float | None]:
+    """Mean loss of some training rows, and the 2-norm of its gradient with respect to all weights.
+
+    Both are None for no rows and for an unlearner that is not ``Differentiable``.
+    """
+    unlearner = view.unlearner
+    if not len(rows) or not isinstance(unlearner, Differentiable):
+        return None, None
+    loss = float(np.mean(unlearner.losses(view.x_train, view.y_train, rows)))
+    return loss, unlearner.gradient_norm(view.x_train, view.y_train, rows)
+
+
+class Sample:
+    """``sample_loss_before``, ``sample_loss_after``, ``sample_gradient_before``, ``sample_gradient_after``.
+
+    Mean loss of the request's rows and 2-norm of its gradient, at the models before and after the request. A
+    method that forgets a sample leaves it with a higher loss; one that refuses leaves both as they were.
+
+    Args:
+        every: Evaluate at every this many requests (and at the last); None: at the last alone.
+    """
+
+    columns = (
+        "sample_loss_before",
+        "sample_loss_after",
+        "sample_gradient_before",
+        "sample_gradient_after",
+    )
+    over_run = "mean"
+
+    def __init__(self, every: int | None = 1) -> None:
+        self.every = require_every(every)
+        self._before: tuple[float | None, float | None] = None, None
+
+    def before(self, view: View) -> None:
+        """Keep the loss and the gradient's norm at the model that the request finds."""
+        self._before = loss_and_gradient(view, np.array(view.rows, dtype=np.int64))
+
+    def __call__(self, view: View) -> dict[str, float | None]:
+        """Two passes over the request's rows."""
+        after = loss_and_gradient(view, np.array(view.rows, dtype=np.int64))
+        (loss, gradient), self._before = self._before, (None, None)
+        return dict(zip(self.columns, (loss, after[0], gradient, after[1]), strict=True))

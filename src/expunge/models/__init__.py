@@ -1,0 +1,8 @@
+"""Networks: one small class a family, which builds torch modules for any inputs and number of classes."""
+
+from expunge.models.base import Architecture, initialised
+from expunge.models.convolutional import Torchvision, Vgg11
+from expunge.models.plain import Mlp, Softmax
+from expunge.models.weights import load_weights
+
+__all__ = ["Architecture", "Mlp", "Softmax", "Torchvision", "Vgg11", "initialised", "load_weights"]

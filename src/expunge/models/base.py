@@ -1,0 +1,108 @@
+"""What a family of networks must offer, and how one of its networks gets its first weights."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from expunge.curvature.gradients import evaluating
+from expunge.errors import InvalidValue, require_count
+from expunge.models.weights import load_weights
+from expunge.seeds import torch_generator
+
+_LARGEST = 256  # pixels: no image network in use asks for larger images
+
+
+class Architecture(Protocol):
+    """A family of networks; a frozen dataclass, whose fields are all that a network of it depends on."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def weights(self) -> str | None:
+        """Path of a ``.safetensors`` file with the state to begin from (None: drawn at random)."""
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return a network with random weights: (m, ...) -> (m, classes), on the CPU in float32.
+
+        Args:
+            shape: Of one input: (channels, height, width) or (d,).
+            classes: Outputs, one a class.
+
+        Raises:
+            InvalidValue: The network cannot take such inputs.
+        """
+
+
+def initialised(
+    architecture: Architecture, shape: tuple[int, ...], classes: int, seed: int | None
+) -> nn.Module:
+    """Return the network that training begins with; the global random numbers of torch are left alone.
+
+    Args:
+        architecture: The family.
+        shape: Of one input.
+        classes: Number of classes.
+        seed: Of the random weights; the same seed gives the same bytes.
+
+    Raises:
+        InvalidValue: The network cannot take such inputs.
+        DataError: The file of weights is missing, damaged or another network's.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(torch_generator(seed, "training", 0).get_state())
+        module = architecture.build(shape, classes)
+    if architecture.weights is not None:
+        load_weights(module, architecture.weights)
+    return module
+
+
+def require_inputs(name: str, shape: tuple[int, ...], classes: int, images: bool = False) -> None:
+    """Raise ``InvalidValue`` unless a network can be built for ``shape`` and ``classes`` at all."""
+    require_count("classes", classes, least=2)
+    kinds = {3: "(channels, height, width)"} if images else {1: "(features,)", 3: "(channels, height, width)"}
+    if len(shape) not in kinds or min(shape) < 1:
+        raise InvalidValue("model", f"{name} on inputs of shape {tuple(shape)}", " or ".join(kinds.values()))
+
+
+def fitting(network: nn.Module, name: str, shape: tuple[int, ...]) -> nn.Module:
+    """Return ``network`` once it has taken one image of zeros in evaluation mode.
+
+    Args:
+        network: Takes images of any size that survives its strides.
+        name: As messages call it.
+        shape: (channels, height, width).
+
+    Raises:
+        InvalidValue: The images are too small for it.
+    """
+    try:
+        _try(network, shape)
+    except RuntimeError:
+        network.to("meta")  # shapes without numbers: the network is not going to be used
+        sides = range(1, _LARGEST + 1)
+        side = bisect_left(sides, True, key=lambda side: _takes(network, (shape[0], side, side))) + 1
+        if not min(shape[1:]) < side <= _LARGEST:
+            raise  # not because of the size
+        got = f"{name} on images of {shape[1]} x {shape[2]} pixels"
+        raise InvalidValue("model", got, f"images of at least {side} x {side} pixels") from None
+    return network
+
+
+def _try(network: nn.Module, shape: tuple[int, ...]) -> None:
+    like = next(network.parameters())
+    with evaluating(network), torch.no_grad():
+        network(torch.zeros((1, *shape), device=like.device))
+
+
+def _takes(network: nn.Module, shape: tuple[int, ...]) -> bool:
+    try:
+        _try(network, shape)
+    except RuntimeError:
+        return False
+    return True

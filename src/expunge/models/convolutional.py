@@ -1,0 +1,124 @@
+"""Convolutional networks of torchvision, for any number of channels and small images; never downloaded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from expunge.datasets.checks import require_switch
+from expunge.errors import require_choice
+from expunge.models.base import fitting, require_inputs
+from expunge.models.weights import require_weights
+from expunge.vision_import import import_torchvision
+
+
+@dataclass(frozen=True)
+class Vgg11:
+    """VGG-11: configuration A of Simonyan and Zisserman (2015), eight convolutions and five max-pools.
+
+    Attributes:
+        small_images: True: the mean over positions and one linear map, for images of 32 x 32 pixels. False:
+            torchvision's own classifier (7 x 7 positions, three linear layers with dropout).
+        batch_norm: Normalise after every convolution.
+        weights: File of the state to begin from.
+        name: What messages call it.
+    """
+
+    small_images: bool = True
+    batch_norm: bool = False
+    weights: str | None = None
+    name: str = "vgg11"
+
+    def __post_init__(self) -> None:
+        require_switch("small_images", self.small_images)
+        require_switch("batch_norm", self.batch_norm)
+        require_weights(self.weights)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return the network, as in ``Architecture``."""
+        require_inputs(self.name, shape, classes, images=True)
+        vgg = import_torchvision().models.vgg
+        features = vgg.make_layers(vgg.cfgs["A"], batch_norm=self.batch_norm)
+        features[0] = _convolution(features[0], shape[0])
+        if not self.small_images:
+            return fitting(vgg.VGG(features, num_classes=classes), self.name, shape)
+        parts = OrderedDict[str, nn.Module](features=features, avgpool=nn.AdaptiveAvgPool2d(1))
+        parts |= {"flatten": nn.Flatten(), "classifier": nn.Linear(512, classes)}
+        for layer in features:
+            if isinstance(layer, nn.Conv2d):  # torch's own choice shrinks the signal from layer to layer
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        return fitting(nn.Sequential(parts), self.name, shape)
+
+
+@dataclass(frozen=True)
+class Torchvision:
+    """A network of torchvision with its own initialisation; only the first layers are adapted.
+
+    Attributes:
+        arch: ``resnet18``, ``resnet50``, ``mobilenet_v2`` or ``densenet121``.
+        small_images: Keep more of small images: a first convolution of 3 x 3 with stride 1 and no max-pool
+            (ResNet, DenseNet), or the first convolution with stride 1 (MobileNet, which has no max-pool).
+        weights: File of the state to begin from.
+        name: What messages call it; that of ``arch`` where it is not given.
+    """
+
+    arch: str
+    small_images: bool = False
+    weights: str | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        require_choice("arch", self.arch, _STEMS)
+        require_switch("small_images", self.small_images)
+        require_weights(self.weights)
+        object.__setattr__(self, "name", self.name or self.arch)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return the network, as in ``Architecture``."""
+        require_inputs(self.name, shape, classes, images=True)
+        constructor = getattr(import_torchvision().models, self.arch)
+        network = constructor(weights=None, num_classes=classes)
+        _STEMS[self.arch](network, shape[0], self.small_images)
+        return fitting(network, self.name, shape)
+
+
+def _resnet(network: Any, channels: int, small: bool) -> None:
+    network.conv1 = _convolution(network.conv1, channels, (3, 1) if small else None)
+    if small:
+        network.maxpool = nn.Identity()
+
+
+def _densenet(network: Any, channels: int, small: bool) -> None:
+    network.features.conv0 = _convolution(network.features.conv0, channels, (3, 1) if small else None)
+    if small:
+        network.features.pool0 = nn.Identity()
+
+
+def _mobilenet(network: Any, channels: int, small: bool) -> None:
+    block = network.features[0]
+    block[0] = _convolution(block[0], channels, (3, 1) if small else None)
+
+
+_STEMS: dict[str, Callable[[Any, int, bool], None]] = {
+    "resnet18": _resnet,
+    "resnet50": _resnet,
+    "mobilenet_v2": _mobilenet,
+    "densenet121": _densenet,
+}
+
+
+def _convolution(old: nn.Conv2d, channels: int, kernel_stride: tuple[int, int] | None = None) -> nn.Conv2d:
+    """Return ``old``, or where it does not fit a convolution like it with other channels, size or stride."""
+    kernel, stride = kernel_stride or (old.kernel_size[0], old.stride[0])
+    if (old.in_channels, old.kernel_size[0], old.stride[0]) == (channels, kernel, stride):
+        return old
+    new = nn.Conv2d(channels, old.out_channels, kernel, stride, kernel // 2, bias=old.bias is not None)
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's own
+    if new.bias is not None:
+        nn.init.zeros_(new.bias)
+    return new

@@ -1,0 +1,73 @@
+"""Networks of linear layers: softmax regression and the multi-layer perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from expunge.errors import InvalidValue, require_count
+from expunge.models.base import require_inputs
+from expunge.models.weights import require_weights
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Multinomial logistic regression: the flattened input, one linear map with a bias.
+
+    Attributes:
+        weights: File of the state to begin from.
+        name: What messages call it.
+    """
+
+    weights: str | None = None
+    name: str = "softmax"
+
+    def __post_init__(self) -> None:
+        require_weights(self.weights)
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return the network, as in ``Architecture``."""
+        require_inputs(self.name, shape, classes)
+        return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes))
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Linear layers on the flattened input with ReLU between them: 784-100-10 for MNIST as it stands.
+
+    Attributes:
+        hidden: Widths of the hidden layers, the first one first.
+        weights: File of the state to begin from.
+        name: What messages call it.
+    """
+
+    hidden: Sequence[int] = (100,)
+    weights: str | None = None
+    name: str = "mlp"
+
+    def __post_init__(self) -> None:
+        require_weights(self.weights)
+        object.__setattr__(self, "hidden", _widths(self.hidden))
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return the network, as in ``Architecture``."""
+        require_inputs(self.name, shape, classes)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for wide, narrow in pairwise((prod(shape), *self.hidden)):
+            layers += [nn.Linear(wide, narrow), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(self.hidden[-1], classes))
+
+
+def _widths(value: Any) -> tuple[int, ...]:
+    try:
+        widths = tuple(require_count("hidden", width) for width in value)
+    except (InvalidValue, TypeError):
+        widths = ()
+    if not widths:
+        raise InvalidValue("hidden", value, "a list of whole numbers >= 1, such as [100]")
+    return widths

@@ -1,0 +1,99 @@
+"""Reading the files of a run folder: text, JSON and YAML, with errors that name the file and the line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import RunFolderError
+
+_NODE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        RunFolderError: If it is missing, cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: missing from the run folder") from None
+    except UnicodeDecodeError as e:
+        line = e.object[: e.start].count(b"\n") + 1
+        raise RunFolderError(f"{path}:{line}: not UTF-8 text") from None
+    except OSError as e:
+        raise RunFolderError(f"{path}: cannot be read ({e.strerror})") from None
+
+
+def parse_object(text: str, path: Path, line: int | None = None) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Args:
+        text: What to parse.
+        path: The file it is from, for messages.
+        line: The line of that file, where it is one of many.
+
+    Raises:
+        RunFolderError: If it is not a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise RunFolderError(f"{path}:{line or e.lineno}: not JSON ({e.msg}, column {e.colno})") from None
+    except (RecursionError, ValueError):
+        raise RunFolderError(f"{path}:{line or 1}: not JSON that can be read") from None
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path}:{line or 1}: must be a JSON object")
+    return value
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a configuration as plain types, with references between its own keys followed.
+
+    Raises:
+        RunFolderError: If the file is missing, or not a YAML mapping.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    text = read_text(path)
+    try:
+        config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        reason = getattr(e, "problem", None) or "broken"
+        raise RunFolderError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({reason})") from None
+    except (OmegaConfBaseException, ValueError) as e:
+        raise RunFolderError(f"{path}:1: not a configuration ({str(e).splitlines()[0]})") from None
+    if not isinstance(config, dict):
+        raise RunFolderError(f"{path}:1: must be a mapping")
+    return _follow(config, config)
+
+
+def lookup(node: Any, dotted: str) -> Any:
+    """Return a value of nested mappings by its dotted key, or None."""
+    for part in dotted.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return None
+        node = node[part]
+    return node
+
+
+def _follow(node: Any, root: Any) -> Any:
+    """Follow ``${key}`` within the file; resolvers such as ``${oc.env:...}`` stay as they are written.
+
+    Resolving those would copy this machine's environment into a page that is meant to be passed on.
+    """
+    if isinstance(node, dict):
+        return {str(key): _follow(value, root) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_follow(value, root) for value in node]
+    if isinstance(node, str) and (match := _NODE.fullmatch(node)):
+        target = lookup(root, match[1])
+        return node if target is None or isinstance(target, (dict, list)) else target
+    return node

@@ -1,0 +1,119 @@
+"""The page's first lines: a few numbers of the run that did best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from expunge.report import text
+from expunge.report.rows import OWN_FIT, Row
+from expunge.report.runs import Run
+from expunge.report.sections import total_guarantee
+
+_NEARLY_AS_MANY = 0.9
+
+
+def headline(runs: Sequence[Run], lines: Sequence[Row]) -> str:
+    """Return the numbers of the certified run that served most, most accurately; of another if none is."""
+    pairs = list(zip(runs, lines, strict=True))
+    certified = [pair for pair in pairs if pair[0].certified]
+    if certified:
+        run, best = max(certified, key=lambda pair: _merit(pair[1]))
+        cards, which = _of_certified(run, best), "The certified run that served most, most accurately"
+    else:
+        run, best = _most_accurate(pairs)
+        cards, which = (
+            _of_other(best),
+            "No run here carries a certificate. Of those that removed most, the most accurate",
+        )
+    if (total := total_guarantee(run)) is not None:
+        cards.append(("total with the extractor", *total))
+    body = "\n".join(
+        f'<div class="card"><dt>{escape(name)}</dt><dd><span class="value">{escape(value)}</span> '
+        f'<span class="of">{escape(of)}</span></dd></div>'
+        for name, value, of in cards
+    )
+    only = escape(best.unlearner) + ("" if certified else "; it carries no certificate")
+    alone = f"{which}: <strong>{escape(best.unlearner)}</strong>" if len(runs) > 1 else only
+    return f"""\
+<section aria-label="Headline numbers">
+<dl class="cards">
+{body}
+</dl>
+<p class="note">{alone}</p>
+</section>"""
+
+
+def _of_certified(run: Run, best: Row) -> list[tuple[str, str, str]]:
+    cards = [
+        ("removals before a retrain or refusal", *_served(best)),
+        ("test accuracy after the last request", *_after(best)),
+        ("time of one removal (median)", *_time(best)),
+    ]
+    if best.epsilon_spent is not None:
+        budget = f"of ε {text.setting(best.epsilon)}, δ {text.setting(run.number('delta'))}"
+        cards.append(("ε spent at the last release", text.number(best.epsilon_spent), budget))
+    return cards
+
+
+def _of_other(best: Row) -> list[tuple[str, str, str]]:
+    counts = ((best.retrained, "retrained"), (best.refused, "refused"))
+    other = "".join(f"; {text.count(n)} {what}" for n, what in counts if n)
+    cards = [
+        ("requests removed", text.count(best.removed), f"of {text.count(best.requests)}{other}"),
+        ("test accuracy after the last request", *_after(best)),
+        ("time of one removal (median)", *_time(best)),
+    ]
+    if best.sample_gradient_after is not None:
+        before = f"{text.number(best.sample_gradient_before)} before it"
+        cards.append(
+            (
+                "gradient of the removed sample after its request (mean)",
+                text.number(best.sample_gradient_after),
+                before,
+            )
+        )
+    if best.retrain_disagreement is not None:
+        cards.append(
+            (
+                "predictions unlike those of a retrained model",
+                text.share(best.retrain_disagreement),
+                "of the test rows",
+            )
+        )
+    return cards
+
+
+def _most_accurate(pairs: Sequence[tuple[Run, Row]]) -> tuple[Run, Row]:
+    """Return the most accurate of those that removed nearly as many as any, so that no wreck comes first."""
+    most = max(row.removed or 0 for _, row in pairs)
+    near = [pair for pair in pairs if (pair[1].removed or 0) >= _NEARLY_AS_MANY * most]
+    return max(near, key=lambda pair: pair[1].test_accuracy_after or 0.0)
+
+
+def _merit(row: Row) -> tuple[bool, int, float, float]:
+    served = row.requests if not row.budget_exhausted else row.removals_supported or 0
+    return not row.budget_exhausted, served, row.test_accuracy_after or 0.0, row.speed_up or 0.0
+
+
+def _served(row: Row) -> tuple[str, str]:
+    if row.budget_exhausted:
+        return text.count(row.removals_supported), f"of {text.count(row.requests)} requests"
+    return f"all {text.count(row.requests)}", "requests" + (
+        "; the budget never ran out" if row.budget else ""
+    )
+
+
+def _after(row: Row) -> tuple[str, str]:
+    return text.accuracy(
+        row.test_accuracy_after
+    ), f"{text.accuracy(row.test_accuracy_before)} before the first"
+
+
+def _time(row: Row) -> tuple[str, str]:
+    if row.speed_up is None:
+        return text.seconds(row.seconds_removal_median), ""
+    retrain = "its own first fit" if row.retrain_from == OWN_FIT else "a retrain"
+    return text.seconds(row.seconds_removal_median), (
+        f"{text.times(row.speed_up)} the speed of {retrain} ({text.seconds(row.seconds_retrain)})"
+    )

@@ -1,0 +1,108 @@
+"""What the numbers do not promise: the limits of a certificate, and of runs that carry none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from expunge.report import text
+from expunge.report.rows import Row
+from expunge.report.runs import Run
+
+_CERTIFICATE = """\
+<h2 id="limits">What this certificate does not say</h2>
+<p>The certificate makes one comparison. It takes the model that was released after a removal and a model
+trained again without the removed rows, and says that someone who sees the released model can hardly tell
+which of the two it is: the two are (ε, δ)-indistinguishable. What lies outside that comparison is not
+covered:</p>
+<ul>
+<li><strong>Earlier releases.</strong> It speaks to someone who sees that one model. Whoever kept a model
+from before the removal can compare the two, and the difference may show what was removed.</li>
+<li><strong>Requests that react to the models.</strong> Which rows are to go must not be decided by
+looking at a released model. Requests chosen that way depend on the secret noise, and the guarantee no
+longer follows.</li>
+<li><strong>Everything upstream.</strong> Whatever was made before the linear model must not depend on the
+removed rows: features scaled by a mean or variance of the training set, an extractor trained on those
+rows without differential privacy, hyper-parameters tuned on them. Such traces stay where they are.
+Scaling each row by its own norm is safe.</li>
+<li><strong>A perturbation that leaks.</strong> The random vector b and the state of the generator that
+drew it must stay secret. A run folder holds b in <code>model.safetensors</code> so that the residual can
+be checked, and whoever knows seed and settings can draw it again. This page names the seed because it
+reports experiments; of a model meant for the public, publish the weights alone.</li>
+</ul>
+<p>Nor does it cover copies of the rows kept elsewhere (raw data, backups, logs), or methods whose ε
+column is empty: those carry no such certificate at all.</p>"""
+
+_NO_CERTIFICATE = """\
+<li><strong>No certificate.</strong> Certified removal bounds the gradient that is left of a convex loss and
+keeps it within a budget. Nothing is bounded here, there is no budget, and the loss of a network is not even
+convex. No number says how well the model can be told from one that never saw the rows. An ε and a δ in the
+settings of such a method say how much noise goes onto the weights; they are no guarantee.</li>"""
+_HEURISTIC = """\
+<li><strong>The curvature <code>fd</code> is a heuristic</strong>{which}. It guesses the Hessian, as a
+matrix of rank one, from the difference of two gradients. It has no error bound: how far its step is from that
+of the true Hessian is not known.</li>"""
+_REFUSED = """\
+<li><strong>Refused requests.</strong> The model was left as it was, the rows still in it ({counts}).</li>"""
+_SAMPLE = """\
+For each request: loss and gradient of the removed rows, before and after it. Where the loss is larger after,
+the model fits these rows less well; that does not show that no trace of them is left."""
+_RETAINED = "Along the requests: loss and gradient on the rows that nobody asked to remove."
+_RETRAINED = """\
+After the last request: one model trained from scratch without all requested rows{which}. Two models
+trained like that differ from each other as well, so a distance means little without knowing theirs."""
+_NOT_RETRAINED = "None of these runs was compared with a model trained again without the rows."
+
+
+def promises(runs: Sequence[Run], lines: Sequence[Row]) -> list[str]:
+    """Return what is not promised: with a certificate, and without one, as far as there are such runs.
+
+    Retraining needs no certificate, and doing nothing claims none.
+    """
+    pairs = [(run, line) for run, line in zip(runs, lines, strict=True) if run.empirical]
+    others = [(run, line) for run, line in pairs if run.unlearner not in ("retrain", "none")]
+    parts = [_CERTIFICATE] if any(run.certified for run in runs) else []
+    return [*parts, _without_certificate(others)] if others else parts
+
+
+def _without_certificate(pairs: Sequence[tuple[Run, Row]]) -> str:
+    lines = [line for _, line in pairs]
+    heuristic = [line for run, line in pairs if _guesses(run)]
+    refused = [f"{escape(line.unlearner)}: {text.count(line.refused)}" for line in lines if line.refused]
+    points = [
+        _NO_CERTIFICATE,
+        *([_HEURISTIC.format(which=_which(heuristic, lines))] if heuristic else []),
+        f"<li><strong>What was compared.</strong> {_compared(lines)}</li>",
+        *([_REFUSED.format(counts=", ".join(refused))] if refused else []),
+    ]
+    body = "\n".join(points)
+    return f"""\
+<h2 id="no-certificate">What removal without a certificate does not promise</h2>
+<p>This is about {_names(lines)}.</p>
+<ul>
+{body}
+</ul>"""
+
+
+def _compared(lines: Sequence[Row]) -> str:
+    retrained = [line for line in lines if line.retrain_weight_distance is not None]
+    said = (
+        _SAMPLE if any(line.sample_gradient_after is not None for line in lines) else "",
+        _RETAINED if any(line.retain_loss is not None for line in lines) else "",
+        _RETRAINED.format(which=_which(retrained, lines)) if retrained else _NOT_RETRAINED,
+    )
+    return "\n".join(filter(None, said))
+
+
+def _guesses(run: Run) -> bool:
+    """Return whether the run's steps use ``fd``; plain ascent uses no curvature, whatever is set."""
+    return text.told(run, "curvature") == "fd" and text.told(run, "mode") != "ascent"
+
+
+def _which(some: Sequence[Row], every: Sequence[Row]) -> str:
+    """Return which runs a point is about, where it is not about all."""
+    return "" if len(some) == len(every) else f" (only {_names(some)})"
+
+
+def _names(lines: Sequence[Row]) -> str:
+    return ", ".join(escape(line.unlearner) for line in lines)

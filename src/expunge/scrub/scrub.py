@@ -1,0 +1,153 @@
+"""One scrub: copies, selection, curvature, update, noise. Nothing is changed until the caller says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from expunge.curvature import Block
+from expunge.errors import require_choice, require_count, require_positive, require_probability
+from expunge.scrub import steps
+from expunge.scrub.copies import Observed, Unit, observe
+from expunge.scrub.errors import ScrubError
+from expunge.scrub.selectors import SELECTORS, selector
+from expunge.scrub.steps import CURVATURES, MODES, Curvature, Problem
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An update that would remove the sample.
+
+    Attributes:
+        block: The weights of the selected units.
+        step: (|S|,) float64, the noise included.
+        units: The selected units.
+        noise_std: Of the noise in ``step``.
+    """
+
+    block: Block
+    step: Tensor
+    units: list[Unit]
+    noise_std: float
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """``units``, ``weights`` |S| and ``step_norm`` ||step||_2, for the ledger."""
+        norm = float(torch.linalg.vector_norm(self.step))
+        return {"units": len(self.units), "weights": self.block.size, "step_norm": norm}
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """The settings of a scrub; the published ones by default (Mehta et al., CVPR 2022, Algorithm 1).
+
+    It carries no certificate: the network is not convex, ``fd`` is a heuristic without an error bound, and
+    the noise is calibrated by constants that are assumed, not shown.
+
+    Attributes:
+        selector: ``lfoci``, ``cheap``, ``random``, ``one`` or ``all``.
+        curvature: ``fd``, ``fisher``, ``exact``, ``ggn`` or ``kfac``; see ``Curvature``.
+        mode: ``sekhari``, ``cr`` or ``ascent``; see ``expunge.scrub.steps``.
+        n_perturbations: Perturbed copies.
+        perturbation_std: Of each input value.
+        max_units: The most units that ``lfoci`` and ``random`` take; None: as many as FOCI finds.
+        l2: Damping; the weight decay of the training.
+        lr: Of mode ``ascent``.
+        noise_epsilon: None for no noise; see ``steps.noise_std``.
+        noise_delta: Likewise.
+        smoothness: Likewise.
+        lipschitz: Likewise.
+        curvature_rows: Rows that ``exact``, ``ggn`` and ``kfac`` are averaged over; None: all.
+        curvature_tol: Relative residual at which conjugate gradients stop.
+        threads: Of the selection; None: every core.
+    """
+
+    selector: str = "lfoci"
+    curvature: str = "fd"
+    mode: str = "sekhari"
+    n_perturbations: int = 1000
+    perturbation_std: float = 0.1
+    max_units: int | None = None
+    l2: float = 0.01
+    lr: float = 1e-3
+    noise_epsilon: float | None = 0.1
+    noise_delta: float = 0.01
+    smoothness: float = 0.25
+    lipschitz: float = 1.0
+    curvature_rows: int | None = 2048
+    curvature_tol: float = 1e-4
+    threads: int | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        require_choice("selector", self.selector, SELECTORS)
+        require_choice("curvature", self.curvature, CURVATURES)
+        require_choice("mode", self.mode, MODES)
+        require_count("n_perturbations", self.n_perturbations, least=3)
+        for name in ("perturbation_std", "l2", "lr", "smoothness", "lipschitz"):
+            require_positive(name, getattr(self, name))
+        for name in ("max_units", "curvature_rows"):
+            if getattr(self, name) is not None:
+                require_count(name, getattr(self, name))
+        if self.noise_epsilon is not None:
+            require_positive("noise_epsilon", self.noise_epsilon)
+        require_probability("noise_delta", self.noise_delta)
+        require_probability("curvature_tol", self.curvature_tol)
+
+    def propose(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> Proposal:
+        """Compute the update that removes ``problem.sample``; the network is left as it is.
+
+        Args:
+            problem: The network, the rows to be removed and those that stay.
+            rng: Of the selection and of the rows that curvature is averaged over.
+            noise: Of the perturbed copies and of the noise on the weights.
+
+        Raises:
+            ScrubError: Nothing is selected, or a number is not finite.
+            SolveError: The system with the curvature cannot be solved.
+        """
+        units = list(self.select(problem, rng, noise))
+        block = Block.of(problem.module, by_module(units))
+        step = self.step(problem, block, rng)
+        std = self.noise_std(problem)
+        if std:
+            step = step + std * torch.randn(block.size, generator=noise, dtype=torch.float64)
+        if not torch.isfinite(step).all():
+            raise ScrubError("the update is not finite")
+        return Proposal(block, step, units, std)
+
+    def observe(self, problem: Problem, noise: torch.Generator) -> Observed:
+        """Run the perturbed copies."""
+        copies, std = self.n_perturbations, self.perturbation_std
+        return observe(problem.module, problem.losses, problem.sample, copies, std, noise)
+
+    def select(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> list[Unit]:
+        """Choose the units."""
+        chosen = selector(self.selector, self.max_units, self.threads)
+        return list(chosen.select(problem.module, lambda: self.observe(problem, noise), rng))
+
+    def step(self, problem: Problem, block: Block, rng: np.random.Generator) -> Tensor:
+        """Return the update of the selected weights, without noise, (|S|,) float64."""
+        if self.mode == "ascent":
+            return steps.ascent(problem, block, self.lr)
+        curvature = Curvature(self.curvature, self.curvature_rows, self.curvature_tol)
+        if self.mode == "cr":
+            return steps.cr(problem, block, curvature, self.l2)
+        return steps.sekhari(problem, block, curvature, self.l2, rng)
+
+    def noise_std(self, problem: Problem) -> float:
+        """Return the standard deviation of the noise on every selected weight."""
+        if self.noise_epsilon is None:
+            return 0.0
+        constants = self.noise_epsilon, self.noise_delta, self.smoothness, self.lipschitz
+        return steps.noise_std(problem.n, problem.m, self.l2, *constants)
+
+
+def by_module(units: list[Unit]) -> dict[str, list[int]]:
+    """Return the units' numbers by module name."""
+    found: dict[str, list[int]] = {}
+    for name, unit in units:
+        found.setdefault(name, []).append(unit)
+    return found

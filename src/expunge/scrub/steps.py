@@ -1,0 +1,188 @@
+"""How the selected weights are changed: block curvature H', the update, the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from math import log, sqrt
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from expunge.curvature import (
+    Block,
+    GaussNewton,
+    Hessian,
+    KroneckerFactored,
+    LowRank,
+    Solution,
+    combine,
+    conjugate_gradient,
+    outer,
+    secant,
+)
+from expunge.curvature.gradients import Batches, Losses, mean_gradient
+from expunge.datasets.images import Examples
+from expunge.scrub.errors import ScrubError
+from expunge.training import History
+
+CURVATURES = ("fd", "fisher", "exact", "ggn", "kfac")
+MODES = ("sekhari", "cr", "ascent")
+_PRODUCTS: dict[str, type[Hessian | GaussNewton | KroneckerFactored]] = {
+    "exact": Hessian,
+    "ggn": GaussNewton,
+    "kfac": KroneckerFactored,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a scrub works on.
+
+    Attributes:
+        module: The network.
+        losses: The loss of each example, without the penalty on the weights.
+        sample: Inputs and targets of the rows to be removed, on the network's device.
+        retained: The training rows that stay.
+        n: Training rows before the removal, those to be removed included.
+        history: What training recorded; None where it did not.
+    """
+
+    module: nn.Module
+    losses: Losses
+    sample: tuple[Tensor, Tensor]
+    retained: Examples
+    n: int
+    history: History | None
+
+    @property
+    def m(self) -> int:
+        """Rows to be removed."""
+        return len(self.sample[1])
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Which curvature, and over how much data.
+
+    Attributes:
+        name: ``fd`` and ``fisher`` are of rank one for the training set and for the sample, and solved in
+            O(|S|); ``fd`` is a heuristic, and neither has an error bound. ``exact`` (Hessian), ``ggn`` and
+            ``kfac`` are solved by conjugate gradients.
+        rows: Retained rows, drawn at random for every request, that ``exact``, ``ggn`` and ``kfac`` are
+            averaged over; None: all. A share of the rows is an estimate without a bound.
+        tol: Relative residual at which conjugate gradients stop.
+        sample_step: Length of the gradient step whose change of gradient gives ``fd`` of the sample.
+    """
+
+    name: str = "fd"
+    rows: int | None = None
+    tol: float = 1e-4
+    sample_step: float = 1e-3
+
+
+def sekhari(
+    problem: Problem, block: Block, curvature: Curvature, l2: float, rng: np.random.Generator
+) -> Tensor:
+    """Return ``m/(n-m) (H' + l2 I)^{-1} (grad f(w) + l2 w)_S``, (|S|,) float64.
+
+    f is the mean loss of the m rows to be removed, and ``H' = (n H_F - m H_f) / (n - m)`` the curvature of
+    the mean loss of the rows that stay. With the exact curvature, all units, and ``l2`` the weight decay of
+    the training, this is the Newton step from the trained weights for the objective of the rows that stay,
+    ``mean loss + l2/2 ||w||^2``: a row takes its share of the penalty with it, hence ``l2 w``.
+
+    Source: Mehta et al., CVPR 2022, Algorithm 1, after Sekhari et al., NeurIPS 2021; there the penalty is
+    part of f.
+    """
+    module, m, n = problem.module, problem.m, problem.n
+    gradient = _sample_gradient(problem)
+    rhs = block.gather(gradient) + l2 * block.read(module)
+    if curvature.name in _PRODUCTS:
+        kept = problem.retained
+        if curvature.rows is not None and curvature.rows < len(kept):
+            kept = kept.only(np.sort(rng.choice(kept.rows, size=curvature.rows, replace=False)))
+        product = _PRODUCTS[curvature.name](module, problem.losses, kept, block)
+        solution = _solve(product, rhs, l2, curvature.tol)
+    else:
+        whole = _low_rank_of_training(problem, block, curvature)
+        part = _low_rank_of_sample(problem, block, curvature, gradient)
+        solution = combine(n, whole, m, part).solve(rhs, l2)
+    return m / (n - m) * solution
+
+
+def cr(problem: Problem, block: Block, curvature: Curvature, l2: float) -> Tensor:
+    """Return ``(H_f + l2 I)^{-1} grad f(w)_S``, (|S|,) float64: a step of the sample's own, whatever n is."""
+    gradient = _sample_gradient(problem)
+    rhs = block.gather(gradient)
+    if curvature.name in _PRODUCTS:
+        product = _PRODUCTS[curvature.name](problem.module, problem.losses, [problem.sample], block)
+        return _solve(product, rhs, l2, curvature.tol)
+    return _low_rank_of_sample(problem, block, curvature, gradient).solve(rhs, l2)
+
+
+def ascent(problem: Problem, block: Block, lr: float) -> Tensor:
+    """Return ``lr grad f(w)_S``, (|S|,) float64."""
+    return lr * block.gather(_sample_gradient(problem))
+
+
+def noise_std(
+    n: int, m: int, l2: float, epsilon: float, delta: float, smoothness: float = 0.25, lipschitz: float = 1.0
+) -> float:
+    """Return ``s = (Gamma / epsilon) sqrt(2 ln(1.25 / delta))``, ``Gamma = 2 M Lip^2 m^2 / (n^2 l2^3)``.
+
+    Args:
+        n: Training rows.
+        m: Rows to be removed.
+        l2: Strong convexity of the objective, in theory; here the damping.
+        epsilon: Of the published noise (0.1); the network is not convex: it stands for no guarantee.
+        delta: Likewise (published: 0.01).
+        smoothness: M, the Lipschitz constant of the Hessian (published: 0.25).
+        lipschitz: Lip, that of the loss (published: 1).
+    """
+    gamma = 2 * smoothness * lipschitz**2 * m**2 / (n**2 * l2**3)
+    return gamma / epsilon * sqrt(2 * log(1.25 / delta))
+
+
+def _sample_gradient(problem: Problem) -> dict[str, Tensor]:
+    return mean_gradient(problem.module, problem.losses, [problem.sample])
+
+
+def _solve(product: Hessian | GaussNewton | KroneckerFactored, rhs: Tensor, l2: float, tol: float) -> Tensor:
+    found: Solution = conjugate_gradient(product, rhs, l2, tol)
+    return found.x
+
+
+def _low_rank_of_training(problem: Problem, block: Block, curvature: Curvature) -> LowRank:
+    history = problem.history
+    if history is None:
+        raise ScrubError(f"curvature {curvature.name} needs what training records, and nothing was trained")
+    if curvature.name == "fisher":
+        return outer(block.gather(history.gradient))
+    return secant(block.gather(history.gradient_change), block.gather(history.weight_change))
+
+
+def _low_rank_of_sample(
+    problem: Problem, block: Block, curvature: Curvature, gradient: dict[str, Tensor]
+) -> LowRank:
+    if curvature.name == "fisher":
+        return outer(block.gather(gradient))
+    return secant(*_sample_change(problem, block, curvature.sample_step))
+
+
+def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tensor]:
+    """The changes of the sample's gradient and of the weights over one gradient step of all parameters.
+
+    In float64: of a small gradient, the change would drown in float32's rounding and come out as zero.
+    """
+    x, y = problem.sample
+    double = deepcopy(problem.module).double()
+    sample: Batches = [(x.double(), y)]
+    before = mean_gradient(double, problem.losses, sample)
+    with torch.no_grad():
+        for name, parameter in double.named_parameters():
+            if name in before:
+                parameter.sub_(step * before[name])
+    after = mean_gradient(double, problem.losses, sample)
+    return block.gather(after) - block.gather(before), -step * block.gather(before)

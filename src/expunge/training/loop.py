@@ -1,0 +1,171 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from expunge.curvature.gradients import Losses
+from expunge.datasets.images import Examples
+from expunge.errors import InvalidValue
+from expunge.seeds import stream, torch_generator
+from expunge.training.checkpoint import Checkpoint
+from expunge.training.files import digest
+from expunge.training.history import Moment, Trained
+from expunge.training.settings import Training
+
+
+def train(
+    module: nn.Module,
+    examples: Examples,
+    settings: Training,
+    losses: Losses,
+    seed: int,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+    checkpoint: Path | None = None,
+    record: bool = True,
+) -> Trained:
+    """Minimise mean loss + (weight_decay / 2) ||w||^2 over ``examples.rows``, starting from ``module``.
+
+    The same module, examples, settings and seed give the same bytes on the same machine with the same number
+    of threads; on a GPU as far as its kernels repeat themselves. A training broken off and continued from
+    its checkpoint is no different from an unbroken one.
+
+    Args:
+        module: The network to train, in place; it ends in evaluation mode.
+        examples: The training rows; their batch size is used for the history's gradients alone.
+        settings: How to train.
+        losses: The loss of each example.
+        seed: Of the order of the rows in each epoch and of dropout.
+        device: Where to compute.
+        progress: Show a bar (on a terminal only).
+        checkpoint: A file to keep the state in after every epoch but the last; one of the same training is
+            continued, a damaged one or another's is not used, and in the end it is removed. The inputs
+            themselves are not compared: they are the caller's to tell apart, by the file's name.
+        record: Whether to make the history, which costs two more passes over the rows.
+
+    Raises:
+        InvalidValue: ``lr``: the loss or the weights became infinite or NaN; ``batch_size``: BatchNorm cannot
+            be trained on one row. ``rows``: there is none.
+    """
+    if not len(examples):
+        raise InvalidValue("rows", 0, "at least one row to train on")
+    module.to(device)
+    where = next(module.parameters()).device
+    task = _Task(module, replace(examples, device=where), settings, losses, seed, where, record)
+    return task.run(progress, checkpoint)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The arguments of ``train``."""
+
+    module: nn.Module
+    examples: Examples
+    settings: Training
+    losses: Losses
+    seed: int
+    device: torch.device
+    record: bool
+
+    def run(self, progress: bool, file: Path | None) -> Trained:
+        started = time.perf_counter()
+        cuts = self.settings.batches(len(self.examples))
+        seen = self.examples.only(self.examples.rows[: cuts[-1][1]])
+        optimizer = self.settings.new_optimizer(self.module)
+        checkpoint = Checkpoint(file, self.identity() if file else {})
+        done = checkpoint.load(self.module, optimizer)
+        started -= done.seconds
+        before = None
+        with self.bar(progress, len(done.losses) * len(cuts), len(cuts)) as bar:
+            for epoch in range(len(done.losses), self.settings.epochs):
+                last = epoch == self.settings.epochs - 1
+                if last and self.record:
+                    before = Moment.of(self.module, self.losses, seen)
+                done.losses.append(self.epoch(epoch, optimizer, cuts, bar))
+                done.seconds = time.perf_counter() - started
+                if not last:
+                    checkpoint.save(self.module, optimizer, done)
+        history = Moment.of(self.module, self.losses, seen).since(before) if before else None
+        self.module.eval().zero_grad(set_to_none=True)
+        checkpoint.done()
+        return Trained(self.module, history, tuple(done.losses), time.perf_counter() - started)
+
+    def epoch(
+        self, epoch: int, optimizer: torch.optim.Optimizer, cuts: Sequence[tuple[int, int]], bar: Any
+    ) -> float:
+        """One pass over the rows; returns their mean loss."""
+        order = stream(self.seed, "training", 1, epoch).permutation(self.examples.rows)
+        steps = self.settings.epochs * len(cuts)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.module.train()
+        with self.drawing(epoch):
+            for step, (start, stop) in enumerate(cuts, start=epoch * len(cuts)):
+                for group in optimizer.param_groups:
+                    group["lr"] = self.settings.rate(step, steps)
+                x, y = self.examples.take(order[start:stop])
+                optimizer.zero_grad()
+                loss = self.losses(self.outputs(x), y).mean()
+                loss.backward()
+                optimizer.step()
+                total += loss.detach() * (stop - start)
+                bar.update()
+        finite = torch.stack([p.detach().isfinite().all() for p in self.module.parameters()]).all()
+        if not bool(finite & total.isfinite()):
+            smaller = f"a smaller value: the training loss is not finite in epoch {epoch + 1}"
+            raise InvalidValue("lr", self.settings.lr, smaller)
+        mean = float(total) / cuts[-1][1]
+        bar.set_postfix(epoch=epoch + 1, loss=f"{mean:.4f}")
+        return mean
+
+    def outputs(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            return self.module(x)
+        except ValueError as error:
+            if len(x) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            what = "2 or more (and as many rows): BatchNorm cannot be trained on one row at a time"
+            raise InvalidValue("batch_size", self.settings.batch_size, what) from None
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree in."""
+        rows, targets = self.examples.rows, self.examples.y[torch.from_numpy(self.examples.rows)]
+        return {
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+            "rows": hashlib.sha256(rows.tobytes() + targets.cpu().numpy().tobytes()).hexdigest(),
+            "start": digest(self.module.state_dict()),
+        }
+
+    @contextmanager
+    def drawing(self, epoch: int) -> Iterator[None]:
+        """Random numbers that layers draw (dropout) are the epoch's own, and nobody else's are used up."""
+        generator = torch_generator(self.seed, "training", 2, epoch)
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus):
+            torch.set_rng_state(generator.get_state())
+            for gpu in gpus:
+                own = torch.Generator(gpu).manual_seed(generator.initial_seed())
+                torch.cuda.set_rng_state(own.get_state(), gpu)
+            yield
+
+    def bar(self, progress: bool, done: int, epoch: int) -> Any:
+        return tqdm(
+            total=self.settings.epochs * epoch,
+            initial=done,
+            disable=None if progress else True,
+            desc="training",
+            unit="batch",
+            leave=False,
+            dynamic_ncols=True,
+        )

@@ -1,0 +1,69 @@
+"""Fine-tuning on the rows that stay, in the hope that the others fade."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.curvature.gradients import cross_entropy
+from expunge.errors import InvalidValue
+from expunge.scrub import ScrubError
+from expunge.training import Learner, Training, train
+from expunge.unlearners.guard import GuardedNetwork, Update
+
+
+class Finetune(GuardedNetwork):
+    """A little more training, on the retained rows alone.
+
+    Args:
+        model: The learner.
+        training: How to train on; the number of the request enters the order of the rows.
+        val_gap: See ``GuardedNetwork``.
+        name: What the run files call the method.
+    """
+
+    def __init__(
+        self,
+        model: Learner,
+        optimizer: str = "sgd",
+        epochs: int = 1,
+        lr: float = 1e-3,
+        momentum: float = 0.9,
+        weight_decay: float | None = None,
+        batch_size: int = 128,
+        max_batches: int | None = None,
+        val_gap: float | None = 0.05,
+        name: str = "finetune",
+    ) -> None:
+        super().__init__(model, name, val_gap)
+        decay = model.training.weight_decay if weight_decay is None else weight_decay
+        self.training = Training(
+            optimizer=optimizer,
+            epochs=epochs,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=decay,
+            batch_size=batch_size,
+            schedule="constant",
+            max_batches=max_batches,
+        )
+
+    def update(self, index: NDArray[np.int64]) -> Update:
+        """Train on without the rows."""
+        put_back = self._whole()
+        stay = self.kept.copy()
+        stay[index] = False
+        try:
+            train(
+                self.module,
+                self._training(np.flatnonzero(stay)),
+                self.training,
+                cross_entropy,
+                seed=self.seed + self._served,
+                device=self.learner.device,
+                record=False,
+            )
+        except InvalidValue as error:  # the loss is not finite any more
+            put_back()
+            raise ScrubError(str(error)) from None
+        return {}, put_back

@@ -1,0 +1,170 @@
+"""What the unlearners of networks share: training, prediction, row bookkeeping, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
+from expunge.datasets.images import Examples, Images
+from expunge.errors import DataError
+from expunge.training import History, Learner, Trained
+from expunge.unlearners.base import State
+from expunge.unlearners.row_ids import checked
+
+_MODULE, _HISTORY = "module.", "history."
+
+
+class NetworkModel:
+    """A network trained by stochastic gradients; a base for methods that remove rows from it.
+
+    Args:
+        model: The learner: architecture, training, device.
+        name: What the run files call the method.
+    """
+
+    def __init__(self, model: Learner, name: str) -> None:
+        self.learner = model
+        self.name = name
+        self.seconds_fit: float | None = None
+        self._validation: Examples | None = None
+
+    # -- training ---------------------------------------------------------------------------------------
+
+    def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
+        """Train on all rows, or take the network from the cache if it has been trained before."""
+        self._take(x, y, seed)
+        self._learn(np.flatnonzero(self.kept))
+        self._served = 0
+
+    def _take(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
+        """Take over the training data."""
+        self.seed = int(np.random.SeedSequence().entropy % 2**63) if seed is None else seed  # type: ignore[operator]
+        self.x = Images.of(x)
+        self.classes_ = np.unique(y)
+        self.codes = np.searchsorted(self.classes_, y).astype(np.int64)
+        self.kept = np.ones(len(y), dtype=bool)
+
+    def _learn(self, rows: NDArray[np.int64], reuse: bool = True) -> Trained:
+        trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), self.seed, reuse=reuse)
+        self.module, self.history, self.seconds_fit = trained.module, trained.history, trained.seconds
+        return trained
+
+    def validate_on(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Take the rows whose accuracy guards updates; those of classes never trained on are left out."""
+        known = np.flatnonzero(np.isin(y, self.classes_))
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1).astype(np.int64)
+        self._validation = self._examples(Images.of(x), codes, known)
+
+    def _examples(self, x: Images, codes: NDArray[np.int64], rows: NDArray[np.int64]) -> Examples:
+        dtype = next(self.module.parameters()).dtype
+        return Examples(x, torch.from_numpy(codes), rows, dtype=dtype, device=self.learner.device)
+
+    def _training(self, rows: Any) -> Examples:
+        """The training rows ``rows``, whether or not they have been removed."""
+        return self._examples(self.x, self.codes, np.asarray(rows, dtype=np.int64))
+
+    def _checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
+        return checked(rows, self.kept)
+
+    # -- what the network says --------------------------------------------------------------------------
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """Labels, (n,)."""
+        inputs = Images.of(x)
+        rows = np.arange(len(inputs))
+        unknown = np.zeros(len(rows), dtype=np.int64)
+        return self.classes_[self._codes_of(self._examples(inputs, unknown, rows))]
+
+    def _codes_of(self, examples: Examples) -> NDArray[np.int64]:
+        with evaluating(self.module), torch.no_grad():
+            found = [self.module(x).argmax(dim=1).cpu() for x, _ in examples]
+        return torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64)
+
+    def _validation_accuracy(self) -> float | None:
+        """Accuracy on the validation rows; None where there are none."""
+        if self._validation is None or not len(self._validation):
+            return None
+        right = self._codes_of(self._validation) == self._validation.y.numpy()[self._validation.rows]
+        return float(np.mean(right))
+
+    def residual(self) -> float | None:
+        """None: a network has no perturbed loss ``L_b``; see the metric ``retained`` for its gradient."""
+        return None
+
+    def losses(self, x: Any, y: NDArray[np.int64], rows: Any) -> NDArray[np.float64]:
+        """Cross-entropy of each of these training rows, (m,)."""
+        return np.asarray(example_losses(self.module, cross_entropy, self._training(rows)).numpy())
+
+    def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: Any) -> float:
+        """2-norm of the gradient of the mean cross-entropy of these training rows."""
+        return norm(mean_gradient(self.module, cross_entropy, self._training(rows)).values())
+
+    def retrained(self, x: Any, y: NDArray[np.int64], rows: Any) -> NetworkModel:
+        """Return the same network trained from scratch, with the same seed, on ``rows`` alone."""
+        other = NetworkModel(self.learner, "retrain")
+        other._take(x, y, self.seed)
+        other._learn(np.asarray(rows, dtype=np.int64))
+        return other
+
+    # -- saving -----------------------------------------------------------------------------------------
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """The network's state by the names that torch gives it."""
+        return {name: _array(value) for name, value in self.module.state_dict().items()}
+
+    def state(self) -> State:
+        """The network, what training recorded, and which rows have left."""
+        arrays = {_MODULE + name: value for name, value in self.model().items()}
+        if self.history is not None:
+            arrays |= {_HISTORY + name: _array(value) for name, value in self.history.tensors().items()}
+        arrays["removed_rows"] = np.flatnonzero(~self.kept)
+        values = {"seed": self.seed, "served": self._served, "seconds_fit": self.seconds_fit}
+        return State(arrays, values)
+
+    def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
+        """Continue from ``state`` with the training data that ``fit`` was given.
+
+        Raises:
+            DataError: The state is that of another architecture; nothing is loaded.
+        """
+        self._take(x, y, state.values["seed"])
+        module = self.learner.build(self.x.shape, len(self.classes_), self.seed)
+        _load(module, _under(state, _MODULE))
+        recorded = _under(state, _HISTORY)
+        self.module = module
+        self.history = History.of(recorded, self.learner.device) if recorded else None
+        self.kept[state.arrays["removed_rows"].astype(np.int64)] = False
+        self._served, self.seconds_fit = state.values["served"], state.values["seconds_fit"]
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return np.asarray(tensor.detach().cpu().numpy()).copy()
+
+
+def _under(state: State, prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): torch.from_numpy(value)
+        for name, value in state.arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _load(module: nn.Module, found: dict[str, Tensor]) -> None:
+    """Load a state of the very same architecture, or none of it."""
+    wanted = module.state_dict()
+    for name in sorted(wanted.keys() ^ found.keys()):
+        which = "lacks" if name in wanted else "has, beyond the network's,"
+        raise DataError(f"checkpoint of another architecture: it {which} {name}")
+    for name, tensor in wanted.items():
+        if tensor.shape != found[name].shape:
+            raise DataError(
+                f"checkpoint of another architecture: {name} has shape {tuple(found[name].shape)}, "
+                f"the network's is {tuple(tensor.shape)}"
+            )
+    module.load_state_dict(found)
