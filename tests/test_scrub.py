@@ -205,7 +205,7 @@ def landed(module, problem, curvature, l2, **more):
     scrub = Scrub(curvature=curvature, l2=l2, **{**EXACT, **more})
     proposal = scrub.propose(problem, rng(), generator())
     scrubbed = deepcopy(module)
-    proposal.block.add(scrubbed, proposal.step)
+    proposal.apply(scrubbed)
     return networks.flat(scrubbed)
 
 
@@ -289,7 +289,7 @@ def test_nothing_but_the_selected_units_changes(name, curvature):
     scrub = Scrub(selector=name, curvature=curvature, n_perturbations=100, l2=1.0, noise_epsilon=1.0)
     proposal = scrub.propose(problem, rng(), generator())
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())  # proposing changes nothing
-    proposal.block.add(module, proposal.step)
+    undo = proposal.apply(module)
     selected = {(unit_name, unit) for unit_name, unit in proposal.units}
     for key, value in module.state_dict().items():
         part, _, kind = key.rpartition(".")
@@ -299,6 +299,8 @@ def test_nothing_but_the_selected_units_changes(name, curvature):
         for unit in range(len(value)):
             same = torch.equal(value[unit], before[key][unit])
             assert same == ((part, unit) not in selected)
+    undo()
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
 
 
 def test_the_sample_has_curvature_of_its_own():

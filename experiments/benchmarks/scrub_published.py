@@ -48,14 +48,14 @@ def single_forwards(
     with torch.no_grad():
         for copy in copies:
             found.append(losses(module(copy[None]), target))
-            means = [
-                outputs[part].flatten(2).mean(dim=2) if outputs[part].ndim == 4 else outputs[part]
-                for part in layers
-            ]
-            rows.append(torch.cat(means, dim=1))
+            rows.append(torch.cat([_over_positions(outputs[part]) for part in layers], dim=1))
     for hook in hooks:
         hook.remove()
     return torch.cat(found), torch.cat(rows)
+
+
+def _over_positions(output: Tensor) -> Tensor:
+    return output.flatten(2).mean(dim=2) if output.ndim == 4 else output
 
 
 @dataclass(frozen=True)
@@ -125,5 +125,5 @@ def block_that_fits(module: nn.Module, units: Sequence[Unit], most: int) -> Bloc
 
 
 def scaled_solve(seconds: float, size: int, weights: int) -> float:
-    """Seconds of a dense solve with ``weights`` unknowns, from those with ``size``: it grows with the cube."""
+    """Seconds of a dense solve with ``weights`` unknowns from those with ``size``: the cube of the ratio."""
     return seconds * (weights / size) ** 3

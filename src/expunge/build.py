@@ -124,8 +124,12 @@ def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | Non
         raise InvalidValue("training", choices.get("training"), allowed)
     if not network:
         return None
+    import torch
+
+    from expunge.linear.parallel import available_cores
     from expunge.training import Learner
 
+    torch.set_num_threads(settings["threads"] or available_cores())
     architecture, training = build("model", settings["model"]), build("training", settings["training"])
     device, progress = settings["device"], bool(settings["progress"])
     return Learner(architecture, training, device, cache_dir(settings), progress, settings["threads"])

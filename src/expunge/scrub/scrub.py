@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from expunge.curvature import Block
 from expunge.errors import require_choice, require_count, require_positive, require_probability
@@ -38,6 +39,12 @@ class Proposal:
         """``units``, ``weights`` |S| and ``step_norm`` ||step||_2, for the ledger."""
         norm = float(torch.linalg.vector_norm(self.step))
         return {"units": len(self.units), "weights": self.block.size, "step_norm": norm}
+
+    def apply(self, module: nn.Module) -> Callable[[], None]:
+        """Update ``module`` in place, the selected units alone; return what takes it back."""
+        saved = self.block.save(module)
+        self.block.add(module, self.step)
+        return lambda: self.block.restore(module, saved)
 
 
 @dataclass(frozen=True)

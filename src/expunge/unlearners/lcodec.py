@@ -51,7 +51,7 @@ def lcodec(
     """
     for key in settings:
         if key not in _SETTINGS:
-            raise InvalidValue("unlearner", key, "the keys " + ", ".join([*_OTHERS, *_SETTINGS]))
+            raise InvalidValue(key, settings[key], "the keys " + ", ".join([*_OTHERS, *_SETTINGS]))
     scrub = Scrub(threads=threads, **settings)
     given = linear_settings(model, lam=lam, std=std, tol=tol, max_iter=max_iter)
     if model is None:
@@ -95,9 +95,7 @@ class Lcodec(GuardedNetwork):
             stream(self.seed, "scrub", 0, self._served),
             torch_generator(self.seed, "scrub", 1, self._served),
         )
-        saved = proposal.block.save(self.module)
-        proposal.block.add(self.module, proposal.step)
-        return proposal.figures, lambda: proposal.block.restore(self.module, saved)
+        return proposal.figures, proposal.apply(self.module)
 
     def _problem(self, index: NDArray[np.int64]) -> Problem:
         stay = self.kept.copy()
