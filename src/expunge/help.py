@@ -21,6 +21,7 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge                                                real MNIST 3 vs 8, published certified removal
   expunge unlearner=newton_corrected removal.count=1000  ours: the residual never accumulates
   expunge +experiment=icml2020/mnist_corrected           the settings of an experiment
+  expunge dataset=mnist model=mlp unlearner=lcodec       a network, and the published scrub
   expunge -m unlearner.lam=1e-4,1e-3 unlearner.std=1,10  a grid, under multirun/
   expunge resume=true hydra.run.dir=FOLDER               continue a run that was interrupted
   expunge-report FOLDER...                               table, figures and report.html from run folders

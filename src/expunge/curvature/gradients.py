@@ -54,19 +54,20 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
         ValueError: There is no example.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    sums = {name: torch.zeros_like(p) for name, p in named.items()}
+    sums: dict[str, Tensor] = {}
     count = 0
     with evaluating(module), torch.enable_grad():
         for x, y in batches:
             total = losses(module(x), y).sum()
             parts = torch.autograd.grad(total, list(named.values()), allow_unused=True)
             for name, part in zip(named, parts, strict=True):
-                if part is not None:
-                    sums[name] += part
+                new = torch.zeros_like(named[name]) if part is None else part
+                sums[name] = sums[name] + new if name in sums else new
+            del parts, part, new  # a large network's gradients are its size: held once, not twice
             count += len(y)
     if not count:
         raise ValueError("the mean gradient of no examples is not defined")
-    return {name: total / count for name, total in sums.items()}
+    return {name: sums.pop(name) / count for name in named}
 
 
 def norm(tensors: Iterable[Tensor]) -> float:

@@ -73,7 +73,7 @@ def draw_sample(runs: Sequence[Run]) -> style.Drawn | None:
         lowest = min(_sample_means(ax, run, colour, window, log) for run, _, colour in shown)
         cut = log and min(v for v in values if v > 0) < lowest / _BELOW
         if cut:
-            ax.set_ylim(bottom=lowest / _BELOW)
+            ax.set_ylim(lowest / _BELOW, 1.6 * max(values))
         title = "Gradient of the removed sample"
         ax.set(title=title, xlabel=drawing.REQUESTS, ylabel="2-norm of the gradient of its loss")
         drawing.whole_requests(ax)

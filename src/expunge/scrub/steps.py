@@ -97,8 +97,8 @@ def sekhari(
     part of f.
     """
     module, m, n = problem.module, problem.m, problem.n
-    gradient = _sample_gradient(problem)
-    rhs = block.gather(gradient) + l2 * block.read(module)
+    slope = _sample_gradient(problem, block)
+    rhs = slope + l2 * block.read(module)
     if curvature.name in _PRODUCTS:
         kept = problem.retained
         if curvature.rows is not None and curvature.rows < len(kept):
@@ -107,24 +107,23 @@ def sekhari(
         solution = _solve(product, rhs, l2, curvature.tol)
     else:
         whole = _low_rank_of_training(problem, block, curvature)
-        part = _low_rank_of_sample(problem, block, curvature, gradient)
+        part = _low_rank_of_sample(problem, block, curvature, slope)
         solution = combine(n, whole, m, part).solve(rhs, l2)
     return m / (n - m) * solution
 
 
 def cr(problem: Problem, block: Block, curvature: Curvature, l2: float) -> Tensor:
     """Return ``(H_f + l2 I)^{-1} grad f(w)_S``, (|S|,) float64: a step of the sample's own, whatever n is."""
-    gradient = _sample_gradient(problem)
-    rhs = block.gather(gradient)
+    slope = _sample_gradient(problem, block)
     if curvature.name in _PRODUCTS:
         product = _PRODUCTS[curvature.name](problem.module, problem.losses, [problem.sample], block)
-        return _solve(product, rhs, l2, curvature.tol)
-    return _low_rank_of_sample(problem, block, curvature, gradient).solve(rhs, l2)
+        return _solve(product, slope, l2, curvature.tol)
+    return _low_rank_of_sample(problem, block, curvature, slope).solve(slope, l2)
 
 
 def ascent(problem: Problem, block: Block, lr: float) -> Tensor:
     """Return ``lr grad f(w)_S``, (|S|,) float64."""
-    return lr * block.gather(_sample_gradient(problem))
+    return lr * _sample_gradient(problem, block)
 
 
 def noise_std(
@@ -145,8 +144,8 @@ def noise_std(
     return gamma / epsilon * sqrt(2 * log(1.25 / delta))
 
 
-def _sample_gradient(problem: Problem) -> dict[str, Tensor]:
-    return mean_gradient(problem.module, problem.losses, [problem.sample])
+def _sample_gradient(problem: Problem, block: Block) -> Tensor:
+    return block.gather(mean_gradient(problem.module, problem.losses, [problem.sample]))
 
 
 def _solve(product: Hessian | GaussNewton | KroneckerFactored, rhs: Tensor, l2: float, tol: float) -> Tensor:
@@ -163,11 +162,9 @@ def _low_rank_of_training(problem: Problem, block: Block, curvature: Curvature) 
     return secant(block.gather(history.gradient_change), block.gather(history.weight_change))
 
 
-def _low_rank_of_sample(
-    problem: Problem, block: Block, curvature: Curvature, gradient: dict[str, Tensor]
-) -> LowRank:
+def _low_rank_of_sample(problem: Problem, block: Block, curvature: Curvature, slope: Tensor) -> LowRank:
     if curvature.name == "fisher":
-        return outer(block.gather(gradient))
+        return outer(slope)
     return secant(*_sample_change(problem, block, curvature.sample_step))
 
 
@@ -179,10 +176,11 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     x, y = problem.sample
     double = deepcopy(problem.module).double()
     sample: Batches = [(x.double(), y)]
-    before = mean_gradient(double, problem.losses, sample)
+    gradient = mean_gradient(double, problem.losses, sample)
+    before = block.gather(gradient)
     with torch.no_grad():
         for name, parameter in double.named_parameters():
-            if name in before:
-                parameter.sub_(step * before[name])
-    after = mean_gradient(double, problem.losses, sample)
-    return block.gather(after) - block.gather(before), -step * block.gather(before)
+            if name in gradient:
+                parameter.sub_(gradient.pop(name), alpha=step)
+    after = block.gather(mean_gradient(double, problem.losses, sample))
+    return after - before, -step * before
