@@ -318,6 +318,20 @@ def test_kfac_refuses_what_it_has_no_factors_for():
         KroneckerFactored(tied[:1], lambda outputs, y: -outputs.square().sum(dim=1), batches, block)
 
 
+def test_kfac_of_a_network_that_is_sure_of_its_answers():
+    """In float32 the Hessian of a saturated softmax is little but rounding: neither negative nor refused."""
+    module = nn.Linear(4, CLASSES)
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    block = Block.of(module, {"": range(CLASSES)})
+    with torch.no_grad():
+        module.weight.mul_(200)
+    batches = [(x, torch.arange(50) % CLASSES)]
+    found = KroneckerFactored(module, cross_entropy, batches, block)
+    v = torch.randn(block.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert float(v @ found(v)) >= 0
+    assert torch.isfinite(found(v)).all()
+
+
 # --- low rank
 
 signs = st.sampled_from([1.0, 1.0, -1.0, 0.0])

@@ -16,6 +16,7 @@ from expunge.curvature.gradients import Batches, Losses
 from expunge.errors import InvalidValue
 
 _ENTRIES = 1 << 24  # of unfolded inputs held at once, in float64
+_ROUNDING = 1e-8  # how negative an eigenvalue may be, relative to the largest of a batch, and count as zero
 
 
 class KroneckerFactored:
@@ -196,9 +197,12 @@ def _padding(conv: nn.Conv2d) -> list[int]:
 
 
 def _root_columns(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:
-    """Give out, shaped like ``outputs``, the columns of S with S S^T = the Hessian of each example's loss."""
+    """Give out, shaped like ``outputs``, the columns of S with S S^T = the Hessian of each example's loss.
+
+    In float64: where the network is sure of its answer, float32 leaves little but rounding of that Hessian.
+    """
     with torch.enable_grad():
-        point = outputs.requires_grad_()
+        point = outputs.double().requires_grad_()
         slope = torch.autograd.grad(losses(point, targets).sum(), point, create_graph=True)[0]
         flat = slope.reshape(len(outputs), -1)
         rows = [torch.zeros_like(flat)] * flat.shape[1]
@@ -206,11 +210,11 @@ def _root_columns(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterator[
             rows = [
                 torch.autograd.grad(part.sum(), point, retain_graph=True)[0].view_as(flat) for part in flat.T
             ]
-    curvatures = torch.stack(rows, dim=1).double()
+    curvatures = torch.stack(rows, dim=1)
     if not torch.isfinite(curvatures).all():
         raise SolveError("the loss or its curvature in the outputs of the network is not finite")
     values, vectors = torch.linalg.eigh(curvatures)
-    if (values < -1e-5 * values.abs().amax(dim=1, keepdim=True)).any():
+    if (values < -_ROUNDING * values.abs().amax()).any():
         raise ValueError("kfac needs a loss that is convex in the outputs of the network")
     roots = vectors * values.clamp(min=0).sqrt()[:, None]
     for column in roots.unbind(dim=2):

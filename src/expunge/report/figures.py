@@ -40,11 +40,14 @@ def draw_all(runs: Sequence[Run]) -> list[style.Drawn]:
 
 
 def draw_residual(runs: Sequence[Run]) -> style.Drawn | None:
-    """Draw measured and certified residual against requests, with the budget; None if no run has a bound."""
+    """Draw measured and certified residual against requests, with the budget; None if no run has a bound.
+
+    Updates without a bound whose residual was measured stand beside those that have one.
+    """
     lines = drawing.lines(runs)
-    bounded = [line for line in lines if line[0].series("residual_bound")[0]]
-    shown = bounded[: style.MOST]
-    if not shown:
+    able = [line for line in lines if line[0].series("residual_bound")[0] or _updated(line[0])]
+    shown = able[: style.MOST]
+    if not any(run.series("residual_bound")[0] for run, *_ in shown):
         return None
     with style.styled():
         figure, (ax,) = style.canvas(drawing.WIDTH, 4.1 + 0.2 * max(len(shown), 4))
@@ -56,9 +59,14 @@ def draw_residual(runs: Sequence[Run]) -> style.Drawn | None:
         ax.set(title=title, xlabel=drawing.REQUESTS, ylabel="residual norm (gradient of the summed loss)")
         drawing.whole_requests(ax)
         _residual_legend(figure, shown)
-        left_out = [label for run, label, _ in lines if not run.series("residual_bound")[0]]
-        caption = _residual_caption(shown, left_out) + drawing.not_drawn(len(shown), len(bounded))
+        left_out = [label for line in lines if line not in able for label in line[1:2]]
+        caption = _residual_caption(shown, left_out) + drawing.not_drawn(len(shown), len(able))
         return style.render(figure, "residual", title, caption)
+
+
+def _updated(run: Run) -> bool:
+    """Whether the run has a residual that its updates left, and not a training's own leftover."""
+    return run.empirical and bool(run.series("residual_measured")[0])
 
 
 def draw_accuracy(runs: Sequence[Run]) -> style.Drawn | None:
@@ -226,4 +234,6 @@ def _residual_caption(shown: Sequence[drawing.Line], left_out: Sequence[str]) ->
         caption += "; where there is only a solid line, the measured residual is itself the bound"
     if left_out:
         caption += f"; without a bound, and so not drawn: {', '.join(left_out)}"
+    if beyond := [label for run, label, _ in shown if not run.series("residual_bound")[0]]:
+        caption += f"; measured alone, without any bound: {', '.join(beyond)}"
     return caption + "."
