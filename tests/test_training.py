@@ -499,3 +499,11 @@ def test_files_of_tensors_are_whole_or_not_there(tmp_path, monkeypatch):
         save_tensors(tmp_path / "t", {"a": torch.ones(2)}, {})
     assert [file.name for file in tmp_path.iterdir()] == ["t"]
     assert same(tensors, load_tensors(tmp_path / "t")[0])
+
+
+def test_a_diverged_training_leaves_nothing_behind(tmp_path):
+    learner = Learner(Mlp(), Training(epochs=6, lr=1e4, batch_size=8), "cpu", tmp_path, progress=False)
+    x, y = data()
+    with pytest.raises(InvalidValue, match=r"^training\.lr: got 10000.0, .*in epoch [2-6]$"):
+        learner.train(x, y, np.arange(len(y)), 3, seed=0)
+    assert list(tmp_path.iterdir()) == []

@@ -122,6 +122,8 @@ class Learner:
                 module, examples, self.training, cross_entropy, seed, self.device, self.progress, checkpoint
             )
         except InvalidValue as error:
+            if checkpoint is not None:  # there is nothing in it to go on from
+                checkpoint.unlink(missing_ok=True)
             raise error.within("training") if hasattr(self.training, error.name) else error from None
 
     def _ingredients(
