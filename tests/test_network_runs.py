@@ -88,13 +88,13 @@ def test_the_network_is_trained_once_for_all_unlearners(tmp_path, caplog):
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_a_class_can_be_removed(share, tmp_path):
     values = ("removal=class", "removal.class=8", f"removal.share={share}", "removal.batch_size=30")
-    folder = cli.completed(*arguments("retrain", *values), folder=tmp_path / "r")
+    folder = cli.completed(*arguments("retrain", *values, "training.epochs=10"), folder=tmp_path / "r")
     rows = [row for record in cli.records(folder) for row in record["rows"]]
     of_class = np.flatnonzero(digits_3v8.load().y_train == -1)
     assert len(rows) == len(set(rows)) == round(share * len(of_class))
     assert set(rows) <= set(of_class.tolist())
     accuracy = cli.records(folder)[-1]["forget_accuracy"]
-    assert accuracy == 0 if share == 1.0 else accuracy > 0
+    assert accuracy == 0 if share == 1.0 else accuracy > 0.8
 
 
 REFUSING = ("unlearner.val_gap=0.02", "unlearner.mode=ascent", "unlearner.lr=3", "unlearner.selector=random")
@@ -140,7 +140,7 @@ def test_a_killed_run_ends_like_an_unbroken_one(long, unbroken, tmp_path):
 def test_both_papers_meet_in_one_table(tmp_path):
     """The scrub on the certified model: the same data, the same b, the residual measured."""
     exact = ("unlearner.curvature=exact", "unlearner.curvature_tol=1e-12", "unlearner.selector=all")
-    scrub = ("unlearner=lcodec", *exact, *SCRUB)
+    scrub = ("unlearner=lcodec", "unlearner.l2=1e-3", *exact, *SCRUB)  # l2 = lam: the penalty itself
     methods = {
         "newton": ("unlearner=newton",),
         "lcodec": scrub,
