@@ -67,7 +67,7 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
             count += len(y)
     if not count:
         raise ValueError("the mean gradient of no examples is not defined")
-    return {name: sums.pop(name) / count for name in named}
+    return sums if count == 1 else {name: sums.pop(name) / count for name in named}
 
 
 def norm(tensors: Iterable[Tensor]) -> float:
