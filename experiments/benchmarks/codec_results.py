@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.results import environment_line, short, span, table, times, verdict, write_between
+from experiments.benchmarks.results import short, span, table, times, verdict, write_parts
 
 BEGIN = "<!-- CODEC RESULTS: written by --write, do not edit between these two lines -->"
 END = "<!-- END OF CODEC RESULTS -->"
@@ -130,13 +130,8 @@ def write_into(page: Path, report: dict[str, Any]) -> None:
     Raises:
         DataError: A mark is missing.
     """
-    lines: list[str] = []
-    for part in LINES:
-        if part in report:
-            lines += [f"### {HEADINGS[part]}", "", environment_line(report[part]["environment"]), ""]
-            lines += [*LINES[part](report[part]), ""]
-            lines += ["![Time of one selection](codec.png)", ""] if part == "growth" else []
-    write_between(page, BEGIN, END, lines)
+    pictures = {"growth": "![Time of one selection](codec.png)"}
+    write_parts(page, (BEGIN, END), report, LINES, HEADINGS, pictures)
 
 
 def _alone(columns: Sequence[int] | None) -> str:

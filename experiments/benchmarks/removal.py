@@ -89,7 +89,9 @@ def load(count: int | None = None) -> tuple[Rows, NDArray[np.int64]]:
     if count is not None:
         chosen = np.sort(np.random.default_rng(SEED).permutation(len(dataset.y_train))[:count])
         dataset = replace(dataset, x_train=dataset.x_train[chosen], y_train=dataset.y_train[chosen])
-    return Pixels().extract(dataset)[0], dataset.y_train
+    rows, _ = Pixels().extract(dataset)
+    assert isinstance(rows, Rows)
+    return rows, dataset.y_train
 
 
 def compare(

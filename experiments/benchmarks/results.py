@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,36 @@ def write_into(readme: Path, report: dict[str, Any]) -> None:
         lines += ["", "### Growth", "", environment_line(report["growth"]["environment"]), ""]
         lines += [*growth_lines(report["growth"]), "", "![Time of one removal against n and d](removal.png)"]
     write_between(readme, BEGIN, END, lines)
+
+
+def write_parts(
+    page: Path,
+    marks: tuple[str, str],
+    report: Mapping[str, Any],
+    lines: Mapping[str, Callable[[Any], Sequence[str]]],
+    headings: Mapping[str, str],
+    pictures: Mapping[str, str],
+) -> None:
+    """Replace what stands between the two marks of ``page`` by the parts that ``report`` has.
+
+    Args:
+        page: A Markdown file.
+        marks: What the results stand between.
+        report: Part -> what was measured, with its ``environment``.
+        lines: Part -> its table; also the order of the parts.
+        headings: Part -> its heading.
+        pictures: Part -> the line that shows its picture.
+
+    Raises:
+        DataError: A mark is missing.
+    """
+    found: list[str] = []
+    for part in lines:
+        if part in report:
+            found += [f"### {headings[part]}", "", environment_line(report[part]["environment"]), ""]
+            found += [*lines[part](report[part]), ""]
+            found += [pictures[part], ""] if part in pictures else []
+    write_between(page, *marks, found)
 
 
 def write_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:

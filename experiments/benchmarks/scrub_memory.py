@@ -60,13 +60,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     begin = perf_counter()
     found = scrubbed(task, settings)
     seconds = perf_counter() - begin
+    peak = max(held, peak_mib())  # a tiny scrub frees more than it takes
     return {
         "seconds": seconds,
         "weights": sum(p.numel() for p in task.problem.module.parameters()),
         "selected": found.proposal.block.size,
         "held_mb": held * MB,
-        "peak_mb": peak_mib() * MB,
-        "scrub_mb": max(0.0, peak_mib() - held) * MB,
+        "peak_mb": peak * MB,
+        "scrub_mb": (peak - held) * MB,
     }
 
 

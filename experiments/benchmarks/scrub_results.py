@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.results import environment_line, short, span, table, times, verdict, write_between
+from experiments.benchmarks.results import short, span, table, times, verdict, write_parts
 from experiments.benchmarks.scrub_ours import GUARD, STAGES
 
 BEGIN = "<!-- SCRUB RESULTS: written by --write, do not edit between these two lines -->"
@@ -119,13 +119,8 @@ def write_into(page: Path, report: dict[str, Any]) -> None:
     Raises:
         DataError: A mark is missing.
     """
-    lines: list[str] = []
-    for part in LINES:
-        if part in report:
-            lines += [f"### {HEADINGS[part]}", "", environment_line(report[part]["environment"]), ""]
-            lines += [*LINES[part](report[part]), ""]
-            lines += ["![Seconds of one scrub by stage](scrub.png)", ""] if part == "stages" else []
-    write_between(page, BEGIN, END, lines)
+    pictures = {"stages": "![Seconds of one scrub by stage](scrub.png)"}
+    write_parts(page, (BEGIN, END), report, LINES, HEADINGS, pictures)
 
 
 def _scaled(done: int, whole: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ def fall(before: float | None, after: float | None, val_gap: float | None) -> st
     return f"validation accuracy fell from {before:.4f} to {after:.4f}, by more than val_gap {val_gap:g}"
 
 
-class GuardedNetwork(NetworkModel):
+class GuardedNetwork(NetworkModel, ABC):
     """A network whose updates are released only if they leave it whole.
 
     An update is taken back, and its request refused, if it cannot be computed, if a weight or the loss of the
@@ -52,6 +53,7 @@ class GuardedNetwork(NetworkModel):
         self.val_gap = require_gap(val_gap)
         self._accuracy: float | None = None
 
+    @abstractmethod
     def update(self, index: NDArray[np.int64]) -> Update:
         """Change the network in place so that it forgets the training rows ``index``.
 
@@ -59,7 +61,6 @@ class GuardedNetwork(NetworkModel):
             ScrubError: It cannot be done; the network is as it was.
             SolveError: Likewise.
         """
-        raise NotImplementedError
 
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Update the network, and keep the update if it leaves the network whole.
