@@ -326,6 +326,24 @@ def test_the_sample_has_curvature_of_its_own():
     np.testing.assert_allclose(dg, -1e-3 * block.gather(product), rtol=0.02, atol=1e-7)
 
 
+def test_units_without_a_say_are_named():
+    """A random choice may fall on units that are dead for the sample: there is no secant to take."""
+    x, y = networks.blobs(30, 4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3)).double()
+    with torch.no_grad():
+        module[0].bias[1] = -1e3
+    earlier = deepcopy(module)
+    with torch.no_grad():
+        for p in earlier.parameters():
+            p += 0.01
+    history = history_of(earlier, module, cross_entropy, list(networks.examples(x, y)))
+    problem = problem_of(module, cross_entropy, x, y, [4], history)
+    with pytest.raises(ScrubError, match="no gradient in the selected units"):
+        Scrub().step(problem, Block.of(module, {"0": [1]}), rng())
+
+
 def test_noise_as_published():
     # Gamma = 2 * 0.25 * 1 / (n^2 l2^3)
     n, l2, epsilon, delta = 60_000, 0.01, 0.1, 0.01

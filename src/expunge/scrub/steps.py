@@ -178,6 +178,8 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     sample: Batches = [(x.double(), y)]
     gradient = mean_gradient(double, problem.losses, sample)
     before = block.gather(gradient)
+    if not before.any():
+        raise ScrubError("curvature fd: the loss of the removed rows has no gradient in the selected units")
     with torch.no_grad():
         for name, parameter in double.named_parameters():
             if name in gradient:

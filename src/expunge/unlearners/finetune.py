@@ -17,7 +17,13 @@ class Finetune(GuardedNetwork):
 
     Args:
         model: The learner.
-        training: How to train on; the number of the request enters the order of the rows.
+        optimizer: As in ``Training``, like the next ones; the learning rate stays constant.
+        epochs: Passes over the retained rows in each request.
+        lr: See ``Training``.
+        momentum: See ``Training``.
+        weight_decay: None: that of the learner's training.
+        batch_size: See ``Training``.
+        max_batches: See ``Training``.
         val_gap: See ``GuardedNetwork``.
         name: What the run files call the method.
     """
