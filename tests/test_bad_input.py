@@ -108,8 +108,6 @@ def arrays(case: str) -> dict[str, np.ndarray]:
         x[7, 2] = np.nan
     if case == "zero":
         x[7] = 0
-    if case == "three":
-        y = np.arange(40) % 3
     if case == "one":
         y[:] = 1
     if case == "object":
@@ -122,7 +120,6 @@ def arrays(case: str) -> dict[str, np.ndarray]:
     [
         ("nan", "dataset arrays", "row 7"),
         ("zero", "dataset arrays", "row 7"),
-        ("three", "labels: got 3 classes (0, 1, 2)", "allowed: two"),
         ("one", "rows.npz", "must be of two or more classes"),
         ("object", "rows.npz", "allowed: numbers"),
         ("missing", "dataset.path", "rows.npz"),

@@ -170,7 +170,7 @@ def compare_training(problem: LogisticProblem, repeats: int) -> list[dict[str, A
     def ours() -> NDArray[np.float64]:
         nonlocal stopped
         fit = train(problem, tol=TOL)
-        stopped = fit.stopped_by
+        stopped = fit.report.stopped_by
         return fit.w
 
     def theirs() -> NDArray[np.float64]:

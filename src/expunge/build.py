@@ -83,7 +83,15 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
     metrics = [build(f"metrics.{name}", value) for name, value in (settings.get("metrics") or {}).items()]
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = build("extractor", settings["extractor"], network=model is not None)
+    extractor = build(
+        "extractor",
+        settings["extractor"],
+        network=model is not None,
+        device=settings["device"],
+        cache=cache_dir(settings),
+        progress=bool(settings["progress"]),
+        threads=settings["threads"],
+    )
     dataset = build("dataset", settings["dataset"], data_dir=data_dir(settings))
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -144,7 +152,9 @@ def _unlearner(settings: dict[str, Any], choices: dict[str, str], model: Learner
             raise InvalidValue("model", choices.get("model"), f"logistic with {method}")
         if model is None and takes is not None and takes.default is inspect.Parameter.empty:
             raise InvalidValue("model", choices.get("model"), f"a network with {method}")
-    return build("unlearner", group, model=model, threads=settings["threads"])
+    return build(
+        "unlearner", group, model=model, threads=settings["threads"], progress=bool(settings["progress"])
+    )
 
 
 def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
@@ -177,7 +187,7 @@ def data_dir(settings: dict[str, Any]) -> Path:
 
 
 def cache_dir(settings: dict[str, Any]) -> Path:
-    """``cache_dir``, or ``$EXPUNGE_CACHE``, or ``~/.cache/expunge/trained``, for trained networks."""
+    """``cache_dir``, or ``$EXPUNGE_CACHE``, or ``~/.cache/expunge/trained``: networks and features."""
     return _folder(settings, "cache_dir", os.environ.get("EXPUNGE_CACHE") or f"{_HOME}/trained")
 
 

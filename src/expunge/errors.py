@@ -45,6 +45,11 @@ def require_probability(name: str, value: Any) -> float:
     return _require(name, value, "a number strictly between 0 and 1", lambda v: 0 < v < 1)
 
 
+def require_share(name: str, value: Any) -> float:
+    """Return ``value`` as a float, or raise ``InvalidValue`` unless 0 < value <= 1."""
+    return _require(name, value, "a number above 0 and at most 1", lambda v: 0 < v <= 1)
+
+
 def require_count(name: str, value: Any, least: int = 1) -> int:
     """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number >= ``least``."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:

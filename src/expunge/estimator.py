@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account
@@ -23,13 +23,15 @@ from expunge.unlearners.newton import Newton
 
 
 class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
-    """Binary logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
+    """Logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
 
     Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2 + b.w`` (a sum over rows) with a random
     perturbation b, and no intercept. ``remove`` then changes w so that the gradient over the rows that stay
     has a norm of at most ``beta``; as long as ``beta <= std epsilon / c`` the released model cannot be told
     from one retrained without those rows, beyond (epsilon, delta), by someone who sees that model alone.
     Requests must not be chosen by looking at released models, and b stays secret. Guo et al., ICML 2020.
+    Of more than two classes each has a weight vector of its own (one-vs-rest); one budget bounds the
+    residual of all of them together.
 
     Args:
         lam: Regularisation per example; it multiplies n.
@@ -46,13 +48,16 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
             most 1. It depends on no other row, so it is safe for the certificate.
         tol: Training stops at ||grad||_2 < tol.
         max_iter: Newton steps at most in training.
+        subsample_ratio: With more than two classes, the share of the other classes' rows that each class is
+            trained on; a row costs nothing to remove from a class that does not use it.
+        joint_training: Whether ``tol`` is for all classes together or for each.
         random_state: Seed of b; None (right for a service) takes one from the operating system.
 
     Attributes:
-        classes_: (2,) labels; the second is the positive class.
-        coef_: (1, d) weights w.
+        classes_: (K,) labels; of two, the second is the positive class.
+        coef_: (1, d) weights w for two classes, (K, d) for more.
         certificate_: The running ``Account``: ``beta``, ``epsilon_spent``, ``guarantee.budget``, ``epoch``.
-        n_iter_: Newton steps of the last training.
+        n_iter_: Newton steps of the last training, the most of any class.
         retained_: (n,) bool, rows that have not been removed.
     """
 
@@ -71,6 +76,8 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         normalize: bool = True,
         tol: float = 1e-8,
         max_iter: int = 200,
+        subsample_ratio: float = 1.0,
+        joint_training: bool = True,
         random_state: int | None = None,
     ) -> None:
         self.lam = lam
@@ -85,10 +92,12 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         self.normalize = normalize
         self.tol = tol
         self.max_iter = max_iter
+        self.subsample_ratio = subsample_ratio
+        self.joint_training = joint_training
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> CertifiedLogisticRegression:
-        """Train on rows X (n, d) with labels y (n,) of two classes.
+        """Train on rows X (n, d) with labels y (n,) of two classes or more.
 
         X is kept (uncopied where it is a C-ordered float32 or float64 array): removal needs the rows that
         stay. Do not change it afterwards.
@@ -100,13 +109,14 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
             seed = int(seed.randint(2**31))
         engine.fit(rows, labels, seed)
         self._keep(engine, rows, labels)
-        self.n_iter_ = max(1, engine.fit_report.iterations)
-        if not engine.fit_report.converged:
+        self.n_iter_ = max(1, *(report.iterations for report in engine.fit_reports))
+        unfinished = [report for report in engine.fit_reports if not report.converged]
+        if unfinished:
             import warnings
 
             warnings.warn(
-                f"training stopped by {engine.fit_report.stopped_by} at ||grad|| = "
-                f"{engine.fit_report.gradient_norm:.3g}; the leftover is charged to the certificate",
+                f"training stopped by {unfinished[0].stopped_by} at ||grad|| = "
+                f"{unfinished[0].gradient_norm:.3g}; the leftover is charged to the certificate",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -126,30 +136,37 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         return self._engine_.remove(rows)
 
     def decision_function(self, X: Any) -> Array:
-        """``x.w`` for each row, (n,); positive means ``classes_[1]``."""
+        """``x.w`` for each row: (n,) for two classes, positive meaning ``classes_[1]``; (n, K) for more."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
-        if not self.normalize:
-            return X @ self.coef_[0]
-        norms = np.linalg.norm(X, axis=1)
-        return (X @ self.coef_[0]) / np.where(norms > 0, norms, 1.0)
+        scores = X @ self.coef_.T
+        if self.normalize:
+            norms = np.linalg.norm(X, axis=1)
+            scores = scores / np.where(norms > 0, norms, 1.0)[:, None]
+        return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Labels, (n,)."""
-        positive = self.decision_function(X) > 0
-        return self.classes_[positive.astype(np.int64)]
+        """Labels, (n,): the class with the largest score."""
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> Array:
-        """``sigmoid(x.w)`` in the second column, (n, 2); b shifts w, so these are not calibrated."""
+        """``sigmoid(x.w)`` in the second of two columns, (n, 2); of K classes the K sigmoids over their sum.
+
+        b shifts w, so these are not calibrated.
+        """
         from scipy.special import expit
 
         scores = self.decision_function(X)
-        return np.column_stack([expit(-scores), expit(scores)])
+        if scores.ndim == 1:
+            return np.column_stack([expit(-scores), expit(scores)])
+        shares = expit(scores)
+        return shares / shares.sum(axis=1, keepdims=True)
 
     @property
     def coef_(self) -> Array:
-        """(1, d) weights."""
-        return self._engine_.w[None, :]
+        """(1, d) weights for two classes, (K, d) for more."""
+        return self._engine_.weights.T
 
     @property
     def certificate_(self) -> Account:
@@ -159,7 +176,7 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     @property
     def retained_(self) -> NDArray[np.bool_]:
         """(n,) bool."""
-        return self._engine_.problem.rows.scale != 0
+        return self._engine_.kept.copy()
 
     def residual(self) -> float:
         """Measure ||grad L_b(w; D)||_2 over the rows that remain (one float64 pass)."""
@@ -218,11 +235,6 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) > 2:
-            raise UserError(
-                "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(y)}, with {len(self.classes_)} classes"
-            )
         if len(self.classes_) < 2:
             raise UserError(f"y holds one class ({self.classes_[0]}); two are needed")
         return (Rows.normalised(X, keep_zero=True) if self.normalize else Rows.as_given(X)), labels.astype(
@@ -232,11 +244,6 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     def _keep(self, engine: Newton, rows: Rows, labels: NDArray[np.int64]) -> None:
         self._engine_ = engine
         self._fingerprint = _fingerprint(rows, labels)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
 
 def _fingerprint(rows: Rows, labels: NDArray[np.int64]) -> str:

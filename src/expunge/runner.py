@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from expunge.certificate.composition import Total, Upstream, total
 from expunge.datasets import Dataset
-from expunge.errors import InvalidValue
+from expunge.errors import DataError, InvalidValue
 from expunge.ledger import FILE, KEYS, Ledger
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing
@@ -35,7 +36,7 @@ class Experiment:
 
     Attributes:
         settings: The resolved configuration (plain types), as trackers and checkpoints keep it.
-        extractor: Has ``extract(dataset) -> (x_train, x_test)``.
+        extractor: See ``expunge.extractors.base.Extractor``.
         requests: What will be asked, in order.
         checkpoint_every: Requests between two checkpoints.
     """
@@ -64,8 +65,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         RunFolderError: The folder holds another run, or served requests do not repeat.
     """
     checkpoint = Checkpoint(folder, experiment.settings)
-    x_train, x_test = experiment.extractor.extract(experiment.dataset)
-    session = _Session(experiment, x_train, x_test)
+    session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, experiment.tracker as tracker:
         state = checkpoint.load(len(ledger.records))
         if state is None:
@@ -95,6 +95,18 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         tracker.finish(summary)
     checkpoint.done()
     return summary
+
+
+def _extract(experiment: Experiment) -> tuple[Any, Any]:
+    """The inputs of the model; a complaint about a setting of the extractor names it as the user does."""
+    settings = experiment.settings.get("extractor") or {}
+    try:
+        return experiment.extractor.extract(experiment.dataset)
+    except InvalidValue as error:
+        raise error.within("extractor") if error.name in settings else error from None
+    except DataError as error:
+        named = str(error).partition(":")[0] in settings
+        raise DataError(f"extractor.{error}") if named else error from None
 
 
 class _Session:
@@ -217,7 +229,18 @@ class _Session:
             "n_train": len(self.y_train),
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),
+            "total": self._total(),
+            "extracted": self.it.extractor.facts() if hasattr(self.it.extractor, "facts") else {},
         }
+
+    def _total(self) -> Total:
+        """The guarantee of extractor and unlearner together."""
+        if hasattr(self.it.extractor, "upstream"):
+            upstream = self.it.extractor.upstream()
+        else:  # a plug-in need not know; then nobody does
+            upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
+        promised = getattr(self.it.unlearner, "guarantee", None)
+        return total(upstream, promised and promised.epsilon, promised and promised.delta)
 
     def over_run(self) -> dict[str, str]:
         """Columns of the metrics, and whether the summary has their mean or their last value."""

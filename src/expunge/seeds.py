@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-_PURPOSES = ("perturbation", "requests", "study", "training", "scrub")
+_PURPOSES = ("perturbation", "requests", "study", "training", "scrub", "subsample")
 
 
 def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
@@ -19,7 +19,7 @@ def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
 
     Args:
         seed: The run's seed; None takes fresh entropy from the operating system.
-        purpose: ``perturbation``, ``requests``, ``study``, ``training`` or ``scrub``.
+        purpose: ``perturbation``, ``requests``, ``study``, ``training``, ``scrub`` or ``subsample``.
         index: Distinguishes several streams of one purpose (the epoch of a perturbation).
     """
     key = (_PURPOSES.index(purpose), *index)

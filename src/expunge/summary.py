@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from expunge.certificate.composition import Total
 from expunge.ledger import KEYS
 from expunge.unlearners.base import OUTCOMES
 
@@ -23,7 +24,8 @@ def summarise(
     Args:
         records: The ledger, one record a request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
-            test_accuracy_before test_accuracy_after``.
+            test_accuracy_before test_accuracy_after``, and where they are known ``total`` (the guarantee of
+            extractor and unlearner together) and ``extracted`` (what the extractor has to say).
         metrics: Columns of metrics -> ``mean`` or ``last`` (that is not None), for those beyond the ledger's
             ``KEYS``. Columns of no metric are the method's own figures: the last of a request carried out,
             since those of a refused one describe an update that was taken back.
@@ -46,10 +48,12 @@ def summarise(
         "budget": last["budget"],
         "epsilon": facts.get("epsilon"),
         "delta": facts.get("delta"),
+        **_together(facts.get("total")),
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,
         "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,
         "peak_memory_mb": peak_memory_mb(),
+        **facts.get("extracted", {}),
     }
     known = metrics or {}
     columns = dict.fromkeys(key for record in records for key in record if key not in KEYS)
@@ -58,6 +62,16 @@ def summarise(
         values = [record[name] for record in of if record.get(name) is not None]
         summary[name] = _over_run(values, known.get(name) == "mean")
     return {**summary, "versions": versions()}
+
+
+def _together(total: Total | None) -> dict[str, Any]:
+    if total is None:
+        return {}
+    return {
+        "epsilon_total": total.epsilon,
+        "delta_total": total.delta,
+        "not_covered": total.not_covered,
+    }
 
 
 def _over_run(values: list[float], mean: bool) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import hypot, inf, nextafter
 
 from expunge.certificate.bounds import CERTIFICATES, INCREMENTS, StepFacts
 from expunge.certificate.guarantee import Guarantee
@@ -63,3 +65,15 @@ class Account:
         """Replace the accumulated sum by the measured residual (never by something larger, if it adds up)."""
         beta = measured + rounding
         return replace(self, beta=beta if self.certificate == "measured" else min(self.beta, beta))
+
+
+def joint(accounts: Sequence[Account]) -> Account:
+    """Return the account of K columns together: ``beta = sqrt(sum_k beta_k^2)`` against one budget.
+
+    The (d, K) perturbation hides a (d, K) residual of that Frobenius norm as it would a vector.
+    """
+    if len(accounts) == 1:
+        return accounts[0]
+    betas, errors = zip(*((account.beta, account.solve_error) for account in accounts), strict=True)
+    # One step up: the sum must not be rounded to below what it bounds.
+    return replace(accounts[0], beta=nextafter(hypot(*betas), inf), solve_error=hypot(*errors))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,22 +49,35 @@ class Dataset:
         return self.offset * self.unit
 
     def label_of(self, name: Any) -> int:
-        """Return the label of the class a user calls ``name``."""
+        """Return the label of the class a user calls ``name``.
+
+        A class that is called by a word may be named by its label as well; where names are numbers, as of
+        digits, they alone count.
+        """
         for label, known in self.class_names.items():
-            if str(name) == known:
+            if str(name) == known or (str(name) == str(label) and not known.isdecimal()):
                 return label
         raise InvalidValue("class", name, "one of " + ", ".join(self.class_names.values()))
 
     def only(self, classes: Sequence[Any] | None) -> Dataset:
-        """Return the rows of the named classes alone, numbered anew in the same order (None: all)."""
+        """Return the rows of the named classes alone, numbered anew in the same order (None: all).
+
+        Raises:
+            InvalidValue: ``classes`` is no list, or its entries are not two or more different classes.
+        """
         if classes is None:
             return self
+        several = "two or more different class names"
+        if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
+            raise InvalidValue("classes", classes, several)
         if len(set(map(str, classes))) != len(classes) or len(classes) < 2:
-            raise InvalidValue("classes", list(classes), "two or more different class names")
+            raise InvalidValue("classes", list(classes), several)
         try:
             labels = [self.label_of(name) for name in classes]
         except InvalidValue as error:
             raise InvalidValue("classes", list(classes), "names out of " + error.allowed[7:]) from None
+        if len(set(labels)) < len(labels):  # a class by its name and again by its label
+            raise InvalidValue("classes", list(classes), several)
         train, test = np.isin(self.y_train, labels), np.isin(self.y_test, labels)
         return replace(
             self,

@@ -1,8 +1,11 @@
-"""All ten digits of MNIST: 60,000 training and 10,000 test images, downloaded by torchvision on first use."""
+"""MNIST and its likes: 60,000 training and 10,000 test images, downloaded by torchvision on first use.
+
+A data set of the same four files (Fashion-MNIST, Kuzushiji-MNIST) needs no code: a YAML that names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,9 @@ from expunge.datasets import vision
 from expunge.datasets.base import Dataset
 from expunge.datasets.checks import require_finite, require_switch
 from expunge.datasets.idx import read_images
+from expunge.errors import DataError, InvalidValue, require_choice
 
-_RAW = Path("MNIST", "raw")
+_VARIANTS = ("MNIST", "FashionMNIST", "KMNIST")
 # MD5 of each file as downloaded (torchvision.datasets.MNIST.resources) and as torchvision unpacks it.
 _FILES = {
     "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
@@ -31,7 +35,7 @@ def load(
     check_integrity: bool = True,
     train_rows: int | None = None,
 ) -> Dataset:
-    """Return images (28, 28) uint8, labelled 0 to 9, rows in the files' order.
+    """Return MNIST: images (28, 28) uint8, labelled 0 to 9, rows in the files' order.
 
     The ``.gz`` files are read as they are, so that ``data_dir`` may be read-only and torchvision is imported
     only where it has something to download.
@@ -47,39 +51,106 @@ def load(
         DataError: A file is missing and cannot be downloaded, or is damaged.
         InvalidValue: A setting is not allowed.
     """
+    digits = list(map(str, range(10)))
+    return load_variant(data_dir, "MNIST", "mnist", digits, offset, classes, check_integrity, train_rows)
+
+
+def load_variant(
+    data_dir: Any,
+    variant: str,
+    name: str,
+    class_names: Sequence[str],
+    offset: float = 0.5,
+    classes: Sequence[Any] | None = None,
+    check_integrity: bool = True,
+    train_rows: int | None = None,
+) -> Dataset:
+    """Return a data set stored like MNIST: images (28, 28) uint8, rows in the files' order.
+
+    Of other variants than MNIST, the MD5s are torchvision's, and it has those of the ``.gz`` files alone:
+    unpacked ones are read only without ``check_integrity``.
+
+    Args:
+        data_dir: The folder that holds, or shall hold, ``<variant>/raw/``.
+        variant: The class in ``torchvision.datasets``: MNIST, FashionMNIST or KMNIST.
+        name: Of the data set.
+        class_names: What the labels 0, 1, ... are called.
+        offset: Subtracted from pixel / 255.
+        classes: Names of the classes to keep (None: all).
+        check_integrity: Whether the files' MD5s must be the original ones.
+        train_rows: Keep the first so many training rows (None: all).
+
+    Raises:
+        DataError: A file is missing and cannot be downloaded, or is damaged.
+        InvalidValue: A setting is not allowed.
+    """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
+    raw = Path(require_choice("variant", variant, _VARIANTS), "raw")
+    names = _class_names(class_names)
     root = Path(data_dir).expanduser()
-    vision.obtain("MNIST", root, _wanted(root), check)
-    x_train, y_train = _split(root, "train")
-    x_test, y_test = _split(root, "t10k")
+    md5s = _md5s(variant) if check else None
+    wanted = [_path(root / raw, file, md5s) for file in _FILES]
+    files = {path.relative_to(root).as_posix(): (md5s or {}).get(path.name, "") for path in wanted}
+    vision.obtain(variant, root, files, check)
+    x_train, y_train = _split(root / raw, "train", md5s, len(names))
+    x_test, y_test = _split(root / raw, "t10k", md5s, len(names))
     dataset = Dataset(
-        "mnist",
+        name,
         x_train=x_train,
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
-        class_names={digit: str(digit) for digit in range(10)},
+        class_names=dict(enumerate(names)),
         unit=255.0,
         offset=offset,
     )
     return dataset.only(classes).first(train_rows)
 
 
-def _path(root: Path, name: str) -> Path:
-    """The unpacked file where torchvision left one (it opens faster), else the original."""
-    plain = root / _RAW / name
-    return plain if plain.is_file() else plain.with_name(name + ".gz")
+def _class_names(given: Any) -> list[str]:
+    names = list(map(str, given)) if isinstance(given, Iterable) and not isinstance(given, str) else []
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InvalidValue("class_names", given, "a list of two or more different names")
+    return names
 
 
-def _wanted(root: Path) -> dict[str, str]:
-    """The four files under ``root``, each in the form to be read, and their MD5s."""
-    paths = {name: _path(root, name) for name in _FILES}
-    return {
-        path.relative_to(root).as_posix(): _FILES[name][0 if path.suffix == ".gz" else 1]
-        for name, path in paths.items()
-    }
+def _md5s(variant: str) -> dict[str, str]:
+    """File name -> MD5, as far as the originals' are known."""
+    if variant != "MNIST":
+        return vision.resources(variant)
+    packed = {f"{file}.gz": md5 for file, (md5, _) in _FILES.items()}
+    return packed | {file: md5 for file, (_, md5) in _FILES.items()}
 
 
-def _split(root: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    x, y = read_images(_path(root, f"{split}-images-idx3-ubyte"), _path(root, f"{split}-labels-idx1-ubyte"))
+def _path(raw: Path, file: str, md5s: Mapping[str, str] | None) -> Path:
+    """The unpacked file where torchvision left one (it opens faster), else the original.
+
+    Args:
+        raw: The folder.
+        file: Name of the unpacked file.
+        md5s: The known MD5s; None if none is asked for.
+
+    Raises:
+        DataError: There is but an unpacked file, and no telling whether it is the original.
+    """
+    plain, packed = raw / file, raw / f"{file}.gz"
+    if not plain.is_file():
+        return packed
+    if md5s is None or file in md5s:
+        return plain
+    if not packed.is_file():
+        raise DataError(
+            f"{plain}: only the MD5 of the original {packed.name} is known; put {packed.name} into {raw}, or "
+            "set dataset.check_integrity=false"
+        )
+    return packed
+
+
+def _split(
+    raw: Path, split: str, md5s: Mapping[str, str] | None, classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    images, labels = (_path(raw, f"{split}-{kind}-ubyte", md5s) for kind in ("images-idx3", "labels-idx1"))
+    x, y = read_images(images, labels)
+    if y.max(initial=0) >= classes:
+        raise DataError(f"{labels}: holds the label {y.max()}, allowed: 0 to {classes - 1}")
     return x, y.astype(np.int64)

@@ -53,6 +53,11 @@ def require_md5(path: Path, expected: str) -> None:
         )
 
 
+def resources(name: str) -> dict[str, str]:
+    """Return the MD5 of each file that torchvision downloads for a data set stored like MNIST."""
+    return dict(getattr(import_torchvision().datasets, name).resources)
+
+
 def open_split(name: str, root: Path, **options: Any) -> Any:
     """Return ``torchvision.datasets.<name>(root, download=False, **options)``.
 

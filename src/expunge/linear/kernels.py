@@ -2,7 +2,7 @@
 
 Each kernel reads a block of four rows once, widens it to float64 in first-level cache, and uses it twice:
 for the scores and for the weighted sum. All arithmetic is float64. A row with ``scale == 0`` has been
-removed and contributes exactly nothing.
+removed and contributes exactly nothing. ``index`` lists the rows in use: a kernel's lo..hi are places in it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ import numpy as np
 # Sums may be reordered (that is what lets them use vector registers); NaN and infinity keep their meaning.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
+# Where what a loop writes begins within a few registers of what it reads, it is run without vector registers,
+# and so sums in another order. Room on both sides keeps the same numbers at the same bits wherever the arrays
+# happen to lie in memory.
+_ROOM = 64
+
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def gradient_block(raw, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over rows lo..hi to ``out`` (d,)."""
+def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over the rows at lo..hi to ``out`` (d,)."""
     d = w.shape[0]
-    buffer = np.empty((4, d))
-    b0, b1, b2, b3 = buffer[0], buffer[1], buffer[2], buffer[3]
+    size = d + _ROOM
+    buffer = np.empty(4 * size + _ROOM)
+    b0, b1 = buffer[_ROOM : _ROOM + d], buffer[_ROOM + size : _ROOM + size + d]
+    b2, b3 = buffer[_ROOM + 2 * size : _ROOM + 2 * size + d], buffer[_ROOM + 3 * size : _ROOM + 3 * size + d]
     score = np.empty(4)
     weight = np.empty(4)
     last = hi - 1
     for i in range(lo, hi, 4):
-        r0, r1, r2, r3 = raw[i], raw[min(i + 1, last)], raw[min(i + 2, last)], raw[min(i + 3, last)]
+        r0, r1 = raw[index[i]], raw[index[min(i + 1, last)]]
+        r2, r3 = raw[index[min(i + 2, last)]], raw[index[min(i + 3, last)]]
         a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
         for j in range(d):
             v0, v1 = np.float64(r0[j]) - offset, np.float64(r1[j]) - offset
@@ -37,8 +45,8 @@ def gradient_block(raw, scale, offset, y, w, lo, hi, out):  # type: ignore[no-un
         score[0], score[1], score[2], score[3] = a0, a1, a2, a3
         for k in range(4):
             weight[k] = 0.0
-            if i + k < hi and scale[i + k] != 0.0:
-                s = y[i + k] * scale[i + k]
+            if i + k < hi and scale[index[i + k]] != 0.0:
+                s = y[index[i + k]] * scale[index[i + k]]
                 weight[k] = -s / (1.0 + np.exp(s * score[k]))
         c0, c1, c2, c3 = weight[0], weight[1], weight[2], weight[3]
         for j in range(d):
@@ -46,18 +54,19 @@ def gradient_block(raw, scale, offset, y, w, lo, hi, out):  # type: ignore[no-un
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def curvature_block(raw, scale, offset, w, step, lo, hi, out, sums):  # type: ignore[no-untyped-def]
-    """Add ``sum_i s_i (1 - s_i) (x_i.step) x_i`` over rows lo..hi to ``out`` (d,), s_i = sigmoid(x_i.w).
+def curvature_block(raw, index, scale, offset, w, step, lo, hi, out, sums):  # type: ignore[no-untyped-def]
+    """Add ``sum_i s_i (1 - s_i) (x_i.step) x_i`` over the rows at lo..hi to ``out`` (d,).
 
+    s_i = sigmoid(x_i.w).
     ``sums[0] += sum_i (x_i.step)^2`` and ``sums[1] += sum_i (x_i.step)^4``.
     """
     d = w.shape[0]
-    row = np.empty(d)
+    row = np.empty(d + 2 * _ROOM)[_ROOM : _ROOM + d]
     for i in range(lo, hi):
-        s = scale[i]
+        s = scale[index[i]]
         if s == 0.0:
             continue
-        stored = raw[i]
+        stored = raw[index[i]]
         z, u = 0.0, 0.0
         for j in range(d):
             v = np.float64(stored[j]) - offset
@@ -74,15 +83,15 @@ def curvature_block(raw, scale, offset, w, step, lo, hi, out, sums):  # type: ig
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def score_block(raw, scale, offset, w, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Write ``x_i.w`` for rows lo..hi to ``out[lo:hi]``."""
+def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Write ``x_i.w`` for the rows at lo..hi to ``out`` (rows of ``raw``), each at its own id."""
     d = w.shape[0]
     for i in range(lo, hi):
-        stored = raw[i]
+        stored = raw[index[i]]
         z = 0.0
         for j in range(d):
             z += (np.float64(stored[j]) - offset) * w[j]
-        out[i] = scale[i] * z
+        out[index[i]] = scale[index[i]] * z
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
@@ -99,12 +108,12 @@ def square_norm_block(raw, offset, lo, hi, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def weigh_block(raw, offset, weight, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Write ``weight_i (raw_i - offset)`` for rows lo..hi to ``out`` (hi - lo, d), in the type of ``out``."""
+def weigh_block(raw, index, offset, weight, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Write ``weight_i (raw_i - offset)`` for the rows at lo..hi to ``out`` (hi - lo, d), in its type."""
     d = raw.shape[1]
     for i in range(lo, hi):
-        stored = raw[i]
+        stored = raw[index[i]]
         row = out[i - lo]
-        c = weight[i]
+        c = weight[index[i]]
         for j in range(d):
             row[j] = c * (np.float64(stored[j]) - offset)

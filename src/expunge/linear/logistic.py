@@ -103,13 +103,13 @@ def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.floa
     sums = np.zeros((parts, rows.dim, rows.dim), dtype=dtype)
 
     def add_up(k: int) -> None:
-        part = range(len(rows) * k // parts, len(rows) * (k + 1) // parts, _HESSIAN_BLOCK)
+        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, _HESSIAN_BLOCK)
         for block in rows.weighted_blocks(roots, part, dtype):
             # NumPy knows this product as symmetric (half the work) and lets other threads run meanwhile.
             sums[k] += block.T @ block
 
     with one_blas_thread():
-        for_each(add_up, parts, rows.raw.size)
+        for_each(add_up, parts, rows.places * rows.dim)
     return sums.sum(axis=0)
 
 

@@ -22,35 +22,43 @@ _PATIENCE = 6  # steps without a better gradient norm before rounding is held re
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Where training stopped, and by which test.
+class FitReport:
+    """How a training ended.
 
     Attributes:
-        w: (d,) weights with the smallest gradient norm seen.
-        gradient: grad L_b(w), (d,).
         stopped_by: ``gradient_norm`` (||grad||_2 < tol, the only test that means convergence),
             ``rounding_floor`` (no step lowers ||grad||_2 any more) or ``max_iter``.
         iterations: Newton steps taken.
         hessians: Hessians built.
-        factor: The last inverse Hessian, for later removals.
+        gradient_norm: ||grad L_b(w)||_2, the optimiser's own leftover.
     """
 
-    w: Array
-    gradient: Array
     stopped_by: str
     iterations: int
     hessians: int
-    factor: Factor
-
-    @property
-    def gradient_norm(self) -> float:
-        """||grad L_b(w)||_2, the optimiser's own leftover."""
-        return float(np.linalg.norm(self.gradient))
+    gradient_norm: float
 
     @property
     def converged(self) -> bool:
         """Whether ||grad||_2 < tol was reached."""
         return self.stopped_by == "gradient_norm"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where a training ended.
+
+    Attributes:
+        w: (d,) weights with the smallest gradient norm seen.
+        gradient: grad L_b(w), (d,).
+        report: By which test, and after what.
+        factor: The last inverse Hessian, for later removals.
+    """
+
+    w: Array
+    gradient: Array
+    report: FitReport
+    factor: Factor
 
 
 class SecantMemory:
@@ -140,16 +148,16 @@ def train(
             memory.learn(moved[0] - w, moved[1] - gradient)
         if moved is not None:
             w, gradient = moved
-    fit = Fit(best, best_gradient, stopped_by, iteration, hessians, memory.factor)
-    if not fit.converged:
+    report = FitReport(stopped_by, iteration, hessians, best_norm)
+    if not report.converged:
         log.warning(
             "training stopped by %s after %d steps at ||grad|| = %.3g (tol %.3g)",
             stopped_by,
             iteration,
-            fit.gradient_norm,
+            best_norm,
             tol,
         )
-    return fit
+    return Fit(best, best_gradient, report, memory.factor)
 
 
 def _search(

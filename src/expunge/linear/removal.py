@@ -112,4 +112,4 @@ def correct(
             factor, extra_steps, rebuilt = build_factor(problem, w), -taken, rebuilt + 1
         size = min(size, new_size)
     fit = train(problem, tol=target, start=w, factor=factor)
-    return Correction(fit.w, fit.gradient, None, fit.factor, 0, rebuilt + fit.hessians)
+    return Correction(fit.w, fit.gradient, None, fit.factor, 0, rebuilt + fit.report.hessians)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,17 +28,20 @@ _NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normali
 
 @dataclass(frozen=True)
 class Rows:
-    """n rows of d features, some of them possibly removed.
+    """n rows of d features, some of them possibly removed or not in use.
 
     Attributes:
         raw: (n, d) C-contiguous uint8, float32 or float64; may be a memory map.
-        scale: (n,) float64; 0 marks a removed row.
+        scale: (n,) float64; 0 marks a row that is removed or not in use.
         offset: Subtracted from every raw entry.
+        index: (m,) ids of the rows that passes go through, in order; None for all n. A subset costs a pass
+            over the subset alone, and no copy of the rows.
     """
 
     raw: NDArray[Any]
     scale: Array
     offset: float = 0.0
+    index: NDArray[np.int64] | None = None
 
     @classmethod
     def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row", keep_zero: bool = False) -> Rows:
@@ -54,7 +57,7 @@ class Rows:
             DataError: A row holds NaN or infinity, or has norm zero.
         """
         raw = _stored(raw)
-        norms = np.sqrt(_fill(kernels.square_norm_block, raw, (float(offset),)))
+        norms = _norms(raw, float(offset))
         _refuse(~np.isfinite(norms), f"{what} {{}} holds NaN or infinity")
         if keep_zero:
             norms[norms == 0] = 1.0
@@ -69,7 +72,7 @@ class Rows:
             DataError: A row holds NaN or infinity, or its norm is above 1.
         """
         raw = _stored(raw)
-        norms = np.sqrt(_fill(kernels.square_norm_block, raw, (0.0,)))
+        norms = _norms(raw, 0.0)
         _refuse(~np.isfinite(norms), f"{what} {{}} holds NaN or infinity")
         _refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
         # Shrinking by the slack keeps ||x|| <= 1 exactly true, which every bound relies on.
@@ -85,6 +88,11 @@ class Rows:
         """Number of rows that have not been removed."""
         return int(np.count_nonzero(self.scale))
 
+    @property
+    def places(self) -> int:
+        """Rows that a pass goes through, removed ones included."""
+        return len(self) if self.index is None else len(self.index)
+
     def __len__(self) -> int:
         return int(self.raw.shape[0])
 
@@ -94,45 +102,65 @@ class Rows:
         scale[np.asarray(index, dtype=np.int64)] = 0.0
         return replace(self, scale=scale)
 
+    def only(self, used: NDArray[np.bool_]) -> Rows:
+        """Return the same rows with those outside ``used`` (n,) not in use; the numbering stays."""
+        return replace(self, scale=np.where(used, self.scale, 0.0), index=np.flatnonzero(used))
+
+    @property
+    def _walked(self) -> NDArray[np.int64]:
+        return _every(len(self)) if self.index is None else self.index
+
     def dense(self, index: Any = slice(None)) -> Array:
         """The rows of ``index`` as a float64 array (removed rows are zero)."""
         return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
 
     def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
-        """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows in ``part`` (its step is their size).
+        """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows at the places ``part``.
 
-        A block is overwritten by the next one.
+        A place is one in ``index``; the step of ``part`` is the size of a block, which the next overwrites.
         """
         factor = self.scale if weights is None else self.scale * weights
         buffer = np.empty((part.step, self.dim), dtype=dtype)
         for lo in part:
             hi = min(lo + part.step, part.stop)
-            kernels.weigh_block(self.raw, self.offset, factor, lo, hi, buffer)
+            kernels.weigh_block(self.raw, self._walked, self.offset, factor, lo, hi, buffer)
             yield buffer[: hi - lo]
 
     def scores(self, w: Array) -> Array:
-        """``x_i.w`` for every row, (n,); zero for removed rows."""
+        """``x_i.w`` for every row, (n,); zero for removed rows and those not in use."""
         w = np.ascontiguousarray(w, dtype=np.float64)
-        return _fill(kernels.score_block, self.raw, (self.scale, self.offset, w))
+        out, edges = np.zeros(len(self)), _edges(self.places)
+
+        def work(k: int) -> None:
+            kernels.score_block(
+                self.raw, self._walked, self.scale, self.offset, w, edges[k], edges[k + 1], out
+            )
+
+        for_each(work, len(edges) - 1, self.places * self.dim)
+        return out
 
     def reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
         """Sum a kernel's outputs over fixed blocks of rows, in block order.
 
         Args:
-            block: ``block(raw, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
+            block: ``block(raw, index, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
             args: The kernel's own arguments.
             shapes: Length of each output vector.
         """
-        edges = _edges(len(self))
+        edges = _edges(self.places)
         outputs = [np.zeros((len(edges) - 1, size)) for size in shapes]
+        rows = (self.raw, self._walked, self.scale, self.offset)
 
         def work(k: int) -> None:
-            block(
-                self.raw, self.scale, self.offset, *args, edges[k], edges[k + 1], *(out[k] for out in outputs)
-            )
+            block(*rows, *args, edges[k], edges[k + 1], *(out[k] for out in outputs))
 
-        for_each(work, len(edges) - 1, self.raw.size)
+        for_each(work, len(edges) - 1, self.places * self.dim)
         return [out.sum(axis=0) for out in outputs]
+
+
+@lru_cache(maxsize=4)  # each removal makes new rows, of the same number
+def _every(n: int) -> NDArray[np.int64]:
+    return np.arange(n)
 
 
 def _edges(n: int) -> list[int]:
@@ -140,12 +168,15 @@ def _edges(n: int) -> list[int]:
     return [n * k // blocks for k in range(blocks + 1)]
 
 
-def _fill(block: Callable[..., Any], raw: NDArray[Any], args: tuple[Any, ...]) -> Array:
-    """Run a kernel that writes one number a row."""
-    out = np.empty(len(raw))
-    edges = _edges(len(raw))
-    for_each(lambda k: block(raw, *args, edges[k], edges[k + 1], out), len(edges) - 1, raw.size)
-    return out
+def _norms(raw: NDArray[Any], offset: float) -> Array:
+    """``||raw_i - offset||_2`` of every row, (n,)."""
+    out, edges = np.empty(len(raw)), _edges(len(raw))
+
+    def work(k: int) -> None:
+        kernels.square_norm_block(raw, offset, edges[k], edges[k + 1], out)
+
+    for_each(work, len(edges) - 1, raw.size)
+    return np.sqrt(out)
 
 
 def _stored(raw: Any) -> NDArray[Any]:

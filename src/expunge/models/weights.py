@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle  # for the name of its error: torch's restricted reader does the reading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from expunge.datasets.checks import one_line
 from expunge.errors import DataError, InvalidValue
+
+PICKLED = (".pth", ".pt")
 
 
 def load_weights(module: nn.Module, path: Path | str) -> None:
@@ -23,17 +27,51 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
     Raises:
         DataError: The file is missing or damaged, holds NaN or infinity, or is another network's.
     """
-    try:
-        with safe_open(str(Path(path).expanduser()), framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
-        raise DataError(f"weights: {path}: no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"weights: {path}: not a safetensors file ({error})") from None
+    tensors = read_safetensors(path)
     try:
         assign(module, tensors)
     except DataError as error:
         raise DataError(f"weights: {path}: {error}") from None
+
+
+def read_state(path: Path | str) -> dict[str, Tensor]:
+    """Return the tensors of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file as torch saves them.
+
+    The latter is a pickle: it is read by torch's restricted reader, which makes tensors and nothing else.
+
+    Raises:
+        DataError: The file is missing or damaged, or holds anything but named tensors.
+    """
+    if Path(path).suffix not in PICKLED:
+        return read_safetensors(path)
+    try:
+        state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"weights: {path}: no such file") from None
+    except pickle.UnpicklingError:
+        raise DataError(
+            f"weights: {path}: damaged, or it holds more than tensors, which is not read"
+        ) from None
+    except Exception as error:  # damaged bytes make the readers of archives and pickles raise all sorts
+        raise DataError(f"weights: {path}: cannot be read ({one_line(error)})") from None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"weights: {path}: not a state dict, which maps names to tensors")
+    return {str(name): tensor for name, tensor in state.items()}
+
+
+def read_safetensors(path: Path | str) -> dict[str, Tensor]:
+    """Return the tensors of a ``.safetensors`` file.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    try:
+        with safe_open(str(Path(path).expanduser()), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise DataError(f"weights: {path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"weights: {path}: not a safetensors file ({error})") from None
 
 
 def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge.errors import UserError
-from expunge.report import studies, table
+from expunge.report import privacy, studies, table
 from expunge.report.rows import ordered, rows, warnings
 from expunge.report.runs import find_runs
 from expunge.report.write import default_out, write_found
@@ -28,6 +28,9 @@ examples:
   expunge-report multirun/2026-01-31/12-00-00     every run of a sweep; writes into its report/
   expunge-report runs/newton runs/retrain         two runs; writes into ./report/
   expunge-report runs --out /srv/www/unlearning   any depth; writes where you say
+  expunge-report --privacy                        (epsilon, delta) of the published SVHN recipe; no data
+  expunge-report --privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2
+                                                  the noise multiplier that keeps to epsilon 2
 
 A run with unlearner=retrain on the same data gives the retrain time that the
 others' speed-up is measured against. Exit code: 0, or 2 with one line that says
@@ -44,9 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 after one line on stderr.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    recipe = privacy.given(args)
     try:
-        _report(args.folders, args.out)
+        if recipe and not args.privacy:
+            raise UserError(f"{privacy.option(next(iter(recipe)))}: only with --privacy")
+        if not args.folders and not args.privacy:
+            parser.error("the following arguments are required: FOLDER")
+        if args.out and not args.folders:
+            raise UserError("--out: only with a FOLDER; --privacy alone writes no files")
+        if args.privacy:
+            _say(privacy.report(recipe))
+        if args.folders:
+            _report(args.folders, args.out)
     except UserError as e:
         sys.stderr.write(f"expunge-report: {e}\n")
         return 2
@@ -61,9 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     help_ = "a run folder, or a folder that holds run folders at any depth, such as a multirun folder"
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help=help_)
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help=help_)
     help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
+    privacy.add_options(parser)
     return parser
 
 

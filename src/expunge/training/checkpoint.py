@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,26 @@ log = logging.getLogger(__name__)
 
 _MODULE, _OPTIMIZER = "module.", "optimizer."
 
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
+
 
 @dataclass
 class Progress:
-    """How far a training has come: the loss of each completed epoch, and the seconds spent."""
+    """How far a training has come.
+
+    Attributes:
+        losses: The loss of each completed epoch.
+        seconds: Spent so far.
+        steps: Of the optimizer, where the training counts them: a privacy accountant asks for it.
+    """
 
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    steps: int = 0
 
 
 class Checkpoint:
-    """State of network and optimizer between two epochs, in a file.
+    """State of network and optimizer (or several optimizers) between two epochs, in a file.
 
     Args:
         path: The file; None keeps none.
@@ -36,16 +46,19 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
-        self.path, self.identity = path, dict(identity)
+        self.path = path
+        self.identity = json.loads(json.dumps(identity))  # as it is read back: JSON has no tuples
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def save(self, module: nn.Module, optimizer: Optimizers, progress: Progress) -> None:
         """Put the state in place of the last one; a file that cannot be written costs a warning."""
         if self.path is None:
             return
         tensors = {_MODULE + name: tensor for name, tensor in module.state_dict().items()}
-        for number, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"{_OPTIMIZER}{number}.{key}": v for key, v in values.items() if v is not None}
-        header = {"identity": self.identity, "losses": progress.losses, "seconds": progress.seconds}
+        for one, first in _numbered(optimizer):
+            for number, values in one.state_dict()["state"].items():
+                named = {f"{_OPTIMIZER}{first + number}.{key}": v for key, v in values.items()}
+                tensors |= {name: tensor for name, tensor in named.items() if tensor is not None}
+        header = {"identity": self.identity, **asdict(progress)}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(self.path, tensors, header)
@@ -53,7 +66,7 @@ class Checkpoint:
             log.warning("%s: cannot be written (%s); training goes on without it", self.path, error.strerror)
             self.path = None
 
-    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    def load(self, module: nn.Module, optimizer: Optimizers) -> Progress:
         """Put a saved state into ``module`` and ``optimizer``; without a usable one they stay as they are."""
         if self.path is None or not self.path.exists():
             return Progress()
@@ -70,15 +83,27 @@ class Checkpoint:
         for name, tensor in _under(tensors, _OPTIMIZER).items():
             number, _, key = name.partition(".")
             moments.setdefault(int(number), {})[key] = tensor.clone()
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for one, first in _numbered(optimizer):
+            groups = one.state_dict()["param_groups"]
+            numbers = [number for group in groups for number in group["params"]]
+            own = {number: moments[first + number] for number in numbers if first + number in moments}
+            one.load_state_dict({"state": own, "param_groups": groups})
         log.info("%s: training goes on after epoch %d", self.path, len(header["losses"]))
-        return Progress(header["losses"], header["seconds"])
+        return Progress(header["losses"], header["seconds"], header.get("steps", 0))
 
     def done(self) -> None:
         """The training is complete."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def _numbered(optimizer: Optimizers) -> list[tuple[torch.optim.Optimizer, int]]:
+    """Each optimizer with the number that its first parameter has among those of all."""
+    found, first = [], 0
+    for one in [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else optimizer:
+        found.append((one, first))
+        first += sum(len(group["params"]) for group in one.param_groups)
+    return found
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

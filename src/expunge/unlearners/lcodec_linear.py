@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from expunge.curvature import SolveError
 from expunge.datasets.images import Examples
+from expunge.errors import UserError
 from expunge.linear.newton import train
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
@@ -20,6 +21,7 @@ from expunge.scrub import Problem, Scrub, ScrubError
 from expunge.seeds import stream, torch_generator
 from expunge.training import History
 from expunge.unlearners.base import Outcome, State
+from expunge.unlearners.column import Column
 from expunge.unlearners.guard import fall, require_gap
 from expunge.unlearners.linear import LinearModel, draw, require_std
 
@@ -78,11 +80,20 @@ class LcodecLinear(LinearModel):
     @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows."""
-        fit = self._train(self._encode(x, y, draw(seed, x.dim, self.std)))
-        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._begin(y, seed)
+        (report,) = self._train(self._problems(x, y, draw(self._secret, x.dim, self.std)))
         self._served = 0
-        before = train(self.problem, tol=self.tol, max_iter=max(1, fit.iterations - 1)).w
-        self.history = self._history(before, fit.w)
+        before = train(self.problem, tol=self.tol, max_iter=max(1, report.iterations - 1)).w
+        self.history = self._history(before, self.w)
+
+    def _begin(self, y: NDArray[np.int64], seed: int | None) -> None:
+        super()._begin(y, seed)
+        if self.width > 1:
+            named = ", ".join(map(str, self.classes_[:6])) + (", ..." if len(self.classes_) > 6 else "")
+            raise UserError(
+                f"labels: got {len(self.classes_)} classes ({named}), allowed: two for a scrub of the linear "
+                "model; choose two of them with dataset.classes, or a network with model="
+            )
 
     def _history(self, before: Array, after: Array) -> History:
         """What the last Newton step of training leaves: changes of the mean loss's gradient and of w."""
@@ -107,8 +118,8 @@ class LcodecLinear(LinearModel):
         try:
             proposal = self.scrub.propose(
                 self._problem(index),
-                stream(self.seed, "scrub", 0, self._served),
-                torch_generator(self.seed, "scrub", 1, self._served),
+                stream(self._secret, "scrub", 0, self._served),
+                torch_generator(self._secret, "scrub", 1, self._served),
             )
             w = self.w + proposal.step.numpy()
             if not np.isfinite(w @ w):
@@ -120,7 +131,8 @@ class LcodecLinear(LinearModel):
         reason = fall(before, after, self.val_gap)
         if reason is not None:
             return Outcome("refused", tuple(index.tolist()), reason, figures=figures)
-        self.problem, self.w = self.problem.without(index), w
+        self.columns = [Column(self.problem.without(index), w)]
+        self.kept[index] = False
         return Outcome("removed", tuple(index.tolist()), figures=figures)
 
     def validate_on(self, x: Rows, y: NDArray[np.int64]) -> None:
@@ -134,7 +146,7 @@ class LcodecLinear(LinearModel):
         return float(np.mean(self.classes_[(x.scores(w) > 0).astype(np.int64)] == y))
 
     def _problem(self, index: NDArray[np.int64]) -> Problem:
-        kept = self.problem.rows.scale != 0
+        kept = self.kept.copy()
         kept[index] = False
         targets = torch.from_numpy((self.problem.y > 0).astype(np.int64))
         examples = Examples(RowInputs(self.problem.rows), targets, np.flatnonzero(kept), dtype=torch.float64)
@@ -149,7 +161,7 @@ class LcodecLinear(LinearModel):
         state = super().state()
         for key in ("gradient", "gradient_change", "weight_change"):
             state.arrays[f"history_{key}"] = getattr(self.history, key)[_WEIGHT].numpy()
-        state.values |= {"seed": self.seed, "served": self._served}
+        state.values["served"] = self._served
         return state
 
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
@@ -161,7 +173,7 @@ class LcodecLinear(LinearModel):
                 for key in ("gradient", "gradient_change", "weight_change")
             )
         )
-        self.seed, self._served = state.values["seed"], state.values["served"]
+        self._served = state.values["served"]
 
 
 def _row(values: Array) -> Tensor:

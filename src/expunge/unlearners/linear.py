@@ -1,120 +1,243 @@
-"""What the unlearners of the binary linear model share: labels, training, prediction, row bookkeeping."""
+"""What the unlearners of the linear model share: labels, training, prediction, row bookkeeping."""
 
 from __future__ import annotations
 
-import logging
+import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import hypot, inf, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from tqdm import tqdm
 
-from expunge.errors import InvalidValue, UserError, require_count, require_positive
+from expunge.datasets.checks import require_switch
+from expunge.errors import InvalidValue, UserError, require_count, require_positive, require_share
+from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.newton import Fit, train
+from expunge.linear.newton import Fit, FitReport, build_factor, train
+from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 from expunge.seeds import stream
 from expunge.unlearners.base import State
+from expunge.unlearners.column import Column
 from expunge.unlearners.row_ids import checked
-
-log = logging.getLogger(__name__)
 
 
 class LinearModel:
-    """Logistic regression ``L_b`` on two classes; the larger label is +1.
+    """Logistic regression ``L_b``: one weight vector for two classes, one a class (one-vs-rest) for more.
+
+    Of two classes the larger label is +1. K > 2 binary problems are trained on the same rows or on
+    subsamples of their negatives (``expunge.linear.one_vs_rest``); the class with the largest score is
+    predicted. Weights and perturbation are (d,) for two classes, (d, K) for more.
 
     Args:
-        lam: Regularisation per example, > 0.
+        lam: Regularisation per example, > 0; it multiplies the number of rows that a class uses.
         tol: Training stops at ||grad||_2 < tol (of the summed loss).
-        max_iter: Newton steps at most.
+        max_iter: Newton steps at most, for each class.
+        subsample_ratio: Share of the other classes' rows that a class uses, in (0, 1]; 1 with two classes.
+        joint_training: Whether ``tol`` is for the norm over all classes, ``sqrt(sum_k ||grad_k||^2)``, or
+            for each class by itself.
+        progress: Show a bar over the classes (on a terminal only).
     """
 
-    def __init__(self, lam: float, tol: float = 1e-8, max_iter: int = 200) -> None:
+    columns: Sequence[Column]
+
+    def __init__(
+        self,
+        lam: float,
+        tol: float = 1e-8,
+        max_iter: int = 200,
+        subsample_ratio: float = 1.0,
+        joint_training: bool = True,
+        progress: bool = False,
+    ) -> None:
         self.lam = require_positive("lam", lam)
         self.tol = require_positive("tol", tol)
         self.max_iter = require_count("max_iter", max_iter)
+        self.subsample_ratio = require_share("subsample_ratio", subsample_ratio)
+        self.joint_training = require_switch("joint_training", joint_training)
+        self.progress = progress
 
-    def _encode(self, x: Rows, y: NDArray[np.int64], b: Array) -> LogisticProblem:
-        """Take over labels and rows."""
+    # -- training ---------------------------------------------------------------------------------------
+
+    def _begin(self, y: NDArray[np.int64], seed: int | None) -> None:
+        """Take over labels and seed."""
         self.classes_ = np.unique(y)
-        if len(self.classes_) != 2:
-            named = ", ".join(map(str, self.classes_[:6])) + (", ..." if len(self.classes_) > 6 else "")
+        if len(self.classes_) < 2:
             raise UserError(
-                f"labels: got {len(self.classes_)} classes ({named}), allowed: two; "
-                "choose two of them with dataset.classes"
+                f"labels: got one class ({self.classes_[0]}), allowed: two or more; see dataset.classes"
             )
-        return LogisticProblem(x, self._signs(y), self.lam, b)
+        if len(self.classes_) == 2 and self.subsample_ratio != 1:
+            raise InvalidValue("subsample_ratio", self.subsample_ratio, "1 with two classes")
+        self.kept = np.ones(len(y), dtype=bool)
+        self._secret = secrets.randbits(64) if seed is None else seed
 
-    def _signs(self, y: NDArray[np.int64]) -> Array:
-        return np.where(y == self.classes_[1], 1.0, -1.0)
+    @property
+    def width(self) -> int:
+        """Number of columns: 1 for two classes, K for more."""
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
 
-    def _train(self, problem: LogisticProblem, **how: Any) -> Fit:
-        fit = train(problem, tol=self.tol, max_iter=self.max_iter, **how)
-        self.problem, self.w = problem, fit.w
-        return fit
+    def _problems(self, x: Rows, y: NDArray[np.int64], b: Array | None = None) -> list[LogisticProblem]:
+        """The columns' losses over all rows; b is (d,) or (d, K), None for zeros."""
+        b = np.zeros((x.dim, self.width)) if b is None else b.reshape(x.dim, self.width)
+        rng = stream(self._secret, "subsample")
+        return one_vs_rest(x, y, self.classes_, self.lam, b, self.subsample_ratio, rng)
+
+    def _fits(self, problems: Sequence[LogisticProblem]) -> Iterator[tuple[LogisticProblem, Fit, float]]:
+        """Train one column after the other, each to its share of the tolerance.
+
+        Yields:
+            The column's problem, its fit, and the bound on ||X||_2 that ``_start`` gave.
+        """
+        tol = self.tol / sqrt(len(problems)) if self.joint_training else self.tol
+        hide = None if self.progress and len(problems) > 1 else True
+        rows: Rows | None = None
+        for problem in tqdm(problems, disable=hide, desc="training", unit="class", leave=False):
+            if problem.rows is not rows:
+                rows, (factor, spectral) = problem.rows, self._start(problem)
+            yield problem, train(problem, tol, self.max_iter, factor=factor), spectral
+
+    def _start(self, problem: LogisticProblem) -> tuple[Factor, float]:
+        """The inverse Hessian at zero, where columns with the same rows have the same, and ||X||_2 <= inf."""
+        return build_factor(problem, np.zeros(problem.rows.dim)), inf
+
+    def _train(self, problems: Sequence[LogisticProblem]) -> list[FitReport]:
+        found = [(Column(problem, fit.w), fit.report) for problem, fit, _ in self._fits(problems)]
+        self.columns = [column for column, _ in found]
+        return [report for _, report in found]
+
+    # -- removal ----------------------------------------------------------------------------------------
 
     def _checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Validate a request against the rows that are still there."""
-        return checked(rows, self.problem.rows.scale != 0)
+        return checked(rows, self.kept)
+
+    def _left(self, index: NDArray[np.int64]) -> list[LogisticProblem]:
+        """The columns' problems without these rows; those of columns that use none of them are unchanged.
+
+        Raises:
+            InvalidValue: A class would have no row left to be trained on.
+        """
+        before: list[Rows] = []
+        after: list[Rows] = []
+        problems = []
+        for k, column in enumerate(self.columns):
+            rows = column.problem.rows
+            if not before or before[-1] is not rows:  # columns that share rows go on sharing them
+                uses = bool(np.any(rows.scale[index] != 0))
+                before.append(rows)
+                after.append(rows.without(index) if uses else rows)
+            unchanged = after[-1] is rows
+            problems.append(column.problem if unchanged else replace(column.problem, rows=after[-1]))
+            if not problems[-1].n:
+                name = self.classes_[-1 if self.width == 1 else k]
+                raise InvalidValue("rows", f"{len(index)} rows", f"fewer: class {name} would use no row")
+        return problems
+
+    # -- what it says -----------------------------------------------------------------------------------
+
+    @property
+    def problem(self) -> LogisticProblem:
+        """The only column's loss (two classes)."""
+        (column,) = self.columns
+        return column.problem
+
+    @property
+    def w(self) -> Array:
+        """The only column's weights, (d,) (two classes)."""
+        (column,) = self.columns
+        return column.w
+
+    @property
+    def weights(self) -> Array:
+        """(d, K), (d, 1) for two classes."""
+        return np.stack([column.w for column in self.columns], axis=1)
 
     def decision(self, x: Rows) -> Array:
-        """``x_i.w``, (n,)."""
-        return x.scores(self.w)
+        """``x_i.w``, (n,) for two classes, (n, K) for more."""
+        scores = [x.scores(column.w) for column in self.columns]
+        return scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
 
     def predict(self, x: Rows) -> NDArray[np.int64]:
         """Labels, (n,)."""
-        return self.classes_[(self.decision(x) > 0).astype(np.int64)]
+        scores = self.decision(x)
+        return self.classes_[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def residual(self) -> float:
-        """||grad L_b(w; D)||_2 over the retained rows, by one float64 pass."""
-        return float(np.linalg.norm(self.problem.gradient(self.w)))
+        """||grad L_b(w; D)||_2 over the retained rows and all classes, by one float64 pass a class."""
+        return hypot(*(float(np.linalg.norm(c.problem.gradient(c.w))) for c in self.columns))
 
     @one_blas_thread()
     def losses(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
-        """``log(1 + exp(-y_i x_i.w))`` of each of these rows of ``x``, (m,), removed or not."""
-        terms = [np.logaddexp(0.0, -signs * (block @ self.w)) for block, signs in self._blocks(x, y, rows)]
+        """``sum_k log(1 + exp(-y_ik x_i.w_k))`` of each of these rows of ``x``, (m,), removed or not.
+
+        A row counts in every class, whether or not the class's subsample has it.
+        """
+        w = self.weights
+        terms = [np.logaddexp(0.0, -signs * (block @ w)).sum(1) for block, signs in self._blocks(x, y, rows)]
         return np.concatenate([np.empty(0), *terms])
 
     @one_blas_thread()
     def gradient_norm(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
-        """``||1/m sum_i -y_i sigmoid(-y_i x_i.w) x_i||_2``: the gradient of the mean of those losses."""
-        total = np.zeros(x.dim)
+        """The 2-norm over all weights of the gradient of the mean of those losses."""
+        w = self.weights
+        total = np.zeros_like(w)
         for block, signs in self._blocks(x, y, rows):
-            total -= (signs * expit(-signs * (block @ self.w))) @ block
+            total -= block.T @ (signs * expit(-signs * (block @ w)))
         return float(np.linalg.norm(total / len(rows)))
 
     def _blocks(
         self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> Iterator[tuple[Array, Array]]:
-        """The rows in float64 and their signs; a few at a time, for 8-bit rows take eight times the space."""
+        """Rows in float64, (m, d), and their signs, (m, K); a few at a time: 8-bit rows grow eightfold."""
+        positive = self.classes_[-self.width :]
         for start in range(0, len(rows), BLOCK_ROWS):
             chosen = rows[start : start + BLOCK_ROWS]
-            yield x.dense(chosen), self._signs(y[chosen])
+            yield x.dense(chosen), np.where(y[chosen][:, None] == positive, 1.0, -1.0)
 
     @one_blas_thread()
     def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
-        """The minimiser of ``L_b`` over these rows of ``x``, with this model's lam, b and tolerance."""
-        reference = LinearModel(self.lam, self.tol, self.max_iter)
+        """The minimiser of ``L_b`` over these rows of ``x``, with this model's settings, b and subsamples."""
+        how = (self.lam, self.tol, self.max_iter, self.subsample_ratio, self.joint_training)
+        reference = LinearModel(*how)
+        reference._begin(y, self._secret)
         others = np.setdiff1d(np.arange(len(x)), rows)
-        reference._train(reference._encode(x, y, self.problem.b).without(others))
+        reference._train([p.without(others) for p in reference._problems(x, y, self.model()["perturbation"])])
         return reference
 
+    # -- saving -----------------------------------------------------------------------------------------
+
     def model(self) -> dict[str, NDArray[Any]]:
-        """``weight`` w and ``perturbation`` b, (d,) float64: enough to recompute the residual."""
-        return {"weight": self.w, "perturbation": self.problem.b}
+        """``weight`` w and ``perturbation`` b, float64, (d,) or (d, K): enough to recompute the residual."""
+        if self.width == 1:
+            return {"weight": self.w, "perturbation": self.problem.b}
+        b = np.stack([column.problem.b for column in self.columns], axis=1)
+        return {"weight": self.weights, "perturbation": b}
 
     def state(self) -> State:
-        """Weights, perturbation and which rows have left."""
-        removed = np.flatnonzero(self.problem.rows.scale == 0)
-        return State({**self.model(), "removed_rows": removed}, {"classes": self.classes_.tolist()})
+        """Weights, perturbation, which rows have left, and the seed of what was drawn (a secret)."""
+        arrays = {**self.model(), "removed_rows": np.flatnonzero(~self.kept)}
+        return State(arrays, {"classes": self.classes_.tolist(), "secret": self._secret})
 
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
-        problem = self._encode(x, y, state.arrays["perturbation"])
-        self.problem = problem.without(state.arrays["removed_rows"])
-        self.w = state.arrays["weight"]
+        self._begin(y, state.values["secret"])
+        problems = self._problems(x, y, state.arrays["perturbation"])
+        weights = state.arrays["weight"].reshape(x.dim, self.width)
+        self.columns = [
+            Column(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
+        ]
+        removed = state.arrays["removed_rows"]
+        if len(removed):
+            self.columns = [
+                column.without(problem)
+                for column, problem in zip(self.columns, self._left(removed), strict=True)
+            ]
+        self.kept[removed] = False
 
 
 def require_std(std: float) -> float:
@@ -124,9 +247,14 @@ def require_std(std: float) -> float:
     return std
 
 
-def draw(seed: int | None, dim: int, std: float) -> Array:
-    """A Gaussian perturbation for methods that need no certificate; std 0 gives zeros.
+def draw(seed: int | None, dim: int, std: float, width: int = 1) -> Array:
+    """A Gaussian perturbation for methods that need no certificate, (dim, width); std 0 gives zeros.
 
     With the same seed it is the b that a certified Gaussian method draws first.
     """
-    return std * stream(seed, "perturbation", 0).normal(size=dim)
+    return as_columns(std * stream(seed, "perturbation", 0).normal(size=dim * width), dim)
+
+
+def as_columns(flat: Array, dim: int) -> Array:
+    """A perturbation as it is drawn, column after column, as (dim, width)."""
+    return flat.reshape(-1, dim).T

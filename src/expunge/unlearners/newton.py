@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import hypot, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.certificate import CERTIFICATES, Account, Guarantee, StepFacts
+from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.certificate.guarantee import PERTURBATIONS
 from expunge.errors import (
     InvalidValue,
@@ -20,30 +21,25 @@ from expunge.errors import (
 )
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, spectral_norm, weighted_gram
-from expunge.linear.newton import build_factor, train
+from expunge.linear.newton import FitReport, build_factor
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.removal import UPDATES, Step, correct, depart
-from expunge.linear.rows import Array, Rows
+from expunge.linear.removal import UPDATES
+from expunge.linear.rows import Rows
 from expunge.seeds import stream
 from expunge.unlearners.base import Outcome, State
-from expunge.unlearners.linear import LinearModel
+from expunge.unlearners.column import CertifiedColumn
+from expunge.unlearners.linear import LinearModel, as_columns
 
 POLICIES = ("retrain", "refuse")
 
 
-@dataclass(frozen=True)
-class _Proposal:
-    """A model that would be released if its account fits the budget."""
-
-    w: Array
-    gradient: Array | None
-    factor: Factor | None
-    account: Account
-    drift: float
-
-
 class Newton(LinearModel):
     """Removal-enabled logistic regression: every release carries a bound on its gradient residual.
+
+    Of more than two classes (one-vs-rest) the (d, K) residual is bounded jointly, and a request changes
+    only the columns of classes that use its rows. ``frozen`` and ``corrected`` keep one inverse Hessian a
+    class, 8 K d^2 bytes; the Gram matrix (8 d^2) is made once where all classes use all rows, once a class
+    where they use subsamples, and is not kept.
 
     Args:
         lam: Regularisation per example.
@@ -57,11 +53,16 @@ class Newton(LinearModel):
         anchor: Replace the accumulated bound by the measured residual every this many requests, and before
             giving up at the limit; 0 never.
         correct_to: ``corrected`` steps until the residual is at most this share of the budget; ``frozen``
-            rebuilds its Hessian whenever inexact solves have cost this share.
+            rebuilds its Hessians whenever inexact solves have cost this share.
         name: What the run files call it.
         tol: Training stops at ||grad||_2 < tol.
         max_iter: Newton steps at most in training.
+        subsample_ratio: Share of the other classes' rows that a class uses; 1 with two classes.
+        joint_training: Whether ``tol`` is for all classes together or for each.
+        progress: Show a bar while several classes are trained (on a terminal only).
     """
+
+    columns: list[CertifiedColumn]
 
     def __init__(
         self,
@@ -78,8 +79,11 @@ class Newton(LinearModel):
         name: str = "newton",
         tol: float = 1e-8,
         max_iter: int = 200,
+        subsample_ratio: float = 1.0,
+        joint_training: bool = True,
+        progress: bool = False,
     ) -> None:
-        super().__init__(lam, tol, max_iter)
+        super().__init__(lam, tol, max_iter, subsample_ratio, joint_training, progress)
         self.std = require_positive("std", std)
         self.epsilon = require_positive("epsilon", epsilon)
         self.perturbation = require_choice("perturbation", perturbation, PERTURBATIONS)
@@ -100,39 +104,60 @@ class Newton(LinearModel):
 
         Args:
             x: Rows with ||x_i|| <= 1.
-            y: (n,) labels of two classes.
+            y: (n,) labels of two classes or more.
             seed: Seed of b; None draws one from the operating system. It must stay as secret as b.
         """
-        self._secret = secrets.randbits(64) if seed is None else seed
-        self.guarantee = Guarantee(self.epsilon, self.delta, self.std, x.dim, self.perturbation)
-        problem = self._encode(x, y, np.zeros(x.dim))
+        self._begin(y, seed)
         self._served = 0
-        self._learn(problem, epoch=0)
+        self.guarantee = self._guarantee(x)
+        self._learn(self._problems(x, y), epoch=0)
 
-    def _learn(self, problem: LogisticProblem, epoch: int) -> None:
+    def _guarantee(self, x: Rows) -> Guarantee:
+        return Guarantee(self.epsilon, self.delta, self.std, x.dim * self.width, self.perturbation)
+
+    def _learn(self, problems: Sequence[LogisticProblem], epoch: int) -> None:
         """Train from scratch with a fresh b; nothing changes if the result could not be certified."""
-        problem = replace(problem, b=self.guarantee.draw(stream(self._secret, "perturbation", epoch)))
-        gram = weighted_gram(problem.rows) if self.certificate in ("data_dependent", "third_order") else None
-        start = None
-        if gram is not None:  # it is also four times the loss's Hessian at zero
-            start = Factor.of(gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim))
-        fit = train(problem, self.tol, self.max_iter, factor=start)
-        leftover = fit.gradient_norm + problem.rounding(fit.w)
-        account = Account(self.guarantee, self.certificate, leftover, epoch)
-        if not account.within_budget:
+        drawn = self.guarantee.draw(stream(self._secret, "perturbation", epoch))
+        b = np.ascontiguousarray(as_columns(drawn, problems[0].rows.dim).T)
+        columns: list[CertifiedColumn] = []
+        reports: list[FitReport] = []
+        for problem, fit, spectral in self._fits([replace(p, b=b[k]) for k, p in enumerate(problems)]):
+            leftover = fit.report.gradient_norm + problem.rounding(fit.w)
+            account = Account(self.guarantee, self.certificate, leftover, epoch)
+            columns.append(CertifiedColumn(problem, fit.w, account, spectral, gradient=fit.gradient))
+            reports.append(fit.report)
+        leftover = joint([column.account for column in columns]).beta
+        if not leftover <= self.guarantee.budget:
             least = self.std * leftover / self.guarantee.budget
             raise InvalidValue(
                 "std", self.std, f"at least {least:.3g} here: training leaves a residual of {leftover:.3g}"
             )
-        self.problem, self.w, self.account, self.fit_report = problem, fit.w, account, fit
-        self.spectral = np.inf if gram is None else spectral_norm(gram, problem.n)
-        self._measured_last: Array | None = fit.gradient
-        self._gradient: Array | None = fit.gradient if self.update == "corrected" else None
-        # Later removals start from the optimum, so the kept Hessian is built there.
-        self._factor = None if self.update == "fresh" else build_factor(problem, fit.w)
-        self._drift = 0.0
+        if self.update != "fresh":  # later removals start from the optimum: the kept Hessians are built there
+            columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
+        self.columns, self.fit_reports = columns, reports
+
+    def _start(self, problem: LogisticProblem) -> tuple[Factor, float]:
+        """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
+        if self.certificate not in ("data_dependent", "third_order"):
+            return super()._start(problem)
+        gram = weighted_gram(problem.rows)
+        hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
+        return Factor.of(hessian), spectral_norm(gram, problem.n)
 
     # -- removal ----------------------------------------------------------------------------------------
+
+    @property
+    def account(self) -> Account:
+        """The certificate as it stands, of all columns together."""
+        return self._joint(self.columns)
+
+    def _joint(self, columns: Sequence[CertifiedColumn]) -> Account:
+        return replace(joint([column.account for column in columns]), guarantee=self.guarantee)
+
+    @property
+    def _target(self) -> float:
+        """The residual norm a column may be left with, or lose to inexact solves."""
+        return self.correct_to * self.guarantee.budget / sqrt(self.width)
 
     @one_blas_thread()
     def remove(self, rows: Sequence[int]) -> Outcome:
@@ -142,147 +167,77 @@ class Newton(LinearModel):
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay.
         """
         index = self._checked(rows)
-        after = self.problem.without(index)
+        problems = self._left(index)
         self._served += 1
-        proposal = (self._corrected if self.update == "corrected" else self._stepped)(after, index)
-        if self.anchor and (self._served % self.anchor == 0 or not proposal.account.within_budget):
-            proposal = self._anchored(after, proposal)
-        if proposal.account.within_budget:
-            self._release(after, proposal)
+        proposed = [
+            column if problem is column.problem else self._removed(column, problem, index)
+            for column, problem in zip(self.columns, problems, strict=True)
+        ]
+        account = self._joint(proposed)
+        if self.anchor and (self._served % self.anchor == 0 or not account.within_budget):
+            proposed = [column.measured() for column in proposed]
+            account = self._joint(proposed)
+        if account.within_budget:
+            self.columns = [column.settled(self.update, self._target) for column in proposed]
+            self.kept[index] = False
             return self._outcome("removed", index)
-        reason = (
-            f"residual bound {proposal.account.beta:.4g} would pass the budget {self.guarantee.budget:.4g}"
-        )
+        reason = f"residual bound {account.beta:.4g} would pass the budget {self.guarantee.budget:.4g}"
         if self.at_limit == "refuse":
             return self._outcome("refused", index, reason)
         try:
-            self._learn(after, self.account.epoch + 1)
+            self._learn(problems, self.account.epoch + 1)
         except InvalidValue as error:
             return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
+        self.kept[index] = False
         return self._outcome("retrained", index, reason)
 
-    def _stepped(self, after: LogisticProblem, index: NDArray[np.int64]) -> _Proposal:
-        """One Newton step for the removed gradient (``fresh`` and ``frozen``)."""
-        if self.update == "fresh":
-            factor = Factor.of(after.hessian(self.w))
-        else:
-            assert self._factor is not None
-            factor = depart(self._factor, self.problem, self.w, index)
-        removed = self.problem.removed_gradient(self.w, index)
-        step = Step(self.w, factor.solve(removed), removed)
-        if not self.account.needs_facts:
-            return self._measured(after, step.w, factor)
-        account = self.account.after(self._facts(after, step, aims_at_residual=False))
-        drift = self._drift + account.solve_error - self.account.solve_error
-        return _Proposal(step.w, None, factor, account, drift)
-
-    def _corrected(self, after: LogisticProblem, index: NDArray[np.int64]) -> _Proposal:
-        """Steps for the removed gradient and the measured residual together."""
-        assert self._factor is not None
-        assert self._gradient is not None
-        gradient = self._gradient - self.problem.removed_gradient(self.w, index)
-        factor = depart(self._factor, self.problem, self.w, index)
-        target = self.correct_to * self.guarantee.budget
-        found = correct(after, self.w, gradient, factor, target, int(self._drift))
-        rounding = after.rounding(found.w)
-        measured = replace(self.account, beta=float(np.linalg.norm(found.gradient)) + rounding)
-        if self.account.needs_facts and found.last is not None:
-            measured = self.account.after(self._facts(after, found.last, aims_at_residual=True))
-        return _Proposal(found.w, found.gradient, found.factor, measured, found.extra_steps)
-
-    def _measured(self, after: LogisticProblem, w: Array, factor: Factor) -> _Proposal:
-        gradient = after.gradient(w)
-        beta = float(np.linalg.norm(gradient)) + after.rounding(w)
-        drift = self._drift + max(0.0, beta - self.account.beta)
-        return _Proposal(w, gradient, factor, replace(self.account, beta=beta), drift)
-
-    def _anchored(self, after: LogisticProblem, proposal: _Proposal) -> _Proposal:
-        gradient = after.gradient(proposal.w) if proposal.gradient is None else proposal.gradient
-        account = proposal.account.anchored(float(np.linalg.norm(gradient)), after.rounding(proposal.w))
-        return replace(proposal, gradient=gradient, account=account)
-
-    def _facts(self, after: LogisticProblem, step: Step, aims_at_residual: bool) -> StepFacts:
-        along, scores, squared = after.curvature_along(step.origin, step.step)
-        corrects = step.origin is not self.w  # a later step of one request: the rows have left already
-        return StepFacts(
-            removed=0 if corrects else self.problem.n - after.n,
-            retained=after.n,
-            lam=self.lam,
-            residual=float(np.linalg.norm(step.rhs)) if corrects else self.account.beta,
-            aims_at_residual=aims_at_residual,
-            perturbation_norm=float(np.linalg.norm(after.b)),
-            spectral=self.spectral,
-            step_norm=float(np.linalg.norm(step.step)),
-            scores_norm=scores,
-            scores_squared_norm=squared,
-            tau=float(np.linalg.norm(along - step.rhs)),
-            rounding=after.rounding(step.origin) + after.rounding(step.w),
-        )
-
-    def _release(self, after: LogisticProblem, proposal: _Proposal) -> None:
-        self.problem, self.w, self.account = after, proposal.w, proposal.account
-        self._measured_last = proposal.gradient
-        if self.update == "corrected":
-            self._gradient = proposal.gradient
-        self._factor, self._drift = proposal.factor, proposal.drift
-        if self.update == "frozen" and self._drift > self.correct_to * self.guarantee.budget:
-            self._factor, self._drift = Factor.of(after.hessian(self.w)), 0.0
-        if self.update == "fresh":
-            self._factor = None
+    def _removed(
+        self, column: CertifiedColumn, after: LogisticProblem, index: NDArray[np.int64]
+    ) -> CertifiedColumn:
+        used = index[column.problem.rows.scale[index] != 0]
+        return column.removed(after, used, self.update, self._target)
 
     def _outcome(self, outcome: str, index: NDArray[np.int64], reason: str | None = None) -> Outcome:
-        known = None if outcome == "refused" else self._measured_last
+        norms = [None if c.gradient is None else float(np.linalg.norm(c.gradient)) for c in self.columns]
+        known = [norm for norm in norms if norm is not None]
+        measured = hypot(*known) if outcome != "refused" and len(known) == len(norms) else None
+        account = self.account
         return Outcome(
             outcome,
             tuple(index.tolist()),
             reason,
-            residual_bound=self.account.beta,
-            residual_measured=None if known is None else float(np.linalg.norm(known)),
+            residual_bound=account.beta,
+            residual_measured=measured,
             budget=self.guarantee.budget,
-            epsilon_spent=self.account.epsilon_spent,
+            epsilon_spent=account.epsilon_spent,
         )
 
     # -- saving -----------------------------------------------------------------------------------------
 
     def state(self) -> State:
-        """Model, account and kept factor: a loaded model goes on removing exactly where this one stands.
+        """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
 
         It holds b and the seed of later perturbations, which must stay secret.
         """
         state = super().state()
-        if self._gradient is not None:
-            state.arrays["gradient"] = self._gradient
-        state.values |= {
-            "beta": self.account.beta,
-            "epoch": self.account.epoch,
-            "solve_error": self.account.solve_error,
-            "spectral": None if np.isinf(self.spectral) else self.spectral,
-            "secret": self._secret,
-            "served": self._served,
-            "drift": self._drift,
-        }
-        if self._factor is not None:
-            state.values["shift"] = self._factor.shift
-            state.arrays |= {
-                "factor_inverse": self._factor.inverse,
-                "factor_v": self._factor.v,
-                "factor_core": self._factor.core,
-            }
+        saved = [column.state() for column in self.columns]
+        for k, column in enumerate(saved):
+            state.arrays |= {f"column{k}.{key}": array for key, array in column.arrays.items()}
+        state.values |= {"columns": [column.values for column in saved], "served": self._served}
         return state
 
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
         super().load_state(state, x, y)
-        arrays, values = state.arrays, state.values
-        self.guarantee = Guarantee(self.epsilon, self.delta, self.std, x.dim, self.perturbation)
-        self.account = Account(
-            self.guarantee, self.certificate, values["beta"], values["epoch"], values["solve_error"]
-        )
-        self.spectral = np.inf if values["spectral"] is None else values["spectral"]
-        self._secret, self._served, self._drift = values["secret"], values["served"], values["drift"]
-        self._gradient = arrays.get("gradient")
-        self._measured_last = None
-        self._factor = None
-        if "factor_inverse" in arrays:
-            inverse = np.asfortranarray(arrays["factor_inverse"])
-            self._factor = Factor(inverse, arrays["factor_v"], arrays["factor_core"], values["shift"])
+        self.guarantee = self._guarantee(x)
+        self._served = state.values["served"]
+        opened = Account(self.guarantee, self.certificate, 0.0)
+        self.columns = [
+            CertifiedColumn.loaded(column, opened, State(_under(state.arrays, f"column{k}."), values))
+            for k, (column, values) in enumerate(zip(self.columns, state.values["columns"], strict=True))
+        ]
+
+
+def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with ``prefix``, by the rest of the name."""
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

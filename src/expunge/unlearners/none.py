@@ -23,11 +23,22 @@ def none(
     std: float | None = None,
     tol: float | None = None,
     max_iter: int | None = None,
+    subsample_ratio: float | None = None,
+    joint_training: bool | None = None,
+    progress: bool = False,
 ) -> NoOp | NetworkNoOp:
     """Return the no-op for a network, or for the linear model of the certified path; see ``retrain``."""
-    given = linear_settings(model, lam=lam, std=std, tol=tol, max_iter=max_iter)
+    given = linear_settings(
+        model,
+        lam=lam,
+        std=std,
+        tol=tol,
+        max_iter=max_iter,
+        subsample_ratio=subsample_ratio,
+        joint_training=joint_training,
+    )
     if model is None:
-        return NoOp(name=name, **given)
+        return NoOp(name=name, progress=progress, **given)
     from expunge.unlearners.references import NetworkNoOp
 
     return NetworkNoOp(model, name)

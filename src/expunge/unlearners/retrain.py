@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,9 @@ def retrain(
     std: float | None = None,
     tol: float | None = None,
     max_iter: int | None = None,
+    subsample_ratio: float | None = None,
+    joint_training: bool | None = None,
+    progress: bool = False,
 ) -> Retrain | NetworkRetrain:
     """Return retraining for a network, or for the linear model of the certified path.
 
@@ -38,10 +42,21 @@ def retrain(
         std: See ``Retrain``.
         tol: See ``Retrain``.
         max_iter: See ``Retrain``.
+        subsample_ratio: See ``Retrain``.
+        joint_training: See ``Retrain``.
+        progress: See ``Retrain``.
     """
-    given = linear_settings(model, lam=lam, std=std, tol=tol, max_iter=max_iter)
+    given = linear_settings(
+        model,
+        lam=lam,
+        std=std,
+        tol=tol,
+        max_iter=max_iter,
+        subsample_ratio=subsample_ratio,
+        joint_training=joint_training,
+    )
     if model is None:
-        return Retrain(name=name, **given)
+        return Retrain(name=name, progress=progress, **given)
     from expunge.unlearners.references import NetworkRetrain
 
     return NetworkRetrain(model, name)
@@ -59,6 +74,9 @@ class Retrain(LinearModel):
         name: What the run files call it.
         tol: Training stops at ||grad||_2 < tol.
         max_iter: Newton steps at most.
+        subsample_ratio: Share of the other classes' rows that a class uses; 1 with two classes.
+        joint_training: Whether ``tol`` is for all classes together or for each.
+        progress: Show a bar while several classes are trained (on a terminal only).
     """
 
     def __init__(
@@ -68,19 +86,25 @@ class Retrain(LinearModel):
         name: str = "retrain",
         tol: float = 1e-8,
         max_iter: int = 200,
+        subsample_ratio: float = 1.0,
+        joint_training: bool = True,
+        progress: bool = False,
     ) -> None:
-        super().__init__(lam, tol, max_iter)
+        super().__init__(lam, tol, max_iter, subsample_ratio, joint_training, progress)
         self.std = require_std(std)
         self.name = name
 
     @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows."""
-        self._train(self._encode(x, y, draw(seed, x.dim, self.std)))
+        self._begin(y, seed)
+        self._train(self._problems(x, y, draw(self._secret, x.dim, self.std, self.width)))
 
     @one_blas_thread()
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Train again, from zero, on the rows that stay."""
         index = self._checked(rows)
-        fit = self._train(self.problem.without(index))
-        return Outcome("retrained", tuple(index.tolist()), REASON, residual_measured=fit.gradient_norm)
+        reports = self._train(self._left(index))
+        self.kept[index] = False
+        left = hypot(*(report.gradient_norm for report in reports))
+        return Outcome("retrained", tuple(index.tolist()), REASON, residual_measured=left)

@@ -15,7 +15,7 @@ def linear_settings(model: Learner | None, **settings: Any) -> dict[str, Any]:
 
     Args:
         model: The network's learner; None for the linear model.
-        settings: ``lam``, ``std``, ``tol``, ``max_iter``.
+        settings: ``lam``, ``std``, ``tol``, ``max_iter``, ``subsample_ratio``, ``joint_training``.
 
     Raises:
         InvalidValue: One is given for a network, where it would mean nothing.

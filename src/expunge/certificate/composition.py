@@ -1,0 +1,74 @@
+"""One guarantee for the whole pipeline: what came before the linear model, and the linear model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+
+from expunge.errors import require_count
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What the features have cost the training rows before the linear model saw them.
+
+    Attributes:
+        epsilon: How far one training row can change the features of all others, as differential privacy
+            measures it; 0 where a row's features depend on that row alone.
+        delta: With ``epsilon``.
+        not_covered: Why nothing is known about it; ``epsilon`` and ``delta`` then mean nothing.
+    """
+
+    epsilon: float = 0.0
+    delta: float = 0.0
+    not_covered: str | None = None
+
+
+@dataclass(frozen=True)
+class Total:
+    """The guarantee of features and linear model together, or why there is none.
+
+    Attributes:
+        epsilon: For each removed row taken alone; None without a guarantee.
+        delta: With ``epsilon``.
+        not_covered: The reason; None where there is a guarantee.
+    """
+
+    epsilon: float | None
+    delta: float | None
+    not_covered: str | None = None
+
+
+def total(upstream: Upstream, epsilon: float | None, delta: float | None) -> Total:
+    """``(eps_DP + eps_CR, delta_DP + delta_CR)``: basic composition (Guo et al., ICML 2020, section 3.4).
+
+    An extractor that is (eps_DP, delta_DP)-differentially private needs no update when a row is removed. DP
+    is a promise about one row: the sum is the guarantee of each removed row taken alone. For m rows that
+    leave together (all the rows of one person, say) the extractor's part is that of ``group``.
+
+    Args:
+        upstream: What the features have cost.
+        epsilon: Of the certified removal from the linear model; None where it has no certificate.
+        delta: With ``epsilon``.
+    """
+    if upstream.not_covered is not None:
+        return Total(None, None, upstream.not_covered)
+    if epsilon is None or delta is None:
+        return Total(None, None, "the unlearner gives no certificate")
+    return Total(upstream.epsilon + epsilon, upstream.delta + delta)
+
+
+def group(epsilon: float, delta: float, rows: int) -> tuple[float, float]:
+    """``(m eps, delta (e^{m eps} - 1) / (e^eps - 1))``: (epsilon, delta)-DP for m rows together.
+
+    Source: m applications of the definition; Dwork and Roth 2014, Theorem 2.2, with the deltas summed.
+
+    Raises:
+        InvalidValue: ``rows`` is no whole number >= 1.
+    """
+    m = require_count("rows", rows)
+    if not delta:
+        return m * epsilon, 0.0
+    if m * epsilon > 700:  # e^700 is near the end of float64, and any delta grown that far is 1
+        return m * epsilon, 1.0
+    return m * epsilon, min(1.0, delta * sum(exp(k * epsilon) for k in range(m)))

@@ -1,0 +1,161 @@
+"""The classifiers of torchvision by name, with their published weights, without their last layer."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from expunge.datasets.checks import one_line
+from expunge.errors import DataError, InvalidValue
+from expunge.models.weights import PICKLED, assign, read_state
+from expunge.vision_import import import_torchvision
+
+_FILES = (".safetensors", *PICKLED)
+_PATIENCE = 60.0  # seconds without an answer after which a download is given up
+
+
+class Classifier:
+    """An architecture and where its weights come from.
+
+    Args:
+        architecture: A name of ``torchvision.models.list_models()`` that is a classifier's.
+        weights: Name of weights of it, path of a file with a state dict, or None for random ones.
+
+    Raises:
+        InvalidValue: There is no such architecture, or it has no such weights.
+    """
+
+    def __init__(self, architecture: str, weights: str | None) -> None:
+        self._models = import_torchvision().models
+        _require_known(architecture, self._models.list_models(module=self._models))
+        self.architecture, self.random = architecture, weights is None
+        published = self._models.get_model_weights(architecture)
+        self._file: str | None = None
+        self._named: Any = None
+        if isinstance(weights, (str, Path)) and Path(weights).suffix in _FILES:
+            self._file = str(weights)
+        elif weights is not None:
+            self._named = _published(architecture, weights, published)
+        self._like = self._named or published.DEFAULT
+
+    @property
+    def label(self) -> str:
+        """What the summary calls the weights."""
+        return "random" if self.random else self._file or str(self._named)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images that the weights were evaluated on."""
+        return int(self._like.transforms().crop_size[0])
+
+    @property
+    def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each colour, as the weights want them taken out."""
+        preset = self._like.transforms()
+        return tuple(preset.mean), tuple(preset.std)
+
+    def body(self, generator: torch.Generator, progress: bool) -> nn.Module:
+        """Return the network with its last linear layer replaced by the identity, on the CPU.
+
+        Args:
+            generator: Of random weights; the global random numbers of torch are left alone.
+            progress: Show the bar of a download (on a terminal only).
+
+        Raises:
+            InvalidValue: The architecture does not end in a linear layer.
+            DataError: The weights cannot be downloaded or read, or are another network's.
+        """
+        if self._named is not None:
+            self._fetch(progress)
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of how some will be initialised one day
+            torch.set_rng_state(generator.get_state())
+            network = self._models.get_model(self.architecture, weights=self._named)
+        head = self._head(network)
+        network.set_submodule(head, nn.Identity())
+        if self._file is not None:
+            _load(network, self._file, head)
+            if hasattr(network, "transform_input"):  # published weights of these were trained so
+                network.transform_input = True
+        return network
+
+    def _head(self, network: nn.Module) -> str:
+        """Name of the last linear layer with an output for each class."""
+        classes = len(self._like.meta["categories"])
+        linear = [
+            name
+            for name, part in network.named_modules()
+            if isinstance(part, nn.Linear) and part.out_features == classes
+        ]
+        if not linear:
+            allowed = "a classifier whose last layer is linear, such as resnet18"
+            raise InvalidValue("architecture", self.architecture, allowed)
+        return linear[-1]
+
+    def _fetch(self, progress: bool) -> None:
+        """Download the named weights unless they are there, and see that the file holds nothing but tensors.
+
+        For torchvision, which reads it afterwards, would unpickle anything.
+        """
+        url = str(self._named.url)
+        file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+        if not file.is_file():
+            checksum = file.stem.rpartition("-")[2]  # first digits of the SHA-256
+            bar = progress and sys.stderr.isatty()
+            try:
+                with _impatient():
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    torch.hub.download_url_to_file(url, str(file), checksum, bar)
+            except Exception as error:  # sockets and file systems raise whatever they like
+                raise DataError(
+                    f"weights: {self._named} cannot be downloaded from {url} ({one_line(error)}); put "
+                    f"{file.name} into {file.parent}, or give the path of a .safetensors or .pth file"
+                ) from None
+        read_state(file)
+
+
+def _require_known(architecture: Any, known: list[str]) -> None:
+    if architecture not in known:
+        near = get_close_matches(str(architecture), known, n=3) or ["resnet18", "vit_b_16"]
+        raise InvalidValue(
+            "architecture", architecture, f"a classifier of torchvision.models, such as {' or '.join(near)}"
+        )
+
+
+def _published(architecture: str, name: Any, published: Any) -> Any:
+    """The weights that torchvision has for ``architecture`` under ``name``, with or without its prefix."""
+    names = ["DEFAULT", *(member.name for member in published)]
+    short = str(name).removeprefix(f"{published.__name__}.")
+    if short not in names:
+        found = f"{' or '.join(names)} (of {architecture})"
+        raise InvalidValue("weights", name, f"{found}, the path of a {', '.join(_FILES)} file, or null")
+    return published[short]
+
+
+def _load(network: nn.Module, file: str, head: str) -> None:
+    """Put a file's tensors into ``network``, but those of the layer that is not there any more."""
+    tensors = {name: t for name, t in read_state(file).items() if not name.startswith(f"{head}.")}
+    try:
+        assign(network, tensors)
+    except DataError as error:
+        raise DataError(f"weights: {file}: {error}") from None
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """A server that does not answer is given up; by default it would be waited for without end."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

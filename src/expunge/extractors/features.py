@@ -1,0 +1,163 @@
+"""Features from a frozen network, through a cache in a folder: what was extracted once is not again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from expunge.curvature.gradients import evaluating
+from expunge.datasets.images import Images
+from expunge.errors import DataError, require_choice, require_count
+from expunge.extractors.feature_files import FeatureFile, Features
+from expunge.extractors.scaling import SCALINGS, scaled
+from expunge.linear.rows import Rows
+from expunge.training.cache import key_of
+from expunge.training.files import digest
+
+log = logging.getLogger(__name__)
+
+
+def extracted(
+    module: nn.Module,
+    train: Images,
+    test: Images,
+    *,
+    identity: Mapping[str, Any],
+    cache: Path | None,
+    device: torch.device,
+    scaling: str = "row",
+    batch_size: int = 512,
+    progress: bool = True,
+    what: str = "dataset",
+) -> tuple[Rows, Rows]:
+    """Return the features of training and test inputs as rows of L2 norm 1 (or 0, where nothing fires).
+
+    They are float32, mapped from the cache's file where there is one, else in memory, and the same bytes
+    either way. The network is in evaluation mode: a row's features depend on no other row.
+
+    Args:
+        module: (m, *train.shape) float32 -> (m, d); it is moved to ``device``.
+        train: Training inputs.
+        test: Test inputs.
+        identity: What the features depend on besides the inputs and the module's state: its architecture and
+            settings (JSON values).
+        cache: Folder of feature files, ``<key>.features.safetensors``; made when it is needed. None keeps
+            none. One that cannot be written to costs a warning.
+        device: Where to compute.
+        scaling: See ``extractors.scaling``. ``dataset`` makes another copy of the features, in memory.
+        batch_size: Rows that go through the network together.
+        progress: Show a bar (on a terminal only).
+        what: How error messages call the data.
+
+    Raises:
+        InvalidValue: ``scaling`` or ``batch_size`` is not allowed.
+        DataError: A feature is NaN or infinite.
+    """
+    require_choice("scaling", scaling, SCALINGS)
+    require_count("batch_size", batch_size)
+    module.to(device)
+    job = _Extraction(module, train, test, device, batch_size, progress, what)
+    found = job.in_memory() if cache is None else _through(Path(cache), job, identity)
+    return scaled(*found, scaling, f"{what}, features", keep_zero=True)
+
+
+@dataclass(frozen=True)
+class _Extraction:
+    """The arguments of ``extracted`` that say what the features are."""
+
+    module: nn.Module
+    train: Images
+    test: Images
+    device: torch.device
+    batch_size: int
+    progress: bool
+    what: str
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        return len(self.train), len(self.test)
+
+    def blocks(self) -> Iterator[Features]:
+        """The features of the training rows, then of the test rows, a batch at a time."""
+        with evaluating(self.module), torch.no_grad(), self._bar() as bar:
+            for part, x in (("training", self.train), ("test", self.test)):
+                for start in range(0, len(x), self.batch_size):
+                    index = np.arange(start, min(start + self.batch_size, len(x)))
+                    block = self.module(x.batch(index, torch.float32, self.device))
+                    features: Features = block.flatten(1).float().cpu().numpy()
+                    self._require_finite(features, part, start)
+                    yield features
+                    bar.update(len(index))
+
+    def in_memory(self) -> tuple[Features, Features]:
+        """The features as two arrays, (n, d) and (m, d)."""
+        whole, end = np.empty((0, 0), dtype=np.float32), 0
+        for block in self.blocks():
+            if not end:
+                whole = np.empty((sum(self.rows), block.shape[1]), dtype=np.float32)
+            whole[end : end + len(block)] = block
+            end += len(block)
+        return whole[: len(self.train)], whole[len(self.train) :]
+
+    def ingredients(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """All that the features' bytes depend on, as JSON values."""
+        return {
+            "train": self.train.digest(),
+            "test": self.test.digest(),
+            "module": digest(self.module.state_dict()),
+            "identity": dict(identity),
+            "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
+            "device": self.device.type,
+            # These two change the order of additions, and with it the last digits.
+            "batch_size": self.batch_size,
+            "threads": torch.get_num_threads(),
+        }
+
+    def _require_finite(self, features: Features, part: str, start: int) -> None:
+        bad = ~np.isfinite(features).all(axis=1)
+        if bad.any():
+            row = start + int(np.argmax(bad))
+            raise DataError(
+                f"{self.what}: the features of {part} row {row} are NaN or infinite; the extractor's weights "
+                "are not finite, or have diverged"
+            )
+
+    def _bar(self) -> Any:
+        return tqdm(
+            total=sum(self.rows),
+            disable=None if self.progress else True,
+            desc="extracting features",
+            unit="row",
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+
+def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tuple[Features, Features]:
+    """The features from the folder's file; where there is no sound one, it is made."""
+    ingredients = job.ingredients(identity)
+    file = FeatureFile(folder / f"{key_of(ingredients)}.features.safetensors", ingredients, job.rows)
+    if os.path.exists(file.path):  # unlike Path.exists, no error in a folder that must not be read
+        try:
+            file.require_sound(job.progress)
+            log.info("features taken from %s", file.path)
+            return file.map()
+        except DataError as error:
+            log.warning("%s; the features are extracted anew", error)
+    try:
+        file.write(job.blocks())
+        return file.map()
+    except OSError as error:
+        reason = error.strerror or error
+        log.warning("%s: cannot be written to (%s); features are kept in memory", folder, reason)
+        return job.in_memory()

@@ -1,0 +1,86 @@
+"""A data set as the training of an extractor takes it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from expunge.datasets import Dataset
+from expunge.datasets.images import Examples, Images
+from expunge.errors import DataError, InvalidValue
+
+_SIZE = 256  # rows of a batch where nothing is learned
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Training and test images with class numbers from 0.
+
+    Attributes:
+        x_train: Training images.
+        y_train: (len(x_train),) class numbers.
+        x_test: Test images.
+        y_test: (len(x_test),) class numbers.
+        classes: Number of classes.
+    """
+
+    x_train: Images
+    y_train: NDArray[np.int64]
+    x_test: Images
+    y_test: NDArray[np.int64]
+    classes: int
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Labelled:
+        """Return the images of ``dataset``, classes numbered in the order of their labels.
+
+        Raises:
+            InvalidValue: ``dataset``: it holds rows of features, or fewer than two classes.
+            DataError: A label is not that of a class, or an image holds NaN or infinity.
+        """
+        of, unit, offset = f"dataset {dataset.name}", dataset.unit, dataset.offset
+        x_train = Images.of(dataset.x_train, unit, offset, f"{of}: training images")
+        x_test = Images.of(dataset.x_test, unit, offset, f"{of}: test images")
+        if len(x_train.shape) != 3:
+            got = f"{dataset.name} with rows of {x_train.shape[0]} numbers"
+            raise InvalidValue("dataset", got, "one of images for this extractor: (rows, height, width, ...)")
+        labels = np.array(sorted(dataset.class_names), dtype=np.int64)
+        if len(labels) < 2:
+            raise InvalidValue("dataset", f"{dataset.name} with {len(labels)} class", "two classes or more")
+        y_train = _codes(dataset.y_train, labels, f"{of}: training")
+        return cls(x_train, y_train, x_test, _codes(dataset.y_test, labels, f"{of}: test"), len(labels))
+
+    def train(self, device: torch.device) -> Examples:
+        """The training rows in batches on ``device``."""
+        return _examples(self.x_train, self.y_train, device)
+
+    def test(self, device: torch.device) -> Examples:
+        """The test rows in batches on ``device``."""
+        return _examples(self.x_test, self.y_test, device)
+
+    def digests(self) -> dict[str, Any]:
+        """What tells these images and targets from others, as JSON values."""
+        return {
+            "x_train": self.x_train.digest(),
+            "x_test": self.x_test.digest(),
+            "y_train": hashlib.sha256(self.y_train.tobytes()).hexdigest(),
+            "y_test": hashlib.sha256(self.y_test.tobytes()).hexdigest(),
+            "classes": self.classes,
+        }
+
+
+def _codes(y: NDArray[np.int64], labels: NDArray[np.int64], what: str) -> NDArray[np.int64]:
+    strange = ~np.isin(y, labels)
+    if strange.any():
+        row = int(np.argmax(strange))
+        raise DataError(f"{what} row {row} has label {y[row]}, which is none of its classes")
+    return np.searchsorted(labels, y).astype(np.int64)
+
+
+def _examples(x: Images, y: NDArray[np.int64], device: torch.device) -> Examples:
+    return Examples(x, torch.from_numpy(y), np.arange(len(y)), size=_SIZE, device=device)

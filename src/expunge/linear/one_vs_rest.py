@@ -1,0 +1,66 @@
+"""K binary problems out of K classes, each with the rows it uses.
+
+Class k separates its own rows (y = +1) from the others (y = -1). The K problems share nothing but the rows,
+so a removal certificate for the (d, K) weights adds up their squared residuals: ``sum_k ||r_k||^2``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.linear.logistic import LogisticProblem
+from expunge.linear.rows import Array, Rows
+
+_BLOCK = 65_536
+
+
+def one_vs_rest(
+    rows: Rows,
+    labels: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    lam: float,
+    b: Array,
+    subsample_ratio: float = 1.0,
+    rng: np.random.Generator | None = None,
+) -> list[LogisticProblem]:
+    """Return one problem a class; for two classes a single one, in which the larger label is +1.
+
+    With ``subsample_ratio`` below 1 class k uses all of its own rows and each other row with that
+    probability. The draws of one row depend on no other row: the model trained without a row would use the
+    very same rows otherwise, which a certificate needs. ``lam`` multiplies the rows that the class uses.
+
+    Args:
+        rows: All n rows; problems that use all of them share this object.
+        labels: (n,).
+        classes: (K,) different labels in rising order.
+        lam: Regularisation per example.
+        b: (d, K) perturbation, (d, 1) for two classes.
+        subsample_ratio: In (0, 1].
+        rng: Draws the subsamples; not used where the ratio is 1.
+    """
+    positive = classes[1:] if len(classes) == 2 else classes
+    used = None
+    if subsample_ratio < 1:
+        assert rng is not None
+        used = _used(labels, classes, subsample_ratio, rng)
+    return [
+        LogisticProblem(
+            rows if used is None else rows.only(used[:, k]),
+            np.where(labels == label, 1.0, -1.0),
+            lam,
+            np.ascontiguousarray(b[:, k]),
+        )
+        for k, label in enumerate(positive)
+    ]
+
+
+def _used(
+    labels: NDArray[np.int64], classes: NDArray[np.int64], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which class uses which row, (n, K); row i has the i-th K draws."""
+    used = labels[:, None] == classes
+    for start in range(0, len(labels), _BLOCK):
+        part = used[start : start + _BLOCK]
+        part |= rng.random(part.shape) < share
+    return used

@@ -1,0 +1,89 @@
+"""What the features are worth to a linear classifier that knows nothing of unlearning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.errors import require_count, require_positive
+from expunge.linear.rows import Rows
+from expunge.metrics.accuracy import accuracy
+from expunge.metrics.base import View, require_every
+
+log = logging.getLogger(__name__)
+
+_BLOCK = 4096
+
+
+class LinearProbe:
+    """``linear_probe_accuracy``: test accuracy of multinomial logistic regression on the inputs as they are.
+
+    It is trained on rows that nobody asked to forget, at most ``max_rows`` of them, evenly spaced in the
+    order of the data set, and does not depend on the unlearner: it tests the extractor. None where the rows
+    it could be trained on are of fewer than two classes.
+
+    Args:
+        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+        C: Of scikit-learn's ``LogisticRegression``, which minimises C sum_i loss_i + ||W||^2 / 2.
+        max_iter: Steps of L-BFGS, at most.
+        max_rows: Training rows, at most.
+
+    Raises:
+        InvalidValue: A value is not allowed.
+    """
+
+    columns = ("linear_probe_accuracy",)
+
+    def __init__(
+        self, every: int | None = None, C: float = 1.0, max_iter: int = 1000, max_rows: int = 10_000
+    ) -> None:
+        self.every, self.max_rows = require_every(every), require_count("max_rows", max_rows)
+        self.settings = {"C": require_positive("C", C), "max_iter": require_count("max_iter", max_iter)}
+        self._said: set[str] = set()
+
+    def __call__(self, view: View) -> dict[str, float | None]:
+        """One training, and one pass over the test rows."""
+        rows = evenly_spaced(np.flatnonzero(~view.requested), self.max_rows)
+        labels = view.y_train[rows]
+        if len(np.unique(labels)) < 2:
+            return {"linear_probe_accuracy": None}
+        probe = self._fitted(dense(view.x_train, rows), labels)
+        ends = range(0, len(view.y_test), _BLOCK)
+        blocks = (np.arange(start, min(start + _BLOCK, len(view.y_test))) for start in ends)
+        predicted = [probe.predict(dense(view.x_test, block)) for block in blocks]
+        return {"linear_probe_accuracy": accuracy(np.concatenate(predicted), view.y_test)}
+
+    def _fitted(self, x: NDArray[np.float64], y: NDArray[np.int64]) -> Any:
+        """Train; a warning (of no convergence, say) becomes a line of the log, each but once."""
+        from sklearn.linear_model import LogisticRegression
+
+        log.info("linear probe on %d rows of %d features", *x.shape)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            probe = LogisticRegression(solver="lbfgs", **self.settings).fit(x, y)
+        for warning in caught:
+            line = str(warning.message).partition("\n")[0]
+            if line not in self._said:
+                log.warning("metrics.linear_probe: %s", line)
+            self._said.add(line)
+        return probe
+
+
+def evenly_spaced(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return ``count`` of ``rows``, the first one and then at equal distances; all where they are no more."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.arange(count) * len(rows) // count]
+
+
+def dense(x: Any, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return some rows of the inputs as (m, d) float64: rows of features, or images flattened."""
+    if isinstance(x, Rows):
+        return x.dense(rows)
+    import torch
+
+    return x.batch(rows, torch.float64).flatten(1).numpy()

@@ -1,0 +1,156 @@
+"""One column of the certified head: a binary problem, its weights, and what they are charged with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.certificate import Account, StepFacts
+from expunge.linear.factor import Factor
+from expunge.linear.logistic import LogisticProblem
+from expunge.linear.removal import Step, correct, depart
+from expunge.linear.rows import Array
+from expunge.unlearners.base import State
+
+
+@dataclass(frozen=True)
+class Column:
+    """The weights of one binary problem. Immutable: a removal proposes another column.
+
+    Attributes:
+        problem: The loss over the rows that the column uses and that have not been removed.
+        w: (d,) weights.
+    """
+
+    problem: LogisticProblem
+    w: Array
+
+    def without(self, problem: LogisticProblem) -> Column:
+        """Return the same weights for another set of rows."""
+        return replace(self, problem=problem)
+
+
+@dataclass(frozen=True)
+class CertifiedColumn(Column):
+    """A column with its share of the certificate.
+
+    Attributes:
+        account: beta of this column alone.
+        spectral: Upper bound on ||X||_2 of the rows it was trained on; rows that leave never raise it.
+        factor: Kept inverse Hessian; None for ``fresh`` updates.
+        gradient: grad L_b(w; D) where it has been measured.
+        drift: What the kept factor has cost since it was built: solve errors of ``frozen`` updates, extra
+            steps of ``corrected`` ones.
+    """
+
+    account: Account
+    spectral: float
+    factor: Factor | None = None
+    gradient: Array | None = None
+    drift: float = 0.0
+
+    def removed(
+        self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float
+    ) -> CertifiedColumn:
+        """Propose the column after an update that removes rows.
+
+        Args:
+            after: The problem over the rows that stay.
+            index: Ids of the rows that leave; the column uses all of them.
+            update: ``fresh``, ``frozen`` or ``corrected``.
+            target: Residual norm that ``corrected`` steps aim at.
+        """
+        return self._corrected(after, index, target) if update == "corrected" else self._stepped(after, index)
+
+    def measured(self) -> CertifiedColumn:
+        """Replace the accumulated bound by the measured residual."""
+        gradient = self.problem.gradient(self.w) if self.gradient is None else self.gradient
+        account = self.account.anchored(float(np.linalg.norm(gradient)), self.problem.rounding(self.w))
+        return replace(self, gradient=gradient, account=account)
+
+    def settled(self, update: str, target: float) -> CertifiedColumn:
+        """Make a released column ready for the next request: ``frozen`` rebuilds too costly a factor."""
+        if update == "fresh":
+            return replace(self, factor=None)
+        if update == "frozen" and self.drift > target:
+            return replace(self, factor=Factor.of(self.problem.hessian(self.w)), drift=0.0)
+        return self
+
+    def state(self) -> State:
+        """What a column has beyond problem and weights."""
+        state = State({}, {key: getattr(self.account, key) for key in ("beta", "epoch", "solve_error")})
+        state.values |= {"spectral": None if np.isinf(self.spectral) else self.spectral, "drift": self.drift}
+        if self.gradient is not None:
+            state.arrays["gradient"] = self.gradient
+        if self.factor is not None:
+            state.values["shift"] = self.factor.shift
+            state.arrays |= {key: getattr(self.factor, key) for key in ("inverse", "v", "core")}
+        return state
+
+    @classmethod
+    def loaded(cls, column: Column, account: Account, state: State) -> CertifiedColumn:
+        """Return ``column`` with what ``state`` holds; ``account`` brings guarantee and certificate."""
+        arrays, values = state.arrays, state.values
+        spent = {key: values[key] for key in ("beta", "epoch", "solve_error")}
+        spectral = np.inf if values["spectral"] is None else values["spectral"]
+        factor = None
+        if "inverse" in arrays:
+            inverse = np.asfortranarray(arrays["inverse"])
+            factor = Factor(inverse, arrays["v"], arrays["core"], values["shift"])
+        gradient, drift = arrays.get("gradient"), values["drift"]
+        account = replace(account, **spent)
+        return cls(column.problem, column.w, account, spectral, factor, gradient, drift)
+
+    def _stepped(self, after: LogisticProblem, index: NDArray[np.int64]) -> CertifiedColumn:
+        """One Newton step for the removed gradient (``fresh`` and ``frozen``)."""
+        if self.factor is None:
+            factor = Factor.of(after.hessian(self.w))
+        else:
+            factor = depart(self.factor, self.problem, self.w, index)
+        removed = self.problem.removed_gradient(self.w, index)
+        step = Step(self.w, factor.solve(removed), removed)
+        proposed = replace(self, problem=after, w=step.w, factor=factor, gradient=None)
+        if not self.account.needs_facts:
+            gradient = after.gradient(step.w)
+            beta = float(np.linalg.norm(gradient)) + after.rounding(step.w)
+            drift = self.drift + max(0.0, beta - self.account.beta)
+            return replace(proposed, gradient=gradient, account=replace(self.account, beta=beta), drift=drift)
+        account = self.account.after(self._facts(after, step, aims_at_residual=False))
+        return replace(
+            proposed, account=account, drift=self.drift + account.solve_error - self.account.solve_error
+        )
+
+    def _corrected(self, after: LogisticProblem, index: NDArray[np.int64], target: float) -> CertifiedColumn:
+        """Steps for the removed gradient and the measured residual together."""
+        assert self.factor is not None
+        assert self.gradient is not None
+        gradient = self.gradient - self.problem.removed_gradient(self.w, index)
+        factor = depart(self.factor, self.problem, self.w, index)
+        found = correct(after, self.w, gradient, factor, target, int(self.drift))
+        beta = float(np.linalg.norm(found.gradient)) + after.rounding(found.w)
+        account = replace(self.account, beta=beta)
+        if self.account.needs_facts and found.last is not None:
+            account = self.account.after(self._facts(after, found.last, aims_at_residual=True))
+        return CertifiedColumn(
+            after, found.w, account, self.spectral, found.factor, found.gradient, found.extra_steps
+        )
+
+    def _facts(self, after: LogisticProblem, step: Step, aims_at_residual: bool) -> StepFacts:
+        along, scores, squared = after.curvature_along(step.origin, step.step)
+        corrects = step.origin is not self.w  # a later step of one request: the rows have left already
+        return StepFacts(
+            removed=0 if corrects else self.problem.n - after.n,
+            retained=after.n,
+            lam=after.lam,
+            residual=float(np.linalg.norm(step.rhs)) if corrects else self.account.beta,
+            aims_at_residual=aims_at_residual,
+            perturbation_norm=float(np.linalg.norm(after.b)),
+            spectral=self.spectral,
+            step_norm=float(np.linalg.norm(step.step)),
+            scores_norm=scores,
+            scores_squared_norm=squared,
+            tau=float(np.linalg.norm(along - step.rhs)),
+            rounding=after.rounding(step.origin) + after.rounding(step.w),
+        )
