@@ -41,7 +41,7 @@ def test_wide_orders_tighten_the_published_recipe():
     wide = replace(SVHN, accountant="rdp_wide").epsilon(6, 24_180)
     expected, order = oracle.renyi_epsilon(500 / 604_388, 6.0, 24_180, 1e-5, range(2, 400))
     assert 100 < order < 300
-    assert expected <= wide <= expected * 1.001 < SVHN.epsilon(6, 24_180) * 0.65
+    assert expected * (1 - 1e-9) <= wide <= expected * 1.001 < SVHN.epsilon(6, 24_180) * 0.65
 
 
 @pytest.mark.parametrize("q", [0.001, 0.01, 0.2, 0.8, 1.0])
@@ -56,9 +56,9 @@ def test_rdp_is_the_binomial_formula(q, sigma, steps, delta):
     assert expected * 0.6 <= ours <= expected * (1 + 1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
-    st.one_of(st.floats(1e-3, 0.3), st.floats(0.7, 1)),
+    st.one_of(st.floats(1e-3, 0.2), st.floats(0.8, 1)),
     st.floats(0.3, 30),
     st.integers(1, 5000),
     st.floats(1e-9, 0.1),
@@ -87,14 +87,14 @@ def test_fixed_batches_against_the_exact_gaussian(sigma, passes, delta):
     assert exact <= replace(fixed, accountant="prv").epsilon(sigma, passes * 11) <= exact + 2 * PRV_ERROR
 
 
-@pytest.mark.parametrize(("q", "sigma"), [(0.01, 0.5), (0.1, 1.0), (0.4, 3.0), (0.9, 2.0)])
+@pytest.mark.parametrize(("q", "sigma"), [(0.01, 0.5), (0.1, 1.0), (0.2, 3.0), (0.9, 2.0)])
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("delta", [1e-3, 1e-6])
-def test_sampled_epsilon_against_the_exact_one(q, sigma, steps, delta):
-    exact = oracle.sampled_epsilon(q, sigma, steps, delta)
+def test_sampled_epsilon_against_the_exact_profile(q, sigma, steps, delta):
+    exact = {1: oracle.profile, 2: oracle.profile_of_two}[steps]
     prv = sampled(q, delta, "prv").epsilon(sigma, steps)
-    assert exact <= prv <= exact + 2 * PRV_ERROR
-    assert exact <= sampled(q, delta, "rdp_wide").epsilon(sigma, steps)
+    assert exact(q, sigma, prv) <= delta <= exact(q, sigma, prv - 2 * PRV_ERROR)
+    assert exact(q, sigma, sampled(q, delta, "rdp_wide").epsilon(sigma, steps)) <= delta
 
 
 def test_fixed_batches_count_passes():
@@ -110,6 +110,7 @@ def test_fixed_batches_count_passes():
 def test_ends(accountant, sampling):
     accounting = Accounting(1000, 10, 1e-5, sampling, accountant)
     assert accounting.epsilon(0, 10) == inf
+    assert accounting.epsilon(1e300, 10) <= accounting.epsilon(1e3, 10) < inf
     assert (
         accounting.epsilon(1.0, 0) == accounting.epsilon(0, 0) == accounting.noise_multiplier(1.0, 0) == 0.0
     )
@@ -146,15 +147,15 @@ def test_noise_keeps_to_the_target_and_no_less_would(target, accountant, samplin
 
 def test_prv_needs_less_noise():
     prv = replace(SVHN, accountant="prv", rows=60_000)
-    noise = prv.noise_multiplier(1.0, 500)
-    assert 0.99 <= prv.epsilon(noise, 500) <= 1.0
-    assert noise < 0.9 * replace(prv, accountant="rdp").noise_multiplier(1.0, 500)
+    noise = prv.noise_multiplier(1.0, 60)
+    assert 0.99 <= prv.epsilon(noise, 60) <= 1.0
+    assert noise < 0.9 * replace(prv, accountant="rdp").noise_multiplier(1.0, 60)
 
 
 @pytest.mark.parametrize(("accountant", "target"), [("rdp", 0.05), ("rdp_wide", 1e-3), ("prv", 1e-3)])
 def test_a_target_that_no_noise_meets(accountant, target):
     accounting = replace(SVHN, accountant=accountant)
-    with pytest.raises(InvalidValue, match="at least .* whatever the noise") as error:
+    with pytest.raises(InvalidValue, match=r"at least .* whatever the noise") as error:
         accounting.noise_multiplier(target, 24_180)
     assert error.value.name == "target_epsilon"
     assert "\n" not in str(error.value)
@@ -281,9 +282,8 @@ def test_options_change_the_recipe(report):
 
 
 def test_a_target_gives_the_noise(report):
-    code, out, _ = report(
-        "--privacy", *"--rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2".split()
-    )
+    typed = "--privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2"
+    code, out, _ = report(*typed.split())
     assert code == 0
     assert float(values(out)["ε by RDP"]) == pytest.approx(2, rel=5e-3)
     noise = Accounting(60_000, 256, 1e-5).noise_multiplier(2, 2350)

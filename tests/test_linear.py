@@ -93,7 +93,9 @@ def test_training_reaches_its_tolerance_and_the_oracles_minimum(problem):
     fit = train(problem)
     assert fit.report.converged
     assert fit.report.gradient_norm < 1e-8
-    assert np.linalg.norm(problem.gradient(fit.w)) == pytest.approx(fit.report.gradient_norm, rel=1e-6, abs=1e-12)
+    assert np.linalg.norm(problem.gradient(fit.w)) == pytest.approx(
+        fit.report.gradient_norm, rel=1e-6, abs=1e-12
+    )
     strong = problem.lam * problem.n  # ||w - w*|| <= ||grad|| / (lam n)
     best = oracle.minimise(problem.rows.dense(), problem.y, problem.lam, problem.b)
     leftover = np.linalg.norm(problem.gradient(best))

@@ -82,7 +82,9 @@ def test_removed_rows_still_have_a_loss():
     model.remove([5])
     after = model.losses(problem.rows, y, np.array([5]))
     assert after[0] > before[0]
-    assert after[0] == pytest.approx(np.logaddexp(0, -problem.y[5] * (problem.rows.dense()[5] @ model.w)), 1e-14)
+    assert after[0] == pytest.approx(
+        np.logaddexp(0, -problem.y[5] * (problem.rows.dense()[5] @ model.w)), 1e-14
+    )
 
 
 @pytest.mark.parametrize("kind", ["float64", "uint8"])

@@ -1,11 +1,10 @@
 """The privacy of Gaussian mechanisms on Poisson samples, straight from the equations."""
 
-from math import exp, expm1, lgamma, log
+from math import exp, expm1, lgamma, log, pi, sqrt
 
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.special import logsumexp
-from scipy.stats import norm
+from scipy.special import logsumexp, ndtr
 
 from expunge.certificate.guarantee import gaussian_profile
 
@@ -48,7 +47,7 @@ def profile(q, sigma, epsilon):
     if epsilon <= log(1 - q):
         return -expm1(epsilon)
     z = sigma**2 * log(1 + expm1(epsilon) / q) + 0.5
-    with_row, without = norm.sf((z - 1) / sigma), norm.sf(z / sigma)
+    with_row, without = ndtr((1 - z) / sigma), ndtr(-z / sigma)
     return (1 - q) * without + q * with_row - exp(epsilon) * without
 
 
@@ -56,18 +55,8 @@ def profile_of_two(q, sigma, epsilon):
     """Exact delta of two steps: that of the second, averaged over the privacy loss of the first."""
 
     def integrand(x):
-        likelihood = (1 - q) * norm.pdf(x, 0, sigma) + q * norm.pdf(x, 1, sigma)
-        loss = log(1 - q + q * exp((2 * x - 1) / (2 * sigma**2)))
-        return likelihood * profile(q, sigma, epsilon - loss)
+        ratio = 1 - q + q * exp((2 * x - 1) / (2 * sigma**2))
+        density = ratio * exp(-((x / sigma) ** 2) / 2) / (sigma * sqrt(2 * pi))
+        return density * profile(q, sigma, epsilon - log(ratio))
 
-    return quad(integrand, -12 * sigma, 1 + 12 * sigma, limit=400, epsabs=1e-14, epsrel=1e-10)[0]
-
-
-def sampled_epsilon(q, sigma, steps, delta):
-    """Exact epsilon of one or two steps."""
-    of = {1: profile, 2: profile_of_two}[steps]
-    return (
-        brentq(lambda e: of(q, sigma, e) - delta, 0, 40 / min(sigma, 1) ** 2)
-        if of(q, sigma, 0) > delta
-        else 0.0
-    )
+    return quad(integrand, -12 * sigma, 1 + 12 * sigma, limit=400, epsabs=1e-14, epsrel=1e-9)[0]

@@ -30,10 +30,10 @@ PRV_ERROR = 0.01  # Opacus's own: what PRV adds to its estimate, which is as far
 _MOST_ROWS = 10**12
 _MOST_STEPS = 10**9  # beyond, the rounding errors of Opacus's sums, about 1e-16 a step, would show
 _LEAST_NOISE = 1e-3  # anything below counts as none: no epsilon worth a number, and Opacus's series overflow
-_MOST_NOISE = 2.0**20  # where the search for a noise multiplier gives up
+_MOST_NOISE = 2.0**20  # anything above counts as this much, which costs no less
 _NOISE_TOLERANCE = 1e-3
 _HIGHEST_ORDER = 1000  # Opacus overflows float64 beyond order 1029
-_MOST_POINTS = 10_000_000  # of PRV's grid: about 1 GB and 10 s
+_MOST_POINTS = 10_000_000  # of PRV's grid: 2 GB and 10 s, or a minute where the length is a prime
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Accounting:
             return 0.0
         if noise < _LEAST_NOISE:
             return inf
-        mechanism = self._mechanism(noise, steps)
+        mechanism = self._mechanism(min(noise, _MOST_NOISE), steps)
         if self.accountant == "prv":
             return _by_prv(mechanism, self.delta)
         return _by_rdp(mechanism, self.delta, wide=self.accountant == "rdp_wide")

@@ -123,9 +123,11 @@ class Stepper:
                 self._private.signal_skip_step(start + self.at_once < len(rows))
                 total += self._backward(examples, part)
                 self._private.step()
-        if self._raw is not None and len(rows):
+        if self._raw is not None:
             for p in self._raw.parameters():
-                if p.grad is not None:
+                if (
+                    p.grad is not None
+                ):  # without rows there is none, and the optimizer leaves the weights alone
                     p.grad /= len(rows)
             self.optimizers[-1].step()
         return total

@@ -72,7 +72,7 @@ class CertifiedColumn(Column):
 
     def settled(self, update: str, target: float) -> CertifiedColumn:
         """Make a released column ready for the next request: ``frozen`` rebuilds too costly a factor."""
-        if update == "fresh":
+        if update == "fresh" and self.factor is not None:
             return replace(self, factor=None)
         if update == "frozen" and self.drift > target:
             return replace(self, factor=Factor.of(self.problem.hessian(self.w)), drift=0.0)
