@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import hypot
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -38,16 +39,30 @@ class Contender(Protocol):
 
 
 class Published:
-    """The published recipe; copying the row out is not charged, nor is it stopped at its budget."""
+    """The published recipe; copying the row out is not charged, nor is it stopped at its budget.
+
+    Args:
+        problems: The loss; of K classes the K losses, on the same rows.
+        w: (d,) trained weights; (d, K).
+        budget: Of the residual, of all classes together.
+        per_repeat: Requests timed in each repeat.
+    """
 
     key, batch = "a", 1
     what = "published recipe, float32: Hessian rebuilt and inverted"
 
     def __init__(
-        self, problem: LogisticProblem, w: NDArray[np.float64], budget: float, per_repeat: int
+        self,
+        problems: LogisticProblem | Sequence[LogisticProblem],
+        w: NDArray[np.float64],
+        budget: float,
+        per_repeat: int,
     ) -> None:
-        self._problem, self._budget, self.per_repeat = problem, budget, per_repeat
-        self._recipe = PublishedRecipe(problem.rows.dense(), problem.y, problem.lam, w)
+        self._problems = [problems] if isinstance(problems, LogisticProblem) else list(problems)
+        self._budget, self.per_repeat = budget, per_repeat
+        first = self._problems[0]
+        y = np.stack([problem.y for problem in self._problems], axis=1)
+        self._recipe = PublishedRecipe(first.rows.dense(), y, first.lam, w.reshape(-1, y.shape[1]))
         self._removed: list[int] = []
         self._over_budget = 0
 
@@ -64,14 +79,17 @@ class Published:
 
     def facts(self) -> dict[str, Any]:
         """Releases whose bound was over the budget, and the residual by a float64 pass."""
-        w = self._recipe.w.numpy().astype(np.float64)
-        residual = self._problem.without(self._removed).gradient(w)
+        columns = self._recipe.w.numpy().astype(np.float64).T
+        gradients = [
+            problem.without(self._removed).gradient(w)
+            for problem, w in zip(self._problems, columns, strict=True)
+        ]
         return {
             "served": len(self._removed),
             "retrained": 0,
             "over_budget": self._over_budget,
             "bound": self._recipe.bound,
-            "residual": float(np.linalg.norm(residual)),
+            "residual": hypot(*(float(np.linalg.norm(gradient)) for gradient in gradients)),
         }
 
 
@@ -103,9 +121,16 @@ class Ours:
         }
 
 
-def trained(rows: Rows, y: NDArray[np.int64], setting: Mapping[str, Any], seed: int, **how: Any) -> Newton:
-    """Train ``Newton`` with ``setting`` (lam, std, epsilon, delta); the same seed gives the same model."""
-    model = Newton(**setting, at_limit="retrain", **how)
+def trained(
+    rows: Rows,
+    y: NDArray[np.int64],
+    setting: Mapping[str, Any],
+    seed: int,
+    kind: Callable[..., Newton] = Newton,
+    **how: Any,
+) -> Newton:
+    """Train ``kind`` with ``setting`` (lam, std, epsilon, delta); the same seed gives the same model."""
+    model = kind(**setting, at_limit="retrain", **how)
     model.fit(rows, y, seed)
     return model
 

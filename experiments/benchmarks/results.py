@@ -32,7 +32,7 @@ def setting_lines(found: dict[str, Any]) -> list[str]:
     removal = [
         [
             f"({row['key']}) {row['method']}",
-            _spread(row["ms"]),
+            typical(row["ms"]),
             short(row["ms"]["mean"]),
             f"{times(row['ratio'])} ({span(row['ratio_by_repeat'])})",
             _target(row),
@@ -45,7 +45,7 @@ def setting_lines(found: dict[str, Any]) -> list[str]:
     training = [
         [
             row["method"],
-            _spread(row["ms"]),
+            typical(row["ms"]),
             f"{row['gradient_norm']:.2g}" + (f" ({row['stopped_by']})" if "stopped_by" in row else ""),
             f"{times(row['ratio'])} ({span(row['ratio_by_repeat'])})" if "ratio" in row else "",
             f"at most {row['at_most']}x: {verdict(row['met'])}" if "at_most" in row else "",
@@ -160,7 +160,8 @@ def table(heads: str, rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
-def _spread(ms: dict[str, Any]) -> str:
+def typical(ms: dict[str, Any]) -> str:
+    """A median with the tenth and ninetieth percentile."""
     return f"{short(ms['median'])} ({short(ms['p10'])}-{short(ms['p90'])})"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from expunge.datasets import digits
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import require_finite
 
 
 def load(
@@ -31,21 +31,8 @@ def load(
     Raises:
         InvalidValue: A setting is not allowed.
     """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    chosen = np.isin(digits.target, (3, 8))
-    x = digits.images[chosen].astype(np.uint8)
-    y = np.where(digits.target[chosen] == 3, 1, -1).astype(np.int64)
-    test = np.arange(len(y)) % 5 == 4
-    dataset = Dataset(
-        "digits_3v8",
-        x_train=x[~test],
-        y_train=y[~test],
-        x_test=x[test],
-        y_test=y[test],
-        class_names={1: "3", -1: "8"},
-        unit=16.0,
-        offset=require_finite("offset", offset),
-    )
+    x, y = digits.read()
+    chosen = np.isin(y, (3, 8))
+    signs = np.where(y[chosen] == 3, 1, -1)
+    dataset = digits.split("digits_3v8", x[chosen], signs, {1: "3", -1: "8"}, offset)
     return dataset.only(classes).first(train_rows)

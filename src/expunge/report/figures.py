@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from expunge.report import drawing, style, text
+from expunge.report.extractor_figures import draw_extractors
 from expunge.report.network_figures import draw_networks
 from expunge.report.rows import ordered, removal_seconds, retrain_seconds
 from expunge.report.runs import Run
@@ -35,7 +36,8 @@ def write_run_figures(run: Run, folder: str | os.PathLike[str]) -> list[Path]:
 def draw_all(runs: Sequence[Run]) -> list[style.Drawn]:
     """Draw the figures that ``runs`` have values for, in the table's order of runs."""
     runs = ordered(runs)
-    drawn = (draw_residual(runs), draw_accuracy(runs), *draw_networks(runs), draw_cost(runs))
+    accuracies = (draw_accuracy(runs), draw_extractors(runs))
+    drawn = (draw_residual(runs), *accuracies, *draw_networks(runs), draw_cost(runs))
     return [d for d in drawn if d is not None]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from expunge.report import text
+from expunge.report import guarantee, text
 from expunge.report.rows import OWN_FIT, Row
 from expunge.report.runs import Run
-from expunge.report.sections import total_guarantee
 
 _NEARLY_AS_MANY = 0.9
 
@@ -18,16 +17,19 @@ def headline(runs: Sequence[Run], lines: Sequence[Row]) -> str:
     pairs = list(zip(runs, lines, strict=True))
     certified = [pair for pair in pairs if pair[0].certified]
     if certified:
-        run, best = max(certified, key=lambda pair: _merit(pair[1]))
+        covered = [pair for pair in certified if not pair[1].not_covered]
+        run, best = max(covered or certified, key=lambda pair: _merit(pair[1]))
         cards, which = _of_certified(run, best), "The certified run that served most, most accurately"
+        if 0 < len(covered) < len(certified):
+            which += ", of those with a guarantee of extractor and model together"
     else:
         run, best = _most_accurate(pairs)
         cards, which = (
             _of_other(best),
             "No run here carries a certificate. Of those that removed most, the most accurate",
         )
-    if (total := total_guarantee(run)) is not None:
-        cards.append(("total with the extractor", *total))
+    if (total := guarantee.worded(run)) is not None:
+        cards.append((guarantee.TOGETHER, *total))
     body = "\n".join(
         f'<div class="card"><dt>{escape(name)}</dt><dd><span class="value">{escape(value)}</span> '
         f'<span class="of">{escape(of)}</span></dd></div>'

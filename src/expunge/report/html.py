@@ -12,7 +12,7 @@ from expunge import __version__
 from expunge.report import sections, studies, style, table
 from expunge.report.headline import headline
 from expunge.report.promises import promises
-from expunge.report.rows import Row
+from expunge.report.rows import Row, without_guarantee
 from expunge.report.runs import Run, StudyRun
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -54,7 +54,7 @@ def page(
     Args:
         runs: The runs, in the table's order.
         lines: Their rows of the table.
-        notes: Warnings that belong under the table.
+        notes: Warnings that belong under the table, beyond those that its rows give.
         drawn: The figures.
         unfinished: Names of the folders that were left out.
         studied: The studies, which come after the runs.
@@ -93,7 +93,9 @@ def _table(lines: Sequence[Row], notes: Sequence[str]) -> str:
         "<tr>" + "".join(_cell(column.cell(row), first=i == 0) for i, column in enumerate(head)) + "</tr>"
         for row in lines
     )
-    warned = "".join(f'<p class="warning">{escape(note)}</p>\n' for note in notes)
+    warned = "".join(
+        f'<p class="warning">{escape(note)}</p>\n' for note in [*notes, *without_guarantee(lines)]
+    )
     terms = "\n".join(f"<dt>{escape(c.title)}</dt><dd>{escape(c.definition)}</dd>" for c in head)
     return f"""\
 <h2>Side by side</h2>

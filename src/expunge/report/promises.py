@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from expunge.certificate.composition import group
 from expunge.report import text
 from expunge.report.rows import Row
 from expunge.report.runs import Run
 
+_ROWS = 10  # of one person: an example
 _CERTIFICATE = """\
 <h2 id="limits">What this certificate does not say</h2>
 <p>The certificate makes one comparison. It takes the model that was released after a removal and a model
@@ -24,7 +26,7 @@ longer follows.</li>
 <li><strong>Everything upstream.</strong> Whatever was made before the linear model must not depend on the
 removed rows: features scaled by a mean or variance of the training set, an extractor trained on those
 rows without differential privacy, hyper-parameters tuned on them. Such traces stay where they are.
-Scaling each row by its own norm is safe.</li>
+Scaling each row by its own norm is safe.{private}</li>
 <li><strong>A perturbation that leaks.</strong> The random vector b and the state of the generator that
 drew it must stay secret. A run folder holds b in <code>model.safetensors</code> so that the residual can
 be checked, and whoever knows seed and settings can draw it again. This page names the seed because it
@@ -32,6 +34,17 @@ reports experiments; of a model meant for the public, publish the weights alone.
 </ul>
 <p>Nor does it cover copies of the rows kept elsewhere (raw data, backups, logs), or methods whose ε
 column is empty: those carry no such certificate at all.</p>"""
+
+_PRIVATE = """
+
+<p>The extractor{which} was trained with differential privacy: (ε<sub>DP</sub>, δ<sub>DP</sub>) limits how
+well anyone can tell from it whether one given row was there. It therefore stays as it is when rows are
+removed. With the model's own (ε<sub>CR</sub>, δ<sub>CR</sub>) the total is (ε<sub>DP</sub> + ε<sub>CR</sub>,
+δ<sub>DP</sub> + δ<sub>CR</sub>). <strong>This total is for each removed row taken alone</strong>: it compares
+with an extractor trained on every row but that one. For m rows together, such as all the rows of one person,
+the extractor's part is m ε<sub>DP</sub>, with a δ that grows faster than m times; the model's part stays the
+same. For example, {example}. For many rows the sum soon says nothing. The random numbers that trained the
+extractor must stay secret, as b must.</p>"""
 
 _NO_CERTIFICATE = """\
 <li><strong>No certificate.</strong> Certified removal bounds the gradient that is left of a convex loss and
@@ -61,8 +74,20 @@ def promises(runs: Sequence[Run], lines: Sequence[Row]) -> list[str]:
     """
     pairs = [(run, line) for run, line in zip(runs, lines, strict=True) if run.empirical]
     others = [(run, line) for run, line in pairs if run.unlearner not in ("retrain", "none")]
-    parts = [_CERTIFICATE] if any(run.certified for run in runs) else []
+    certified = [line for run, line in zip(runs, lines, strict=True) if run.certified]
+    parts = [_CERTIFICATE.format(private=_private(certified))] if certified else []
     return [*parts, _without_certificate(others)] if others else parts
+
+
+def _private(lines: Sequence[Row]) -> str:
+    """Return what the total of a private extractor and a certified model does not say; empty without one."""
+    private = [line for line in lines if None not in (line.extractor_epsilon, line.epsilon_total)]
+    if not private:
+        return ""
+    own = min((line.extractor_epsilon or 0.0, line.extractor_delta or 0.0) for line in private)
+    one, many = (f"({text.number(e)}, {text.number(d)})" for e, d in (own, group(*own, _ROWS)))
+    example = f"an extractor's {one} for one row is {many} for {_ROWS} rows"
+    return _PRIVATE.format(which=_which(private, lines), example=example)
 
 
 def _without_certificate(pairs: Sequence[tuple[Run, Row]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, median, quantiles
 
-from expunge.report import text
+from expunge.report import guarantee, text
 from expunge.report.runs import RETAINED, RETRAINED, SAMPLE, Run, finite
 
 OWN_FIT = "own fit"
@@ -57,6 +57,19 @@ class Row:
     retrain_forget_accuracy: float | None
     retrain_retain_accuracy: float | None
     retrain_retain_gradient_norm: float | None
+    extractor_mode: str
+    extractor_epsilon: float | None
+    extractor_delta: float | None
+    extractor_test_accuracy: float | None
+    linear_probe_accuracy: float | None
+    epsilon_total: float | None
+    delta_total: float | None
+    not_covered: str
+
+    @property
+    def total_differs(self) -> bool:
+        """Whether extractor and model together guarantee other than the model alone."""
+        return bool(self.not_covered) or self.epsilon_total not in (None, self.epsilon)
 
     @property
     def used(self) -> float | None:
@@ -83,8 +96,9 @@ def removal_seconds(run: Run) -> list[float]:
 def retrain_seconds(run: Run, runs: Sequence[Run]) -> tuple[float | None, str]:
     """Return how long it takes to train again without the row, and where that was measured.
 
-    It is the median of a ``retrain`` run on the same data, extractor and model (the same ``lam``, training,
-    device and seed preferred, in this order); without one, the time of this run's own first fit.
+    It is the median of a ``retrain`` run on the same data, extractor and model (the same settings of the
+    extractor, ``lam``, training, device and seed preferred, in this order); without one, the time of this
+    run's own first fit.
     """
     peers = [r for r in runs if r.unlearner == "retrain" and _setup(r) == _setup(run)]
     peers.sort(key=lambda r: (r is not run, *(a != b for a, b in zip(_taste(r), _taste(run), strict=True))))
@@ -112,10 +126,28 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     return [f"Warning: the runs {verb} {what}; compare counts and accuracies with that in mind."]
 
 
+def without_guarantee(table: Sequence[Row]) -> list[str]:
+    """Return one line for each reason why rows guarantee nothing of extractor and model together."""
+    groups: dict[tuple[bool, str], list[str]] = {}
+    for row in table:
+        if row.not_covered:
+            published = row.extractor_mode == guarantee.PUBLISHED
+            groups.setdefault((published, row.not_covered), []).append(row.unlearner)
+    lines = []
+    for (published, reason), names in groups.items():
+        what = "as published, no guarantee" if published else "no guarantee for extractor and model together"
+        # The reason may begin with these very words.
+        why = reason.partition("no guarantee: ")[2] or reason
+        which = f" ({', '.join(names)})" if len(names) < len(table) else ""
+        lines.append(f"Warning: {what}: {why}{which}.")
+    return lines
+
+
 def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
     middle, p95 = _removal_times(run)
     retrain, source = retrain_seconds(run, runs)
     s = run.summary
+    epsilon_total, delta_total = guarantee.total(run)
     return Row(
         unlearner=label,
         run=run.name,
@@ -147,6 +179,14 @@ def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
         retain_accuracy=lasting(run, "retain_accuracy"),
         **{key: _mean(run, key) for key in SAMPLE},
         **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED)},
+        extractor_mode=guarantee.mode(run),
+        extractor_epsilon=run.number("extractor_epsilon"),
+        extractor_delta=run.number("extractor_delta"),
+        extractor_test_accuracy=run.number("extractor_test_accuracy"),
+        linear_probe_accuracy=lasting(run, "linear_probe_accuracy"),
+        epsilon_total=epsilon_total,
+        delta_total=delta_total,
+        not_covered=guarantee.not_covered(run),
     )
 
 
@@ -190,7 +230,8 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 
 
 def _setup(run: Run) -> tuple[object, ...]:
-    named = (run.summary.get(key) for key in ("dataset", "extractor", "model", "n_train"))
+    keys = ("dataset", "extractor", "extractor_architecture", "extractor_features", "model", "n_train")
+    named = (run.summary.get(key) for key in keys)
     # Two networks of one name may differ in their layers; what the linear model passes on to its unlearner
     # is no part of it.
     model = run.setting("model")
@@ -199,7 +240,7 @@ def _setup(run: Run) -> tuple[object, ...]:
 
 
 def _taste(run: Run) -> tuple[object, ...]:
-    return (*map(run.setting, ("unlearner.lam", "training", "device")), run.summary.get("seed"))
+    return (*map(run.setting, ("extractor", "unlearner.lam", "training", "device")), run.summary.get("seed"))
 
 
 def _common_start(a: list[list[object]], b: list[list[object]]) -> bool:

@@ -25,7 +25,7 @@ EMPIRICAL = (*SCRUB, *SAMPLE, *RETAINED, *RETRAINED)  # what says how well a rem
 _NUMBERS = (
     *("removed_total", "retained", "residual_bound", "residual_measured", "budget", "epsilon_spent"),
     *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
-    *("validation_accuracy", *SAMPLE, *RETAINED, *RETRAINED),
+    *("validation_accuracy", "linear_probe_accuracy", *SAMPLE, *RETAINED, *RETRAINED),
 )
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-from expunge.report import text
+from expunge.report import guarantee, text
 from expunge.report.rows import OWN_FIT, Row
 from expunge.report.runs import Run
 
 _DATA = ("dataset", "extractor", "model")
 _TOP = ("seed", "device")
-# Strings that are places on a machine: absolute, in somebody's home, or on a drive.
-_PATH = re.compile(r"(?:~|\$HOME|[A-Za-z]:)?[/\\].*[/\\]?|.*(?:file:|[\s=:'\"]~?/)\S*/.*")
 
 
 def lead(runs: Sequence[Run]) -> str:
@@ -74,29 +70,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     facts += [pair for group in text.GROUPS for pair in text.flat(run.config.get(group), group)]
     facts += [(f"version of {name}", value) for name, value in text.flat(run.summary.get("versions"))]
     facts += [(key, run.number(key)) for key in ("seconds_fit", "peak_memory_mb")]
-    if (total := total_guarantee(run)) is not None:
-        facts.append(("total with the extractor", " ".join(total)))
-    if _as_published(run):
-        facts.append(("guarantee of the extractor", "none: trained as published, which is not private"))
-    return [(text.plain(key), shown(value)) for key, value in facts if value is not None]
-
-
-def shown(value: Any) -> str:
-    """Return a setting without the places of the machine it was made on: of a path, the last part only."""
-    if isinstance(value, list):
-        return "[" + ", ".join(map(shown, value)) + "]"
-    if isinstance(value, str) and _PATH.fullmatch(value):
-        return "…/" + text.plain(re.split(r"[/\\]", value.rstrip("/\\"))[-1])
-    return text.setting(value)
-
-
-def total_guarantee(run: Run) -> tuple[str, str] | None:
-    """Return ε and δ of extractor and head together; none where one of the two guarantees nothing."""
-    epsilon, delta = run.number("epsilon_total"), run.number("delta_total")
-    if epsilon is None or run.empirical or _as_published(run):
-        return None
-    return f"ε {text.number(epsilon)}", f"δ {text.number(delta)}"
-
-
-def _as_published(run: Run) -> bool:
-    return run.setting("extractor.mode") == "private"
+    extracted = {key: value for key, value in run.summary.items() if key.startswith("extractor_")}
+    facts += text.flat(extracted)
+    if (total := guarantee.worded(run)) is not None:
+        facts.append((guarantee.TOGETHER, ", ".join(total)))
+    return [(text.plain(key), text.shown(value)) for key, value in facts if value is not None]

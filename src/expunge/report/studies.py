@@ -12,7 +12,6 @@ from typing import Any
 
 from expunge.report import text
 from expunge.report.runs import StudyRun, finite
-from expunge.report.sections import shown
 
 _OWN = ("study", "seed", "cells", "seconds", "table", "versions")
 
@@ -139,4 +138,4 @@ def _facts(study: StudyRun) -> list[tuple[str, str]]:
     facts = [pair for key, value in s.items() if key not in _OWN for pair in text.flat({key: value})]
     facts += list(text.flat(study.config.get("study"), "study"))
     facts += [(f"version of {name}", value) for name, value in text.flat(s.get("versions"))]
-    return [(text.plain(key), shown(value)) for key, value in facts if value is not None]
+    return [(text.plain(key), text.shown(value)) for key, value in facts if value is not None]

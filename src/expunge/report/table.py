@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 from expunge.report import text
-from expunge.report.rows import OWN_FIT, Row
+from expunge.report.rows import OWN_FIT, Row, without_guarantee
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class Column:
 def columns(table: Sequence[Row] = ()) -> list[Column]:
     """Return the columns that say something of a row of ``table``; every column where it has no rows.
 
-    What says how well a removal without a certificate did is shown where there is a run of that kind. The
-    definitions are what the legend and the page's tooltips say.
+    What says how well a removal without a certificate did is shown where there is a run of that kind, the
+    total where it is not the model's own everywhere. The definitions are what the legend and the page's
+    tooltips say.
     """
     measured = _empirical() if not table or any(row.empirical for row in table) else []
-    every = [*_outcome(), *measured, *_certificate(), *_time()]
+    together = _together() if not table or any(row.total_differs for row in table) else []
+    every = [*_outcome(), *_service(), *measured, *_certificate(), *together, *_time()]
     return [c for c in every if not table or any(c.cell(row) != text.NONE for row in table)]
 
 
@@ -54,6 +56,27 @@ def _outcome() -> list[Column]:
             "Share of test rows classified rightly, before the first request and after the last.",
             _test_accuracy,
         ),
+        Column(
+            "own head",
+            "end to end",
+            "↑",
+            "Share of test rows that the network behind the features classifies rightly with its own last "
+            "layer; removals do not change it.",
+            lambda r: text.accuracy(r.extractor_test_accuracy),
+        ),
+        Column(
+            "linear probe",
+            "",
+            "↑",
+            "Share of test rows classified rightly by an ordinary linear classifier on the same features, "
+            "trained on rows that nobody asked to remove: what the features are worth without unlearning.",
+            lambda r: text.accuracy(r.linear_probe_accuracy),
+        ),
+    ]
+
+
+def _service() -> list[Column]:
+    return [
         Column(
             "supported",
             "of N requests",
@@ -131,6 +154,19 @@ def _certificate() -> list[Column]:
     ]
 
 
+def _together() -> list[Column]:
+    return [
+        Column(
+            "ε total",
+            "ε, δ",
+            "↓",
+            "Guarantee of extractor and model together, for each removed row taken alone: sum of their ε, sum "
+            "of their δ; 'none': there is no guarantee, and a warning says why.",
+            _total,
+        )
+    ]
+
+
 def _time() -> list[Column]:
     return [
         Column(
@@ -158,7 +194,12 @@ def _time() -> list[Column]:
 
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Return an aligned table of plain text, with the warnings and the legend below."""
+    """Return an aligned table of plain text, with all warnings and the legend below.
+
+    Args:
+        table: The rows.
+        notes: Warnings beyond those that the rows themselves give.
+    """
     head = columns(table)
     lines = [[c.title for c in head], [c.sub for c in head], *([c.cell(row) for c in head] for row in table)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -170,7 +211,8 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
         for line in lines
     ]
     laid.insert(2, "  ".join("-" * w for w in widths))
-    return "\n".join(line.rstrip() for line in [*laid, *notes]) + "\n\n" + legend(head) + "\n"
+    below = [*notes, *without_guarantee(table)]
+    return "\n".join(line.rstrip() for line in [*laid, *below]) + "\n\n" + legend(head) + "\n"
 
 
 def legend(head: Sequence[Column]) -> str:
@@ -183,13 +225,13 @@ def legend(head: Sequence[Column]) -> str:
 
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Return the table in Markdown, with the warnings and the legend below."""
+    """Return the table in Markdown, with all warnings and the legend below; arguments as in ``as_text``."""
     head = columns(table)
     titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
     lines = [titles, ["---", *("---:" for _ in head[1:])], *([c.cell(row) for c in head] for row in table)]
     body = "\n".join("| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in lines)
     terms = "\n".join(f"- **{c.title}**: {c.definition}" for c in head)
-    return "\n\n".join([body, *notes, terms]) + "\n"
+    return "\n\n".join([body, *notes, *map(_markdown, without_guarantee(table)), terms]) + "\n"
 
 
 def as_csv(table: Sequence[Row]) -> str:
@@ -221,6 +263,14 @@ def _epsilon(row: Row) -> str:
         if row.epsilon is None or row.epsilon_spent is None
         else f"{spent} of {text.setting(row.epsilon)}"
     )
+
+
+def _total(row: Row) -> str:
+    if row.not_covered:
+        return "none"
+    if row.epsilon_total is None:
+        return text.NONE
+    return f"{text.number(row.epsilon_total)}, {text.number(row.delta_total)}"
 
 
 def _sample_gradient(row: Row) -> str:

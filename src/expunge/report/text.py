@@ -10,6 +10,9 @@ from typing import Any
 from expunge.report.runs import Run, finite
 
 NONE = "–"
+# Strings that are places on a machine: absolute, in somebody's home, or on a drive.
+_PATH = re.compile(r"(?:~|\$HOME|[A-Za-z]:)?[/\\].*[/\\]?|.*(?:file:|[\s=:'\"]~?/)\S*/.*")
+_EXTRACTORS = {"none": "pixels"}  # how an extractor is called where its own name says too little
 _PLACE = ("dataset", "extractor", "model")
 _SETTINGS = (
     "selector",
@@ -77,6 +80,15 @@ def setting(value: Any) -> str:
     return NONE if value is None else plain(value)
 
 
+def shown(value: Any) -> str:
+    """Return a setting without the places of the machine it was made on: of a path, the last part only."""
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return "…/" + plain(re.split(r"[/\\]", value.rstrip("/\\"))[-1])
+    return setting(value)
+
+
 def plain(value: Any) -> str:
     """Return text without control characters, so that a name cannot steer the terminal or break a line."""
     return "".join(c if c.isprintable() else "?" for c in str(value))
@@ -90,22 +102,42 @@ def unbroken(label: str) -> str:
 def labels(runs: Sequence[Run]) -> list[str]:
     """Name each run by its unlearner, plus the settings that are needed to tell the runs apart.
 
-    Data set, extractor and model are named where they differ over all runs; settings where they differ
-    between runs of one unlearner, first those of the method that matter most; the folder's name only where
-    nothing else tells two runs apart.
+    Data set, extractor (with the settings that matter) and model are named where they differ over all runs;
+    settings where they differ between runs of one unlearner, first those of the method that matter most; the
+    folder's name only where nothing else tells two runs apart.
     """
     notes: list[list[str]] = [[] for _ in runs]
     for key in _PLACE:
-        values = [plain(run.summary.get(key) or f"no {key}") for run in runs]
-        if len(set(values)) > 1:
+        values = extractors(runs) if key == "extractor" else [[_name(run, key)] for run in runs]
+        if len(set(map(tuple, values))) > 1:
             for note, value in zip(notes, values, strict=True):
-                note.append(value)
+                note.extend(value)
     for group in _alike(runs, notes):
         _tell_apart(runs, notes, group)
     return [
         f"{plain(run.unlearner)} ({', '.join(note)})" if note else plain(run.unlearner)
         for run, note in zip(runs, notes, strict=True)
     ]
+
+
+def extractors(runs: Sequence[Run]) -> list[list[str]]:
+    """Return what each run's extractor is called: name, mode, settings that tell it from others like it.
+
+    The seed is none of them: it is told as that of the run. Nor is a setting that some of these extractors do
+    not have, which is one of an older version.
+    """
+    notes = [[_EXTRACTORS.get(name := _name(run, "extractor"), name)] for run in runs]
+    for run, note in zip(runs, notes, strict=True):
+        if isinstance(mode := run.summary.get("extractor_mode"), str):
+            note.append(f"mode {plain(mode)}")
+    for group in _same(notes):
+        tables = [_shown(runs[i], "extractor") for i in group]
+        common = [key for key in tables[0] if key != "seed" and all(key in table for table in tables)]
+        kinds = dict.fromkeys(tuple((key, table[key]) for key in common) for table in tables)
+        keys = _telling([dict(kind) for kind in kinds]) if len(kinds) > 1 else []
+        for i, table in zip(group, tables, strict=True):
+            notes[i] += [f"{key} {table[key]}" for key in keys if table[key] != NONE]
+    return notes
 
 
 def told(run: Run, name: str) -> str:
@@ -125,10 +157,23 @@ def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
+def _name(run: Run, key: str) -> str:
+    return plain(run.summary.get(key) or f"no {key}")
+
+
+def _shown(run: Run, group: str, prefix: str = "") -> dict[str, str]:
+    return {key: shown(value) for key, value in flat(run.config.get(group), prefix)}
+
+
 def _alike(runs: Sequence[Run], notes: list[list[str]]) -> list[list[int]]:
+    return _same([[run.unlearner, *note] for run, note in zip(runs, notes, strict=True)])
+
+
+def _same(notes: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Return the places of equal notes, where there are two or more."""
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for i, run in enumerate(runs):
-        groups[(run.unlearner, *notes[i])].append(i)
+    for i, note in enumerate(notes):
+        groups[tuple(note)].append(i)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -145,7 +190,7 @@ def _tell_apart(runs: Sequence[Run], notes: list[list[str]], group: list[int]) -
 
 def _last_resort(runs: Sequence[Run], notes: list[list[str]], cluster: list[int]) -> None:
     """Use the first other setting in which the runs all differ, else a few together, else their folders."""
-    tables = [{k: setting(v) for g in GROUPS for k, v in flat(runs[i].config.get(g), g)} for i in cluster]
+    tables = [{k: v for group in GROUPS for k, v in _shown(runs[i], group, group).items()} for i in cluster]
     keys = _telling(tables)
     for i, table in zip(cluster, tables, strict=True):
         told = [f"{key} {table.get(key, NONE)}" for key in keys]

@@ -1,0 +1,64 @@
+"""scikit-learn's 8 x 8 digits: 1,797 real images of ten classes, for tests and first steps in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.datasets.base import Dataset
+from expunge.datasets.checks import require_finite
+
+_UNIT = 16.0
+
+
+def load(
+    data_dir: Any = None,
+    offset: float = 0.5,
+    classes: Sequence[Any] | None = None,
+    train_rows: int | None = None,
+) -> Dataset:
+    """Return images (8, 8) uint8 with pixels 0 to 16, labelled 0 to 9.
+
+    Every fifth image, counted in scikit-learn's order, is a test row; the others are the training rows,
+    numbered in that order.
+
+    Args:
+        data_dir: Not used: the images come with scikit-learn.
+        offset: Subtracted from pixel / 16.
+        classes: Names of the digits to keep (None: all).
+        train_rows: Keep the first so many training rows (None: all).
+
+    Raises:
+        InvalidValue: A setting is not allowed.
+    """
+    x, y = read()
+    names = {digit: str(digit) for digit in range(10)}
+    return split("digits", x, y, names, offset).only(classes).first(train_rows)
+
+
+def read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return all images (1797, 8, 8) and labels, in scikit-learn's order."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images.astype(np.uint8), digits.target.astype(np.int64)
+
+
+def split(
+    name: str, x: NDArray[np.uint8], y: NDArray[np.int64], class_names: dict[int, str], offset: float
+) -> Dataset:
+    """Return every fifth image as a test row and the others as training rows."""
+    test = np.arange(len(y)) % 5 == 4
+    return Dataset(
+        name,
+        x_train=x[~test],
+        y_train=y[~test],
+        x_test=x[test],
+        y_test=y[test],
+        class_names=class_names,
+        unit=_UNIT,
+        offset=require_finite("offset", offset),
+    )

@@ -1,0 +1,118 @@
+"""A figure that compares extractors: what their features are worth, and what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from expunge.report import drawing, guarantee, style, text
+from expunge.report.rows import lasting
+from expunge.report.runs import Run
+
+_HEAD, _OWN, _PROBE = "certified model, after the removals", "own head, end to end", "linear probe"
+_LOOKS = {_HEAD: ("o", style.SERIES[0]), _OWN: ("D", style.SERIES[1]), _PROBE: ("s", style.SERIES[2])}
+_LANE = 0.26  # between the accuracies of one extractor; extractors are 1 apart
+_NOTHING = "no guarantee"
+_CAPTION = (
+    "Share of test rows classified rightly. The certified model is that after the last request; own head is "
+    "the network the features come from, with its own last layer; the linear probe is an ordinary linear "
+    "classifier on the same features, trained on rows that nobody asked to remove. At the right, what "
+    "extractor and certified model promise together for each removed row taken alone."
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Runs on one extractor: its name, the accuracies of each kind that is known, and what is promised."""
+
+    name: str
+    accuracies: dict[str, list[float]]
+    promise: str
+
+
+def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
+    """Draw the accuracies by extractor; None unless two extractors on the same rows have any."""
+    every = compared(runs)
+    shown = every[: style.MOST]
+    if not shown:
+        return None
+    kinds = [kind for kind in _LOOKS if any(kind in one.accuracies for one in shown)]
+    with style.styled():
+        figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(kinds)) * len(shown))
+        for place, one in enumerate(shown):
+            for lane, kind in enumerate(kinds):
+                _accuracies(ax, place + _LANE * (lane - (len(kinds) - 1) / 2), one, kind)
+            ax.text(1.02, place, one.promise, transform=ax.get_yaxis_transform(), va="center", size=9)
+        drawing.run_rows(ax, [drawing.wrapped(one.name, 30) for one in shown])
+        for between in range(1, len(shown)):
+            ax.axhline(between - 0.5, color=style.GRID, lw=0.7)
+        title = "Accuracy by extractor"
+        ax.set(title=title, xlabel="test rows classified rightly")
+        _room(ax)
+        keys = [drawing.key(kind, _LOOKS[kind][1], ls="none", marker=_LOOKS[kind][0], ms=7) for kind in kinds]
+        style.legend(figure, keys, columns=len(kinds))
+        caption = _CAPTION
+        if len(shown) < len(every):
+            caption += f" The first {len(shown)} of {len(every)} extractors are drawn."
+        return style.render(figure, "extractors", title, caption)
+
+
+def compared(runs: Sequence[Run]) -> list[Compared]:
+    """Return the extractors that can be compared, in the order of ``runs``.
+
+    Accuracies on other rows are another task: extractors are compared within one data set, and where it is
+    the only one there. Runs with other settings on the same extractor are taken together.
+    """
+    groups: dict[tuple[object, ...], dict[str, list[Run]]] = {}
+    for run, notes in zip(runs, text.extractors(runs), strict=True):
+        data = tuple(run.summary.get(key) for key in ("dataset", "n_train", "n_test"))
+        groups.setdefault(data, {}).setdefault(", ".join(notes), []).append(run)
+    found = []
+    for data, extractors in groups.items():
+        where = f"{text.plain(data[0])}, {text.setting(data[1])} rows: " if len(groups) > 1 else ""
+        able = [Compared(where + name, _known(own), _promise(own)) for name, own in extractors.items()]
+        able = [one for one in able if one.accuracies]
+        found += able if len(able) > 1 else []
+    return found
+
+
+def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
+    values = {
+        _HEAD: [run.number("test_accuracy_after") for run in runs if run.certified],
+        _OWN: [run.number("extractor_test_accuracy") for run in runs],
+        _PROBE: [lasting(run, "linear_probe_accuracy") for run in runs],
+    }
+    # Runs on one extractor share its own head: equal values are one.
+    known = {kind: sorted({v for v in some if v is not None}) for kind, some in values.items()}
+    return {kind: some for kind, some in known.items() if some}
+
+
+def _promise(runs: Sequence[Run]) -> str:
+    """Return the total of the certified runs, from the smallest to the largest, or that there is none."""
+    if any(guarantee.not_covered(run) for run in runs):
+        return _NOTHING
+    totals = [guarantee.total(run)[0] for run in runs if run.certified]
+    known = sorted({text.number(e): e for e in totals if e is not None}.items(), key=lambda pair: pair[1])
+    return f"total ε {' to '.join(dict.fromkeys((known[0][0], known[-1][0])))}" if known else ""
+
+
+def _accuracies(ax: Axes, height: float, one: Compared, kind: str) -> None:
+    """Draw the accuracies of one kind on a line, and write them to the right of the last."""
+    values = one.accuracies.get(kind)
+    if not values:
+        return
+    marker, colour = _LOOKS[kind]
+    ax.plot(values, [height] * len(values), ls="-", lw=1.2, marker=marker, ms=6, color=colour)
+    said = " to ".join(dict.fromkeys((text.accuracy(values[0]), text.accuracy(values[-1]))))
+    ax.annotate(said, (values[-1], height), (7, 0), "data", "offset points", va="center", fontsize=8.5)
+
+
+def _room(ax: Axes) -> None:
+    """Leave room for the numbers at the right, and show no span so narrow that noise looks like more."""
+    low, high = ax.get_xlim()
+    span = max(high - low, 0.04)
+    ax.set_xlim(max(high - span, -0.02), high + 0.22 * span)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
