@@ -31,7 +31,7 @@ SUMMARY = {
     *("requests", "removed", "retrained", "refused", "removals_supported", "budget_exhausted"),
     *("test_accuracy_before", "test_accuracy_after", "residual_bound", "residual_measured"),
     *("budget", "epsilon", "delta", "seconds_fit", "seconds_removal_median", "seconds_removal_p95"),
-    *("peak_memory_mb", "versions"),
+    *("epsilon_total", "delta_total", "not_covered", "peak_memory_mb", "versions"),
 }
 UNLEARNERS = ("newton", "newton_corrected", "retrain", "none")
 MIXED = ("unlearner.lam=1e-2", "unlearner.std=100")  # newton then removes some rows and retrains for others

@@ -49,6 +49,8 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     try:
         return target(**arguments)
     except (InvalidValue, DataError) as error:
+        if isinstance(error, InvalidValue) and error.name in extra:  # not a key of the group's own
+            raise
         raise _within(group, error, arguments) from None
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -34,7 +33,7 @@ from expunge.extractors.trained import Trained
 from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
 from expunge.training.cache import Cache, key_of
-from expunge.training.learner import device_named
+from expunge.training.compute import device_named, torch_threads
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +141,7 @@ class Dp:
         """
         data = Labelled.of(dataset)
         rows = len(data.x_train)
-        with _threads(self.threads):
+        with torch_threads(self.threads):
             features, head, dim = self.architecture.build(data.x_train.shape, data.classes, self.seed)
             recipe = self._with_noise(rows)
             planned = recipe.epochs * recipe.steps_per_epoch(rows)
@@ -281,13 +280,3 @@ def _noise(mode: str, multiplier: Any, target: Any) -> tuple[float | None, float
     if multiplier is None and target is None:
         raise InvalidValue("noise_multiplier", None, "a number > 0, or null with a target_epsilon")
     return multiplier, target
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -24,7 +24,7 @@ from expunge.extractors.scaling import SCALINGS, cost
 from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
 from expunge.seeds import torch_generator
-from expunge.training.learner import device_named
+from expunge.training.compute import device_named, torch_threads
 
 
 class Pretrained:
@@ -90,12 +90,9 @@ class Pretrained:
             InvalidValue: The data are not images, or not of a size the architecture takes.
             DataError: The weights cannot be had, are another network's, or yield no finite features.
         """
-        started, before = time.perf_counter(), torch.get_num_threads()
-        torch.set_num_threads(self.threads or available_cores())
-        try:
+        started = time.perf_counter()
+        with torch_threads(self.threads or available_cores()):
             train, test = self._rows(dataset, device_named(self.device))
-        finally:
-            torch.set_num_threads(before)
         self._facts = {
             "extractor_architecture": self.classifier.architecture,
             "extractor_weights": self.classifier.label,

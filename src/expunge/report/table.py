@@ -28,15 +28,16 @@ class Column:
 
 
 def columns(table: Sequence[Row] = ()) -> list[Column]:
-    """Return the columns that say something of a row of ``table``; every column where it has no rows.
+    """Return the columns that say something of a row of ``table``; all but those of extractors without rows.
 
     What says how well a removal without a certificate did is shown where there is a run of that kind, the
-    total where it is not the model's own everywhere. The definitions are what the legend and the page's
-    tooltips say.
+    total of extractor and model where it is not the model's own everywhere. The definitions are what the
+    legend and the page's tooltips say.
     """
     measured = _empirical() if not table or any(row.empirical for row in table) else []
-    together = _together() if not table or any(row.total_differs for row in table) else []
-    every = [*_outcome(), *_service(), *measured, *_certificate(), *together, *_time()]
+    features = _features() if table else []
+    together = _together() if any(row.total_differs for row in table) else []
+    every = [*_outcome(), *features, *_service(), *measured, *_certificate(), *together, *_time()]
     return [c for c in every if not table or any(c.cell(row) != text.NONE for row in table)]
 
 
@@ -56,6 +57,11 @@ def _outcome() -> list[Column]:
             "Share of test rows classified rightly, before the first request and after the last.",
             _test_accuracy,
         ),
+    ]
+
+
+def _features() -> list[Column]:
+    return [
         Column(
             "own head",
             "end to end",
@@ -160,8 +166,8 @@ def _together() -> list[Column]:
             "ε total",
             "ε, δ",
             "↓",
-            "Guarantee of extractor and model together, for each removed row taken alone: sum of their ε, sum "
-            "of their δ; 'none': there is no guarantee, and a warning says why.",
+            "Guarantee of extractor and model together, for each removed row taken alone: the two ε summed, "
+            "the two δ summed; 'none': there is no guarantee, and a warning says why.",
             _total,
         )
     ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +15,10 @@ from torch import nn
 
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples, Images
-from expunge.errors import DataError, InvalidValue, require_choice, require_count
+from expunge.errors import DataError, InvalidValue, require_count
 from expunge.models import Architecture, initialised
 from expunge.training.cache import Cache, key_of
+from expunge.training.compute import device_named, torch_threads
 from expunge.training.history import Trained
 from expunge.training.loop import train
 from expunge.training.settings import Training
@@ -95,7 +94,7 @@ class Learner:
         wrong = rows[(y[rows] < 0) | (y[rows] >= classes)]
         if len(wrong):
             raise DataError(f"row {wrong[0]} has target {y[wrong[0]]}, which is not one of {classes} classes")
-        with _threads(self.threads):
+        with torch_threads(self.threads):
             module = self.build(x.shape, classes, seed)
             if self._cache is None:
                 return self._fit(module, x, y, rows, seed, None)
@@ -150,29 +149,6 @@ class Learner:
             "device": self.device.type,
             "threads": torch.get_num_threads(),
         }
-
-
-def device_named(name: str) -> torch.device:
-    """Return the device called ``cpu``, ``cuda`` or ``auto``.
-
-    Raises:
-        InvalidValue: Another name, or ``cuda`` where there is no GPU.
-    """
-    require_choice("device", name, ("auto", "cpu", "cuda"))
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        raise InvalidValue("device", name, "auto or cpu: torch finds no GPU here")
-    return torch.device("cuda" if found and name != "cpu" else "cpu")
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _sha256(content: bytes) -> str:
