@@ -206,7 +206,8 @@ class Dp:
     def _cost(self, recipe: Recipe, rows: int, steps: int, verb: str) -> float | None:
         """Say what so many steps cost, and return epsilon where there is one."""
         if recipe.mode != "full_private":
-            log.info("the extractor %s trained without a guarantee (mode=%s)", verb, recipe.mode)
+            published = ", as published" if recipe.mode == "private" else ""
+            log.info("the extractor %s trained without a guarantee (mode=%s%s)", verb, recipe.mode, published)
             return None
         epsilon = _epsilon(self._accounting(rows), recipe.noise_multiplier, steps)
         log.info(

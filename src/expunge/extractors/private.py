@@ -125,9 +125,7 @@ class Stepper:
                 self._private.step()
         if self._raw is not None:
             for p in self._raw.parameters():
-                if (
-                    p.grad is not None
-                ):  # without rows there is none, and the optimizer leaves the weights alone
+                if p.grad is not None:  # without rows there is none, and the weights are left alone
                     p.grad /= len(rows)
             self.optimizers[-1].step()
         return total

@@ -51,7 +51,7 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
             ax.axhline(between - 0.5, color=style.GRID, lw=0.7)
         title = "Accuracy by extractor"
         ax.set(title=title, xlabel="test rows classified rightly")
-        _room(ax)
+        _room(ax, [values for one in shown for values in one.accuracies.values()])
         keys = [drawing.key(kind, _LOOKS[kind][1], ls="none", marker=_LOOKS[kind][0], ms=7) for kind in kinds]
         style.legend(figure, keys, columns=len(kinds))
         caption = _CAPTION
@@ -106,13 +106,20 @@ def _accuracies(ax: Axes, height: float, one: Compared, kind: str) -> None:
         return
     marker, colour = _LOOKS[kind]
     ax.plot(values, [height] * len(values), ls="-", lw=1.2, marker=marker, ms=6, color=colour)
-    said = " to ".join(dict.fromkeys((text.accuracy(values[0]), text.accuracy(values[-1]))))
-    ax.annotate(said, (values[-1], height), (7, 0), "data", "offset points", va="center", fontsize=8.5)
+    ax.annotate(
+        _said(values), (values[-1], height), (7, 0), "data", "offset points", va="center", fontsize=8.5
+    )
 
 
-def _room(ax: Axes) -> None:
-    """Leave room for the numbers at the right, and show no span so narrow that noise looks like more."""
+def _said(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys((text.accuracy(values[0]), text.accuracy(values[-1]))))
+
+
+def _room(ax: Axes, known: Sequence[Sequence[float]]) -> None:
+    """Leave room for what is written beside the values, and show no span that makes noise look like more."""
     low, high = ax.get_xlim()
     span = max(high - low, 0.04)
-    ax.set_xlim(max(high - span, -0.02), high + 0.22 * span)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    right = max(values[-1] + (0.05 + 0.025 * len(_said(values))) * span for values in known)
+    left = max(high - span, -0.02)
+    ax.set_xticks(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(left, min(high, 1.0)))
+    ax.set_xlim(left, max(high, right))
