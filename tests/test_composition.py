@@ -28,7 +28,7 @@ def test_nothing_known_is_never_a_guarantee(epsilon):
 
 @given(st.floats(0.0, 1.0), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_a_group_is_hidden_by_a_chain_of_single_rows(epsilon, rows, seed):
-    """D and D without m rows are m neighbours apart: the exact delta of the ends is within that of the group."""
+    """D and D without m rows are m neighbours apart: the exact delta of the ends is within the group's."""
     rng = np.random.default_rng(seed)
     chain, needed = [rng.dirichlet(np.ones(5))], 0.0
     for _ in range(rows):

@@ -161,6 +161,7 @@ def test_a_run_on_features_goes_on_where_it_was_killed(tmp_path):
     ("arguments", "named", "allowed"),
     [
         ((*DP, "extractor.lr=1e30", "extractor.mode=none"), "extractor.lr: got 1e+30", "not finite in epoch"),
+        ((*DP, "extractor.noise_multiplier=1e-9"), "extractor.noise_multiplier: got 1e-09", "more noise"),
         ((*DP, "extractor.norm=batch"), "extractor.norm: got 'batch'", "none or group"),
         ((*DP, "extractor.mode=privat"), "extractor.mode: got 'privat'", "full_private"),
         ((*DP, "extractor.noise_multiplier=null"), "extractor.noise_multiplier: got None", "target_epsilon"),

@@ -22,9 +22,11 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge unlearner=newton_corrected removal.count=1000  ours: the residual never accumulates
   expunge +experiment=icml2020/mnist_corrected           the settings of an experiment
   expunge dataset=mnist model=mlp unlearner=lcodec       a network, and the published scrub
+  expunge dataset=mnist extractor=dp                     ten classes, on differentially private features
   expunge -m unlearner.lam=1e-4,1e-3 unlearner.std=1,10  a grid, under multirun/
   expunge resume=true hydra.run.dir=FOLDER               continue a run that was interrupted
   expunge-report FOLDER...                               table, figures and report.html from run folders
+  expunge-report --privacy                               what such a training costs, without any data
 """
 
 _FOOTER = """\

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,8 @@ class Dp:
             log.info("the extractor %s trained without a guarantee (mode=%s%s)", verb, recipe.mode, published)
             return None
         epsilon = _epsilon(self._accounting(rows), recipe.noise_multiplier, steps)
+        if not isfinite(epsilon):
+            raise InvalidValue("noise_multiplier", recipe.noise_multiplier, "more noise: epsilon is infinite")
         log.info(
             "the extractor %s (%.4g, %g)-differentially private: %d steps with noise multiplier %.4g",
             *(verb, epsilon, self.delta, steps, recipe.noise_multiplier),
