@@ -126,13 +126,15 @@ def test_svhn_is_what_torchvision_reads(shared_data):
     if not folder.is_dir():
         pytest.skip(f"needs svhn, not in {shared_data}")
     dataset = svhn.load(shared_data, check_integrity=False)
+    original = import_torchvision().datasets.SVHN
+    reader = type("SVHN", (original,), {"_check_integrity": lambda self: True})
     assert (dataset.x_train.shape, dataset.x_test.shape) == ((883, 32, 32, 3), (200, 32, 32, 3))
     assert (dataset.x_train.dtype, dataset.y_train.dtype) == (np.uint8, np.int64)
     for split, x, y in (
         ("train", dataset.x_train, dataset.y_train),
         ("test", dataset.x_test, dataset.y_test),
     ):
-        theirs = vision.open_split("SVHN", folder, split=split)
+        theirs = reader(folder, split=split)
         assert np.array_equal(x.transpose(0, 3, 1, 2), theirs.data)
         assert np.array_equal(y, theirs.labels)
         assert x.flags.c_contiguous

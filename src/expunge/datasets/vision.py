@@ -58,22 +58,6 @@ def resources(name: str) -> dict[str, str]:
     return dict(getattr(import_torchvision().datasets, name).resources)
 
 
-def open_split(name: str, root: Path, **options: Any) -> Any:
-    """Return ``torchvision.datasets.<name>(root, download=False, **options)``.
-
-    torchvision's own integrity check is left out: ``obtain`` has been through the files already.
-
-    Raises:
-        DataError: torchvision cannot read the files.
-    """
-    original = getattr(import_torchvision().datasets, name)
-    reader = type(name, (original,), {"_check_integrity": lambda self: True})
-    try:
-        return reader(root, download=False, **options)
-    except Exception as error:  # readers of pickles, archives and .mat files raise whatever they like
-        raise DataError(f"{root}: torchvision cannot read {name}: {one_line(error)}") from error
-
-
 def _download(name: str, root: Path, missing: list[str], options: Mapping[str, Any]) -> None:
     wanted = f"put {', '.join(missing)} into {root}"
     existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
