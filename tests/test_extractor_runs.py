@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +155,29 @@ def test_a_run_on_features_goes_on_where_it_was_killed(tmp_path):
     assert ended.code == 0, ended.err
     assert cli.ledger(cut) == cli.ledger(unbroken)
     assert (cut / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
+
+
+def test_a_training_goes_on_where_it_was_killed_and_costs_the_same(tmp_path, monkeypatch):
+    arguments = (*BASE, *DP, "extractor.epochs=30")
+    process = cli.start(*arguments, "hydra.run.dir=killed", cwd=tmp_path)
+    cache, deadline = tmp_path / "cache", time.monotonic() + 120
+    while not list(cache.glob("*.part.safetensors")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    cli.wait(process)
+    assert not list(cache.glob("*.features.safetensors"))
+    ended = cli.expunge(*arguments, "hydra.run.dir=again", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "training goes on after epoch" in ended.out
+    monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path / "other"))
+    unbroken = cli.completed(*arguments, folder=tmp_path / "unbroken")
+    assert cli.ledger(tmp_path / "again") == cli.ledger(unbroken)
+    same = ("extractor_steps", "extractor_epsilon", "extractor_train_accuracy", "epsilon_total")
+    one, two = cli.summary(tmp_path / "again"), cli.summary(unbroken)
+    assert {key: one[key] for key in same} == {key: two[key] for key in same}
+    assert one["extractor_steps"] == 30 * 8
 
 
 # -- bad input ------------------------------------------------------------------------------------------
