@@ -120,6 +120,8 @@ def test_all_five_run_together(place):
     assert [record["forget_rows"] for record in records] == [None, 2, None, 4, 5]
     assert [record["outcome"] for record in records] == ["removed"] * 5
     assert [record["test_accuracy"] for record in records] == [1.0] * 5
+    assert summary["epsilon_total"] is None
+    assert "does not say" in summary["not_covered"], "what nobody vouches for is not covered"
     assert {key: summary[key] for key in ("dataset", "extractor", "unlearner", "n_train", "removed")} == {
         **dict.fromkeys(("dataset", "extractor", "unlearner"), "toy"),
         "n_train": 20,
