@@ -294,7 +294,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(digits, tmp_path, caplo
         ({"optimizer": "lamb"}, "optimizer: got 'lamb', allowed: one of adam, sgd"),
         ({"lr": 0.0}, "lr: got 0.0, allowed: a finite number > 0"),
         ({"momentum": 1.0}, "momentum: got 1.0, allowed: a number >= 0 and < 1"),
-        ({"epochs": 0}, "epochs: got 0, allowed: a whole number >= 1"),
+        ({"epochs": -1}, "epochs: got -1, allowed: a whole number >= 0"),
         ({"batch_size": 0}, "batch_size: got 0, allowed: a whole number >= 1"),
         ({"max_batches": 0}, "max_batches: got 0, allowed: a whole number >= 1"),
         ({"clip": -1}, "clip: got -1, allowed: a finite number > 0"),

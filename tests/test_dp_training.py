@@ -370,7 +370,7 @@ def test_fixed_batches_are_passes_over_the_rows_whatever_ends_an_epoch(rows, siz
         ("momentum", 1.0),
         ("momentum", None),
         ("momentum", True),
-        ("epochs", 0),
+        ("epochs", -1),
         ("batch_size", 0),
         ("batch_size", 1.5),
         ("max_batches", 0),

@@ -67,6 +67,14 @@ def test_epsilon_is_that_of_the_steps_taken(tmp_path):
     assert summary["extractor_epsilon"] == pytest.approx(spent)
 
 
+@pytest.mark.parametrize("mode", ["full_private", "private", "none"])
+def test_an_extractor_that_was_not_trained_costs_nothing(tmp_path, mode):
+    arguments = (*BASE, *DP, "extractor.epochs=0", f"extractor.mode={mode}")
+    summary = cli.summary(cli.completed(*arguments, folder=tmp_path / "run"))
+    assert summary["extractor_steps"] == 0
+    assert (summary["epsilon_total"], summary["delta_total"]) == (1.0, 1e-4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

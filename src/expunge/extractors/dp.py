@@ -62,7 +62,7 @@ class Dp:
         optimizer: As in ``Recipe``, like the following keys.
         lr: Learning rate.
         momentum: Of SGD; beta_1 of Adam.
-        epochs: Passes over the rows.
+        epochs: Passes over the rows; 0 leaves the random weights.
         batch_size: Rows of a step, with Poisson sampling on average.
         max_batches: Stop each epoch after so many steps (None: never); epsilon is that of the steps taken.
         clip: Largest L2 norm of a row's gradient.
@@ -167,6 +167,8 @@ class Dp:
     def upstream(self) -> Upstream:
         """What the features have cost the training rows; asked for after ``extract``."""
         found = self._result()
+        if not found.trained.steps:  # random weights have seen nothing
+            return cost(self.scaling)
         if found.epsilon is None:
             return Upstream(not_covered=_NOT_COVERED[found.recipe.mode])
         scaled = cost(self.scaling)

@@ -34,7 +34,7 @@ class Recipe:
         optimizer: ``adam`` or ``sgd``.
         lr: Learning rate, constant.
         momentum: Of SGD; beta_1 of Adam (beta_2 is 0.999).
-        epochs: Passes over the rows, which Poisson sampling makes on average.
+        epochs: Passes over the rows, which Poisson sampling makes on average; 0 leaves the random weights.
         batch_size: Rows of a step, with Poisson sampling on average.
         max_batches: Stop each epoch after so many steps (None: never).
         clip: Largest L2 norm of a row's gradient.
@@ -62,7 +62,7 @@ class Recipe:
         require_choice("optimizer", self.optimizer, OPTIMIZERS)
         require_positive("lr", self.lr)
         _require_momentum(self.momentum)
-        require_count("epochs", self.epochs)
+        require_count("epochs", self.epochs, least=0)
         require_count("batch_size", self.batch_size)
         if self.max_batches is not None:
             require_count("max_batches", self.max_batches)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsymv
+from scipy.linalg.blas import dsymm, dsymv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from expunge.linear.rows import Array
@@ -66,7 +66,7 @@ class Factor:
         Raises:
             numpy.linalg.LinAlgError: The correction is singular to working precision; rebuild instead.
         """
-        new = np.stack([self._solve_unshifted(row) for row in u], axis=1)
+        new = self._solve_unshifted(u[0])[:, None] if len(u) == 1 else self._solve_unshifted(u.T)
         core = np.linalg.inv(np.eye(len(u)) - u @ new)
         rank = self.v.shape[1]
         joint = np.zeros((rank + len(u),) * 2)
@@ -80,7 +80,9 @@ class Factor:
         return replace(self, inverse=lower, v=np.empty((d, 0)), core=np.empty((0, 0)))
 
     def _solve_unshifted(self, rhs: Array) -> Array:
-        solved = dsymv(1.0, self.inverse, rhs, lower=1)
+        """Solve for one right side (d,), or for several (d, m) in one pass over the inverse."""
+        product = dsymv if rhs.ndim == 1 else dsymm
+        solved: Array = product(1.0, self.inverse, rhs, lower=1)
         if self.v.shape[1]:
             solved += self.v @ (self.core @ (self.v.T @ rhs))
         return solved
