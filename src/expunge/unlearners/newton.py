@@ -38,8 +38,8 @@ class Newton(LinearModel):
 
     Of more than two classes (one-vs-rest) the (d, K) residual is bounded jointly, and a request changes
     only the columns of classes that use its rows. ``frozen`` and ``corrected`` keep one inverse Hessian a
-    class, 8 K d^2 bytes; the Gram matrix (8 d^2) is made once where all classes use all rows, once a class
-    where they use subsamples, and is not kept.
+    class, 8 K d^2 bytes, and as much again while a release is prepared; the Gram matrix (8 d^2) is made once
+    where all classes use all rows, once a class where they use subsamples, and is not kept.
 
     Args:
         lam: Regularisation per example.
