@@ -52,13 +52,16 @@ class Accounting:
     ============  ======================================================================================
     accountant    epsilon
     ============  ======================================================================================
-    ``rdp``       Renyi DP at Opacus's own orders, 1.1 to 63: the figure that papers quote. Always valid,
-                  but loose where epsilon is small: no less than 0.103 at delta = 1e-5, whatever the noise.
+    ``rdp``       Renyi DP at Opacus's own orders, 1.1 to 63: what its users report. Always valid, but
+                  loose where epsilon is small: no less than 0.103 at delta = 1e-5, whatever the noise.
     ``rdp_wide``  Renyi DP at orders 1.001 to 1000: as valid, and never larger.
     ``prv``       Privacy loss random variables, composed numerically (Gopi et al., NeurIPS 2021): the
                   upper end of its error interval, at most 0.02 above the exact value. It follows the loss
                   of a removed row, the larger one of the two directions for the subsampled Gaussian.
     ============  ======================================================================================
+
+    As usual for DP-SGD the number of rows is taken as public, and with it q, the number of steps and a noise
+    multiplier chosen for them: the training without the row is one with the same three.
 
     Args:
         rows: Training rows.

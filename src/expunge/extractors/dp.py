@@ -180,7 +180,7 @@ class Dp:
         return {
             "extractor_mode": found.recipe.mode,
             "extractor_epsilon": found.epsilon,
-            "extractor_delta": None if found.epsilon is None else self.delta,
+            "extractor_delta": None if found.epsilon is None else self.delta if found.trained.steps else 0.0,
             "extractor_noise_multiplier": found.recipe.noise_multiplier or None,
             "extractor_steps": found.trained.steps,
             "extractor_train_accuracy": found.trained.train_accuracy,

@@ -165,7 +165,7 @@ def _numbers(recipe: Recipe) -> list[tuple[str, str, str]]:
 
 def _epsilons(recipe: Recipe) -> list[tuple[str, str, str]]:
     meaning = {
-        "rdp": "Rényi orders up to 63, Opacus's own: the figure that papers quote",
+        "rdp": "Rényi orders up to 63, Opacus's own",
         "rdp_wide": "Rényi orders up to 1,000: as valid, and tighter where ε is small",
         "prv": f"composed numerically: at most {2 * PRV_ERROR:g} above the exact value",
     }

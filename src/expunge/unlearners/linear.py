@@ -117,26 +117,23 @@ class LinearModel:
         return checked(rows, self.kept)
 
     def _left(self, index: NDArray[np.int64]) -> list[LogisticProblem]:
-        """The columns' problems without these rows; those of columns that use none of them are unchanged.
-
-        Raises:
-            InvalidValue: A class would have no row left to be trained on.
-        """
-        before: list[Rows] = []
-        after: list[Rows] = []
+        """The columns' problems without these rows; those of columns that use none of them are unchanged."""
+        rows: Rows | None = None
         problems = []
-        for k, column in enumerate(self.columns):
-            rows = column.problem.rows
-            if not before or before[-1] is not rows:  # columns that share rows go on sharing them
-                uses = bool(np.any(rows.scale[index] != 0))
-                before.append(rows)
-                after.append(rows.without(index) if uses else rows)
-            unchanged = after[-1] is rows
-            problems.append(column.problem if unchanged else replace(column.problem, rows=after[-1]))
-            if not problems[-1].n:
-                name = self.classes_[-1 if self.width == 1 else k]
-                raise InvalidValue("rows", f"{len(index)} rows", f"fewer: class {name} would use no row")
+        for column in self.columns:
+            problem = column.problem
+            if problem.rows is not rows:  # columns that share rows go on sharing them
+                rows = problem.rows
+                left = rows.without(index) if np.any(rows.scale[index] != 0) else rows
+            problems.append(problem if left is rows else replace(problem, rows=left))
         return problems
+
+    def _without_rows(self, problems: Sequence[LogisticProblem]) -> str | None:
+        """Why there is no model for these problems: a class has no row left (its subsample was small)."""
+        for problem, name in zip(problems, self.classes_[-self.width :], strict=True):
+            if not problem.n:
+                return f"class {name} would have no row left to be trained on"
+        return None
 
     # -- what it says -----------------------------------------------------------------------------------
 
@@ -232,11 +229,8 @@ class LinearModel:
             Column(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
         removed = state.arrays["removed_rows"]
-        if len(removed):
-            self.columns = [
-                column.without(problem)
-                for column, problem in zip(self.columns, self._left(removed), strict=True)
-            ]
+        left = zip(self.columns, self._left(removed), strict=True)
+        self.columns = [column.without(problem) for column, problem in left]
         self.kept[removed] = False
 
 

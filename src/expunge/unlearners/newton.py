@@ -169,6 +169,8 @@ class Newton(LinearModel):
         index = self._checked(rows)
         problems = self._left(index)
         self._served += 1
+        if reason := self._without_rows(problems):
+            return self._outcome("refused", index, reason)
         proposed = [
             column if problem is column.problem else self._removed(column, problem, index)
             for column, problem in zip(self.columns, problems, strict=True)

@@ -104,7 +104,10 @@ class Retrain(LinearModel):
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Train again, from zero, on the rows that stay."""
         index = self._checked(rows)
-        reports = self._train(self._left(index))
+        problems = self._left(index)
+        if reason := self._without_rows(problems):
+            return Outcome("refused", tuple(index.tolist()), reason)
+        reports = self._train(problems)
         self.kept[index] = False
         left = hypot(*(report.gradient_norm for report in reports))
         return Outcome("retrained", tuple(index.tolist()), REASON, residual_measured=left)
