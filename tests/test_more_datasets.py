@@ -208,12 +208,12 @@ def test_svhn_with_other_md5s_is_read_only_where_asked(tmp_path):
         ({"y": np.full((24, 1), 1.5)}, "holds the label 1.5"),
         ({"y": np.full((24, 1), np.nan)}, "holds the label nan"),
         ({"y": np.ones((12, 2))}, r"y is float64 of shape \(12, 2\)"),
-        ({"y": np.full((24, 1), "3")}, "y is <U1 of shape"),
+        ({"y": np.full((24, 1), "3")}, "holds no array y"),
         ({"y": np.ones((23, 1))}, r"X is uint8 of shape \(32, 32, 3, 24\), allowed: .*\(32, 32, 3, 23\)"),
         ({"X": np.zeros((32, 32, 24), np.uint8)}, r"X is uint8 of shape \(32, 32, 24\)"),
         ({"X": np.zeros((32, 32, 3, 24))}, "X is float64"),
-        ({"X": {"a": 1}}, "X is "),
-        ({"X": np.array([[1, "a"]], object)}, "X is object"),
+        ({"X": {"a": 1}}, "holds no array X"),
+        ({"X": np.array([[1, "a"]], object)}, "holds no array X"),
     ],
 )
 def test_svhn_of_other_content_is_refused(tmp_path, changed, message):
@@ -556,7 +556,7 @@ def test_damaged_svhn(tmp_path):
     assert line.startswith(f"expunge: {path}: its MD5 is ")
     assert line.endswith("or set dataset.check_integrity=false")
     line = refused(tmp_path, "dataset=svhn", "dataset.check_integrity=false")
-    assert line.startswith(f"expunge: {path}: holds no array y, it may be cut short")
+    assert line.startswith(f"expunge: {path}: cannot be read, it may be damaged (it is cut short)")
     path.write_bytes(b"<html>moved</html>" * 50)
     line = refused(tmp_path, "dataset=svhn", "dataset.check_integrity=false")
     assert line.startswith(f"expunge: {path}: cannot be read, it may be damaged (")

@@ -1,6 +1,6 @@
 """SVHN: colour images of house numbers' digits, downloaded by torchvision on first use.
 
-The files are MATLAB's (version 5). scipy reads them: arrays of numbers alone, nothing in them is run.
+The files are MATLAB's (version 5): arrays of numbers alone are read, nothing in them is run or unpickled.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import one_line, require_finite, require_switch
+from expunge.datasets.checks import require_finite, require_switch
+from expunge.datasets.mat5 import read_array
 from expunge.errors import DataError
 
 _FOLDER = "svhn"
@@ -128,10 +128,7 @@ def _fill(path: Path, images: NDArray[np.uint8]) -> None:
 
 def _variable(path: Path, name: str) -> NDArray[Any]:
     """One array of a file; the others are passed over."""
-    try:
-        found = loadmat(path, appendmat=False, variable_names=[name]).get(name)
-    except Exception as error:  # damaged bytes make scipy, zlib and numpy raise all sorts
-        raise DataError(f"{path}: cannot be read, it may be damaged ({one_line(error)})") from None
-    if not isinstance(found, np.ndarray):
+    found = read_array(path, name)
+    if found is None:
         raise DataError(f"{path}: holds no array {name}, it may be cut short, allowed: images X and labels y")
     return found
