@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,9 @@ def shared_data() -> Path:
         if (place / "MNIST" / "raw").is_dir():
             return place
     pytest.skip("needs real images (MNIST/raw), found none in " + " or ".join(map(str, places)))
+
+
+@pytest.fixture(autouse=True)
+def own_proxies(monkeypatch):
+    """urllib keeps the proxies of its first download for good: each test begins anew."""
+    monkeypatch.setattr(urllib.request, "_opener", None)
