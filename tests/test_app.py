@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -205,34 +204,6 @@ def test_figures_and_table_come_with_a_run(tmp_path):
     assert "newton" in ended.out
     assert str(tmp_path / "run") in ended.out
     assert any((tmp_path / "run" / "figures").iterdir())
-
-
-# Sweeps
-
-
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("grid")
-    values = ("unlearner.lam=1e-2,1e-1", "unlearner.std=10,100", "removal.count=2")
-    assert cli.expunge("-m", *SMALL, *values, "hydra.sweep.dir=sweep", cwd=folder).code == 0
-    return folder / "sweep"
-
-
-def test_grid_leaves_a_run_folder_for_each_cell(grid):
-    cells = [OmegaConf.load(grid / str(k) / ".hydra" / "config.yaml").unlearner for k in range(4)]
-    assert [(cell.lam, cell.std) for cell in cells] == list(product((1e-2, 1e-1), (10, 100)))
-    assert {folder.name for folder in grid.iterdir() if folder.is_dir()} == set("0123")
-    for k in range(4):
-        assert set(cli.summary(grid / str(k))) == SUMMARY
-
-
-def test_bad_cell_does_not_stop_the_others(tmp_path):
-    values = ("unlearner.lam=-1,1e-3", "removal.count=2")
-    ended = cli.expunge("-m", *SMALL, *values, "hydra.sweep.dir=sweep", cwd=tmp_path)
-    assert ended.code == 2
-    assert ended.err.splitlines() == ["expunge: unlearner.lam: got -1, allowed: a finite number > 0"]
-    assert not (tmp_path / "sweep" / "0").exists()
-    assert cli.summary(tmp_path / "sweep" / "1")["requests"] == 2
 
 
 # Every YAML

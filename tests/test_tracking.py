@@ -70,9 +70,9 @@ def sweep(tmp_path_factory, keyless):
 def tracked(sweep):
     """Run folder -> the records of its wandb run."""
     found = {}
-    for k in range(2):
-        (file,) = (sweep / str(k)).glob("wandb/offline-run-*/run-*.wandb")
-        found[sweep / str(k)] = list(stored(file))
+    for cell in json.loads((sweep / "sweep.json").read_text())["cells"]:
+        (file,) = (sweep / cell["run"]).glob("wandb/offline-run-*/run-*.wandb")
+        found[sweep / cell["run"]] = list(stored(file))
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from expunge.datasets.checks import require_switch
 from expunge.errors import DataError, InvalidValue, UserError, require_choice, require_count
 from expunge.runner import Experiment
+from expunge.shared import Once, Shared
 from expunge.studies import Study
 from expunge.tracking import Tracker
 
@@ -71,12 +72,15 @@ def _locate(group: str, path: str) -> Any:
         raise InvalidValue(f"{group}._target_", path, f"something that can be imported ({error})") from None
 
 
-def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: str | None) -> Experiment:
+def build_experiment(
+    settings: dict[str, Any], choices: dict[str, str], shared: Shared, group: str | None
+) -> Experiment:
     """Build and check everything that can be checked before a run begins.
 
     Args:
         settings: The whole resolved configuration.
         choices: Config group -> the choice made.
+        shared: What the experiments of this process have in common: data and features.
         group: Name of the sweep the run belongs to.
     """
     _check_common(settings)
@@ -85,16 +89,8 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
     metrics = [build(f"metrics.{name}", value) for name, value in (settings.get("metrics") or {}).items()]
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = build(
-        "extractor",
-        settings["extractor"],
-        network=model is not None,
-        device=settings["device"],
-        cache=cache_dir(settings),
-        progress=bool(settings["progress"]),
-        threads=settings["threads"],
-    )
-    dataset = build("dataset", settings["dataset"], data_dir=data_dir(settings))
+    extractor = _extractor(settings, shared, network=model is not None)
+    dataset = _dataset(settings, shared)
     try:
         requests = removal.stream(dataset, settings["seed"])
     except (InvalidValue, DataError) as error:
@@ -120,6 +116,34 @@ def build_experiment(settings: dict[str, Any], choices: dict[str, str], group: s
             "delta": settings["unlearner"].get("delta"),
         },
     )
+
+
+def _dataset(settings: dict[str, Any], shared: Shared) -> Any:
+    def make() -> Any:
+        return build("dataset", settings["dataset"], data_dir=data_dir(settings))
+
+    return shared.get("dataset", _data_of(settings), make)
+
+
+def _extractor(settings: dict[str, Any], shared: Shared, network: bool) -> Any:
+    """The extractor, with the features that it has found for the same data already."""
+    common = {
+        "network": network,
+        "device": settings["device"],
+        "cache": cache_dir(settings),
+        "progress": bool(settings["progress"]),
+        "threads": settings["threads"],
+    }
+
+    def make() -> Any:
+        return Once(build("extractor", settings["extractor"], **common))
+
+    made_from = {**_data_of(settings), **common, "extractor": settings["extractor"]}
+    return shared.get("extractor", {**made_from, "cache": str(common["cache"])}, make)
+
+
+def _data_of(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"dataset": settings["dataset"], "data_dir": str(data_dir(settings))}
 
 
 def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | None:
@@ -177,8 +201,13 @@ def _check_common(settings: dict[str, Any]) -> None:
     require_count("seed", settings["seed"], least=0)
     require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
     require_count("checkpoint_every", settings["checkpoint_every"])
-    for switch in ("resume", "progress", "figures"):
+    for switch in ("resume", "force", "progress"):
         require_switch(switch, settings[switch])
+    require_choice("figures", settings["figures"], (True, False, "all"))
+    if settings["seeds"] is not None:
+        raise InvalidValue(
+            "seeds", settings["seeds"], "a number on the command line; in a file, sweep over seed"
+        )
     if settings["threads"] is not None:
         require_count("threads", settings["threads"])
 

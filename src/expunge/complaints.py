@@ -1,8 +1,9 @@
-"""Hydra's and OmegaConf's exceptions, folded into the one line that tells a user what to mend."""
+"""Complaints: Hydra's and OmegaConf's exceptions, folded into the one line that tells a user what to mend."""
 
 from __future__ import annotations
 
 import re
+import sys
 
 from hydra.errors import MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -28,3 +29,8 @@ def one_line(error: object) -> str:
     if isinstance(cause, BaseException) and str(cause) not in text and not isinstance(error, UserError):
         text += f" ({cause})"
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def complain(error: object) -> None:
+    """Print one line on standard error."""
+    sys.stderr.write(f"expunge: {one_line(error)}\n")

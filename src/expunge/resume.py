@@ -14,7 +14,11 @@ from expunge.unlearners.base import State
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
-_FREE = ("resume", "tracker", "progress", "data_dir", "cache_dir", "checkpoint_every", "figures")
+FREE = (
+    *("resume", "force", "seeds", "tracker", "progress", "figures"),
+    *("data_dir", "cache_dir", "checkpoint_every"),
+)
+"""Keys that change nothing of what a run comes to."""
 
 
 class Checkpoint:
@@ -85,7 +89,7 @@ def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
     Raises:
         RunFolderError: They differ in something that results depend on.
     """
-    old, new = ({key: v for key, v in one.items() if key not in _FREE} for one in (begun_with, settings))
+    old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
     difference = first_difference(old, new)
     if difference:
         raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from expunge.canonical import key_of
 from expunge.certificate.composition import Upstream
 from expunge.datasets import Dataset
 from expunge.errors import (
@@ -33,7 +34,7 @@ from expunge.extractors.scaling import SCALINGS, cost
 from expunge.extractors.trained import Trained
 from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
-from expunge.training.cache import Cache, key_of
+from expunge.training.cache import Cache
 from expunge.training.compute import device_named, torch_threads
 
 log = logging.getLogger(__name__)
@@ -237,13 +238,26 @@ class Dp:
         self, network: Network, data: Labelled, recipe: Recipe, steps: int, ingredients: dict[str, Any]
     ) -> Trained:
         """Train ``network``, or give it the weights of one trained like this before."""
-        key, store, part = key_of(ingredients), None, None
-        if self.cache is not None:
-            store = Cache(self.cache)
+        if self.cache is None:
+            return self._train(network, data, recipe, ingredients, None)
+        key, store = key_of(ingredients), Cache(self.cache)
+        with store.making(key):
             found = Trained.read(store.path(key), network, steps)
-            if found is not None:
-                return found
-            part = store.part(key)
+            if found is None:
+                part = store.part(key)
+                found = self._train(network, data, recipe, ingredients, part)
+                if part is not None:  # the folder can be written to
+                    found.write(store.path(key), network, ingredients)
+        return found
+
+    def _train(
+        self,
+        network: Network,
+        data: Labelled,
+        recipe: Recipe,
+        ingredients: dict[str, Any],
+        part: Path | None,
+    ) -> Trained:
         own = data.train(self.device)
         try:
             done = train(network, own, recipe, self.seed, ingredients, part, self.progress)
@@ -252,10 +266,7 @@ class Dp:
                 part.unlink(missing_ok=True)
             raise
         right = accuracy(network, own), accuracy(network, data.test(self.device))
-        trained = Trained(tuple(done.losses), done.seconds, done.steps, *right)
-        if store is not None and part is not None:
-            trained.write(store.path(key), network, ingredients)
-        return trained
+        return Trained(tuple(done.losses), done.seconds, done.steps, *right)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from expunge.canonical import key_of
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.errors import DataError, require_choice, require_count
 from expunge.extractors.feature_files import FeatureFile, Features
 from expunge.extractors.scaling import SCALINGS, scaled
 from expunge.linear.rows import Rows
-from expunge.training.cache import key_of
+from expunge.locks import exclusive
 from expunge.training.files import digest
 
 log = logging.getLogger(__name__)
@@ -147,17 +148,39 @@ def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tup
     """The features from the folder's file; where there is no sound one, it is made."""
     ingredients = job.ingredients(identity)
     file = FeatureFile(folder / f"{key_of(ingredients)}.features.safetensors", ingredients, job.rows)
-    if os.path.exists(file.path):  # unlike Path.exists, no error in a folder that must not be read
-        try:
-            file.require_sound(job.progress)
-            log.info("features taken from %s", file.path)
-            return file.map()
-        except DataError as error:
-            log.warning("%s; the features are extracted anew", error)
+    found, seen = _sound(file, job), _stamp(file.path)
+    if found is not None:
+        return found
     try:
-        file.write(job.blocks())
-        return file.map()
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(file.path.with_suffix(".lock")):  # one process makes them, the others wait for it
+            made = _sound(file, job) if _stamp(file.path) != seen else None
+            if made is None:
+                file.write(job.blocks())
+            return made or file.map()
     except OSError as error:
         reason = error.strerror or error
         log.warning("%s: cannot be written to (%s); features are kept in memory", folder, reason)
         return job.in_memory()
+
+
+def _sound(file: FeatureFile, job: _Extraction) -> tuple[Features, Features] | None:
+    """The features of a file that is sound."""
+    if not os.path.exists(file.path):  # unlike Path.exists, no error in a folder that must not be read
+        return None
+    try:
+        file.require_sound(job.progress)
+        found = file.map()
+    except DataError as error:
+        log.warning("%s; the features are extracted anew", error)
+        return None
+    log.info("features taken from %s", file.path)
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is put in place of another."""
+    if not os.path.exists(path):
+        return None
+    status = os.stat(path)
+    return status.st_ino, status.st_mtime_ns

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from expunge.errors import DataError
+from expunge.locks import exclusive
 from expunge.models.weights import assign
 from expunge.training.files import load_tensors, save_tensors
 from expunge.training.history import History, Trained
@@ -20,12 +20,6 @@ from expunge.training.history import History, Trained
 log = logging.getLogger(__name__)
 
 _MODULE = "module."
-
-
-def key_of(ingredients: Mapping[str, Any]) -> str:
-    """SHA-256 of ``ingredients`` (JSON values) in canonical form: no spaces, keys in order."""
-    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Cache:
@@ -45,16 +39,28 @@ class Cache:
         """File of a network."""
         return self.folder / f"{key}.safetensors"
 
+    @contextmanager
+    def making(self, key: str) -> Iterator[None]:
+        """Let no other process look for a network, or train it, until this one has it."""
+        if not self._writable():
+            yield
+            return
+        with exclusive(self.folder / f"{key}.lock"):
+            yield
+
     def part(self, key: str) -> Path | None:
         """File for the checkpoint of a training that is to come here; None where nothing can be written."""
+        return self.folder / f"{key}.part.safetensors" if self._writable() else None
+
+    def _writable(self) -> bool:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if os.access(self.folder, os.W_OK):
-                return self.folder / f"{key}.part.safetensors"
+                return True
             self._warn("no permission")
         except OSError as error:
             self._warn(str(error.strerror))
-        return None
+        return False
 
     def get(self, key: str, module: nn.Module) -> Trained | None:
         """Put a stored state into ``module`` and return it as trained; None where there is none.

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from expunge.canonical import key_of
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples, Images
 from expunge.errors import DataError, InvalidValue, require_count
 from expunge.models import Architecture, initialised
-from expunge.training.cache import Cache, key_of
+from expunge.training.cache import Cache
 from expunge.training.compute import device_named, torch_threads
 from expunge.training.history import Trained
 from expunge.training.loop import train
@@ -100,10 +101,11 @@ class Learner:
                 return self._fit(module, x, y, rows, seed, None)
             ingredients = self._ingredients(x, y, rows, classes, seed)
             key = key_of(ingredients)
-            found = self._cache.get(key, module) if reuse else None
-            if found is None:
-                found = self._fit(module, x, y, rows, seed, self._cache.part(key))
-                self._cache.put(key, found, ingredients)
+            with self._cache.making(key):
+                found = self._cache.get(key, module) if reuse else None
+                if found is None:
+                    found = self._fit(module, x, y, rows, seed, self._cache.part(key))
+                    self._cache.put(key, found, ingredients)
             return found
 
     def _fit(

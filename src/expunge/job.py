@@ -1,0 +1,192 @@
+"""One job of the command line: a composed configuration, its run folder, and what is shown at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from expunge.datasets.checks import require_switch
+from expunge.errors import RunFolderError, UserError
+from expunge.ledger import FILE as REMOVALS
+from expunge.ledger import RESULTS
+from expunge.locks import Taken, exclusive
+from expunge.shared import Shared
+
+log = logging.getLogger(__name__)
+
+RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
+
+
+def run_in(folder: Path, config: DictConfig, shared: Shared, sweep: str | None = None) -> dict[str, Any]:
+    """Run one composed configuration in ``folder``, draw its figures, and print its row unless it is a cell.
+
+    A folder that holds the beginning of the run is continued where ``resume`` is set, or in a sweep; with
+    ``force`` whatever is there goes first. Bad input leaves no trace.
+
+    Args:
+        folder: The run folder; made where it is not there.
+        config: The configuration.
+        shared: What the jobs of this process have in common.
+        sweep: Name of the sweep the run is a cell of.
+
+    Raises:
+        UserError: The input is not one to run, or the folder holds another run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    new = not any(folder.iterdir())
+    try:
+        settings = settings_of(config)
+        with exclusive(folder, wait=sweep is not None):
+            return _run(folder, config, settings, shared, sweep)
+    except Taken:
+        raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}") from None
+    except (UserError, OmegaConfBaseException):
+        ledger = ledger_of(folder)
+        if new and not (ledger and ledger.stat().st_size):
+            shutil.rmtree(folder)
+        raise
+
+
+def _run(
+    folder: Path, config: DictConfig, settings: dict[str, Any], shared: Shared, sweep: str | None
+) -> dict[str, Any]:
+    if require_switch("force", settings["force"]):
+        _empty(folder)
+    finished = check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
+    if finished:
+        log.info("%s is complete; nothing to resume", folder)
+        if not (folder / "figures").exists():
+            show(folder, settings, sweep is not None)
+        return finished
+    from expunge.linear.parallel import set_threads
+
+    choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
+    run = prepare(settings, choices, shared, sweep)
+    set_threads(settings["threads"])
+    if not ledger_of(folder):  # a continued run keeps the configuration it began with
+        record_config(config, folder)
+    summary = run(folder=folder)
+    show(folder, settings, sweep is not None)
+    return summary
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values; a study's must not have groups that mean nothing to it."""
+    if is_study(config):
+        for group in RUN_ONLY:
+            if config.get(group) is not None:
+                raise UserError(
+                    f"{group}: got a setting, allowed: none, since a study does not use this group"
+                )
+    settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def is_study(settings: Mapping[Any, Any]) -> bool:
+    """Whether the configuration is that of a study, which fits and removes nothing."""
+    return settings.get("study") is not None
+
+
+def prepare(
+    settings: dict[str, Any], choices: dict[str, str], shared: Shared, sweep: str | None
+) -> Callable[..., dict[str, Any]]:
+    """Build and check the run or the study; what is left to do is to call it with its ``folder``."""
+    from expunge.build import build_experiment, build_study
+
+    if is_study(settings):
+        from expunge.studies.run import run_study
+
+        study, tracker = build_study(settings)
+        seed, progress = settings["seed"], settings["progress"]
+        return partial(run_study, study, settings, seed=seed, progress=progress, tracker=tracker, group=sweep)
+    from expunge.runner import run
+
+    return partial(run, build_experiment(settings, choices, shared, sweep))
+
+
+def ledger_of(folder: Path) -> Path | None:
+    """The record of the run or study that ``folder`` holds, or None."""
+    return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
+
+
+def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> dict[str, Any] | None:
+    """Refuse to write over another run; return the summary if this one is complete already."""
+    if not ledger_of(folder):
+        return None
+    if not resume:
+        raise RunFolderError(
+            f"hydra.run.dir: {folder} already holds a run; "
+            "continue it with resume=true, repeat it with force=true, or choose another folder"
+        )
+    from expunge.resume import Checkpoint, must_match
+
+    recorded = folder / ".hydra" / "config.yaml"
+    if not recorded.exists():
+        raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
+    must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
+    summary = folder / "summary.json"
+    if not summary.exists():
+        return None
+    Checkpoint(folder, settings).done()  # the run may have been killed between its last two files
+    return dict(json.loads(summary.read_text()))
+
+
+def record_config(config: DictConfig, folder: Path) -> None:
+    """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before)."""
+    target = folder / ".hydra"
+    target.mkdir(parents=True, exist_ok=True)
+    hydra_config = HydraConfig.get()
+    parts = {
+        "config": config,
+        "hydra": OmegaConf.create({"hydra": hydra_config}),
+        "overrides": OmegaConf.create(list(hydra_config.overrides.task)),
+    }
+    for name, part in parts.items():
+        (target / f"{name}.yaml").write_text(OmegaConf.to_yaml(part))
+
+
+def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
+    """Draw the figures of a run and print its table; of a cell draw them only where that is asked for."""
+    if settings["figures"] != "all" and (swept or not settings["figures"]):
+        return
+    table = show_study(folder, settings) if is_study(settings) else show_run(folder)
+    if not swept:
+        sys.stdout.write(f"{table}\nRun folder: {folder}\n")
+
+
+def show_run(folder: Path) -> str:
+    """Draw the figures of a run and return its table."""
+    from expunge.report import read_run, table
+    from expunge.report.figures import write_run_figures
+    from expunge.report.rows import rows
+
+    finished = read_run(folder)
+    write_run_figures(finished, folder / "figures")
+    return table.as_text(rows([finished]))
+
+
+def show_study(folder: Path, settings: dict[str, Any]) -> str:
+    """Draw the figures of a study and return its table."""
+    from expunge.build import build_study
+    from expunge.report.runs import read_study
+    from expunge.report.studies import as_text
+    from expunge.studies.run import draw_study
+
+    draw_study(build_study(settings)[0], folder)
+    return as_text(read_study(folder))

@@ -1,0 +1,44 @@
+"""What the jobs of one process have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from expunge.canonical import key_of
+
+
+@dataclass
+class Shared:
+    """What jobs of one process have in common, so that a grid loads its data and computes its features once.
+
+    Attributes:
+        parts: Name of a part -> hash of what it is made from, and the part; the last of each is kept.
+    """
+
+    parts: dict[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def get(self, part: str, made_from: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """Return a part, made anew where the last one was made from other things."""
+        key = key_of(made_from)
+        if part not in self.parts or self.parts[part][0] != key:
+            self.parts.pop(part, None)  # the old one goes before the new one comes
+            self.parts[part] = key, make()
+        return self.parts[part][1]
+
+
+class Once:
+    """An extractor that extracts once: later calls, for the same data, return what the first one found."""
+
+    def __init__(self, extractor: Any) -> None:
+        self._extractor, self._found = extractor, None
+
+    def extract(self, dataset: Any) -> Any:
+        """Return training and test inputs."""
+        if self._found is None:
+            self._found = self._extractor.extract(dataset)
+        return self._found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._extractor, name)

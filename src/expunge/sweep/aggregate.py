@@ -1,0 +1,125 @@
+"""What a sweep comes to: ``sweep.json`` with everything, ``sweep.csv`` with what repeats byte for byte."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from expunge.report.files import parse_object, read_text
+from expunge.report.runs import finite
+from expunge.storage import write_atomically, write_json
+from expunge.sweep.command import matters
+from expunge.sweep.jobs import Job, read
+
+CSV, JSON = "sweep.csv", "sweep.json"
+_VARYING = ("peak_memory_mb", "versions")  # besides times
+_FIRST = ("run", "status", "error")
+
+
+def collect(sweep: Path) -> dict[str, Any]:
+    """Return what ``sweep.json`` holds, from the jobs of the latest command and their run folders.
+
+    Raises:
+        RunFolderError: A file cannot be read.
+    """
+    cells = [_cell(sweep, job) for job in read(sweep)]
+    return {"sweep": sweep.name, "cells": cells, "over_seeds": over_seeds(cells)}
+
+
+def write(sweep: Path, found: Mapping[str, Any]) -> None:
+    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all."""
+    write_json(sweep / JSON, found)
+    write_atomically(sweep / CSV, as_csv(found["cells"]).encode())
+
+
+def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return one row a cell: status, what it was asked for, and the numbers and names of its summary.
+
+    Times, memory and versions are left out: the same command gives the same file, broken off or not.
+    """
+    settings = _keys(cell["settings"] for cell in cells)
+    summary = _keys(_repeating(cell["summary"] or {}) for cell in cells)
+    head = [*_FIRST, *settings, *(key for key in summary if key not in settings)]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, head, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for cell in cells:
+        values = {**_repeating(cell["summary"] or {}), **cell["settings"]}
+        writer.writerow({**{key: cell[key] for key in _FIRST}, **values})
+    return out.getvalue()
+
+
+def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return mean and 95% interval of every number of the summaries of cells that differ in their seed alone.
+
+    Only cells that are done count; where fewer than two seeds are, there is nothing to say.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        if cell["status"] == "done" and "seed" in (cell["summary"] or {}):
+            rest = {key: value for key, value in cell["settings"].items() if key != "seed"}
+            groups.setdefault(json.dumps(rest, sort_keys=True), []).append(cell)
+    return [_group(group) for group in groups.values() if len(_seeds(group)) > 1]
+
+
+def _group(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from expunge.report.seeds import interval
+
+    by_seed = {cell["summary"]["seed"]: cell for cell in cells}  # a cell asked for twice counts once
+    values = {}
+    for key in _keys(cell["summary"] for cell in by_seed.values()):
+        known = [finite(cell["summary"].get(key)) for cell in by_seed.values()]
+        numbers = [number for number in known if number is not None]
+        if key != "seed" and len(numbers) == len(by_seed):
+            values[key] = dict(zip(("mean", "low", "high"), interval(numbers), strict=True))
+    return {
+        "settings": {key: value for key, value in cells[0]["settings"].items() if key != "seed"},
+        "seeds": list(by_seed),
+        "runs": [cell["run"] for cell in by_seed.values()],
+        "values": values,
+    }
+
+
+def _seeds(cells: Iterable[Mapping[str, Any]]) -> set[Any]:
+    return {cell["summary"]["seed"] for cell in cells}
+
+
+def _cell(sweep: Path, job: Job) -> dict[str, Any]:
+    summary = None
+    if job.status == "done" and job.run is not None:
+        path = sweep / job.run / "summary.json"
+        summary = parse_object(read_text(path), path)
+    return {
+        "run": job.run,
+        "status": job.status,
+        "error": job.error,
+        "overrides": job.overrides,
+        "settings": _settings(job.overrides),
+        "summary": summary,
+    }
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return key -> value of what the results depend on, without the signs of Hydra's grammar."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    named = {one.key_or_group: one.value() for one in parsed}
+    return {key: value if _plain(value) else str(value) for key, value in named.items() if matters(key)}
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _repeating(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries that are one value and come out the same every time."""
+    return {k: v for k, v in summary.items() if _plain(v) and k not in _VARYING and "seconds" not in k}
+
+
+def _keys(tables: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for table in tables for key in table))

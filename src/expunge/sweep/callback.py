@@ -1,0 +1,74 @@
+"""What happens before the first and after the last cell of a sweep, in the process that began it."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from expunge.complaints import complain
+from expunge.errors import UserError
+from expunge.locks import Taken, exclusive
+from expunge.sweep import jobs
+from expunge.sweep.ending import finish
+
+
+class Sweep(Callback):
+    """Keeps other sweeps out of the folder, and puts the cells together at the end.
+
+    Hydra turns exceptions in callbacks into warnings, so that the exit code has to be given by ``sys.exit``.
+    """
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # workers get a copy, and hold nothing
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Take the folder, and forget what an earlier command noted there."""
+        sweep = Path(config.hydra.sweep.dir).absolute()
+        try:
+            sweep.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(exclusive(sweep, wait=False))
+            jobs.begin(sweep, _total(config))
+        except Taken:
+            complain(f"hydra.sweep.dir: another process is running a sweep in {sweep}")
+            sys.exit(2)
+        except OSError as error:
+            complain(f"hydra.sweep.dir: {sweep} cannot be used ({error.strerror})")
+            sys.exit(2)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""
+        with self._held:
+            try:
+                code = finish(Path(config.hydra.sweep.dir).absolute(), figures=bool(config.figures))
+            except UserError as error:
+                complain(error)
+                code = 2
+            except Exception:
+                traceback.print_exc()
+                code = 1
+        if code:
+            sys.exit(code)
+
+
+def _total(config: DictConfig) -> int | None:
+    """Number of cells of Hydra's own sweeper; None for another."""
+    params = config.hydra.sweeper.get("params") or {}
+    asked = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
+    sizes = {}
+    for override in OverridesParser.create().parse_overrides(asked):
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            return None
+        swept = override.is_sweep_override()
+        sizes[override.get_key_element()] = len(list(override.sweep_string_iterator())) if swept else 1
+    return math.prod(sizes.values())

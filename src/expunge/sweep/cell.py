@@ -1,0 +1,76 @@
+"""One cell of a sweep, in whatever process it runs."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from expunge.complaints import one_line
+from expunge.errors import UserError
+from expunge.job import run_in, settings_of
+from expunge.shared import Shared
+from expunge.storage import write_atomically
+from expunge.sweep.jobs import DONE, FOLDER, Job, fingerprint, total
+
+log = logging.getLogger(__name__)
+
+
+def run_cell(config: DictConfig, shared: Shared) -> None:
+    """Run a cell unless it is done already, and note what became of it; an error does not stop the others.
+
+    Args:
+        config: The cell's configuration; the rest is Hydra's.
+        shared: What cells of the same process have in common.
+    """
+    hydra_config = HydraConfig.get()
+    sweep = Path(hydra_config.sweep.dir).absolute()
+    job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
+    job.note(sweep)
+    log.info("cell %d%s: %s", job.number + 1, _of(sweep), " ".join(job.overrides))
+    try:
+        name = fingerprint(settings_of(config))
+        folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
+        job = replace(job, run=folder.relative_to(sweep).as_posix())
+        job.note(sweep)
+        _run(folder, name, config, sweep, shared)
+        replace(job, status="done").note(sweep)
+    except (UserError, OmegaConfBaseException) as error:
+        replace(job, status="failed", error=one_line(error), bad_input=True).note(sweep)
+    except Exception as error:  # a cell's error must not cost the others; it is told at the end
+        log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
+        line = f"{type(error).__name__}: {one_line(error)}"
+        replace(job, status="failed", error=line).note(sweep)
+
+
+def _of(sweep: Path) -> str:
+    known = total(sweep)
+    return f" of {known}" if known else ""
+
+
+def _folder(sweep: Path, given: Path, name: str) -> Path:
+    """The run folder: named by the settings, unless ``hydra.sweep.subdir`` names it."""
+    return sweep / name if given.parent == sweep / FOLDER else given
+
+
+def _run(folder: Path, name: str, config: DictConfig, sweep: Path, shared: Shared) -> None:
+    done = folder / DONE
+    if not config.get("force") and _is(done, name) and (folder / "summary.json").is_file():
+        log.info("%s is complete", folder)
+        return
+    done.unlink(missing_ok=True)
+    run_in(folder, config, shared, sweep.name)
+    write_atomically(done, f"{name}\n".encode())
+
+
+def _is(done: Path, name: str) -> bool:
+    """Whether the mark is that of a run with these settings."""
+    try:
+        return done.read_text().strip() == name
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,66 @@
+"""The end of a sweep: its files, its table on the terminal, what failed, and the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge.complaints import complain
+from expunge.sweep.aggregate import collect, write
+from expunge.sweep.jobs import read
+
+
+def finish(sweep: Path, figures: bool = True) -> int:
+    """Put together what there is; print the table; name every cell that is not done.
+
+    Args:
+        sweep: The sweep's folder.
+        figures: Draw heat maps and trade-off curves, where the cells have values for them.
+
+    Returns:
+        0, 2 where all that failed is bad input, else 1.
+
+    Raises:
+        RunFolderError: A file of a cell cannot be read.
+    """
+    found = collect(sweep)
+    write(sweep, found)
+    sys.stdout.write(_shown(sweep, found["cells"], figures))
+    left = [cell for cell in found["cells"] if cell["status"] != "done"]
+    for number, cell in enumerate(found["cells"]):
+        if cell["status"] != "done":
+            complain(f"{_called(number, cell)}: {cell['error'] or 'did not finish'}")
+    sys.stdout.write(f"{_counted(found['cells'])}\nSweep folder: {sweep}\n")
+    if not left:
+        return 0
+    return 2 if all(job.bad_input for job in read(sweep) if job.status != "done") else 1
+
+
+def _shown(sweep: Path, cells: Sequence[Mapping[str, Any]], figures: bool) -> str:
+    """Draw the figures and return the tables of runs and studies."""
+    from expunge.report import studies, table
+    from expunge.report.rows import ordered, rows, warnings
+    from expunge.report.runs import Run, read_run, read_study
+
+    done = {cell["run"]: cell for cell in cells if cell["status"] == "done"}
+    studied = [name for name, cell in done.items() if "study" in cell["summary"]]
+    runs: list[Run] = ordered([read_run(sweep / name, name) for name in done if name not in studied])
+    tables = [table.as_text(rows(runs), warnings(runs))] if runs else []
+    if figures and runs:
+        from expunge.report.grid import write_grid
+
+        write_grid(runs, sweep / "figures")
+    return "\n".join([*tables, *(studies.as_text(read_study(sweep / name, name)) for name in studied), ""])
+
+
+def _called(number: int, cell: Mapping[str, Any]) -> str:
+    asked = " ".join(f"{key}={value}" for key, value in cell["settings"].items())
+    return f"cell {number + 1} ({asked})" if asked else f"cell {number + 1}"
+
+
+def _counted(cells: Sequence[Mapping[str, Any]]) -> str:
+    counts = {status: sum(cell["status"] == status for cell in cells) for status in ("failed", "unfinished")}
+    rest = "".join(f", {count} {status}" for status, count in counts.items() if count)
+    return f"{len(cells) - sum(counts.values())} of {len(cells)} cells done{rest}"

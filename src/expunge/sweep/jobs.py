@@ -1,0 +1,98 @@
+"""Bookkeeping of a sweep: one small file a job, written by that job alone.
+
+``<sweep>/.jobs/<number>/job.json`` says which run folder the job works in and what became of it. Workers in
+other processes, or on other machines, share nothing else with the process that began the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from expunge.canonical import key_of
+from expunge.errors import RunFolderError
+from expunge.resume import FREE
+from expunge.storage import write_json
+
+FOLDER = ".jobs"
+DONE = "DONE"
+STATUSES = ("done", "failed", "unfinished")
+UNNAMED = tuple(key for key in FREE if key != "data_dir")
+"""Keys that do not change a folder's name. Data elsewhere may be other data."""
+_JOB = "job.json"
+_SWEEP = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of a sweep.
+
+    Attributes:
+        number: 0, 1, ... in the sweep.
+        overrides: What the job is asked for.
+        run: Name of its run folder in the sweep folder; None as long as the settings are not known.
+        status: ``done``, ``failed``, or ``unfinished``.
+        error: The line that says why it failed.
+        bad_input: Whether the user can mend it.
+    """
+
+    number: int
+    overrides: list[str]
+    run: str | None = None
+    status: str = "unfinished"
+    error: str | None = None
+    bad_input: bool = False
+
+    def note(self, sweep: Path) -> None:
+        """Write down how it stands."""
+        folder = sweep / FOLDER / str(self.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _JOB, asdict(self))
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """Return the name of a run folder: a hash of all settings that its results depend on."""
+    return key_of({key: value for key, value in settings.items() if key not in UNNAMED})[:12]
+
+
+def begin(sweep: Path, count: int | None) -> None:
+    """Forget the jobs of an earlier command in this folder; ``count`` jobs are to come, if that is known."""
+    shutil.rmtree(sweep / FOLDER, ignore_errors=True)
+    (sweep / FOLDER).mkdir(parents=True)
+    write_json(sweep / FOLDER / _SWEEP, {"total": count})
+
+
+def total(sweep: Path) -> int | None:
+    """Return how many jobs the latest command has; None where that is not known."""
+    known = _read(sweep / FOLDER / _SWEEP).get("total")
+    return known if isinstance(known, int) else None
+
+
+def read(sweep: Path) -> list[Job]:
+    """Return the jobs of the latest command, in order; those that never began as ``unfinished``.
+
+    Raises:
+        RunFolderError: A file is not as ``note`` writes it.
+    """
+    found = {}
+    for path in (sweep / FOLDER).glob(f"*/{_JOB}"):
+        try:
+            job = Job(**_read(path))
+        except TypeError as error:
+            raise RunFolderError(f"{path}: not a job's file ({error})") from None
+        found[job.number] = job
+    numbers = range(max([total(sweep) or 0, *(number + 1 for number in found)]))
+    return [found.get(number, Job(number, [])) for number in numbers]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(content, dict):
+        raise RunFolderError(f"{path}: not a job's file")
+    return content
