@@ -62,7 +62,9 @@ VALUES = {
     "threads=0": ("threads: got 0", "a whole number >= 1"),
     "checkpoint_every=0": ("checkpoint_every: got 0", "a whole number >= 1"),
     "resume=maybe": ("resume: got 'maybe'", "true"),
-    "figures=maybe": ("figures: got 'maybe'", "true"),
+    "figures=maybe": ("figures: got 'maybe'", "true, false or all"),
+    "force=maybe": ("force: got 'maybe'", "true"),
+    "++seeds=3.5": ("seeds: got '3.5'", "a whole number"),
     "training.tol=0": ("unlearner.tol: got 0", "a finite number > 0"),
     "training.max_iter=0": ("unlearner.max_iter: got 0", "a whole number >= 1"),
     "metrics.accuracy.every=0": ("metrics.accuracy.every: got 0", "a whole number >= 1"),
@@ -212,7 +214,7 @@ def refused_in(folder: Path, *arguments: str) -> str:
 def test_folder_that_holds_a_run_begun(begun):
     line = refused_in(begun)
     assert str(begun) in line
-    assert "resume=true or choose another folder" in line
+    assert "continue it with resume=true" in line
 
 
 def test_folder_that_holds_a_complete_run(tmp_path):

@@ -174,7 +174,7 @@ def test_sweep(place, tmp_path):
     ended = cli.expunge("-m", *TOY, *values, cwd=place)
     assert (ended.code, ended.err) == (0, "")
     found = find_runs([tmp_path / "sweep"])
-    assert [(s.summary["cells"], s.summary["seed"]) for s in found.studies] == [
+    assert sorted((s.summary["cells"], s.summary["seed"]) for s in found.studies) == [
         (2, 0),
         (2, 1),
         (3, 0),

@@ -18,9 +18,10 @@ from expunge.complaints import complain
 from expunge.errors import UserError
 from expunge.help import help_text, wants_help
 from expunge.job import run_in
-from expunge.shared import Shared
+from expunge.shared import Shared, of_this_process
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, prepared
+from expunge.sweep.workers import WorkerDied, explain, prepare
 
 BAD_INPUT = 2
 
@@ -34,19 +35,17 @@ def config_dir() -> Path:
 class Task:
     """What Hydra calls for every configuration: a run of its own, or a cell of a sweep."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared) -> None:
         self.failed = False
-        self._shared = Shared()
+        self._shared = shared
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # a worker begins with nothing
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
 
     def __call__(self, config: DictConfig) -> None:
         """Run it; bad input is one line on standard error."""
         hydra_config = HydraConfig.get()
+        prepare(hydra_config.launcher)
         if hydra_config.mode is RunMode.MULTIRUN:
             run_cell(config, self._shared)
             return
@@ -57,11 +56,15 @@ class Task:
             self.failed = True
 
 
+def _in_worker() -> Task:
+    return Task(of_this_process())
+
+
 def main() -> None:
     """Run ``expunge``; bad input ends with one line and exit code 2."""
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    task = Task()
+    task = Task(Shared())
     try:
         if wants_help(sys.argv[1:]):
             sys.stdout.write(help_text(config_dir(), sys.argv[1:]) + "\n")
@@ -69,7 +72,7 @@ def main() -> None:
         sys.argv[1:] = prepared(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(error)
+        complain(explain(error) or error)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         complain("interrupted; resume=true continues with the same run folder, the same command with a sweep")
@@ -78,22 +81,24 @@ def main() -> None:
         if isinstance(error, ValueError) and "Config group override" in str(error):
             complain(f"{error}; to leave a group out, choose 'none'")  # Hydra's own, for group=null
             sys.exit(BAD_INPUT)
-        _broken_off(error)
-        raise
+        told = explain(error)
+        if told is None:
+            raise
+        if isinstance(told, WorkerDied):
+            _broken_off()
+        complain(told)
+        sys.exit(BAD_INPUT if isinstance(told, UserError) else 1)
     if task.failed:
         sys.exit(BAD_INPUT)
 
 
-def _broken_off(error: Exception) -> None:
-    """End a sweep whose launcher gave up (a worker was killed, say); return where there is none."""
+def _broken_off() -> None:
+    """Put together what there is of a sweep that has lost a worker."""
     sweep = folder_of(sys.argv[1:])
-    if sweep is None:
-        return
-    from expunge.sweep.ending import finish
+    if sweep is not None:
+        from expunge.sweep.ending import finish
 
-    finish(sweep, figures=False)
-    complain(f"the sweep broke off ({type(error).__name__}: {error}); the same command runs what is missing")
-    sys.exit(1)
+        finish(sweep, figures=False)
 
 
 if __name__ == "__main__":

@@ -203,7 +203,8 @@ def _check_common(settings: dict[str, Any]) -> None:
     require_count("checkpoint_every", settings["checkpoint_every"])
     for switch in ("resume", "force", "progress"):
         require_switch(switch, settings[switch])
-    require_choice("figures", settings["figures"], (True, False, "all"))
+    if settings["figures"] != "all" and not isinstance(settings["figures"], bool):
+        raise InvalidValue("figures", settings["figures"], "true, false or all")
     if settings["seeds"] is not None:
         raise InvalidValue(
             "seeds", settings["seeds"], "a number on the command line; in a file, sweep over seed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from expunge.canonical import key_of
@@ -26,6 +27,12 @@ class Shared:
             self.parts.pop(part, None)  # the old one goes before the new one comes
             self.parts[part] = key, make()
         return self.parts[part][1]
+
+
+@cache
+def of_this_process() -> Shared:
+    """Return the one store of a process that works on cells and on nothing else."""
+    return Shared()
 
 
 class Once:

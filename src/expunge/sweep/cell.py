@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ def run_cell(config: DictConfig, shared: Shared) -> None:
     job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
     job.note(sweep)
     log.info("cell %d%s: %s", job.number + 1, _of(sweep), " ".join(job.overrides))
+    if multiprocessing.parent_process() is not None:
+        config.progress = False  # the bars of several workers would write over each other
     try:
         name = fingerprint(settings_of(config))
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)

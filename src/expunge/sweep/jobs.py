@@ -61,7 +61,7 @@ def fingerprint(settings: dict[str, Any]) -> str:
 def begin(sweep: Path, count: int | None) -> None:
     """Forget the jobs of an earlier command in this folder; ``count`` jobs are to come, if that is known."""
     shutil.rmtree(sweep / FOLDER, ignore_errors=True)
-    (sweep / FOLDER).mkdir(parents=True)
+    (sweep / FOLDER).mkdir(parents=True, exist_ok=True)
     write_json(sweep / FOLDER / _SWEEP, {"total": count})
 
 

@@ -1,12 +1,16 @@
-"""The processes that a launcher starts for the cells of a sweep: their threads, and what ends them."""
+"""The processes that a launcher starts for the cells of a sweep: their threads, and their ends."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
+import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from subprocess import CalledProcessError
+from threading import Thread
 from typing import Any
 
 from hydra.errors import MissingConfigException
@@ -15,27 +19,53 @@ from expunge.errors import UserError
 
 _EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 _POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_LOOK_EVERY = 0.5  # seconds
 
 
 class WorkerDied(Exception):
     """A process that worked on a cell is gone, and has left no result."""
 
 
+def prepare(launcher: Mapping[str, Any]) -> None:
+    """Make this process a good worker, if it is one: its cores and no more, and no longer than its parent.
+
+    To be called before a numerical library is imported: they read the number of threads once.
+
+    Args:
+        launcher: The settings of ``hydra.launcher``.
+    """
+    keep_to_cores(launcher)
+    if multiprocessing.parent_process() is not None:
+        _end_with_parent()
+
+
 def keep_to_cores(launcher: Mapping[str, Any]) -> None:
     """Bound this process's threads by the cores that it was promised.
 
     Slurm without control groups, and submitit's local executor, are told a number of cores and hold nobody to
-    it. Bounds that are set already stay: joblib shares out the cores among its processes by itself. To be
-    called before a numerical library is imported, which reads them once.
-
-    Args:
-        launcher: The settings of ``hydra.launcher``.
+    it. Bounds that are set already stay: joblib shares out the cores among its processes by itself.
     """
     slurm = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
     cores = launcher.get("cpus_per_task") or slurm
     if cores:
         for pool in _POOLS:
             os.environ.setdefault(pool, str(cores))
+
+
+@cache
+def _end_with_parent() -> None:
+    """End this process soon after its parent.
+
+    Where the command is killed, joblib's workers finish their cells, and then wait for more for minutes.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_EVERY)
+        os._exit(1)  # a thread cannot end a process otherwise; a cell is continued from its checkpoint
+
+    Thread(target=watch, daemon=True).start()
 
 
 def explain(error: BaseException) -> UserError | WorkerDied | None:
