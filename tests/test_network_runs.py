@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from expunge.app import config_dir
 from expunge.datasets import digits_3v8
 from tests import cli
 from tests.cli import SMALL
@@ -213,27 +209,3 @@ def test_weights_of_a_run_can_be_begun_from(tmp_path):
     assert ended.code == 2
     assert "1.bias has shape (8,)" in ended.err or "1.weight has shape (8, 64)" in ended.err
     assert not (tmp_path / "c").exists()
-
-
-REDUCED = sorted(
-    path.stem
-    for path in (config_dir() / "experiment" / "cvpr2022").glob("*_reduced.yaml")
-    if path.stem.split("_reduced")[0] in ("mnist_selection", "retrain", "kfac", "cifar_models")
-)
-
-
-@pytest.mark.parametrize("name", REDUCED)
-def test_reduced_experiments_run(name, tmp_path, request):
-    values = [f"+experiment=cvpr2022/{name}", "threads=1", "figures=false", "hydra.sweep.dir=sweep"]
-    if name == "cifar_models_reduced":
-        values.append(f"data_dir={request.getfixturevalue('shared_data')}")
-    ended = cli.expunge(*values, cwd=tmp_path)
-    assert ended.code == 0, ended.err
-    cells = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
-    assert len(cells) == {"mnist_selection_reduced": 6, "retrain_reduced": 6}.get(name, 2)
-    for cell in cells:
-        summary = json.loads((Path(cell) / "summary.json").read_text())
-        assert summary["requests"] == summary["removed"] + summary["refused"] > 0
-        assert summary["sample_gradient_before"] > 0
-        if name == "retrain_reduced":
-            assert summary["retrain_weight_distance"] > 0

@@ -59,6 +59,8 @@ def test_what_is_in_it(wheel):
     assert "expunge/conf/config.yaml" in names
     data = "expunge/datasets/data"
     assert {f"{data}/mnist_3v8.npz", f"{data}/LICENSE-MNIST.md", "expunge/report/page.css"} <= set(names)
+    papers = {path.parent.name for path in (ROOT / "experiments").glob("*/expected.yaml")}
+    assert {f"expunge/expected/{paper}.yaml" for paper in papers} <= set(names)
     packages = {name.partition("/")[0] for name in names}
     assert {name.partition("-")[0] for name in packages} == {"expunge"}
     assert not [name for name in names if "test" in name.lower() or name.endswith((".pyc", ".nbi", ".nbc"))]
@@ -98,3 +100,15 @@ def test_it_helps(installed, tmp_path):
     assert (ended.code, ended.err) == (0, "")
     assert "mnist_3v8" in ended.out
     assert "newton_corrected" in ended.out
+
+
+def test_it_knows_what_was_published_and_has_no_records_to_write_to(installed, tmp_path):
+    program = (str(installed[0] / "expunge-reproduce"),)
+    values = ("cvpr2022", "--only", "ledgar")
+    ended = cli.wait(cli.start(*values, cwd=tmp_path, program=program, PYTHONPATH=""))
+    assert (ended.code, ended.err) == (0, "")
+    assert "18 and 21 (read off)" in (tmp_path / "multirun/reproduce/cvpr2022/cvpr2022.md").read_text()
+    refused = cli.wait(cli.start(*values, "--write", cwd=tmp_path, program=program, PYTHONPATH=""))
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("expunge-reproduce: --write: got an installed package, allowed: a checkout")
+    assert refused.err.count("\n") == 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.errors import InvalidValue, require_count
-from expunge.unlearners.base import Unlearner
+from expunge.unlearners.base import Differentiable, Unlearner
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class View:
     y_test: NDArray[np.int64]
     requested: NDArray[np.bool_]
     rows: tuple[int, ...] = ()
+
+    @cached_property  # several metrics of one evaluation compare with it, and it is a training
+    def reference(self) -> Differentiable | None:
+        """The retrained model: the same model trained from scratch on the retain set.
+
+        None where the retain set is empty, or the unlearner is not ``Differentiable``.
+        """
+        retained = np.flatnonzero(~self.requested)
+        if not len(retained) or not isinstance(self.unlearner, Differentiable):
+            return None
+        return self.unlearner.retrained(self.x_train, self.y_train, retained)
 
 
 class Metric(Protocol):

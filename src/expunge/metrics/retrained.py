@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import View, require_every
-from expunge.unlearners.base import Differentiable
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -21,7 +20,7 @@ def weight_distance(model: Arrays, reference: Arrays) -> float | None:
     """``||w - w_ref||_2 / ||w_ref||_2`` over the floating-point arrays that both models have.
 
     Arrays of different names or shapes are left out, and so is a perturbation. None where nothing is left, or
-    ``w_ref`` is zero.
+    ``w_ref`` is zero. Smaller is nearer.
     """
     difference, size = 0.0, 0.0
     for name, theirs in reference.items():
@@ -36,12 +35,12 @@ def weight_distance(model: Arrays, reference: Arrays) -> float | None:
 
 
 def disagreement(predicted: NDArray[np.int64], reference: NDArray[np.int64]) -> float | None:
-    """Share of rows that two models classify differently; None for no rows."""
+    """Share of rows that two models classify differently; None for no rows. Smaller is nearer."""
     return float(np.mean(predicted != reference)) if len(predicted) else None
 
 
 class Retrained:
-    """Trains the reference: the same model from scratch on the retain set, without all requested rows.
+    """Compares with the reference: the same model trained from scratch on the retain set.
 
     - ``retrain_weight_distance``: see ``weight_distance``.
     - ``retrain_disagreement``: share of test rows that the two classify differently.
@@ -66,11 +65,9 @@ class Retrained:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One training, and a few passes over all rows."""
-        forget, retained = view.requested, np.flatnonzero(~view.requested)
-        ours = view.unlearner
-        if not len(retained) or not isinstance(ours, Differentiable):
+        forget, reference, ours = view.requested, view.reference, view.unlearner
+        if reference is None:
             return dict.fromkeys(self.columns)
-        reference = ours.retrained(view.x_train, view.y_train, retained)
         predicted, test = reference.predict(view.x_train), reference.predict(view.x_test)
         found = (
             weight_distance(ours.model(), reference.model()),
@@ -78,6 +75,6 @@ class Retrained:
             accuracy(test, view.y_test),
             accuracy(predicted[forget], view.y_train[forget]),
             accuracy(predicted[~forget], view.y_train[~forget]),
-            reference.gradient_norm(view.x_train, view.y_train, retained),
+            reference.gradient_norm(view.x_train, view.y_train, np.flatnonzero(~forget)),
         )
         return dict(zip(self.columns, found, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -105,3 +105,27 @@ class Differentiable(Protocol):
 
     def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Differentiable:
         """The same model, trained from scratch on these rows alone."""
+
+
+@runtime_checkable
+class Probabilistic(Differentiable, Protocol):
+    """What the metrics of forgetting ask of an unlearner besides; a plug-in need not have it either.
+
+    The model that ``retrained`` returns has it too, and the same classes.
+    """
+
+    classes_: NDArray[np.int64]
+    """(K,) labels in rising order, those of all training rows."""
+
+    def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Probability of each class for some rows of any inputs (None: all of them), (m, K)."""
+
+    def mean_loss(
+        self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[Any, Callable[[Any], tuple[float, Any]]]:
+        """The mean of ``losses`` over these rows as a function of all weights that are trained.
+
+        Returns:
+            The weights, (p,), an array or a tensor, and a function ``w -> (loss, gradient)`` of such weights,
+            which leaves the model as it is.
+        """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.datasets.images import Examples, Images
@@ -76,10 +78,19 @@ class NetworkModel:
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """Labels, (n,)."""
+        return self.classes_[self._codes_of(self._unlabelled(x))]
+
+    def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Softmax of the outputs, (m, K) float64, for the inputs ``rows`` of ``x`` (None: all)."""
+        examples = self._unlabelled(x, rows)
+        with evaluating(self.module), torch.no_grad():
+            found = [self.module(batch).double().softmax(dim=1).cpu() for batch, _ in examples]
+        return torch.cat(found).numpy() if found else np.zeros((0, len(self.classes_)))
+
+    def _unlabelled(self, x: Any, rows: NDArray[np.int64] | None = None) -> Examples:
         inputs = Images.of(x)
-        rows = np.arange(len(inputs))
-        unknown = np.zeros(len(rows), dtype=np.int64)
-        return self.classes_[self._codes_of(self._examples(inputs, unknown, rows))]
+        chosen = np.arange(len(inputs)) if rows is None else rows
+        return self._examples(inputs, np.zeros(len(inputs), dtype=np.int64), chosen)
 
     def _codes_of(self, examples: Examples) -> NDArray[np.int64]:
         with evaluating(self.module), torch.no_grad():
@@ -104,6 +115,23 @@ class NetworkModel:
     def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: Any) -> float:
         """2-norm of the gradient of the mean cross-entropy of these training rows."""
         return norm(mean_gradient(self.module, cross_entropy, self._training(rows)).values())
+
+    def mean_loss(
+        self, x: Any, y: NDArray[np.int64], rows: Any
+    ) -> tuple[Tensor, Callable[[Tensor], tuple[float, Tensor]]]:
+        """The mean cross-entropy of these training rows as a function of all parameters that are trained.
+
+        In evaluation mode: statistics of BatchNorm stay as they are.
+        """
+        module, examples = copy.deepcopy(self.module), self._training(rows)
+        parameters = [p for p in module.parameters() if p.requires_grad]
+
+        def loss_and_gradient(w: Tensor) -> tuple[float, Tensor]:
+            vector_to_parameters(w, parameters)
+            loss = float(example_losses(module, cross_entropy, examples).mean())
+            return loss, parameters_to_vector(mean_gradient(module, cross_entropy, examples).values())
+
+        return parameters_to_vector(parameters).detach().clone(), loss_and_gradient
 
     def retrained(self, x: Any, y: NDArray[np.int64], rows: Any) -> NetworkModel:
         """Return the same network trained from scratch, with the same seed, on ``rows`` alone."""

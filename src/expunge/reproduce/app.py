@@ -1,0 +1,151 @@
+"""``expunge-reproduce``: run the rows of a paper, and say what came out beside what was published."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge.errors import InvalidValue, UserError
+from expunge.reproduce.expected import Row, expected_files, read_expected
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+_DESCRIPTION = """\
+Run the tables and figures of a paper and hold them against what was published: row, quantity, published,
+ours, tolerance, verdict. Each row is an experiment (`expunge -m +experiment=PAPER/ROW`) with a sweep folder
+of its own; a run that is done is not run again, so the same command goes on where it was interrupted.
+"""
+_EXAMPLES = """\
+examples:
+  expunge-reproduce icml2020                         every row that can be run here
+  expunge-reproduce icml2020 --reduced               all of them in seconds each: a rehearsal, no result
+  expunge-reproduce icml2020 --only timing           one row
+  expunge-reproduce cvpr2022 data_dir=/data          KEY=VALUE is handed to every run, as `expunge` takes it
+  expunge-reproduce icml2020 threads=1 hydra/launcher=joblib      two or more runs at a time
+  expunge-reproduce icml2020 --write                 and put table and figures into experiments/icml2020/
+
+verdicts:
+  as published, not as published (and where not), not measured (the run has no such number),
+  not run (and why: data absent and what to put where, a GPU wanted, not yet built);
+  as claimed, not as claimed, where nothing was published and the claim is ours
+A row run in its reduced form, or with other settings, says so before its verdict.
+
+Exit code: 0 if all that was asked for was run and compared, whatever the verdicts; 1 if a run failed; 2 with
+one line for bad input.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit code; see ``--help``.
+    """
+    try:
+        return _reproduce(_parsed(argv))
+    except UserError as error:
+        sys.stderr.write(f"expunge-reproduce: {error}\n")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("expunge-reproduce: interrupted; the same command goes on where it stopped\n")
+        return INTERRUPTED
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    papers = ", ".join(expected_files())
+    parser = argparse.ArgumentParser(
+        "expunge-reproduce",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paper", metavar="PAPER", help=f"one of {papers}")
+    help_ = "handed to every run, such as data_dir=..., threads=1"
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=help_)
+    help_ = "these rows alone, whether or not there is a GPU"
+    parser.add_argument("--only", nargs="+", action="extend", metavar="ROW", help=help_)
+    help_ = "each row in its reduced form, labelled so"
+    parser.add_argument("--reduced", action="store_true", help=help_)
+    help_ = "where runs and page go (default: multirun/reproduce/PAPER, reduced ones PAPER-reduced)"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
+    help_ = "put table and figures into the checkout's experiments/PAPER/, too"
+    parser.add_argument("--write", action="store_true", help=help_)
+    args = parser.parse_intermixed_args(argv)
+    # --only takes all that follows it, overrides among it.
+    args.overrides += [text for text in args.only or [] if "=" in text]
+    args.only = None if args.only is None else [text for text in args.only if "=" not in text]
+    return args
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    rows, asked = _rows(args.paper, args.only)
+    for text in args.overrides:
+        if "=" not in text.strip("=+~"):
+            raise InvalidValue("KEY=VALUE", text, "an override as expunge takes it, such as threads=1")
+    out = args.out or Path("multirun", "reproduce", args.paper + "-reduced" * args.reduced)
+
+    from expunge.reproduce import files, page
+
+    folder = files.checkout_folder(args.paper) if args.write else None
+    results: dict[str, dict[str, Any]] = {}
+    for name in asked:
+        results[name] = _row(rows[name], out, args)
+        path, _ = files.write_page(args.paper, rows, results, out)  # after each: a command may be broken off
+    _say(f"{page.as_text(results)}\n{page.counted(results)}\nWritten to {path}\n")
+    if folder is not None:
+        taken = files.write_records(args.paper, rows, results, out, folder)
+        kept = [name for name in asked if name not in taken]
+        _say(f"Written to {folder}" + (f"; kept as it was: {', '.join(kept)}\n" if kept else "\n"))
+    return FAILED if any(result["failed"] for result in results.values()) else 0
+
+
+def _rows(paper: str, only: Sequence[str] | None) -> tuple[Mapping[str, Row], list[str]]:
+    """All rows of the paper, and the names of those asked for, in the paper's order."""
+    papers = expected_files()
+    if paper not in papers:
+        raise InvalidValue("PAPER", paper, f"one of {', '.join(papers)}")
+    rows = read_expected(papers[paper])
+    for name in only or ():
+        if name not in rows:
+            raise InvalidValue("--only", name, f"one of {', '.join(rows)}")
+    return rows, [name for name in rows if not only or name in only]
+
+
+def _row(row: Row, out: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Run one row and compare; what comes of it, whatever that is."""
+    from expunge.reproduce import files, results, running
+
+    reason = running.skipped(row, args.reduced, asked=bool(args.only))
+    if reason:
+        return results.of_nothing(row, args.reduced, reason)
+    folder = out / "runs" / row.name
+    sys.stderr.write(f"{row.name}: {row.what}\n")
+    sys.stderr.flush()
+    try:
+        sweep = running.run_row(row, folder, args.reduced, args.overrides)
+    except (running.Absent, running.Unfinished) as error:
+        failed = isinstance(error, running.Unfinished)
+        return results.of_nothing(row, args.reduced, str(error), failed)
+    result = results.of_sweep(row, sweep, args.reduced, args.overrides)
+    return {**result, "figures": files.write_row(row, sweep, out / row.name)}
+
+
+def _say(what: str) -> None:
+    # A terminal that cannot show an arrow gets a question mark, not a traceback.
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(what.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`| head`) has had enough; the files are written all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

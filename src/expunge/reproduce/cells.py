@@ -1,0 +1,199 @@
+"""The cells of a sweep, and the numbers in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from expunge.errors import RunFolderError
+from expunge.report.files import parse_object, read_text
+from expunge.reproduce.expected import Value
+
+FILE = "sweep.json"
+
+
+class NotMeasured(Exception):
+    """A number is not in the sweep; the text says why."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells that differ in their seed alone.
+
+    Attributes:
+        settings: The sweep's override keys -> values, without the seed.
+        cells: Entries of ``sweep.json``.
+    """
+
+    settings: Mapping[str, Any]
+    cells: Sequence[Mapping[str, Any]]
+
+    def matches(self, where: Mapping[str, Any]) -> bool:
+        """Whether the settings, or where they say nothing the summary, have these values."""
+        return all(_same(self._setting(key), value) for key, value in where.items())
+
+    def _setting(self, key: str) -> Any:
+        if key in self.settings:
+            return self.settings[key]
+        return lookup(self.cells[0]["summary"], key)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep folder and the entries of its ``sweep.json``."""
+
+    folder: Path
+    cells: Sequence[Mapping[str, Any]]
+
+    @property
+    def failed(self) -> list[Mapping[str, Any]]:
+        """Cells that are not done."""
+        return [cell for cell in self.cells if cell["status"] != "done"]
+
+    @property
+    def done(self) -> list[Mapping[str, Any]]:
+        """Cells that are."""
+        return [cell for cell in self.cells if cell["status"] == "done"]
+
+    def groups(self) -> list[Group]:
+        """All cells, one group for each setting, in the sweep's order."""
+        found: dict[tuple[tuple[str, str], ...], Group] = {}
+        for cell in self.cells:
+            settings = {key: value for key, value in cell["settings"].items() if key != "seed"}
+            name = tuple(sorted((key, repr(value)) for key, value in settings.items()))
+            before = found[name].cells if name in found else ()
+            found[name] = Group(settings, (*before, cell))
+        return list(found.values())
+
+    def name_of(self, group: Group) -> str:
+        """A group's settings in words, as far as they differ within the sweep."""
+        named = {key: group.settings[key] for key in self._varying() if key in group.settings}
+        return described(named) or "the only one"
+
+    def failures(self) -> list[str]:
+        """One line for each cell that is not done."""
+        return [
+            f"{self.name_of(Group(cell['settings'], (cell,)))}: {cell.get('error') or 'did not finish'}"
+            for cell in self.failed
+        ]
+
+    def _varying(self) -> list[str]:
+        keys = dict.fromkeys(key for cell in self.cells for key in cell["settings"])
+        return [key for key in keys if len({repr(cell["settings"].get(key)) for cell in self.cells}) > 1]
+
+    def select(self, where: Mapping[str, Any]) -> list[Group]:
+        """The groups with these settings.
+
+        Raises:
+            NotMeasured: There is none.
+        """
+        found = [group for group in self.groups() if group.matches(where)]
+        if not found:
+            raise NotMeasured(f"no run with {described(where)}")
+        return found
+
+    def number(self, value: Value, group: Group, free: Mapping[str, Any]) -> float:
+        """The number that ``value`` names for ``group``, the mean over its seeds.
+
+        Args:
+            value: What to look up.
+            group: The cells it is looked up in, unless ``value.where`` sends to others.
+            free: Settings in which those others may differ, besides ``value.where``.
+
+        Raises:
+            NotMeasured: A cell failed, has no such number, or stopped before that request.
+        """
+        at = self._partner(group, value.where, free) if value.where else group
+        if any(cell["status"] != "done" for cell in at.cells):
+            raise NotMeasured(f"a run is not done ({self.name_of(at)})")
+        number = fmean(self._of_cell(value, cell) for cell in at.cells)
+        if value.over is None:
+            return number
+        divisor = self.number(value.over, group, free)
+        if divisor == 0:
+            raise NotMeasured(f"{value.over.key} is 0")
+        return number / divisor
+
+    def _partner(self, group: Group, where: Mapping[str, Any], free: Mapping[str, Any]) -> Group:
+        fixed = {key: value for key, value in group.settings.items() if key not in {*where, *free}}
+        found = self.select({**fixed, **where})
+        if len(found) > 1:
+            raise NotMeasured(f"{len(found)} kinds of runs with {described(where)}")
+        return found[0]
+
+    def _of_cell(self, value: Value, cell: Mapping[str, Any]) -> float:
+        if value.at is None:
+            found = _number(lookup(cell["summary"], value.key))
+            if found is None:
+                raise NotMeasured(f"{value.key} is not in the summary")
+            return found
+        records = self._records(cell["run"])
+        if len(records) < value.at:
+            raise NotMeasured(f"{len(records):,} requests of {value.at:,}")
+        window = [_number(r.get(value.key)) for r in records[max(0, value.at - value.window) : value.at]]
+        numbers = [number for number in window if number is not None]
+        if not numbers:
+            raise NotMeasured(f"{value.key} was not evaluated up to request {value.at:,}")
+        return fmean(numbers)
+
+    def _records(self, run: str) -> list[dict[str, Any]]:
+        path = self.folder / run / "removals.jsonl"
+        lines = enumerate(read_text(path).split("\n"), start=1)
+        return [parse_object(line, path, number) for number, line in lines if line.strip()]
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read ``sweep.json``.
+
+    Raises:
+        RunFolderError: It is missing or broken.
+    """
+    path = folder / FILE
+    cells = parse_object(read_text(path), path).get("cells")
+    if not isinstance(cells, list) or not all(
+        isinstance(cell, dict) and {"run", "status", "settings", "summary"} <= cell.keys() for cell in cells
+    ):
+        raise RunFolderError(f"{path}:1: 'cells' must be a list of runs with their settings and summary")
+    return Sweep(folder, cells)
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Settings as short as they are clear: the last part of each key, and its value."""
+    from expunge.report.text import setting
+
+    named = (f"{key.rpartition('.')[2]} {setting(value)}" for key, value in settings.items())
+    return ", ".join(named)
+
+
+def lookup(node: Any, dotted: str) -> Any:
+    """The entry that a dotted key names, or None; of a list by number, or ``name=value`` the first such."""
+    for part in dotted.split("."):
+        name, _, value = part.partition("=")
+        if isinstance(node, list) and value:
+            node = next((e for e in node if isinstance(e, dict) and str(e.get(name)) == value), None)
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        else:
+            return None
+    return node
+
+
+def _number(value: Any) -> float | None:
+    """``value`` as a finite number (true is 1), or None."""
+    if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two settings are equal, numbers by their value."""
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError):
+        return bool(one == other)

@@ -1,0 +1,163 @@
+"""Ours against what was published: a check and a sweep in, what was found out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from expunge.report.text import NONE, number, setting
+from expunge.reproduce.cells import Group, NotMeasured, Sweep, described
+from expunge.reproduce.expected import Comparison, Expectation, Value
+
+_MOST_NAMED = 3  # cells that a verdict names before it counts the rest
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came out of one it.
+
+    Attributes:
+        ours: Our figure, in words.
+        tolerance: What was allowed, in words.
+        met: Whether it was as published; None where it could not be measured.
+        detail: Where it was not, or why it was not measured.
+    """
+
+    ours: str
+    tolerance: str
+    met: bool | None
+    detail: str = ""
+
+
+def judge(it: Comparison, sweep: Sweep) -> Found:
+    """Hold one quantity of a sweep against what was published."""
+    try:
+        groups = sweep.select(it.where)
+        found = (_direction if it.expect.rule == "monotone" else _numbers)(it, sweep, groups)
+    except NotMeasured as reason:
+        return Found(NONE, NONE, None, str(reason))
+    return replace(found, tolerance=f"{found.tolerance} ({it.why})") if it.why else found
+
+
+def _numbers(it: Comparison, sweep: Sweep, groups: Sequence[Group]) -> Found:
+    """The rules about one number: it must hold in every cell."""
+    expect = it.expect
+    ours, tolerances, missed = [], [], []
+    for group in groups:
+        value = sweep.number(it.ours, group, it.where)
+        limits = [
+            sweep.number(limit, group, it.where) if isinstance(limit, Value) else limit
+            for limit in expect.limits
+        ]
+        ours.append(value)
+        tolerances.append(_tolerance(expect, limits))
+        if not holds(expect, value, limits):
+            missed.append(f"{sweep.name_of(group)}: {number(value)}, {tolerances[-1]}")
+    seeds = max(len(group.cells) for group in groups)
+    shown = number(ours[0]) if min(ours) == max(ours) else f"{number(min(ours))} to {number(max(ours))}"
+    if len(groups) > 1:
+        shown += f", {len(groups) - len(missed)} of {len(groups)} cells"
+    if seeds > 1:
+        shown += f", mean of {seeds} seeds"
+    tolerance = tolerances[0] if len(set(tolerances)) == 1 else _words(expect)
+    return Found(shown, tolerance, not missed, _listed(missed) if len(groups) > 1 else "")
+
+
+def holds(expect: Expectation, value: float, limits: Sequence[float]) -> bool:
+    """Whether ``value`` agrees with ``limits`` by a rule about one number."""
+    if expect.rule == "at_most":
+        return value <= limits[0]
+    if expect.rule == "at_least":
+        return value >= limits[0]
+    if expect.rule == "between":
+        return limits[0] <= value <= limits[1]
+    if "by" in expect.options:
+        return abs(value - limits[0]) <= expect.options["by"]
+    factor = expect.options["factor"]
+    low, high = sorted((limits[0] / factor, limits[0] * factor))
+    return low <= value <= high
+
+
+def _tolerance(expect: Expectation, limits: Sequence[float]) -> str:
+    if expect.rule == "at_most":
+        return f"at most {number(limits[0])}"
+    if expect.rule == "at_least":
+        return f"at least {number(limits[0])}"
+    if expect.rule == "between":
+        return f"{number(limits[0])} to {number(limits[1])}"
+    if "by" in expect.options:
+        return f"{number(limits[0])} ± {setting(expect.options['by'])}"
+    return f"{number(limits[0])} within a factor of {setting(expect.options['factor'])}"
+
+
+def _words(expect: Expectation) -> str:
+    """The tolerance where every cell has a limit of its own."""
+    if "by" in expect.options:
+        return f"± {setting(expect.options['by'])}, each cell against its own"
+    if "factor" in expect.options:
+        return f"within a factor of {setting(expect.options['factor'])}, each cell against its own"
+    return f"{expect.rule.replace('_', ' ')} its own, each cell"
+
+
+def _direction(it: Comparison, sweep: Sweep, groups: Sequence[Group]) -> Found:
+    """The rule about a grid: along one setting, all others fixed, ours goes one way."""
+    options = it.expect.options
+    along, slack = options["along"], float(options.get("slack", 0))
+    sign = 1 if options["direction"] == "up" else -1
+    steps, moved, broken = 0, 0, []
+    for fixed, places, line in _lines(groups, along):
+        values = [sweep.number(it.ours, group, it.where) for group in line]
+        against = breaks([sign * value for value in values], slack)
+        steps += len(values) - 1
+        moved += sum(sign * (b - a) > 0 for a, b in pairwise(values))
+        for before, after in against:
+            step = f"{along.rpartition('.')[2]} {places[before]} → {places[after]}"
+            change = f"{number(values[before], 4)} → {number(values[after], 4)}"
+            broken.append(f"{fixed}{step} ({change})")
+    if not steps:
+        raise NotMeasured(f"one value of {along} alone")
+    flat = moved == 0 and not options.get("may_be_flat", False)
+    detail = _listed(broken) or (f"the same at every {along}" if flat else "")
+    words = "does not fall" if sign > 0 else "does not rise"
+    tolerance = f"{words} by more than {setting(slack)}" if slack else words
+    return Found(
+        f"{steps - len(broken)} of {steps} step{'s' * (steps > 1)}",
+        tolerance,
+        not broken and not flat,
+        detail,
+    )
+
+
+def _lines(groups: Sequence[Group], along: str) -> list[tuple[str, list[str], list[Group]]]:
+    """The rows of the grid along one setting: what is fixed in words, the setting's values, the cells."""
+    found: dict[str, list[Group]] = {}
+    shared = [key for key in groups[0].settings if len({repr(g.settings.get(key)) for g in groups}) == 1]
+    for group in groups:
+        if not isinstance(group.settings.get(along), (int, float)):
+            raise NotMeasured(f"{along} is not a number of this sweep")
+        fixed = {k: v for k, v in group.settings.items() if k != along and k not in shared}
+        found.setdefault(f"{described(fixed)}: " if fixed else "", []).append(group)
+    lines = [(name, sorted(line, key=lambda g: g.settings[along])) for name, line in found.items()]
+    return [(name, [setting(g.settings[along]) for g in line], line) for name, line in lines]
+
+
+def breaks(values: Sequence[float], slack: float) -> list[tuple[int, int]]:
+    """Where a sequence falls by more than ``slack``: (place of the highest value before, place) of each such.
+
+    There is none just when no value lies more than ``slack`` below any value before it, so that small falls
+    do not add up unseen.
+    """
+    found, top = [], 0
+    for place, value in enumerate(values):
+        if value < values[top] - slack:
+            found.append((top, place))
+        if value > values[top]:
+            top = place
+    return found
+
+
+def _listed(items: Sequence[str]) -> str:
+    named = "; ".join(items[:_MOST_NAMED])
+    more = len(items) - _MOST_NAMED
+    return f"{named}; and {more} more" if more > 0 else named

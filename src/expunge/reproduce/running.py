@@ -1,0 +1,98 @@
+"""Running one row as a sweep of its own process, and what became of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from expunge.errors import UserError
+from expunge.reproduce.cells import FILE, Sweep, read_sweep
+from expunge.reproduce.expected import Row
+
+BAD_INPUT = 2
+_INTERRUPTED = (130, -2)
+_STDERR = 2  # of this process: what the runs print is no part of the table
+
+
+class Absent(Exception):
+    """What the row needs is not at hand; the text says what to put where."""
+
+
+class Unfinished(Exception):
+    """The command ended without leaving a sweep, for no reason that is known here."""
+
+
+def command(row: Row, folder: Path, reduced: bool, overrides: Sequence[str]) -> list[str]:
+    """The arguments of ``expunge`` for a row; given again, they run only what is missing."""
+    experiment = row.reduced if reduced else row.experiment
+    return ["-m", f"+experiment={experiment}", f"hydra.sweep.dir={_quoted(folder)}", *overrides]
+
+
+def run_row(row: Row, folder: Path, reduced: bool, overrides: Sequence[str]) -> Sweep:
+    """Run a row to its end, or on from where it stopped, and read the sweep that it leaves.
+
+    Raises:
+        Absent: Every run was refused, of a row that needs what may not be at hand.
+        UserError: The command or every run was refused; the line has been printed.
+        Unfinished: It ended in another way without a sweep.
+        KeyboardInterrupt: It was interrupted.
+    """
+    before = _stamp(folder)
+    code = _run([sys.executable, "-m", "expunge", *command(row, folder, reduced, overrides)])
+    if code in _INTERRUPTED:
+        raise KeyboardInterrupt
+    if _stamp(folder) in (None, before):
+        if code == BAD_INPUT:
+            raise UserError(f"{row.name}: the command was refused, see the line above")
+        raise Unfinished(f"the command ended with exit code {code} before it left a {FILE}")
+    sweep = read_sweep(folder)
+    if code == BAD_INPUT and not sweep.done:
+        error = next((cell["error"] for cell in sweep.cells if cell.get("error")), "no reason was given")
+        if row.needs:
+            raise Absent(f"needs {row.needs} ({error})")
+        raise UserError(f"{row.name}: {error}")
+    return sweep
+
+
+def skipped(row: Row, reduced: bool, asked: bool) -> str | None:
+    """Why the row is not to be run at all, or None.
+
+    Args:
+        row: The row.
+        reduced: Whether its reduced form is meant, which is done in seconds anywhere.
+        asked: Whether it was asked for by name.
+    """
+    if row.not_yet:
+        return f"not yet: {row.not_yet}"
+    if row.wants != "gpu" or reduced or asked:
+        return None
+    import torch
+
+    if torch.cuda.is_available():
+        return None
+    return f"wants a GPU, and none is seen; --only {row.name} runs it all the same"
+
+
+def _run(arguments: list[str]) -> int:
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=_STDERR) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # it was interrupted as well, and has workers to end
+            raise
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    """What tells a sweep's file from the one that an earlier command left."""
+    try:
+        found = (folder / FILE).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
+def _quoted(folder: Path) -> str:
+    """A path as Hydra's grammar takes it, whatever characters it has."""
+    return "'" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"

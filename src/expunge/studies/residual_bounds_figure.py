@@ -1,0 +1,73 @@
+"""The picture of ``residual_bounds``: bounds and residuals against the number of removals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from expunge.certificate import Guarantee
+from expunge.report import style, text
+from expunge.studies.residual_bounds import TITLES, spelled
+
+# Column of the summary -> the cell, the column of its record, and the line; published ones first, then ours.
+_CURVES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "worst_case": ("fresh", "worst_case", {"ls": "-", "marker": "s", "color": style.SERIES[7]}),
+    "data_dependent": ("fresh", "data_dependent", {"ls": "-", "marker": "D", "color": style.SERIES[1]}),
+    "true": ("fresh", "true", {"ls": "--", "marker": "o", "color": style.INK}),
+    "third_order": ("fresh", "third_order", {"ls": "-", "marker": "^", "color": style.SERIES[0]}),
+    "corrected": ("corrected", "true", {"ls": ":", "marker": "v", "color": style.SERIES[2]}),
+}
+_BUDGET: dict[str, Any] = {"color": style.MUTED, "lw": 1.2, "ls": (0, (6, 2))}
+
+
+def draw(records: Sequence[dict[str, Any]], guarantee: Guarantee) -> style.Drawn:
+    """Draw a panel for each size of a request, all with the same axes.
+
+    Args:
+        records: ``batch_size``, ``update`` and the curves of each cell.
+        guarantee: Its budget is drawn across.
+    """
+    sizes = list(dict.fromkeys(record["batch_size"] for record in records))
+    with style.styled():
+        figure, axes = style.canvas(1.4 + 3.3 * len(sizes), 4.9, len(sizes))
+        for ax in axes[1:]:
+            ax.sharex(axes[0])
+            ax.sharey(axes[0])
+            ax.tick_params(labelleft=False)
+        for ax, size in zip(axes, sizes, strict=True):
+            own = {record["update"]: record for record in records if record["batch_size"] == size}
+            _panel(ax, own, guarantee.budget)
+            ax.set_title(f"Removed {spelled(size)}")
+        axes[0].set_ylabel("norm of the gradient residual (log scale)")
+        budget = Line2D([], [], **_BUDGET, label=_budget(guarantee))
+        style.legend(figure, [*map(_key, _CURVES), budget], columns=2)
+        title = "Bounds on the gradient residual, and the residual itself"
+        caption = (
+            "Every bound is charged for the very same removals; a model may be released while its bound is "
+            "below the budget."
+        )
+        return style.render(figure, "residual_bounds", title, caption)
+
+
+def _panel(ax: Axes, records: dict[str, dict[str, Any]], budget: float) -> None:
+    for update, column, look in _CURVES.values():
+        x, y = records[update]["removed"], records[update][column]
+        ax.plot(x, y, **look, lw=1.8, ms=4, markevery=max(1, len(x) // 8))
+    ax.axhline(budget, **_BUDGET, zorder=1)
+    ax.set(xscale="log", yscale="log", xlabel="rows removed (log scale)")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _key(name: str) -> Line2D:
+    return Line2D([], [], label=TITLES[name], ms=5, lw=1.8, **_CURVES[name][2])
+
+
+def _budget(guarantee: Guarantee) -> str:
+    return f"budget at epsilon {text.number(guarantee.epsilon)}, delta {text.number(guarantee.delta)}"

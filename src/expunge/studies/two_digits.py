@@ -1,0 +1,27 @@
+"""The data of the studies of the certified binary model: real images of 3s and 8s that need no network."""
+
+from __future__ import annotations
+
+from expunge.datasets import Dataset
+from expunge.errors import require_choice
+from expunge.extractors.none import Pixels
+from expunge.linear.rows import Rows
+
+NAMES = ("mnist_3v8", "digits_3v8")
+
+
+def load(dataset: str) -> tuple[Dataset, Rows]:
+    """Return the data set ``dataset`` and its training rows, each of norm 1, as runs use them.
+
+    Raises:
+        InvalidValue: It is not one of ``NAMES``.
+    """
+    require_choice("dataset", dataset, NAMES)
+    if dataset == "mnist_3v8":
+        from expunge.datasets.mnist_3v8 import load as read
+    else:
+        from expunge.datasets.digits_3v8 import load as read
+    images = read()
+    rows = Pixels().extract(images)[0]
+    assert isinstance(rows, Rows)
+    return images, rows

@@ -1,0 +1,184 @@
+"""Every experiment under conf/ in its reduced form, through the command line, offline; each is run once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from expunge.app import config_dir
+from tests import cli
+
+# How many runs each comes to. Those of ELSEWHERE have a module of their own, which looks closer.
+CELLS = {
+    "compare/unlearners": 12,
+    "cvpr2022/cifar_models": 2,
+    "cvpr2022/kfac": 2,
+    "cvpr2022/mnist_selection": 6,
+    "cvpr2022/retrain": 6,
+    "icml2020/cifar_dp": 3,
+    "icml2020/cifar_head": 1,
+    "icml2020/mnist_corrected": 1,
+    "icml2020/mnist_dp": 3,
+    "icml2020/mnist_grid": 12,
+    "icml2020/mnist_head": 1,
+    "icml2020/mnist_tradeoff": 8,
+    "icml2020/public_features": 4,
+    "icml2020/svhn_dp": 3,
+    "icml2020/timing": 3,
+}
+ELSEWHERE = {
+    "cvpr2022/bullseye": "test_bullseye",
+    "cvpr2022/codec_speed": "test_codec_speed",
+    "icml2020/mnist_bounds": "test_icml_studies",
+    "icml2020/mnist_outliers": "test_icml_studies",
+}
+PLANNED = {
+    "cvpr2022/ledgar": "LEDGAR's clauses and a text network",
+    "cvpr2022/reid": "dataset=reid and a re-identification network",
+    "cvpr2022/spurious": "CelebA's images and attributes",
+    "cvpr2022/vggface": "dataset=faces and a face network",
+}
+ROOT = config_dir() / "experiment"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    """Trained networks and features are kept apart from the user's, and from those of other tests."""
+    monkeypatch.setenv("EXPUNGE_CACHE", str(tmp_path / "cache"))
+
+
+def test_every_experiment_is_known_and_has_a_reduced_form():
+    names = {path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml")}
+    full = {*CELLS, *ELSEWHERE, *PLANNED}
+    assert names == full | {f"{name}_reduced" for name in full}
+    for module in ELSEWHERE.values():
+        assert "_reduced" in (Path(__file__).parent / f"{module}.py").read_text()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_reduced_experiment_runs(name, tmp_path, request):
+    values = [f"+experiment={name}_reduced", "threads=1", "figures=false"]
+    if name == "cvpr2022/cifar_models":
+        values.append(f"data_dir={request.getfixturevalue('shared_data')}")
+    if CELLS[name] == 1:
+        ended = cli.expunge(*values, "hydra.run.dir=sweep/run", cwd=tmp_path)
+    else:
+        ended = cli.expunge(*values, "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    summaries = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/summary.json")]
+    assert len(summaries) == CELLS[name]
+    for summary in summaries:
+        counts = [summary[outcome] for outcome in ("removed", "retrained", "refused")]
+        assert summary["requests"] == sum(counts) > 0
+        assert 0 < summary["test_accuracy_after"] <= 1
+    CHECKS[name](summaries)
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_planned_experiment_says_not_yet(name, tmp_path):
+    ended = cli.expunge(f"+experiment={name}_reduced", "hydra.run.dir=run", cwd=tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    (line,) = ended.err.splitlines()
+    assert line.startswith("expunge: not yet: this experiment needs ")
+    assert PLANNED[name] in line
+    assert not (tmp_path / "run").exists()
+
+
+# -- what must hold of the summaries ---------------------------------------------------------------------
+
+Summaries = list[dict[str, Any]]
+
+
+def chosen(summaries: Summaries, **values: Any) -> Summaries:
+    return [s for s in summaries if all(s[key] == value for key, value in values.items())]
+
+
+def supported(summaries: Summaries, method: str) -> int:
+    """Removals that all runs of a method supported together."""
+    return sum(s["removals_supported"] for s in chosen(summaries, unlearner=method))
+
+
+def grid(summaries: Summaries) -> None:
+    published, tighter, ours = (
+        supported(summaries, method) for method in ("newton", "newton_third_order", "newton_corrected")
+    )
+    assert 0 < published < tighter < ours == 4 * 20
+    for summary in summaries:
+        assert summary["residual_measured"] <= summary["residual_bound"] <= summary["budget"]
+
+
+def tradeoff(summaries: Summaries) -> None:
+    assert supported(summaries, "newton_corrected") == 4 * 20
+    for epsilon in (1, 8):
+        weak, strong = sorted(
+            chosen(summaries, unlearner="newton", epsilon=epsilon), key=lambda s: s["budget"]
+        )
+        assert strong["budget"] == pytest.approx(10 * weak["budget"])
+        assert weak["removals_supported"] < strong["removals_supported"]
+        assert weak["test_accuracy_before"] >= strong["test_accuracy_before"]
+
+
+def corrected(summaries: Summaries) -> None:
+    (summary,) = summaries
+    assert summary["removed"] == summary["removals_supported"] == 20
+    assert summary["residual_bound"] < 0.05 * summary["budget"]
+
+
+def timing(summaries: Summaries) -> None:
+    assert {s["unlearner"] for s in summaries} == {"newton", "newton_corrected", "retrain"}
+    assert all(s["seconds_fit"] > 0 and s["seconds_removal_median"] > 0 for s in summaries)
+
+
+def probed(summaries: Summaries) -> None:
+    assert all(0 < s["linear_probe_accuracy"] <= 1 for s in summaries)
+
+
+def private(summaries: Summaries) -> None:
+    probed(summaries)
+    totals = {s["extractor_mode"]: s["epsilon_total"] for s in summaries}
+    assert totals["full_private"] > 1
+    assert totals["private"] is totals["none"] is None
+
+
+def scrubbed(summaries: Summaries) -> None:
+    assert all(s["sample_gradient_before"] > 0 for s in summaries)
+
+
+def retrained(summaries: Summaries) -> None:
+    scrubbed(summaries)
+    assert all(s["retrain_weight_distance"] > 0 for s in summaries)
+
+
+def compared(summaries: Summaries) -> None:
+    """One metric set for all; the exact ones are the retrained model, the idle one remembers."""
+    assert len({(s["unlearner"], s["seed"]) for s in summaries}) == 12
+    for seed in (0, 1):
+        own = {s["unlearner"]: s for s in chosen(summaries, seed=seed)}
+        assert len({s["test_accuracy_before"] for s in own.values()}) == 1, "the same model for all"
+        assert len({s["retrain_membership_auc"] for s in own.values()}) == 1, "the same reference for all"
+        assert all(0 <= s["membership_auc"] <= 1 for s in own.values())
+        distance = {method: s["retrain_js_forget"] for method, s in own.items()}
+        assert distance["retrain"] < 1e-9
+        assert distance["newton_corrected"] < 0.1 * distance["none"]
+
+
+CHECKS = {
+    "compare/unlearners": compared,
+    "cvpr2022/cifar_models": scrubbed,
+    "cvpr2022/kfac": scrubbed,
+    "cvpr2022/mnist_selection": scrubbed,
+    "cvpr2022/retrain": retrained,
+    "icml2020/cifar_dp": private,
+    "icml2020/cifar_head": probed,
+    "icml2020/mnist_corrected": corrected,
+    "icml2020/mnist_dp": private,
+    "icml2020/mnist_grid": grid,
+    "icml2020/mnist_head": probed,
+    "icml2020/mnist_tradeoff": tradeoff,
+    "icml2020/public_features": probed,
+    "icml2020/svhn_dp": private,
+    "icml2020/timing": timing,
+}
