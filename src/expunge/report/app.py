@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge.errors import UserError
-from expunge.report import privacy, studies, table
-from expunge.report.rows import ordered, rows, warnings
+from expunge.report import privacy, text
+from expunge.report.contents import Contents
 from expunge.report.runs import find_runs
-from expunge.report.write import default_out, write_found
+from expunge.report.write import default_out, write_contents
 
 _DESCRIPTION = """\
 Compare finished runs side by side: a table here; table.md, table.csv, figures
@@ -20,12 +20,14 @@ Compare finished runs side by side: a table here; table.md, table.csv, figures
 
 A run folder is what `expunge` leaves: it holds summary.json, removals.jsonl and
 .hydra/config.yaml. Nothing else is read, so folders copied from another machine
-do as well. Runs that never finished are named and left out. The folder of a study
-(results.jsonl in place of removals.jsonl) has a table of its own.
+do as well; of a sweep, sweep.json says which cells failed. Runs that failed or never
+finished are named and left out. Runs that differ only in their seed get a second
+table, with means and intervals. The folder of a study (results.jsonl in place of
+removals.jsonl) has a table of its own.
 """
 _EXAMPLES = """\
 examples:
-  expunge-report multirun/2026-01-31/12-00-00     every run of a sweep; writes into its report/
+  expunge-report multirun/newton-2f1c             every run of a sweep; writes into its report/
   expunge-report runs/newton runs/retrain         two runs; writes into ./report/
   expunge-report runs --out /srv/www/unlearning   any depth; writes where you say
   expunge-report --privacy                        (epsilon, delta) of the published SVHN recipe; no data
@@ -84,13 +86,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(folders: list[str], out: Path | None) -> None:
     found = find_runs(folders)
-    for path in found.unfinished:
-        sys.stderr.write(f"unfinished, left out: {path}\n")
-    runs = ordered(found.runs)
-    tables = [table.as_text(rows(runs), warnings(runs))] if runs else []
-    _say("\n".join([*tables, *map(studies.as_text, found.studies)]))
-    page = write_found(found, default_out(list(folders)) if out is None else out)
-    files = "table.csv and the figures" if runs else "and a CSV file a study"
+    for one in found.left_out:
+        what = "failed" if one.failed else "unfinished"
+        sys.stderr.write(f"{what}, left out: {one.folder}{text.plain(one.why())}\n")
+    contents = Contents.of(found)
+    _say(contents.as_text())
+    page = write_contents(contents, default_out(list(folders)) if out is None else out)
+    files = "table.csv and the figures" if contents.runs else "and a CSV file a study"
     _say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
 
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from expunge.report import drawing, style, text
 from expunge.report.extractor_figures import draw_extractors
+from expunge.report.grid import draw_grid
 from expunge.report.network_figures import draw_networks
 from expunge.report.rows import ordered, removal_seconds, retrain_seconds
 from expunge.report.runs import Run
@@ -38,7 +39,8 @@ def draw_all(runs: Sequence[Run]) -> list[style.Drawn]:
     runs = ordered(runs)
     accuracies = (draw_accuracy(runs), draw_extractors(runs))
     drawn = (draw_residual(runs), *accuracies, *draw_networks(runs), draw_cost(runs))
-    return [d for d in drawn if d is not None]
+    # What a sweep is made for comes first.
+    return [*draw_grid(runs), *(d for d in drawn if d is not None)]
 
 
 def draw_residual(runs: Sequence[Run]) -> style.Drawn | None:
@@ -116,7 +118,8 @@ def draw_cost(runs: Sequence[Run]) -> style.Drawn | None:
         )
         style.legend(figure, _cost_keys(shown), columns=3)
         own = [label for run, label, _ in shown if not retrain_seconds(run, runs)[1].startswith("retrain")]
-        tail = f" For {', '.join(own)} the retrain is the run's own first fit." if own else ""
+        whose = "each" if len(own) == len(shown) else ", ".join(own)
+        tail = f" For {whose} the retrain is the run's own first fit." if own else ""
         caption = _cost_caption(shown) + tail + drawing.not_drawn(len(shown), len(timed))
         return style.render(figure, "cost", "Time of one removal", caption)
 
@@ -235,7 +238,8 @@ def _residual_caption(shown: Sequence[drawing.Line], left_out: Sequence[str]) ->
     ):
         caption += "; where there is only a solid line, the measured residual is itself the bound"
     if left_out:
-        caption += f"; without a bound, and so not drawn: {', '.join(left_out)}"
+        which = ", ".join(left_out) if len(left_out) <= style.MOST else f"{len(left_out)} runs"
+        caption += f"; without a bound, and so not drawn: {which}"
     if beyond := [label for run, label, _ in shown if not run.series("residual_bound")[0]]:
         caption += f"; measured alone, without any bound: {', '.join(beyond)}"
     return caption + "."

@@ -10,6 +10,7 @@ from typing import Any
 from expunge.errors import RunFolderError
 
 _NODE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
+_SELECT = re.compile(r"\$\{oc\.select:\s*([A-Za-z_][\w.]*)\s*(?:,([^${}]*))?\}")
 
 
 def read_text(path: Path) -> str:
@@ -85,15 +86,26 @@ def lookup(node: Any, dotted: str) -> Any:
 
 
 def _follow(node: Any, root: Any) -> Any:
-    """Follow ``${key}`` within the file; resolvers such as ``${oc.env:...}`` stay as they are written.
+    """Follow ``${key}`` and ``${oc.select:key,default}`` within the file.
 
-    Resolving those would copy this machine's environment into a page that is meant to be passed on.
+    Other resolvers, such as ``${oc.env:...}``, stay as they are written: resolving those would copy this
+    machine's environment into a page that is meant to be passed on.
     """
     if isinstance(node, dict):
         return {str(key): _follow(value, root) for key, value in node.items()}
     if isinstance(node, list):
         return [_follow(value, root) for value in node]
-    if isinstance(node, str) and (match := _NODE.fullmatch(node)):
+    if isinstance(node, str) and (match := _NODE.fullmatch(node) or _SELECT.fullmatch(node)):
         target = lookup(root, match[1])
+        if target is None and match.re is _SELECT:
+            return _plain((match[2] or "null").strip())
         return node if target is None or isinstance(target, (dict, list)) else target
     return node
+
+
+def _plain(value: str) -> Any:
+    """Return a default as written in a reference: a number, true, false or null, else the text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

@@ -8,13 +8,20 @@ from html import escape
 from expunge.report import guarantee, text
 from expunge.report.rows import OWN_FIT, Row
 from expunge.report.runs import Run
+from expunge.report.seeds import Group
 
 _NEARLY_AS_MANY = 0.9
 
 
-def headline(runs: Sequence[Run], lines: Sequence[Row]) -> str:
-    """Return the numbers of the certified run that served most, most accurately; of another if none is."""
-    pairs = list(zip(runs, lines, strict=True))
+def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[Group] = ()) -> str:
+    """Return the numbers of the certified run that served most, most accurately; of another if none is.
+
+    Runs that differ only in their seed are one, with the means of their numbers: the best of many seeds would
+    look better than the method is.
+    """
+    grouped = {id(run) for group in groups for run in group.runs}
+    alone = [pair for pair in zip(runs, lines, strict=True) if id(pair[0]) not in grouped]
+    pairs = [*((group.runs[0], group.average) for group in groups), *alone]
     certified = [pair for pair in pairs if pair[0].certified]
     if certified:
         covered = [pair for pair in certified if not pair[1].not_covered]
@@ -36,13 +43,13 @@ def headline(runs: Sequence[Run], lines: Sequence[Row]) -> str:
         for name, value, of in cards
     )
     only = escape(best.unlearner) + ("" if certified else "; it carries no certificate")
-    alone = f"{which}: <strong>{escape(best.unlearner)}</strong>" if len(runs) > 1 else only
+    said = f"{which}: <strong>{escape(best.unlearner)}</strong>" if len(runs) > 1 else only
     return f"""\
 <section aria-label="Headline numbers">
 <dl class="cards">
 {body}
 </dl>
-<p class="note">{alone}</p>
+<p class="note">{said}</p>
 </section>"""
 
 

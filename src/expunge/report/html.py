@@ -1,21 +1,29 @@
-"""The page: one file without scripts or outside requests, readable in light and dark and on a telephone."""
+"""The page: one file without outside requests, readable in light and dark, on a telephone, and as plain HTML.
+
+Its one script sorts the tables. The policy in its head names the script by its hash, so that nothing else
+runs, whatever the files of a run hold.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from string import Template
 
 from expunge import __version__
-from expunge.report import sections, studies, style, table
+from expunge.report import html_tables, sections, studies, style
+from expunge.report.contents import Contents
 from expunge.report.headline import headline
 from expunge.report.promises import promises
-from expunge.report.rows import Row, without_guarantee
-from expunge.report.runs import Run, StudyRun
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{script}'; "
+    "base-uri 'none'; form-action 'none'"
+)
 _PAGE = Template("""\
 <!doctype html>
 <html lang="en">
@@ -36,96 +44,58 @@ $css</style>
 $body
 </main>
 <footer class="note"><p>Made by expunge-report $version.</p></footer>
-</body>
+$script</body>
 </html>
 """)
 
 
 def page(
-    runs: Sequence[Run],
-    lines: Sequence[Row],
-    notes: Sequence[str],
-    drawn: Sequence[style.Drawn],
-    unfinished: Sequence[str] = (),
-    studied: Sequence[StudyRun] = (),
+    contents: Contents, drawn: Sequence[style.Drawn] = (), links: Mapping[str, str] | None = None
 ) -> str:
     """Return the whole page.
 
     Args:
-        runs: The runs, in the table's order.
-        lines: Their rows of the table.
-        notes: Warnings that belong under the table, beyond those that its rows give.
+        contents: What it is about.
         drawn: The figures.
-        unfinished: Names of the folders that were left out.
-        studied: The studies, which come after the runs.
+        links: Name of a run -> the address of its folder, relative to the page.
     """
-    body = [
-        *(_of_runs(runs, lines, notes, drawn) if runs else []),
-        *map(studies.section, studied),
-        *([sections.settings(runs, lines), sections.sources(runs, lines, unfinished)] if runs else []),
-    ]
+    runs, studied = contents.runs, contents.studies
+    # A page without a table to sort needs no script, and lets none run but the empty one.
+    script = _file("sort.js") if runs else ""
     title = "Removal of training rows" + (", side by side" if len(runs) > 1 else "")
     return _PAGE.substitute(
         title=title if runs else "Studies",
         lead=" · ".join([sections.lead(runs)] * bool(runs) + [studies.lead(studied)] * bool(studied)),
-        policy=_POLICY,
-        css=files("expunge.report").joinpath("page.css").read_text(encoding="utf-8"),
-        body="\n".join(body),
+        policy=_POLICY.format(script=b64encode(sha256(script.encode()).digest()).decode()),
+        css=_file("page.css"),
+        script=f"<script>{script}</script>\n" if script else "",
+        body="\n".join(filter(None, _body(contents, drawn, links or {}))),
         version=escape(__version__),
     )
 
 
-def _of_runs(
-    runs: Sequence[Run], lines: Sequence[Row], notes: Sequence[str], drawn: Sequence[style.Drawn]
-) -> list[str]:
+def _body(contents: Contents, drawn: Sequence[style.Drawn], links: Mapping[str, str]) -> list[str]:
+    runs, lines = contents.runs, contents.lines
+    missing = sections.missing(contents.missing())
+    studied = [studies.section(study) for study in contents.studies]
+    if not runs:
+        return [missing, *studied]
     return [
-        headline(runs, lines),
-        _table(lines, notes),
+        headline(runs, lines, contents.groups),
+        missing,
+        html_tables.side_by_side(lines, contents.notes),
+        html_tables.over_seeds(contents.groups) if contents.groups else "",
         *(["<h2>Figures</h2>", *map(_figure, drawn)] if drawn else []),
+        html_tables.differences(runs, links),
         *promises(runs, lines),
+        *studied,
+        sections.settings(runs, lines),
+        sections.sources(runs, lines, links),
     ]
 
 
-def _table(lines: Sequence[Row], notes: Sequence[str]) -> str:
-    head = table.columns(lines)
-    titles = "".join(_heading(column) for column in head)
-    body = "\n".join(
-        "<tr>" + "".join(_cell(column.cell(row), first=i == 0) for i, column in enumerate(head)) + "</tr>"
-        for row in lines
-    )
-    warned = "".join(
-        f'<p class="warning">{escape(note)}</p>\n' for note in [*notes, *without_guarantee(lines)]
-    )
-    terms = "\n".join(f"<dt>{escape(c.title)}</dt><dd>{escape(c.definition)}</dd>" for c in head)
-    return f"""\
-<h2>Side by side</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Table of the runs">
-<table>
-<thead><tr>{titles}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-{warned}<details>
-<summary>What the columns mean (↑ more is better, ↓ less is better)</summary>
-<dl class="terms">
-{terms}
-</dl>
-</details>"""
-
-
-def _heading(column: table.Column) -> str:
-    tip, sub = escape(column.definition), f"<small>{escape(column.sub)}</small>" if column.sub else ""
-    return f'<th scope="col"><abbr title="{tip}">{escape(column.title)}</abbr>{sub}</th>'
-
-
-def _cell(content: str, first: bool) -> str:
-    if not first:
-        return f"<td>{escape(content)}</td>"
-    # A setting stays with its value when a long label wraps.
-    label = re.sub(r"(\w+ [^ ,()]+)(?=[,)])", r'<span class="whole">\1</span>', escape(content))
-    return f'<th scope="row">{label}</th>'
+def _file(name: str) -> str:
+    return files("expunge.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _figure(drawn: style.Drawn) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, median, quantiles
 
 from expunge.report import guarantee, text
-from expunge.report.runs import RETAINED, RETRAINED, SAMPLE, Run, finite
+from expunge.report.runs import FORGETTING, RETAINED, RETRAINED, SAMPLE, Run, finite
 
 OWN_FIT = "own fit"
 _RANK = {"retrain": 2, "none": 3}
@@ -57,6 +57,21 @@ class Row:
     retrain_forget_accuracy: float | None
     retrain_retain_accuracy: float | None
     retrain_retain_gradient_norm: float | None
+    membership_auc: float | None
+    membership_tpr: float | None
+    membership_logistic_auc: float | None
+    membership_logistic_tpr: float | None
+    retrain_membership_auc: float | None
+    retrain_membership_tpr: float | None
+    retrain_membership_logistic_auc: float | None
+    retrain_membership_logistic_tpr: float | None
+    retrain_js_test: float | None
+    retrain_js_forget: float | None
+    retrain_kl_test: float | None
+    retrain_kl_forget: float | None
+    relearn_steps: float | None
+    retrain_relearn_steps: float | None
+    completeness: float | None
     extractor_mode: str
     extractor_epsilon: float | None
     extractor_delta: float | None
@@ -70,6 +85,11 @@ class Row:
     def total_differs(self) -> bool:
         """Whether extractor and model together guarantee other than the model alone."""
         return bool(self.not_covered) or self.epsilon_total not in (None, self.epsilon)
+
+    @property
+    def attacked(self) -> bool:
+        """Whether anything was measured of what the model still knows of the removed rows."""
+        return any(getattr(self, key) is not None for key in FORGETTING)
 
     @property
     def used(self) -> float | None:
@@ -115,12 +135,16 @@ def lasting(run: Run, key: str) -> float | None:
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
-    """Return one line for each thing that makes the rows less comparable than they look."""
-    first: dict[str, list[list[object]]] = {}
-    unlike = [r for r in runs if r.requests() != first.setdefault(str(r.summary["dataset"]), r.requests())]
+    """Return one line for each thing that makes the rows less comparable than they look.
+
+    Requests are compared within one data set and one seed: another seed draws other requests by design.
+    """
+    first: dict[tuple[str, str], Run] = {}
+    pairs = [(r, first.setdefault((str(r.summary["dataset"]), str(r.summary.get("seed"))), r)) for r in runs]
+    unlike = [(run, other) for run, other in pairs if run.requests() != other.requests()]
     if not unlike:
         return []
-    cut = all(_common_start(r.requests(), first[str(r.summary["dataset"])]) for r in unlike)
+    cut = all(_common_start(run.requests(), other.requests()) for run, other in unlike)
     what = "the same requests, but not equally many" if cut else "the same requests (their rows differ)"
     verb = "served" if cut else "did not serve"
     return [f"Warning: the runs {verb} {what}; compare counts and accuracies with that in mind."]
@@ -178,7 +202,7 @@ def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
         forget_accuracy=lasting(run, "forget_accuracy"),
         retain_accuracy=lasting(run, "retain_accuracy"),
         **{key: _mean(run, key) for key in SAMPLE},
-        **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED)},
+        **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED, *FORGETTING)},
         extractor_mode=guarantee.mode(run),
         extractor_epsilon=run.number("extractor_epsilon"),
         extractor_delta=run.number("extractor_delta"),

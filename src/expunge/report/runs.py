@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from expunge.errors import RunFolderError
 from expunge.report.files import lookup, parse_object, read_config, read_text
+from expunge.report.sweeps import FILE, LeftOut, in_order, left_out
 
 OUTCOMES = ("removed", "retrained", "refused")
 SCRUB = ("units", "weights", "step_norm", "validation_accuracy")
@@ -21,11 +22,18 @@ RETRAINED = (
     *("retrain_weight_distance", "retrain_disagreement", "retrain_test_accuracy"),
     *("retrain_forget_accuracy", "retrain_retain_accuracy", "retrain_retain_gradient_norm"),
 )
+FORGETTING = (
+    *("membership_auc", "membership_tpr", "membership_logistic_auc", "membership_logistic_tpr"),
+    *("retrain_membership_auc", "retrain_membership_tpr"),
+    *("retrain_membership_logistic_auc", "retrain_membership_logistic_tpr"),
+    *("retrain_js_test", "retrain_js_forget", "retrain_kl_test", "retrain_kl_forget"),
+    *("relearn_steps", "retrain_relearn_steps", "completeness"),
+)
 EMPIRICAL = (*SCRUB, *SAMPLE, *RETAINED, *RETRAINED)  # what says how well a removal without a certificate did
 _NUMBERS = (
     *("removed_total", "retained", "residual_bound", "residual_measured", "budget", "epsilon_spent"),
     *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
-    *("validation_accuracy", "linear_probe_accuracy", *SAMPLE, *RETAINED, *RETRAINED),
+    *("validation_accuracy", "linear_probe_accuracy", *SAMPLE, *RETAINED, *RETRAINED, *FORGETTING),
 )
 
 
@@ -99,11 +107,22 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search through folders gave: finished runs and studies, and the folders of unfinished ones."""
+    """What a search through folders gave.
+
+    Attributes:
+        runs: Finished runs.
+        left_out: What is in no table: cells of a sweep that failed, and runs that never finished.
+        studies: Finished studies.
+    """
 
     runs: list[Run]
-    unfinished: list[Path]
+    left_out: list[LeftOut] = field(default_factory=list)
     studies: list[StudyRun] = field(default_factory=list)
+
+    @property
+    def unfinished(self) -> list[Path]:
+        """Folders of the runs that never finished."""
+        return [one.folder for one in self.left_out if not one.failed]
 
 
 def finite(value: Any) -> float | None:
@@ -114,7 +133,9 @@ def finite(value: Any) -> float | None:
 
 
 def find_runs(folders: Iterable[str | os.PathLike[str]]) -> Found:
-    """Read every run in or under ``folders``, in natural order of their paths (``2`` before ``10``).
+    """Read every run in or under ``folders``: cells of a sweep in its order, others by name, 2 before 10.
+
+    A cell that failed by the ``sweep.json`` of its sweep is no run, whatever its folder holds.
 
     Raises:
         RunFolderError: If a folder is missing, a file in a run folder is broken, or there is no run at all.
@@ -127,20 +148,31 @@ def find_runs(folders: Iterable[str | os.PathLike[str]]) -> Found:
     if not roots:
         raise RunFolderError("no folder given: name a run folder or a folder that holds run folders")
     base = Path(os.path.commonpath([r.parent for r in roots]))
-    seen = dict.fromkeys(path for root in roots for path in _walk(root))
-    finished = [path for path in seen if (path / "summary.json").is_file()]
-    unfinished = [path for path in seen if path not in set(finished)]
+    there, sweeps = _walk(roots)
+    with_summary = [path for path in there if (path / "summary.json").is_file()]
+    told = left_out(sweeps, base, with_summary)
+    known = {one.folder for one in told}
+    finished = [path for path in with_summary if path not in known]
+    begun = dict.fromkeys(path for path in there if path not in known and path not in finished)
+    rest = [*told, *(LeftOut(path, path.relative_to(base).as_posix()) for path in begun)]
     if not finished:
-        tail = f" ({len(unfinished)} unfinished)" if unfinished else ""
-        raise RunFolderError(
-            f"no finished run in {', '.join(map(str, folders))}{tail}: none has a summary.json"
-        )
+        raise RunFolderError(_nothing(folders, rest))
     named = [(path, path.relative_to(base).as_posix()) for path in finished]
     return Found(
         [read_run(path, name) for path, name in named if not _is_study(path)],
-        unfinished,
+        rest,
         [read_study(path, name) for path, name in named if _is_study(path)],
     )
+
+
+def _nothing(folders: Sequence[str | os.PathLike[str]], rest: Sequence[LeftOut]) -> str:
+    """Return the line that says that there is no finished run, and what there is instead."""
+    failed = [one for one in rest if one.failed]
+    counts = {"failed": len(failed), "unfinished": len(rest) - len(failed)}
+    tail = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    why = f"; {failed[0].name}{failed[0].why()}" if failed else ""
+    where = ", ".join(map(str, folders))
+    return f"no finished run in {where}{f' ({tail})' * bool(tail)}: none has a summary.json{why}"
 
 
 def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
@@ -192,17 +224,25 @@ def _is_study(folder: Path) -> bool:
     return "study" in parse_object(read_text(path), path)
 
 
-def _walk(root: Path) -> list[Path]:
-    """Return folders of runs at or under ``root``, begun ones included; none is searched further down."""
-    found = []
-    for here, below, files in os.walk(root):
-        below.sort(key=_natural)
-        if {"summary.json", "removals.jsonl", "results.jsonl"} & set(files) or os.path.isfile(
-            f"{here}/.hydra/config.yaml"
-        ):
-            found.append(Path(here))
-            below.clear()
-    return found
+def _walk(roots: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Return folders of runs at or under ``roots``, begun ones included, and folders of sweeps, each once.
+
+    No run folder is searched further down, nor is a folder whose name begins with a dot.
+    """
+    found: dict[Path, None] = {}
+    sweeps: dict[Path, None] = {}
+    for root in roots:
+        for here, below, files in os.walk(root):
+            below[:] = sorted((name for name in below if not name.startswith(".")), key=_natural)
+            if FILE in files:
+                sweeps[Path(here)] = None
+                below[:] = in_order(Path(here), below)
+            if {"summary.json", "removals.jsonl", "results.jsonl"} & set(files) or os.path.isfile(
+                f"{here}/.hydra/config.yaml"
+            ):
+                found[Path(here)] = None
+                below.clear()
+    return list(found), list(sweeps)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from expunge.report import guarantee, text
+from expunge.report.html_tables import linked
 from expunge.report.rows import OWN_FIT, Row
 from expunge.report.runs import Run
+from expunge.report.sweeps import LeftOut
 
 _DATA = ("dataset", "extractor", "model")
 _TOP = ("seed", "device")
+_MANY = 12  # more runs than this are folded away where each has a line or a list
+_FEW = 6  # failures that are shown unfolded
 
 
 def lead(runs: Sequence[Run]) -> str:
@@ -27,31 +31,55 @@ def lead(runs: Sequence[Run]) -> str:
     return " · ".join(parts)
 
 
+def missing(kinds: Mapping[str, Sequence[LeftOut]]) -> str:
+    """Return what is not in the tables: what failed, with its error, and what never finished."""
+    return "\n".join(
+        f"""\
+<details class="warning"{" open" if len(some) <= _FEW else ""}>
+<summary>{title}: {len(some)} {"run" if len(some) == 1 else "runs"}, in no table, figure or average</summary>
+<ul class="source">
+{_items(some)}
+</ul>
+</details>"""
+        for title, some in kinds.items()
+    )
+
+
+def _items(some: Sequence[LeftOut]) -> str:
+    return "\n".join(f"<li>{_missing(one)}</li>" for one in some)
+
+
 def settings(runs: Sequence[Run], lines: Sequence[Row]) -> str:
     """Return the settings and versions of every run, folded away."""
-    parts = ["<h2>Settings and versions</h2>"]
+    parts = []
     for run, line in zip(runs, lines, strict=True):
         terms = "\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in _facts(run))
         title = f"{escape(line.unlearner)} <code>{escape(text.plain(run.name))}</code>"
         parts.append(f'<details>\n<summary>{title}</summary>\n<dl class="terms">\n{terms}\n</dl>\n</details>')
-    return "\n".join(parts)
+    return "<h2>Settings and versions</h2>\n" + _folded("\n".join(parts), len(runs))
 
 
-def sources(runs: Sequence[Run], lines: Sequence[Row], unfinished: Sequence[str]) -> str:
-    """Return where every number comes from: run folders by name, and what was left out."""
-    items = "\n".join(f"<li>{_source(run, line)}</li>" for run, line in zip(runs, lines, strict=True))
-    left = ", ".join(f"<code>{escape(text.plain(name))}</code>" for name in unfinished)
-    tail = f"\n<p>Left out, because the runs never finished: {left}.</p>" if left else ""
+def sources(runs: Sequence[Run], lines: Sequence[Row], links: Mapping[str, str]) -> str:
+    """Return where every number comes from: run folders by name, with links where there are."""
+    items = "\n".join(f"<li>{_source(run, line, links)}</li>" for run, line in zip(runs, lines, strict=True))
+    listed = _folded(f'<ul class="source">\n{items}\n</ul>', len(runs))
     return f"""\
 <h2>Where the numbers come from</h2>
 <p>Only from the files in these run folders: totals from <code>summary.json</code>, everything along the
 requests from <code>removals.jsonl</code>, settings from <code>.hydra/config.yaml</code>.</p>
-<ul class="source">
-{items}
-</ul>{tail}"""
+{listed}"""
 
 
-def _source(run: Run, line: Row) -> str:
+def _folded(body: str, runs: int) -> str:
+    """Return a long list folded away."""
+    return body if runs <= _MANY else f"<details>\n<summary>All {runs} runs</summary>\n{body}\n</details>"
+
+
+def _missing(one: LeftOut) -> str:
+    return f"<code>{escape(text.plain(one.name))}</code>{escape(text.plain(one.why()))}"
+
+
+def _source(run: Run, line: Row, links: Mapping[str, str]) -> str:
     retrain = (
         ""
         if not line.retrain_from or run.unlearner == "retrain"
@@ -61,8 +89,8 @@ def _source(run: Run, line: Row) -> str:
             else f"; retrain time: {line.retrain_from}"
         )
     )
-    name, count = escape(text.plain(run.name)), text.count(len(run.records))
-    return f"<code>{name}</code>: {escape(line.unlearner)}, {count} requests{escape(text.plain(retrain))}"
+    name, count = linked(run, links), text.count(len(run.records))
+    return f"{name}: {escape(line.unlearner)}, {count} requests{escape(text.plain(retrain))}"
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from expunge.report import text
+from expunge.report import layout, text
 from expunge.report.runs import StudyRun, finite
 
 _OWN = ("study", "seed", "cells", "seconds", "table", "versions")
@@ -19,22 +19,13 @@ _OWN = ("study", "seed", "cells", "seconds", "table", "versions")
 def as_text(study: StudyRun) -> str:
     """Return a heading and an aligned table of plain text."""
     head, cells = _cells(study.summary["table"])
-    lines = [head, *cells]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    laid = ["  ".join(_laid(line, widths)).rstrip() for line in lines]
-    laid.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([_heading(study), "", *laid]) + "\n"
+    return "\n".join([_heading(study), "", layout.aligned([head], cells)]) + "\n"
 
 
 def as_markdown(study: StudyRun) -> str:
     """Return a heading and a table in Markdown."""
     head, cells = _cells(study.summary["table"])
-    lines = [head, ["---", *("---:" for _ in head[1:])], *cells]
-    body = "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in line) + " |"
-        for line in lines
-    )
-    return f"## {_heading(study).replace('<', '&lt;')}\n\n{body}\n"
+    return f"## {layout.escaped(_heading(study))}\n\n{layout.markdown(head, cells)}\n"
 
 
 def as_csv(studies: Sequence[StudyRun]) -> dict[str, str]:
@@ -117,10 +108,6 @@ def _cell(value: Any) -> str:
     return (
         text.number(value) if isinstance(value, float) else text.NONE if value is None else text.plain(value)
     )
-
-
-def _laid(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
 
 
 def _pictures(study: StudyRun) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from expunge.report.runs import Run, finite
@@ -99,12 +99,16 @@ def unbroken(label: str) -> str:
     return re.sub(r" (?=[^ ,()]+[,)])", "\u00a0", label)
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
+def labels(runs: Sequence[Run], without: Collection[str] = ()) -> list[str]:
     """Name each run by its unlearner, plus the settings that are needed to tell the runs apart.
 
     Data set, extractor (with the settings that matter) and model are named where they differ over all runs;
     settings where they differ between runs of one unlearner, first those of the method that matter most; the
     folder's name only where nothing else tells two runs apart.
+
+    Args:
+        runs: The runs.
+        without: Dotted settings that are said elsewhere, such as on an axis: they do not tell runs apart.
     """
     notes: list[list[str]] = [[] for _ in runs]
     for key in _PLACE:
@@ -113,7 +117,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
             for note, value in zip(notes, values, strict=True):
                 note.extend(value)
     for group in _alike(runs, notes):
-        _tell_apart(runs, notes, group)
+        _tell_apart(runs, notes, group, without)
     return [
         f"{plain(run.unlearner)} ({', '.join(note)})" if note else plain(run.unlearner)
         for run, note in zip(runs, notes, strict=True)
@@ -177,20 +181,27 @@ def _same(notes: Sequence[Sequence[str]]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _tell_apart(runs: Sequence[Run], notes: list[list[str]], group: list[int]) -> None:
+def _tell_apart(
+    runs: Sequence[Run], notes: list[list[str]], group: list[int], without: Collection[str]
+) -> None:
     for name in (*_SETTINGS, "seed"):
+        if name in without or f"unlearner.{name}" in without:
+            continue
         values = [told(runs[i], name) for i in group]
         if len(set(values)) > 1:
             for i, value in zip(group, values, strict=True):
                 if value != NONE:
                     notes[i].append(f"{name} {value}")
     for cluster in _alike([runs[i] for i in group], [notes[i] for i in group]):
-        _last_resort(runs, notes, [group[i] for i in cluster])
+        _last_resort(runs, notes, [group[i] for i in cluster], without)
 
 
-def _last_resort(runs: Sequence[Run], notes: list[list[str]], cluster: list[int]) -> None:
+def _last_resort(
+    runs: Sequence[Run], notes: list[list[str]], cluster: list[int], without: Collection[str]
+) -> None:
     """Use the first other setting in which the runs all differ, else a few together, else their folders."""
-    tables = [{k: v for group in GROUPS for k, v in _shown(runs[i], group, group).items()} for i in cluster]
+    every = [{k: v for group in GROUPS for k, v in _shown(runs[i], group, group).items()} for i in cluster]
+    tables = [{k: v for k, v in table.items() if k not in without} for table in every]
     keys = _telling(tables)
     for i, table in zip(cluster, tables, strict=True):
         told = [f"{key} {table.get(key, NONE)}" for key in keys]

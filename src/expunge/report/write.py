@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from expunge.errors import RunFolderError
-from expunge.report import studies, table
-from expunge.report.rows import ordered, rows, warnings
-from expunge.report.runs import Found, find_runs
+from expunge.report import seeds_table, studies, table
+from expunge.report.contents import Contents, link
+from expunge.report.runs import find_runs
 
 
 def write_report(
@@ -28,30 +28,30 @@ def write_report(
         RunFolderError: If a run folder is broken, there is no finished run, or ``out`` cannot be written.
     """
     folders = list(folders)
-    return write_found(find_runs(folders), default_out(folders) if out is None else Path(out))
+    contents = Contents.of(find_runs(folders))
+    return write_contents(contents, default_out(folders) if out is None else Path(out))
 
 
-def write_found(found: Found, out: Path) -> Path:
+def write_contents(contents: Contents, out: Path) -> Path:
     """Write the report of runs that have been read already; return the path of ``report.html``."""
     # Matplotlib is slow to import, and the table alone can do without.
     from expunge.report.figures import draw_all
     from expunge.report.html import page
 
-    runs = ordered(found.runs)
-    lines, notes = rows(runs), warnings(runs)
-    drawn = draw_all(runs)
-    tables = [table.as_markdown(lines, notes)] if runs else []
-    left_out = [p.name for p in found.unfinished]
+    drawn = draw_all(contents.runs)
+    links = {run.name: address for run in contents.runs if (address := link(run.folder, out))}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write(out / "table.md", "\n".join([*tables, *map(studies.as_markdown, found.studies)]))
-        if runs:
-            _write(out / "table.csv", table.as_csv(lines))
-        for name, content in studies.as_csv(found.studies).items():
+        _write(out / "table.md", contents.as_markdown())
+        if contents.runs:
+            _write(out / "table.csv", table.as_csv(contents.lines))
+        if contents.groups:
+            _write(out / "over_seeds.csv", seeds_table.as_csv(contents.groups))
+        for name, content in studies.as_csv(contents.studies).items():
             _write(out / name, content)
         for figure in drawn:
             figure.save(out)
-        _write(out / "report.html", page(runs, lines, notes, drawn, left_out, found.studies))
+        _write(out / "report.html", page(contents, drawn, links))
     except OSError as e:
         raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None
     return out / "report.html"

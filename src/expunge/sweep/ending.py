@@ -40,19 +40,20 @@ def finish(sweep: Path, figures: bool = True) -> int:
 
 def _shown(sweep: Path, cells: Sequence[Mapping[str, Any]], figures: bool) -> str:
     """Draw the figures and return the tables of runs and studies."""
-    from expunge.report import studies, table
-    from expunge.report.rows import ordered, rows, warnings
-    from expunge.report.runs import Run, read_run, read_study
+    from expunge.report.contents import Contents
+    from expunge.report.runs import Found, read_run, read_study
 
     done = {cell["run"]: cell for cell in cells if cell["status"] == "done"}
     studied = [name for name, cell in done.items() if "study" in cell["summary"]]
-    runs: list[Run] = ordered([read_run(sweep / name, name) for name in done if name not in studied])
-    tables = [table.as_text(rows(runs), warnings(runs))] if runs else []
-    if figures and runs:
+    found = Found(
+        runs=[read_run(sweep / name, name) for name in done if name not in studied],
+        studies=[read_study(sweep / name, name) for name in studied],
+    )
+    if figures and found.runs:
         from expunge.report.grid import write_grid
 
-        write_grid(runs, sweep / "figures")
-    return "\n".join([*tables, *(studies.as_text(read_study(sweep / name, name)) for name in studied), ""])
+        write_grid(found.runs, sweep / "figures")
+    return f"{Contents.of(found).as_text()}\n" if done else ""
 
 
 def _called(number: int, cell: Mapping[str, Any]) -> str:

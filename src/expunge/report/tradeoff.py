@@ -1,0 +1,135 @@
+"""Trade-off curves: test accuracy against removals supported, over lam and std, with the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
+
+from expunge.report import drawing, style, text
+from expunge.report.cells import SWEPT, Cell, Method, methods
+from expunge.report.runs import Run
+
+_FEWEST = 3  # points of a curve
+_FADED = 0.35
+_WIDER = 4.5  # points by which the first of many curves is larger than the last
+_FAR = 500.0  # a larger ratio of counts leaves room for powers of ten alone
+_OPEN: dict[str, Any] = {"marker": ">", "mfc": style.PAPER, "mew": 1.4}  # it might lie further to the right
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the places of the points that no other one beats, in ascending order of both coordinates' first.
+
+    A point is beaten by one that has at least as much of both and more of one; of equal points all stay.
+
+    Args:
+        points: (a, b) each; of both more is better. Finite.
+    """
+    front: list[int] = []
+    best = float("-inf")
+    # From the right: a point stays if it is higher than all that lie further right, and no other one at its
+    # place on the axis is higher.
+    order = sorted(range(len(points)), key=lambda i: (-points[i][0], -points[i][1], i))
+    for i in order:
+        equal = bool(front) and points[front[-1]] == points[i]
+        if points[i][1] > best or equal:
+            front.append(i)
+            best = points[i][1]
+    return sorted(front, key=lambda i: (points[i], i))
+
+
+def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
+    """Draw one curve a method and epsilon; None unless one has three points with a budget over lam or std."""
+    able = [method for method in methods(runs, *SWEPT) if len(_known(method)) >= _FEWEST]
+    shown = able[: style.MOST]
+    if not shown:
+        return None
+    cells = [cell for method in shown for cell in _known(method)]
+    with style.styled():
+        names, marks = _keys(shown, cells)
+        beside = max(len(method.label) for method in shown) <= 40
+        keys = drawing.side_by_side(names, marks) if beside else [*names, *marks]
+        columns = 2 if beside else 1
+        figure, (ax,) = style.canvas(drawing.WIDTH, 3.9 + 0.2 * len(keys) / columns)
+        for place, method in enumerate(shown):
+            # Earlier curves are larger, so that one under another can still be seen.
+            _curve(ax, _known(method), style.SERIES[place], _WIDER * (1 - (place + 1) / len(shown)))
+        _scale(ax, [_point(cell)[0] for cell in cells])
+        drawing.room(ax)
+        title = "Accuracy against removals supported"
+        ax.set(title=title, ylabel="test accuracy after the last request")
+        ax.set_xlabel("requests served before a retrain or refusal (log scale)")
+        style.legend(figure, keys, columns=columns)
+        return style.render(figure, "tradeoff", title, _caption(cells, len(shown), len(able)))
+
+
+def _known(method: Method) -> list[Cell]:
+    return [c for c in method.cells.values() if c.supported is not None and c.accuracy is not None]
+
+
+def _point(cell: Cell) -> tuple[float, float]:
+    return cell.supported or 0.0, cell.accuracy or 0.0
+
+
+def _curve(ax: Axes, cells: Sequence[Cell], colour: str, wider: float) -> None:
+    points = [_point(cell) for cell in cells]
+    front = pareto(points)
+    # Up to a point's number of removals its accuracy can be had: the step before it.
+    x, y = zip(*(points[i] for i in front), strict=True)
+    ax.plot(x, y, drawstyle="steps-pre", color=colour, lw=1.6 + wider / 2)
+    for i, (cell, point) in enumerate(zip(cells, points, strict=True)):
+        on_front = i in front
+        ax.plot(
+            *point,
+            **(_OPEN if cell.at_least else {"marker": "o", "mec": "none"}),
+            ls="none",
+            ms=6.5 + wider,
+            color=colour,
+            alpha=1.0 if on_front else _FADED,
+            clip_on=False,  # a point at the edge of the axes is drawn whole
+            zorder=3 if on_front else 2,
+        )
+
+
+def _scale(ax: Axes, counts: Sequence[float]) -> None:
+    """Give the x axis a log scale of plain numbers, with a place for none at all where that came about."""
+    none = min(counts) < 1
+    if none:
+        ax.set_xscale("symlog", linthresh=1, linscale=0.4)
+    else:
+        ax.set_xscale("log")
+    low, high = (-0.1 if none else min(counts) / 1.3), 1.15 * max(1.0, *counts)
+    far = high > _FAR * max(min(counts), 1.0)
+    steps = [m * 10**power for power in range(9) for m in ((1,) if far else (1, 2, 5))]
+    ticks = [tick for tick in (0, *steps) if low <= tick <= high]
+    ax.set_xticks(ticks, [text.number(tick) for tick in ticks])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlim(low, high)
+
+
+def _keys(shown: Sequence[Method], cells: Sequence[Cell]) -> tuple[list[Line2D], list[Line2D]]:
+    """Return the entries of the legend: the curves, and what the points are."""
+    names = [drawing.key(m.label, style.SERIES[i], marker="o", ms=6) for i, m in enumerate(shown)]
+    marks = [
+        drawing.key("on the Pareto front", style.MUTED, marker="o", ls="none", ms=7),
+        drawing.key("another of the curve is better", style.MUTED, marker="o", ls="none", ms=7, alpha=_FADED),
+    ]
+    if any(cell.at_least for cell in cells):
+        marks.append(drawing.key("all requests served: at least", style.MUTED, ls="none", ms=7, **_OPEN))
+    return names, marks
+
+
+def _caption(cells: Sequence[Cell], drawn: int, every: int) -> str:
+    seeds = max(cell.seeds for cell in cells)
+    caption = "Each point is a run with its own lam and std"
+    caption += f", the mean over up to {seeds} seeds" if seeds > 1 else ""
+    caption += (
+        ". The line is the Pareto front: the best accuracy of the runs that supported at least so many "
+        "removals."
+    )
+    if any(cell.at_least for cell in cells):
+        caption += " At an arrow a budget never ran out: it might have supported more."
+    return caption + (f" The first {drawn} of {every} curves are drawn." if drawn < every else "")
