@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -378,3 +379,44 @@ def test_csv_has_a_blank_where_a_cell_has_no_value():
         {"run": None, "status": "unfinished", "error": None, "settings": {}, "summary": None},
     ]
     assert as_csv(cells) == "run,status,error,x,p\na,done,,1,0.5\n,unfinished,,,\n"
+
+
+# Ending at the limit
+
+LIMITED = ("unlearner.lam=1e-2", "unlearner.std=30", "removal.count=60")
+OURS = ("unlearner=newton_corrected", "stop_at_limit=true")
+
+
+def test_a_run_can_end_at_its_first_retrain_and_is_evaluated_there(tmp_path):
+    arguments = (
+        *SMALL,
+        "unlearner.lam=1e-2",
+        "unlearner.std=30",
+        "removal.count=60",
+        "unlearner.at_limit=refuse",
+    )
+    whole = cli.completed(*arguments, folder=tmp_path / "whole")
+    supported = cli.summary(whole)["removals_supported"]
+    assert 0 < supported < 59
+    every = ("metrics.accuracy.every=1000", "stop_at_limit=true", f"checkpoint_every={supported + 1}")
+    ended = cli.completed(*arguments, *every, folder=tmp_path / "ended")
+    records = cli.records(ended)
+    assert [record["outcome"] for record in records] == ["removed"] * supported + ["refused"]
+    assert records[-1]["test_accuracy"] is not None
+    summary = cli.summary(ended)
+    assert (summary["removals_supported"], summary["requests"]) == (supported, supported + 1)
+    assert summary["budget_exhausted"] is True
+    longer = cli.completed(*SMALL, *OURS, "removal.count=3", folder=tmp_path / "longer")
+    assert (cli.summary(longer)["requests"], cli.summary(longer)["budget_exhausted"]) == (3, False)
+
+
+def test_a_run_that_ends_at_its_limit_is_resumed_to_the_same_end(tmp_path):
+    arguments = (*SMALL, *LIMITED, "stop_at_limit=true")
+    whole = cli.completed(*arguments, folder=tmp_path / "whole")
+    for left in (1, 3, len(cli.records(whole))):
+        folder = shutil.copytree(whole, tmp_path / f"cut{left}")
+        (folder / "summary.json").unlink()
+        lines = (folder / FILE).read_bytes().splitlines(keepends=True)
+        (folder / FILE).write_bytes(b"".join(lines[:left]))
+        cli.completed(*arguments, "resume=true", folder=folder)
+        assert cli.ledger(folder) == cli.ledger(whole)

@@ -105,6 +105,7 @@ def build_experiment(
         tracker=tracker,
         seed=settings["seed"],
         checkpoint_every=settings["checkpoint_every"],
+        stop_at_limit=settings["stop_at_limit"],
         progress=bool(settings["progress"]),
         group=group,
         facts={
@@ -201,7 +202,7 @@ def _check_common(settings: dict[str, Any]) -> None:
     require_count("seed", settings["seed"], least=0)
     require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
     require_count("checkpoint_every", settings["checkpoint_every"])
-    for switch in ("resume", "force", "progress"):
+    for switch in ("resume", "force", "stop_at_limit", "progress"):
         require_switch(switch, settings[switch])
     if settings["figures"] != "all" and not isinstance(settings["figures"], bool):
         raise InvalidValue("figures", settings["figures"], "true, false or all")

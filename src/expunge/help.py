@@ -23,10 +23,12 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge +experiment=icml2020/mnist_corrected           the settings of an experiment
   expunge dataset=mnist model=mlp unlearner=lcodec       a network, and the published scrub
   expunge dataset=mnist extractor=dp                     ten classes, on differentially private features
-  expunge -m unlearner.lam=1e-4,1e-3 unlearner.std=1,10  a grid, under multirun/
+  expunge -m unlearner.lam=1e-4,1e-3 unlearner.std=1,10  a grid, under multirun/; repeated, it goes on
+  expunge -m unlearner=newton,retrain seeds=5            compared over five seeds, on the same requests
   expunge resume=true hydra.run.dir=FOLDER               continue a run that was interrupted
   expunge-report FOLDER...                               table, figures and report.html from run folders
   expunge-report --privacy                               what such a training costs, without any data
+  expunge-reproduce icml2020                             a paper's tables: published, ours, verdict
 """
 
 _FOOTER = """\

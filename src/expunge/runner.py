@@ -39,6 +39,8 @@ class Experiment:
         extractor: See ``expunge.extractors.base.Extractor``.
         requests: What will be asked, in order.
         checkpoint_every: Requests between two checkpoints.
+        stop_at_limit: End at the first retrain or refusal, whatever else was to be asked: only the number of
+            supported removals is wanted. The rest is no part of the run.
     """
 
     settings: dict[str, Any]
@@ -50,6 +52,7 @@ class Experiment:
     tracker: Tracker
     seed: int
     checkpoint_every: int = 100
+    stop_at_limit: bool = False
     progress: bool = True
     group: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +85,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
             record = session.record(request, outcome, seconds, evaluate=not served)
+            session.stop_after(outcome)
             if served:
                 checkpoint.must_repeat(served[0], record)
             else:
@@ -117,6 +121,7 @@ class _Session:
         self.y_train, self.y_test = experiment.dataset.y_train, experiment.dataset.y_test
         self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
         self.served, self.removed = 0, 0
+        self.stopped = False
         self.measured: dict[str, Any] = {}
 
     def fit(self) -> None:
@@ -143,8 +148,12 @@ class _Session:
         """The requests still to be served, with a progress bar on a terminal."""
         todo = self.it.requests[self.served :]
         disable = None if self.it.progress else True
-        with tqdm(todo, disable=disable, unit="request", dynamic_ncols=True) as self.bar:
-            yield from self.bar
+        with tqdm(total=len(todo), disable=disable, unit="request", dynamic_ncols=True) as self.bar:
+            for request in todo:
+                if self.stopped:
+                    break
+                yield request
+                self.bar.update()
 
     def prepare(self, request: Request) -> None:
         """Let metrics that compare look at the model as the request finds it."""
@@ -167,7 +176,7 @@ class _Session:
 
     def record(self, request: Request, outcome: Outcome, seconds: float, evaluate: bool) -> dict[str, Any]:
         """The ledger's line for a served request."""
-        due = self._due(request) if evaluate else []
+        due = self._due(request, self._ends_at(outcome)) if evaluate else []
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if m.columns != ("residual_measured",)]
         columns = [name for metric in self.it.metrics for name in metric.columns]
@@ -187,8 +196,15 @@ class _Session:
         }
         return record | self._evaluate(due, request.rows) | _finite(outcome.figures)
 
-    def _due(self, request: Request) -> list[Metric]:
-        if request.number == len(self.it.requests):
+    def stop_after(self, outcome: Outcome) -> None:
+        """Ask for nothing more where this was the limit that the run was to find."""
+        self.stopped = self._ends_at(outcome)
+
+    def _ends_at(self, outcome: Outcome) -> bool:
+        return self.it.stop_at_limit and outcome.outcome != "removed"
+
+    def _due(self, request: Request, last: bool = False) -> list[Metric]:
+        if last or request.number == len(self.it.requests):
             return self.it.metrics
         return [m for m in self.it.metrics if m.every is not None and request.number % m.every == 0]
 
@@ -208,7 +224,8 @@ class _Session:
         """The unlearner's state and this session's own counts."""
         state = self.it.unlearner.state()
         state.arrays["run_requested"] = self.requested
-        state.values["run"] = {"served": self.served, "removed": self.removed, "measured": self.measured}
+        counts = {"served": self.served, "removed": self.removed, "stopped": self.stopped}
+        state.values["run"] = {**counts, "measured": self.measured}
         return state
 
     def load(self, state: State) -> None:
@@ -216,7 +233,7 @@ class _Session:
         run_values = state.values.pop("run")
         self.requested = state.arrays.pop("run_requested").astype(bool)
         self.served, self.removed = run_values["served"], run_values["removed"]
-        self.measured = run_values["measured"]
+        self.measured, self.stopped = run_values["measured"], run_values["stopped"]
         self.it.unlearner.load_state(state, self.x_train, self.y_train)
         self._hand_over()
 
