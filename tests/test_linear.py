@@ -1,18 +1,22 @@
 """Loss, derivatives, trainer and kept factor against naive float64 oracles."""
 
 import logging
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expunge.codec import scan
 from expunge.errors import DataError, InvalidValue
+from expunge.linear import parallel
 from expunge.linear.factor import Factor
-from expunge.linear.logistic import spectral_norm, weighted_gram
+from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.newton import build_factor, train
 from expunge.linear.parallel import set_threads
-from expunge.linear.removal import correct, depart
+from expunge.linear.removal import correct, depart, solve
 from expunge.linear.rows import Rows
 from tests.oracles import logistic as oracle
 from tests.problems import make, problems
@@ -77,14 +81,34 @@ def test_gradient_is_the_slope_of_the_loss():
 
 def test_results_do_not_depend_on_the_number_of_threads():
     problem = make(4, n=5000, d=60)
-    w = np.random.default_rng(4).normal(size=60)
-    results = []
+    w, rhs = np.random.default_rng(4).normal(size=(2, 60))
+    stale, results = Factor.of(problem.hessian(np.zeros(60))), []
     for count in (1, 2, 3):
         set_threads(count)
-        results.append(problem.gradient(w))
+        solution = solve(problem.curvature(w), rhs, stale)
+        gram, norm = replace(problem.rows).gram()
+        results.append((problem.gradient(w).tobytes(), solution.x.tobytes(), gram.tobytes(), norm))
     set_threads(None)
-    assert np.array_equal(results[0], results[1])
-    assert np.array_equal(results[0], results[2])
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("cores", [parallel.available_cores, scan.available_cores])
+def test_cores_are_no_more_than_openmp_is_told(cores, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    every = cores()
+    assert every == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = {}
+    for limit in ("1", " 1 ", "100000", "0", "-1", "", "two", "1.5", "2,1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+        found[limit] = cores()
+    assert found == dict.fromkeys(found, every) | {"1": 1, " 1 ": 1}
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    set_threads(3)  # what the configuration says wins
+    assert parallel._Setting.threads == 3
+    set_threads(None)
+    assert parallel._Setting.threads == 1
+    monkeypatch.undo()
+    set_threads(None)
 
 
 @given(problems)
@@ -113,12 +137,73 @@ def test_training_says_when_the_tolerance_cannot_be_reached(caplog):
     assert train(problem, tol=1e-300, max_iter=2).report.stopped_by == "max_iter"
 
 
+@pytest.mark.parametrize("lam", [1e-5, 1e-6])
+@pytest.mark.parametrize("seed", [0, 13, 25, 31, 208, 320, 741, 1039])
+def test_training_gets_there_from_far_away(seed, lam):
+    """From the weights of another perturbation the gradient's norm rises for long before it falls.
+
+    That is not the rounding floor, nor may such steps end in a circle.
+    """
+    problem = make(seed, n=9, d=5, lam=lam)
+    other = replace(problem.without([0]), b=np.random.default_rng(seed).normal(size=5))
+    far = train(problem)
+    assert train(other, start=far.w, factor=far.factor).report.converged
+
+
 def test_spectral_norm_is_an_upper_bound_and_tight():
     for seed in range(20):
         x = make(seed, n=50, d=8).rows.dense()
         true = np.linalg.norm(x, 2)
         bound = spectral_norm(weighted_gram(Rows.as_given(x)), len(x))
         assert true <= bound <= true * (1 + 1e-10)
+
+
+def test_the_gram_matrix_is_kept_with_rows_that_are_all_in_use():
+    rows = make(14, n=60, d=7).rows
+    gram, norm = rows.gram()
+    x = rows.dense()
+    np.testing.assert_allclose(gram, x.T @ x, rtol=1e-12)
+    assert np.linalg.norm(x, 2) <= norm <= np.linalg.norm(x, 2) * (1 + 1e-10)
+    assert rows.gram()[0] is gram
+    with pytest.raises(ValueError, match="read-only"):
+        gram[0, 0] = 1.0
+    left, used = rows.without([3, 4]), np.arange(60) % 2 == 0
+    for part in (left, rows.only(used)):
+        x = part.dense()
+        np.testing.assert_allclose(part.gram()[0], x.T @ x, rtol=1e-12)
+        assert part.gram()[0] is not part.gram()[0]
+        assert np.linalg.norm(x, 2) <= part.gram()[1] <= norm
+    wide = Rows.normalised(np.random.default_rng(0).normal(size=(3, 2049)).astype(np.float32))
+    assert wide.gram()[0] is not wide.gram()[0], "too large to be kept"
+
+
+@given(problems, st.sampled_from([0.0, 0.1, 1.0, 30.0]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_solve_equals_an_explicit_solve(problem, length, data):
+    """With an inverse Hessian of other weights, before rows left, in float32."""
+    gone = data.draw(st.lists(st.integers(0, problem.n - 1), max_size=problem.n - 2, unique=True))
+    far, w, rhs = np.random.default_rng(11).normal(size=(3, problem.rows.dim))
+    curvature = problem.without(gone).curvature(length * w)
+    solution = solve(curvature, rhs, build_factor(problem, length * far), 5)
+    exact = curvature.matrix()
+    close = 1e-12 + 1e-15 * np.linalg.cond(exact)
+    assert np.linalg.norm(exact @ solution.x - rhs) <= 2 * close * np.linalg.norm(rhs)
+    np.testing.assert_allclose(
+        solution.x, np.linalg.solve(exact, rhs), rtol=1e-9, atol=1e-9 * np.abs(solution.x).max()
+    )
+    assert 5 <= solution.extra_steps <= 5 + 32
+
+
+def test_solve_gives_up_an_inverse_that_does_not_help():
+    problem = make(15, n=400, d=60, lam=1e-4)
+    w, rhs = np.random.default_rng(12).normal(size=(2, 60))
+    useless = Factor.of(np.diag(np.logspace(0, 12, 60)))
+    curvature = problem.curvature(w)
+    solution = solve(curvature, rhs, useless, 31)
+    assert solution.factor is not useless
+    assert solution.extra_steps == 0
+    assert np.linalg.norm(curvature.matrix() @ solution.x - rhs) <= 1e-11 * np.linalg.norm(rhs)
+    assert not solve(curvature, np.zeros(60), useless).x.any()
 
 
 @given(problems, st.data())

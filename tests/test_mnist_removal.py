@@ -59,6 +59,19 @@ def test_the_perturbation_stops_costing_accuracy(digits, seed):
     assert accuracy(model.predict(x_test), dataset.y_test) >= 0.968
 
 
+def test_fresh_updates_equal_explicit_solves(digits):
+    dataset, x_train, _ = digits
+    model = Newton(at_limit="refuse")
+    model.fit(x_train, dataset.y_train, 0)
+    for request in Random(count=4).stream(dataset, 0):
+        before, index = model.problem, list(request.rows)
+        hessian = before.without(index).hessian(model.w)
+        expected = model.w + np.linalg.solve(hessian, before.removed_gradient(model.w, index))
+        assert model.remove(index).outcome == "removed"
+        assert np.linalg.norm(model.w - expected) <= 1e-12 * np.linalg.norm(expected)
+    assert model.account.solve_error < 1e-10
+
+
 def test_published_certificate_stops_at_a_few_hundred_removals(digits):
     """The sum of data-dependent bounds passes the budget; over ten seeds it does so at 240 to 330.
 

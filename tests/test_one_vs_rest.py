@@ -13,7 +13,7 @@ from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.datasets import mnist
 from expunge.errors import InvalidValue
 from expunge.extractors.none import Pixels
-from expunge.linear.logistic import spectral_norm, weighted_gram
+from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
@@ -259,7 +259,7 @@ def test_down_dating_a_shared_gram_matrix_once_a_class_is_no_bound():
 def test_columns_with_all_rows_share_one_gram_matrix(monkeypatch):
     made = []
     monkeypatch.setattr(
-        "expunge.unlearners.newton.weighted_gram", lambda rows: made.append(rows) or weighted_gram(rows)
+        "expunge.linear.rows.weighted_gram", lambda rows: made.append(rows) or weighted_gram(rows)
     )
     rows, y = table(10)
     model = fitted(rows, y, certificate="third_order")
@@ -267,6 +267,8 @@ def test_columns_with_all_rows_share_one_gram_matrix(monkeypatch):
     model.remove([5])
     stored = {id(column.problem.rows) for column in model.columns}
     assert len(stored) == 1, "and they go on sharing what says which rows are left"
+    fitted(rows, y, certificate="data_dependent", lam=1e-3)
+    assert len(made) == 1, "nor does another model of these rows make it again"
     fitted(rows, y, certificate="third_order", subsample_ratio=0.5)
     assert len(made) == 1 + 4
 
@@ -281,8 +283,23 @@ def test_at_the_limit_all_classes_are_trained_anew():
         assert outcomes[-1].residual_bound <= outcomes[-1].budget
     assert {"retrained"} <= {outcome.outcome for outcome in outcomes}
     assert not np.isclose(model.model()["perturbation"], first_b).any(), "fresh noise in every class"
-    for column, before in zip(model.columns, used, strict=True):
+    for k, (column, before) in enumerate(zip(model.columns, used, strict=True)):
         np.testing.assert_array_equal((column.problem.rows.scale != 0)[30:], before[30:])
+        assert column.spectral >= np.linalg.norm(parts(model, k)[0], 2)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_what_is_retrained_at_the_limit_equals_the_minimisers_from_scratch(share):
+    rows, y = table(15, n=60)
+    model = fitted(rows, y, certificate="third_order", subsample_ratio=share)
+    model.guarantee = replace(model.guarantee, epsilon=1e-6)
+    for row in range(2):
+        outcome = model.remove([row])
+        assert outcome.outcome == "retrained"
+        assert oracle_residual(model) <= outcome.residual_bound
+        for k, column in enumerate(model.columns):
+            np.testing.assert_allclose(column.w, oracle.minimise(*parts(model, k)), atol=1e-7)
+            assert column.spectral >= np.linalg.norm(parts(model, k)[0], 2)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3])

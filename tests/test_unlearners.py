@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from expunge.errors import InvalidValue, UserError
 from expunge.linear.newton import train
+from expunge.linear.parallel import set_threads
 from expunge.linear.rows import Rows
 from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp
@@ -39,6 +40,84 @@ def test_fresh_update_is_the_published_newton_step(problem, size):
         assert outcome.outcome == "removed"
         np.testing.assert_allclose(model.w, expected, rtol=1e-6, atol=1e-6)
         assert outcome.residual_measured == pytest.approx(left, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_fresh_updates_stay_at_explicit_solves(size):
+    """Iterated solves with a kept inverse Hessian: what building it for every request would have released."""
+    problem = make(31, n=400, d=20, lam=1e-3)
+    model = fitted(problem, update="fresh", at_limit="refuse")
+    model.guarantee = replace(model.guarantee, std=1e9)
+    x, w, b = problem.rows.dense(), model.w, model.problem.b
+    left, inverses = np.arange(400), set()
+    for start in range(0, 50 * size, size):
+        gone = np.arange(start, start + size)
+        places = np.searchsorted(left, gone)
+        w, stay = oracle.remove_fresh(x[left], problem.y[left], problem.lam, b, w, places)
+        left = left[stay]
+        assert model.remove(gone).outcome == "removed"
+        assert np.linalg.norm(model.w - w) <= 1e-12 * np.linalg.norm(w)
+        inverses.add(model.columns[0].factor.inverse.tobytes())
+    assert model.account.solve_error <= 50 * 1e-11, "what solves leave is charged, and is hardly anything"
+    assert 1 < len(inverses) < 20, "rebuilt now and then"
+
+
+@given(problems, st.integers(1, 4), st.sampled_from(["fresh", "corrected"]))
+@settings(max_examples=40, deadline=None)
+def test_a_model_retrained_at_the_limit_is_the_minimiser_from_scratch(problem, size, update):
+    model = fitted(problem, update=update, certificate="third_order")
+    model.guarantee = replace(model.guarantee, epsilon=1e-6)
+    for epoch in (1, 2):
+        gone = np.flatnonzero(model.kept)[: min(size, 2)]
+        outcome = model.remove(gone)
+        assert outcome.outcome != "refused", "wherever training starts it gets there"
+        if outcome.outcome == "removed":
+            return  # a problem on which a step is as good as exact
+        assert model.account.epoch == epoch
+        (column,), left = model.columns, model.problem
+        stay = left.rows.scale != 0
+        assert not stay[gone].any()
+        scratch = train(left)
+        strong = left.lam * left.n
+        assert np.linalg.norm(model.w - scratch.w) <= 2.1e-8 / strong
+        x, y = left.rows.dense()[stay], left.y[stay]
+        residual = np.linalg.norm(oracle.gradient(x, y, left.lam, left.b, model.w))
+        assert residual <= outcome.residual_bound + left.rounding(model.w), "the leftover is charged"
+        assert outcome.residual_bound >= outcome.residual_measured
+        assert column.spectral >= np.linalg.norm(x, 2)
+
+
+def test_only_the_certified_method_starts_from_weights(monkeypatch):
+    starts = []
+
+    def spied(problem, tol, max_iter, start=None, factor=None):
+        starts.append(start)
+        return train(problem, tol, max_iter, start, factor)
+
+    monkeypatch.setattr("expunge.unlearners.linear.train", spied)
+    problem = make(33, n=100, d=5)
+    baseline = Retrain(lam=problem.lam, std=1.0)
+    baseline.fit(problem.rows, labels(problem), seed=4)
+    baseline.remove([1])
+    assert starts == [None, None], "the gold standard is trained from scratch"
+    model = fitted(problem)
+    model.guarantee = replace(model.guarantee, epsilon=1e-6)
+    out = model.w
+    assert model.remove([1]).outcome == "retrained"
+    assert starts[3] is out
+
+
+def test_the_number_of_threads_changes_no_bit():
+    problem = make(34, n=5000, d=60, lam=1e-4, std=0.1)
+    seen = set()
+    for count in (1, 2, 3):
+        set_threads(count)
+        model = fitted(replace(problem, rows=replace(problem.rows)), std=0.1)
+        outcomes = [model.remove([row]) for row in range(12)]
+        assert {o.outcome for o in outcomes} == {"removed", "retrained"}
+        seen.add((model.w.tobytes(), tuple(o.residual_bound for o in outcomes)))
+    set_threads(None)
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("seed", range(5))

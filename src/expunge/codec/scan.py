@@ -21,10 +21,10 @@ WIDTH = 128  # candidates that a thread takes at once
 
 
 def available_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores this process may run on, no more than OMP_NUM_THREADS where that is a whole number above 0."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").strip()
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
 class Scan:
@@ -37,7 +37,7 @@ class Scan:
         columns: (p, n) float64.
         ranks: R, (n,) int64.
         cyclic: Ties go to the next row (cyclically); else to the first row.
-        threads: None: every core.
+        threads: None: see ``available_cores``.
     """
 
     def __init__(

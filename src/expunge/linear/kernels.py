@@ -20,66 +20,73 @@ _ROOM = 64
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over the rows at lo..hi to ``out`` (d,)."""
-    d = w.shape[0]
+def _room_for_four(d):  # type: ignore[no-untyped-def]
     size = d + _ROOM
     buffer = np.empty(4 * size + _ROOM)
     b0, b1 = buffer[_ROOM : _ROOM + d], buffer[_ROOM + size : _ROOM + size + d]
     b2, b3 = buffer[_ROOM + 2 * size : _ROOM + 2 * size + d], buffer[_ROOM + 3 * size : _ROOM + 3 * size + d]
-    score = np.empty(4)
-    weight = np.empty(4)
-    last = hi - 1
+    return b0, b1, b2, b3
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def _widen_four(raw, index, offset, w, i, last, b0, b1, b2, b3, score):  # type: ignore[no-untyped-def]
+    """Write the rows at i..i+3 (``last`` for those beyond it) to the buffers, their ``x.w`` to ``score``."""
+    r0, r1 = raw[index[i]], raw[index[min(i + 1, last)]]
+    r2, r3 = raw[index[min(i + 2, last)]], raw[index[min(i + 3, last)]]
+    a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
+    for j in range(w.shape[0]):
+        v0, v1 = np.float64(r0[j]) - offset, np.float64(r1[j]) - offset
+        v2, v3 = np.float64(r2[j]) - offset, np.float64(r3[j]) - offset
+        b0[j], b1[j], b2[j], b3[j] = v0, v1, v2, v3
+        a0 += v0 * w[j]
+        a1 += v1 * w[j]
+        a2 += v2 * w[j]
+        a3 += v3 * w[j]
+    score[0], score[1], score[2], score[3] = a0, a1, a2, a3
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def _add_four(weight, b0, b1, b2, b3, out):  # type: ignore[no-untyped-def]
+    """Add the buffers' weighted sum to ``out``."""
+    c0, c1, c2, c3 = weight[0], weight[1], weight[2], weight[3]
+    for j in range(out.shape[0]):
+        out[j] += c0 * b0[j] + c1 * b1[j] + c2 * b2[j] + c3 * b3[j]
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over the rows at lo..hi to ``out`` (d,)."""
+    b0, b1, b2, b3 = _room_for_four(w.shape[0])
+    score, weight = np.empty(4), np.empty(4)
     for i in range(lo, hi, 4):
-        r0, r1 = raw[index[i]], raw[index[min(i + 1, last)]]
-        r2, r3 = raw[index[min(i + 2, last)]], raw[index[min(i + 3, last)]]
-        a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
-        for j in range(d):
-            v0, v1 = np.float64(r0[j]) - offset, np.float64(r1[j]) - offset
-            v2, v3 = np.float64(r2[j]) - offset, np.float64(r3[j]) - offset
-            b0[j], b1[j], b2[j], b3[j] = v0, v1, v2, v3
-            a0 += v0 * w[j]
-            a1 += v1 * w[j]
-            a2 += v2 * w[j]
-            a3 += v3 * w[j]
-        score[0], score[1], score[2], score[3] = a0, a1, a2, a3
+        _widen_four(raw, index, offset, w, i, hi - 1, b0, b1, b2, b3, score)
         for k in range(4):
             weight[k] = 0.0
             if i + k < hi and scale[index[i + k]] != 0.0:
                 s = y[index[i + k]] * scale[index[i + k]]
                 weight[k] = -s / (1.0 + np.exp(s * score[k]))
-        c0, c1, c2, c3 = weight[0], weight[1], weight[2], weight[3]
-        for j in range(d):
-            out[j] += c0 * b0[j] + c1 * b1[j] + c2 * b2[j] + c3 * b3[j]
+        _add_four(weight, b0, b1, b2, b3, out)
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def curvature_block(raw, index, scale, offset, w, step, lo, hi, out, sums):  # type: ignore[no-untyped-def]
-    """Add ``sum_i s_i (1 - s_i) (x_i.step) x_i`` over the rows at lo..hi to ``out`` (d,).
+def curvature_block(raw, index, scale, offset, slope, step, lo, hi, out, sums):  # type: ignore[no-untyped-def]
+    """Add ``sum_i slope_i (x_i.step) x_i`` over the rows at lo..hi to ``out`` (d,).
 
-    s_i = sigmoid(x_i.w).
     ``sums[0] += sum_i (x_i.step)^2`` and ``sums[1] += sum_i (x_i.step)^4``.
     """
-    d = w.shape[0]
-    row = np.empty(d + 2 * _ROOM)[_ROOM : _ROOM + d]
-    for i in range(lo, hi):
-        s = scale[index[i]]
-        if s == 0.0:
-            continue
-        stored = raw[index[i]]
-        z, u = 0.0, 0.0
-        for j in range(d):
-            v = np.float64(stored[j]) - offset
-            row[j] = v
-            z += v * w[j]
-            u += v * step[j]
-        u *= s
-        e = np.exp(-abs(s * z))
-        c = s * u * e / ((1.0 + e) * (1.0 + e))
-        sums[0] += u * u
-        sums[1] += u * u * u * u
-        for j in range(d):
-            out[j] += c * row[j]
+    b0, b1, b2, b3 = _room_for_four(step.shape[0])
+    score, weight = np.empty(4), np.empty(4)
+    for i in range(lo, hi, 4):
+        _widen_four(raw, index, offset, step, i, hi - 1, b0, b1, b2, b3, score)
+        for k in range(4):
+            weight[k] = 0.0
+            if i + k < hi and scale[index[i + k]] != 0.0:
+                s = scale[index[i + k]]
+                u = s * score[k]
+                weight[k] = slope[index[i + k]] * s * u
+                sums[0] += u * u
+                sums[1] += u * u * u * u
+        _add_four(weight, b0, b1, b2, b3, out)
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)

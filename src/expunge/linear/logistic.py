@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from expunge.linear import kernels
-from expunge.linear.parallel import for_each, one_blas_thread
+from expunge.linear.gram import weighted_gram
 from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 
-_HESSIAN_BLOCK = 2048  # rows widened at a time
-_PARTS_BELOW = 1024  # features up to which four partial Hessians are small beside the rows
 _UNIT = 2.0**-53
 
 
@@ -66,16 +64,16 @@ class LogisticProblem:
 
     def hessian(self, w: Array, dtype: Any = np.float64) -> NDArray[Any]:
         """``X^T diag(s (1 - s)) X + lam n I``, (d, d) in ``dtype`` (float64 or float32), symmetric."""
+        return self.curvature(w).matrix(dtype)
+
+    def curvature(self, w: Array) -> Curvature:
+        """The same matrix by its products; the sigmoids cost one pass over the stored rows."""
         scores = self.rows.scores(w)
-        matrix = weighted_gram(self.rows, expit(scores) * expit(-scores), dtype)
-        matrix[np.diag_indices(self.rows.dim)] += self.lam * self.n
-        return matrix
+        return Curvature(self.rows, expit(scores) * expit(-scores), self.lam * self.n)
 
     def curvature_along(self, w: Array, step: Array) -> tuple[Array, float, float]:
-        """Return (H(w) step, ||X step||, ||(X step)^2||) in one pass over the stored rows."""
-        args = (np.ascontiguousarray(w), np.ascontiguousarray(step))
-        data, sums = self.rows.reduce(kernels.curvature_block, args, [self.rows.dim, 2])
-        return data + self.lam * self.n * step, sqrt(sums[0]), sqrt(sums[1])
+        """(H(w) step, ||X step||, ||(X step)^2||); see ``Curvature.along``."""
+        return self.curvature(w).along(step)
 
     def removed_factors(self, w: Array, index: Sequence[int] | NDArray[np.int64]) -> Array:
         """U, (m, d) with ``U^T U = sum over index of s_i (1 - s_i) x_i x_i^T``."""
@@ -95,29 +93,32 @@ class LogisticProblem:
         return _UNIT * (n * (d + 8) * length / 4 + blocked * n + 8 * size)
 
 
-def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.float64) -> NDArray[Any]:
-    """``X^T diag(weights) X``, (d, d) symmetric; weights >= 0, None for all ones."""
-    roots = None if weights is None else np.sqrt(weights)
-    # A fixed number of partial sums: the result does not depend on the number of threads.
-    parts = 4 if rows.dim <= _PARTS_BELOW else 2
-    sums = np.zeros((parts, rows.dim, rows.dim), dtype=dtype)
+@dataclass(frozen=True)
+class Curvature:
+    """``H(w) = X^T diag(slopes) X + ridge I`` at fixed weights; a product is one pass over the stored rows.
 
-    def add_up(k: int) -> None:
-        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, _HESSIAN_BLOCK)
-        for block in rows.weighted_blocks(roots, part, dtype):
-            # NumPy knows this product as symmetric (half the work) and lets other threads run meanwhile.
-            sums[k] += block.T @ block
-
-    with one_blas_thread():
-        for_each(add_up, parts, rows.places * rows.dim)
-    return sums.sum(axis=0)
-
-
-def spectral_norm(gram: Array, n: int) -> float:
-    """Upper bound on ||X||_2 from X^T X of n rows.
-
-    The largest eigenvalue, plus what floating point can have hidden: summing n products is off by at most
-    n u |X|^T |X|, whose norm is at most the trace, and the eigensolver by a small multiple of d u ||X^T X||.
+    Attributes:
+        rows: X.
+        slopes: (len(rows),) s_i (1 - s_i) with s_i = sigmoid(x_i.w).
+        ridge: lam n.
     """
-    largest = float(np.linalg.eigvalsh(gram)[-1])
-    return sqrt(max(largest, 0.0) + 2 * _UNIT * (n + 8 * len(gram)) * float(np.trace(gram)))
+
+    rows: Rows
+    slopes: Array
+    ridge: float
+
+    def matrix(self, dtype: Any = np.float64) -> NDArray[Any]:
+        """H, (d, d) in ``dtype``."""
+        matrix = weighted_gram(self.rows, self.slopes, dtype)
+        matrix[np.diag_indices(self.rows.dim)] += self.ridge
+        return matrix
+
+    def times(self, step: Array) -> Array:
+        """``H step``, (d,)."""
+        return self.along(step)[0]
+
+    def along(self, step: Array) -> tuple[Array, float, float]:
+        """(H step, ||X step||, ||(X step)^2||), the square elementwise."""
+        args = (self.slopes, np.ascontiguousarray(step))
+        data, sums = self.rows.reduce(kernels.curvature_block, args, [self.rows.dim, 2])
+        return data + self.ridge * step, sqrt(sums[0]), sqrt(sums[1])

@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 _REBUILD_ABOVE = 0.6  # contraction of ||grad|| per step that is too poor to go on with the old Hessian
 _MEMORY = 20  # secant pairs kept
 _MAX_HALVINGS = 40
-_PATIENCE = 6  # steps without a better gradient norm before rounding is held responsible
+_TURNED = 0.25  # at a half, steps far too long can end in a circle on tiny, hardly regularised problems
+_PATIENCE = 6  # steps without a better gradient norm before rounding, where it can be, is held responsible
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class FitReport:
 
     Attributes:
         stopped_by: ``gradient_norm`` (||grad||_2 < tol, the only test that means convergence),
-            ``rounding_floor`` (no step lowers ||grad||_2 any more) or ``max_iter``.
+            ``rounding_floor`` (no step lowers ||grad||_2 any more, which is within its rounding error) or
+            ``max_iter``.
         iterations: Newton steps taken.
         hessians: Hessians built.
         gradient_norm: ||grad L_b(w)||_2, the optimiser's own leftover.
@@ -134,7 +136,8 @@ def train(
         if best_norm < tol:
             stopped_by = "gradient_norm"
             break
-        if since_best >= _PATIENCE:
+        # Far from the minimum ||grad||_2 may rise for a while as the loss falls: rounding is not to blame.
+        if since_best >= _PATIENCE and best_norm <= problem.rounding(best):
             stopped_by = "rounding_floor"
             break
         if iteration == max_iter:
@@ -163,7 +166,7 @@ def train(
 def _search(
     problem: LogisticProblem, w: Array, gradient: Array, direction: Array
 ) -> tuple[Array, Array] | None:
-    """Step along ``direction`` to where the slope has turned to at most half its steepness upwards.
+    """Step along ``direction`` to where the slope has turned to at most a quarter of its steepness upwards.
 
     The loss is convex: until the slope turns it only falls. Gradients suffice, no loss is evaluated. None if
     the direction does not descend (the factor is out of date).
@@ -176,7 +179,7 @@ def _search(
         point = w + t * direction
         there = problem.gradient(point)
         new_slope = float(there @ direction)
-        if new_slope <= 0.5 * -slope:
+        if new_slope <= _TURNED * -slope:
             return point, there
         t *= max(0.1, slope / (slope - new_slope))
     return None

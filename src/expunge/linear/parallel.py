@@ -13,10 +13,13 @@ _MANY = 200_000  # numbers to read before waking a thread costs less than it sav
 
 
 def available_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores this process may run on, no more than OMP_NUM_THREADS where that is a whole number above 0.
+
+    BLAS and torch follow that variable too; clusters set it, and so do process pools in their workers.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").strip()
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
 class _Setting:
@@ -24,7 +27,10 @@ class _Setting:
 
 
 def set_threads(count: int | None) -> None:
-    """Use this many threads in the whole process (None: every core). Results are the same for any number."""
+    """Use this many threads in the whole process; None: ``available_cores()``.
+
+    Results are the same for any number.
+    """
     _Setting.threads = max(1, int(count)) if count else available_cores()
 
 

@@ -6,10 +6,13 @@ With r = grad L_b(w; D) and g the gradient of the removed terms, the gradient ov
 =============  ===========  ==================================================================
 update         rhs          H^{-1}
 =============  ===========  ==================================================================
-``fresh``      g            rebuilt at w for every request (Guo et al., ICML 2020, Algorithm 1)
-``frozen``     g            kept; Woodbury correction for departed rows
+``fresh``      g            H at w itself (Guo et al., ICML 2020, Algorithm 1): solved to rounding
+``frozen``     g            kept from an earlier w
 ``corrected``  g - r        kept; r is measured at every release, so residuals never accumulate
 =============  ===========  ==================================================================
+
+Kept inverses are corrected for departed rows (Woodbury). ``fresh`` uses its own only as the preconditioner of
+conjugate gradients: a handful of passes over the rows where building and inverting a Hessian costs 40.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, cg
 
 from expunge.linear.factor import Factor
-from expunge.linear.logistic import LogisticProblem
+from expunge.linear.logistic import Curvature, LogisticProblem
 from expunge.linear.newton import build_factor, train
 from expunge.linear.rows import Array
 
@@ -30,7 +34,9 @@ UPDATES = ("fresh", "frozen", "corrected")
 _MAX_RANK_SHARE = 4  # beyond d / 4 rows at once a rebuilt Hessian is cheaper and better than a correction
 _POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up
 _MAX_STEPS = 12
-_EXTRA_STEPS = 32  # about what one Hessian costs in gradients: rebuild once that many were spent
+EXTRA_STEPS = 32  # about what one Hessian costs in passes: rebuild once that many were spent
+_SOLVED = 1e-12  # ||H step - g|| / ||g||, about what an explicit solve leaves
+_USUAL_PRODUCTS = 3  # of a solve with an inverse Hessian that has just been built
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,56 @@ def depart(
         except np.linalg.LinAlgError:
             pass  # the correction is singular to working precision: rebuild
     return build_factor(before.without(index), w)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What ``solve`` found.
+
+    Attributes:
+        x: (d,).
+        factor: The inverse Hessian that did it.
+        extra_steps: Products beyond the usual few since it was built.
+    """
+
+    x: Array
+    factor: Factor
+    extra_steps: int
+
+
+def solve(curvature: Curvature, rhs: Array, factor: Factor, extra_steps: int = 0) -> Solution:
+    """Solve ``H x = rhs`` until ``||H x - rhs|| <= 1e-12 ||rhs||``, as far as rounding lets it.
+
+    Conjugate gradients with the kept inverse as preconditioner; where that has become a poor one, with the
+    inverse of H itself. Whoever uses x charges the ``||H x - rhs||`` that is there.
+
+    Args:
+        curvature: H.
+        rhs: (d,).
+        factor: Kept inverse Hessian.
+        extra_steps: Count carried over from earlier requests.
+    """
+    x, products, solved = _conjugate_gradients(curvature, rhs, factor)
+    if not solved:
+        factor, extra_steps = Factor.of(curvature.matrix()), 0
+        x, products, _ = _conjugate_gradients(curvature, rhs, factor)
+    return Solution(x, factor, extra_steps + max(0, products - _USUAL_PRODUCTS))
+
+
+def _conjugate_gradients(curvature: Curvature, rhs: Array, factor: Factor) -> tuple[Array, int, bool]:
+    """Return x, the products it took, and whether its residual is small enough."""
+    products = 0
+
+    def times(step: Array) -> Array:
+        nonlocal products
+        products += 1
+        return curvature.times(step)
+
+    shape = (len(rhs), len(rhs))
+    hessian = LinearOperator(shape, matvec=times, dtype=np.float64)
+    inverse = LinearOperator(shape, matvec=factor.solve, dtype=np.float64)
+    x, unsolved = cg(hessian, rhs, rtol=_SOLVED, maxiter=EXTRA_STEPS, M=inverse)
+    return x, products, not unsolved
 
 
 @dataclass(frozen=True)
@@ -106,7 +162,7 @@ def correct(
             return Correction(step.w, there, step, factor, extra_steps + taken, rebuilt)
         if new_size < size:
             w, gradient = step.w, there
-        if not new_size <= _POOR * size or extra_steps + taken >= _EXTRA_STEPS:
+        if not new_size <= _POOR * size or extra_steps + taken >= EXTRA_STEPS:
             if rebuilt and not new_size < size:
                 break  # a Hessian built a step ago does not help: far from the optimum
             factor, extra_steps, rebuilt = build_factor(problem, w), -taken, rebuilt + 1

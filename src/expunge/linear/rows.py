@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from expunge.errors import DataError, InvalidValue
 from expunge.linear import kernels
+from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.parallel import for_each
 
 Array = NDArray[np.float64]
 
 BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
 _STORED_TYPES = (np.uint8, np.float32, np.float64)
+_KEEP_GRAM = 2048  # features up to which the Gram matrix (8 d^2 bytes: 32 MiB) is kept with the rows
 _NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
 
 
@@ -87,6 +89,25 @@ class Rows:
     def count(self) -> int:
         """Number of rows that have not been removed."""
         return int(np.count_nonzero(self.scale))
+
+    def gram(self) -> tuple[Array, float]:
+        """``X^T X``, (d, d) symmetric, and an upper bound on ||X||_2.
+
+        Kept as long as these rows are, so that several models of the same rows make them once: where every
+        row is in use and d is at most 2048. A subset, or what a removal leaves, is seldom asked for twice.
+        """
+        whole = self.index is None and self.count == len(self) and self.dim <= _KEEP_GRAM
+        return self._kept_gram if whole else self._gram()
+
+    @cached_property
+    def _kept_gram(self) -> tuple[Array, float]:
+        gram, norm = self._gram()
+        gram.flags.writeable = False  # several models have it
+        return gram, norm
+
+    def _gram(self) -> tuple[Array, float]:
+        gram = weighted_gram(self)
+        return gram, spectral_norm(gram, self.count)
 
     @property
     def places(self) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate import Account, StepFacts
 from expunge.linear.factor import Factor
-from expunge.linear.logistic import LogisticProblem
-from expunge.linear.removal import Step, correct, depart
+from expunge.linear.logistic import Curvature, LogisticProblem
+from expunge.linear.newton import build_factor
+from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, solve
 from expunge.linear.rows import Array
 from expunge.unlearners.base import State
 
@@ -33,21 +35,36 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where the training of a column begins.
+
+    Attributes:
+        factor: Inverse Hessian to start with.
+        spectral: Upper bound on ||X||_2 of the column's rows.
+        w: (d,) weights; None for zero.
+    """
+
+    factor: Factor
+    spectral: float = inf
+    w: Array | None = None
+
+
+@dataclass(frozen=True)
 class CertifiedColumn(Column):
     """A column with its share of the certificate.
 
     Attributes:
         account: beta of this column alone.
         spectral: Upper bound on ||X||_2 of the rows it was trained on; rows that leave never raise it.
-        factor: Kept inverse Hessian; None for ``fresh`` updates.
+        factor: Kept inverse Hessian.
         gradient: grad L_b(w; D) where it has been measured.
         drift: What the kept factor has cost since it was built: solve errors of ``frozen`` updates, extra
-            steps of ``corrected`` ones.
+            steps of ``corrected`` ones, extra products of ``fresh`` ones.
     """
 
     account: Account
     spectral: float
-    factor: Factor | None = None
+    factor: Factor
     gradient: Array | None = None
     drift: float = 0.0
 
@@ -62,7 +79,19 @@ class CertifiedColumn(Column):
             update: ``fresh``, ``frozen`` or ``corrected``.
             target: Residual norm that ``corrected`` steps aim at.
         """
-        return self._corrected(after, index, target) if update == "corrected" else self._stepped(after, index)
+        factor = depart(self.factor, self.problem, self.w, index)
+        if update == "corrected":
+            return self._corrected(after, index, factor, target)
+        gone = self.problem.removed_gradient(self.w, index)
+        if update == "fresh":
+            curvature = after.curvature(self.w)
+            solved = solve(curvature, gone, factor, int(self.drift))
+            proposed = self._stepped(after, Step(self.w, solved.x, gone), curvature)
+            return replace(proposed, factor=solved.factor, drift=solved.extra_steps)
+        proposed = self._stepped(after, Step(self.w, factor.solve(gone), gone))
+        spent, before = proposed.account, self.account
+        cost = spent.solve_error - before.solve_error if spent.needs_facts else spent.beta - before.beta
+        return replace(proposed, factor=factor, drift=self.drift + max(0.0, cost))
 
     def measured(self) -> CertifiedColumn:
         """Replace the accumulated bound by the measured residual."""
@@ -71,10 +100,10 @@ class CertifiedColumn(Column):
         return replace(self, gradient=gradient, account=account)
 
     def settled(self, update: str, target: float) -> CertifiedColumn:
-        """Make a released column ready for the next request: ``frozen`` rebuilds too costly a factor."""
-        if update == "fresh" and self.factor is not None:
-            return replace(self, factor=None)
-        if update == "frozen" and self.drift > target:
+        """Make a released column ready for the next request: too costly a factor is rebuilt."""
+        if update == "fresh" and self.drift > EXTRA_STEPS:
+            return replace(self, factor=build_factor(self.problem, self.w), drift=0.0)
+        if update == "frozen" and self.drift > target:  # what its solves miss is charged: built in float64
             return replace(self, factor=Factor.of(self.problem.hessian(self.w)), drift=0.0)
         return self
 
@@ -82,11 +111,10 @@ class CertifiedColumn(Column):
         """What a column has beyond problem and weights."""
         state = State({}, {key: getattr(self.account, key) for key in ("beta", "epoch", "solve_error")})
         state.values |= {"spectral": None if np.isinf(self.spectral) else self.spectral, "drift": self.drift}
+        state.values["shift"] = self.factor.shift
+        state.arrays |= {key: getattr(self.factor, key) for key in ("inverse", "v", "core")}
         if self.gradient is not None:
             state.arrays["gradient"] = self.gradient
-        if self.factor is not None:
-            state.values["shift"] = self.factor.shift
-            state.arrays |= {key: getattr(self.factor, key) for key in ("inverse", "v", "core")}
         return state
 
     @classmethod
@@ -95,39 +123,30 @@ class CertifiedColumn(Column):
         arrays, values = state.arrays, state.values
         spent = {key: values[key] for key in ("beta", "epoch", "solve_error")}
         spectral = np.inf if values["spectral"] is None else values["spectral"]
-        factor = None
-        if "inverse" in arrays:
-            inverse = np.asfortranarray(arrays["inverse"])
-            factor = Factor(inverse, arrays["v"], arrays["core"], values["shift"])
+        inverse = np.asfortranarray(arrays["inverse"])
+        factor = Factor(inverse, arrays["v"], arrays["core"], values["shift"])
         gradient, drift = arrays.get("gradient"), values["drift"]
         account = replace(account, **spent)
         return cls(column.problem, column.w, account, spectral, factor, gradient, drift)
 
-    def _stepped(self, after: LogisticProblem, index: NDArray[np.int64]) -> CertifiedColumn:
-        """One Newton step for the removed gradient (``fresh`` and ``frozen``)."""
-        if self.factor is None:
-            factor = Factor.of(after.hessian(self.w))
-        else:
-            factor = depart(self.factor, self.problem, self.w, index)
-        removed = self.problem.removed_gradient(self.w, index)
-        step = Step(self.w, factor.solve(removed), removed)
-        proposed = replace(self, problem=after, w=step.w, factor=factor, gradient=None)
-        if not self.account.needs_facts:
-            gradient = after.gradient(step.w)
-            beta = float(np.linalg.norm(gradient)) + after.rounding(step.w)
-            drift = self.drift + max(0.0, beta - self.account.beta)
-            return replace(proposed, gradient=gradient, account=replace(self.account, beta=beta), drift=drift)
-        account = self.account.after(self._facts(after, step, aims_at_residual=False))
-        return replace(
-            proposed, account=account, drift=self.drift + account.solve_error - self.account.solve_error
-        )
+    def _stepped(
+        self, after: LogisticProblem, step: Step, curvature: Curvature | None = None
+    ) -> CertifiedColumn:
+        """Charge one Newton step for the removed gradient (``fresh`` and ``frozen``)."""
+        proposed = replace(self, problem=after, w=step.w, gradient=None)
+        if self.account.needs_facts:
+            facts = self._facts(after, step, aims_at_residual=False, curvature=curvature)
+            return replace(proposed, account=self.account.after(facts))
+        gradient = after.gradient(step.w)
+        beta = float(np.linalg.norm(gradient)) + after.rounding(step.w)
+        return replace(proposed, gradient=gradient, account=replace(self.account, beta=beta))
 
-    def _corrected(self, after: LogisticProblem, index: NDArray[np.int64], target: float) -> CertifiedColumn:
+    def _corrected(
+        self, after: LogisticProblem, index: NDArray[np.int64], factor: Factor, target: float
+    ) -> CertifiedColumn:
         """Steps for the removed gradient and the measured residual together."""
-        assert self.factor is not None
         assert self.gradient is not None
         gradient = self.gradient - self.problem.removed_gradient(self.w, index)
-        factor = depart(self.factor, self.problem, self.w, index)
         found = correct(after, self.w, gradient, factor, target, int(self.drift))
         beta = float(np.linalg.norm(found.gradient)) + after.rounding(found.w)
         account = replace(self.account, beta=beta)
@@ -137,8 +156,15 @@ class CertifiedColumn(Column):
             after, found.w, account, self.spectral, found.factor, found.gradient, found.extra_steps
         )
 
-    def _facts(self, after: LogisticProblem, step: Step, aims_at_residual: bool) -> StepFacts:
-        along, scores, squared = after.curvature_along(step.origin, step.step)
+    def _facts(
+        self,
+        after: LogisticProblem,
+        step: Step,
+        aims_at_residual: bool,
+        curvature: Curvature | None = None,
+    ) -> StepFacts:
+        """What the certificate needs to know; ``curvature`` is that at the step's origin, where known."""
+        along, scores, squared = (curvature or after.curvature(step.origin)).along(step.step)
         corrects = step.origin is not self.w  # a later step of one request: the rows have left already
         return StepFacts(
             removed=0 if corrects else self.problem.n - after.n,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import hypot, inf, sqrt
+from math import hypot, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, log_expit, softmax
 from tqdm import tqdm
 
 from expunge.datasets.checks import require_switch
 from expunge.errors import InvalidValue, UserError, require_count, require_positive, require_share
-from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.newton import Fit, FitReport, build_factor, train
 from expunge.linear.one_vs_rest import one_vs_rest
@@ -23,7 +22,7 @@ from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 from expunge.seeds import stream
 from expunge.unlearners.base import State
-from expunge.unlearners.column import Column
+from expunge.unlearners.column import Column, Start
 from expunge.unlearners.row_ids import checked
 
 
@@ -87,23 +86,32 @@ class LinearModel:
         rng = stream(self._secret, "subsample")
         return one_vs_rest(x, y, self.classes_, self.lam, b, self.subsample_ratio, rng)
 
-    def _fits(self, problems: Sequence[LogisticProblem]) -> Iterator[tuple[LogisticProblem, Fit, float]]:
+    def _fits(
+        self, problems: Sequence[LogisticProblem], starts: Sequence[Start] | None = None
+    ) -> Iterator[tuple[LogisticProblem, Fit, float]]:
         """Train one column after the other, each to its share of the tolerance.
 
+        Args:
+            problems: One a column.
+            starts: Where each begins; None for zero, with what ``_start`` gives.
+
         Yields:
-            The column's problem, its fit, and the bound on ||X||_2 that ``_start`` gave.
+            The column's problem, its fit, and the bound on ||X||_2 of its start.
         """
         tol = self.tol / sqrt(len(problems)) if self.joint_training else self.tol
         hide = None if self.progress and len(problems) > 1 else True
         rows: Rows | None = None
-        for problem in tqdm(problems, disable=hide, desc="training", unit="class", leave=False):
-            if problem.rows is not rows:
-                rows, (factor, spectral) = problem.rows, self._start(problem)
-            yield problem, train(problem, tol, self.max_iter, factor=factor), spectral
+        bar = tqdm(problems, disable=hide, desc="training", unit="class", leave=False)
+        for k, problem in enumerate(bar):
+            if starts is not None:
+                start = starts[k]
+            elif problem.rows is not rows:
+                rows, start = problem.rows, self._start(problem)
+            yield problem, train(problem, tol, self.max_iter, start.w, start.factor), start.spectral
 
-    def _start(self, problem: LogisticProblem) -> tuple[Factor, float]:
-        """The inverse Hessian at zero, where columns with the same rows have the same, and ||X||_2 <= inf."""
-        return build_factor(problem, np.zeros(problem.rows.dim)), inf
+    def _start(self, problem: LogisticProblem) -> Start:
+        """Zero, with the inverse Hessian there: columns with the same rows have the same."""
+        return Start(build_factor(problem, np.zeros(problem.rows.dim)))
 
     def _train(self, problems: Sequence[LogisticProblem]) -> list[FitReport]:
         found = [(Column(problem, fit.w), fit.report) for problem, fit, _ in self._fits(problems)]
@@ -181,11 +189,43 @@ class LinearModel:
     @one_blas_thread()
     def gradient_norm(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
         """The 2-norm over all weights of the gradient of the mean of those losses."""
-        w = self.weights
-        total = np.zeros_like(w)
-        for block, signs in self._blocks(x, y, rows):
-            total -= block.T @ (signs * expit(-signs * (block @ w)))
-        return float(np.linalg.norm(total / len(rows)))
+        weights, loss_and_gradient = self.mean_loss(x, y, rows)
+        return float(np.linalg.norm(loss_and_gradient(weights)[1]))
+
+    def mean_loss(
+        self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[Array, Callable[[Array], tuple[float, Array]]]:
+        """The mean of those losses as a function of the weights, column after column of (d, K) in one row."""
+        shape = self.weights.shape
+
+        @one_blas_thread()
+        def loss_and_gradient(flat: Array) -> tuple[float, Array]:
+            w, loss, gradient = flat.reshape(shape), 0.0, np.zeros(shape)
+            for block, signs in self._blocks(x, y, rows):
+                margins = signs * (block @ w)
+                loss += float(np.logaddexp(0.0, -margins).sum())
+                gradient -= block.T @ (signs * expit(-margins))
+            return loss / len(rows), gradient.ravel() / len(rows)
+
+        return self.weights.ravel(), loss_and_gradient
+
+    @one_blas_thread()
+    def probabilities(self, x: Rows, rows: NDArray[np.int64] | None = None) -> Array:
+        """``(sigmoid(-s), sigmoid(s))`` for two classes, ``sigmoid(s_k) / sum_j sigmoid(s_j)`` for more.
+
+        Args:
+            x: Any rows.
+            rows: Ids among them, (m,); None for all.
+
+        Returns:
+            (m, K) float64, in the order of ``classes_``; s are the scores ``x_i.w_k``.
+        """
+        w, chosen = self.weights, np.arange(len(x)) if rows is None else rows
+        parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, len(chosen), BLOCK_ROWS)]
+        scores = np.concatenate([np.empty((0, w.shape[1])), *(x.dense(part) @ w for part in parts)])
+        if self.width == 1:
+            return np.hstack([expit(-scores), expit(scores)])
+        return np.asarray(softmax(log_expit(scores), axis=1))
 
     def _blocks(
         self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]

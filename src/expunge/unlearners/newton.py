@@ -20,14 +20,14 @@ from expunge.errors import (
     require_probability,
 )
 from expunge.linear.factor import Factor
-from expunge.linear.logistic import LogisticProblem, spectral_norm, weighted_gram
+from expunge.linear.logistic import LogisticProblem
 from expunge.linear.newton import FitReport, build_factor
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
 from expunge.seeds import stream
 from expunge.unlearners.base import Outcome, State
-from expunge.unlearners.column import CertifiedColumn
+from expunge.unlearners.column import CertifiedColumn, Start
 from expunge.unlearners.linear import LinearModel, as_columns
 
 POLICIES = ("retrain", "refuse")
@@ -37,9 +37,9 @@ class Newton(LinearModel):
     """Removal-enabled logistic regression: every release carries a bound on its gradient residual.
 
     Of more than two classes (one-vs-rest) the (d, K) residual is bounded jointly, and a request changes
-    only the columns of classes that use its rows. ``frozen`` and ``corrected`` keep one inverse Hessian a
-    class, 8 K d^2 bytes, and as much again while a release is prepared; the Gram matrix (8 d^2) is made once
-    where all classes use all rows, once a class where they use subsamples, and is not kept.
+    only the columns of classes that use its rows. One inverse Hessian a class is kept, 8 K d^2 bytes, and as
+    much again while a release is prepared; the Gram matrix (8 d^2) is made once where all classes use all
+    rows (see ``Rows.gram``), once a class where they use subsamples.
 
     Args:
         lam: Regularisation per example.
@@ -48,7 +48,8 @@ class Newton(LinearModel):
         delta: In (0, 1); 0 with ``perturbation=pure_eps``.
         certificate: ``worst_case``, ``data_dependent``, ``third_order`` or ``measured``.
         update: ``fresh``, ``frozen`` or ``corrected``; see ``expunge.linear.removal``.
-        at_limit: ``retrain`` (with a fresh b) or ``refuse`` when the bound would pass the budget.
+        at_limit: ``retrain`` (to the minimiser of the loss with a fresh b, from the weights that are out) or
+            ``refuse`` when the bound would pass the budget.
         perturbation: ``gaussian`` or ``pure_eps``.
         anchor: Replace the accumulated bound by the measured residual every this many requests, and before
             giving up at the limit; 0 never.
@@ -115,16 +116,22 @@ class Newton(LinearModel):
     def _guarantee(self, x: Rows) -> Guarantee:
         return Guarantee(self.epsilon, self.delta, self.std, x.dim * self.width, self.perturbation)
 
-    def _learn(self, problems: Sequence[LogisticProblem], epoch: int) -> None:
-        """Train from scratch with a fresh b; nothing changes if the result could not be certified."""
+    def _learn(
+        self, problems: Sequence[LogisticProblem], epoch: int, starts: Sequence[Start] | None = None
+    ) -> None:
+        """Train with a fresh b; nothing changes if the result could not be certified.
+
+        The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
+        """
         drawn = self.guarantee.draw(stream(self._secret, "perturbation", epoch))
         b = np.ascontiguousarray(as_columns(drawn, problems[0].rows.dim).T)
         columns: list[CertifiedColumn] = []
         reports: list[FitReport] = []
-        for problem, fit, spectral in self._fits([replace(p, b=b[k]) for k, p in enumerate(problems)]):
+        perturbed = [replace(problem, b=b[k]) for k, problem in enumerate(problems)]
+        for problem, fit, spectral in self._fits(perturbed, starts):
             leftover = fit.report.gradient_norm + problem.rounding(fit.w)
             account = Account(self.guarantee, self.certificate, leftover, epoch)
-            columns.append(CertifiedColumn(problem, fit.w, account, spectral, gradient=fit.gradient))
+            columns.append(CertifiedColumn(problem, fit.w, account, spectral, fit.factor, fit.gradient))
             reports.append(fit.report)
         leftover = joint([column.account for column in columns]).beta
         if not leftover <= self.guarantee.budget:
@@ -132,17 +139,17 @@ class Newton(LinearModel):
             raise InvalidValue(
                 "std", self.std, f"at least {least:.3g} here: training leaves a residual of {leftover:.3g}"
             )
-        if self.update != "fresh":  # later removals start from the optimum: the kept Hessians are built there
+        if self.update != "fresh":  # theirs pay for an inverse Hessian of somewhere else at every request
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
         self.columns, self.fit_reports = columns, reports
 
-    def _start(self, problem: LogisticProblem) -> tuple[Factor, float]:
+    def _start(self, problem: LogisticProblem) -> Start:
         """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
         if self.certificate not in ("data_dependent", "third_order"):
             return super()._start(problem)
-        gram = weighted_gram(problem.rows)
+        gram, spectral = problem.rows.gram()
         hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
-        return Factor.of(hessian), spectral_norm(gram, problem.n)
+        return Start(Factor.of(hessian), spectral)
 
     # -- removal ----------------------------------------------------------------------------------------
 
@@ -186,8 +193,10 @@ class Newton(LinearModel):
         reason = f"residual bound {account.beta:.4g} would pass the budget {self.guarantee.budget:.4g}"
         if self.at_limit == "refuse":
             return self._outcome("refused", index, reason)
+        pairs = zip(self.columns, proposed, strict=True)  # w of the model that is out, H without these rows
+        starts = [Start(after.factor, column.spectral, column.w) for column, after in pairs]
         try:
-            self._learn(problems, self.account.epoch + 1)
+            self._learn(problems, self.account.epoch + 1, starts)
         except InvalidValue as error:
             return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
         self.kept[index] = False
