@@ -118,7 +118,7 @@ def compare(
         Ours("b", "corrected, residual measured at every release", first, removals),
         Ours("c", f"as (b), {BATCH} requests share a release", model("corrected", "measured"), few, BATCH),
         Ours("d", "frozen Hessian, third_order", model("frozen", "third_order"), removals),
-        Ours("e", "fresh Hessian (conjugate gradients), data_dependent", model("fresh", "data_dependent"), few),
+        Ours("e", "fresh Hessian (by CG), data_dependent", model("fresh", "data_dependent"), few),
     ]
     stream = np.random.default_rng([SEED, 1]).permutation(len(rows))
     seconds = take_turns(contenders, stream.tolist(), repeats)

@@ -25,7 +25,7 @@ examples:
   expunge-reproduce icml2020 --reduced               all of them in seconds each: a rehearsal, no result
   expunge-reproduce icml2020 --only timing           one row
   expunge-reproduce cvpr2022 data_dir=/data          KEY=VALUE is handed to every run, as `expunge` takes it
-  expunge-reproduce icml2020 threads=1 hydra/launcher=joblib      two or more runs at a time
+  expunge-reproduce icml2020 threads=1 hydra/launcher=parallel    two or more runs at a time
   expunge-reproduce icml2020 --write                 and put table and figures into experiments/icml2020/
 
 verdicts:

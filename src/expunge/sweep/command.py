@@ -36,7 +36,7 @@ def prepared(arguments: Sequence[str]) -> list[str]:
 def folder_of(arguments: Sequence[str]) -> Path | None:
     """Return the folder of the sweep that these (prepared) arguments have begun, or None."""
     named = [argument for argument in arguments if _key(argument) == DIRECTORY]
-    folder = Path(named[-1].partition("=")[2]).absolute() if named else None
+    folder = Path(named[-1].partition("=")[2].strip("'\"")).absolute() if named else None
     return folder if folder and (folder / FOLDER).is_dir() else None
 
 
