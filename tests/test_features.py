@@ -316,22 +316,21 @@ def test_a_disk_that_is_full_in_the_middle(tmp_path, caplog):
 # Several at once
 
 
-class Interrupted(Counted):
-    """While its second batch is on the way, somebody else extracts the same features."""
+def test_a_writer_without_locks_finishes_first(tmp_path):
+    """On a file system that knows no locks two may write one path; whoever is last puts the same there."""
+    file = FeatureFile(tmp_path / "one.safetensors", {"made": "from"}, (3, 2))
+    block = np.arange(10, dtype=np.float32).reshape(5, 2)
 
-    def forward(self, x):
-        features = super().forward(x)
-        if self.batches == 2:
-            self.other = extract(Counted(), self.cache)
-        return features
+    def interrupted():
+        yield block[:3]
+        file.write([block])
+        yield block[3:]
 
-
-def test_another_writer_finishes_first(tmp_path):
-    module = Interrupted()
-    module.cache = tmp_path
-    found = extract(module, tmp_path)
-    assert same(found, module.other)
-    assert same(found, extract(cache=tmp_path))
+    file.write(interrupted())
+    file.require_sound()
+    train, test = file.map()
+    assert np.array_equal(train, block[:3])
+    assert np.array_equal(test, block[3:])
     only_file(tmp_path)
 
 
