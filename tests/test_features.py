@@ -318,7 +318,7 @@ def test_a_disk_that_is_full_in_the_middle(tmp_path, caplog):
 
 def test_a_writer_without_locks_finishes_first(tmp_path):
     """On a file system that knows no locks two may write one path; whoever is last puts the same there."""
-    file = FeatureFile(tmp_path / "one.safetensors", {"made": "from"}, (3, 2))
+    file = FeatureFile(tmp_path / "one.features.safetensors", {"made": "from"}, (3, 2))
     block = np.arange(10, dtype=np.float32).reshape(5, 2)
 
     def interrupted():
