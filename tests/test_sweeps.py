@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.build import build_experiment
 from expunge.datasets import digits_3v8
 from expunge.errors import InvalidValue
 from expunge.ledger import FILE
@@ -243,6 +242,27 @@ def test_force_repeats_a_single_run(tmp_path):
     assert cli.summary(run)["requests"] == 3
 
 
+def test_force_deletes_nothing_before_the_new_run_is_known_to_be_valid(tmp_path):
+    run = cli.completed(*SMALL, "removal.count=2", folder=tmp_path / "run")
+    before = cli.contents(run)
+    bad = cli.expunge(*SMALL, "unlearner.lam=-1", "force=true", "hydra.run.dir=run", cwd=tmp_path)
+    assert (bad.code, cli.contents(run)) == (2, before)
+
+
+def test_force_deletes_no_folder_that_is_not_a_run(tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("dear")
+    ended = cli.expunge(*SMALL, "force=true", "hydra.run.dir=letters", cwd=tmp_path)
+    assert ended.code == 2
+    assert "force: " in ended.err
+    assert (tmp_path / "letters" / "one.txt").read_text() == "dear"
+
+
+def test_a_cell_cannot_be_the_sweep_itself(tmp_path):
+    _, ended = sweep(*SMALL, "removal.count=1", "hydra.sweep.subdir=.", cwd=tmp_path, code=2)
+    assert "hydra.sweep.subdir: got the sweep's own folder" in ended.err
+
+
 # Seeds
 
 
@@ -364,7 +384,6 @@ def test_an_extractor_that_extracts_once_says_what_its_own_says():
     once = Once(Own())
     assert once.extract(None) == once.extract(None) == ("train", "test")
     assert (once.count, once.facts(), hasattr(once, "upstream")) == (1, {"extractor_x": 1}, False)
-    assert callable(build_experiment)
 
 
 def test_csv_has_a_blank_where_a_cell_has_no_value():

@@ -60,9 +60,11 @@ def run_in(folder: Path, config: DictConfig, shared: Shared, sweep: str | None =
 def _run(
     folder: Path, config: DictConfig, settings: dict[str, Any], shared: Shared, sweep: str | None
 ) -> dict[str, Any]:
-    if require_switch("force", settings["force"]):
-        _empty(folder)
-    finished = check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
+    force, finished = require_switch("force", settings["force"]), None
+    if force:
+        _require_run(folder)
+    else:
+        finished = check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
     if finished:
         log.info("%s is complete; nothing to resume", folder)
         if not (folder / "figures").exists():
@@ -73,11 +75,19 @@ def _run(
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
     run = prepare(settings, choices, shared, sweep)
     set_threads(settings["threads"])
+    if force:  # only now: what is refused must not cost the run that is there
+        _empty(folder)
     if not ledger_of(folder):  # a continued run keeps the configuration it began with
         record_config(config, folder)
     summary = run(folder=folder)
     show(folder, settings, sweep is not None)
     return summary
+
+
+def _require_run(folder: Path) -> None:
+    """Let ``force`` delete what a run has left, and nothing else."""
+    if any(folder.iterdir()) and not (folder / ".hydra" / "config.yaml").is_file():
+        raise RunFolderError(f"force: {folder} is not empty and not a run folder; nothing in it is deleted")
 
 
 def _empty(folder: Path) -> None:

@@ -26,9 +26,10 @@ def summarise(
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
             test_accuracy_before test_accuracy_after``, and where they are known ``total`` (the guarantee of
             extractor and unlearner together) and ``extracted`` (what the extractor has to say).
-        metrics: Columns of metrics -> ``mean`` or ``last`` (that is not None), for those beyond the ledger's
-            ``KEYS``. Columns of no metric are the method's own figures: the last of a request carried out,
-            since those of a refused one describe an update that was taken back.
+        metrics: Columns of metrics -> ``mean`` (of those that are not None) or ``last``, for those beyond
+            the ledger's ``KEYS``. Columns of no metric are the method's own figures: the last of a request
+            carried out, since
+            those of a refused one describe an update that was taken back.
     """
     counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
@@ -58,9 +59,12 @@ def summarise(
     known = metrics or {}
     columns = dict.fromkeys(key for record in records for key in record if key not in KEYS)
     for name in (name for name in columns if name not in summary):
+        if known.get(name) == "last":  # evaluated after the last request, whatever it is evaluated at besides
+            summary[name] = last.get(name)
+            continue
         of = records if name in known else [r for r in records if r["outcome"] != "refused"]
         values = [record[name] for record in of if record.get(name) is not None]
-        summary[name] = _over_run(values, known.get(name) == "mean")
+        summary[name] = _over_run(values, name in known)
     return {**summary, "versions": versions()}
 
 

@@ -21,7 +21,7 @@ _OPEN: dict[str, Any] = {"marker": ">", "mfc": style.PAPER, "mew": 1.4}  # it mi
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the places of the points that no other one beats, in ascending order of both coordinates' first.
+    """Return the places of the points that no other one beats, in ascending order of a.
 
     A point is beaten by one that has at least as much of both and more of one; of equal points all stay.
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from expunge.errors import RunFolderError
 from expunge.report.files import parse_object, read_text
+from expunge.report.sweeps import FILE as FILE
 from expunge.reproduce.expected import Value
-
-FILE = "sweep.json"
 
 
 class NotMeasured(Exception):

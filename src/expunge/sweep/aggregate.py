@@ -13,11 +13,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from expunge.report.files import parse_object, read_text
 from expunge.report.runs import finite
+from expunge.report.sweeps import FILE as JSON
 from expunge.storage import write_atomically, write_json
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, read
 
-CSV, JSON = "sweep.csv", "sweep.json"
+CSV = "sweep.csv"
 _VARYING = ("peak_memory_mb", "versions")  # besides times
 _FIRST = ("run", "status", "error")
 

@@ -28,14 +28,14 @@ def finish(sweep: Path, figures: bool = True) -> int:
     found = collect(sweep)
     write(sweep, found)
     sys.stdout.write(_shown(sweep, found["cells"], figures))
-    left = [cell for cell in found["cells"] if cell["status"] != "done"]
     for number, cell in enumerate(found["cells"]):
         if cell["status"] != "done":
             complain(f"{_called(number, cell)}: {cell['error'] or 'did not finish'}")
     sys.stdout.write(f"{_counted(found['cells'])}\nSweep folder: {sweep}\n")
+    left = [job for job in read(sweep) if job.status != "done"]
     if not left:
         return 0
-    return 2 if all(job.bad_input for job in read(sweep) if job.status != "done") else 1
+    return 2 if all(job.bad_input for job in left) else 1
 
 
 def _shown(sweep: Path, cells: Sequence[Mapping[str, Any]], figures: bool) -> str:
