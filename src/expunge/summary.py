@@ -28,8 +28,7 @@ def summarise(
             extractor and unlearner together) and ``extracted`` (what the extractor has to say).
         metrics: Columns of metrics -> ``mean`` (of those that are not None) or ``last``, for those beyond
             the ledger's ``KEYS``. Columns of no metric are the method's own figures: the last of a request
-            carried out, since
-            those of a refused one describe an update that was taken back.
+            carried out, since those of a refused one describe an update that was taken back.
     """
     counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
