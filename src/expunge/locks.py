@@ -56,12 +56,19 @@ def _taken(path: Path, folder: bool, wait: bool) -> int:
         try:
             _lock(descriptor, path, wait)
             # While we waited, whoever held it may have deleted the file: then it locks nothing any more.
-            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            if _still_there(descriptor, path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _still_there(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int, path: Path, wait: bool) -> None:

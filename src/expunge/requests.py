@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from expunge import seeds
 from expunge.datasets import Dataset
-from expunge.errors import DataError, InvalidValue, require_count
+from expunge.datasets.names import person
+from expunge.errors import DataError, InvalidValue, require_count, require_share
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,39 @@ class Rows:
         return _numbered(_checked(batches, len(dataset.y_train)))
 
 
-class OfClass:
+class _Part:
+    """How many rows of a label go, and in which requests: common to ``OfClass`` and ``OfIdentity``."""
+
+    def __init__(self, batch_size: int | None, share: float, count: int | None, seed: int | None) -> None:
+        self.batch_size = None if batch_size is None else require_count("batch_size", batch_size)
+        self.share = require_share("share", share)
+        self.count = None if count is None else require_count("count", count)
+        if self.count is not None and self.share != 1:
+            raise InvalidValue("count", count, "null where share is below 1")
+        self.seed = _optional_seed(seed)
+
+    def requested(self, rows: NDArray[np.int64], whose: str, seed: int, *index: int) -> list[list[int]]:
+        """Return the rows of each request.
+
+        Args:
+            rows: All rows of the label, one at least.
+            whose: What the message about a ``count`` above their number calls them by.
+            seed: The run's.
+            index: Tells the draws of several labels from each other.
+
+        Raises:
+            InvalidValue: ``count`` is above their number.
+        """
+        if self.count is not None and self.count > len(rows):
+            raise InvalidValue("count", self.count, f"at most {len(rows)}, the rows of {whose}")
+        chosen = self.count or max(1, round(self.share * len(rows)))
+        if chosen < len(rows):
+            generator = seeds.stream(seed if self.seed is None else self.seed, "requests", *index)
+            rows = np.sort(generator.permutation(rows)[:chosen])
+        return _batches(rows.tolist(), self.batch_size or chosen)
+
+
+class OfClass(_Part):
     """Rows of one class, in the data set's order.
 
     Args:
@@ -132,14 +166,7 @@ class OfClass:
             raise InvalidValue(next(iter(named)), next(iter(named.values())), "no such setting")
         if self.class_name is None:
             raise InvalidValue("class", None, "the name of a class of the data set")
-        self.batch_size = None if batch_size is None else require_count("batch_size", batch_size)
-        if isinstance(share, (bool, str)) or share is None or not 0 < share <= 1:
-            raise InvalidValue("share", share, "a number above 0 and at most 1")
-        self.share = float(share)
-        self.count = None if count is None else require_count("count", count)
-        if self.count is not None and self.share != 1:
-            raise InvalidValue("count", count, "null where share is below 1")
-        self.seed = _optional_seed(seed)
+        super().__init__(batch_size, share, count, seed)
 
     def stream(self, dataset: Dataset, seed: int) -> list[Request]:
         """Return the requests.
@@ -150,17 +177,63 @@ class OfClass:
         rows = np.flatnonzero(dataset.y_train == dataset.label_of(self.class_name))
         if not len(rows):
             raise InvalidValue("class", self.class_name, "a class with training rows")
-        if self.count is not None and self.count > len(rows):
-            raise InvalidValue(
-                "count", self.count, f"at most {len(rows)}, the rows of class {self.class_name}"
-            )
-        chosen = self.count or max(1, round(self.share * len(rows)))
-        if chosen == len(dataset.y_train):
+        batches = self.requested(rows, f"class {self.class_name}", seed)
+        if sum(map(len, batches)) == len(dataset.y_train):
             raise InvalidValue("class", self.class_name, "a class that leaves at least one training row")
-        if chosen < len(rows):
-            generator = seeds.stream(seed if self.seed is None else self.seed, "requests")
-            rows = np.sort(generator.permutation(rows)[:chosen])
-        return _numbered(_batches(rows.tolist(), self.batch_size or chosen))
+        return _numbered(batches)
+
+
+class OfIdentity(_Part):
+    """Images of a person, or of several one after the other; no request mixes two of them.
+
+    Args:
+        identity: A name, or a list of names; compared as text.
+        batch_size: Images in each request; None: all of a person in one.
+        share: Share of each person's training images, 0 < share <= 1; below 1 they are drawn at random.
+        count: Number of each person's images instead of a share, drawn likewise.
+        seed: None for the run's own.
+
+    Raises:
+        InvalidValue: A setting is not allowed.
+    """
+
+    def __init__(
+        self,
+        identity: Any,
+        batch_size: int | None = 1,
+        share: float = 1.0,
+        count: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        several = isinstance(identity, Sequence) and not isinstance(identity, str)
+        self.identities = list(identity) if several else [identity]
+        if not self.identities:
+            raise InvalidValue("identity", [], "the name of an identity, or a list of names")
+        super().__init__(batch_size, share, count, seed)
+
+    def stream(self, dataset: Dataset, seed: int) -> list[Request]:
+        """Return the requests; what is drawn of a person does not depend on the others.
+
+        Raises:
+            InvalidValue: A person does not exist, has too few training rows or is named twice, or no training
+                row would be left.
+        """
+        batches: list[list[int]] = []
+        seen: dict[int, Any] = {}
+        for given in self.identities:
+            label = person(dataset.class_names, given)
+            if label in seen:
+                raise InvalidValue("identity", given, f"each identity once; {seen[label]!r} is the same")
+            seen[label], name = given, dataset.class_names[label]
+            rows = np.flatnonzero(dataset.y_train == label)
+            if not len(rows):
+                there = np.count_nonzero(dataset.y_test == label)
+                allowed = f"an identity with training images; all {there} images of {name} are for the test"
+                raise InvalidValue("identity", given, allowed)
+            batches += self.requested(rows, f"identity {name}", seed, label)
+        if sum(map(len, batches)) == len(dataset.y_train):
+            raise InvalidValue("identity", self.identities, "identities that leave at least one training row")
+        return _numbered(batches)
 
 
 def _optional_seed(seed: int | None) -> int | None:

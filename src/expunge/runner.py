@@ -214,7 +214,8 @@ class _Session:
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
-        return View(self.it.unlearner, *inputs, self.requested.copy(), tuple(rows))
+        requested, retrieval = self.requested.copy(), self.it.dataset.retrieval
+        return View(self.it.unlearner, *inputs, requested, tuple(rows), retrieval)
 
     def _test_accuracy(self) -> float | None:
         found = self._evaluate([m for m in self.it.metrics if "test_accuracy" in m.columns])

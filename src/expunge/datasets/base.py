@@ -9,7 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.datasets.names import listed
 from expunge.errors import DataError, InvalidValue, require_count
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What test rows are for in re-identification: each query is to find its person in the gallery.
+
+    The labels of such a data set are the persons' numbers: above 0, or, among the test rows, 0 for a
+    distractor (nobody who is asked for) and -1 for junk (an image that counts neither for nor against).
+
+    Attributes:
+        query: (q,) int64 ids of test rows.
+        gallery: (g,) int64 ids of test rows.
+        cameras: (n_test,) int64 camera of each test row; -1: not known.
+    """
+
+    query: NDArray[np.int64]
+    gallery: NDArray[np.int64]
+    cameras: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,7 @@ class Dataset:
         class_names: Label -> the name a user would call the class by.
         unit: The raw value that means 1.0 (255 for 8-bit pixels).
         offset: Subtracted after division by ``unit`` (0.5 as published for pixels).
+        retrieval: Queries, gallery and cameras of a re-identification data set.
     """
 
     name: str
@@ -35,6 +55,7 @@ class Dataset:
     class_names: dict[int, str]
     unit: float = 1.0
     offset: float = 0.0
+    retrieval: Retrieval | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
@@ -52,12 +73,15 @@ class Dataset:
         """Return the label of the class a user calls ``name``.
 
         A class that is called by a word may be named by its label as well; where names are numbers, as of
-        digits, they alone count.
+        digits, they alone count, with or without zeros before them (2 for 0002) where they are the labels.
         """
         for label, known in self.class_names.items():
-            if str(name) == known or (str(name) == str(label) and not known.isdecimal()):
+            if str(name) == known:
                 return label
-        raise InvalidValue("class", name, "one of " + ", ".join(self.class_names.values()))
+        for label, known in self.class_names.items():
+            if str(name) == str(label) and not (known.isdecimal() and int(known) != label):
+                return label
+        raise InvalidValue("class", name, "one of " + listed(self.class_names.values()))
 
     def only(self, classes: Sequence[Any] | None) -> Dataset:
         """Return the rows of the named classes alone, numbered anew in the same order (None: all).
@@ -67,6 +91,8 @@ class Dataset:
         """
         if classes is None:
             return self
+        if self.retrieval is not None:
+            raise InvalidValue("classes", classes, "null for a re-identification data set")
         several = "two or more different class names"
         if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
             raise InvalidValue("classes", classes, several)

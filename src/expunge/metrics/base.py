@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.datasets.base import Retrieval
 from expunge.errors import InvalidValue, require_count
 from expunge.unlearners.base import Differentiable, Unlearner
 
@@ -22,6 +23,7 @@ class View:
             became of the request, so that it is the same for every method served the same requests. The
             **retain set** is the rest.
         rows: Those of the request just served or, before it, about to be served.
+        retrieval: Query and gallery among the test rows; None but for a re-identification data set.
     """
 
     unlearner: Unlearner
@@ -31,6 +33,7 @@ class View:
     y_test: NDArray[np.int64]
     requested: NDArray[np.bool_]
     rows: tuple[int, ...] = ()
+    retrieval: Retrieval | None = None
 
     @cached_property  # several metrics of one evaluation compare with it, and it is a training
     def reference(self) -> Differentiable | None:
@@ -42,6 +45,16 @@ class View:
         if not len(retained) or not isinstance(self.unlearner, Differentiable):
             return None
         return self.unlearner.retrained(self.x_train, self.y_train, retained)
+
+    @cached_property
+    def original(self) -> Differentiable | None:
+        """The model before any removal: the same model trained from scratch on all rows.
+
+        None where the unlearner is not ``Differentiable``.
+        """
+        if not isinstance(self.unlearner, Differentiable):
+            return None
+        return self.unlearner.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
 
 
 class Metric(Protocol):

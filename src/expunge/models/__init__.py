@@ -2,7 +2,20 @@
 
 from expunge.models.base import Architecture, initialised
 from expunge.models.convolutional import Torchvision, Vgg11
+from expunge.models.faces import VggFace
+from expunge.models.head import head_inputs, identity_head
 from expunge.models.plain import Mlp, Softmax
 from expunge.models.weights import load_weights
 
-__all__ = ["Architecture", "Mlp", "Softmax", "Torchvision", "Vgg11", "initialised", "load_weights"]
+__all__ = [
+    "Architecture",
+    "Mlp",
+    "Softmax",
+    "Torchvision",
+    "Vgg11",
+    "VggFace",
+    "head_inputs",
+    "identity_head",
+    "initialised",
+    "load_weights",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ class Architecture(Protocol):
 
     @property
     def weights(self) -> str | None:
-        """Path of a ``.safetensors`` file with the state to begin from (None: drawn at random)."""
+        """Path of a file with the state to begin from, see ``load_weights`` (None: drawn at random)."""
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return a network with random weights: (m, ...) -> (m, classes), on the CPU in float32.
@@ -68,6 +68,17 @@ def require_inputs(name: str, shape: tuple[int, ...], classes: int, images: bool
     kinds = {3: "(channels, height, width)"} if images else {1: "(features,)", 3: "(channels, height, width)"}
     if len(shape) not in kinds or min(shape) < 1:
         raise InvalidValue("model", f"{name} on inputs of shape {tuple(shape)}", " or ".join(kinds.values()))
+
+
+def require_widths(name: str, value: Any) -> tuple[int, ...]:
+    """Return the sizes in ``value``, or raise ``InvalidValue`` unless it lists whole numbers >= 1."""
+    try:
+        widths = tuple(require_count(name, width) for width in value)
+    except (InvalidValue, TypeError):
+        widths = ()
+    if not widths:
+        raise InvalidValue(name, value, "a list of whole numbers >= 1, such as [100]")
+    return widths
 
 
 def fitting(network: nn.Module, name: str, shape: tuple[int, ...]) -> nn.Module:

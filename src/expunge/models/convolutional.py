@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from expunge.datasets.checks import require_switch
-from expunge.errors import require_choice
+from expunge.errors import require_choice, require_count
 from expunge.models.base import fitting, require_inputs
+from expunge.models.head import identity_head
 from expunge.models.weights import require_weights
 from expunge.vision_import import import_torchvision
 
@@ -42,39 +43,70 @@ class Vgg11:
         """Return the network, as in ``Architecture``."""
         require_inputs(self.name, shape, classes, images=True)
         vgg = import_torchvision().models.vgg
-        features = vgg.make_layers(vgg.cfgs["A"], batch_norm=self.batch_norm)
-        features[0] = _convolution(features[0], shape[0])
+        features = vgg_features(vgg.cfgs["A"], shape[0], self.batch_norm)
         if not self.small_images:
             return fitting(vgg.VGG(features, num_classes=classes), self.name, shape)
         parts = OrderedDict[str, nn.Module](features=features, avgpool=nn.AdaptiveAvgPool2d(1))
         parts |= {"flatten": nn.Flatten(), "classifier": nn.Linear(512, classes)}
-        for layer in features:
-            if isinstance(layer, nn.Conv2d):  # torch's own choice shrinks the signal from layer to layer
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        kaiming(features)
         return fitting(nn.Sequential(parts), self.name, shape)
+
+
+def vgg_features(layout: Sequence[int | str], channels: int, batch_norm: bool) -> nn.Sequential:
+    """Return convolutions of 3 x 3 with ReLU, and max-pools of 2 x 2.
+
+    Args:
+        layout: In their order, the width of a convolution or ``"M"`` for a max-pool.
+        channels: Of the images.
+        batch_norm: Normalise after every convolution.
+    """
+    features: nn.Sequential = import_torchvision().models.vgg.make_layers(list(layout), batch_norm)
+    features[0] = _convolution(features[0], channels)  # type: ignore[arg-type]
+    return features
+
+
+def kaiming(layers: nn.Module) -> None:
+    """Draw the convolutions and linear layers of ``layers`` anew, for ReLU after each; biases become 0.
+
+    Torch's own choice shrinks the signal from layer to layer.
+    """
+    for layer in layers.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):  # its outputs may be far fewer than its inputs
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+        else:
+            continue
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Torchvision:
-    """A network of torchvision with its own initialisation; only the first layers are adapted.
+    """A network of torchvision with its own initialisation; only the first and last layers are adapted.
+
+    With an embedding, a linear layer, BatchNorm and ReLU come between the last map's mean and the identity
+    head, as in networks for re-identification (OSNet of Zhou et al., ICCV 2019, and those of its library).
 
     Attributes:
         arch: ``resnet18``, ``resnet50``, ``mobilenet_v2`` or ``densenet121``.
         small_images: Keep more of small images: a first convolution of 3 x 3 with stride 1 and no max-pool
             (ResNet, DenseNet), or the first convolution with stride 1 (MobileNet, which has no max-pool).
+        embedding: Width of the embedding layer; None: the head is given the mean over the last map itself.
         weights: File of the state to begin from.
         name: What messages call it; that of ``arch`` where it is not given.
     """
 
     arch: str
     small_images: bool = False
+    embedding: int | None = None
     weights: str | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
         require_choice("arch", self.arch, _STEMS)
         require_switch("small_images", self.small_images)
+        if self.embedding is not None:
+            require_count("embedding", self.embedding)
         require_weights(self.weights)
         object.__setattr__(self, "name", self.name or self.arch)
 
@@ -84,7 +116,21 @@ class Torchvision:
         constructor = getattr(import_torchvision().models, self.arch)
         network = constructor(weights=None, num_classes=classes)
         _STEMS[self.arch](network, shape[0], self.small_images)
+        if self.embedding is not None:
+            _embed(network, self.embedding)
         return fitting(network, self.name, shape)
+
+
+def _embed(network: nn.Module, width: int) -> None:
+    """Put an embedding layer before the identity head."""
+    name, head = identity_head(network)
+    layers = OrderedDict[str, nn.Module](
+        embedding=nn.Linear(head.in_features, width),
+        norm=nn.BatchNorm1d(width),
+        relu=nn.ReLU(),
+        head=nn.Linear(width, head.out_features),
+    )
+    network.set_submodule(name, nn.Sequential(layers))
 
 
 def _resnet(network: Any, channels: int, small: bool) -> None:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Any
 
 from torch import nn
 
-from expunge.errors import InvalidValue, require_count
-from expunge.models.base import require_inputs
+from expunge.models.base import require_inputs, require_widths
 from expunge.models.weights import require_weights
 
 
@@ -52,7 +50,7 @@ class Mlp:
 
     def __post_init__(self) -> None:
         require_weights(self.weights)
-        object.__setattr__(self, "hidden", _widths(self.hidden))
+        object.__setattr__(self, "hidden", require_widths("hidden", self.hidden))
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the network, as in ``Architecture``."""
@@ -61,13 +59,3 @@ class Mlp:
         for wide, narrow in pairwise((prod(shape), *self.hidden)):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(self.hidden[-1], classes))
-
-
-def _widths(value: Any) -> tuple[int, ...]:
-    try:
-        widths = tuple(require_count("hidden", width) for width in value)
-    except (InvalidValue, TypeError):
-        widths = ()
-    if not widths:
-        raise InvalidValue("hidden", value, "a list of whole numbers >= 1, such as [100]")
-    return widths

@@ -1,7 +1,8 @@
-"""State of a network from a file, all of it or none."""
+"""State of a network from a file: all of it, or all but the head."""
 
 from __future__ import annotations
 
+import logging
 import pickle  # for the name of its error: torch's restricted reader does the reading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,25 +14,69 @@ from torch import Tensor, nn
 
 from expunge.datasets.checks import one_line
 from expunge.errors import DataError, InvalidValue
+from expunge.models.head import identity_head
+
+log = logging.getLogger(__name__)
 
 PICKLED = (".pth", ".pt")
 
 
 def load_weights(module: nn.Module, path: Path | str) -> None:
-    """Put the tensors of a ``.safetensors`` file into ``module``: every name, no other, the same shapes.
+    """Put the tensors of a file into ``module``: every name, no other, the same shapes.
+
+    Only the end of the network may differ, for one that was trained on other identities. The identity head
+    keeps its values where the file has none, or one with another number of outputs; so do head and embedding
+    layer together where the file has neither. A line in the log says so.
 
     Args:
         module: Left as it is if anything is wrong.
-        path: A state dict, such as the ``model.safetensors`` of a run of the same network.
+        path: A state dict in a ``.safetensors`` file, such as the ``model.safetensors`` of a run of the same
+            network, or in a ``.pth`` or ``.pt`` file as torch saves it.
 
     Raises:
         DataError: The file is missing or damaged, holds NaN or infinity, or is another network's.
     """
-    tensors = read_safetensors(path)
+    tensors, state = read_state(path), module.state_dict()
+    new = _new_end(module, tensors)
+    taken = {name: tensor for name, tensor in tensors.items() if not _within(new, name)}
+    kept = {name: tensor for name, tensor in state.items() if _within(new, name)}
+    # Old files lack BatchNorm's counters, which nothing reads where there is a momentum.
+    counters = {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
     try:
-        assign(module, tensors)
+        assign(module, counters | taken | kept)
     except DataError as error:
         raise DataError(f"weights: {path}: {error}") from None
+    if new is not None:
+        log.info("weights: %s gives all but %s, which begins with random weights", path, new)
+
+
+def _new_end(module: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
+    """Name of the last part of ``module`` if ``tensors`` may be those of the same network with another one."""
+    try:
+        name, head = identity_head(module)
+    except InvalidValue:
+        return None
+    group, names = name.rpartition(".")[0] or None, module.state_dict().keys()
+    if group is not None and not any(_within(group, key) for key in names & tensors.keys()):
+        new = group  # such as an embedding layer with the head
+    elif _another(head, {key: tensor for key, tensor in tensors.items() if _within(name, key)}):
+        new = name
+    else:
+        return None
+    return None if all(_within(new, key) for key in names) else new  # all of it: the file has no part in it
+
+
+def _another(head: nn.Linear, found: Mapping[str, Tensor]) -> bool:
+    """Whether there is nothing in ``found``, or a head like this one with another number of outputs."""
+    own = {(key, *tensor.shape[1:]) for key, tensor in head.state_dict().items()}
+    outputs = {tensor.shape[:1] for tensor in found.values()}
+    alike = {(key.rpartition(".")[2], *tensor.shape[1:]) for key, tensor in found.items()} == own
+    return not found or (alike and len(outputs) == 1 and outputs != {(head.out_features,)})
+
+
+def _within(part: str | None, name: str) -> bool:
+    """Whether ``name`` is that of a tensor of the part of the network that is called ``part``."""
+    return part is not None and name.startswith(f"{part}.")
 
 
 def read_state(path: Path | str) -> dict[str, Tensor]:
@@ -102,4 +147,4 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def require_weights(value: Any) -> None:
     """Raise ``InvalidValue`` unless ``value`` is None or names a file; whether it exists is seen later."""
     if value is not None and not (isinstance(value, (str, Path)) and str(value)):
-        raise InvalidValue("weights", value, "the path of a .safetensors file, or null")
+        raise InvalidValue("weights", value, "the path of a .safetensors, .pth or .pt file, or null")

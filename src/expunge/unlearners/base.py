@@ -129,3 +129,11 @@ class Probabilistic(Differentiable, Protocol):
             The weights, (p,), an array or a tensor, and a function ``w -> (loss, gradient)`` of such weights,
             which leaves the model as it is.
         """
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """What the metrics of verification and re-identification ask of an unlearner besides."""
+
+    def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """What the last layer is given for some rows of any inputs (None: all of them), (m, d)."""

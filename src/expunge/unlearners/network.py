@@ -15,6 +15,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.datasets.images import Examples, Images
 from expunge.errors import DataError
+from expunge.models import head_inputs
 from expunge.training import History, Learner, Trained
 from expunge.unlearners.base import State
 from expunge.unlearners.row_ids import checked
@@ -86,6 +87,16 @@ class NetworkModel:
         with evaluating(self.module), torch.no_grad():
             found = [self.module(batch).double().softmax(dim=1).cpu() for batch, _ in examples]
         return torch.cat(found).numpy() if found else np.zeros((0, len(self.classes_)))
+
+    def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """What the identity head, the last linear layer, is given, (m, d), for the inputs ``rows`` of ``x``.
+
+        In evaluation mode; ``rows`` None is all of them.
+
+        Raises:
+            InvalidValue: The network has no linear layer.
+        """
+        return np.asarray(head_inputs(self.module, self._unlabelled(x, rows)).numpy())
 
     def _unlabelled(self, x: Any, rows: NDArray[np.int64] | None = None) -> Examples:
         inputs = Images.of(x)
