@@ -220,6 +220,7 @@ class OfIdentity(_Part):
         """
         batches: list[list[int]] = []
         seen: dict[int, Any] = {}
+        known = list(dataset.class_names)
         for given in self.identities:
             label = person(dataset.class_names, given)
             if label in seen:
@@ -230,7 +231,7 @@ class OfIdentity(_Part):
                 there = np.count_nonzero(dataset.y_test == label)
                 allowed = f"an identity with training images; all {there} images of {name} are for the test"
                 raise InvalidValue("identity", given, allowed)
-            batches += self.requested(rows, f"identity {name}", seed, label)
+            batches += self.requested(rows, f"identity {name}", seed, known.index(label))
         if sum(map(len, batches)) == len(dataset.y_train):
             raise InvalidValue("identity", self.identities, "identities that leave at least one training row")
         return _numbered(batches)

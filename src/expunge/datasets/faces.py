@@ -1,0 +1,96 @@
+"""Faces, or any other images of identities: one sub-folder for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.datasets import holdout
+from expunge.datasets.base import Dataset
+from expunge.datasets.checks import require_finite
+from expunge.datasets.image_files import Decoding, read_images
+from expunge.datasets.image_folders import find_folder, list_identities, require_two, warn
+from expunge.datasets.names import person
+from expunge.errors import InvalidValue, require_count, require_probability
+
+_NAME = "faces"
+
+
+def load(
+    data_dir: Any,
+    folder: Any = "att_faces",
+    image_size: Any = 64,
+    colour: bool | None = None,
+    test_share: float = 0.3,
+    split_seed: int = 0,
+    skip_unreadable: bool = False,
+    offset: float = 0.5,
+    identities: Any = None,
+) -> Dataset:
+    """Return images uint8, labelled by identity: 0, 1, ... in the natural order of the folders' names.
+
+    Rows are in natural order too (s2 before s10, 2.pgm before 10.pgm), the training rows without those of the
+    test. Which images of an identity are for the test depends on ``split_seed``, the identity's name and its
+    number of images alone.
+
+    Args:
+        data_dir: Where ``folder`` is looked for first.
+        folder: A folder with one sub-folder of images for each identity, or the path of one.
+        image_size: Side of a square in pixels, or [height, width]; None keeps the size that all images have.
+        colour: Whether images get three channels; None: if any is stored in colour.
+        test_share: Share of each identity's images, between 0 and 1; at least one image of two or more is for
+            the test and at least one is not; a single image is a training row.
+        split_seed: Of the draws of the test rows.
+        skip_unreadable: Whether files that cannot be read are left out.
+        offset: Subtracted from pixel / 255.
+        identities: Names of two or more identities to keep, or how many of the first; None: all.
+
+    Raises:
+        DataError: The folder is missing or is not as above, or an image cannot be read.
+        InvalidValue: A setting is not allowed.
+    """
+    decoding = Decoding.of(image_size, colour, skip_unreadable)
+    offset, share = require_finite("offset", offset), require_probability("test_share", test_share)
+    seed = require_count("split_seed", split_seed, least=0)
+    root = find_folder(data_dir, folder, "NAME/1.jpg")
+    people = list_identities(root)
+    require_two(root, list(people))
+    people = _chosen(people, identities)
+    owners = np.repeat(np.arange(len(people)), [len(images) for images in people.values()])
+    x, kept = read_images([image for images in people.values() for image in images], decoding, _NAME)
+    owners = owners[kept]
+    rows = {name: np.flatnonzero(owners == number) for number, name in enumerate(people)}
+    gone = [name for name, own in rows.items() if not len(own)]
+    warn(root, len(gone), "identities without a readable image are skipped", gone)
+    rows = {name: own for name, own in rows.items() if len(own)}
+    require_two(root, list(rows))
+    y = np.unique(owners, return_inverse=True)[1].astype(np.int64)
+    test = np.zeros(len(y), dtype=bool)
+    test[holdout.split(_NAME, rows, share, seed)] = True
+    names = dict(enumerate(rows))
+    return Dataset(_NAME, x[~test], y[~test], x[test], y[test], names, unit=255.0, offset=offset)
+
+
+def _chosen(people: Mapping[str, list[Path]], identities: Any) -> dict[str, list[Path]]:
+    """Return the identities asked for, in the order of the folder."""
+    if identities is None:
+        return dict(people)
+    if isinstance(identities, int) and not isinstance(identities, bool):
+        if not 2 <= identities <= len(people):
+            allowed = f"from 2 to {len(people)}, the identities with images, or a list of names"
+            raise InvalidValue("identities", identities, allowed)
+        return dict(list(people.items())[:identities])
+    several = "a list of two or more different names, a number of identities, or null"
+    if isinstance(identities, (str, Mapping)) or not isinstance(identities, Iterable):
+        raise InvalidValue("identities", identities, several)
+    given, known = list(identities), dict(enumerate(people))
+    try:
+        chosen = {person(known, name) for name in given}
+    except InvalidValue as error:
+        raise InvalidValue("identities", error.got, error.allowed) from None
+    if len(chosen) < 2 or len(chosen) < len(given):
+        raise InvalidValue("identities", given, several)
+    return {name: images for number, (name, images) in enumerate(people.items()) if number in chosen}

@@ -1,0 +1,202 @@
+"""Image files of any size and kind, read as arrays of one size and one number of channels."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from expunge.datasets.checks import one_line, require_switch
+from expunge.datasets.names import listed
+from expunge.errors import DataError, InvalidValue, require_count
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm"}
+    | {".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""Endings of the files that are taken for images, in lower case."""
+
+# What a file may hold, whatever its ending: Pillow hands some other formats to programs outside it.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_GREY = ("1", "L", "LA")
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_WHITE = 65535  # of 16-bit greyscale
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How image files become arrays.
+
+    Attributes:
+        size: (height, width) to which images are resized; None: they must all be of one size.
+        colour: Whether there are three channels; None: if any of the images is in colour.
+        skip_unreadable: Whether files that cannot be read are left out, instead of ending with an error.
+    """
+
+    size: tuple[int, int] | None
+    colour: bool | None = None
+    skip_unreadable: bool = False
+
+    @classmethod
+    def of(cls, image_size: Any, colour: Any, skip_unreadable: Any) -> Decoding:
+        """Return a decoding from the values of settings.
+
+        Raises:
+            InvalidValue: ``image_size``, ``colour`` or ``skip_unreadable`` is not allowed.
+        """
+        if colour is not None and not isinstance(colour, bool):
+            raise InvalidValue("colour", colour, "true, false or null")
+        return cls(_size(image_size), colour, require_switch("skip_unreadable", skip_unreadable))
+
+
+class Unreadable(DataError):
+    """A file that ought to be an image cannot be read as one."""
+
+
+def read_images(
+    paths: Sequence[Path], decoding: Decoding, what: str
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return the images of some files, and a mask (len(paths),) of those that were read.
+
+    Args:
+        paths: The files, one at least.
+        decoding: How they are read.
+        what: How messages call the data set.
+
+    Returns:
+        Images (m, height, width) uint8, or (m, height, width, 3) in colour, in the order of ``paths``.
+
+    Raises:
+        DataError: A file is unreadable, or images are of different sizes and none is asked for.
+    """
+    images, skipped, colour = _Stack(len(paths), decoding), [], False
+    kept = np.zeros(len(paths), dtype=bool)
+    for number, path in enumerate(_bar(paths, what)):
+        try:
+            image, is_colour = decode(path, decoding)
+        except Unreadable as error:
+            if not decoding.skip_unreadable:
+                raise DataError(f"{error}; mend or remove it, or set dataset.skip_unreadable=true") from None
+            skipped.append(f"{path.parent.name}/{path.name}")
+            continue
+        images.add(image, path)
+        kept[number], colour = True, colour or is_colour
+    if skipped:
+        log.warning("%s: %d unreadable images skipped (%s)", what, len(skipped), listed(skipped))
+    if not kept.any():
+        raise DataError(f"{what}: none of the {len(paths)} images can be read")
+    return images.all(colour), kept
+
+
+def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
+    """Return one image, upright, and whether it is stored in colour.
+
+    16 bits of grey become 8, transparent parts white, CMYK and palettes red, green and blue. Where an image
+    shrinks, all of its pixels count (bilinear, antialiased). Of several frames the first is taken.
+
+    Returns:
+        (height, width, 3) uint8, or (height, width) if no colour is asked for.
+
+    Raises:
+        Unreadable: The file is missing, damaged, no image, or larger than Pillow's limit.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata; those of sizes are errors
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as stored:
+                image = _eight_bits(ImageOps.exif_transpose(stored))
+        colour = image.mode == "RGB"
+        image = image.convert("L" if decoding.colour is False else "RGB")
+        if decoding.size is not None:
+            image = image.resize(decoding.size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(image), colour
+    except Exception as error:  # damaged bytes make Pillow's readers raise all sorts
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise Unreadable(f"{path}: cannot be read as an image ({reason})") from None
+
+
+def _bar(paths: Sequence[Path], what: str) -> Any:
+    return tqdm(
+        paths,
+        desc=f"reading {what}",
+        disable=None,
+        unit="image",
+        delay=2,  # nothing is shown of what takes less
+        leave=False,
+        dynamic_ncols=True,
+    )
+
+
+class _Stack:
+    """Images of one size, gathered in one array that is made when the first one comes."""
+
+    def __init__(self, most: int, decoding: Decoding) -> None:
+        self._most, self._decoding = most, decoding
+        self._first: Path | None = None
+        self._count = 0
+
+    def add(self, image: NDArray[np.uint8], path: Path) -> None:
+        """Take one more; raises ``DataError`` if it is of another size than the first."""
+        if self._first is None:
+            self._first = path
+            self._pixels = np.empty((self._most, *image.shape), np.uint8)
+        if image.shape != self._pixels.shape[1:]:
+            sizes = [f"{height} x {width}" for height, width in (image.shape[:2], self._pixels.shape[1:3])]
+            raise DataError(
+                f"{path}: {sizes[0]} pixels (height x width), but {self._first} has {sizes[1]}; "
+                "set dataset.image_size, such as 64"
+            )
+        self._pixels[self._count] = image
+        self._count += 1
+
+    def all(self, colour: bool) -> NDArray[np.uint8]:
+        """Return them; where nobody asks for colour and none is in colour, with a single channel."""
+        pixels = self._pixels[: self._count]
+        if self._decoding.colour is None and not colour:
+            return np.ascontiguousarray(pixels[..., 0])
+        return pixels
+
+
+def _eight_bits(image: Image) -> Image:
+    """Return the same picture in mode L (greyscale) or RGB."""
+    from PIL import Image
+
+    if image.mode in _DEEP:
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > _WHITE:
+            raise ValueError(f"greyscale from {values.min()} to {values.max()}, allowed: 0 to {_WHITE}")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, allowed: 8 or 16 bits")
+    grey = image.mode in _GREY
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    return image.convert("L") if grey else image
+
+
+def _size(given: Any) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    sides = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given, given]
+    try:
+        height, width = (require_count("image_size", side) for side in sides)
+    except ValueError:  # InvalidValue is one as well
+        allowed = "the side of a square in pixels, [height, width], or null"
+        raise InvalidValue("image_size", given, allowed) from None
+    return height, width

@@ -1,0 +1,119 @@
+"""Folders of images: where one is, what lies in it, and the identities that its sub-folders stand for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from expunge.datasets.image_files import SUFFIXES
+from expunge.datasets.names import listed, natural, plain
+from expunge.errors import DataError, InvalidValue
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Listing:
+    """What lies in a folder, hidden entries left out, each kind in natural order.
+
+    Attributes:
+        images: Files that are images by their ending.
+        others: Other files.
+        folders: Folders.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+
+def find_folder(data_dir: Any, folder: Any, example: str) -> Path:
+    """Return ``data_dir / folder``, or ``folder`` itself where that exists and the former does not.
+
+    Args:
+        data_dir: The folder of all data.
+        folder: A name or a path.
+        example: A file that a user would put there, as seen from ``folder``.
+
+    Raises:
+        InvalidValue: ``folder`` is no name.
+        DataError: There is no such folder.
+    """
+    if not isinstance(folder, (str, Path)) or not str(folder).strip():
+        raise InvalidValue("folder", folder, "the name of a folder in data_dir, or the path of one")
+    given, root = Path(folder).expanduser(), Path(data_dir).expanduser()
+    for candidate in (root / given, given):
+        if candidate.is_dir():
+            return candidate
+    raise DataError(
+        f"folder: {folder}: no such folder, neither in {data_dir} nor from {Path.cwd()}; put images there: "
+        f"{root / given / example} and so on"
+    )
+
+
+def list_folder(folder: Path) -> Listing:
+    """Return what lies in a folder.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: natural(plain(entry.name)))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read as a folder ({error.strerror})") from None
+    found = Listing()
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            found.folders.append(entry)
+        else:
+            (found.images if entry.suffix.lower() in SUFFIXES else found.others).append(entry)
+    return found
+
+
+def list_identities(root: Path) -> dict[str, list[Path]]:
+    """Return each identity's name and images, both in natural order; warns of all that is left out.
+
+    Raises:
+        DataError: There are no folders, one cannot be read, or two names differ only in letter case.
+    """
+    people = list_folder(root).folders
+    if not people:
+        raise DataError(f"{root}: no folders in it, allowed: one folder of images for each identity")
+    _require_distinct(root, [plain(folder.name) for folder in people])
+    content = {plain(folder.name): list_folder(folder) for folder in people}
+    ignored = [f"{name}/{file.name}" for name, own in content.items() for file in own.others]
+    nested = [f"{name}/{folder.name}" for name, own in content.items() for folder in own.folders]
+    empty = [name for name, own in content.items() if not own.images]
+    warn(root, len(ignored), "files that are no images by their ending are ignored", ignored)
+    warn(root, len(nested), "folders inside those of identities are ignored", nested)
+    warn(root, len(empty), "identities without images are skipped", empty)
+    return {name: own.images for name, own in content.items() if own.images}
+
+
+def warn(where: Any, count: int, what: str, names: list[str]) -> None:
+    """Warn of ``count`` things that are left out, if there are any."""
+    if count:
+        log.warning("%s: %d %s (%s)", where, count, what, listed(names))
+
+
+def require_two(where: Any, names: list[str]) -> None:
+    """Raise ``DataError`` unless there are two identities or more."""
+    if len(names) < 2:
+        got = f"images of one identity only ({names[0]})" if names else "no images of any identity"
+        raise DataError(f"{where}: holds {got}, allowed: two identities or more")
+
+
+def _require_distinct(root: Path, names: list[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        key = plain(name.casefold())
+        if key in seen:
+            raise DataError(
+                f"{root}: the identities {seen[key]} and {name} differ only in letter case or in how accents "
+                "are stored; rename or join them"
+            )
+        seen[key] = name

@@ -1,0 +1,130 @@
+"""What became of a person and of everybody else: accuracies by class, beside the retrained model's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.metrics.accuracy import accuracy
+from expunge.metrics.base import View, require_every
+from expunge.unlearners.base import Differentiable, Unlearner
+
+_AIM = "the aim is the retrained model's"
+_RETRAINED = "of the retrained model, as a reference"
+_PERSONS = "of the persons asked to be removed"
+
+DEFINITIONS: dict[str, tuple[str, str]] = {
+    "identity_train_accuracy": (
+        "",
+        f"share of all training rows {_PERSONS} classified rightly, whether requested yet or not; {_AIM}",
+    ),
+    "identity_test_accuracy": ("", f"share of test rows {_PERSONS} classified rightly; {_AIM}"),
+    "rest_train_accuracy": ("↑", "share of training rows of all other persons classified rightly"),
+    "rest_test_accuracy": ("↑", "share of test rows of all other persons classified rightly"),
+    "rest_train_kept": ("↑", "rest_train_accuracy over that of the model before any removal"),
+    "rest_test_kept": ("↑", "rest_test_accuracy over that of the model before any removal"),
+    "retrain_identity_train_accuracy": ("", f"identity_train_accuracy {_RETRAINED}"),
+    "retrain_identity_test_accuracy": ("", f"identity_test_accuracy {_RETRAINED}"),
+    "retrain_rest_train_accuracy": ("", f"rest_train_accuracy {_RETRAINED}"),
+    "retrain_rest_test_accuracy": ("", f"rest_test_accuracy {_RETRAINED}"),
+    "retrain_rest_train_kept": ("", f"rest_train_kept {_RETRAINED}"),
+    "retrain_rest_test_kept": ("", f"rest_test_kept {_RETRAINED}"),
+}
+"""Column -> (arrow, definition): ↑ more is better, none where the aim is a value or it is a reference."""
+
+Found = Mapping[str, float | None]
+Rows = NDArray[np.bool_]
+
+
+def of_persons(y_train: NDArray[np.int64], y_test: NDArray[np.int64], requested: Rows) -> tuple[Rows, ...]:
+    """Which rows are the removed persons' and which everybody else's.
+
+    Removed persons are the classes of which a training row has been requested.
+
+    Args:
+        y_train: (n,) labels.
+        y_test: (m,) labels. Rows of classes that no training row has belong to neither side.
+        requested: (n,).
+
+    Returns:
+        Training rows of the removed persons, their test rows, training rows of the rest, its test rows.
+    """
+    removed = np.unique(y_train[requested])
+    train, test = np.isin(y_train, removed), np.isin(y_test, removed)
+    return train, test, ~train, ~test & np.isin(y_test, y_train)
+
+
+def kept(now: float | None, before: float | None) -> float | None:
+    """``now / before``, the share of an accuracy that is left; None where one is not defined, or from 0."""
+    return now / before if now is not None and before else None
+
+
+class Identity:
+    """Accuracies of the removed persons and of the rest; see ``DEFINITIONS``.
+
+    None where there are no such rows: of a person without test rows, say, or before any request.
+
+    Args:
+        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+
+    Raises:
+        InvalidValue: A value is not allowed.
+    """
+
+    columns = tuple(DEFINITIONS)[:4]
+
+    def __init__(self, every: int | None = 1) -> None:
+        self.every = require_every(every)
+
+    def __call__(self, view: View) -> dict[str, float | None]:
+        """One pass over the training rows and one over the test rows."""
+        return dict(_accuracies(view.unlearner, view))
+
+
+class IdentityReference:
+    """The same accuracies of the retrained model, and how much the rest has kept; see ``DEFINITIONS``.
+
+    None is also what an unlearner that is not ``Differentiable`` gets: it has no such models.
+
+    Args:
+        every: Evaluate after every this many requests (and after the last); None: after the last alone. Each
+            time is two trainings, both of them shared with other metrics.
+
+    Raises:
+        InvalidValue: A value is not allowed.
+    """
+
+    columns = tuple(DEFINITIONS)[4:]
+
+    def __init__(self, every: int | None = None) -> None:
+        self.every = require_every(every)
+
+    def __call__(self, view: View) -> dict[str, float | None]:
+        """Two trainings, and three passes over all rows."""
+        if view.original is None:
+            return dict.fromkeys(self.columns)
+        before = _accuracies(view.original, view)
+        found = dict(_kept(_accuracies(view.unlearner, view), before))
+        theirs: dict[str, float | None] = {}
+        if view.reference is not None:
+            accuracies = _accuracies(view.reference, view)
+            theirs = {**accuracies, **_kept(accuracies, before)}
+        found |= {f"retrain_{name}": value for name, value in theirs.items()}
+        return {name: found.get(name) for name in self.columns}
+
+
+def _accuracies(model: Unlearner | Differentiable, view: View) -> Found:
+    """The columns of ``Identity`` for any model."""
+    train, test = (model.predict(view.x_train), view.y_train), (model.predict(view.x_test), view.y_test)
+    parts = of_persons(view.y_train, view.y_test, view.requested)
+    sides = zip(Identity.columns, (train, test) * 2, parts, strict=True)
+    return {name: accuracy(predicted[rows], labels[rows]) for name, (predicted, labels), rows in sides}
+
+
+def _kept(now: Found, before: Found) -> Found:
+    return {
+        f"rest_{part}_kept": kept(now[f"rest_{part}_accuracy"], before[f"rest_{part}_accuracy"])
+        for part in ("train", "test")
+    }

@@ -1,0 +1,105 @@
+"""How well a re-identification network still finds people, beside the retrained one."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from expunge.datasets.base import Retrieval
+from expunge.datasets.checks import require_switch
+from expunge.errors import require_choice
+from expunge.metrics.base import View, require_every
+from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, retrieve
+from expunge.unlearners.base import Embedding
+
+log = logging.getLogger(__name__)
+
+_RETRAINED = "of the retrained model, as a reference"
+_QUERIES = "share of the queries that have a match"
+
+DEFINITIONS: dict[str, tuple[str, str]] = {
+    "reid_map": ("↑", "mean average precision of the rankings of the gallery, protocol of Market-1501"),
+    "reid_rank1": ("↑", f"{_QUERIES} whose nearest gallery picture is one"),
+    "reid_rank5": ("↑", f"{_QUERIES} with one among the 5 nearest gallery pictures"),
+    "reid_rank10": ("↑", f"{_QUERIES} with one among the 10 nearest gallery pictures"),
+    "reid_skipped": ("", "queries left out: the gallery has no picture of their person by another camera"),
+    "retrain_reid_map": ("", f"reid_map {_RETRAINED}"),
+    "retrain_reid_rank1": ("", f"reid_rank1 {_RETRAINED}"),
+    "retrain_reid_rank5": ("", f"reid_rank5 {_RETRAINED}"),
+    "retrain_reid_rank10": ("", f"reid_rank10 {_RETRAINED}"),
+}
+"""Column -> (arrow, definition): ↑ more is better, none where it is a reference or a count."""
+
+
+class Reid:
+    """Rank-1, 5, 10 and mAP of the query and gallery pictures among the test rows; see ``DEFINITIONS``.
+
+    None is what an unlearner that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
+    Any unlearner gets it on a data set without queries and gallery, which the log then says.
+
+    Args:
+        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+        retrained: Evaluate the retrained model too, which is a training (shared with other metrics).
+        distance: ``cosine``, 1 - cos, or ``euclidean``.
+        average_precision: ``trapezoid``, the benchmark's own, or ``matches``; see ``retrieval.evaluate``.
+
+    Raises:
+        InvalidValue: A value is not allowed.
+    """
+
+    columns = tuple(DEFINITIONS)
+
+    def __init__(
+        self,
+        every: int | None = None,
+        retrained: bool = True,
+        distance: str = "cosine",
+        average_precision: str = "trapezoid",
+    ) -> None:
+        self.every, self.retrained = require_every(every), require_switch("retrained", retrained)
+        self.distance = require_choice("distance", distance, DISTANCES)
+        self.average_precision = require_choice("average_precision", average_precision, AVERAGE_PRECISIONS)
+        self._said: set[str] = set()
+
+    def __call__(self, view: View) -> dict[str, float | None]:
+        """One pass over queries and gallery for each of the two models."""
+        found: dict[str, float | None] = dict.fromkeys(self.columns)
+        if view.retrieval is None:
+            self._say("the data set has no queries and no gallery: nothing is measured")
+            return found
+        if not isinstance(view.unlearner, Embedding):
+            return found
+        models = {"": view.unlearner, "retrain_": view.reference if self.retrained else None}
+        for prefix, model in models.items():
+            if isinstance(model, Embedding):
+                values = self._of(view, view.retrieval, model)
+                found |= {prefix + name: value for name, value in values.items() if prefix + name in found}
+        return found
+
+    def _of(self, view: View, retrieval: Retrieval, model: Embedding) -> dict[str, float | None]:
+        query, gallery = (
+            model.embeddings(view.x_test, rows) for rows in (retrieval.query, retrieval.gallery)
+        )
+        if not (np.isfinite(query).all() and np.isfinite(gallery).all()):
+            return {}
+        asked, offered = (
+            People(view.y_test[rows], retrieval.cameras[rows])
+            for rows in (retrieval.query, retrieval.gallery)
+        )
+        ranking = retrieve(query, gallery, asked, offered, self.distance, self.average_precision)
+        if ranking.skipped:
+            self._say(
+                f"{ranking.skipped} of {len(query)} queries have no match in the gallery and are left out"
+            )
+        return {
+            "reid_map": ranking.mean_average_precision,
+            **{f"reid_rank{rank}": ranking.cmc(rank) for rank in (1, 5, 10)},
+            "reid_skipped": ranking.skipped,
+        }
+
+    def _say(self, line: str) -> None:
+        """Warn, of each thing but once."""
+        if line not in self._said:
+            log.warning("metrics.reid: %s", line)
+        self._said.add(line)
