@@ -13,11 +13,18 @@ from torch import nn
 
 from expunge.build import build
 from expunge.errors import DataError, InvalidValue
-from expunge.models import Mlp, Softmax, Torchvision, Vgg11, initialised, load_weights
+from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, initialised, load_weights
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "model"
-NETWORKS = ("softmax", "mlp", "vgg11", "resnet18", "resnet50", "mobilenet_v2", "densenet121")
-SMALL = (Softmax(), Mlp(), Vgg11(), Torchvision("resnet18"), Torchvision("mobilenet_v2"))
+NETWORKS = ("softmax", "mlp", "vgg11", "vggface", "resnet18", "resnet50", "mobilenet_v2", "densenet121")
+SMALL = (
+    Softmax(),
+    Mlp(),
+    Vgg11(),
+    VggFace(widths=(4, 6), convolutions=1),
+    Torchvision("resnet18"),
+    Torchvision("mobilenet_v2"),
+)
 
 
 def same(a, b):

@@ -51,7 +51,7 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
 
 
 def _new_end(module: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
-    """Name of the last part of ``module`` if ``tensors`` may be those of the same network with another one."""
+    """Name of the last part of ``module`` if ``tensors`` may be of the same network but for it."""
     try:
         name, head = identity_head(module)
     except InvalidValue:

@@ -1,0 +1,85 @@
+"""VGG-style networks for faces: an embedding layer between the convolutions and the identity head."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import nn
+
+from expunge.datasets.checks import require_finite, require_switch
+from expunge.errors import InvalidValue, require_count
+from expunge.models.base import fitting, require_inputs, require_widths
+from expunge.models.convolutional import kaiming, vgg_features
+from expunge.models.weights import require_weights
+
+_BLOCKS = 8  # each halves the image
+
+
+@dataclass(frozen=True)
+class VggFace:
+    """Blocks of 3 x 3 convolutions with ReLU and a 2 x 2 max-pool, an embedding, one output an identity.
+
+    The network of Parkhi et al. (2015) has ``widths`` 64, 128, 256, 512, 512, ``convolutions`` 2, 2, 3, 3, 3,
+    ``embedding`` 4096, 4096, ``pool`` 7 and ``dropout`` 0.5, on colour images of 224 x 224 pixels.
+
+    Attributes:
+        widths: Channels of each block.
+        convolutions: In each block, or in all of them alike.
+        embedding: Width of the linear layer, with ReLU, before the head; of several, the last.
+        batch_norm: Normalise after every convolution.
+        pool: The last maps are averaged to so many positions a side.
+        dropout: Share of outputs of each embedding layer that training leaves out.
+        weights: File of the state to begin from.
+        name: What messages call it.
+    """
+
+    widths: Sequence[int] = (32, 64, 128, 128)
+    convolutions: int | Sequence[int] = (1, 1, 2, 2)
+    embedding: int | Sequence[int] = 128
+    batch_norm: bool = False
+    pool: int = 4
+    dropout: float = 0.0
+    weights: str | None = None
+    name: str = "vggface"
+
+    def __post_init__(self) -> None:
+        widths = require_widths("widths", self.widths)
+        if len(widths) > _BLOCKS:
+            raise InvalidValue("widths", self.widths, f"at most {_BLOCKS} blocks: each halves the image")
+        convolutions = _one_or_more("convolutions", self.convolutions, len(widths))
+        if len(convolutions) != len(widths):
+            allowed = f"a whole number, or one for each of the {len(widths)} blocks of widths"
+            raise InvalidValue("convolutions", self.convolutions, allowed)
+        require_switch("batch_norm", self.batch_norm)
+        require_count("pool", self.pool)
+        if not 0 <= require_finite("dropout", self.dropout) < 1:
+            raise InvalidValue("dropout", self.dropout, "a number >= 0 and < 1")
+        require_weights(self.weights)
+        object.__setattr__(self, "widths", widths)
+        object.__setattr__(self, "convolutions", convolutions)
+        object.__setattr__(self, "embedding", _one_or_more("embedding", self.embedding))
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Return the network, as in ``Architecture``."""
+        require_inputs(self.name, shape, classes, images=True)
+        layout: list[int | str] = []
+        for width, count in zip(self.widths, self.convolutions, strict=True):  # type: ignore[arg-type]
+            layout += [width] * count + ["M"]
+        widths = (self.widths[-1] * self.pool**2, *self.embedding)  # type: ignore[misc]
+        layers: list[nn.Module] = []
+        for wide, narrow in pairwise(widths):
+            layers += [nn.Linear(wide, narrow), nn.ReLU(), nn.Dropout(self.dropout)]
+        features, embedding = vgg_features(layout, shape[0], self.batch_norm), nn.Sequential(*layers)
+        kaiming(features)
+        kaiming(embedding)
+        parts = OrderedDict[str, nn.Module](features=features, avgpool=nn.AdaptiveAvgPool2d(self.pool))
+        parts |= {"flatten": nn.Flatten(), "embedding": embedding, "head": nn.Linear(widths[-1], classes)}
+        return fitting(nn.Sequential(parts), self.name, shape)
+
+
+def _one_or_more(name: str, value: int | Sequence[int], times: int = 1) -> tuple[int, ...]:
+    """``value`` as a tuple; a single number is taken ``times`` times."""
+    return (require_count(name, value),) * times if isinstance(value, int) else require_widths(name, value)
