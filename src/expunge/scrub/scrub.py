@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from expunge.curvature import Block
+from expunge.datasets.checks import require_switch
 from expunge.errors import require_choice, require_count, require_positive, require_probability
 from expunge.scrub import steps
 from expunge.scrub.copies import Observed, Unit, observe
 from expunge.scrub.errors import ScrubError
 from expunge.scrub.selectors import SELECTORS, selector
 from expunge.scrub.steps import CURVATURES, MODES, Curvature, Problem
+
+_HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -27,18 +31,21 @@ class Proposal:
         step: (|S|,) float64, the noise included.
         units: The selected units.
         noise_std: Of the noise in ``step``.
+        share: Of the update that ``step`` takes, the noise aside; below 1 where ``max_rise`` bound it.
     """
 
     block: Block
     step: Tensor
     units: list[Unit]
     noise_std: float
+    share: float = 1.0
 
     @property
     def figures(self) -> dict[str, float]:
-        """``units``, ``weights`` |S| and ``step_norm`` ||step||_2, for the ledger."""
+        """``units``, ``weights`` |S|, ``step_norm`` ||step||_2 and ``step_share``, for the ledger."""
         norm = float(torch.linalg.vector_norm(self.step))
-        return {"units": len(self.units), "weights": self.block.size, "step_norm": norm}
+        found = {"units": len(self.units), "weights": self.block.size, "step_norm": norm}
+        return {**found, "step_share": self.share}
 
     def apply(self, module: nn.Module) -> Callable[[], None]:
         """Update ``module`` in place, the selected units alone; return what takes it back."""
@@ -49,10 +56,10 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Scrub:
-    """The settings of a scrub; the published ones by default (Mehta et al., CVPR 2022, Algorithm 1).
+    """The settings of a scrub (Mehta et al., CVPR 2022, Algorithm 1); see ``published`` for theirs.
 
-    It carries no certificate: the network is not convex, ``fd`` is a heuristic without an error bound, and
-    the noise is calibrated by constants that are assumed, not shown.
+    It carries no certificate: the network is not convex, the step is that of a quadratic model without an
+    error bound, and the noise is calibrated by constants that are assumed, not shown.
 
     Attributes:
         selector: ``lfoci``, ``cheap``, ``random``, ``one`` or ``all``.
@@ -68,24 +75,32 @@ class Scrub:
         smoothness: Likewise.
         lipschitz: Likewise.
         curvature_rows: Rows that ``exact``, ``ggn`` and ``kfac`` are averaged over; None: all.
-        curvature_tol: Relative residual at which conjugate gradients stop.
+        curvature_tol: Relative residual at which conjugate gradients stop. To stop early leaves out the
+            directions in which the curvature is smallest and the step would be longest: it is a damping.
+        max_rise: The step is halved for as long as it raises the mean loss of the rows that stay (of
+            ``curvature_rows`` of them) by more than this; None: never. Longer steps leave the region where
+            the quadratic model holds.
+        refit_outputs: Once no row has a label any more, its output unit is put where training without the
+            label would leave it, all else fixed; see ``expunge.scrub.outputs``. Networks only.
         threads: Of the selection; None: every core.
     """
 
     selector: str = "lfoci"
-    curvature: str = "fd"
+    curvature: str = "ggn"
     mode: str = "sekhari"
     n_perturbations: int = 1000
     perturbation_std: float = 0.1
     max_units: int | None = None
     l2: float = 0.01
     lr: float = 1e-3
-    noise_epsilon: float | None = 0.1
+    noise_epsilon: float | None = None
     noise_delta: float = 0.01
     smoothness: float = 0.25
     lipschitz: float = 1.0
-    curvature_rows: int | None = 2048
-    curvature_tol: float = 1e-4
+    curvature_rows: int | None = 128
+    curvature_tol: float = 1e-2
+    max_rise: float | None = 0.01
+    refit_outputs: bool = True
     threads: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,10 +113,18 @@ class Scrub:
         for name in ("max_units", "curvature_rows"):
             if getattr(self, name) is not None:
                 require_count(name, getattr(self, name))
-        if self.noise_epsilon is not None:
-            require_positive("noise_epsilon", self.noise_epsilon)
+        for name in ("noise_epsilon", "max_rise"):
+            if getattr(self, name) is not None:
+                require_positive(name, getattr(self, name))
+        require_switch("refit_outputs", self.refit_outputs)
         require_probability("noise_delta", self.noise_delta)
         require_probability("curvature_tol", self.curvature_tol)
+
+    @classmethod
+    def published(cls, **settings: Any) -> Scrub:
+        """Return the published settings, with changes: ``fd``, noise, a step of any length."""
+        theirs = {"curvature": "fd", "noise_epsilon": 0.1, "max_rise": None, "refit_outputs": False}
+        return cls(**{**theirs, **settings})
 
     def propose(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> Proposal:
         """Compute the update that removes ``problem.sample``; the network is left as it is.
@@ -118,12 +141,13 @@ class Scrub:
         units = list(self.select(problem, rng, noise))
         block = Block.of(problem.module, by_module(units))
         step = self.step(problem, block, rng)
+        if not torch.isfinite(step).all():
+            raise ScrubError("the update is not finite")
+        step, share = self.bounded(problem, block, step, rng)
         std = self.noise_std(problem)
         if std:
             step = step + std * torch.randn(block.size, generator=noise, dtype=torch.float64)
-        if not torch.isfinite(step).all():
-            raise ScrubError("the update is not finite")
-        return Proposal(block, step, units, std)
+        return Proposal(block, step, units, std, share)
 
     def observe(self, problem: Problem, noise: torch.Generator) -> Observed:
         """Run the perturbed copies."""
@@ -143,6 +167,26 @@ class Scrub:
         if self.mode == "cr":
             return steps.cr(problem, block, curvature, self.l2)
         return steps.sekhari(problem, block, curvature, self.l2, rng)
+
+    def bounded(
+        self, problem: Problem, block: Block, step: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, float]:
+        """Return as much of ``step`` as ``max_rise`` allows, and the share that this is.
+
+        Raises:
+            ScrubError: Hardly any of it is allowed.
+        """
+        if self.max_rise is None:
+            return step, 1.0
+        rows = steps.some_of(problem.retained, self.curvature_rows, rng)
+        most = steps.mean_loss(problem, rows) + self.max_rise
+        for share in (0.5**halvings for halvings in range(_HALVINGS + 1)):
+            if steps.mean_loss(problem, rows, block, share * step) <= most:  # no: NaN
+                return share * step, share
+        least = f"{0.5**_HALVINGS:.1g} of the step"
+        raise ScrubError(
+            f"{least} still raises the loss of the rows that stay by more than {self.max_rise:g}"
+        )
 
     def noise_std(self, problem: Problem) -> float:
         """Return the standard deviation of the noise on every selected weight."""

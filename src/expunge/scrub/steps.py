@@ -23,7 +23,7 @@ from expunge.curvature import (
     outer,
     secant,
 )
-from expunge.curvature.gradients import Batches, Losses, mean_gradient
+from expunge.curvature.gradients import Batches, Losses, example_losses, mean_gradient
 from expunge.datasets.images import Examples
 from expunge.scrub.errors import ScrubError
 from expunge.training import History
@@ -100,9 +100,7 @@ def sekhari(
     slope = _sample_gradient(problem, block)
     rhs = slope + l2 * block.read(module)
     if curvature.name in _PRODUCTS:
-        kept = problem.retained
-        if curvature.rows is not None and curvature.rows < len(kept):
-            kept = kept.only(np.sort(rng.choice(kept.rows, size=curvature.rows, replace=False)))
+        kept = some_of(problem.retained, curvature.rows, rng)
         product = _PRODUCTS[curvature.name](module, problem.losses, kept, block)
         solution = _solve(product, rhs, l2, curvature.tol)
     else:
@@ -110,6 +108,30 @@ def sekhari(
         part = _low_rank_of_sample(problem, block, curvature, slope)
         solution = combine(n, whole, m, part).solve(rhs, l2)
     return m / (n - m) * solution
+
+
+def some_of(examples: Examples, rows: int | None, rng: np.random.Generator) -> Examples:
+    """Return ``rows`` of the examples, drawn at random; all of them where there are no more, or for None."""
+    if rows is None or rows >= len(examples):
+        return examples
+    return examples.only(np.sort(rng.choice(examples.rows, size=rows, replace=False)))
+
+
+def mean_loss(
+    problem: Problem, examples: Examples, block: Block | None = None, step: Tensor | None = None
+) -> float:
+    """Mean loss of some examples, of the network as it is or, with ``step``, as it would be after it.
+
+    The network is left as it is, bit for bit.
+    """
+    if block is None or step is None:
+        return float(example_losses(problem.module, problem.losses, examples).mean())
+    saved = block.save(problem.module)
+    try:
+        block.add(problem.module, step)
+        return mean_loss(problem, examples)
+    finally:
+        block.restore(problem.module, saved)
 
 
 def cr(problem: Problem, block: Block, curvature: Curvature, l2: float) -> Tensor:

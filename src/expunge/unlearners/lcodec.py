@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from expunge.curvature.gradients import cross_entropy
 from expunge.errors import InvalidValue
-from expunge.scrub import Problem, Scrub
+from expunge.scrub import Problem, Scrub, ScrubError
 from expunge.scrub.copies import unit_modules
+from expunge.scrub.outputs import emptied, refit
 from expunge.seeds import stream, torch_generator
 from expunge.training import Learner
 from expunge.unlearners.guard import GuardedNetwork, Update
@@ -89,13 +90,28 @@ class Lcodec(GuardedNetwork):
             )
 
     def update(self, index: NDArray[np.int64]) -> Update:
-        """Scrub the rows from the selected units."""
+        """Scrub the rows from the selected units, and from the outputs of labels that no row has any more."""
+        problem = self._problem(index)
         proposal = self.scrub.propose(
-            self._problem(index),
+            problem,
             stream(self.seed, "scrub", 0, self._served),
             torch_generator(self.seed, "scrub", 1, self._served),
         )
-        return proposal.figures, proposal.apply(self.module)
+        undo = proposal.apply(self.module)
+        labels = emptied(problem.sample[1].tolist(), problem.retained) if self.scrub.refit_outputs else []
+        if not labels:
+            return proposal.figures, undo
+        try:
+            undo_outputs = refit(self.module, problem.retained, labels, self.scrub.l2)
+        except ScrubError:
+            undo()
+            raise
+
+        def undo_both() -> None:
+            undo_outputs()
+            undo()
+
+        return proposal.figures | {"outputs_refitted": len(labels)}, undo_both
 
     def _problem(self, index: NDArray[np.int64]) -> Problem:
         stay = self.kept.copy()

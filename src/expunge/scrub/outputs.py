@@ -1,0 +1,110 @@
+"""The outputs of labels that no training row has any more: what training without them would leave there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logsumexp, softmax
+from torch import Tensor, nn
+
+from expunge.curvature import Block
+from expunge.curvature.gradients import evaluating
+from expunge.datasets.images import Examples
+from expunge.errors import InvalidValue
+from expunge.models.head import head_inputs, identity_head
+from expunge.scrub.errors import ScrubError
+
+Array = NDArray[np.float64]
+
+_TOL = 1e-6  # largest entry of the gradient that a minimum may have; the search aims at a hundredth
+_STEPS = 5000
+_WAY_OUT = "unlearner.refit_outputs=false leaves the outputs of labels without rows as they are"
+
+
+def emptied(targets: Iterable[int], retained: Examples) -> list[int]:
+    """Return the targets of removed rows that no retained row has, ascending."""
+    return sorted(set(targets) - set(retained.y[torch.from_numpy(retained.rows)].tolist()))
+
+
+def refit(module: nn.Module, retained: Examples, labels: Sequence[int], l2: float) -> Callable[[], None]:
+    """Put the output units of ``labels`` where the penalised loss of the retained rows is smallest.
+
+    All else fixed, the loss is convex in these units, and no retained row has one of the labels:
+
+        min over V:  mean_i log(sum_k exp(z_ik) + sum_l exp(x_i . v_l)) + (l2 / 2) ||V||^2
+
+    with x_i the input of the last linear layer (and 1, where that has a bias) and z_ik the outputs of the
+    other labels. It is solved in float64 by L-BFGS, to a gradient whose entries are below 1e-6.
+
+    Args:
+        module: The network, changed in place; its outputs must be those of its last linear layer.
+        retained: The rows that stay.
+        labels: Numbers of the output units.
+        l2: Penalty on these units, that of the training.
+
+    Returns:
+        What takes the change back.
+
+    Raises:
+        ScrubError: The last linear layer is not the network's output, or no minimum is found.
+    """
+    name, head = _output_layer(module, retained)
+    inputs = head_inputs(module, retained)
+    block = Block.of(module, {name: list(labels)})
+    with torch.no_grad():
+        outputs = nn.functional.linear(inputs, head.weight.double().cpu(), _bias(head)).numpy()
+    x = inputs.numpy() if head.bias is None else np.hstack([inputs.numpy(), np.ones((len(inputs), 1))])
+    others = logsumexp(np.delete(outputs, list(labels), axis=1), axis=1)
+    units = torch.from_numpy(_minimum(x, others, len(labels), l2))
+    saved = block.save(module)
+    with torch.no_grad():
+        head.weight[list(labels)] = units[:, : head.in_features].to(head.weight)
+        if head.bias is not None:
+            head.bias[list(labels)] = units[:, -1].to(head.bias)
+    return lambda: block.restore(module, saved)
+
+
+def _minimum(x: Array, others: Array, units: int, l2: float) -> Array:
+    """Return V, (units, d), for inputs ``x`` (n, d) and ``others`` (n,), log-sum-exp of the other outputs."""
+
+    def loss(flat: Array) -> tuple[float, Array]:
+        v = flat.reshape(units, -1)
+        own = x @ v.T
+        odds = logsumexp(own, axis=1) - others
+        share = expit(odds)[:, None] * softmax(own, axis=1)
+        value = np.mean(np.logaddexp(0.0, odds)) + l2 / 2 * float(flat @ flat)
+        return float(value), (share.T @ x / len(x) + l2 * v).ravel()
+
+    options = {"gtol": _TOL / 100, "ftol": 0.0, "maxiter": _STEPS}
+    found = minimize(loss, np.zeros(units * x.shape[1]), jac=True, method="L-BFGS-B", options=options)
+    left = float(np.abs(found.jac).max())
+    if not left < _TOL:  # NaN is not
+        raise ScrubError(f"no minimum found for the outputs of labels without rows: a gradient of {left:.1e}")
+    return np.asarray(found.x).reshape(units, -1)
+
+
+def _bias(head: nn.Linear) -> Tensor | None:
+    return None if head.bias is None else head.bias.double().cpu()
+
+
+def _output_layer(module: nn.Module, retained: Examples) -> tuple[str, nn.Linear]:
+    """Return the last linear layer, if what it puts out is what the network does."""
+    try:
+        name, head = identity_head(module)
+    except InvalidValue:
+        raise ScrubError(f"the network has no linear layer; {_WAY_OUT}") from None
+    x, _ = retained.take(retained.rows[:1])
+    seen: list[Tensor] = []
+    hook = head.register_forward_hook(lambda _, inputs, output: seen.append(output))
+    try:
+        with evaluating(module), torch.no_grad():
+            output = module(x)
+    finally:
+        hook.remove()
+    if not any(torch.equal(output, own) for own in seen):
+        raise ScrubError(f"the network's last linear layer is not its output; {_WAY_OUT}")
+    return name, head
