@@ -35,7 +35,7 @@ PAPERS = {
 }
 ROWS = [(paper, name) for paper, names in PAPERS.items() for name in names]
 EXPECTED = {paper: read_expected(path) for paper, path in expected_files().items()}
-NOT_YET = ["spurious", "vggface", "reid", "ledgar"]
+NOT_YET = ["spurious", "ledgar"]
 
 # Smallest settings whose summaries have every key of the full study's.
 STUDIES = {

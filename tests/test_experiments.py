@@ -17,7 +17,13 @@ CELLS = {
     "cvpr2022/cifar_models": 2,
     "cvpr2022/kfac": 2,
     "cvpr2022/mnist_selection": 6,
+    "cvpr2022/person_certified": 3,
+    "cvpr2022/person_scrubbed": 3,
+    "cvpr2022/reid": 2,
     "cvpr2022/retrain": 6,
+    "cvpr2022/vggface": 2,
+    "cvpr2022/vggface_bounds": 4,
+    "cvpr2022/vggface_selectors": 4,
     "icml2020/cifar_dp": 3,
     "icml2020/cifar_head": 1,
     "icml2020/mnist_corrected": 1,
@@ -37,10 +43,9 @@ ELSEWHERE = {
 }
 PLANNED = {
     "cvpr2022/ledgar": "LEDGAR's clauses and a text network",
-    "cvpr2022/reid": "dataset=reid and a re-identification network",
     "cvpr2022/spurious": "CelebA's images and attributes",
-    "cvpr2022/vggface": "dataset=faces and a face network",
 }
+REAL = ("cvpr2022/cifar_models", "cvpr2022/person", "cvpr2022/reid", "cvpr2022/vggface")  # need shared data
 ROOT = config_dir() / "experiment"
 
 
@@ -61,7 +66,7 @@ def test_every_experiment_is_known_and_has_a_reduced_form():
 @pytest.mark.parametrize("name", CELLS)
 def test_reduced_experiment_runs(name, tmp_path, request):
     values = [f"+experiment={name}_reduced", "threads=1", "figures=false"]
-    if name == "cvpr2022/cifar_models":
+    if name.startswith(REAL):
         values.append(f"data_dir={request.getfixturevalue('shared_data')}")
     if CELLS[name] == 1:
         ended = cli.expunge(*values, "hydra.run.dir=sweep/run", cwd=tmp_path)
@@ -152,6 +157,28 @@ def retrained(summaries: Summaries) -> None:
     assert all(s["retrain_weight_distance"] > 0 for s in summaries)
 
 
+def forgotten(summaries: Summaries) -> None:
+    """Nobody asks for more than one person's images; the rest's accuracy is told from that person's."""
+    for summary in summaries:
+        assert {"identity_train_accuracy", "rest_test_accuracy", "rest_test_kept"} <= summary.keys()
+        assert 0 <= summary["identity_train_accuracy"] <= 1
+        assert summary["retrain_identity_test_accuracy"] == 0, "it never saw this person"
+
+
+def certified(summaries: Summaries) -> None:
+    forgotten(summaries)
+    (ours,) = chosen(summaries, unlearner="newton_corrected")
+    assert ours["removed"] == ours["requests"] == ours["removals_supported"]
+    assert ours["residual_measured"] <= ours["residual_bound"] <= ours["budget"]
+
+
+def found_again(summaries: Summaries) -> None:
+    for summary in summaries:
+        assert 0 < summary["reid_map"] <= 1
+        assert summary["reid_rank1"] <= summary["reid_rank5"] <= summary["reid_rank10"]
+        assert summary["reid_skipped"] == 0
+
+
 def compared(summaries: Summaries) -> None:
     """One metric set for all; the exact ones are the retrained model, the idle one remembers."""
     assert len({(s["unlearner"], s["seed"]) for s in summaries}) == 12
@@ -170,7 +197,13 @@ CHECKS = {
     "cvpr2022/cifar_models": scrubbed,
     "cvpr2022/kfac": scrubbed,
     "cvpr2022/mnist_selection": scrubbed,
+    "cvpr2022/person_certified": certified,
+    "cvpr2022/person_scrubbed": forgotten,
+    "cvpr2022/reid": found_again,
     "cvpr2022/retrain": retrained,
+    "cvpr2022/vggface": forgotten,
+    "cvpr2022/vggface_bounds": forgotten,
+    "cvpr2022/vggface_selectors": forgotten,
     "icml2020/cifar_dp": private,
     "icml2020/cifar_head": probed,
     "icml2020/mnist_corrected": corrected,

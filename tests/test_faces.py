@@ -336,6 +336,25 @@ def test_decompression_bomb(tmp_path, monkeypatch):
         assert "decompression bomb" in refusal(tmp_path)
 
 
+def test_without_a_name_the_only_folder_of_identities_is_taken(tmp_path):
+    folder(tmp_path / "data", a=2, b=2)
+    (tmp_path / "data" / "MNIST" / "raw").mkdir(parents=True)
+    folder(tmp_path / "data" / "Market", "bounding_box_train", a=1)
+    (tmp_path / "data" / "README").write_text("faces")
+    for data_dir in (tmp_path / "data", tmp_path / "data" / "people"):
+        found = load(data_dir, folder=None)
+        assert list(found.class_names.values()) == ["a", "b"]
+        np.testing.assert_array_equal(found.x_train, load(tmp_path / "data").x_train)
+
+
+def test_without_a_name_there_must_be_one_folder_of_identities(tmp_path):
+    assert refusal(tmp_path / "nowhere", folder=None).startswith("folder: no folder of identities in")
+    assert refusal(tmp_path, folder=None).endswith("/faces/NAME/1.jpg and so on")
+    folder(tmp_path, "mine", a=2, b=2)
+    folder(tmp_path, "theirs", a=2, b=2)
+    assert refusal(tmp_path, folder=None).endswith("2 folders of identities: name one of mine, theirs")
+
+
 def test_images_of_several_sizes_need_one(tmp_path):
     folder(tmp_path, a=2, b=2)
     draw(tmp_path / "people" / "b" / "2.png", (11, 12))
@@ -356,7 +375,7 @@ def test_images_of_several_sizes_need_one(tmp_path):
         ("split_seed", -1),
         ("skip_unreadable", "yes"),
         ("offset", "nan"),
-        ("folder", None),
+        ("folder", 7),
         ("folder", ""),
     ],
 )

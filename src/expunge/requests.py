@@ -200,7 +200,7 @@ class OfIdentity(_Part):
     def __init__(
         self,
         identity: Any,
-        batch_size: int | None = 1,
+        batch_size: int | None = None,
         share: float = 1.0,
         count: int | None = None,
         seed: int | None = None,

@@ -12,7 +12,7 @@ from expunge.datasets import holdout
 from expunge.datasets.base import Dataset
 from expunge.datasets.checks import require_finite
 from expunge.datasets.image_files import Decoding, read_images
-from expunge.datasets.image_folders import find_folder, list_identities, require_two, warn
+from expunge.datasets.image_folders import find_faces, list_identities, require_two, warn
 from expunge.datasets.names import person
 from expunge.errors import InvalidValue, require_count, require_probability
 
@@ -21,7 +21,7 @@ _NAME = "faces"
 
 def load(
     data_dir: Any,
-    folder: Any = "att_faces",
+    folder: Any = None,
     image_size: Any = 64,
     colour: bool | None = None,
     test_share: float = 0.3,
@@ -38,7 +38,8 @@ def load(
 
     Args:
         data_dir: Where ``folder`` is looked for first.
-        folder: A folder with one sub-folder of images for each identity, or the path of one.
+        folder: A folder with one sub-folder of images for each identity, or the path of one; None:
+            ``data_dir`` itself, or the only such folder in it.
         image_size: Side of a square in pixels, or [height, width]; None keeps the size that all images have.
         colour: Whether images get three channels; None: if any is stored in colour.
         test_share: Share of each identity's images, between 0 and 1; at least one image of two or more is for
@@ -55,7 +56,7 @@ def load(
     decoding = Decoding.of(image_size, colour, skip_unreadable)
     offset, share = require_finite("offset", offset), require_probability("test_share", test_share)
     seed = require_count("split_seed", split_seed, least=0)
-    root = find_folder(data_dir, folder, "NAME/1.jpg")
+    root = find_faces(data_dir, folder)
     people = list_identities(root)
     require_two(root, list(people))
     people = _chosen(people, identities)

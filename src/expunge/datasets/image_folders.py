@@ -11,6 +11,8 @@ from expunge.datasets.image_files import SUFFIXES
 from expunge.datasets.names import listed, natural, plain
 from expunge.errors import DataError, InvalidValue
 
+_EXAMPLE = "NAME/1.jpg"
+_MARKET = "bounding_box_train"  # whose folders are no identities
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,38 @@ def find_folder(data_dir: Any, folder: Any, example: str) -> Path:
         f"folder: {folder}: no such folder, neither in {data_dir} nor from {Path.cwd()}; put images there: "
         f"{root / given / example} and so on"
     )
+
+
+def find_faces(data_dir: Any, folder: Any) -> Path:
+    """Return the folder with one sub-folder of images for each identity.
+
+    Args:
+        data_dir: The folder of all data.
+        folder: See ``find_folder``; None: ``data_dir`` if it is such a folder, else the only one in it.
+
+    Raises:
+        InvalidValue: ``folder`` is no name.
+        DataError: There is no such folder, or there are several.
+    """
+    if folder is not None:
+        return find_folder(data_dir, folder, _EXAMPLE)
+    root = Path(data_dir).expanduser()
+    inside = list_folder(root).folders if root.is_dir() else []
+    if _has_identities(root):
+        return root
+    found = [own for own in inside if _has_identities(own) and not (own / _MARKET).is_dir()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = listed([own.name for own in found])
+        raise DataError(f"folder: {root} holds {len(found)} folders of identities: name one of {names}")
+    raise DataError(
+        f"folder: no folder of identities in {root}; put images there: {root / 'faces' / _EXAMPLE} and so on"
+    )
+
+
+def _has_identities(folder: Path) -> bool:
+    return folder.is_dir() and any(list_folder(own).images for own in list_folder(folder).folders)
 
 
 def list_folder(folder: Path) -> Listing:

@@ -15,7 +15,7 @@ from typing import Any
 
 from expunge.datasets import reid
 from expunge.datasets.base import Dataset
-from expunge.datasets.image_folders import find_folder, list_identities
+from expunge.datasets.image_folders import find_faces, list_identities
 from expunge.datasets.reid import GALLERY, PARTS, QUERY, TRAIN, Shot
 from expunge.errors import DataError, UserError, require_count
 
@@ -113,7 +113,7 @@ def lay_out(
 
 def load(
     data_dir: Any,
-    folder: Any = "att_faces",
+    folder: Any = None,
     cameras: int = 3,
     image_size: Any = (128, 64),
     val_share: float = 0.1,
@@ -125,7 +125,8 @@ def load(
 
     Args:
         data_dir: Where ``folder`` is looked for first.
-        folder: A folder with one sub-folder of images for each identity, or the path of one.
+        folder: A folder with one sub-folder of images for each identity, or the path of one; None:
+            ``data_dir`` itself, or the only such folder in it.
         cameras: How many cameras there are, two or more.
         image_size: As for ``reid.load``.
         val_share: As for ``reid.load``.
@@ -138,7 +139,7 @@ def load(
         InvalidValue: A setting is not allowed.
     """
     reading = reid.Reading.of(image_size, val_share, split_seed, skip_unreadable, offset)
-    root = find_folder(data_dir, folder, "NAME/1.jpg")
+    root = find_faces(data_dir, folder)
     files = plan(list_identities(root), cameras)
     shots = {part: [Shot.of(image, name) for name, image in own] for part, own in files.items()}
     return reid.assemble("reid_faces", root, shots, reading)

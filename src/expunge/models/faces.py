@@ -36,9 +36,9 @@ class VggFace:
         name: What messages call it.
     """
 
-    widths: Sequence[int] = (32, 64, 128, 128)
-    convolutions: int | Sequence[int] = (1, 1, 2, 2)
-    embedding: int | Sequence[int] = 128
+    widths: Sequence[int] = (16, 32, 64, 64)
+    convolutions: int | Sequence[int] = 1
+    embedding: int | Sequence[int] = 64
     batch_norm: bool = False
     pool: int = 4
     dropout: float = 0.0
