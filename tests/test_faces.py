@@ -419,7 +419,7 @@ def test_a_run_on_orl_needs_only_the_name(orl, tmp_path):
     ended = cli.expunge(*values, f"data_dir={orl}", *linear, cwd=tmp_path)
     assert (ended.code, ended.err) == (0, "")
     records = [json.loads(line) for line in (tmp_path / "run" / "removals.jsonl").read_text().splitlines()]
-    assert [record["rows"] for record in records] == [[row] for row in range(14, 21)]
+    assert [record["rows"] for record in records] == [list(range(14, 21))]
 
 
 @pytest.mark.parametrize(

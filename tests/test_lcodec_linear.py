@@ -76,7 +76,7 @@ def test_a_loaded_state_goes_on_where_it_stopped():
 
 
 def test_harm_is_taken_back():
-    unlearner = fitted(mode="ascent", lr=1e4, val_gap=0.05)
+    unlearner = fitted(mode="ascent", lr=1e4, max_rise=None, val_gap=0.05)
     unlearner.validate_on(*data(seed=1))
     before = unlearner.w.copy()
     outcome = unlearner.remove([3])
@@ -85,7 +85,7 @@ def test_harm_is_taken_back():
     np.testing.assert_array_equal(unlearner.w, before)
     unlearner.val_gap = None
     assert unlearner.remove([3]).outcome == "removed"
-    unlearner.scrub = Scrub(selector="all", mode="ascent", lr=1e308, noise_epsilon=None)
+    unlearner.scrub = Scrub(selector="all", mode="ascent", lr=1e308, max_rise=None)
     assert "not finite" in unlearner.remove([4]).reason
 
 

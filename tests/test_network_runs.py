@@ -140,7 +140,7 @@ def test_both_papers_meet_in_one_table(tmp_path):
     methods = {
         "newton": ("unlearner=newton",),
         "lcodec": scrub,
-        "fd": ("unlearner=lcodec", *SCRUB),
+        "fd": ("unlearner=lcodec_published", *SCRUB),
     }
     found = {
         name: cli.summary(
@@ -164,6 +164,10 @@ BAD = {
     "unlearner.curvature=hessian": ("unlearner.curvature: got 'hessian'", "fd, fisher, exact, ggn, kfac"),
     "unlearner.mode=newton": ("unlearner.mode: got 'newton'", "sekhari, cr, ascent"),
     "unlearner.val_gap=2": ("unlearner.val_gap: got 2", "strictly between 0 and 1"),
+    "unlearner.max_rise=0": ("unlearner.max_rise: got 0", "a finite number > 0"),
+    "unlearner.max_rise=much": ("unlearner.max_rise: got 'much'", "a finite number > 0"),
+    "unlearner.refit_outputs=1": ("unlearner.refit_outputs: got 1", "true or false"),
+    "unlearner.refit_outputs=null": ("unlearner.refit_outputs: got None", "true or false"),
     "unlearner.l2=0": ("unlearner.l2: got 0", "a finite number > 0"),
     "training.epochs=0": ("unlearner.curvature: got 'fd'", "where training.epochs is 0"),
     "training.epochs=-1": ("training.epochs: got -1", "a whole number >= 0"),
@@ -182,7 +186,8 @@ def test_bad_input_is_one_line_that_names_the_key(argument, tmp_path):
     first = [a for a in FAST if not argument.startswith("model=") or not a.startswith("model")]
     training = ("training=sgd", *first) if argument == "model=logistic" else first
     training = [a for a in training if argument != "training=newton" or not a.startswith("training.")]
-    method = () if argument.startswith("unlearner=") else ("unlearner=lcodec",)
+    scrub = "lcodec_published" if argument == "training.epochs=0" else "lcodec"
+    method = () if argument.startswith("unlearner=") else (f"unlearner={scrub}",)
     ended = cli.expunge(*SMALL, *training, *method, argument, "hydra.run.dir=run", cwd=tmp_path)
     assert ended.code == 2
     (line,) = ended.err.splitlines()

@@ -31,12 +31,17 @@ def data(n=120, seed=0):
 
 
 def scrubber(architecture=None, val_gap=None, **settings):
-    settings = {"n_perturbations": 60, "noise_epsilon": None, "curvature_rows": 50, **settings}
+    settings = {"n_perturbations": 60, "curvature_rows": 50, **settings}
     return Lcodec(learner(architecture), Scrub(**settings), val_gap=val_gap)
+
+
+def published():
+    return Lcodec(learner(), Scrub.published(n_perturbations=60, noise_epsilon=None), val_gap=None)
 
 
 METHODS = {
     "lcodec": lambda: scrubber(),
+    "lcodec_published": lambda: published(),
     "lcodec_noise": lambda: scrubber(noise_epsilon=100.0, curvature="ggn", selector="random"),
     "gradient_ascent": lambda: GradientAscent(learner(), lr=0.01, steps=2, val_gap=None),
     "finetune": lambda: Finetune(learner(), lr=0.01, epochs=1, val_gap=None),
@@ -137,7 +142,7 @@ def test_identical_layers_have_their_own_record():
 
 
 def test_what_harms_the_network_is_taken_back_and_the_rows_stay():
-    unlearner = fitted(scrubber(selector="all", mode="ascent", lr=50.0, val_gap=0.05))
+    unlearner = fitted(scrubber(selector="all", mode="ascent", lr=50.0, max_rise=None, val_gap=0.05))
     before = unlearner.model()
     outcome = unlearner.remove([3])
     assert outcome.outcome == "refused"
@@ -153,7 +158,7 @@ def test_what_harms_the_network_is_taken_back_and_the_rows_stay():
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: scrubber(selector="all", mode="ascent", lr=1e39), "not finite"),
+        (lambda: scrubber(selector="all", mode="ascent", lr=1e39, max_rise=None), "not finite"),
         (lambda: GradientAscent(learner(), lr=1e39, val_gap=None), "not finite"),
         (lambda: Finetune(learner(), lr=1e30, epochs=2, val_gap=None), "not finite"),
         (lambda: scrubber(selector="all", curvature="exact", l2=1e-9), "not positive definite"),
@@ -208,8 +213,8 @@ def test_a_network_without_units_is_named_at_once():
 def test_without_training_the_published_curvature_is_refused_at_once():
     untrained = Training(optimizer="sgd", epochs=0)
     with pytest.raises(InvalidValue, match=r"^curvature: got 'fd', allowed: exact, ggn or kfac"):
-        fitted(Lcodec(learner(training=untrained), Scrub()))
-    scrub = Scrub(curvature="ggn", n_perturbations=60, noise_epsilon=None)
+        fitted(Lcodec(learner(training=untrained), Scrub.published()))
+    scrub = Scrub(n_perturbations=60)
     assert fitted(Lcodec(learner(training=untrained), scrub)).remove([1]).outcome == "removed"
 
 

@@ -19,7 +19,7 @@ from expunge.errors import RunFolderError
 from expunge.report import find_runs, html, network_figures, read_run, style, table, text
 from expunge.report.contents import Contents
 from expunge.report.figures import draw_all, write_run_figures
-from expunge.report.measured_columns import forgetting
+from expunge.report.measured_columns import forgetting, persons
 from expunge.report.network_figures import draw_networks, running_mean
 from expunge.report.rows import Row, ordered, rows
 from tests.test_report import make_run
@@ -377,8 +377,8 @@ def test_columns_of_networks(networks):
 def test_columns_of_certified_and_of_mixed_runs(mixed):
     certified, every = _table(mixed / "6"), _table(mixed)
     assert not OF_NETWORKS & {c.head for c in table.columns(certified)}
-    attacks = {c.head for c in forgetting()}
-    assert {c.head for c in table.columns(every)} == {c.head for c in table.columns()} - attacks
+    unmeasured = {c.head for c in (*forgetting(), *persons())}
+    assert {c.head for c in table.columns(every)} == {c.head for c in table.columns()} - unmeasured
     by_name = {row.unlearner.split()[0]: row for row in every}
     supported = next(c for c in table.columns() if c.head == "supported")
     assert {name for name, row in by_name.items() if supported.cell(row) != text.NONE} == {"newton_corrected"}

@@ -341,7 +341,7 @@ def test_units_without_a_say_are_named():
     history = history_of(earlier, module, cross_entropy, list(networks.examples(x, y)))
     problem = problem_of(module, cross_entropy, x, y, [4], history)
     with pytest.raises(ScrubError, match="no gradient in the selected units"):
-        Scrub().step(problem, Block.of(module, {"0": [1]}), rng())
+        Scrub.published().step(problem, Block.of(module, {"0": [1]}), rng())
 
 
 def test_noise_as_published():
@@ -372,13 +372,13 @@ def test_modes_are_the_stated_equations():
     problem = problem_of(module, cross_entropy, x, y, [4])
     slopes = mean_gradient(module, cross_entropy, [problem.sample])
     gradient = Block.of(module, {"1": range(3)}).gather(slopes)
-    ascent = Scrub(mode="ascent", lr=0.3, **EXACT).propose(problem, rng(), generator())
+    ascent = Scrub.published(mode="ascent", lr=0.3, **EXACT).propose(problem, rng(), generator())
     np.testing.assert_allclose(ascent.step, 0.3 * gradient, rtol=1e-12)
-    fisher = Scrub(mode="cr", curvature="fisher", l2=0.5, **EXACT).propose(problem, rng(), generator())
+    fisher = Scrub.published(mode="cr", curvature="fisher", l2=0.5, **EXACT).propose(problem, rng(), generator())
     expected = torch.linalg.solve(torch.outer(gradient, gradient) + 0.5 * torch.eye(15), gradient)
     np.testing.assert_allclose(fisher.step, expected, rtol=1e-9)
     hessian = dense.full_hessian(module, cross_entropy, *problem.sample, {"1": range(3)})
-    exact = Scrub(mode="cr", curvature="exact", l2=0.5, **EXACT).propose(problem, rng(), generator())
+    exact = Scrub.published(mode="cr", curvature="exact", l2=0.5, **EXACT).propose(problem, rng(), generator())
     np.testing.assert_allclose(
         exact.step, torch.linalg.solve(hessian + 0.5 * torch.eye(15), gradient), rtol=1e-8
     )

@@ -50,7 +50,7 @@ def task():
 
 def test_the_clock_is_on_the_scrub_itself(task):
     found = scrubbed(task, SMALL)
-    plain = Scrub(**SMALL).propose(task.problem, np.random.default_rng(SEED), noise())
+    plain = Scrub.published(**SMALL).propose(task.problem, np.random.default_rng(SEED), noise())
     assert found.proposal.units == plain.units
     assert torch.equal(found.proposal.step, plain.step)
     assert set(found.seconds) == {*STAGES, GUARD}
@@ -89,7 +89,7 @@ def test_the_dense_system_is_that_of_ours(task):
     block = block_that_fits(problem.module, [("0", 1), ("5", 3), ("0", 2)], 10_000)
     assert block.size == 2 * (27 + 1) + 36 + 1
     system = Differences.of(problem, block)
-    step = Scrub(**SMALL).step(problem, block, np.random.default_rng(0))
+    step = Scrub.published(**SMALL).step(problem, block, np.random.default_rng(0))
     dense = system.solve(problem.n, 1, 0.01, torch.float64)
     np.testing.assert_allclose(step, dense, rtol=1e-10)
     first = system.solve(problem.n, 1, 0.01, torch.float64, size=9)
@@ -207,9 +207,10 @@ def test_the_page_has_its_marks(tmp_path):
 
 
 def test_what_is_timed_has_the_published_settings():
-    scrub = Timed()
+    scrub = Timed.published()
     assert (scrub.selector, scrub.curvature, scrub.mode) == ("lfoci", "fd", "sekhari")
     assert (scrub.n_perturbations, scrub.perturbation_std, scrub.l2) == (1_000, 0.1, 0.01)
+    assert (scrub.noise_epsilon, scrub.max_rise, scrub.refit_outputs) == (0.1, None, False)
 
 
 _measured = {
