@@ -32,7 +32,7 @@ def rows_of(requests: list[Request]) -> list[tuple[int, ...]]:
 
 
 def asked(data: Dataset, identity: object, seed: int = 0, **settings: object) -> list[tuple[int, ...]]:
-    return rows_of(OfIdentity(identity, **settings).stream(data, seed))
+    return rows_of(OfIdentity(identity, **{"batch_size": 1, **settings}).stream(data, seed))
 
 
 def refusal(data: Dataset, identity: object, **settings: object) -> str:

@@ -96,7 +96,7 @@ class Rivals:
     """
 
     def __init__(self, task: Task, found: Scrubbed, shares: Shares, settings: dict[str, Any]) -> None:
-        self.problem, self.found, self.scrub = task.problem, found, Scrub(**settings)
+        self.problem, self.found, self.scrub = task.problem, found, Scrub.published(**settings)
         x, _ = self.problem.sample
         batches = perturbed(x, self.scrub.n_perturbations, self.scrub.perturbation_std, noise())
         self.copies = torch.cat([batch for batch, _ in batches])

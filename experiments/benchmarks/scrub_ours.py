@@ -81,7 +81,7 @@ def scrubbed(task: Task, settings: Mapping[str, Any]) -> Scrubbed:
         task: What is scrubbed.
         settings: Those of ``Scrub`` that are not the published ones.
     """
-    scrub, module = Timed(**settings), task.problem.module
+    scrub, module = Timed.published(**settings), task.problem.module
     begin = perf_counter()
     proposal = scrub.propose(task.problem, np.random.default_rng(SEED), noise())
     saved = proposal.block.save(module)

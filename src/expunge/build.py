@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.datasets.checks import require_switch
 from expunge.errors import DataError, InvalidValue, UserError, require_choice, require_count
+from expunge.metrics.reid import Reid
 from expunge.runner import Experiment
 from expunge.shared import Once, Shared
 from expunge.studies import Study
@@ -86,11 +87,12 @@ def build_experiment(
     _check_common(settings)
     model = _learner(settings, choices)
     unlearner = _unlearner(settings, choices, model)
-    metrics = [build(f"metrics.{name}", value) for name, value in (settings.get("metrics") or {}).items()]
+    metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
     extractor = _extractor(settings, shared, network=model is not None)
     dataset = _dataset(settings, shared)
+    _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
     except (InvalidValue, DataError) as error:
@@ -101,7 +103,7 @@ def build_experiment(
         extractor=extractor,
         unlearner=unlearner,
         requests=requests,
-        metrics=metrics,
+        metrics=list(metrics.values()),
         tracker=tracker,
         seed=settings["seed"],
         checkpoint_every=settings["checkpoint_every"],
@@ -124,6 +126,14 @@ def _dataset(settings: dict[str, Any], shared: Shared) -> Any:
         return build("dataset", settings["dataset"], data_dir=data_dir(settings))
 
     return shared.get("dataset", _data_of(settings), make)
+
+
+def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, str]) -> None:
+    """Refuse to look for people where there are neither queries nor a gallery: nothing would be measured."""
+    for name, metric in metrics.items():
+        if isinstance(metric, Reid) and dataset.retrieval is None:
+            got = f"dataset {choices.get('dataset', dataset.name)}"
+            raise InvalidValue(f"metrics.{name}", got, "a re-identification data set (reid, reid_faces)")
 
 
 def _extractor(settings: dict[str, Any], shared: Shared, network: bool) -> Any:

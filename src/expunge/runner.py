@@ -19,7 +19,7 @@ from expunge.datasets import Dataset
 from expunge.errors import DataError, InvalidValue
 from expunge.ledger import FILE, KEYS, Ledger
 from expunge.metrics import Metric, View
-from expunge.metrics.base import Comparing
+from expunge.metrics.base import Comparing, Pictured
 from expunge.requests import Request
 from expunge.resume import Checkpoint
 from expunge.storage import save_state, write_json
@@ -89,6 +89,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if served:
                 checkpoint.must_repeat(served[0], record)
             else:
+                session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 ledger.append(record)
                 tracker.log(record)
             if request.number % experiment.checkpoint_every == 0:
@@ -123,6 +124,7 @@ class _Session:
         self.served, self.removed = 0, 0
         self.stopped = False
         self.measured: dict[str, Any] = {}
+        self.evaluated: list[Metric] = []
 
     def fit(self) -> None:
         """Train, and evaluate the model before any removal."""
@@ -179,6 +181,7 @@ class _Session:
         due = self._due(request, self._ends_at(outcome)) if evaluate else []
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if m.columns != ("residual_measured",)]
+        self.evaluated = due
         columns = [name for metric in self.it.metrics for name in metric.columns]
         record: dict[str, Any] = dict.fromkeys((*KEYS, *columns))
         record |= {
@@ -195,6 +198,13 @@ class _Session:
             "seconds": seconds,
         }
         return record | self._evaluate(due, request.rows) | _finite(outcome.figures)
+
+    def save_arrays(self, folder: Path) -> None:
+        """Write what metrics keep for pictures of the request just evaluated, a file each, by their key."""
+        names = {str(label): name for label, name in self.it.dataset.class_names.items()}
+        for key, metric in zip(self.it.settings.get("metrics") or {}, self.it.metrics, strict=False):
+            if metric in self.evaluated and isinstance(metric, Pictured) and (arrays := metric.arrays()):
+                save_state(folder / f"{key}.safetensors", State(arrays, {"class_names": names}))
 
     def stop_after(self, outcome: Outcome) -> None:
         """Ask for nothing more where this was the limit that the run was to find."""

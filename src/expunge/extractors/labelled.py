@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from expunge.datasets import Dataset
 from expunge.datasets.images import Examples, Images
 from expunge.errors import DataError, InvalidValue
+from expunge.metrics.base import of_known_classes
 
 _SIZE = 256  # rows of a batch where nothing is learned
 
@@ -25,7 +26,9 @@ class Labelled:
         x_train: Training images.
         y_train: (len(x_train),) class numbers.
         x_test: Test images.
-        y_test: (len(x_test),) class numbers.
+        y_test: (len(x_test),) class numbers; 0 where there is none.
+        tested: Ids of the test images that have a class: all but the queries and gallery of
+            re-identification.
         classes: Number of classes.
     """
 
@@ -33,11 +36,14 @@ class Labelled:
     y_train: NDArray[np.int64]
     x_test: Images
     y_test: NDArray[np.int64]
+    tested: NDArray[np.int64]
     classes: int
 
     @classmethod
     def of(cls, dataset: Dataset) -> Labelled:
         """Return the images of ``dataset``, classes numbered in the order of their labels.
+
+        The people who are trained on are the classes of a re-identification data set.
 
         Raises:
             InvalidValue: ``dataset``: it holds rows of features, or fewer than two classes.
@@ -49,19 +55,25 @@ class Labelled:
         if len(x_train.shape) != 3:
             got = f"{dataset.name} with rows of {x_train.shape[0]} numbers"
             raise InvalidValue("dataset", got, "one of images for this extractor: (rows, height, width, ...)")
+        y_test, tested = dataset.y_test, np.arange(len(dataset.y_test))
         labels = np.array(sorted(dataset.class_names), dtype=np.int64)
+        if dataset.retrieval is not None:
+            labels = np.unique(dataset.y_train)
+            tested = np.flatnonzero(of_known_classes(y_test, dataset.y_train))
         if len(labels) < 2:
             raise InvalidValue("dataset", f"{dataset.name} with {len(labels)} class", "two classes or more")
         y_train = _codes(dataset.y_train, labels, f"{of}: training")
-        return cls(x_train, y_train, x_test, _codes(dataset.y_test, labels, f"{of}: test"), len(labels))
+        codes = np.zeros(len(y_test), dtype=np.int64)
+        codes[tested] = _codes(y_test[tested], labels, f"{of}: test")
+        return cls(x_train, y_train, x_test, codes, tested, len(labels))
 
     def train(self, device: torch.device) -> Examples:
         """The training rows in batches on ``device``."""
-        return _examples(self.x_train, self.y_train, device)
+        return _examples(self.x_train, self.y_train, np.arange(len(self.y_train)), device)
 
     def test(self, device: torch.device) -> Examples:
-        """The test rows in batches on ``device``."""
-        return _examples(self.x_test, self.y_test, device)
+        """The test rows that have a class, in batches on ``device``."""
+        return _examples(self.x_test, self.y_test, self.tested, device)
 
     def digests(self) -> dict[str, Any]:
         """What tells these images and targets from others, as JSON values."""
@@ -82,5 +94,5 @@ def _codes(y: NDArray[np.int64], labels: NDArray[np.int64], what: str) -> NDArra
     return np.searchsorted(labels, y).astype(np.int64)
 
 
-def _examples(x: Images, y: NDArray[np.int64], device: torch.device) -> Examples:
-    return Examples(x, torch.from_numpy(y), np.arange(len(y)), size=_SIZE, device=device)
+def _examples(x: Images, y: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device) -> Examples:
+    return Examples(x, torch.from_numpy(y), rows, size=_SIZE, device=device)

@@ -17,6 +17,8 @@ def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float |
 class Accuracy:
     """``test_accuracy``, ``forget_accuracy`` and ``retain_accuracy``.
 
+    Test rows of classes that no training row has (the people of a re-identification gallery) do not count.
+
     Args:
         every: Evaluate after every this many requests (and after the last).
     """
@@ -29,8 +31,9 @@ class Accuracy:
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the test rows and one over the training rows."""
         predicted, forget = view.unlearner.predict(view.x_train), view.requested
+        told, known = view.unlearner.predict(view.x_test), view.known_test
         return {
-            "test_accuracy": accuracy(view.unlearner.predict(view.x_test), view.y_test),
+            "test_accuracy": accuracy(told[known], view.y_test[known]),
             "forget_accuracy": accuracy(predicted[forget], view.y_train[forget]),
             "retain_accuracy": accuracy(predicted[~forget], view.y_train[~forget]),
         }

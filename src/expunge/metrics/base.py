@@ -35,6 +35,11 @@ class View:
     rows: tuple[int, ...] = ()
     retrieval: Retrieval | None = None
 
+    @cached_property
+    def known_test(self) -> NDArray[np.int64]:
+        """Ids of the test rows that accuracies are measured on, see ``of_known_classes``."""
+        return np.flatnonzero(of_known_classes(self.y_test, self.y_train))
+
     @cached_property  # several metrics of one evaluation compare with it, and it is a training
     def reference(self) -> Differentiable | None:
         """The retrained model: the same model trained from scratch on the retain set.
@@ -55,6 +60,14 @@ class View:
         if not isinstance(self.unlearner, Differentiable):
             return None
         return self.unlearner.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
+
+
+def of_known_classes(y_test: NDArray[np.int64], y_train: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which test rows are of a class that some training row has, removed or not, (n_test,).
+
+    All but the queries and the gallery of re-identification, whose people are no classes of the model.
+    """
+    return np.isin(y_test, y_train)
 
 
 class Metric(Protocol):
@@ -82,6 +95,14 @@ class Comparing(Protocol):
 
     def before(self, view: View) -> None:
         """Called just before each request that the metric is evaluated after; not part of its time."""
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A metric that keeps arrays for a picture; a run writes them beside its ledger."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return those of its last evaluation, none where there is nothing to show."""
 
 
 def require_every(every: Any) -> int | None:

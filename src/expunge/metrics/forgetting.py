@@ -86,7 +86,7 @@ class Forgetting:
     """What the model still knows of the forget set, beside the retrained model; see ``DEFINITIONS``.
 
     The retrained model never saw the forget set: all it can do with these rows it has from the others. Test
-    rows of classes that no training row has are left out of the attacks. The loss to relearn is that of the
+    rows of classes that no training row has are left out. The loss to relearn is that of the
     same model trained on all rows, forget set included, with the same seed (and the present perturbation).
 
     None is what an unlearner that is not ``Probabilistic`` gets, except for the distance of weights; what a
@@ -94,7 +94,7 @@ class Forgetting:
 
     Args:
         every: Evaluate after every this many requests (and after the last); None: after the last alone. Each
-            time is two trainings, one of them shared with the metric ``retrained``.
+            time is two trainings, both of them shared with other metrics.
         relearn_lr: Size of the gradient steps that learn again; None leaves relearning out, and its training.
         relearn_max_steps: Such steps at most; a model that needs more has None.
         seed: Of the folds of the logistic attack.
@@ -124,7 +124,7 @@ class Forgetting:
             found["retrain_weight_distance"] = weight_distance(view.unlearner.model(), reference.model())
         if not view.requested.any() or not isinstance(ours, Probabilistic):
             return found
-        target = self._loss_to_relearn(view, ours)
+        target = self._loss_to_relearn(view)
         found |= self._of(view, ours, target)
         if isinstance(reference, Probabilistic):
             theirs = self._of(view, reference, target)
@@ -132,12 +132,11 @@ class Forgetting:
             found |= _compared(view, ours, reference)
         return found
 
-    def _loss_to_relearn(self, view: View, model: Probabilistic) -> float | None:
+    def _loss_to_relearn(self, view: View) -> float | None:
         """Mean loss over the forget set of the model trained on all rows, and a little more."""
-        if self.relearn_lr is None:
+        if self.relearn_lr is None or view.original is None:
             return None
-        original = model.retrained(view.x_train, view.y_train, np.arange(len(view.y_train)))
-        losses = original.losses(view.x_train, view.y_train, np.flatnonzero(view.requested))
+        losses = view.original.losses(view.x_train, view.y_train, np.flatnonzero(view.requested))
         return (1 + _SLACK) * float(np.mean(losses))
 
     def _of(self, view: View, model: Probabilistic, target: float | None) -> Found:
@@ -171,7 +170,7 @@ def _traits(
 def _compared(view: View, ours: Probabilistic, reference: Probabilistic) -> Found:
     """The columns that compare the predictions with the retrained model's."""
     forget = np.flatnonzero(view.requested)
-    test, test_aim = (model.probabilities(view.x_test) for model in (ours, reference))
+    test, test_aim = (model.probabilities(view.x_test, view.known_test) for model in (ours, reference))
     told, told_aim = (model.probabilities(view.x_train, forget) for model in (ours, reference))
     predicted, aim = (model.predict(view.x_train)[forget] for model in (ours, reference))
     return {

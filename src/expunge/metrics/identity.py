@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import View, of_known_classes, require_every
 from expunge.unlearners.base import Differentiable, Unlearner
 
 _AIM = "the aim is the retrained model's"
 _RETRAINED = "of the retrained model, as a reference"
 _PERSONS = "of the persons asked to be removed"
+_OVER = "over that of the model before any removal"
 
 DEFINITIONS: dict[str, tuple[str, str]] = {
     "identity_train_accuracy": (
@@ -23,8 +24,8 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     "identity_test_accuracy": ("", f"share of test rows {_PERSONS} classified rightly; {_AIM}"),
     "rest_train_accuracy": ("↑", "share of training rows of all other persons classified rightly"),
     "rest_test_accuracy": ("↑", "share of test rows of all other persons classified rightly"),
-    "rest_train_kept": ("↑", "rest_train_accuracy over that of the model before any removal"),
-    "rest_test_kept": ("↑", "rest_test_accuracy over that of the model before any removal"),
+    "rest_train_kept": ("↑", f"accuracy on training rows of all other persons, {_OVER}"),
+    "rest_test_kept": ("↑", f"accuracy on test rows of all other persons, {_OVER}"),
     "retrain_identity_train_accuracy": ("", f"identity_train_accuracy {_RETRAINED}"),
     "retrain_identity_test_accuracy": ("", f"identity_test_accuracy {_RETRAINED}"),
     "retrain_rest_train_accuracy": ("", f"rest_train_accuracy {_RETRAINED}"),
@@ -53,7 +54,7 @@ def of_persons(y_train: NDArray[np.int64], y_test: NDArray[np.int64], requested:
     """
     removed = np.unique(y_train[requested])
     train, test = np.isin(y_train, removed), np.isin(y_test, removed)
-    return train, test, ~train, ~test & np.isin(y_test, y_train)
+    return train, test, ~train, ~test & of_known_classes(y_test, y_train)
 
 
 def kept(now: float | None, before: float | None) -> float | None:

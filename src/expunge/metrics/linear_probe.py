@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from expunge.errors import require_count, require_positive
 from expunge.linear.rows import Rows
-from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import View, require_every
 
 log = logging.getLogger(__name__)
@@ -52,10 +51,10 @@ class LinearProbe:
         if len(np.unique(labels)) < 2:
             return {"linear_probe_accuracy": None}
         probe = self._fitted(dense(view.x_train, rows), labels)
-        ends = range(0, len(view.y_test), _BLOCK)
-        blocks = (np.arange(start, min(start + _BLOCK, len(view.y_test))) for start in ends)
-        predicted = [probe.predict(dense(view.x_test, block)) for block in blocks]
-        return {"linear_probe_accuracy": accuracy(np.concatenate(predicted), view.y_test)}
+        known = view.known_test
+        blocks = [known[start : start + _BLOCK] for start in range(0, len(known), _BLOCK)]
+        right = [probe.predict(dense(view.x_test, block)) == view.y_test[block] for block in blocks]
+        return {"linear_probe_accuracy": float(np.mean(np.concatenate(right))) if right else None}
 
     def _fitted(self, x: NDArray[np.float64], y: NDArray[np.int64]) -> Any:
         """Train; a warning (of no convergence, say) becomes a line of the log, each but once."""

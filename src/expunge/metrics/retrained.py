@@ -47,6 +47,8 @@ class Retrained:
     - ``retrain_test_accuracy``, ``retrain_forget_accuracy``, ``retrain_retain_accuracy``: the reference's.
     - ``retrain_retain_gradient_norm``: the reference's ``retain_gradient_norm``.
 
+    Test rows of classes that no training row has do not count.
+
     Args:
         every: Evaluate after every this many requests (and after the last); None: after the last alone.
     """
@@ -68,11 +70,12 @@ class Retrained:
         forget, reference, ours = view.requested, view.reference, view.unlearner
         if reference is None:
             return dict.fromkeys(self.columns)
-        predicted, test = reference.predict(view.x_train), reference.predict(view.x_test)
+        known = view.known_test
+        predicted, test = reference.predict(view.x_train), reference.predict(view.x_test)[known]
         found = (
             weight_distance(ours.model(), reference.model()),
-            disagreement(ours.predict(view.x_test), test),
-            accuracy(test, view.y_test),
+            disagreement(ours.predict(view.x_test)[known], test),
+            accuracy(test, view.y_test[known]),
             accuracy(predicted[forget], view.y_train[forget]),
             accuracy(predicted[~forget], view.y_train[~forget]),
             reference.gradient_norm(view.x_train, view.y_train, np.flatnonzero(~forget)),

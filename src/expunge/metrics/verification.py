@@ -153,7 +153,7 @@ class Verification:
 
     def _of(self, view: View, model: Embedding) -> dict[str, float | None]:
         removed = np.unique(view.y_train[view.requested])
-        test = np.flatnonzero(np.isin(view.y_test, view.y_train))
+        test = view.known_test
         own = np.flatnonzero(np.isin(view.y_train, removed))
         e, labels = model.embeddings(view.x_test, test), view.y_test[test]
         theirs, rest = model.embeddings(view.x_train, own), ~np.isin(labels, removed)

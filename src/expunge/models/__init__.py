@@ -1,5 +1,6 @@
 """Networks: one small class a family, which builds torch modules for any inputs and number of classes."""
 
+from expunge.models.activation import activation_maps
 from expunge.models.base import Architecture, initialised
 from expunge.models.convolutional import Torchvision, Vgg11
 from expunge.models.faces import VggFace
@@ -14,6 +15,7 @@ __all__ = [
     "Torchvision",
     "Vgg11",
     "VggFace",
+    "activation_maps",
     "head_inputs",
     "identity_head",
     "initialised",

@@ -8,7 +8,8 @@ from itertools import combinations
 from statistics import mean
 from typing import Any
 
-from expunge.report.rows import Row, rows
+from expunge.report.row import Row
+from expunge.report.rows import rows
 from expunge.report.runs import Run, finite
 from expunge.report.settings import alike, labels, settings
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from expunge.report import text
-from expunge.report.rows import Row
+from expunge.report.row import Row
 from expunge.report.runs import finite
 
 
@@ -22,6 +22,7 @@ class Column:
         definition: What it means, in a sentence.
         one: How a single value of ``key`` is written.
         several: What a cell says where that is more than the one value.
+        beside: The field of a second value that is summarised over seeds next to that of ``key``.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Column:
     definition: str
     one: Callable[[float | None], str] = text.number
     several: Callable[[Row], str] | None = None
+    beside: str = ""
 
     @property
     def title(self) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from expunge.report import text
 from expunge.report.column import Column
-from expunge.report.measured_columns import empirical, forgetting
-from expunge.report.rows import OWN_FIT, Row
+from expunge.report.measured_columns import empirical, forgetting, persons
+from expunge.report.row import Row
+from expunge.report.rows import OWN_FIT
 
 
 def columns(table: Sequence[Row] = ()) -> list[Column]:
@@ -18,10 +19,11 @@ def columns(table: Sequence[Row] = ()) -> list[Column]:
     everywhere. The definitions are what the legend and the page's tooltips say.
     """
     measured = empirical() if not table or any(row.empirical or row.attacked for row in table) else []
+    own = persons() if not table or any(row.of_persons for row in table) else []
     features = _features() if table else []
     together = _together() if any(row.total_differs for row in table) else []
     every = [
-        *(*_outcome(), *features, *_service(), *measured, *forgetting()),
+        *(*_outcome(), *features, *_service(), *measured, *forgetting(), *own),
         *(*_certificate(), *together, *_time()),
     ]
     return [c for c in every if not table or any(c.cell(row) != text.NONE for row in table)]

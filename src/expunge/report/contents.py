@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from expunge.report import layout, seeds_table, studies, table
-from expunge.report.rows import Row, ordered, rows, warnings
+from expunge.report.row import Row
+from expunge.report.rows import ordered, rows, warnings
 from expunge.report.runs import Found, Run, StudyRun
 from expunge.report.seeds import Group, over_seeds
 from expunge.report.sweeps import LeftOut

@@ -13,8 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from expunge.report import drawing, style, text
+from expunge.report.activation_figures import draw_activations
 from expunge.report.extractor_figures import draw_extractors
 from expunge.report.grid import draw_grid
+from expunge.report.identity_figure import draw_identity
 from expunge.report.network_figures import draw_networks
 from expunge.report.rows import ordered, removal_seconds, retrain_seconds
 from expunge.report.runs import Run
@@ -30,7 +32,7 @@ def write_run_figures(run: Run, folder: str | os.PathLike[str]) -> list[Path]:
     Returns:
         The paths written, PNG before SVG.
     """
-    drawn = (draw_residual([run]), draw_accuracy([run]), *draw_networks([run]))
+    drawn = (draw_residual([run]), draw_accuracy([run]), *draw_networks([run]), *_draw_persons([run]))
     return [path for d in drawn if d is not None for path in d.save(Path(folder))]
 
 
@@ -38,9 +40,13 @@ def draw_all(runs: Sequence[Run]) -> list[style.Drawn]:
     """Draw the figures that ``runs`` have values for, in the table's order of runs."""
     runs = ordered(runs)
     accuracies = (draw_accuracy(runs), draw_extractors(runs))
-    drawn = (draw_residual(runs), *accuracies, *draw_networks(runs), draw_cost(runs))
+    drawn = (draw_residual(runs), *accuracies, *draw_networks(runs), *_draw_persons(runs), draw_cost(runs))
     # What a sweep is made for comes first.
     return [*draw_grid(runs), *(d for d in drawn if d is not None)]
+
+
+def _draw_persons(runs: Sequence[Run]) -> list[style.Drawn | None]:
+    return [draw_identity(runs), *draw_activations(runs)]
 
 
 def draw_residual(runs: Sequence[Run]) -> style.Drawn | None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from expunge.report import guarantee, text
-from expunge.report.rows import OWN_FIT, Row
+from expunge.report.row import Row
+from expunge.report.rows import OWN_FIT
 from expunge.report.runs import Run
 from expunge.report.seeds import Group
 

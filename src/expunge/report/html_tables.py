@@ -9,7 +9,8 @@ from html import escape
 
 from expunge.report import seeds_table, text
 from expunge.report.columns import columns
-from expunge.report.rows import Row, without_guarantee
+from expunge.report.row import Row
+from expunge.report.rows import without_guarantee
 from expunge.report.runs import Run
 from expunge.report.seeds import Group
 from expunge.report.settings import differing

@@ -4,7 +4,28 @@ from __future__ import annotations
 
 from expunge.report import text
 from expunge.report.column import Column
-from expunge.report.rows import Row
+from expunge.report.row import Row
+
+_BOTH = "unlearned / retrained"
+_PERSONS = {
+    "identity_test_accuracy": "person, test",
+    "identity_train_accuracy": "person, train",
+    "rest_test_accuracy": "rest, test",
+    "rest_train_accuracy": "rest, train",
+    "rest_test_kept": "rest kept, test",
+    "rest_train_kept": "rest kept, train",
+    "verification_auc": "verification AUC",
+    "verification_auc_rest": "verification AUC, rest",
+    "verification_auc_identity": "verification AUC, person",
+    "reid_map": "mAP",
+    "reid_rank1": "rank 1",
+    "reid_rank5": "rank 5",
+    "reid_rank10": "rank 10",
+    "activation_kept_identity": "activation kept, person",
+    "activation_kept_rest": "activation kept, rest",
+    "activation_similarity_identity": "activation similarity, person",
+    "activation_similarity_rest": "activation similarity, rest",
+}
 
 
 def empirical() -> list[Column]:
@@ -50,8 +71,7 @@ def empirical() -> list[Column]:
 
 def forgetting() -> list[Column]:
     """Return the columns that ask whether the model has forgotten, next to one that never saw the rows."""
-    both = "unlearned / retrained"
-    at = f"at 1% FPR, {both}"
+    both, at = _BOTH, f"at 1% FPR, {_BOTH}"
     loss = "by their loss: a forget row is taken for a training row where its loss is small"
     outputs = "by a logistic regression on the model's outputs"
     aim = "the aim is the retrained model's value"
@@ -60,24 +80,28 @@ def forgetting() -> list[Column]:
             "membership_auc",
             "membership AUC",
             both,
+            "",
             f"How well forget rows are told from test rows {loss}; 0.5 is chance; {aim}.",
         ),
         _beside(
             "membership_tpr",
             "membership TPR",
             at,
+            "",
             f"Share of forget rows that this attack recognises at 1% false alarms; {aim}.",
         ),
         _beside(
             "membership_logistic_auc",
             "membership AUC, logistic",
             both,
+            "",
             f"How well forget rows are told from test rows {outputs}; 0.5 is chance; {aim}.",
         ),
         _beside(
             "membership_logistic_tpr",
             "membership TPR, logistic",
             at,
+            "",
             f"Share of forget rows that the logistic attack recognises at 1% false alarms; {aim}.",
         ),
         Column(
@@ -93,6 +117,7 @@ def forgetting() -> list[Column]:
             "relearn_steps",
             "relearn steps",
             both,
+            "",
             "Gradient steps on the forget rows until the model fits them as well as before any removal; "
             f"{aim}.",
         ),
@@ -107,13 +132,34 @@ def forgetting() -> list[Column]:
     ]
 
 
-def _beside(key: str, head: str, sub: str, definition: str) -> Column:
+def persons() -> list[Column]:
+    """Return the columns of a removed person and everybody else, next to those of the retrained model.
+
+    What they mean is what the metrics themselves say.
+    """
+    from expunge.metrics import activation, identity, reid, verification  # slow: they need numba
+
+    said: dict[str, tuple[str, str]] = {}
+    for metric in (identity, verification, reid, activation):
+        said |= {key: (arrow, _sentence(words)) for key, (arrow, words) in metric.DEFINITIONS.items()}
+    return [
+        *(_beside(key, head, _BOTH, *said[key]) for key, head in _PERSONS.items()),
+        Column("reid_skipped", "queries skipped", "", *said["reid_skipped"], text.count),
+    ]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _beside(key: str, head: str, sub: str, arrow: str, definition: str) -> Column:
     """Return a column that holds a value of the unlearned model next to the retrained one's."""
+    other = f"retrain_{key}"
 
     def cell(row: Row) -> str:
-        return _of_two(getattr(row, key), getattr(row, f"retrain_{key}"))
+        return _of_two(getattr(row, key), getattr(row, other))
 
-    return Column(key, head, sub, "", definition, several=cell)
+    return Column(key, head, sub, arrow, definition, several=cell, beside=other)
 
 
 def _sample_gradient(row: Row) -> str:

@@ -7,7 +7,7 @@ from html import escape
 
 from expunge.certificate.composition import group
 from expunge.report import text
-from expunge.report.rows import Row
+from expunge.report.row import Row
 from expunge.report.runs import Run
 
 _ROWS = 10  # of one person: an example

@@ -3,98 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import mean, median, quantiles
 
 from expunge.report import guarantee, text
-from expunge.report.runs import FORGETTING, RETAINED, RETRAINED, SAMPLE, Run, finite
+from expunge.report.row import Row, ratio
+from expunge.report.runs import FORGETTING, PERSONS, RETAINED, RETRAINED, SAMPLE, Run, finite
 
 OWN_FIT = "own fit"
 _RANK = {"retrain": 2, "none": 3}
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the table says of one run; also a line of ``table.csv``, in this order."""
-
-    unlearner: str
-    run: str
-    dataset: str
-    extractor: str
-    model: str
-    seed: str
-    requests: int
-    test_accuracy_before: float | None
-    test_accuracy_after: float | None
-    removals_supported: int | None
-    budget_exhausted: bool | None
-    retrained: int | None
-    refused: int | None
-    residual_measured: float | None
-    residual_bound: float | None
-    budget: float | None
-    epsilon_spent: float | None
-    epsilon: float | None
-    seconds_removal_median: float | None
-    seconds_removal_p95: float | None
-    seconds_retrain: float | None
-    retrain_from: str
-    speed_up: float | None
-    empirical: bool
-    removed: int | None
-    forget_accuracy: float | None
-    retain_accuracy: float | None
-    validation_accuracy: float | None
-    sample_loss_before: float | None
-    sample_loss_after: float | None
-    sample_gradient_before: float | None
-    sample_gradient_after: float | None
-    retain_loss: float | None
-    retain_gradient_norm: float | None
-    retrain_weight_distance: float | None
-    retrain_disagreement: float | None
-    retrain_test_accuracy: float | None
-    retrain_forget_accuracy: float | None
-    retrain_retain_accuracy: float | None
-    retrain_retain_gradient_norm: float | None
-    membership_auc: float | None
-    membership_tpr: float | None
-    membership_logistic_auc: float | None
-    membership_logistic_tpr: float | None
-    retrain_membership_auc: float | None
-    retrain_membership_tpr: float | None
-    retrain_membership_logistic_auc: float | None
-    retrain_membership_logistic_tpr: float | None
-    retrain_js_test: float | None
-    retrain_js_forget: float | None
-    retrain_kl_test: float | None
-    retrain_kl_forget: float | None
-    relearn_steps: float | None
-    retrain_relearn_steps: float | None
-    completeness: float | None
-    extractor_mode: str
-    extractor_epsilon: float | None
-    extractor_delta: float | None
-    extractor_test_accuracy: float | None
-    linear_probe_accuracy: float | None
-    epsilon_total: float | None
-    delta_total: float | None
-    not_covered: str
-
-    @property
-    def total_differs(self) -> bool:
-        """Whether extractor and model together guarantee other than the model alone."""
-        return bool(self.not_covered) or self.epsilon_total not in (None, self.epsilon)
-
-    @property
-    def attacked(self) -> bool:
-        """Whether anything was measured of what the model still knows of the removed rows."""
-        return any(getattr(self, key) is not None for key in FORGETTING)
-
-    @property
-    def used(self) -> float | None:
-        """The bound at the last release, as a share of the budget."""
-        return _ratio(self.residual_bound, self.budget)
 
 
 def ordered(runs: Sequence[Run]) -> list[Run]:
@@ -195,14 +111,14 @@ def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
         seconds_removal_p95=p95,
         seconds_retrain=retrain,
         retrain_from=source if retrain is not None else "",
-        speed_up=_ratio(retrain, middle),
+        speed_up=ratio(retrain, middle),
         empirical=run.empirical,
         removed=_whole(run, "removed"),
         validation_accuracy=lasting(run, "validation_accuracy"),
         forget_accuracy=lasting(run, "forget_accuracy"),
         retain_accuracy=lasting(run, "retain_accuracy"),
         **{key: _mean(run, key) for key in SAMPLE},
-        **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED, *FORGETTING)},
+        **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED, *FORGETTING, *PERSONS)},
         extractor_mode=guarantee.mode(run),
         extractor_epsilon=run.number("extractor_epsilon"),
         extractor_delta=run.number("extractor_delta"),
@@ -247,10 +163,6 @@ def _mean(run: Run, key: str) -> float | None:
 def _whole(run: Run, key: str) -> int | None:
     value = run.number(key)
     return None if value is None else int(value)
-
-
-def _ratio(above: float | None, below: float | None) -> float | None:
-    return above / below if above is not None and below else None
 
 
 def _setup(run: Run) -> tuple[object, ...]:

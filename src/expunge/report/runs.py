@@ -29,11 +29,20 @@ FORGETTING = (
     *("retrain_js_test", "retrain_js_forget", "retrain_kl_test", "retrain_kl_forget"),
     *("relearn_steps", "retrain_relearn_steps", "completeness"),
 )
+BESIDE = (  # of persons, each next to the retrained model's
+    *("identity_train_accuracy", "identity_test_accuracy", "rest_train_accuracy", "rest_test_accuracy"),
+    *("rest_train_kept", "rest_test_kept"),
+    *("verification_auc", "verification_auc_rest", "verification_auc_identity"),
+    *("reid_map", "reid_rank1", "reid_rank5", "reid_rank10"),
+    *("activation_kept_identity", "activation_kept_rest"),
+    *("activation_similarity_identity", "activation_similarity_rest"),
+)
+PERSONS = (*BESIDE, "reid_skipped", *(f"retrain_{name}" for name in BESIDE))
 EMPIRICAL = (*SCRUB, *SAMPLE, *RETAINED, *RETRAINED)  # what says how well a removal without a certificate did
 _NUMBERS = (
     *("removed_total", "retained", "residual_bound", "residual_measured", "budget", "epsilon_spent"),
     *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
-    *("validation_accuracy", "linear_probe_accuracy", *SAMPLE, *RETAINED, *RETRAINED, *FORGETTING),
+    *("validation_accuracy", "linear_probe_accuracy", *SAMPLE, *RETAINED, *RETRAINED, *FORGETTING, *PERSONS),
 )
 
 

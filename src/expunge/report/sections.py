@@ -7,7 +7,8 @@ from html import escape
 
 from expunge.report import guarantee, text
 from expunge.report.html_tables import linked
-from expunge.report.rows import OWN_FIT, Row
+from expunge.report.row import Row
+from expunge.report.rows import OWN_FIT
 from expunge.report.runs import Run
 from expunge.report.sweeps import LeftOut
 

@@ -9,7 +9,8 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from expunge.report import text
-from expunge.report.rows import Row, rows
+from expunge.report.row import Row
+from expunge.report.rows import rows
 from expunge.report.runs import Run, finite
 from expunge.report.settings import alike, labels
 

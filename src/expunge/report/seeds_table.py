@@ -45,6 +45,9 @@ def cell(group: Group, column: Column) -> str:
     said = _of(interval(values), _one(column))
     if column.key == "removals_supported":
         said = _at_least(group) + said
+    if column.beside:
+        other = group.values.get(column.beside)
+        said += f" / {text.NONE if other is None else _of(other, _one(column))}"
     return said if len(values) == len(group.runs) else f"{said} ({len(values)} of {len(group.runs)} pairs)"
 
 
@@ -92,7 +95,8 @@ def as_csv(groups: Sequence[Group]) -> str:
 
 def sub(column: Column) -> str:
     """Return what the heading's second line says where a cell holds the one value that is summarised."""
-    return "" if column.several and column.key != "unlearner" else column.sub
+    kept = column.several is None or column.beside or column.key == "unlearner"
+    return column.sub if kept else ""
 
 
 def _of(found: Interval, one: Callable[[float | None], str]) -> str:

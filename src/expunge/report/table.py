@@ -10,7 +10,8 @@ from dataclasses import fields
 from expunge.report import layout, text
 from expunge.report.column import Column
 from expunge.report.columns import columns
-from expunge.report.rows import Row, without_guarantee
+from expunge.report.row import Row
+from expunge.report.rows import without_guarantee
 
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:

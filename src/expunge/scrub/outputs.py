@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 
 _TOL = 1e-6  # largest entry of the gradient that a minimum may have; the search aims at a hundredth
 _STEPS = 5000
+_LOOKED_AT = 32  # rows on which outputs are compared: a ReLU may leave those of a single one as they are
 _WAY_OUT = "unlearner.refit_outputs=false leaves the outputs of labels without rows as they are"
 
 
@@ -97,14 +98,14 @@ def _output_layer(module: nn.Module, retained: Examples) -> tuple[str, nn.Linear
         name, head = identity_head(module)
     except InvalidValue:
         raise ScrubError(f"the network has no linear layer; {_WAY_OUT}") from None
-    x, _ = retained.take(retained.rows[:1])
+    x, _ = retained.take(retained.rows[:_LOOKED_AT])
     seen: list[Tensor] = []
-    hook = head.register_forward_hook(lambda _, inputs, output: seen.append(output))
+    hook = head.register_forward_hook(lambda _, inputs, output: seen.append(output.clone()))
     try:
         with evaluating(module), torch.no_grad():
             output = module(x)
     finally:
         hook.remove()
-    if not any(torch.equal(output, own) for own in seen):
+    if len(seen) != 1 or not torch.equal(output, seen[0]):  # a copy: what follows may work in place
         raise ScrubError(f"the network's last linear layer is not its output; {_WAY_OUT}")
     return name, head

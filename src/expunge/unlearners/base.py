@@ -137,3 +137,11 @@ class Embedding(Protocol):
 
     def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """What the last layer is given for some rows of any inputs (None: all of them), (m, d)."""
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """What the metric of activation maps asks of an unlearner besides."""
+
+    def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
+        """How active the last feature maps are at each position, (m, h, w); None where there are none."""

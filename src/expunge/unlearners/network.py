@@ -15,7 +15,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.datasets.images import Examples, Images
 from expunge.errors import DataError
-from expunge.models import head_inputs
+from expunge.models import activation_maps, head_inputs
 from expunge.training import History, Learner, Trained
 from expunge.unlearners.base import State
 from expunge.unlearners.row_ids import checked
@@ -97,6 +97,14 @@ class NetworkModel:
             InvalidValue: The network has no linear layer.
         """
         return np.asarray(head_inputs(self.module, self._unlabelled(x, rows)).numpy())
+
+    def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
+        """Energy of the last feature maps at each position, (m, h, w); see ``expunge.models.activation``.
+
+        In evaluation mode; ``rows`` None is all of them. None for a network without convolutions.
+        """
+        maps = activation_maps(self.module, self._unlabelled(x, rows))
+        return None if maps is None else np.asarray(maps.numpy())
 
     def _unlabelled(self, x: Any, rows: NDArray[np.int64] | None = None) -> Examples:
         inputs = Images.of(x)
