@@ -374,11 +374,15 @@ def test_modes_are_the_stated_equations():
     gradient = Block.of(module, {"1": range(3)}).gather(slopes)
     ascent = Scrub.published(mode="ascent", lr=0.3, **EXACT).propose(problem, rng(), generator())
     np.testing.assert_allclose(ascent.step, 0.3 * gradient, rtol=1e-12)
-    fisher = Scrub.published(mode="cr", curvature="fisher", l2=0.5, **EXACT).propose(problem, rng(), generator())
+    fisher = Scrub.published(mode="cr", curvature="fisher", l2=0.5, **EXACT).propose(
+        problem, rng(), generator()
+    )
     expected = torch.linalg.solve(torch.outer(gradient, gradient) + 0.5 * torch.eye(15), gradient)
     np.testing.assert_allclose(fisher.step, expected, rtol=1e-9)
     hessian = dense.full_hessian(module, cross_entropy, *problem.sample, {"1": range(3)})
-    exact = Scrub.published(mode="cr", curvature="exact", l2=0.5, **EXACT).propose(problem, rng(), generator())
+    exact = Scrub.published(mode="cr", curvature="exact", l2=0.5, **EXACT).propose(
+        problem, rng(), generator()
+    )
     np.testing.assert_allclose(
         exact.step, torch.linalg.solve(hessian + 0.5 * torch.eye(15), gradient), rtol=1e-8
     )

@@ -132,7 +132,7 @@ def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, s
     """Refuse to look for people where there are neither queries nor a gallery: nothing would be measured."""
     for name, metric in metrics.items():
         if isinstance(metric, Reid) and dataset.retrieval is None:
-            got = f"dataset {choices.get('dataset', dataset.name)}"
+            got = f"dataset={choices.get('dataset', dataset.name)}"
             raise InvalidValue(f"metrics.{name}", got, "a re-identification data set (reid, reid_faces)")
 
 

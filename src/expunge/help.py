@@ -21,7 +21,7 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge                                                real MNIST 3 vs 8, published certified removal
   expunge unlearner=newton_corrected removal.count=1000  ours: the residual never accumulates
   expunge +experiment=icml2020/mnist_corrected           the settings of an experiment
-  expunge dataset=mnist model=mlp unlearner=lcodec       a network, and the published scrub
+  expunge dataset=mnist model=mlp unlearner=lcodec       a network, and the scrub with our settings
   expunge dataset=mnist extractor=dp                     ten classes, on differentially private features
   expunge -m unlearner.lam=1e-4,1e-3 unlearner.std=1,10  a grid, under multirun/; repeated, it goes on
   expunge -m unlearner=newton,retrain seeds=5            compared over five seeds, on the same requests

@@ -81,7 +81,8 @@ class Scrub:
             ``curvature_rows`` of them) by more than this; None: never. Longer steps leave the region where
             the quadratic model holds.
         refit_outputs: Once no row has a label any more, its output unit is put where training without the
-            label would leave it, all else fixed; see ``expunge.scrub.outputs``. Networks only.
+            label would leave it, all else fixed; see ``expunge.scrub.outputs``. Networks only: the linear
+            model has no output of a label's own.
         threads: Of the selection; None: every core.
     """
 
@@ -144,14 +145,11 @@ class Scrub:
         """
         units = list(self.select(problem, rng, noise))
         block = Block.of(problem.module, by_module(units))
-        step = self.step(problem, block, rng)
-        if not torch.isfinite(step).all():
-            raise ScrubError("the update is not finite")
-        step, share = self.bounded(problem, block, step, rng)
+        step, share = self.bounded(problem, block, _finite(self.step(problem, block, rng)), rng)
         std = self.noise_std(problem)
         if std:
             step = step + std * torch.randn(block.size, generator=noise, dtype=torch.float64)
-        return Proposal(block, step, units, std, share)
+        return Proposal(block, _finite(step), units, std, share)
 
     def observe(self, problem: Problem, noise: torch.Generator) -> Observed:
         """Run the perturbed copies."""
@@ -198,6 +196,12 @@ class Scrub:
             return 0.0
         constants = self.noise_epsilon, self.noise_delta, self.smoothness, self.lipschitz
         return steps.noise_std(problem.n, problem.m, self.l2, *constants)
+
+
+def _finite(step: Tensor) -> Tensor:
+    if not torch.isfinite(step).all():
+        raise ScrubError("the update is not finite")
+    return step
 
 
 def by_module(units: list[Unit]) -> dict[str, list[int]]:

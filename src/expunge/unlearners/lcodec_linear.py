@@ -53,7 +53,7 @@ class LcodecLinear(LinearModel):
     measured residual stands beside that of the certified methods.
 
     Args:
-        scrub: The settings.
+        scrub: The settings; ``refit_outputs`` has no meaning here, as no label has an output of its own.
         name: What the run files call the method.
         val_gap: See ``expunge.unlearners.guard``.
         lam: Regularisation per example.
