@@ -325,7 +325,7 @@ def test_the_last_row_of_a_label_refits_it_and_two_labels_go_at_once():
 
 
 def test_what_the_guard_takes_back_is_taken_back_whole():
-    unlearner = fitted(val_gap=0.05)
+    unlearner = fitted(val_gap=0.05, selector="all", noise_epsilon=1e5)
     unlearner.validate_on(*data())
     before = unlearner.model()
     outcome = unlearner.remove(of_class(1))
@@ -333,6 +333,17 @@ def test_what_the_guard_takes_back_is_taken_back_whole():
     assert "validation accuracy fell" in outcome.reason
     assert all(np.array_equal(value, before[name]) for name, value in unlearner.model().items())
     assert unlearner.kept.all()
+
+
+def test_the_guard_does_not_count_labels_without_rows():
+    x, y = data()
+    unlearner = fitted(val_gap=0.05)
+    unlearner.validate_on(x, y)
+    outcome = unlearner.remove(of_class(1))
+    assert (outcome.outcome, outcome.figures["outputs_refitted"]) == ("removed", 1)
+    rest = y != 1
+    assert outcome.figures["validation_accuracy"] == np.mean(unlearner.predict(x[rest]) == y[rest])
+    assert np.mean(unlearner.predict(x) == y) < outcome.figures["validation_accuracy"] - 0.05
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,8 @@ class Scrub:
         curvature_tol: Relative residual at which conjugate gradients stop. To stop early leaves out the
             directions in which the curvature is smallest and the step would be longest: it is a damping.
         max_rise: The step is halved for as long as it raises the mean loss of the rows that stay (of
-            ``curvature_rows`` of them) by more than this; None: never. Longer steps leave the region where
-            the quadratic model holds.
+            ``curvature_rows`` of them) by more than this, or by more than this share of it where it is above
+            1; None: never. Longer steps leave the region where the quadratic model holds.
         refit_outputs: Once no row has a label any more, its output unit is put where training without the
             label would leave it, all else fixed; see ``expunge.scrub.outputs``. Networks only: the linear
             model has no output of a label's own.
@@ -181,7 +181,8 @@ class Scrub:
         if self.max_rise is None:
             return step, 1.0
         rows = steps.some_of(problem.retained, self.curvature_rows, rng)
-        most = steps.mean_loss(problem, rows) + self.max_rise
+        before = steps.mean_loss(problem, rows)
+        most = before + self.max_rise * max(1.0, before)
         for share in (0.5**halvings for halvings in range(_HALVINGS + 1)):
             if steps.mean_loss(problem, rows, block, share * step) <= most:  # no: NaN
                 return share * step, share

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from expunge.curvature import SolveError
 from expunge.curvature.gradients import cross_entropy, example_losses
+from expunge.datasets.images import Examples
 from expunge.errors import require_probability
 from expunge.scrub import ScrubError
 from expunge.training import Learner
@@ -40,7 +41,8 @@ class GuardedNetwork(NetworkModel, ABC):
 
     An update is taken back, and its request refused, if it cannot be computed, if a weight or the loss of the
     removed rows is not finite after it, or if the accuracy on the validation rows is more than ``val_gap``
-    below what it was before this request.
+    below what it was before this request. Validation rows of labels that no training row has any more do not
+    count: no network trained without such rows gets them right.
 
     Args:
         model: The learner.
@@ -51,7 +53,7 @@ class GuardedNetwork(NetworkModel, ABC):
     def __init__(self, model: Learner, name: str, val_gap: float | None) -> None:
         super().__init__(model, name)
         self.val_gap = require_gap(val_gap)
-        self._accuracy: float | None = None
+        self._accuracy: tuple[int, float | None] | None = None
 
     @abstractmethod
     def update(self, index: NDArray[np.int64]) -> Update:
@@ -70,12 +72,13 @@ class GuardedNetwork(NetworkModel, ABC):
         """
         index = self._checked(rows)
         self._served += 1
-        before = self._accuracy_now()
+        validation = self._validation_without(index)
+        before = self._accuracy_now(validation)
         try:
             figures, undo = self.update(index)
         except (ScrubError, SolveError) as error:
             return Outcome("refused", tuple(index.tolist()), str(error))
-        after = self._validation_accuracy()
+        after = self._accuracy_on(validation)
         reason = self._harm(index, before, after)
         if after is not None:
             figures["validation_accuracy"] = after
@@ -83,14 +86,29 @@ class GuardedNetwork(NetworkModel, ABC):
             undo()
             return Outcome("refused", tuple(index.tolist()), reason, figures=figures)
         self.kept[index] = False
-        self._accuracy = after
+        self._accuracy = len(validation or ()), after
         return Outcome("removed", tuple(index.tolist()), figures=figures)
 
-    def _accuracy_now(self) -> float | None:
-        """Validation accuracy of the network as it is; measured once, then known from the last update."""
-        if self._accuracy is None:
-            self._accuracy = self._validation_accuracy()
-        return self._accuracy
+    def _validation_without(self, index: NDArray[np.int64]) -> Examples | None:
+        """The validation rows whose labels some training row has once ``index`` has left."""
+        if self._validation is None:
+            return None
+        stay = self.kept.copy()
+        stay[index] = False
+        rows = self._validation.rows
+        return self._validation.only(rows[np.isin(self._validation.y.numpy()[rows], self.codes[stay])])
+
+    def _accuracy_on(self, validation: Examples | None) -> float | None:
+        """Accuracy on these rows; None where there are none."""
+        if validation is None or not len(validation):
+            return None
+        return float(np.mean(self._codes_of(validation) == validation.y.numpy()[validation.rows]))
+
+    def _accuracy_now(self, validation: Examples | None) -> float | None:
+        """That of the network as it is; known from the last update where the rows are the same."""
+        if self._accuracy is None or self._accuracy[0] != len(validation or ()):
+            self._accuracy = len(validation or ()), self._accuracy_on(validation)
+        return self._accuracy[1]
 
     def _harm(self, index: NDArray[np.int64], before: float | None, after: float | None) -> str | None:
         """What is wrong with the network after an update, or None."""

@@ -116,13 +116,6 @@ class NetworkModel:
             found = [self.module(x).argmax(dim=1).cpu() for x, _ in examples]
         return torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64)
 
-    def _validation_accuracy(self) -> float | None:
-        """Accuracy on the validation rows; None where there are none."""
-        if self._validation is None or not len(self._validation):
-            return None
-        right = self._codes_of(self._validation) == self._validation.y.numpy()[self._validation.rows]
-        return float(np.mean(right))
-
     def residual(self) -> float | None:
         """None: a network has no perturbed loss ``L_b``; see the metric ``retained`` for its gradient."""
         return None
