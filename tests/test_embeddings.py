@@ -59,7 +59,7 @@ def test_vgg_face_reaches_the_published_network():
 
 def test_one_number_of_convolutions_is_that_of_every_block():
     assert VggFace(widths=[4, 6], convolutions=2) == VggFace(widths=(4, 6), convolutions=[2, 2])
-    assert VggFace(embedding=[128]) == VggFace()
+    assert VggFace(embedding=[64]) == VggFace()
 
 
 def test_vgg_face_is_drawn_for_relu():
