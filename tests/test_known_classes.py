@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from expunge.datasets.base import of_known_classes
 from expunge.errors import DataError
 from expunge.extractors.labelled import Labelled
 from expunge.metrics import View
 from expunge.metrics.accuracy import Accuracy
-from expunge.metrics.base import of_known_classes
 from expunge.metrics.retrained import Retrained
 from tests import cli
 from tests.test_reid import load, write

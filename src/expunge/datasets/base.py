@@ -126,3 +126,11 @@ class Dataset:
         if rows > there:
             raise InvalidValue("train_rows", train_rows, f"at most {there}, the training rows there are")
         return replace(self, x_train=self.x_train[:rows], y_train=self.y_train[:rows])
+
+
+def of_known_classes(y_test: NDArray[np.int64], y_train: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which test rows are of a class that some training row has, removed or not, (n_test,).
+
+    All but the queries and the gallery of re-identification, whose people are no classes of the model.
+    """
+    return np.isin(y_test, y_train)

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from expunge.datasets import Dataset
+from expunge.datasets.base import of_known_classes
 from expunge.datasets.images import Examples, Images
 from expunge.errors import DataError, InvalidValue
-from expunge.metrics.base import of_known_classes
 
 _SIZE = 256  # rows of a batch where nothing is learned
 

@@ -8,29 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.errors import require_count
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import AIM, Definitions, View, references, require_every
 from expunge.metrics.linear_probe import evenly_spaced
 from expunge.metrics.retrieval import unit_rows
 from expunge.unlearners.base import Mapped
 
 Array = NDArray[np.float64]
 
-_AIM = "the aim is the retrained model's"
-_RETRAINED = "of the retrained model, as a reference"
 _KEPT = "mean energy of the last feature maps (sum of squares over channels), over that before any removal"
 _SIMILAR = "mean cosine between an image's activation map and that before any removal"
 
-DEFINITIONS: dict[str, tuple[str, str]] = {
-    "activation_kept_identity": ("", f"{_KEPT}; training rows of the removed persons; {_AIM}"),
-    "activation_kept_rest": ("", f"{_KEPT}; training rows of all other persons; {_AIM}"),
-    "activation_similarity_identity": ("", f"{_SIMILAR}; training rows of the removed persons; {_AIM}"),
+_OWN: Definitions = {
+    "activation_kept_identity": ("", f"{_KEPT}; training rows of the removed persons; {AIM}"),
+    "activation_kept_rest": ("", f"{_KEPT}; training rows of all other persons; {AIM}"),
+    "activation_similarity_identity": ("", f"{_SIMILAR}; training rows of the removed persons; {AIM}"),
     "activation_similarity_rest": ("↑", f"{_SIMILAR}; training rows of all other persons"),
-    "retrain_activation_kept_identity": ("", f"activation_kept_identity {_RETRAINED}"),
-    "retrain_activation_kept_rest": ("", f"activation_kept_rest {_RETRAINED}"),
-    "retrain_activation_similarity_identity": ("", f"activation_similarity_identity {_RETRAINED}"),
-    "retrain_activation_similarity_rest": ("", f"activation_similarity_rest {_RETRAINED}"),
 }
-"""Column -> (arrow, definition): ↑ more is better, none where the aim is a value or it is a reference."""
+DEFINITIONS = _OWN | references(_OWN)
 
 BEFORE, AFTER, RETRAINED = "before", "after", "retrained"
 

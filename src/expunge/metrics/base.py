@@ -9,9 +9,19 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.datasets.base import Retrieval
+from expunge.datasets.base import Retrieval, of_known_classes
 from expunge.errors import InvalidValue, require_count
 from expunge.unlearners.base import Differentiable, Unlearner
+
+Definitions = dict[str, tuple[str, str]]
+"""Column -> (arrow, definition): ↑ more is better, ↓ less is better, none where the aim is a value."""
+
+AIM = "the aim is the retrained model's"
+
+
+def references(definitions: Definitions) -> Definitions:
+    """Define for each of these columns one with ``retrain_`` before its name: the retrained model's."""
+    return {f"retrain_{name}": ("", f"{name} of the retrained model, as a reference") for name in definitions}
 
 
 @dataclass(frozen=True)
@@ -62,19 +72,11 @@ class View:
         return self.unlearner.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
 
 
-def of_known_classes(y_test: NDArray[np.int64], y_train: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which test rows are of a class that some training row has, removed or not, (n_test,).
-
-    All but the queries and the gallery of re-identification, whose people are no classes of the model.
-    """
-    return np.isin(y_test, y_train)
-
-
 class Metric(Protocol):
     """Evaluated after every ``every``-th request, and after the last.
 
     A metric may have ``over_run = "mean"``: the summary then holds the mean of its columns over the requests
-    where they are not None, in place of the last such value.
+    where they are not None, in place of the last value.
     """
 
     @property

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from expunge.errors import require_count, require_positive
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import AIM, View, require_every
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
@@ -19,24 +19,23 @@ from expunge.unlearners.base import Probabilistic
 
 Found = Mapping[str, float | None]
 
-_AIM = "the aim is the retrained model's"
 _RETRAINED = "of the retrained model, as a reference"
 
 DEFINITIONS: dict[str, tuple[str, str]] = {
     "test_accuracy": ("↑", "share of test rows classified rightly"),
     "retain_accuracy": ("↑", "share of the training rows nobody asked to forget classified rightly"),
-    "forget_accuracy": ("", f"share of forget rows classified rightly; {_AIM}"),
+    "forget_accuracy": ("", f"share of forget rows classified rightly; {AIM}"),
     "membership_auc": (
         "",
-        f"chance that a forget row has a smaller loss than a test row of the same classes; {_AIM}",
+        f"chance that a forget row has a smaller loss than a test row of the same classes; {AIM}",
     ),
-    "membership_tpr": ("", f"forget rows recognised by their loss at 1% false alarms; {_AIM}"),
+    "membership_tpr": ("", f"forget rows recognised by their loss at 1% false alarms; {AIM}"),
     "membership_logistic_auc": (
         "",
         "area under the ROC curve of a logistic regression that tells forget rows from test rows by the "
-        f"model's outputs; {_AIM}",
+        f"model's outputs; {AIM}",
     ),
-    "membership_logistic_tpr": ("", f"forget rows that attack recognises at 1% false alarms; {_AIM}"),
+    "membership_logistic_tpr": ("", f"forget rows that attack recognises at 1% false alarms; {AIM}"),
     "retrain_membership_auc": ("", f"membership_auc {_RETRAINED}"),
     "retrain_membership_tpr": ("", f"membership_tpr {_RETRAINED}"),
     "retrain_membership_logistic_auc": ("", f"membership_logistic_auc {_RETRAINED}"),
@@ -65,7 +64,7 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     "relearn_steps": (
         "",
         "gradient steps on the forget rows until their mean loss is down to what it was before any removal; "
-        f"{_AIM}",
+        f"{AIM}",
     ),
     "retrain_relearn_steps": ("", f"relearn_steps {_RETRAINED}"),
 }

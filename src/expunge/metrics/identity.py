@@ -7,33 +7,26 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.datasets.base import of_known_classes
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import View, of_known_classes, require_every
+from expunge.metrics.base import AIM, Definitions, View, references, require_every
 from expunge.unlearners.base import Differentiable, Unlearner
 
-_AIM = "the aim is the retrained model's"
-_RETRAINED = "of the retrained model, as a reference"
 _PERSONS = "of the persons asked to be removed"
 _OVER = "over that of the model before any removal"
 
-DEFINITIONS: dict[str, tuple[str, str]] = {
+_OWN: Definitions = {
     "identity_train_accuracy": (
         "",
-        f"share of all training rows {_PERSONS} classified rightly, whether requested yet or not; {_AIM}",
+        f"share of all training rows {_PERSONS} classified rightly, whether requested yet or not; {AIM}",
     ),
-    "identity_test_accuracy": ("", f"share of test rows {_PERSONS} classified rightly; {_AIM}"),
+    "identity_test_accuracy": ("", f"share of test rows {_PERSONS} classified rightly; {AIM}"),
     "rest_train_accuracy": ("↑", "share of training rows of all other persons classified rightly"),
     "rest_test_accuracy": ("↑", "share of test rows of all other persons classified rightly"),
     "rest_train_kept": ("↑", f"accuracy on training rows of all other persons, {_OVER}"),
     "rest_test_kept": ("↑", f"accuracy on test rows of all other persons, {_OVER}"),
-    "retrain_identity_train_accuracy": ("", f"identity_train_accuracy {_RETRAINED}"),
-    "retrain_identity_test_accuracy": ("", f"identity_test_accuracy {_RETRAINED}"),
-    "retrain_rest_train_accuracy": ("", f"rest_train_accuracy {_RETRAINED}"),
-    "retrain_rest_test_accuracy": ("", f"rest_test_accuracy {_RETRAINED}"),
-    "retrain_rest_train_kept": ("", f"rest_train_kept {_RETRAINED}"),
-    "retrain_rest_test_kept": ("", f"rest_test_kept {_RETRAINED}"),
 }
-"""Column -> (arrow, definition): ↑ more is better, none where the aim is a value or it is a reference."""
+DEFINITIONS = _OWN | references(_OWN)
 
 Found = Mapping[str, float | None]
 Rows = NDArray[np.bool_]
@@ -74,7 +67,7 @@ class Identity:
         InvalidValue: A value is not allowed.
     """
 
-    columns = tuple(DEFINITIONS)[:4]
+    columns = tuple(_OWN)[:4]
 
     def __init__(self, every: int | None = 1) -> None:
         self.every = require_every(every)

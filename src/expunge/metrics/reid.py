@@ -9,27 +9,22 @@ import numpy as np
 from expunge.datasets.base import Retrieval
 from expunge.datasets.checks import require_switch
 from expunge.errors import require_choice
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Definitions, View, references, require_every
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, retrieve
 from expunge.unlearners.base import Embedding
 
 log = logging.getLogger(__name__)
 
-_RETRAINED = "of the retrained model, as a reference"
 _QUERIES = "share of the queries that have a match"
 
-DEFINITIONS: dict[str, tuple[str, str]] = {
+_OWN: Definitions = {
     "reid_map": ("↑", "mean average precision of the rankings of the gallery, protocol of Market-1501"),
     "reid_rank1": ("↑", f"{_QUERIES} whose nearest gallery picture is one"),
     "reid_rank5": ("↑", f"{_QUERIES} with one among the 5 nearest gallery pictures"),
     "reid_rank10": ("↑", f"{_QUERIES} with one among the 10 nearest gallery pictures"),
     "reid_skipped": ("", "queries left out: the gallery has no picture of their person by another camera"),
-    "retrain_reid_map": ("", f"reid_map {_RETRAINED}"),
-    "retrain_reid_rank1": ("", f"reid_rank1 {_RETRAINED}"),
-    "retrain_reid_rank5": ("", f"reid_rank5 {_RETRAINED}"),
-    "retrain_reid_rank10": ("", f"reid_rank10 {_RETRAINED}"),
 }
-"""Column -> (arrow, definition): ↑ more is better, none where it is a reference or a count."""
+DEFINITIONS = _OWN | references({name: of for name, of in _OWN.items() if name != "reid_skipped"})
 
 
 class Reid:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from expunge.datasets.checks import require_switch
 from expunge.errors import require_count
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import AIM, Definitions, View, references, require_every
 from expunge.metrics.retrieval import rounded, unit_rows
 from expunge.unlearners.base import Embedding
 
@@ -17,22 +17,18 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
-_RETRAINED = "of the retrained model, as a reference"
 _CHANCE = "chance that two pictures of one person are nearer (cosine) than two of different persons"
 
-DEFINITIONS: dict[str, tuple[str, str]] = {
+_OWN: Definitions = {
     "verification_auc": ("↑", f"{_CHANCE}; all pairs of test rows"),
     "verification_auc_rest": ("↑", f"{_CHANCE}; pairs of test rows that are not the removed persons'"),
     "verification_auc_identity": (
         "",
         f"{_CHANCE}; pairs with one of the removed persons' rows at least, training rows and test rows, and "
-        "otherwise test rows; the aim is the retrained model's",
+        "otherwise test rows; " + AIM,
     ),
-    "retrain_verification_auc": ("", f"verification_auc {_RETRAINED}"),
-    "retrain_verification_auc_rest": ("", f"verification_auc_rest {_RETRAINED}"),
-    "retrain_verification_auc_identity": ("", f"verification_auc_identity {_RETRAINED}"),
 }
-"""Column -> (arrow, definition): ↑ more is better, none where the aim is a value or it is a reference."""
+DEFINITIONS = _OWN | references(_OWN)
 
 _BLOCK = 2**20  # numbers in a block of embeddings: 8 MB
 
