@@ -28,6 +28,7 @@ from expunge.storage import load_state, save_state
 from expunge.unlearners.base import Mapped, State
 from expunge.unlearners.network import NetworkModel
 from tests import cli, networks
+from tests.stubs import Inert
 from tests.test_faces import folder
 from tests.test_report import make_run
 
@@ -129,7 +130,7 @@ def test_numbers_by_hand():
     assert energy_kept(before, after + np.nan) is map_similarity(before, after + np.inf) is None
 
 
-class Scaled:
+class Scaled(Inert):
     """Maps of all pixels, squared, times a number; the retrained model knows whom it has not seen less."""
 
     def __init__(self, scale=1.0):
@@ -140,15 +141,6 @@ class Scaled:
 
     def predict(self, x):
         return np.zeros(len(x), dtype=np.int64)
-
-    def model(self):
-        return {}
-
-    def losses(self, x, y, rows):
-        return np.zeros(len(rows))
-
-    def gradient_norm(self, x, y, rows):
-        return 0.0
 
     def retrained(self, x, y, rows):
         return Scaled(2.0 if len(rows) == len(y) else 1.0)
