@@ -20,6 +20,14 @@ def shared_data() -> Path:
     pytest.skip("needs real images (MNIST/raw), found none in " + " or ".join(map(str, places)))
 
 
+@pytest.fixture(scope="session")
+def orl(shared_data) -> Path:
+    """The folder that holds the ORL faces, or a skip that says what is missing."""
+    if not (shared_data / "att_faces" / "s1" / "1.pgm").is_file():
+        pytest.skip(f"needs the ORL faces, found no att_faces in {shared_data}")
+    return shared_data
+
+
 @pytest.fixture(autouse=True)
 def own_proxies(monkeypatch):
     """urllib keeps the proxies of its first download for good: each test begins anew."""

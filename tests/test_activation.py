@@ -28,8 +28,8 @@ from expunge.storage import load_state, save_state
 from expunge.unlearners.base import Mapped, State
 from expunge.unlearners.network import NetworkModel
 from tests import cli, networks
+from tests.people import folder
 from tests.stubs import Inert
-from tests.test_faces import folder
 from tests.test_report import make_run
 
 FILE = "activation.safetensors"

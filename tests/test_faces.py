@@ -16,53 +16,18 @@ from PIL import Image
 
 from expunge.app import config_dir
 from expunge.build import build
-from expunge.datasets import Dataset, faces
+from expunge.datasets import faces
 from expunge.datasets.holdout import held_out
 from expunge.datasets.image_files import Decoding, decode
 from expunge.datasets.names import listed, natural, person
 from expunge.errors import DataError, InvalidValue
 from tests import cli
+from tests.people import draw, folder, refusal, warned
+from tests.people import load_faces as load
 
 
-@pytest.fixture(scope="session")
-def orl(shared_data) -> Path:
-    """The folder that holds the ORL faces, or a skip that says what is missing."""
-    if not (shared_data / "att_faces" / "s1" / "1.pgm").is_file():
-        pytest.skip(f"needs the ORL faces, found no att_faces in {shared_data}")
-    return shared_data
-
-
-def draw(path: Path, size: tuple[int, int] = (10, 12), colour: bool = False, seed: int = 0) -> np.ndarray:
-    """Write an image of random pixels, (height, width) = ``size``; returns them."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3) if colour else size, dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels
-
-
-def folder(root: Path, name: str = "people", **counts: int) -> Path:
-    """Write a folder with so many images of each identity; returns ``root``."""
-    for number, (identity, count) in enumerate(counts.items()):
-        for image in range(1, count + 1):
-            draw(root / name / identity / f"{image}.png", seed=100 * number + image)
-    return root
-
-
-def load(root: Path, **settings: object) -> Dataset:
-    return faces.load(root, **{"folder": "people", "image_size": None, **settings})
-
-
-def refusal(root: Path, error: type[Exception] = DataError, **settings: object) -> str:
-    with pytest.raises(error) as caught:
-        load(root, **settings)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def warned(caplog, part: str) -> str:
-    (found,) = [record.getMessage() for record in caplog.records if part in record.getMessage()]
-    return found
+def load_refusal(root: Path, error: type[Exception] = DataError, **settings: object) -> str:
+    return refusal(error, load, root, **settings)
 
 
 # What is read
@@ -239,7 +204,7 @@ def test_identities_may_be_chosen(tmp_path, identities, kept):
 
 
 def test_missing_folder(tmp_path):
-    line = refusal(tmp_path, folder="nobody")
+    line = load_refusal(tmp_path, folder="nobody")
     assert line.startswith("folder: nobody: no such folder, neither in ")
     assert str(tmp_path / "nobody" / "NAME" / "1.jpg") in line
 
@@ -253,11 +218,11 @@ def test_a_path_will_do_as_well(tmp_path, monkeypatch):
 
 def test_no_identities_or_only_one(tmp_path):
     draw(tmp_path / "people" / "1.png")
-    assert "no folders in it, allowed: one folder of images for each identity" in refusal(tmp_path)
+    assert "no folders in it, allowed: one folder of images for each identity" in load_refusal(tmp_path)
     folder(tmp_path, a=3)
-    assert "images of one identity only (a), allowed: two" in refusal(tmp_path)
+    assert "images of one identity only (a), allowed: two" in load_refusal(tmp_path)
     (tmp_path / "none" / "a").mkdir(parents=True)
-    assert "no images of any identity" in refusal(tmp_path, folder="none")
+    assert "no images of any identity" in load_refusal(tmp_path, folder="none")
 
 
 def test_what_is_left_out_is_counted(tmp_path, caplog):
@@ -285,14 +250,14 @@ def test_letter_case(tmp_path):
     folder(tmp_path, Anna=2, anna=2, bob=2)
     if len(list((tmp_path / "people").iterdir())) < 3:
         pytest.skip("this file system does not tell letter case")
-    assert "the identities Anna and anna differ only in letter case" in refusal(tmp_path)
+    assert "the identities Anna and anna differ only in letter case" in load_refusal(tmp_path)
 
 
 def test_one_name_stored_in_two_ways(tmp_path):
     folder(tmp_path, **{unicodedata.normalize(form, "é"): 2 for form in ("NFC", "NFD")})
     if len(list((tmp_path / "people").iterdir())) < 2:
         pytest.skip("this file system knows one form alone")
-    assert "in how accents are stored" in refusal(tmp_path)
+    assert "in how accents are stored" in load_refusal(tmp_path)
 
 
 DAMAGED = {
@@ -309,7 +274,7 @@ def test_unreadable_images(tmp_path, caplog, name):
     folder(tmp_path, a=3, b=3)
     bad = tmp_path / "people" / "a" / name
     bad.write_bytes(DAMAGED[name]((tmp_path / "people" / "a" / "1.png").read_bytes()))
-    line = refusal(tmp_path)
+    line = load_refusal(tmp_path)
     assert line.startswith(f"{bad}: cannot be read as an image (")
     assert line.endswith("set dataset.skip_unreadable=true")
     data = load(tmp_path, skip_unreadable=True)
@@ -326,14 +291,14 @@ def test_identities_without_a_readable_image(tmp_path, caplog):
     assert "1 identities without a readable image are skipped (b)" in warned(caplog, "without a readable")
     for image in (tmp_path / "people").rglob("*.png"):
         image.write_bytes(b"")
-    assert refusal(tmp_path, skip_unreadable=True) == "faces: none of the 5 images can be read"
+    assert load_refusal(tmp_path, skip_unreadable=True) == "faces: none of the 5 images can be read"
 
 
 def test_decompression_bomb(tmp_path, monkeypatch):
     folder(tmp_path, a=2, b=2)
     for limit in (50, 100):  # an error and a warning of Pillow's
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        assert "decompression bomb" in refusal(tmp_path)
+        assert "decompression bomb" in load_refusal(tmp_path)
 
 
 def test_without_a_name_the_only_folder_of_identities_is_taken(tmp_path):
@@ -348,17 +313,17 @@ def test_without_a_name_the_only_folder_of_identities_is_taken(tmp_path):
 
 
 def test_without_a_name_there_must_be_one_folder_of_identities(tmp_path):
-    assert refusal(tmp_path / "nowhere", folder=None).startswith("folder: no folder of identities in")
-    assert refusal(tmp_path, folder=None).endswith("/faces/NAME/1.jpg and so on")
+    assert load_refusal(tmp_path / "nowhere", folder=None).startswith("folder: no folder of identities in")
+    assert load_refusal(tmp_path, folder=None).endswith("/faces/NAME/1.jpg and so on")
     folder(tmp_path, "mine", a=2, b=2)
     folder(tmp_path, "theirs", a=2, b=2)
-    assert refusal(tmp_path, folder=None).endswith("2 folders of identities: name one of mine, theirs")
+    assert load_refusal(tmp_path, folder=None).endswith("2 folders of identities: name one of mine, theirs")
 
 
 def test_images_of_several_sizes_need_one(tmp_path):
     folder(tmp_path, a=2, b=2)
     draw(tmp_path / "people" / "b" / "2.png", (11, 12))
-    line = refusal(tmp_path)
+    line = load_refusal(tmp_path)
     assert str(tmp_path / "people" / "b" / "2.png") in line
     assert "11 x 12 pixels (height x width)" in line
     assert line.endswith("has 10 x 12; set dataset.image_size, such as 64")
@@ -381,12 +346,12 @@ def test_images_of_several_sizes_need_one(tmp_path):
 )
 def test_settings_are_checked(tmp_path, setting, value):
     folder(tmp_path, a=2, b=2, c=2)
-    assert refusal(tmp_path, InvalidValue, **{setting: value}).startswith(f"{setting}: got ")
+    assert load_refusal(tmp_path, InvalidValue, **{setting: value}).startswith(f"{setting}: got ")
 
 
 def test_a_name_that_does_not_exist_is_told_with_the_nearest(tmp_path):
     folder(tmp_path, **{f"s{k}": 2 for k in range(1, 13)})
-    line = refusal(tmp_path, InvalidValue, identities=["s1", "S12"])
+    line = load_refusal(tmp_path, InvalidValue, identities=["s1", "S12"])
     assert line.startswith("identities: got 'S12', allowed: one of s1, s2, s3, ")
     assert "... (12 in all); nearest: s12" in line
     with pytest.raises(InvalidValue) as caught:

@@ -14,8 +14,8 @@ from expunge.datasets import Dataset
 from expunge.errors import InvalidValue
 from expunge.requests import OfClass, OfIdentity, Request
 from tests import cli
-from tests.test_faces import folder
-from tests.test_reid import write
+from tests.people import folder, refusal
+from tests.people import market as write
 
 
 def dataset(*names: str, images: int = 4, labels: list[int] | None = None) -> Dataset:
@@ -35,10 +35,8 @@ def asked(data: Dataset, identity: object, seed: int = 0, **settings: object) ->
     return rows_of(OfIdentity(identity, **{"batch_size": 1, **settings}).stream(data, seed))
 
 
-def refusal(data: Dataset, identity: object, **settings: object) -> str:
-    with pytest.raises(InvalidValue) as caught:
-        asked(data, identity, **settings)
-    return str(caught.value)
+def refused(data: Dataset, identity: object) -> str:
+    return refusal(InvalidValue, asked, data, identity)
 
 
 THREE = dataset("s1", "s2", "s10")
@@ -77,32 +75,32 @@ def test_whole_people_are_those_of_their_class():
 
 def test_a_name_that_is_nobodys():
     many = dataset(*(f"s{k}" for k in range(1, 41)))
-    line = refusal(many, "S1")
+    line = refused(many, "S1")
     assert line.startswith(
         "identity: got 'S1', allowed: one of s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, ... ("
     )
     assert "(40 in all); nearest: s1" in line
-    assert refusal(dataset("Anna", "Bob"), "Zzz") == "identity: got 'Zzz', allowed: one of Anna, Bob"
-    assert refusal(dataset("Anna Maria", "Bob"), "Ana Maria").endswith("nearest: Anna Maria")
+    assert refused(dataset("Anna", "Bob"), "Zzz") == "identity: got 'Zzz', allowed: one of Anna, Bob"
+    assert refused(dataset("Anna Maria", "Bob"), "Ana Maria").endswith("nearest: Anna Maria")
 
 
 def test_a_word_does_not_mean_somebody_by_position():
     assert asked(dataset("1", "0"), "0") == [(1,), (3,), (5,), (7,)]
-    assert refusal(THREE, "0").startswith("identity: got '0', allowed: one of s1, s2, s10")
-    assert refusal(THREE, 1).startswith("identity: got 1, allowed: one of s1, s2, s10")
+    assert refused(THREE, "0").startswith("identity: got '0', allowed: one of s1, s2, s10")
+    assert refused(THREE, 1).startswith("identity: got 1, allowed: one of s1, s2, s10")
 
 
 def test_numbers_are_names_as_written():
     agents = dataset("006", "007", "s1")
     assert asked(agents, "007") == [(1,), (4,), (7,), (10,)]
-    assert refusal(agents, 7) == "identity: got 7, allowed: one of 006, 007, s1; nearest: 007"
-    assert refusal(agents, "7").endswith("nearest: 007")
+    assert refused(agents, 7) == "identity: got 7, allowed: one of 006, 007, s1; nearest: 007"
+    assert refused(agents, "7").endswith("nearest: 007")
     assert asked(dataset("7", "8"), 7) == asked(dataset("7", "8"), "7") == [(0,), (2,), (4,), (6,)]
 
 
 @pytest.mark.parametrize(("number", "names"), [(7, ["7", "007"]), (8, ["8", "010"]), (10, ["1_0", "10"])])
 def test_a_number_that_may_have_been_another_name_is_refused(number, names):
-    line = refusal(dataset(*names), number)
+    line = refused(dataset(*names), number)
     assert line.startswith(
         f"identity: got {number}, allowed: a name in quotes, as in identity=\"'{number}'\": "
     )
@@ -117,27 +115,27 @@ def test_persons_of_reidentification_go_by_their_number_as_well():
         assert asked(data, name) == [(0,), (2,), (4,), (6,)]
     assert asked(data, 10)[0] == (1,)
     eight = dataset("0008", "0010", labels=[8, 10])
-    assert "0008, 0010 all read as this number" in refusal(eight, 8), "YAML reads 0010 as 8"
+    assert "0008, 0010 all read as this number" in refused(eight, 8), "YAML reads 0010 as 8"
     assert asked(eight, "8")[0] == (0,)
 
 
 @pytest.mark.parametrize("given", [None, True, 1.5, {"a": 1}, [["s1"]]])
 def test_what_is_no_name(given):
-    assert "allowed: a name; one that reads as a number or as true goes in quotes" in refusal(THREE, given)
+    assert "allowed: a name; one that reads as a number or as true goes in quotes" in refused(THREE, given)
 
 
 def test_the_same_person_twice():
     assert (
-        refusal(THREE, ["s1", "s2", "s1"])
+        refused(THREE, ["s1", "s2", "s1"])
         == "identity: got 's1', allowed: each identity once; 's1' is the same"
     )
     data = dataset("0002", "0003", labels=[2, 3])
-    assert refusal(data, ["0002", 2]).endswith("each identity once; '0002' is the same")
+    assert refused(data, ["0002", 2]).endswith("each identity once; '0002' is the same")
 
 
 def test_nobody_or_everybody():
-    assert refusal(THREE, []).startswith("identity: got [], allowed: the name of an identity, or a list")
-    assert "leave at least one training row" in refusal(THREE, ["s1", "s2", "s10"])
+    assert refused(THREE, []).startswith("identity: got [], allowed: the name of an identity, or a list")
+    assert "leave at least one training row" in refused(THREE, ["s1", "s2", "s10"])
     assert len(asked(THREE, ["s1", "s2", "s10"], count=3)) == 9
 
 
@@ -146,7 +144,7 @@ def test_a_person_without_training_images():
     data = Dataset(
         "toy", x, np.array([2, 2, 4, 4]), x, np.array([1, 1, 0, -1]), {1: "0001", 2: "0002", 4: "0004"}
     )
-    line = refusal(data, "0001")
+    line = refused(data, "0001")
     allowed = "an identity with training images; all 2 images of 0001 are for the test"
     assert line == f"identity: got '0001', allowed: {allowed}"
 

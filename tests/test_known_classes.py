@@ -15,8 +15,8 @@ from expunge.metrics import View
 from expunge.metrics.accuracy import Accuracy
 from expunge.metrics.retrained import Retrained
 from tests import cli
+from tests.people import load_market, market
 from tests.stubs import Inert
-from tests.test_reid import load, write
 
 Y_TRAIN, Y_TEST = np.array([2, 2, 7]), np.array([2, 7, 1, 0, -1, 1])
 
@@ -59,7 +59,7 @@ def test_accuracies_are_those_of_known_classes():
 
 def test_a_run_counts_the_held_out_images(tmp_path):
     """Four training images, two held out ones, and six of query and gallery."""
-    write(tmp_path)
+    market(tmp_path)
     folder = tmp_path / "run"
     ended = cli.expunge(
         *("dataset=reid", "dataset.folder=Market", "dataset.image_size=null", f"data_dir={tmp_path}"),
@@ -79,7 +79,7 @@ def test_a_run_counts_the_held_out_images(tmp_path):
 
 def test_a_head_of_the_people_trained_on(tmp_path):
     """An extractor is trained on them; its own accuracy is that on the held-out images."""
-    data = Labelled.of(load(write(tmp_path)))
+    data = Labelled.of(load_market(market(tmp_path)))
     assert (data.classes, data.y_train.tolist()) == (3, [0, 0, 1, 2])
     (images, classes), *rest = data.test(torch.device("cpu"))
     assert (classes.tolist(), len(images), rest) == ([0, 2], 2, [])
@@ -87,7 +87,7 @@ def test_a_head_of_the_people_trained_on(tmp_path):
 
 
 def test_other_data_sets_may_not_have_unknown_labels(tmp_path):
-    data = replace(load(write(tmp_path)), retrieval=None)
+    data = replace(load_market(market(tmp_path)), retrieval=None)
     with pytest.raises(DataError, match="test row 4 has label 0, which is none of its classes"):
         Labelled.of(data)
 

@@ -16,48 +16,16 @@ from PIL import Image
 
 from expunge.app import config_dir
 from expunge.build import build
-from expunge.datasets import Dataset, market, reid
+from expunge.datasets import market, reid
 from expunge.errors import DataError, InvalidValue
 from tests import cli
-from tests.test_faces import draw, folder, orl  # noqa: F401  (a fixture)
-
-SMALL = {
-    "bounding_box_train": [
-        *("0002_c1s1_000451_03.jpg", "0002_c2s1_000776_01.jpg", "0002_c2s1_000801_01.jpg"),
-        *("0007_c3s3_028419_01.jpg", "0010_c6s2_055893_01.png", "0010_c1s2_055900_01.pgm"),
-    ],
-    "query": ["0001_c1s1_001051_00.jpg", "0003_c2s1_000000_00.jpg"],
-    "bounding_box_test": [
-        *("0000_c1s1_000151_01.jpg", "0001_c2s1_001976_01.jpg"),
-        *("0003_c1s6_015971_02.jpg", "-1_c3s1_000401_03.jpg"),
-    ],
-}
+from tests.people import MARKET, draw, folder, refusal, warned
+from tests.people import load_market as load
+from tests.people import market as write
 
 
-def write(root: Path, **changed: list[str]) -> Path:
-    """Write a small benchmark to ``root / "Market"``; returns ``root``."""
-    for number, (part, names) in enumerate((SMALL | changed).items()):
-        (root / "Market" / part).mkdir(parents=True)
-        for name in names:
-            draw(root / "Market" / part / name, (12, 6), seed=number)
-    return root
-
-
-def load(root: Path, **changed: object) -> Dataset:
-    return reid.load(root, **{"folder": "Market", "image_size": None, **changed})
-
-
-def refusal(root: Path, error: type[Exception] = DataError, **changed: object) -> str:
-    with pytest.raises(error) as caught:
-        load(root, **changed)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def warned(caplog, part: str) -> str:
-    (found,) = [record.getMessage() for record in caplog.records if part in record.getMessage()]
-    return found
+def load_refusal(root: Path, error: type[Exception] = DataError, **changed: object) -> str:
+    return refusal(error, load, root, **changed)
 
 
 def test_labels_rows_and_cameras(tmp_path, caplog):
@@ -81,16 +49,16 @@ def test_labels_rows_and_cameras(tmp_path, caplog):
 
 def test_every_image_is_in_its_place(tmp_path):
     write(tmp_path)
-    names = [name for part in SMALL.values() for name in part if name.endswith(".png")]
+    names = [name for part in MARKET.values() for name in part if name.endswith(".png")]
     for level, path in enumerate(sorted((tmp_path / "Market").rglob("*.*")), start=1):
         Image.fromarray(np.full((4, 2), 10 * level, np.uint8)).save(path, quality=100)
     data = load(tmp_path)
     level = {path.name: 10 * k for k, path in enumerate(sorted((tmp_path / "Market").rglob("*.*")), start=1)}
     at = data.retrieval
-    assert data.x_test[at.query][:, 0, 0].tolist() == [level[name] for name in SMALL["query"]]
-    assert data.x_test[at.gallery][:, 0, 0].tolist() == [level[name] for name in SMALL["bounding_box_test"]]
+    assert data.x_test[at.query][:, 0, 0].tolist() == [level[name] for name in MARKET["query"]]
+    assert data.x_test[at.gallery][:, 0, 0].tolist() == [level[name] for name in MARKET["bounding_box_test"]]
     everyone = [*data.x_train[:, 0, 0].tolist(), *data.x_test[:2, 0, 0].tolist()]
-    assert sorted(everyone) == sorted(level[name] for name in SMALL["bounding_box_train"])
+    assert sorted(everyone) == sorted(level[name] for name in MARKET["bounding_box_train"])
     assert names == ["0010_c6s2_055893_01.png"]
     of_ten = data.retrieval.cameras[1], data.x_test[1, 0, 0]
     assert of_ten in ((6, level["0010_c6s2_055893_01.png"]), (1, level["0010_c1s2_055900_01.pgm"]))
@@ -116,7 +84,7 @@ def test_classes_and_first_rows(tmp_path):
 
 def test_nobody_is_trained_on(tmp_path, caplog):
     more = ["-1_c1s1_000001_01.jpg", "0000_c1s1_000002_01.jpg"]
-    data = load(write(tmp_path, bounding_box_train=SMALL["bounding_box_train"] + more))
+    data = load(write(tmp_path, bounding_box_train=MARKET["bounding_box_train"] + more))
     assert min(data.y_train) == 2
     line = warned(caplog, "not trained on")
     assert "2 images of junk (-1) or distractors (0)" in line
@@ -141,7 +109,7 @@ def test_other_files_are_ignored(tmp_path, caplog, name):
     "name", ["0002.jpg", "c1s1_000451.jpg", "-2_c1s1_1_1.jpg", "0002_c1s1 (2).jpg", "2_cx_1.jpg"]
 )
 def test_names_that_say_nothing(tmp_path, name):
-    line = refusal(write(tmp_path, query=[*SMALL["query"], name]))
+    line = load_refusal(write(tmp_path, query=[*MARKET["query"], name]))
     assert line.startswith(str(tmp_path / "Market" / "query" / name))
     assert "tells no person and camera, allowed: names such as 0002_c1s1_000451_03.jpg" in line
 
@@ -164,26 +132,26 @@ def test_names_of_other_benchmarks(tmp_path):
     ],
 )
 def test_layouts_that_are_not_in_order(tmp_path, changed, message):
-    assert message in refusal(write(tmp_path, **changed))
+    assert message in load_refusal(write(tmp_path, **changed))
 
 
-@pytest.mark.parametrize("part", SMALL)
+@pytest.mark.parametrize("part", MARKET)
 def test_missing_folders(tmp_path, part):
-    assert refusal(tmp_path).startswith("folder: Market: no such folder")
+    assert load_refusal(tmp_path).startswith("folder: Market: no such folder")
     write(tmp_path)
     (tmp_path / "Market" / part).rename(tmp_path / "Market" / "other")
-    line = refusal(tmp_path)
+    line = load_refusal(tmp_path)
     assert line.startswith(f"{tmp_path / 'Market' / part}: no such folder; ")
     assert "must hold the folders bounding_box_train, query, bounding_box_test" in line
 
 
 def test_unreadable_images(tmp_path, caplog):
     write(tmp_path)
-    for name in SMALL["query"]:
+    for name in MARKET["query"]:
         (tmp_path / "Market" / "query" / name).write_bytes(b"\xff\xd8\xff")
-    assert "set dataset.skip_unreadable=true" in refusal(tmp_path)
-    assert "query: holds no images" in refusal(tmp_path, skip_unreadable=True)
-    draw(tmp_path / "Market" / "query" / SMALL["query"][1], (12, 6))
+    assert "set dataset.skip_unreadable=true" in load_refusal(tmp_path)
+    assert "query: holds no images" in load_refusal(tmp_path, skip_unreadable=True)
+    draw(tmp_path / "Market" / "query" / MARKET["query"][1], (12, 6))
     data = load(tmp_path, skip_unreadable=True)
     assert data.y_test[data.retrieval.query].tolist() == [3]
     assert len(data.retrieval.cameras) == len(data.y_test) == 7
@@ -194,7 +162,7 @@ def test_unreadable_images(tmp_path, caplog):
     [("val_share", 0), ("val_share", 1), ("image_size", "big"), ("split_seed", -1), ("skip_unreadable", 1)],
 )
 def test_settings_are_checked(tmp_path, setting, value):
-    assert refusal(tmp_path, InvalidValue, **{setting: value}).startswith(f"{setting}: got ")
+    assert load_refusal(tmp_path, InvalidValue, **{setting: value}).startswith(f"{setting}: got ")
 
 
 # Faces laid out
@@ -233,7 +201,7 @@ def test_a_plan_is_a_benchmark(sizes, cameras, distractors, junk):
         assert seen[str(person)] <= set(range(1, cameras + 1))
 
 
-def test_orl_laid_out_is_what_reid_faces_reads(orl, tmp_path):  # noqa: F811
+def test_orl_laid_out_is_what_reid_faces_reads(orl, tmp_path):
     counts = market.lay_out(orl / "att_faces", tmp_path / "out")
     assert counts == {"bounding_box_train": 200, "query": 54, "bounding_box_test": 146}
     read, ours = reid.load(tmp_path, "out", [16, 8]), market.load(orl, image_size=[16, 8])

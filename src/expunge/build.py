@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.datasets.checks import require_switch
 from expunge.errors import DataError, InvalidValue, UserError, require_choice, require_count
-from expunge.metrics.reid import Reid
 from expunge.runner import Experiment
 from expunge.shared import Once, Shared
 from expunge.studies import Study
@@ -131,7 +130,7 @@ def _dataset(settings: dict[str, Any], shared: Shared) -> Any:
 def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, str]) -> None:
     """Refuse to look for people where there are neither queries nor a gallery: nothing would be measured."""
     for name, metric in metrics.items():
-        if isinstance(metric, Reid) and dataset.retrieval is None:
+        if getattr(metric, "needs_retrieval", False) and dataset.retrieval is None:
             got = f"dataset={choices.get('dataset', dataset.name)}"
             raise InvalidValue(f"metrics.{name}", got, "a re-identification data set (reid, reid_faces)")
 

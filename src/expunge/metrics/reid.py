@@ -44,6 +44,7 @@ class Reid:
     """
 
     columns = tuple(DEFINITIONS)
+    needs_retrieval = True
 
     def __init__(
         self,
