@@ -76,8 +76,8 @@ class Metric(Protocol):
     """Evaluated after every ``every``-th request, and after the last.
 
     A metric may have ``over_run = "mean"``: the summary then holds the mean of its columns over the requests
-    where they are not None, in place of the last value. One with ``needs_retrieval = True`` is refused on a data
-    set without queries and gallery, where it would measure nothing.
+    where they are not None, in place of the last value. One with ``needs_retrieval = True`` is refused on a
+    data set without queries and gallery, where it would measure nothing.
     """
 
     @property

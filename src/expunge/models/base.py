@@ -25,7 +25,10 @@ class Architecture(Protocol):
 
     @property
     def weights(self) -> str | None:
-        """Path of a file with the state to begin from, see ``load_weights`` (None: drawn at random)."""
+        """Path of a file with the state to begin from, see ``load_weights`` (None: drawn at random).
+
+        Retraining begins from it too: rows that these weights have seen are not forgotten by it.
+        """
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return a network with random weights: (m, ...) -> (m, classes), on the CPU in float32.
