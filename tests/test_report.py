@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from expunge.errors import RunFolderError
-from expunge.report import app, figures, find_runs, read_run, table, text, write_report
+from expunge.report import app, figures, find_runs, read_run, style, table, text, write_report
 from expunge.report.figures import draw_all, write_run_figures
 from expunge.report.rows import ordered, rows, warnings
 
@@ -366,6 +366,15 @@ def test_figures_leave_out_what_has_no_values(sweep):
     assert "<text" in residual.svg
     assert [d.name for d in draw_all([by_name["none"]])] == ["accuracy"]
     assert (accuracy.name, cost.name) == ("accuracy", "cost")
+
+
+@pytest.mark.parametrize(("requests", "dots"), [(1, 2), (2, 4), (3, 0)])
+def test_a_line_of_too_few_requests_to_be_seen_has_dots(tmp_path, requests, dots):
+    make_run(tmp_path, "newton_corrected", requests)
+    residual = draw_all([read_run(tmp_path)])[0]
+    of_run = rf'<use [^>]*y="[^"]+" style="[^"]*stroke: {style.SERIES[0]}'
+    assert residual.name == "residual"
+    assert len(re.findall(of_run, residual.svg)) == dots  # measured and bound
 
 
 def test_names_of_close_budgets_move_apart_and_stay_inside():

@@ -49,6 +49,11 @@ def log_scale(ax: Axes) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
 
 
+def dot(x: Sequence[float], mark: str = "o") -> str:
+    """Return the mark that each of so few values gets, of which a line would show little or nothing."""
+    return mark if len(x) < 3 else ""
+
+
 def along(ax: Axes, shown: Sequence[Line], column: str, log: bool = False, refused: bool = True) -> None:
     """Draw a column of every run against the requests, refused ones or not; few values get a dot each."""
     for place, (run, _, colour) in enumerate(shown):
@@ -59,7 +64,7 @@ def along(ax: Axes, shown: Sequence[Line], column: str, log: bool = False, refus
             color=colour,
             # Earlier lines are wider, so that one under another can still be seen.
             lw=1.3 + 0.45 * (len(shown) - 1 - place),
-            marker="o" if len(x) < 3 else "",
+            marker=dot(x),
         )
 
 

@@ -131,9 +131,14 @@ def draw_cost(runs: Sequence[Run]) -> style.Drawn | None:
 
 
 def _residual_lines(ax: Axes, run: Run, colour: str) -> None:
-    for key, dash, width in (("residual_bound", (0, (4, 2)), 1.4), ("residual_measured", "solid", 1.2)):
+    for key, dash, width, mark in (
+        ("residual_bound", (0, (4, 2)), 1.4, "_"),
+        ("residual_measured", "solid", 1.2, "o"),
+    ):
         x, y = run.series(key)
-        ax.plot(x, drawing.positive(y), color=colour, lw=width, ls=dash)
+        (line,) = ax.plot(x, drawing.positive(y), color=colour, lw=width, ls=dash)
+        if mark := drawing.dot(x, mark):
+            line.set(marker=mark, ms=11 if mark == "_" else 5, mew=1.8, clip_on=False)
     known = dict(zip(*run.series("residual_bound"), strict=True))
     for outcome, marker in drawing.MARKS.items():
         at = [r["request"] for r in run.records if r["outcome"] == outcome and known.get(r["request"], 0) > 0]

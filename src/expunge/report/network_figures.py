@@ -181,7 +181,7 @@ def _sample_means(ax: Axes, run: Run, colour: str, window: int, log: bool) -> fl
     for key, dash, width in ((_BEFORE, _DASHED, 1.2), (_AFTER, "solid", 1.9)):
         x, y = run.series(key)
         means = running_mean(y, window).tolist()
-        few = "o" if len(x) < 3 and key == _AFTER else ""
+        few = drawing.dot(x) if key == _AFTER else ""
         ax.plot(x, drawing.positive(means) if log else means, color=colour, lw=width, ls=dash, marker=few)
         lowest = min([lowest, *(m for m in means if m > 0)])
     return lowest
