@@ -25,6 +25,7 @@ from expunge.curvature import (
     outer,
     secant,
 )
+from expunge.curvature.moment import SecondMoment
 from expunge.errors import InvalidValue
 from tests.oracles import curvature as oracle
 
@@ -241,6 +242,33 @@ def test_kfac_pads_as_the_convolution_does(options, by_hand):
         block = Block.of(net, {"1": [0, 2]})
         found.append(dense(KroneckerFactored(net, cross_entropy, [(x, y)], block), block.size))
     close(found[0], found[1])
+
+
+@given(st.integers(1, 3), st.integers(0, 5), st.lists(st.integers(0, 4), max_size=5), st.integers(0, 99))
+def test_second_moments_are_sums_of_outer_products(groups, width, pieces, seed):
+    torch.manual_seed(seed)
+    rows = [torch.randn(groups, count, width, dtype=torch.float64) for count in pieces]
+    matrix, moment = torch.randn(2, width, dtype=torch.float64), SecondMoment(groups, width)
+    for piece in rows:
+        moment.add(piece)
+    moment.cpu()
+    for group in range(groups):
+        together = torch.cat([torch.zeros(0, width, dtype=torch.float64), *(r[group] for r in rows)])
+        expected = sum((torch.outer(r, r) for r in together), torch.zeros(width, width, dtype=torch.float64))
+        close(moment.times(matrix, group), matrix @ expected)
+
+
+def test_kfac_of_a_very_wide_module_and_few_examples_fits():
+    """A as a matrix would take 80 GB."""
+    net = nn.Linear(100_000, CLASSES)
+    block = Block.of(net, {"": [1]})
+    x, y = torch.randn(2, 100_000), torch.tensor([0, 1])
+    found = KroneckerFactored(net, cross_entropy, [(x, y)], block)
+    v = torch.randn(block.size, dtype=torch.float64)
+    inputs = torch.cat([x.double(), torch.ones(2, 1, dtype=torch.float64)], dim=1)
+    p = net(x).double().softmax(dim=1)[:, 1].detach()
+    expected = (p * (1 - p)).mean() * (inputs.T @ (inputs @ v)) / 2
+    close(found(v), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("losses", "outputs"), [(cross_entropy, CLASSES), (binary, 1)])

@@ -130,7 +130,7 @@ def test_noise_is_added_to_the_share_and_must_be_finite():
 
 def test_the_published_settings_are_those_of_the_paper_and_of_the_files():
     ours, theirs = asdict(Scrub()), asdict(Scrub.published())
-    assert theirs | {"curvature": "ggn", "noise_epsilon": None, "max_rise": 0.01, "refit_outputs": True} == (
+    assert theirs | {"curvature": "kfac", "noise_epsilon": None, "max_rise": 0.01, "refit_outputs": True} == (
         ours | {"curvature_rows": 2048, "curvature_tol": 1e-4}
     )
     assert Scrub.published(curvature="kfac", l2=0.5) == replace(Scrub.published(), curvature="kfac", l2=0.5)
@@ -291,14 +291,19 @@ def test_a_removed_class_is_never_predicted_again_as_after_retraining():
     assert np.mean(predicted[True][~gone] == y[~gone]) > 0.95
 
 
-def test_with_few_other_labels_it_may_still_be_predicted_though_less_often():
-    """The minimum is over this output alone: nothing lifts the other two outputs for the removed rows."""
+@pytest.mark.parametrize(("curvature", "lowers"), [("ggn", True), ("kfac", False)])
+def test_with_few_other_labels_it_may_still_be_predicted(curvature, lowers):
+    """The minimum is over this output alone: nothing lifts the other two outputs for the removed rows.
+
+    It takes the place of what the step did to this output, be that too little or more than the refit does.
+    """
     share = {}
     for refitted in (True, False):
-        unlearner = fitted(refit_outputs=refitted)
+        unlearner = fitted(refit_outputs=refitted, curvature=curvature)
         assert unlearner.remove(of_class(1)).outcome == "removed"
         share[refitted] = np.mean(unlearner.predict(data()[0])[of_class(1)] == 1)
-    assert share[True] < share[False]
+    assert share[True] > 0
+    assert (share[True] < share[False]) == lowers
 
 
 def test_a_label_that_still_has_rows_is_not_touched():

@@ -13,9 +13,11 @@ from expunge.curvature.block import Block
 from expunge.curvature.errors import SolveError
 from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
+from expunge.curvature.moment import SecondMoment
 from expunge.errors import InvalidValue
 
 _ENTRIES = 1 << 24  # of unfolded inputs held at once, in float64
+_TOLD = "for kfac a module that {} (curvature=ggn takes any)"
 _ROUNDING = 1e-8  # how negative an eigenvalue may be, relative to the largest of a batch, and count as zero
 
 
@@ -32,8 +34,8 @@ class KroneckerFactored:
     labels. With one Linear and one example of one position it equals ``GaussNewton``. Groups of a convolution
     count as modules of their own.
 
-    Factors are float64: for each module (inputs of a unit)^2 and (selected units)^2 numbers. One pass over
-    the examples with as many walks back as the network has outputs.
+    Factors are float64: for each module at most (inputs of a unit)^2 and (selected units)^2 numbers, see
+    ``SecondMoment``. One pass over the examples with as many walks back as the network has outputs.
 
     Args:
         module: The network; it is left as it is.
@@ -97,9 +99,9 @@ class _Layer:
         groups = module.groups if isinstance(module, nn.Conv2d) else 1
         self.groups, self.member = torch.unique(units // (len(module.weight) // groups), return_inverse=True)
         width = ("weight" in named) * self.features + ("bias" in named)
-        empty = torch.zeros((), dtype=torch.float64, device=module.weight.device)
-        self.a = empty.new_zeros(len(self.groups), width, width)
-        self.b = empty.new_zeros(len(units), len(units))
+        self.a = SecondMoment(len(self.groups), width)
+        shape, device = (len(units), len(units)), module.weight.device
+        self.b = torch.zeros(shape, dtype=torch.float64, device=device)
         self.outputs: list[Tensor] = []
         self.called = False
 
@@ -110,7 +112,7 @@ class _Layer:
     def _called(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         with torch.no_grad():
             for rows in self._inputs(inputs[0].detach()):
-                self.a += rows.mT @ rows
+                self.a.add(rows)
         if output.requires_grad:  # else the module runs detached, and its weights change no loss
             self.outputs.append(output)
         self.called = True
@@ -150,11 +152,13 @@ class _Layer:
         self.outputs = []
 
     def finish(self, count: int) -> None:
-        """Turn the sums over ``count`` examples into means."""
+        """End the sums over ``count`` examples and turn their product into one of means."""
         if not self.called:
-            raise InvalidValue("units", self.name, "for kfac a module that is called through its own forward")
+            raise InvalidValue("units", self.name, _TOLD.format("is called through its own forward"))
         together = self.member[:, None] == self.member
-        self.a, self.b = self.a.cpu() / count, torch.where(together, self.b.cpu() / count, 0.0)
+        self.a.cpu()
+        # Both factors are means, and only their product is used: A's division is done here, too.
+        self.b = torch.where(together, self.b.cpu() / count**2, 0.0)
 
     def apply(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return B V A, with V the units' weights and bias as rows, by parameter name."""
@@ -164,9 +168,9 @@ class _Layer:
         }
         matrix = torch.cat(list(columns.values()), dim=1)
         mixed = torch.empty_like(matrix)
-        for group, a in enumerate(self.a):
+        for group in range(len(self.groups)):
             members = self.member == group
-            mixed[members] = matrix[members] @ a
+            mixed[members] = self.a.times(matrix[members], group)
         found = (self.b @ mixed).split([part.shape[1] for part in columns.values()], dim=1)
         return dict(zip(self.named.values(), found, strict=True))
 
@@ -180,7 +184,7 @@ def _layers(module: nn.Module, block: Block) -> Iterator[_Layer]:
             found: dict[str, str] = {kind: names[id(own[kind])] for kind in ("weight", "bias") if kind in own}
             named = {kind: whole for kind, whole in found.items() if whole in block.rows}
             if any(users[id(own[kind])] > 1 for kind in named):
-                raise InvalidValue("units", name, "for kfac a module that shares no weights with another one")
+                raise InvalidValue("units", name, _TOLD.format("shares no weights with another one"))
             if named:
                 yield _Layer(name, part, named, block.rows[next(iter(named.values()))])
 

@@ -40,7 +40,8 @@ def refit(module: nn.Module, retained: Examples, labels: Sequence[int], l2: floa
 
     with x_i the input of the last linear layer (and 1, where that has a bias) and z_ik the outputs of the
     other labels. It is solved in float64 by L-BFGS, to a gradient whose entries are below 1e-6. Removed rows
-    are not in it: where few other labels are left, some may still be predicted to have theirs.
+    are not in it: where few other labels are left, some may still be predicted to have theirs, and since the
+    minimum takes the place of what a step did to these units, more of them than after the step alone.
 
     Args:
         module: The network, changed in place; its outputs must be those of its last linear layer.

@@ -63,7 +63,7 @@ class Scrub:
 
     Attributes:
         selector: ``lfoci``, ``cheap``, ``random``, ``one`` or ``all``.
-        curvature: ``fd``, ``fisher``, ``exact``, ``ggn`` or ``kfac``; see ``Curvature``.
+        curvature: ``kfac``, ``ggn``, ``exact``, ``fd`` or ``fisher``; see ``Curvature``.
         mode: ``sekhari``, ``cr`` or ``ascent``; see ``expunge.scrub.steps``.
         n_perturbations: Perturbed copies.
         perturbation_std: Of each input value.
@@ -87,7 +87,7 @@ class Scrub:
     """
 
     selector: str = "lfoci"
-    curvature: str = "ggn"
+    curvature: str = "kfac"
     mode: str = "sekhari"
     n_perturbations: int = 1000
     perturbation_std: float = 0.1
