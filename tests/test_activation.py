@@ -23,7 +23,8 @@ from expunge.report import app as report
 from expunge.report import read_run
 from expunge.report.activation_figures import draw_activations
 from expunge.report.figures import write_run_figures
-from expunge.report.identity_figure import curve, draw_identity
+from expunge.report.identity_figure import curve, draw_identity, over_runs
+from expunge.report.seeds import interval
 from expunge.storage import load_state, save_state
 from expunge.unlearners.base import Mapped, State
 from expunge.unlearners.network import NetworkModel
@@ -341,6 +342,24 @@ def test_the_curve_begins_before_any_removal_where_that_is_known(finished):
     assert y[1:] == [record["rest_train_accuracy"] for record in run.records]
     assert y[0] == pytest.approx(y[-1] / run.summary["rest_train_kept"])
     assert curve(run, "identity", "train")[0] == x[1:], "the removed person's accuracy before is not recorded"
+
+
+def test_many_runs_are_drawn_as_the_mean_over_seeds_and_persons(finished, tmp_path):
+    """Nine runs of one method, one of which was refused its first request."""
+    runs = [read_run(shutil.copytree(finished, tmp_path / str(k))) for k in range(9)]
+    for k, run in enumerate(runs):
+        run.summary["seed"] = run.config["seed"] = k
+        run.records[0]["identity_train_accuracy"] = k / 8
+    for record in runs[8].records:
+        record["removed_total"] -= len(runs[8].records[0]["rows"])
+    found = over_runs(runs, "identity", "train")
+    assert found.x == list(np.cumsum([len(record["rows"]) for record in runs[0].records]))
+    assert found.y[0] == interval([k / 8 for k in range(9)])
+    assert 0 < found.y[0].low < found.y[0].mean == 0.5 < found.y[0].high < 1
+    drawn = draw_identity(runs)
+    assert "9 runs; the table has each" in drawn.caption
+    assert ">images asked to be removed so far<" in drawn.svg
+    assert ">images removed so far<" in draw_identity(runs[:8]).svg
 
 
 def test_only_runs_with_those_columns_have_the_figure(finished, tmp_path):
