@@ -1,5 +1,5 @@
 # Two commands, each complete on a fresh machine with Python >= 3.10,<3.14:
-#   make demo   install, run four unlearners over the same 300 requests, end with a table and a picture
+#   make demo   install, run five unlearners over the same 300 requests, end with a table and a picture
 #   make test   install, lint, type-check, test
 
 PYTHON ?= python3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -279,5 +280,15 @@ def test_a_missing_benchmark_from_the_command_line(tmp_path):
     ended = cli.expunge("dataset=reid", f"data_dir={tmp_path}", "hydra.run.dir=run", cwd=tmp_path)
     assert ended.code == 2
     (line,) = ended.err.splitlines()
-    assert line.startswith("expunge: dataset.folder: Market-1501-v15.09.15: no such folder, neither in ")
-    assert "bounding_box_train/0002_c1s1_000451_03.jpg" in line
+    assert line.startswith("expunge: dataset.folder: no folder of re-identification data in ")
+    assert "Market-1501-v15.09.15/bounding_box_train/0002_c1s1_000451_03.jpg" in line
+
+
+def test_without_a_name_it_is_the_data_folder_or_the_only_one_in_it(tmp_path):
+    expected = load(write(tmp_path))
+    folder(tmp_path, a=2, b=2)
+    for place in (tmp_path, tmp_path / "Market"):
+        assert np.array_equal(load(place, folder=None).x_train, expected.x_train)
+    shutil.copytree(tmp_path / "Market", tmp_path / "Duke")
+    line = load_refusal(tmp_path, folder=None)
+    assert line.endswith("2 folders of re-identification data: name one of Duke, Market")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,35 +57,39 @@ def find_folder(data_dir: Any, folder: Any, example: str) -> Path:
 
 
 def find_faces(data_dir: Any, folder: Any) -> Path:
-    """Return the folder with one sub-folder of images for each identity.
+    """Return the folder with one sub-folder of images for each identity; see ``find_only``."""
+    if folder is not None:
+        return find_folder(data_dir, folder, _EXAMPLE)
+    return find_only(data_dir, _has_identities, "identities", f"faces/{_EXAMPLE}")
+
+
+def find_only(data_dir: Any, fits: Callable[[Path], bool], of: str, example: str) -> Path:
+    """Return ``data_dir`` if it fits, else the only folder in it that does.
 
     Args:
         data_dir: The folder of all data.
-        folder: See ``find_folder``; None: ``data_dir`` if it is such a folder, else the only one in it.
+        fits: Whether a folder is one that is looked for.
+        of: What it is a folder of.
+        example: A file that a user would put there, as seen from ``data_dir``.
 
     Raises:
-        InvalidValue: ``folder`` is no name.
         DataError: There is no such folder, or there are several.
     """
-    if folder is not None:
-        return find_folder(data_dir, folder, _EXAMPLE)
     root = Path(data_dir).expanduser()
-    inside = list_folder(root).folders if root.is_dir() else []
-    if _has_identities(root):
+    if root.is_dir() and fits(root):
         return root
-    found = [own for own in inside if _has_identities(own) and not (own / _MARKET).is_dir()]
+    found = [own for own in (list_folder(root).folders if root.is_dir() else []) if fits(own)]
     if len(found) == 1:
         return found[0]
     if found:
         names = listed([own.name for own in found])
-        raise DataError(f"folder: {root} holds {len(found)} folders of identities: name one of {names}")
-    raise DataError(
-        f"folder: no folder of identities in {root}; put images there: {root / 'faces' / _EXAMPLE} and so on"
-    )
+        raise DataError(f"folder: {root} holds {len(found)} folders of {of}: name one of {names}")
+    raise DataError(f"folder: no folder of {of} in {root}; put images there: {root / example} and so on")
 
 
 def _has_identities(folder: Path) -> bool:
-    return folder.is_dir() and any(list_folder(own).images for own in list_folder(folder).folders)
+    people = list_folder(folder).folders
+    return any(list_folder(own).images for own in people) and not (folder / _MARKET).is_dir()
 
 
 def list_folder(folder: Path) -> Listing:

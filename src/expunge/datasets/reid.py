@@ -19,7 +19,7 @@ from expunge.datasets import holdout
 from expunge.datasets.base import Dataset, Retrieval
 from expunge.datasets.checks import require_finite
 from expunge.datasets.image_files import Decoding, read_images
-from expunge.datasets.image_folders import find_folder, list_folder, require_two, warn
+from expunge.datasets.image_folders import find_folder, find_only, list_folder, require_two, warn
 from expunge.datasets.names import natural
 from expunge.errors import DataError, require_count, require_probability
 
@@ -81,7 +81,7 @@ class Reading:
 
 def load(
     data_dir: Any,
-    folder: Any = "Market-1501-v15.09.15",
+    folder: Any = None,
     image_size: Any = (128, 64),
     val_share: float = 0.1,
     split_seed: int = 0,
@@ -96,7 +96,8 @@ def load(
 
     Args:
         data_dir: Where ``folder`` is looked for first.
-        folder: The folder that holds ``bounding_box_train``, ``query`` and ``bounding_box_test``.
+        folder: The folder that holds ``bounding_box_train``, ``query`` and ``bounding_box_test``, or the path
+            of one; None: ``data_dir`` itself, or the only such folder in it.
         image_size: [height, width], the side of a square, or None for the size that all images have.
         val_share: Share of each training person's images to hold out, between 0 and 1; at least one image of
             two or more is held out and at least one is not.
@@ -109,8 +110,16 @@ def load(
         InvalidValue: A setting is not allowed.
     """
     reading = Reading.of(image_size, val_share, split_seed, skip_unreadable, offset)
-    root = find_folder(data_dir, folder, f"{TRAIN}/{_EXAMPLE}")
+    root = _find(data_dir, folder)
     return assemble("reid", root, {part: _shots(root, part) for part in PARTS}, reading)
+
+
+def _find(data_dir: Any, folder: Any) -> Path:
+    example = f"{TRAIN}/{_EXAMPLE}"
+    if folder is not None:
+        return find_folder(data_dir, folder, example)
+    of_market = f"Market-1501-v15.09.15/{example}"
+    return find_only(data_dir, lambda root: (root / TRAIN).is_dir(), "re-identification data", of_market)
 
 
 def assemble(name: str, where: Path, shots: Mapping[str, Sequence[Shot]], reading: Reading) -> Dataset:
