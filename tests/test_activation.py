@@ -360,6 +360,9 @@ def test_many_runs_are_drawn_as_the_mean_over_seeds_and_persons(finished, tmp_pa
     assert "9 runs; the table has each" in drawn.caption
     assert ">images asked to be removed so far<" in drawn.svg
     assert ">images removed so far<" in draw_identity(runs[:8]).svg
+    for k, run in enumerate(runs):
+        run.config["unlearner"]["l2"] = 1.0 + k
+    assert "9 runs; 8 of 9 lines are drawn; the table has each" in draw_identity(runs).caption
 
 
 def test_only_runs_with_those_columns_have_the_figure(finished, tmp_path):

@@ -60,9 +60,9 @@ def draw_identity(runs: Sequence[Run]) -> style.Drawn | None:
             _panel(ax, shown, part, together)
         style.legend(figure, keys, columns=columns)
         caption = _caption(shown, parts, together)
-        if together and len(shown) == len(every):
-            caption += f" {len(able)} runs; the table has each."
-        caption += drawing.not_drawn(len(shown), len(every))
+        if together:
+            left = f"; {len(shown)} of {len(every)} lines are drawn" if len(shown) < len(every) else ""
+            caption += f" {len(able)} runs{left}; the table has each."
         return style.render(figure, "identity", "Accuracy against removals", caption)
 
 
