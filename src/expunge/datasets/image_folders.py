@@ -57,24 +57,29 @@ def find_folder(data_dir: Any, folder: Any, example: str) -> Path:
 
 
 def find_faces(data_dir: Any, folder: Any) -> Path:
-    """Return the folder with one sub-folder of images for each identity; see ``find_only``."""
-    if folder is not None:
-        return find_folder(data_dir, folder, _EXAMPLE)
-    return find_only(data_dir, _has_identities, "identities", f"faces/{_EXAMPLE}")
+    """Return the folder with one sub-folder of images for each identity; see ``find_fitting``."""
+    return find_fitting(data_dir, folder, _has_identities, "identities", "faces", _EXAMPLE)
 
 
-def find_only(data_dir: Any, fits: Callable[[Path], bool], of: str, example: str) -> Path:
-    """Return ``data_dir`` if it fits, else the only folder in it that does.
+def find_fitting(
+    data_dir: Any, folder: Any, fits: Callable[[Path], bool], of: str, name: str, example: str
+) -> Path:
+    """Return the folder asked for; where none is, ``data_dir`` if it fits, else the only one in it that does.
 
     Args:
         data_dir: The folder of all data.
+        folder: See ``find_folder``; None: whatever fits.
         fits: Whether a folder is one that is looked for.
         of: What it is a folder of.
-        example: A file that a user would put there, as seen from ``data_dir``.
+        name: What a user would call it.
+        example: A file that a user would put there, as seen from it.
 
     Raises:
+        InvalidValue: ``folder`` is no name.
         DataError: There is no such folder, or there are several.
     """
+    if folder is not None:
+        return find_folder(data_dir, folder, example)
     root = Path(data_dir).expanduser()
     if root.is_dir() and fits(root):
         return root
@@ -84,7 +89,9 @@ def find_only(data_dir: Any, fits: Callable[[Path], bool], of: str, example: str
     if found:
         names = listed([own.name for own in found])
         raise DataError(f"folder: {root} holds {len(found)} folders of {of}: name one of {names}")
-    raise DataError(f"folder: no folder of {of} in {root}; put images there: {root / example} and so on")
+    raise DataError(
+        f"folder: no folder of {of} in {root}; put images there: {root / name / example} and so on"
+    )
 
 
 def _has_identities(folder: Path) -> bool:

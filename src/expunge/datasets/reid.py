@@ -19,7 +19,7 @@ from expunge.datasets import holdout
 from expunge.datasets.base import Dataset, Retrieval
 from expunge.datasets.checks import require_finite
 from expunge.datasets.image_files import Decoding, read_images
-from expunge.datasets.image_folders import find_folder, find_only, list_folder, require_two, warn
+from expunge.datasets.image_folders import find_fitting, list_folder, require_two, warn
 from expunge.datasets.names import natural
 from expunge.errors import DataError, require_count, require_probability
 
@@ -110,16 +110,15 @@ def load(
         InvalidValue: A setting is not allowed.
     """
     reading = Reading.of(image_size, val_share, split_seed, skip_unreadable, offset)
-    root = _find(data_dir, folder)
+    root = find_fitting(
+        data_dir,
+        folder,
+        lambda own: (own / TRAIN).is_dir(),
+        "re-identification data",
+        "Market-1501-v15.09.15",
+        f"{TRAIN}/{_EXAMPLE}",
+    )
     return assemble("reid", root, {part: _shots(root, part) for part in PARTS}, reading)
-
-
-def _find(data_dir: Any, folder: Any) -> Path:
-    example = f"{TRAIN}/{_EXAMPLE}"
-    if folder is not None:
-        return find_folder(data_dir, folder, example)
-    of_market = f"Market-1501-v15.09.15/{example}"
-    return find_only(data_dir, lambda root: (root / TRAIN).is_dir(), "re-identification data", of_market)
 
 
 def assemble(name: str, where: Path, shots: Mapping[str, Sequence[Shot]], reading: Reading) -> Dataset:
