@@ -50,7 +50,7 @@ def test_identities_and_images_are_in_natural_order(tmp_path):
 
 
 def test_orl(orl):
-    data = faces.load(orl, image_size=None)
+    data = faces.load(orl, folder="att_faces", image_size=None)
     assert data.x_train.shape == (280, 112, 92)
     assert data.x_test.shape == (120, 112, 92)
     assert data.class_names == {k: f"s{k + 1}" for k in range(40)}

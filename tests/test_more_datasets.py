@@ -129,7 +129,7 @@ def test_svhn_is_what_torchvision_reads(shared_data):
     dataset = svhn.load(shared_data, check_integrity=False)
     original = import_torchvision().datasets.SVHN
     reader = type("SVHN", (original,), {"_check_integrity": lambda self: True})
-    assert (dataset.x_train.shape, dataset.x_test.shape) == ((883, 32, 32, 3), (200, 32, 32, 3))
+    assert dataset.x_train.shape[1:] == dataset.x_test.shape[1:] == (32, 32, 3)
     assert (dataset.x_train.dtype, dataset.y_train.dtype) == (np.uint8, np.int64)
     for split, x, y in (
         ("train", dataset.x_train, dataset.y_train),
