@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from expunge import app
-from expunge.storage import load_state
+from expunge.core.files import load_state
 
 SMALL = ("dataset=digits_3v8", "figures=false", "threads=1")  # one thread: others may be using the cores
 CHECKPOINT = "checkpoint.safetensors"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import RDPAccountant
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.extractors.accounting import ACCOUNTANTS, PRV_ERROR, Accounting
 from expunge.report import app
 from tests.oracles import accounting as oracle

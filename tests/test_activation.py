@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
+from expunge.core.files import load_state, save_state
 from expunge.metrics import View
 from expunge.metrics.activation import DEFINITIONS, Activation, energy_kept, map_similarity
 from expunge.metrics.base import Pictured
@@ -24,8 +25,7 @@ from expunge.report import read_run
 from expunge.report.activation_figures import draw_activations
 from expunge.report.figures import write_run_figures
 from expunge.report.identity_figure import curve, draw_identity, over_runs
-from expunge.report.seeds import interval
-from expunge.storage import load_state, save_state
+from expunge.report.over_seeds import interval
 from expunge.unlearners.base import Mapped, State
 from expunge.unlearners.network import NetworkModel
 from tests import cli, networks

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from safetensors.numpy import load_file
 
 from expunge.app import config_dir
-from expunge.build import build
+from expunge.core.errors import InvalidValue
 from expunge.datasets import digits_3v8, mnist_3v8
-from expunge.errors import InvalidValue
 from expunge.help import choices
+from expunge.run.build import build
 from tests import cli
 from tests.cli import SMALL
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.datasets import arrays
 from expunge.datasets.array_files import open_arrays
-from expunge.errors import DataError, InvalidValue, UserError
 
 
 def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:

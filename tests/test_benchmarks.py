@@ -12,11 +12,11 @@ from experiments.benchmarks import growth, removal, results
 from experiments.benchmarks.contenders import take_turns
 from experiments.benchmarks.published import PublishedRecipe
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.newton import train
 from expunge.linear.parallel import set_threads
 from expunge.linear.rows import Rows
+from expunge.linear.solver import train
 from tests.oracles import logistic as oracle
 
 README = Path(removal.__file__).with_name("README.md")

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from sklearn.metrics import roc_auc_score
 
 from expunge.codec.bullseye import BLANKET, bullseye
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.studies import cmiknn
 from expunge.studies.bullseye import TRUTH, Bullseye, auc, auc_interval, scores_of
 from expunge.studies.bullseye_figure import draw

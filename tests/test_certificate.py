@@ -12,7 +12,7 @@ from scipy import stats
 
 from expunge.certificate import CERTIFICATES, Account, Guarantee, StepFacts, bounds
 from expunge.certificate.guarantee import gaussian_profile, largest_epsilon
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.linear.removal import UPDATES
 from expunge.unlearners.newton import Newton
 from tests.oracles import logistic as oracle

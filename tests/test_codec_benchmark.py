@@ -21,7 +21,7 @@ from experiments.benchmarks.codec_contenders import (
 )
 
 from expunge.codec import foci
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from tests.oracles import codec as oracle
 
 

@@ -10,8 +10,8 @@ from scipy.stats import binom
 
 from expunge.codec import UndefinedCodecWarning, codec, independence_test, markov_blanket
 from expunge.codec.blanket import grow_shrink
-from expunge.codec.donors import donors, near_rows
-from expunge.codec.sample import NOISE, circle, jitter
+from expunge.codec.permutations import donors, near_rows
+from expunge.codec.tie_breaking import NOISE, circle, jitter
 
 TIES = ("random", "noise", "first")
 

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from expunge.codec.attributes import RATES, binary_attributes, markov_blanket_of, neighbours_of
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets.celeba_attributes import read_celeba_attributes
-from expunge.errors import DataError, InvalidValue
 from expunge.studies.codec_speed import CodecSpeed, jaccard
 from expunge.studies.codec_speed_figure import draw
 from tests import cli

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.certificate.composition import Total, Upstream, group, total
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 
 
 def test_guarantees_add_up():

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature import (
     Block,
     GaussNewton,
@@ -26,7 +27,6 @@ from expunge.curvature import (
     secant,
 )
 from expunge.curvature.moment import SecondMoment
-from expunge.errors import InvalidValue
 from tests.oracles import curvature as oracle
 
 CLASSES = 3

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.datasets import Dataset, cifar10, digits_3v8, mnist, mnist_3v8, pack_mnist_3v8, vision
 from expunge.datasets.cifar_pickle import read_batch
 from expunge.datasets.idx import read_idx
-from expunge.errors import DataError, InvalidValue, UserError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 DATA = Path(mnist_3v8.__file__).parent / "data"
@@ -189,7 +189,7 @@ def test_mnist_is_all_of_it_in_order(shared_data):
 
 
 def test_torchvision_unpacks_the_files_and_reads_the_same(tmp_path, shared_data):
-    from expunge.vision_import import import_torchvision
+    from expunge.core.torchvision_import import import_torchvision
 
     shutil.copytree(shared_data / "MNIST", tmp_path / "MNIST", copy_function=shutil.copyfile)
     folders = [tmp_path / "MNIST", tmp_path / "MNIST" / "raw"]
@@ -215,7 +215,7 @@ def test_files_that_are_missing_are_downloaded_by_torchvision(tmp_path, monkeypa
 
 
 def test_md5s_are_torchvisions():
-    from expunge.vision_import import import_torchvision
+    from expunge.core.torchvision_import import import_torchvision
 
     theirs = dict(import_torchvision().datasets.MNIST.resources)
     assert {f"{name}.gz": md5 for name, (md5, _) in mnist._FILES.items()} == theirs
@@ -382,7 +382,7 @@ def test_cifar_array_stored_by_column(tmp_path):
 
 
 def test_cifar_md5s_are_torchvisions():
-    from expunge.vision_import import import_torchvision
+    from expunge.core.torchvision_import import import_torchvision
 
     theirs = import_torchvision().datasets.CIFAR10
     listed = [*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])]

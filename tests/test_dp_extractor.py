@@ -13,16 +13,16 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from expunge.build import build
 from expunge.certificate.composition import Upstream
+from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.datasets import arrays, digits_3v8
 from expunge.datasets.images import Examples
-from expunge.errors import DataError, InvalidValue, UserError
 from expunge.extractors import dp
 from expunge.extractors.accounting import Accounting
 from expunge.extractors.cnn import ConvNet
 from expunge.extractors.dp import Dp
 from expunge.extractors.private import Network
+from expunge.run.build import build
 from expunge.training.files import load_tensors, save_tensors
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "extractor" / "dp.yaml"

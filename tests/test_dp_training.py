@@ -14,19 +14,21 @@ from opacus.grad_sample import GradSampleModuleExpandedWeights
 from scipy import stats
 from torch import nn
 
+from expunge.core.errors import InvalidValue
 from expunge.datasets.images import Examples, Images
-from expunge.errors import InvalidValue
 from expunge.extractors import private
 from expunge.extractors.cnn import ConvNet
+from expunge.extractors.dp_recipe import MODES, DpRecipe
 from expunge.extractors.private import Network, Stepper, accuracy, train
-from expunge.extractors.recipe import MODES, Recipe
 from expunge.training.files import load_tensors, save_tensors
 from tests.networks import flat, pictures
 from tests.oracles.dp import adam, clipped_sum, row_gradients
 
 SHAPE, CLASSES = (3, 11, 10), 3
 SMALL = ConvNet((3, 4), 3, "group", "tanh")
-PLAIN = Recipe(optimizer="sgd", lr=1.0, momentum=0.0, epochs=2, batch_size=8, clip=0.5, noise_multiplier=0.0)
+PLAIN = DpRecipe(
+    optimizer="sgd", lr=1.0, momentum=0.0, epochs=2, batch_size=8, clip=0.5, noise_multiplier=0.0
+)
 
 
 def network(architecture=SMALL, seed=0, dtype=torch.float64, shape=SHAPE):

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, identity_head, initialised, load_weights
 from expunge.training import Learner, Training
 from expunge.unlearners.base import Embedding

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from expunge import CertifiedLogisticRegression
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 
 
 @parametrize_with_checks(

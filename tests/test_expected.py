@@ -12,16 +12,16 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from expunge.app import config_dir
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from expunge.extractors.dp import Dp
-from expunge.ledger import KEYS
-from expunge.reproduce.cells import lookup
+from expunge.record.ledger import KEYS
+from expunge.record.summary import summarise
 from expunge.reproduce.expected import Comparison, Value, expected_files, read_expected
+from expunge.reproduce.sweep_cells import lookup
 from expunge.studies.bullseye import Bullseye
 from expunge.studies.codec_speed import CodecSpeed
 from expunge.studies.outliers import Outliers
 from expunge.studies.residual_bounds import ResidualBounds
-from expunge.summary import summarise
 
 PAPERS = {
     "icml2020": [

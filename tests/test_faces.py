@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from expunge.app import config_dir
-from expunge.build import build
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import faces
 from expunge.datasets.holdout import held_out
 from expunge.datasets.image_files import Decoding, decode
 from expunge.datasets.names import listed, natural, person
-from expunge.errors import DataError, InvalidValue
+from expunge.run.build import build
 from tests import cli
 from tests.people import draw, folder, refusal, warned
 from tests.people import load_faces as load
@@ -406,7 +406,8 @@ def test_bad_settings_from_the_command_line(tmp_path, values, named):
 
 
 def test_pillow_is_imported_only_to_read():
-    code = "import sys, expunge.datasets.market, expunge.requests; print({'PIL', 'torch'} & {*sys.modules})"
+    imports = "import sys, expunge.datasets.market, expunge.record.requests"
+    code = f"{imports}\nprint({{'PIL', 'torch'}} & {{*sys.modules}})"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "set()"
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets.images import Images
-from expunge.errors import DataError, InvalidValue
 from expunge.extractors.feature_files import FeatureFile
 from expunge.extractors.features import extracted
 from expunge.extractors.scaling import standardised

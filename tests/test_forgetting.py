@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.linear.rows import Rows
 from expunge.metrics import View
 from expunge.metrics.divergence import js_divergence, kl_divergence

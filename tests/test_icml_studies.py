@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from expunge.certificate import Account, Guarantee
-from expunge.errors import UserError
+from expunge.core.errors import UserError
 from expunge.linear.gram import spectral_norm, weighted_gram
-from expunge.linear.newton import train
+from expunge.linear.solver import train
 from expunge.studies.outliers import Outliers, removal_norms
 from expunge.studies.planned import Planned
 from expunge.studies.residual_bounds import BOUNDS, Model, ResidualBounds, facts_of, published_step

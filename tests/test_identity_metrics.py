@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.metrics import View
 from expunge.metrics.identity import DEFINITIONS, Identity, IdentityReference, kept, of_persons
 from tests import cli

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from expunge.app import config_dir
-from expunge.build import build
+from expunge.core.errors import InvalidValue
 from expunge.datasets import Dataset
-from expunge.errors import InvalidValue
-from expunge.requests import OfClass, OfIdentity, Request
+from expunge.record.requests import OfClass, OfIdentity, Request
+from expunge.run.build import build
 from tests import cli
 from tests.people import folder, refusal
 from tests.people import market as write

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from expunge.core.errors import DataError
 from expunge.datasets.base import of_known_classes
-from expunge.errors import DataError
 from expunge.extractors.labelled import Labelled
 from expunge.metrics import View
 from expunge.metrics.accuracy import Accuracy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.linear.rows import Rows
 from expunge.scrub import Scrub
 from expunge.unlearners.lcodec_linear import LcodecLinear

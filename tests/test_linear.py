@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge.codec import scan
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.linear import parallel
 from expunge.linear.factor import Factor
 from expunge.linear.gram import spectral_norm, weighted_gram
-from expunge.linear.newton import build_factor, train
 from expunge.linear.parallel import set_threads
 from expunge.linear.removal import correct, depart, solve
 from expunge.linear.rows import Rows
+from expunge.linear.solver import build_factor, train
 from tests.oracles import logistic as oracle
 from tests.problems import make, problems
 

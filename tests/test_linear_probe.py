@@ -11,12 +11,12 @@ import pytest
 from omegaconf import OmegaConf
 from sklearn.linear_model import LogisticRegression
 
-from expunge.build import build
+from expunge.core.errors import InvalidValue
 from expunge.datasets.images import Images
-from expunge.errors import InvalidValue
 from expunge.linear.rows import Rows
 from expunge.metrics import View
 from expunge.metrics.linear_probe import LinearProbe, evenly_spaced
+from expunge.run.build import build
 from tests import cli
 from tests.networks import blobs, pictures
 

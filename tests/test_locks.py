@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from expunge.locks import Taken, exclusive
+from expunge.core.locks import Taken, exclusive
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from expunge.locks import exclusive
+from expunge.core.locks import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -21,7 +21,7 @@ with exclusive(Path(sys.argv[1])):
 COUNT = """
 import sys
 from pathlib import Path
-from expunge.locks import exclusive
+from expunge.core.locks import exclusive
 folder = Path(sys.argv[1])
 for _ in range(40):
     with exclusive(folder / "lock"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.metrics import View
 from expunge.metrics.accuracy import Accuracy, accuracy
 from expunge.metrics.residual import Residual

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from expunge.datasets import mnist_3v8
-from expunge.extractors.none import Pixels
-from expunge.linear.newton import train
+from expunge.extractors.pixels import Pixels
+from expunge.linear.solver import train
 from expunge.metrics.accuracy import accuracy
-from expunge.requests import Random
+from expunge.record.requests import RandomRows
 from expunge.unlearners.newton import Newton
 
 
@@ -23,7 +23,7 @@ def serve(digits, count, seed=0, stop=lambda outcome: False, **settings):
     model = Newton(**settings)
     outcomes = []
     model.fit(x_train, dataset.y_train, seed)
-    for request in Random(count=count).stream(dataset, seed):
+    for request in RandomRows(count=count).stream(dataset, seed):
         outcomes.append(model.remove(request.rows))
         if stop(outcomes[-1]):
             break
@@ -63,7 +63,7 @@ def test_fresh_updates_equal_explicit_solves(digits):
     dataset, x_train, _ = digits
     model = Newton(at_limit="refuse")
     model.fit(x_train, dataset.y_train, 0)
-    for request in Random(count=4).stream(dataset, 0):
+    for request in RandomRows(count=4).stream(dataset, 0):
         before, index = model.problem, list(request.rows)
         hessian = before.without(index).hessian(model.w)
         expected = model.w + np.linalg.solve(hessian, before.removed_gradient(model.w, index))

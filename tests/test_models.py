@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 
-from expunge.build import build
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, initialised, load_weights
+from expunge.run.build import build
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "model"
 NETWORKS = ("softmax", "mlp", "vgg11", "vggface", "resnet18", "resnet50", "mobilenet_v2", "densenet121")
@@ -159,7 +159,7 @@ def test_weights_of_a_file_take_the_place_of_random_ones(architecture, tmp_path)
 
 def test_weights_of_a_run_are_taken(tmp_path):
     """NumPy makes BatchNorm's counter an array of length 1; it is the same number."""
-    from expunge.storage import save_state
+    from expunge.core.files import save_state
     from expunge.unlearners import State
 
     network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))

@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from expunge.build import build
+from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.core.torchvision_import import import_torchvision
 from expunge.datasets import Dataset, mnist, mnist_3v8, svhn, vision
-from expunge.errors import DataError, InvalidValue, UserError
-from expunge.vision_import import import_torchvision
+from expunge.run.build import build
 from tests import cli
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "dataset"

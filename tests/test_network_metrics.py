@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge.datasets import Dataset
-from expunge.ledger import KEYS
 from expunge.metrics.residual import Residual
-from expunge.requests import Request
-from expunge.runner import Experiment, run
-from expunge.summary import summarise
+from expunge.record.ledger import KEYS
+from expunge.record.requests import Request
+from expunge.record.summary import summarise
+from expunge.run.runner import Experiment, run
 from expunge.tracking.none import NoTracker
 from expunge.unlearners import Outcome, State
 from expunge.unlearners.base import Differentiable

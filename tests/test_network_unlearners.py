@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.models import Mlp, Softmax
 from expunge.scrub import Scrub
 from expunge.training import Learner, Training

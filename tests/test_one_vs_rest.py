@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from expunge import CertifiedLogisticRegression
 from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
+from expunge.core.errors import InvalidValue
 from expunge.datasets import mnist
-from expunge.errors import InvalidValue
-from expunge.extractors.none import Pixels
+from expunge.extractors.pixels import Pixels
 from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.removal import UPDATES

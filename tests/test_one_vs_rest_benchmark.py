@@ -16,7 +16,7 @@ from experiments.benchmarks.contenders import Published, trained
 from experiments.benchmarks.published import PublishedRecipe
 from experiments.benchmarks.removal import environment
 
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.linear.parallel import set_threads
 from expunge.linear.rows import Rows
 from tests.oracles import logistic as oracle

@@ -14,13 +14,13 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from expunge.build import build
 from expunge.certificate.composition import Upstream
+from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.core.torchvision_import import import_torchvision
 from expunge.datasets import Dataset
-from expunge.errors import DataError, InvalidValue, UserError
 from expunge.extractors import classifiers
 from expunge.extractors.pretrained import Pretrained
-from expunge.vision_import import import_torchvision
+from expunge.run.build import build
 from tests.networks import pictures
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "extractor" / "pretrained.yaml"

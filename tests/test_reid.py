@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from expunge.app import config_dir
-from expunge.build import build
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import market, reid
-from expunge.errors import DataError, InvalidValue
+from expunge.run.build import build
 from tests import cli
 from tests.people import MARKET, draw, folder, refusal, warned
 from tests.people import load_market as load

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval
-from expunge.errors import InvalidValue
 from expunge.metrics import View
 from expunge.metrics.reid import DEFINITIONS, Reid
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, evaluate, retrieve, unit_rows

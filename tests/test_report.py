@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from expunge.errors import RunFolderError
+from expunge.core.errors import RunFolderError
 from expunge.report import app, figures, find_runs, read_run, style, table, text, write_report
 from expunge.report.figures import draw_all, write_run_figures
 from expunge.report.rows import ordered, rows, warnings

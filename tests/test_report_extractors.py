@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from expunge.certificate.composition import group
-from expunge.errors import RunFolderError
+from expunge.core.errors import RunFolderError
 from expunge.report import find_runs, read_run, table, text, write_report
 from expunge.report.extractor_figures import compared, draw_extractors
 from expunge.report.figures import draw_all
@@ -189,7 +189,7 @@ def test_labels_leave_out_what_does_not_differ(tmp_path):
 
 def test_labels_do_not_take_a_setting_that_is_new_for_a_difference(tmp_path):
     pixels(tmp_path / "0")
-    make(tmp_path / "1", "retrain", {"_target_": "expunge.extractors.none.Pixels"})
+    make(tmp_path / "1", "retrain", {"_target_": "expunge.extractors.pixels.Pixels"})
     assert text.labels(find_runs([tmp_path]).runs) == ["newton_corrected", "retrain"]
     make(tmp_path / "2", "newton", {"scaling": "dataset"})
     runs = [read_run(tmp_path / name) for name in ("0", "2")]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.errors import RunFolderError
+from expunge.core.errors import RunFolderError
 from expunge.report import find_runs, html, network_figures, read_run, style, table, text
 from expunge.report.contents import Contents
 from expunge.report.figures import draw_all, write_run_figures

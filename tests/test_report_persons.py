@@ -12,10 +12,10 @@ import pytest
 from expunge.metrics import activation, identity, reid, verification
 from expunge.report import html_tables, seeds_table, table
 from expunge.report.measured_columns import persons
+from expunge.report.over_seeds import over_seeds
 from expunge.report.row import Row
 from expunge.report.rows import rows
 from expunge.report.runs import PERSONS, find_runs
-from expunge.report.seeds import over_seeds
 from tests.test_report_networks import edit, make_network
 
 WORDS = [metric.DEFINITIONS for metric in (identity, verification, reid, activation)]

@@ -19,17 +19,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.errors import RunFolderError
+from expunge.core.errors import RunFolderError
 from expunge.metrics.forgetting import DEFINITIONS
 from expunge.report import app, find_runs, seeds_table, table, text, write_report
-from expunge.report.cells import axes, methods
 from expunge.report.contents import Contents, link
 from expunge.report.grid import draw_grid, write_grid
+from expunge.report.grid_cells import axes, methods
 from expunge.report.html import page as render
 from expunge.report.measured_columns import forgetting
+from expunge.report.over_seeds import interval, over_seeds
 from expunge.report.rows import ordered, rows, warnings
 from expunge.report.runs import FORGETTING
-from expunge.report.seeds import interval, over_seeds
 from expunge.report.settings import differing
 from expunge.report.sweeps import without_folders
 from expunge.report.tradeoff import draw_tradeoff, pareto

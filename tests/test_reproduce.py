@@ -17,20 +17,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.errors import RunFolderError, UserError
+from expunge.core.errors import RunFolderError, UserError
 from expunge.reproduce import page
 from expunge.reproduce.app import _row, main
-from expunge.reproduce.cells import Sweep, read_sweep
 from expunge.reproduce.expected import (
     Check,
     Comparison,
     Expectation,
-    Row,
+    PaperRow,
     Value,
     expected_files,
     read_expected,
 )
-from expunge.reproduce.files import (
+from expunge.reproduce.judge import breaks, judge
+from expunge.reproduce.output import (
     BEGIN,
     END,
     checkout_folder,
@@ -39,9 +39,9 @@ from expunge.reproduce.files import (
     write_records,
     write_row,
 )
-from expunge.reproduce.judge import breaks, judge
 from expunge.reproduce.results import merged, of_nothing, of_sweep, portable, read_results
 from expunge.reproduce.running import skipped
+from expunge.reproduce.sweep_cells import FinishedSweep, read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,8 +59,8 @@ def cell(settings: dict, status: str = "done", **summary) -> dict:
     }
 
 
-def compared(sweep: list[dict] | Sweep, ours: str | Value, expect: Expectation, **where):
-    sweep = sweep if isinstance(sweep, Sweep) else Sweep(Path("nowhere"), sweep)
+def compared(sweep: list[dict] | FinishedSweep, ours: str | Value, expect: Expectation, **where):
+    sweep = sweep if isinstance(sweep, FinishedSweep) else FinishedSweep(Path("nowhere"), sweep)
     value = Value(ours) if isinstance(ours, str) else ours
     return judge(Comparison(value, expect, where), sweep)
 
@@ -150,7 +150,7 @@ def test_the_mean_up_to_a_request_leaves_nulls_out(tmp_path):
     values = [1.0, None, 3.0, 8.0, None, 100.0]
     lines = [json.dumps({"request": k, "g": g}) for k, g in enumerate(values, 1)]
     (tmp_path / "only" / "removals.jsonl").write_text("\n".join(lines) + "\n")
-    sweep = Sweep(tmp_path, [cell({})])
+    sweep = FinishedSweep(tmp_path, [cell({})])
     for at, window, mean in ((5, 50, 4.0), (4, 2, 5.5), (3, 1, 3.0), (6, 1, 100.0)):
         exactly = Expectation("near", (mean,), {"by": 0})
         assert compared(sweep, Value("g", at=at, window=window), exactly).met
@@ -234,14 +234,14 @@ def claim(least: float) -> Check:
     return Check("how many", "more", "ours", Comparison(Value("n"), Expectation("at_least", (float(least),))))
 
 
-def row(name: str = "one", **parts) -> Row:
+def row(name: str = "one", **parts) -> PaperRow:
     check = Check("how many", "9", "recalled", Comparison(Value("n"), Expectation("at_least", (9.0,))))
     whole = {"experiment": f"p/{name}", "reduced": f"p/{name}_reduced", "what": "a count", "checks": (check,)}
-    return Row(name=name, **{**whole, **parts})
+    return PaperRow(name=name, **{**whole, **parts})
 
 
 def result(name: str = "one", n: float = 9, reduced: bool = False, overrides: tuple[str, ...] = ()) -> dict:
-    return of_sweep(row(name), Sweep(Path("nowhere"), [cell({}, n=n)]), reduced, overrides)
+    return of_sweep(row(name), FinishedSweep(Path("nowhere"), [cell({}, n=n)]), reduced, overrides)
 
 
 def test_sweep_json_that_is_none_is_refused(tmp_path):
@@ -260,9 +260,9 @@ def test_verdicts_in_the_table():
         "rehearsed": result(reduced=True, overrides=("threads=1", "data_dir=/x", "hydra/launcher=joblib")),
         "changed": result(n=8, overrides=("removal.count=2", "++tracker.mode=x", "force=true")),
         "claimed": of_sweep(
-            row(checks=(claim(9), claim(10))), Sweep(Path("nowhere"), [cell({}, n=9)]), False, ()
+            row(checks=(claim(9), claim(10))), FinishedSweep(Path("nowhere"), [cell({}, n=9)]), False, ()
         ),
-        "open": of_sweep(row(), Sweep(Path("nowhere"), [cell({}, status="failed")]), False, ()),
+        "open": of_sweep(row(), FinishedSweep(Path("nowhere"), [cell({}, status="failed")]), False, ()),
         "absent": of_nothing(row(), False, "needs data"),
         "partly": of_nothing(
             row(checks=(Check("q", "1", "recalled", None, "no data"),)), False, "needs data"
@@ -517,7 +517,7 @@ def test_pictures_are_the_sweeps_and_a_studys_or_those_named(outliers, tmp_path)
     assert write_row(row(), found, out) == ["grid.png", "grid_2.png", *drawn]
     chosen = row(figures=(drawn[0][:3] + "*", "grid_?", "no_such"))
     assert write_row(chosen, found, out)[-1] == "grid_2.png"
-    assert write_row(row(), Sweep(sweep, [cell({}, status="failed")]), out) == []
+    assert write_row(row(), FinishedSweep(sweep, [cell({}, status="failed")]), out) == []
 
 
 def test_absent_data_are_named_and_fail_nothing(tmp_path):

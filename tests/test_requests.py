@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import Dataset
-from expunge.errors import DataError, InvalidValue
-from expunge.requests import OfClass, Random, Request, Rows
+from expunge.record.requests import ListedRows, OfClass, RandomRows, Request
 
 
 def dataset(n: int = 12) -> Dataset:
@@ -33,47 +33,46 @@ def test_random_rows_are_in_range_disjoint_and_fixed_by_the_seed(n, batch_size, 
     most = (n - 1) // batch_size
     if not most:
         with pytest.raises(InvalidValue, match=f"batch_size: .*at most {n - 1}"):
-            Random(1, batch_size).stream(dataset(n), seed)
+            RandomRows(1, batch_size).stream(dataset(n), seed)
         return
     count = max(1, int(part * most))
-    drawn = rows_of(Random(count, batch_size).stream(dataset(n), seed))
+    drawn = rows_of(RandomRows(count, batch_size).stream(dataset(n), seed))
     flat = [row for rows in drawn for row in rows]
     assert len(drawn) == count
     assert {len(rows) for rows in drawn} == {batch_size}
     assert len(set(flat)) == len(flat) < n
     assert all(type(row) is int and 0 <= row < n for row in flat)
-    assert drawn == rows_of(Random(most, batch_size, seed=seed).stream(dataset(n), seed + 1))[:count]
+    assert drawn == rows_of(RandomRows(most, batch_size, seed=seed).stream(dataset(n), seed + 1))[:count]
     with pytest.raises(InvalidValue, match=f"count: got {most + 1}, allowed: at most {most} "):
-        Random(most + 1, batch_size).stream(dataset(n), seed)
+        RandomRows(most + 1, batch_size).stream(dataset(n), seed)
 
 
 def test_random_differs_with_the_seed_and_reaches_every_row():
-    streams = [rows_of(Random(5).stream(dataset(), seed)) for seed in range(40)]
+    streams = [rows_of(RandomRows(5).stream(dataset(), seed)) for seed in range(40)]
     assert len(set(map(tuple, streams))) > 30
     assert {rows[0] for stream in streams for rows in stream} == set(range(12))
 
 
 def test_random_is_not_the_generator_that_others_make_of_the_same_seed():
-    assert [r[0] for r in rows_of(Random(11).stream(dataset(), 3))] != np.random.default_rng(3).permutation(
-        12
-    )[:11].tolist()
+    theirs = np.random.default_rng(3).permutation(12)[:11].tolist()
+    assert [r[0] for r in rows_of(RandomRows(11).stream(dataset(), 3))] != theirs
 
 
 @pytest.mark.parametrize("rows", [[5, 2, 9], (5, 2, 9), np.array([5, 2, 9])])
 def test_listed_rows_keep_their_order(rows):
-    assert rows_of(Rows(rows).stream(dataset(), 0)) == [(5,), (2,), (9,)]
-    assert rows_of(Rows(rows, batch_size=2).stream(dataset(), 0)) == [(5, 2), (9,)]
+    assert rows_of(ListedRows(rows).stream(dataset(), 0)) == [(5,), (2,), (9,)]
+    assert rows_of(ListedRows(rows, batch_size=2).stream(dataset(), 0)) == [(5, 2), (9,)]
 
 
 def test_a_single_id_and_lists_of_lists():
-    assert rows_of(Rows(5).stream(dataset(), 0)) == [(5,)]
-    assert rows_of(Rows([[5, 2], [9]]).stream(dataset(), 0)) == [(5, 2), (9,)]
+    assert rows_of(ListedRows(5).stream(dataset(), 0)) == [(5,)]
+    assert rows_of(ListedRows([[5, 2], [9]]).stream(dataset(), 0)) == [(5, 2), (9,)]
 
 
 def test_rows_from_a_configuration_list():
     omegaconf = pytest.importorskip("omegaconf")
     nested = omegaconf.OmegaConf.create({"rows": [[5, 2], [9]]}).rows
-    assert rows_of(Rows(nested).stream(dataset(), 0)) == [(5, 2), (9,)]
+    assert rows_of(ListedRows(nested).stream(dataset(), 0)) == [(5, 2), (9,)]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +85,13 @@ def test_rows_from_a_configuration_list():
 )
 def test_rows_from_a_file(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    assert rows_of(Rows(str(tmp_path / name)).stream(dataset(), 0)) == [(5, 2), (9,)]
+    assert rows_of(ListedRows(str(tmp_path / name)).stream(dataset(), 0)) == [(5, 2), (9,)]
 
 
 def test_a_flat_json_list_is_batched(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([5, 2, 9]))
-    assert rows_of(Rows(path, batch_size=2).stream(dataset(), 0)) == [(5, 2), (9,)]
+    assert rows_of(ListedRows(path, batch_size=2).stream(dataset(), 0)) == [(5, 2), (9,)]
 
 
 @pytest.mark.parametrize(
@@ -113,18 +112,18 @@ def test_a_flat_json_list_is_batched(tmp_path):
 )
 def test_bad_rows_are_named_with_their_place(rows, message):
     with pytest.raises(InvalidValue, match=message):
-        Rows(rows).stream(dataset(), 0)
+        ListedRows(rows).stream(dataset(), 0)
 
 
 def test_batch_size_does_not_go_with_lists_of_lists():
     with pytest.raises(InvalidValue, match="batch_size: got 2"):
-        Rows([[1], [2]], batch_size=2).stream(dataset(), 0)
+        ListedRows([[1], [2]], batch_size=2).stream(dataset(), 0)
 
 
 @pytest.mark.parametrize("rows", [None, True, 1.5, {1: 2}])
 def test_rows_of_another_type_are_refused_at_once(rows):
     with pytest.raises(InvalidValue, match=r"^rows: got"):
-        Rows(rows)
+        ListedRows(rows)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +142,7 @@ def test_bad_row_files_are_named(tmp_path, name, content, message):
     if name:
         path.write_bytes(content)
     with pytest.raises((DataError, InvalidValue), match=message):
-        Rows(str(path)).stream(dataset(), 0)
+        ListedRows(str(path)).stream(dataset(), 0)
 
 
 def test_a_class_goes_in_file_order_in_one_request():
@@ -185,11 +184,11 @@ def test_a_class_that_is_everything_is_refused():
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (lambda: Random(count=0), "count"),
-        (lambda: Random(count=1.5), "count"),
-        (lambda: Random(batch_size=0), "batch_size"),
-        (lambda: Random(seed=-1), "seed"),
-        (lambda: Rows([1], batch_size=-1), "batch_size"),
+        (lambda: RandomRows(count=0), "count"),
+        (lambda: RandomRows(count=1.5), "count"),
+        (lambda: RandomRows(batch_size=0), "batch_size"),
+        (lambda: RandomRows(seed=-1), "seed"),
+        (lambda: ListedRows([1], batch_size=-1), "batch_size"),
         (lambda: OfClass(), "class"),
         (lambda: OfClass(clas="3"), "clas"),
         (lambda: OfClass(share=0, **{"class": "3"}), "share"),

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expunge.errors import RunFolderError
-from expunge.ledger import KEYS, read_ledger
-from expunge.storage import load_state, save_state
+from expunge.core.errors import RunFolderError
+from expunge.core.files import load_state, save_state
+from expunge.record.ledger import KEYS, read_ledger
 from tests import cli
 from tests.cli import CHECKPOINT, SMALL
 

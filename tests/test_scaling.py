@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from expunge.build import build
 from expunge.certificate.composition import Upstream
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import Dataset
 from expunge.datasets.digits_3v8 import load
-from expunge.errors import DataError, InvalidValue
-from expunge.extractors.none import Pixels
+from expunge.extractors.pixels import Pixels
 from expunge.extractors.scaling import SCALINGS, cost, scaled, standardised
 from expunge.linear.rows import Rows
+from expunge.run.build import build
 from tests import cli
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "extractor"
@@ -183,6 +183,6 @@ def test_the_configuration_and_its_errors(tmp_path):
 
 
 def test_torch_stays_out_of_it():
-    program = "import sys, expunge.extractors.none; print('torch' in sys.modules)"
+    program = "import sys, expunge.extractors.pixels; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy, mean_gradient
-from expunge.errors import InvalidValue
 from expunge.scrub import Problem, Scrub, ScrubError
-from expunge.scrub.copies import all_units, observe, perturbed
+from expunge.scrub.noisy_copies import all_units, observe, perturbed
 from expunge.scrub.selectors import SELECTORS, selector
 from expunge.scrub.steps import noise_std
 from expunge.training import History

@@ -20,10 +20,10 @@ from experiments.benchmarks.scrub_published import (
 from experiments.benchmarks.scrub_setup import SEED, pictures, random_pictures, task_of
 from torch import nn
 
+from expunge.core.errors import DataError
 from expunge.curvature import cross_entropy
-from expunge.errors import DataError
 from expunge.scrub import Scrub
-from expunge.scrub.copies import unit_modules
+from expunge.scrub.noisy_copies import unit_modules
 from expunge.training import Training
 from tests import networks
 from tests.oracles import scrub as oracle

@@ -19,7 +19,7 @@ CODE = """
     import os
     import signal
 
-    from expunge.errors import InvalidValue, require_count
+    from expunge.core.errors import InvalidValue, require_count
     from expunge.report import style
 
 

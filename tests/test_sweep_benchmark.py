@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from experiments.benchmarks import sweep as benchmark
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from tests import cli
 from tests.cli import SMALL
 

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.core.errors import InvalidValue
+from expunge.core.locks import exclusive
 from expunge.datasets import digits_3v8
-from expunge.errors import InvalidValue
-from expunge.ledger import FILE
-from expunge.locks import exclusive
-from expunge.shared import Once, Shared
+from expunge.record.ledger import FILE
+from expunge.run.job_cache import Once, Shared
 from expunge.sweep.aggregate import as_csv, over_seeds
 from expunge.sweep.command import name_of, parted, prepared
 from expunge.sweep.jobs import fingerprint

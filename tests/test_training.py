@@ -15,12 +15,12 @@ from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import nn
 
-from expunge.build import build
+from expunge.core.errors import DataError, InvalidValue
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets import mnist
 from expunge.datasets.images import Examples, Images
-from expunge.errors import DataError, InvalidValue
 from expunge.models import Mlp, Softmax, Torchvision, initialised
+from expunge.run.build import build
 from expunge.training import Learner, Training, train
 from expunge.training.files import load_tensors, save_tensors
 from expunge.training.learner import device_named

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.errors import InvalidValue, UserError
-from expunge.linear.newton import train
+from expunge.core.errors import InvalidValue, UserError
 from expunge.linear.parallel import set_threads
 from expunge.linear.rows import Rows
+from expunge.linear.solver import train
 from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp
 from expunge.unlearners.retrain import Retrain

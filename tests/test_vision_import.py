@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from expunge import vision_import
+from expunge.core import torchvision_import
 
 
 def python(code: str) -> str:
@@ -22,7 +22,7 @@ def python(code: str) -> str:
 def test_works_for_real_and_declares_only_where_the_plain_import_fails():
     code = """
 import sys
-from expunge import vision_import
+from expunge.core import torchvision_import
 try:
     import torchvision
     plain = True
@@ -30,10 +30,10 @@ except RuntimeError:
     plain = False
     for name in [name for name in sys.modules if name.startswith("torchvision")]:
         del sys.modules[name]
-tv = vision_import.import_torchvision()
+tv = torchvision_import.import_torchvision()
 import torchvision, torchvision.datasets
-declared = vision_import._library.cache_info().currsize == 1
-print(tv is torchvision is vision_import.import_torchvision(), plain != declared)
+declared = torchvision_import._library.cache_info().currsize == 1
+print(tv is torchvision is torchvision_import.import_torchvision(), plain != declared)
 print(tv.models.resnet18(num_classes=2).fc.out_features, tv.datasets.MNIST.__name__)
 """
     assert python(code).split() == ["True", "True", "2", "MNIST"]
@@ -56,9 +56,9 @@ def scripted(monkeypatch):
                 raise error
             return ModuleType(name)
 
-        monkeypatch.setattr(vision_import, "importlib", SimpleNamespace(import_module=import_module))
-        monkeypatch.setattr(vision_import, "_library", Library)
-        monkeypatch.setattr(vision_import, "_forget_torchvision", lambda: done.append("forget"))
+        monkeypatch.setattr(torchvision_import, "importlib", SimpleNamespace(import_module=import_module))
+        monkeypatch.setattr(torchvision_import, "_library", Library)
+        monkeypatch.setattr(torchvision_import, "_forget_torchvision", lambda: done.append("forget"))
         return done
 
     return script
@@ -70,13 +70,13 @@ def missing(name: str) -> RuntimeError:
 
 def test_nothing_is_done_where_the_import_succeeds(scripted):
     done = scripted(None)
-    assert vision_import.import_torchvision().__name__ == "torchvision"
+    assert torchvision_import.import_torchvision().__name__ == "torchvision"
     assert done == []
 
 
 def test_each_missing_operator_is_declared_after_the_broken_half_is_dropped(scripted):
     done = scripted(missing("nms"), missing("roi_align"), missing("qnms"), None)
-    vision_import.import_torchvision()
+    torchvision_import.import_torchvision()
     assert done == ["forget", "nms", "forget", "roi_align", "forget", "qnms"]
 
 
@@ -87,5 +87,5 @@ def test_each_missing_operator_is_declared_after_the_broken_half_is_dropped(scri
 def test_other_failures_pass_through_untouched(scripted, error):
     done = scripted(error)
     with pytest.raises(type(error), match=re.escape(str(error))):
-        vision_import.import_torchvision()
+        torchvision_import.import_torchvision()
     assert done == []

@@ -34,8 +34,8 @@ from experiments.benchmarks.codec_contenders import (
 from experiments.benchmarks.removal import environment, positive
 from experiments.benchmarks.results import environment_line
 from expunge.codec import foci
+from expunge.core.files import write_json
 from expunge.linear.parallel import available_cores, set_threads
-from expunge.storage import write_json
 
 HERE = Path(__file__).parent
 ROWS, COLUMNS = 1_000, (110, 512, 4_810)

@@ -24,13 +24,13 @@ from experiments.benchmarks import one_vs_rest_results
 from experiments.benchmarks.contenders import Contender, Ours, Published, take_turns, trained
 from experiments.benchmarks.removal import environment, positive, spread
 from experiments.benchmarks.results import environment_line
+from expunge.core.errors import InvalidValue
+from expunge.core.files import write_json
 from expunge.datasets import mnist
-from expunge.errors import InvalidValue
-from expunge.extractors.none import Pixels
+from expunge.extractors.pixels import Pixels
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import available_cores, set_threads
 from expunge.linear.rows import Array, Rows
-from expunge.storage import write_json
 from expunge.unlearners.newton import Newton
 
 HERE = Path(__file__).parent

@@ -25,13 +25,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from experiments.benchmarks import growth, results
 from experiments.benchmarks.contenders import Contender, Ours, Published, take_turns, trained
+from expunge.core.files import write_json
 from expunge.datasets import mnist_3v8
-from expunge.extractors.none import Pixels
+from expunge.extractors.pixels import Pixels
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.newton import train
 from expunge.linear.parallel import available_cores, set_threads
 from expunge.linear.rows import Rows
-from expunge.storage import write_json
+from expunge.linear.solver import train
 
 HERE = Path(__file__).parent
 SETTINGS = (

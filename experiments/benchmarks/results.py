@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 
 BEGIN = "<!-- RESULTS: written by --write, do not edit between these two lines -->"
 END = "<!-- END OF RESULTS -->"

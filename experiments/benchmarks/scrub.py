@@ -25,9 +25,9 @@ from experiments.benchmarks.results import environment_line
 from experiments.benchmarks.scrub_compare import Shares, compare, facts
 from experiments.benchmarks.scrub_ours import GUARD, STAGES, scrubbed
 from experiments.benchmarks.scrub_setup import FAMILIES, Pictures, pictures, task_of
+from expunge.core.files import write_json
 from expunge.linear.parallel import available_cores, set_threads
 from expunge.models import Architecture
-from expunge.storage import write_json
 
 HERE = Path(__file__).parent
 FAMILY = "resnet18"

@@ -21,7 +21,7 @@ from experiments.benchmarks.scrub_published import (
 from experiments.benchmarks.scrub_setup import SEED, Task
 from expunge.curvature import evaluating
 from expunge.scrub import Problem, Scrub
-from expunge.scrub.copies import perturbed
+from expunge.scrub.noisy_copies import perturbed
 
 AT_LEAST = 40
 CHECKED = 5_000  # weights of the comparison with a dense solve in float64

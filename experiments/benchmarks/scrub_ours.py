@@ -16,7 +16,7 @@ from experiments.benchmarks.scrub_setup import SEED, Task
 from expunge.curvature import Block, evaluating
 from expunge.datasets.images import Examples
 from expunge.scrub import Problem, Proposal, Scrub
-from expunge.scrub.copies import Observed, Unit
+from expunge.scrub.noisy_copies import Observed, Unit
 
 STAGES = ("copies", "selection", "curvature", "update")
 GUARD = "guard"

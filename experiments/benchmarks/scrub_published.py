@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from expunge.curvature import Block, Losses
 from expunge.scrub import Problem
-from expunge.scrub.copies import Unit
+from expunge.scrub.noisy_copies import Unit
 from expunge.scrub.scrub import by_module
 
 SAMPLE_STEP = 1e-3

@@ -20,9 +20,9 @@ import numpy as np
 
 from experiments.benchmarks.removal import environment, positive, spread
 from experiments.benchmarks.results import environment_line, short, span, table, times, verdict, write_between
-from expunge.errors import DataError
+from expunge.core.errors import DataError
+from expunge.core.files import write_json
 from expunge.linear.parallel import available_cores
-from expunge.storage import write_json
 
 HERE = Path(__file__).parent
 BEGIN = "<!-- SWEEP RESULTS: written by --write, do not edit between these two lines -->"

@@ -14,11 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.complaints import complain
-from expunge.errors import UserError
+from expunge.core.error_lines import complain
+from expunge.core.errors import UserError
 from expunge.help import help_text, wants_help
-from expunge.job import run_in
-from expunge.shared import Shared, of_this_process
+from expunge.run.job import run_in
+from expunge.run.job_cache import Shared, of_this_process
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, prepared
 from expunge.sweep.workers import WorkerDied, explain, prepare

@@ -15,9 +15,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account
-from expunge.errors import DataError, UserError
+from expunge.core.errors import DataError, UserError
+from expunge.core.files import load_state, save_state
 from expunge.linear.rows import Array, Rows
-from expunge.storage import load_state, save_state
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
 

@@ -8,7 +8,7 @@ from math import hypot, inf, nextafter
 
 from expunge.certificate.bounds import CERTIFICATES, INCREMENTS, StepFacts
 from expunge.certificate.guarantee import Guarantee
-from expunge.errors import require_choice
+from expunge.core.checks import require_choice
 
 
 @dataclass(frozen=True)

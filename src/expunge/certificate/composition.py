@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp
 
-from expunge.errors import require_count
+from expunge.core.checks import require_count
 
 
 @dataclass(frozen=True)

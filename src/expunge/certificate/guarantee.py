@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from expunge.errors import InvalidValue, require_choice, require_count, require_positive, require_probability
+from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.errors import InvalidValue
 
 PERTURBATIONS = ("gaussian", "pure_eps")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from expunge.codec.arrays import columns_of, ranks_of
 from expunge.codec.independence import independence_test
-from expunge.codec.sample import NOISE, Ties, require_count
+from expunge.codec.inputs import columns_of, ranks_of
+from expunge.codec.tie_breaking import NOISE, Ties, require_count
 
 Test = Callable[[int, list[int]], tuple[float, float]]
 """Variable and conditioning set (ascending) -> statistic and p-value of the target against the variable."""

@@ -8,10 +8,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.codec.cells import Cells
+from expunge.codec.kernels import exhaust_rows, walk_rows
 from expunge.codec.neighbours import ENTRIES, Lists, Neighbours
-from expunge.codec.walk import exhaust_rows, walk_rows
-from expunge.codec.walk_cells import walk_cells
+from expunge.codec.tied_kernels import walk_cells
+from expunge.codec.tied_rows import TiedRows
 
 FIRST_LIST = 64  # neighbours looked up before asking for more ...
 SHORT_LIST = 4  # ... on behalf of one candidate alone
@@ -50,7 +50,7 @@ class Scan:
     ) -> None:
         self.columns, self.ranks, self.cyclic = columns, ranks, cyclic
         self.threads = threads or available_cores()
-        self.cells = Cells.all_rows(len(ranks))
+        self.cells = TiedRows.all_rows(len(ranks))
 
     def choose(self, j: int) -> None:
         """Add column ``j`` to the chosen ones."""

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.codec.arrays import columns_of, ranks_of
 from expunge.codec.device import DeviceScan, open_scan
-from expunge.codec.sample import NOISE, Ties, check_options, circle, jitter, require_count
+from expunge.codec.inputs import columns_of, ranks_of
 from expunge.codec.scan import Scan
 from expunge.codec.statistic import UndefinedCodecWarning, conditional, unconditional
+from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter, require_count
 
 
 class Selection(NamedTuple):

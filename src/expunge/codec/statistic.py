@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.codec.arrays import columns_of, ranks_of
 from expunge.codec.device import open_scan
-from expunge.codec.sample import NOISE, Ties, check_options, circle, jitter
+from expunge.codec.inputs import columns_of, ranks_of
+from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter
 
 
 class UndefinedCodecWarning(RuntimeWarning):

@@ -7,7 +7,6 @@ for the others there is ``conjugate_gradient``.
 
 from expunge.curvature.block import Block
 from expunge.curvature.cg import Product, Solution, conjugate_gradient
-from expunge.curvature.errors import SolveError
 from expunge.curvature.gradients import (
     Batches,
     Losses,
@@ -20,6 +19,7 @@ from expunge.curvature.gradients import (
 from expunge.curvature.kfac import KroneckerFactored
 from expunge.curvature.lowrank import LowRank, combine, outer, secant
 from expunge.curvature.products import GaussNewton, Hessian
+from expunge.curvature.solve_error import SolveError
 
 __all__ = [
     "Batches",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from expunge.curvature.errors import SolveError
-from expunge.errors import require_count, require_positive
+from expunge.core.checks import require_count, require_positive
+from expunge.curvature.solve_error import SolveError
 
 Product = Callable[[Tensor], Tensor]
 """``product(v) -> A v`` of a symmetric matrix A; both (size,) float64 on the CPU."""

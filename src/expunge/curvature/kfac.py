@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature.block import Block
-from expunge.curvature.errors import SolveError
 from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
 from expunge.curvature.moment import SecondMoment
-from expunge.errors import InvalidValue
+from expunge.curvature.solve_error import SolveError
 
 _ENTRIES = 1 << 24  # of unfolded inputs held at once, in float64
 _TOLD = "for kfac a module that {} (curvature=ggn takes any)"

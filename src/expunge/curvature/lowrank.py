@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from expunge.curvature.errors import SolveError
+from expunge.curvature.solve_error import SolveError
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.datasets.checks import one_line
-from expunge.errors import DataError
+from expunge.core.errors import DataError, last_line
 
 Reader = Callable[[], NDArray[Any]]
 
@@ -61,7 +60,7 @@ def _npz_members(path: Path) -> dict[str, Reader]:
     except OSError:
         raise
     except Exception as error:  # see _npz_member
-        raise DataError(f"{path}: not an .npz archive, or damaged ({one_line(error)})") from None
+        raise DataError(f"{path}: not an .npz archive, or damaged ({last_line(error)})") from None
     return {info.filename.removesuffix(".npy"): partial(_npz_member, path, info) for info in infos}
 
 
@@ -70,7 +69,7 @@ def _npz_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
     try:
         return _map_member(path, info) if mapped else _read_member(path, info)
     except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
-        raise DataError(f"{path}: array {info.filename} cannot be read ({one_line(error)})") from None
+        raise DataError(f"{path}: array {info.filename} cannot be read ({last_line(error)})") from None
 
 
 def _read_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:

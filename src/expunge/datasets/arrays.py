@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_finite, require_positive, require_probability
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets.array_files import open_arrays, pick
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import require_finite
-from expunge.errors import DataError, InvalidValue, require_positive, require_probability
 
 Pair = tuple[NDArray[Any], NDArray[np.int64]]
 

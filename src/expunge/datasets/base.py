@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_count
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets.names import listed
-from expunge.errors import DataError, InvalidValue, require_count
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 
 _ALLOWED = {"-1", "1"}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from expunge.core.checks import require_finite, require_switch
+from expunge.core.errors import DataError
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import require_finite, require_switch
 from expunge.datasets.cifar_pickle import read_batch
-from expunge.errors import DataError
 
 _FOLDER = "cifar-10-batches-py"
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -15,8 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.datasets.checks import one_line
-from expunge.errors import DataError
+from expunge.core.errors import DataError, last_line
 
 _NAMES = {
     ("numpy.core.multiarray", "_reconstruct"),  # as numpy 1 and Python 2 wrote it
@@ -71,7 +70,7 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # damaged pickles raise all sorts
-        raise DataError(f"{path}: not a batch of CIFAR-10, or cut short ({one_line(error)})") from None
+        raise DataError(f"{path}: not a batch of CIFAR-10, or cut short ({last_line(error)})") from None
     try:
         if not isinstance(entries, dict) or not {"data", "labels"} <= entries.keys():
             raise ValueError("no dictionary with data and labels")
@@ -80,8 +79,8 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
             raise ValueError(f"{len(x)} images, but {len(y)} labels")
     except ValueError as error:
         raise DataError(
-            f"{path}: not a batch of CIFAR-10 ({one_line(error)}), allowed: data of shape (rows, {_PIXELS}), "
-            f"uint8, and as many labels from 0 to {_CLASSES - 1}"
+            f"{path}: not a batch of CIFAR-10 ({last_line(error)}), "
+            f"allowed: data of shape (rows, {_PIXELS}), uint8, and as many labels from 0 to {_CLASSES - 1}"
         ) from None
     return np.ascontiguousarray(x.reshape(-1, _CHANNELS, _SIDE, _SIDE).transpose(0, 2, 3, 1)), y
 

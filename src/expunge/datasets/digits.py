@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_finite
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import require_finite
 
 _UNIT = 16.0
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from expunge.core.checks import require_count, require_finite, require_probability
+from expunge.core.errors import InvalidValue
 from expunge.datasets import holdout
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import require_finite
 from expunge.datasets.image_files import Decoding, read_images
 from expunge.datasets.image_folders import find_faces, list_identities, require_two, warn
 from expunge.datasets.names import person
-from expunge.errors import InvalidValue, require_count, require_probability
 
 _NAME = "faces"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 
 _UNSIGNED_BYTE = 8  # the third byte of the magic number; the fourth is the number of dimensions
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from expunge.datasets.checks import one_line, require_switch
+from expunge.core.checks import require_count, require_switch
+from expunge.core.errors import DataError, InvalidValue, last_line
 from expunge.datasets.names import listed
-from expunge.errors import DataError, InvalidValue, require_count
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -125,7 +125,7 @@ def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
             image = image.resize(decoding.size[::-1], Image.Resampling.BILINEAR)
         return np.asarray(image), colour
     except Exception as error:  # damaged bytes make Pillow's readers raise all sorts
-        reason = getattr(error, "strerror", None) or one_line(error)
+        reason = getattr(error, "strerror", None) or last_line(error)
         raise Unreadable(f"{path}: cannot be read as an image ({reason})") from None
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets.image_files import SUFFIXES
 from expunge.datasets.names import listed, natural, plain
-from expunge.errors import DataError, InvalidValue
 
 _EXAMPLE = "NAME/1.jpg"
 _MARKET = "bounding_box_train"  # whose folders are no identities

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 
 _LAYOUTS = {2: "(rows, features)", 3: "(rows, height, width)", 4: "(rows, height, width, channels)"}
 _BLOCK = 4096

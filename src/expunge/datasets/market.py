@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge.core.checks import require_count
+from expunge.core.errors import DataError, UserError
 from expunge.datasets import reid
 from expunge.datasets.base import Dataset
 from expunge.datasets.image_folders import find_faces, list_identities
 from expunge.datasets.reid import GALLERY, PARTS, QUERY, TRAIN, Shot
-from expunge.errors import DataError, UserError, require_count
 
 _FEWEST = 4
 log = logging.getLogger(__name__)

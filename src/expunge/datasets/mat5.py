@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 
 _HEADER, _VERSION = 128, b"\x00\x01IM"
 _INT8, _INT32, _UINT32, _ARRAY, _COMPRESSED = 1, 5, 6, 14, 15

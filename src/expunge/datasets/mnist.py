@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_choice, require_finite, require_switch
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import require_finite, require_switch
 from expunge.datasets.idx import read_images
-from expunge.errors import DataError, InvalidValue, require_choice
 
 _VARIANTS = ("MNIST", "FashionMNIST", "KMNIST")
 # MD5 of each file as downloaded (torchvision.datasets.MNIST.resources) and as torchvision unpacks it.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_finite
+from expunge.core.errors import DataError, last_line
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import one_line, require_finite
-from expunge.errors import DataError
 
 # SHA-256 of each array's bytes, as in data/LICENSE-MNIST.md.
 _DIGESTS = {
@@ -61,7 +61,7 @@ def _unpack(packed: Any) -> Mapping[str, NDArray[Any]]:
         with packed.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _DIGESTS}
     except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
-        raise DataError(f"{packed}: cannot be read, install expunge anew ({one_line(error)})") from None
+        raise DataError(f"{packed}: cannot be read, install expunge anew ({last_line(error)})") from None
     for name, array in arrays.items():
         if hashlib.sha256(array.data).hexdigest() != _DIGESTS[name]:
             raise DataError(f"{packed}: {name} is not what was packed, install expunge anew")

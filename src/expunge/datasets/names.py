@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 
 _SHOWN = 10
 _NEAREST = 3

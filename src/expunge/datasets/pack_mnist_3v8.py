@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.errors import UserError
 from expunge.datasets.idx import read_images
-from expunge.errors import UserError
 
 FILE = "mnist_3v8.npz"
 log = logging.getLogger(__name__)

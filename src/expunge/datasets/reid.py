@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_count, require_finite, require_probability
+from expunge.core.errors import DataError
 from expunge.datasets import holdout
 from expunge.datasets.base import Dataset, Retrieval
-from expunge.datasets.checks import require_finite
 from expunge.datasets.image_files import Decoding, read_images
 from expunge.datasets.image_folders import find_fitting, list_folder, require_two, warn
 from expunge.datasets.names import natural
-from expunge.errors import DataError, require_count, require_probability
 
 TRAIN, QUERY, GALLERY = PARTS = ("bounding_box_train", "query", "bounding_box_test")
 """The folders."""

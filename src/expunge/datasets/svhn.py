@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_finite, require_switch
+from expunge.core.errors import DataError
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
-from expunge.datasets.checks import require_finite, require_switch
 from expunge.datasets.mat5 import read_array
-from expunge.errors import DataError
 
 _FOLDER = "svhn"
 _SIZE = (32, 32, 3)

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from expunge.datasets.checks import one_line
-from expunge.errors import DataError
-from expunge.vision_import import import_torchvision
+from expunge.core.errors import DataError, last_line
+from expunge.core.torchvision_import import import_torchvision
 
 
 def obtain(
@@ -68,4 +67,4 @@ def _download(name: str, root: Path, missing: list[str], options: Mapping[str, A
     try:
         getattr(import_torchvision().datasets, name)(root, download=True, **options)
     except Exception as error:  # torchvision lets through what sockets, archives and file systems raise
-        raise DataError(f"{name} cannot be downloaded ({one_line(error)}); {wanted}") from error
+        raise DataError(f"{name} cannot be downloaded ({last_line(error)}); {wanted}") from error

@@ -14,13 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from expunge.errors import (
-    InvalidValue,
-    require_choice,
-    require_count,
-    require_positive,
-    require_probability,
-)
+from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.errors import InvalidValue
 
 SAMPLINGS = ("poisson", "fixed")
 ACCOUNTANTS = ("rdp", "rdp_wide", "prv")

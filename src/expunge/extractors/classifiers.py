@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.datasets.checks import one_line
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.core.torchvision_import import import_torchvision
 from expunge.models.weights import PICKLED, assign, read_state
-from expunge.vision_import import import_torchvision
 
 _FILES = (".safetensors", *PICKLED)
 _PATIENCE = 60.0  # seconds without an answer after which a download is given up
@@ -117,7 +116,7 @@ class Classifier:
                     torch.hub.download_url_to_file(url, str(file), checksum, bar)
             except Exception as error:  # sockets and file systems raise whatever they like
                 raise DataError(
-                    f"weights: {self._named} cannot be downloaded from {url} ({one_line(error)}); put "
+                    f"weights: {self._named} cannot be downloaded from {url} ({last_line(error)}); put "
                     f"{file.name} into {file.parent}, or give the path of a .safetensors or .pth file"
                 ) from None
         read_state(file)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.errors import InvalidValue, require_choice, require_count
-from expunge.seeds import torch_generator
+from expunge.core.checks import require_choice, require_count
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import torch_generator
 
 NORMS = ("none", "group", "batch")
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}

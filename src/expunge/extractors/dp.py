@@ -13,25 +13,19 @@ from typing import Any
 
 import torch
 
-from expunge.canonical import key_of
 from expunge.certificate.composition import Upstream
+from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.errors import InvalidValue, UserError
+from expunge.core.hashing import key_of
 from expunge.datasets import Dataset
-from expunge.errors import (
-    InvalidValue,
-    UserError,
-    require_choice,
-    require_count,
-    require_positive,
-    require_probability,
-)
 from expunge.extractors.accounting import ACCOUNTANTS, Accounting
 from expunge.extractors.cnn import ConvNet
+from expunge.extractors.dp_recipe import DpRecipe, refuse_mixing
 from expunge.extractors.features import extracted
 from expunge.extractors.labelled import Labelled
 from expunge.extractors.private import Network, accuracy, train
-from expunge.extractors.recipe import Recipe, refuse_mixing
 from expunge.extractors.scaling import SCALINGS, cost
-from expunge.extractors.trained import Trained
+from expunge.extractors.trained import TrainedExtractor
 from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
 from expunge.training.cache import Cache
@@ -60,7 +54,7 @@ class Dp:
         kernel: Side of every convolution.
         norm: Not ``batch`` in a private mode.
         activation: ``relu`` or ``tanh``.
-        optimizer: As in ``Recipe``, like the following keys.
+        optimizer: As in ``DpRecipe``, like the following keys.
         lr: Learning rate.
         momentum: Of SGD; beta_1 of Adam.
         epochs: Passes over the rows; 0 leaves the random weights.
@@ -117,7 +111,7 @@ class Dp:
         if network:  # no InvalidValue: its name would get the group's in front
             raise UserError("extractor: got 'dp', allowed: none with a network as model")
         self.architecture = ConvNet(filters, kernel, norm, activation)
-        self.recipe = Recipe(
+        self.recipe = DpRecipe(
             mode, optimizer, lr, momentum, epochs, batch_size, max_batches, clip, 0.0, sampling
         )
         refuse_mixing(mode, norm)
@@ -199,7 +193,7 @@ class Dp:
         recipe = self.recipe
         return Accounting(rows, recipe.batch_size, self.delta, recipe.sampling, self.accountant)
 
-    def _with_noise(self, rows: int) -> Recipe:
+    def _with_noise(self, rows: int) -> DpRecipe:
         """The recipe for so many rows."""
         recipe, noise = self.recipe, self.noise_multiplier
         if self.target_epsilon is not None:
@@ -207,7 +201,7 @@ class Dp:
             noise = self._accounting(rows).noise_multiplier(self.target_epsilon, steps)
         return replace(recipe, noise_multiplier=noise or 0.0)
 
-    def _cost(self, recipe: Recipe, rows: int, steps: int, verb: str) -> float | None:
+    def _cost(self, recipe: DpRecipe, rows: int, steps: int, verb: str) -> float | None:
         """Say what so many steps cost, and return epsilon where there is one."""
         if recipe.mode != "full_private":
             published = ", as published" if recipe.mode == "private" else ""
@@ -222,7 +216,7 @@ class Dp:
         )
         return epsilon
 
-    def _ingredients(self, recipe: Recipe, data: Labelled) -> dict[str, Any]:
+    def _ingredients(self, recipe: DpRecipe, data: Labelled) -> dict[str, Any]:
         """All that the trained extractor depends on, as JSON values."""
         return {
             "architecture": asdict(self.architecture),
@@ -235,14 +229,14 @@ class Dp:
         }
 
     def _trained(
-        self, network: Network, data: Labelled, recipe: Recipe, steps: int, ingredients: dict[str, Any]
-    ) -> Trained:
+        self, network: Network, data: Labelled, recipe: DpRecipe, steps: int, ingredients: dict[str, Any]
+    ) -> TrainedExtractor:
         """Train ``network``, or give it the weights of one trained like this before."""
         if self.cache is None:
             return self._train(network, data, recipe, ingredients, None)
         key, store = key_of(ingredients), Cache(self.cache)
         with store.making(key):
-            found = Trained.read(store.path(key), network, steps)
+            found = TrainedExtractor.read(store.path(key), network, steps)
             if found is None:
                 part = store.part(key)
                 found = self._train(network, data, recipe, ingredients, part)
@@ -254,10 +248,10 @@ class Dp:
         self,
         network: Network,
         data: Labelled,
-        recipe: Recipe,
+        recipe: DpRecipe,
         ingredients: dict[str, Any],
         part: Path | None,
-    ) -> Trained:
+    ) -> TrainedExtractor:
         own = data.train(self.device)
         try:
             done = train(network, own, recipe, self.seed, ingredients, part, self.progress)
@@ -266,15 +260,15 @@ class Dp:
                 part.unlink(missing_ok=True)
             raise
         right = accuracy(network, own), accuracy(network, data.test(self.device))
-        return Trained(tuple(done.losses), done.seconds, done.steps, *right)
+        return TrainedExtractor(tuple(done.losses), done.seconds, done.steps, *right)
 
 
 @dataclass(frozen=True)
 class _Found:
     """What ``extract`` leaves behind."""
 
-    recipe: Recipe
-    trained: Trained
+    recipe: DpRecipe
+    trained: TrainedExtractor
     epsilon: float | None
     features: int
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from expunge.core.errors import DataError
 from expunge.datasets.array_files import open_arrays
-from expunge.errors import DataError
 
 Features = NDArray[np.float32]
 

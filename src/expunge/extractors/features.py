@@ -15,14 +15,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from expunge.canonical import key_of
+from expunge.core.checks import require_choice, require_count
+from expunge.core.errors import DataError
+from expunge.core.hashing import key_of
+from expunge.core.locks import exclusive
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
-from expunge.errors import DataError, require_choice, require_count
 from expunge.extractors.feature_files import FeatureFile, Features
 from expunge.extractors.scaling import SCALINGS, scaled
 from expunge.linear.rows import Rows
-from expunge.locks import exclusive
 from expunge.training.files import digest
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import Dataset
 from expunge.datasets.base import of_known_classes
 from expunge.datasets.images import Examples, Images
-from expunge.errors import DataError, InvalidValue
 
 _SIZE = 256  # rows of a batch where nothing is learned
 

@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 from expunge.certificate.composition import Upstream
+from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.errors import InvalidValue, UserError, last_line
+from expunge.core.seeds import torch_generator
 from expunge.datasets import Dataset
-from expunge.datasets.checks import one_line, require_switch
 from expunge.datasets.images import Images
-from expunge.errors import InvalidValue, UserError, require_choice, require_count
 from expunge.extractors.classifiers import Classifier
 from expunge.extractors.features import extracted
 from expunge.extractors.scaling import SCALINGS, cost
 from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
-from expunge.seeds import torch_generator
 from expunge.training.compute import device_named, torch_threads
 
 
@@ -146,7 +146,7 @@ class Pretrained:
                 network(torch.zeros(1, *shape))
         except (RuntimeError, ValueError, AssertionError) as error:  # what torchvision's networks raise
             takes = f"a size that {self.classifier.architecture} takes, such as {self.classifier.image_size}"
-            raise InvalidValue("image_size", self.image_size, f"{takes} ({one_line(error)})") from None
+            raise InvalidValue("image_size", self.image_size, f"{takes} ({last_line(error)})") from None
 
 
 class _Frozen(nn.Module):

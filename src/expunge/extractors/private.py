@@ -31,12 +31,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import stream
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Examples
-from expunge.errors import InvalidValue
-from expunge.extractors.recipe import Recipe, refuse_mixing
-from expunge.seeds import stream
-from expunge.training.checkpoint import Checkpoint, Progress
+from expunge.extractors.dp_recipe import DpRecipe, refuse_mixing
+from expunge.training.checkpoint import Progress, TrainingCheckpoint
 from expunge.training.files import digest
 
 _NOISE = 3  # which stream of the training's random numbers
@@ -70,7 +70,7 @@ class Stepper:
         InvalidValue: ``norm``: a layer mixes the rows of a batch, in a private mode.
     """
 
-    def __init__(self, network: Network, recipe: Recipe) -> None:
+    def __init__(self, network: Network, recipe: DpRecipe) -> None:
         self.network, self.recipe = network, recipe
         self.at_once = rows_at_once(network)
         self.optimizers: list[torch.optim.Optimizer] = []
@@ -153,7 +153,7 @@ class Stepper:
 def train(
     network: Network,
     examples: Examples,
-    recipe: Recipe,
+    recipe: DpRecipe,
     seed: int,
     identity: Mapping[str, Any] | None = None,
     checkpoint: Path | None = None,
@@ -182,7 +182,7 @@ def train(
         allowed = f"at most {len(examples)}, the training rows there are"
         raise InvalidValue("batch_size", recipe.batch_size, allowed)
     started = time.perf_counter()
-    kept = Checkpoint(checkpoint, {**(identity or {}), "start": digest(network.state_dict())})
+    kept = TrainingCheckpoint(checkpoint, {**(identity or {}), "start": digest(network.state_dict())})
     stepper = Stepper(network, recipe)
     done = kept.load(network, stepper.optimizers)
     started -= done.seconds
@@ -229,7 +229,7 @@ def _epoch(stepper: Stepper, examples: Examples, seed: int, epoch: int, done: Pr
     return mean
 
 
-def _bar(progress: bool, recipe: Recipe, rows: int, done: int) -> Any:
+def _bar(progress: bool, recipe: DpRecipe, rows: int, done: int) -> Any:
     return tqdm(
         total=recipe.epochs * recipe.steps_per_epoch(rows),
         initial=done,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate.composition import Upstream
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from expunge.linear.rows import Rows
 
 SCALINGS = ("row", "dataset")

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from expunge.models.weights import assign
 from expunge.training.files import load_tensors, save_tensors
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedExtractor:
     """What is known of a trained extractor besides its weights.
 
     Attributes:
@@ -36,7 +36,7 @@ class Trained:
     test_accuracy: float
 
     @classmethod
-    def read(cls, path: Path, network: nn.Module, steps: int) -> Trained | None:
+    def read(cls, path: Path, network: nn.Module, steps: int) -> TrainedExtractor | None:
         """Put the weights of a file into ``network``; without a sound file of so many steps return None."""
         if not path.is_file():
             return None

@@ -66,13 +66,13 @@ class LogisticProblem:
         """``X^T diag(s (1 - s)) X + lam n I``, (d, d) in ``dtype`` (float64 or float32), symmetric."""
         return self.curvature(w).matrix(dtype)
 
-    def curvature(self, w: Array) -> Curvature:
+    def curvature(self, w: Array) -> LossCurvature:
         """The same matrix by its products; the sigmoids cost one pass over the stored rows."""
         scores = self.rows.scores(w)
-        return Curvature(self.rows, expit(scores) * expit(-scores), self.lam * self.n)
+        return LossCurvature(self.rows, expit(scores) * expit(-scores), self.lam * self.n)
 
     def curvature_along(self, w: Array, step: Array) -> tuple[Array, float, float]:
-        """(H(w) step, ||X step||, ||(X step)^2||); see ``Curvature.along``."""
+        """(H(w) step, ||X step||, ||(X step)^2||); see ``LossCurvature.along``."""
         return self.curvature(w).along(step)
 
     def removed_factors(self, w: Array, index: Sequence[int] | NDArray[np.int64]) -> Array:
@@ -94,7 +94,7 @@ class LogisticProblem:
 
 
 @dataclass(frozen=True)
-class Curvature:
+class LossCurvature:
     """``H(w) = X^T diag(slopes) X + ridge I`` at fixed weights; a product is one pass over the stored rows.
 
     Attributes:

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, cg
 
 from expunge.linear.factor import Factor
-from expunge.linear.logistic import Curvature, LogisticProblem
-from expunge.linear.newton import build_factor, train
+from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.rows import Array
+from expunge.linear.solver import build_factor, train
 
 UPDATES = ("fresh", "frozen", "corrected")
 
@@ -66,7 +66,7 @@ def depart(
 
 
 @dataclass(frozen=True)
-class Solution:
+class Solved:
     """What ``solve`` found.
 
     Attributes:
@@ -80,7 +80,7 @@ class Solution:
     extra_steps: int
 
 
-def solve(curvature: Curvature, rhs: Array, factor: Factor, extra_steps: int = 0) -> Solution:
+def solve(curvature: LossCurvature, rhs: Array, factor: Factor, extra_steps: int = 0) -> Solved:
     """Solve ``H x = rhs`` until ``||H x - rhs|| <= 1e-12 ||rhs||``, as far as rounding lets it.
 
     Conjugate gradients with the kept inverse as preconditioner; where that has become a poor one, with the
@@ -96,10 +96,10 @@ def solve(curvature: Curvature, rhs: Array, factor: Factor, extra_steps: int = 0
     if not solved:
         factor, extra_steps = Factor.of(curvature.matrix()), 0
         x, products, _ = _conjugate_gradients(curvature, rhs, factor)
-    return Solution(x, factor, extra_steps + max(0, products - _USUAL_PRODUCTS))
+    return Solved(x, factor, extra_steps + max(0, products - _USUAL_PRODUCTS))
 
 
-def _conjugate_gradients(curvature: Curvature, rhs: Array, factor: Factor) -> tuple[Array, int, bool]:
+def _conjugate_gradients(curvature: LossCurvature, rhs: Array, factor: Factor) -> tuple[Array, int, bool]:
     """Return x, the products it took, and whether its residual is small enough."""
     products = 0
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.linear import kernels
 from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.parallel import for_each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import require_count
+from expunge.core.checks import require_count
 from expunge.metrics.base import View
 
 

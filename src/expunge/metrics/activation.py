@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import require_count
+from expunge.core.checks import require_count
 from expunge.metrics.base import AIM, Definitions, View, references, require_every
 from expunge.metrics.linear_probe import evenly_spaced
 from expunge.metrics.retrieval import unit_rows

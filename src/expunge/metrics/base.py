@@ -9,8 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_count
+from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval, of_known_classes
-from expunge.errors import InvalidValue, require_count
 from expunge.unlearners.base import Differentiable, Unlearner
 
 Definitions = dict[str, tuple[str, str]]

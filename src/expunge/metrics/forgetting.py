@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import require_count, require_positive
+from expunge.core.checks import require_count, require_positive
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import AIM, View, require_every
 from expunge.metrics.divergence import js_divergence, kl_divergence

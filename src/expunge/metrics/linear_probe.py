@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import require_count, require_positive
+from expunge.core.checks import require_count, require_positive
 from expunge.linear.rows import Rows
 from expunge.metrics.base import View, require_every
 

@@ -6,9 +6,8 @@ import logging
 
 import numpy as np
 
+from expunge.core.checks import require_choice, require_switch
 from expunge.datasets.base import Retrieval
-from expunge.datasets.checks import require_switch
-from expunge.errors import require_choice
 from expunge.metrics.base import Definitions, View, references, require_every
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, retrieve
 from expunge.unlearners.base import Embedding

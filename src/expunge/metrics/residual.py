@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.errors import require_count
+from expunge.core.checks import require_count
 from expunge.metrics.base import View
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import require_choice
+from expunge.core.checks import require_choice
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.datasets.checks import require_switch
-from expunge.errors import require_count
+from expunge.core.checks import require_count, require_switch
 from expunge.metrics.base import AIM, Definitions, View, references, require_every
 from expunge.metrics.retrieval import rounded, unit_rows
 from expunge.unlearners.base import Embedding

@@ -1,11 +1,11 @@
 """Networks: one small class a family, which builds torch modules for any inputs and number of classes."""
 
-from expunge.models.activation import activation_maps
 from expunge.models.base import Architecture, initialised
 from expunge.models.convolutional import Torchvision, Vgg11
-from expunge.models.faces import VggFace
+from expunge.models.feature_maps import activation_maps
 from expunge.models.head import head_inputs, identity_head
 from expunge.models.plain import Mlp, Softmax
+from expunge.models.vggface import VggFace
 from expunge.models.weights import load_weights
 
 __all__ = [

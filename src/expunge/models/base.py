@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from expunge.core.checks import require_count
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import torch_generator
 from expunge.curvature.gradients import evaluating
-from expunge.errors import InvalidValue, require_count
 from expunge.models.weights import load_weights
-from expunge.seeds import torch_generator
 
 _LARGEST = 256  # pixels: no image network in use asks for larger images
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from expunge.datasets.checks import require_switch
-from expunge.errors import require_choice, require_count
+from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.torchvision_import import import_torchvision
 from expunge.models.base import fitting, require_inputs
 from expunge.models.head import identity_head
 from expunge.models.weights import require_weights
-from expunge.vision_import import import_torchvision
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import Batches, evaluating
-from expunge.errors import InvalidValue
 
 
 def identity_head(module: nn.Module) -> tuple[str, nn.Linear]:

@@ -12,8 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from expunge.datasets.checks import one_line
-from expunge.errors import DataError, InvalidValue
+from expunge.core.errors import DataError, InvalidValue, last_line
 from expunge.models.head import identity_head
 
 log = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
             f"weights: {path}: damaged, or it holds more than tensors, which is not read"
         ) from None
     except Exception as error:  # damaged bytes make the readers of archives and pickles raise all sorts
-        raise DataError(f"weights: {path}: cannot be read ({one_line(error)})") from None
+        raise DataError(f"weights: {path}: cannot be read ({last_line(error)})") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"weights: {path}: not a state dict, which maps names to tensors")
     return {str(name): tensor for name, tensor in state.items()}

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
+from expunge.core.files import load_state
 from expunge.report import drawing, style, text
 from expunge.report.runs import Run
-from expunge.storage import load_state
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expunge.errors import UserError
+from expunge.core.errors import UserError
 from expunge.report import privacy, text
 from expunge.report.contents import Contents
 from expunge.report.runs import find_runs

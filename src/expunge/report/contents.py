@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from expunge.report import layout, seeds_table, studies, table
+from expunge.report.over_seeds import SeedGroup, over_seeds
 from expunge.report.row import Row
 from expunge.report.rows import ordered, rows, warnings
-from expunge.report.runs import Found, Run, StudyRun
-from expunge.report.seeds import Group, over_seeds
+from expunge.report.runs import FoundRuns, Run, StudyRun
 from expunge.report.sweeps import LeftOut
 
 
@@ -32,12 +32,12 @@ class Contents:
     runs: Sequence[Run]
     lines: Sequence[Row]
     notes: Sequence[str] = ()
-    groups: Sequence[Group] = ()
+    groups: Sequence[SeedGroup] = ()
     left_out: Sequence[LeftOut] = ()
     studies: Sequence[StudyRun] = field(default_factory=list)
 
     @classmethod
-    def of(cls, found: Found) -> Contents:
+    def of(cls, found: FoundRuns) -> Contents:
         """Return the contents of a report on what was found."""
         runs = ordered(found.runs)
         return cls(runs, rows(runs), warnings(runs), over_seeds(runs), found.left_out, found.studies)

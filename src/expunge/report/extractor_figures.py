@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from expunge.report import drawing, guarantee, style, text
+from expunge.report import drawing, style, text, totals
 from expunge.report.rows import lasting
 from expunge.report.runs import Run
 
@@ -92,9 +92,9 @@ def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
 
 def _promise(runs: Sequence[Run]) -> str:
     """Return the total of the certified runs, from the smallest to the largest, or that there is none."""
-    if any(guarantee.not_covered(run) for run in runs):
+    if any(totals.not_covered(run) for run in runs):
         return _NOTHING
-    totals = [guarantee.total(run)[0] for run in runs if run.certified]
+    totals = [totals.total(run)[0] for run in runs if run.certified]
     known = sorted({text.number(e): e for e in totals if e is not None}.items(), key=lambda pair: pair[1])
     return f"total ε {' to '.join(dict.fromkeys((known[0][0], known[-1][0])))}" if known else ""
 

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
 from expunge.report import drawing, style, text
-from expunge.report.cells import Cell, Method, axes, methods
+from expunge.report.grid_cells import Cell, Method, axes, methods
 from expunge.report.rows import ordered
 from expunge.report.runs import Run
 from expunge.report.tradeoff import draw_tradeoff

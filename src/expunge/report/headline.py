@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from expunge.report import guarantee, text
+from expunge.report import text, totals
+from expunge.report.over_seeds import SeedGroup
 from expunge.report.row import Row
 from expunge.report.rows import OWN_FIT
 from expunge.report.runs import Run
-from expunge.report.seeds import Group
 
 _NEARLY_AS_MANY = 0.9
 
 
-def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[Group] = ()) -> str:
+def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[SeedGroup] = ()) -> str:
     """Return the numbers of the certified run that served most, most accurately; of another if none is.
 
     Runs that differ only in their seed are one, with the means of their numbers: the best of many seeds would
@@ -36,8 +36,8 @@ def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[Group] 
             _of_other(best),
             "No run here carries a certificate. Of those that removed most, the most accurate",
         )
-    if (total := guarantee.worded(run)) is not None:
-        cards.append((guarantee.TOGETHER, *total))
+    if (total := totals.worded(run)) is not None:
+        cards.append((totals.TOGETHER, *total))
     body = "\n".join(
         f'<div class="card"><dt>{escape(name)}</dt><dd><span class="value">{escape(value)}</span> '
         f'<span class="of">{escape(of)}</span></dd></div>'

@@ -9,10 +9,10 @@ from html import escape
 
 from expunge.report import seeds_table, text
 from expunge.report.columns import columns
+from expunge.report.over_seeds import SeedGroup
 from expunge.report.row import Row
 from expunge.report.rows import without_guarantee
 from expunge.report.runs import Run
-from expunge.report.seeds import Group
 from expunge.report.settings import differing
 
 _TALL = 24  # lines; a longer table scrolls below its headings
@@ -61,7 +61,7 @@ def side_by_side(lines: Sequence[Row], notes: Sequence[str]) -> str:
 </details>"""
 
 
-def over_seeds(groups: Sequence[Group]) -> str:
+def over_seeds(groups: Sequence[SeedGroup]) -> str:
     """Return the table of means and intervals over seeds."""
     head = seeds_table.heads(groups)
     heads = [_Head(c.key, c.title, c.definition, seeds_table.sub(c), _first(c.arrow)) for c in head]

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from expunge.report import drawing, style
+from expunge.report.over_seeds import Interval, interval
 from expunge.report.rows import lasting
 from expunge.report.runs import Run, finite
-from expunge.report.seeds import Interval, interval
 from expunge.report.settings import alike, labels
 
 _PARTS = {"train": "Training rows", "test": "Test rows"}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from math import isinf
 from typing import Any
 
-from expunge.errors import InvalidValue, UserError, require_count
+from expunge.core.checks import require_count
+from expunge.core.errors import InvalidValue, UserError
 from expunge.extractors.accounting import ACCOUNTANTS, PRV_ERROR, SAMPLINGS, Accounting
 from expunge.report import text
 

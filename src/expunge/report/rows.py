@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, median, quantiles
 
-from expunge.report import guarantee, text
+from expunge.report import text, totals
 from expunge.report.row import Row, ratio
 from expunge.report.runs import FORGETTING, PERSONS, RETAINED, RETRAINED, SAMPLE, Run, finite
 
@@ -71,7 +71,7 @@ def without_guarantee(table: Sequence[Row]) -> list[str]:
     groups: dict[tuple[bool, str], list[str]] = {}
     for row in table:
         if row.not_covered:
-            published = row.extractor_mode == guarantee.PUBLISHED
+            published = row.extractor_mode == totals.PUBLISHED
             groups.setdefault((published, row.not_covered), []).append(row.unlearner)
     lines = []
     for (published, reason), names in groups.items():
@@ -87,7 +87,7 @@ def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
     middle, p95 = _removal_times(run)
     retrain, source = retrain_seconds(run, runs)
     s = run.summary
-    epsilon_total, delta_total = guarantee.total(run)
+    epsilon_total, delta_total = totals.total(run)
     return Row(
         unlearner=label,
         run=run.name,
@@ -119,14 +119,14 @@ def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
         retain_accuracy=lasting(run, "retain_accuracy"),
         **{key: _mean(run, key) for key in SAMPLE},
         **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED, *FORGETTING, *PERSONS)},
-        extractor_mode=guarantee.mode(run),
+        extractor_mode=totals.mode(run),
         extractor_epsilon=run.number("extractor_epsilon"),
         extractor_delta=run.number("extractor_delta"),
         extractor_test_accuracy=run.number("extractor_test_accuracy"),
         linear_probe_accuracy=lasting(run, "linear_probe_accuracy"),
         epsilon_total=epsilon_total,
         delta_total=delta_total,
-        not_covered=guarantee.not_covered(run),
+        not_covered=totals.not_covered(run),
     )
 
 

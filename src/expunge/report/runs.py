@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import RunFolderError
-from expunge.report.files import lookup, parse_object, read_config, read_text
+from expunge.core.errors import RunFolderError
+from expunge.report.run_files import lookup, parse_object, read_config, read_text
 from expunge.report.sweeps import FILE, LeftOut, in_order, left_out
 
 OUTCOMES = ("removed", "retrained", "refused")
@@ -115,7 +115,7 @@ class StudyRun:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRuns:
     """What a search through folders gave.
 
     Attributes:
@@ -141,7 +141,7 @@ def finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def find_runs(folders: Iterable[str | os.PathLike[str]]) -> Found:
+def find_runs(folders: Iterable[str | os.PathLike[str]]) -> FoundRuns:
     """Read every run in or under ``folders``: cells of a sweep in its order, others by name, 2 before 10.
 
     A cell that failed by the ``sweep.json`` of its sweep is no run, whatever its folder holds.
@@ -167,7 +167,7 @@ def find_runs(folders: Iterable[str | os.PathLike[str]]) -> Found:
     if not finished:
         raise RunFolderError(_nothing(folders, rest))
     named = [(path, path.relative_to(base).as_posix()) for path in finished]
-    return Found(
+    return FoundRuns(
         [read_run(path, name) for path, name in named if not _is_study(path)],
         rest,
         [read_study(path, name) for path, name in named if _is_study(path)],

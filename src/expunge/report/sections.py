@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from expunge.report import guarantee, text
+from expunge.report import text, totals
 from expunge.report.html_tables import linked
 from expunge.report.row import Row
 from expunge.report.rows import OWN_FIT
@@ -101,6 +101,6 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     facts += [(key, run.number(key)) for key in ("seconds_fit", "peak_memory_mb")]
     extracted = {key: value for key, value in run.summary.items() if key.startswith("extractor_")}
     facts += text.flat(extracted)
-    if (total := guarantee.worded(run)) is not None:
-        facts.append((guarantee.TOGETHER, ", ".join(total)))
+    if (total := totals.worded(run)) is not None:
+        facts.append((totals.TOGETHER, ", ".join(total)))
     return [(text.plain(key), text.shown(value)) for key, value in facts if value is not None]

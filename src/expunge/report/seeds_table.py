@@ -10,7 +10,7 @@ from textwrap import fill
 from expunge.report import layout, text
 from expunge.report.column import Column
 from expunge.report.columns import columns
-from expunge.report.seeds import RESAMPLES, Group, Interval, interval
+from expunge.report.over_seeds import RESAMPLES, Interval, SeedGroup, interval
 
 CAPTION = (
     "Mean over the seeds and, in brackets, its 95% interval: scipy's bootstrap (BCa, the percentile method "
@@ -26,7 +26,7 @@ _AGAINST = Column(
 )
 
 
-def heads(groups: Sequence[Group]) -> list[Column]:
+def heads(groups: Sequence[SeedGroup]) -> list[Column]:
     """Return the columns of the table over seeds: those of the table of runs, and the paired difference."""
     own = columns([row for group in groups for row in group.rows])
     shown = [c for c in own[1:] if any(_values(group, c) for group in groups)]
@@ -35,7 +35,7 @@ def heads(groups: Sequence[Group]) -> list[Column]:
     return [own[0], *shown[:at], *paired, *shown[at:]]
 
 
-def cell(group: Group, column: Column) -> str:
+def cell(group: SeedGroup, column: Column) -> str:
     """Return what the table over seeds says of a group."""
     if column.key == "unlearner":
         return f"{group.label} · {len(group.runs)} seeds"
@@ -51,13 +51,13 @@ def cell(group: Group, column: Column) -> str:
     return said if len(values) == len(group.runs) else f"{said} ({len(values)} of {len(group.runs)} pairs)"
 
 
-def value(group: Group, column: Column) -> float | None:
+def value(group: SeedGroup, column: Column) -> float | None:
     """Return the mean that the cell shows; None where it shows none."""
     values = _values(group, column)
     return interval(values).mean if values else None
 
 
-def _values(group: Group, column: Column) -> list[float]:
+def _values(group: SeedGroup, column: Column) -> list[float]:
     """Return the numbers behind a cell: those of every run, or none."""
     if column is _AGAINST:
         return group.against_retrain
@@ -65,7 +65,7 @@ def _values(group: Group, column: Column) -> list[float]:
     return known if len(known) == len(group.rows) else []
 
 
-def as_text(groups: Sequence[Group]) -> str:
+def as_text(groups: Sequence[SeedGroup]) -> str:
     """Return the table as aligned plain text under its heading, with how it was made."""
     head = heads(groups)
     titles = [[c.title for c in head], [sub(c) for c in head]]
@@ -73,14 +73,14 @@ def as_text(groups: Sequence[Group]) -> str:
     return f"Over seeds\n\n{body}\n\n{fill(CAPTION, 100)}\n"
 
 
-def as_markdown(groups: Sequence[Group]) -> str:
+def as_markdown(groups: Sequence[SeedGroup]) -> str:
     """Return the table in Markdown under its heading, with how it was made."""
     head = heads(groups)
     body = layout.markdown([c.title for c in head], [[cell(group, c) for c in head] for group in groups])
     return f"## Over seeds\n\n{body}\n\n{CAPTION}\n"
 
 
-def as_csv(groups: Sequence[Group]) -> str:
+def as_csv(groups: Sequence[SeedGroup]) -> str:
     """Return one line a group and value, unrounded."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -115,5 +115,5 @@ def _signed(value: float | None) -> str:
     return text.NONE if value is None else f"{value:+.4f}"
 
 
-def _at_least(group: Group) -> str:
+def _at_least(group: SeedGroup) -> str:
     return "≥ " if any(row.budget_exhausted is False for row in group.rows) else ""

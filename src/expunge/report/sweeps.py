@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import RunFolderError
-from expunge.report.files import parse_object, read_text
+from expunge.core.errors import RunFolderError
+from expunge.report.run_files import parse_object, read_text
 
 FILE = "sweep.json"
 # Folders of a machine within a line: all of a path but its last part.

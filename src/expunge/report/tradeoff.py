@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from expunge.report import drawing, style, text
-from expunge.report.cells import SWEPT, Cell, Method, methods
+from expunge.report.grid_cells import SWEPT, Cell, Method, methods
 from expunge.report.runs import Run
 
 _FEWEST = 3  # points of a curve

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from expunge.errors import RunFolderError
+from expunge.core.errors import RunFolderError
 from expunge.report import seeds_table, studies, table
 from expunge.report.contents import Contents, link
 from expunge.report.runs import find_runs

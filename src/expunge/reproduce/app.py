@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import InvalidValue, UserError
-from expunge.reproduce.expected import Row, expected_files, read_expected
+from expunge.core.errors import InvalidValue, UserError
+from expunge.reproduce.expected import PaperRow, expected_files, read_expected
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -91,22 +91,22 @@ def _reproduce(args: argparse.Namespace) -> int:
             raise InvalidValue("KEY=VALUE", text, "an override as expunge takes it, such as threads=1")
     out = args.out or Path("multirun", "reproduce", args.paper + "-reduced" * args.reduced)
 
-    from expunge.reproduce import files, page
+    from expunge.reproduce import output, page
 
-    folder = files.checkout_folder(args.paper) if args.write else None
+    folder = output.checkout_folder(args.paper) if args.write else None
     results: dict[str, dict[str, Any]] = {}
     for name in asked:
         results[name] = _row(rows[name], out, args)
-        path, _ = files.write_page(args.paper, rows, results, out)  # after each: a command may be broken off
+        path, _ = output.write_page(args.paper, rows, results, out)  # after each: a command may be broken off
     _say(f"{page.as_text(results)}\n{page.counted(results)}\nWritten to {path}\n")
     if folder is not None:
-        taken = files.write_records(args.paper, rows, results, out, folder)
+        taken = output.write_records(args.paper, rows, results, out, folder)
         kept = [name for name in asked if name not in taken]
         _say(f"Written to {folder}" + (f"; kept as it was: {', '.join(kept)}\n" if kept else "\n"))
     return FAILED if any(result["failed"] for result in results.values()) else 0
 
 
-def _rows(paper: str, only: Sequence[str] | None) -> tuple[Mapping[str, Row], list[str]]:
+def _rows(paper: str, only: Sequence[str] | None) -> tuple[Mapping[str, PaperRow], list[str]]:
     """All rows of the paper, and the names of those asked for, in the paper's order."""
     papers = expected_files()
     if paper not in papers:
@@ -118,9 +118,9 @@ def _rows(paper: str, only: Sequence[str] | None) -> tuple[Mapping[str, Row], li
     return rows, [name for name in rows if not only or name in only]
 
 
-def _row(row: Row, out: Path, args: argparse.Namespace) -> dict[str, Any]:
+def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Run one row and compare; what comes of it, whatever that is."""
-    from expunge.reproduce import files, results, running
+    from expunge.reproduce import output, results, running
 
     reason = running.skipped(row, args.reduced, asked=bool(args.only))
     if reason:
@@ -134,7 +134,7 @@ def _row(row: Row, out: Path, args: argparse.Namespace) -> dict[str, Any]:
         failed = isinstance(error, running.Unfinished)
         return results.of_nothing(row, args.reduced, str(error), failed)
     result = results.of_sweep(row, sweep, args.reduced, args.overrides)
-    return {**result, "figures": files.write_row(row, sweep, out / row.name)}
+    return {**result, "figures": output.write_row(row, sweep, out / row.name)}
 
 
 def _say(what: str) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from expunge.errors import DataError
-from expunge.report.files import read_config
+from expunge.core.errors import DataError
+from expunge.report.run_files import read_config
 
 SOURCES = ("direction only", "read off", "recalled", "measured", "computed", "ours")
 WINDOW = 50
@@ -93,7 +93,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Row:
+class PaperRow:
     """One table or figure of a paper.
 
     Attributes:
@@ -128,7 +128,7 @@ def expected_files() -> dict[str, Path]:
     return {path.parent.name: path for path in found}
 
 
-def read_expected(path: Path) -> dict[str, Row]:
+def read_expected(path: Path) -> dict[str, PaperRow]:
     """Read a file of expectations, in its order.
 
     Raises:
@@ -137,7 +137,7 @@ def read_expected(path: Path) -> dict[str, Row]:
     return {name: _row(name, entry, f"{path}: {name}") for name, entry in read_config(path).items()}
 
 
-def _row(name: str, entry: Any, where: str) -> Row:
+def _row(name: str, entry: Any, where: str) -> PaperRow:
     allowed = {"experiment", "reduced", "what", "source", "checks", "needs", "wants", "not_yet", "figures"}
     _require_keys(entry, allowed, {"experiment", "reduced", "what", "source", "checks"}, where)
     if entry.get("wants") not in (None, "gpu"):
@@ -149,7 +149,7 @@ def _row(name: str, entry: Any, where: str) -> Row:
         for number, check in enumerate(entry["checks"], start=1)
     ]
     parts = {key: entry[key] for key in allowed - {"source", "checks", "figures"} if key in entry}
-    return Row(name=name, checks=tuple(checks), figures=tuple(entry.get("figures", ())), **parts)
+    return PaperRow(name=name, checks=tuple(checks), figures=tuple(entry.get("figures", ())), **parts)
 
 
 def _check(entry: Any, source: str, can_be_run: bool, where: str) -> Check:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from expunge.report.text import NONE, number, setting
-from expunge.reproduce.cells import Group, NotMeasured, Sweep, described
 from expunge.reproduce.expected import Comparison, Expectation, Value
+from expunge.reproduce.sweep_cells import CellGroup, FinishedSweep, NotMeasured, described
 
 _MOST_NAMED = 3  # cells that a verdict names before it counts the rest
 
 
 @dataclass(frozen=True)
-class Found:
+class Judged:
     """What came out of one it.
 
     Attributes:
@@ -30,17 +30,17 @@ class Found:
     detail: str = ""
 
 
-def judge(it: Comparison, sweep: Sweep) -> Found:
+def judge(it: Comparison, sweep: FinishedSweep) -> Judged:
     """Hold one quantity of a sweep against what was published."""
     try:
         groups = sweep.select(it.where)
         found = (_direction if it.expect.rule == "monotone" else _numbers)(it, sweep, groups)
     except NotMeasured as reason:
-        return Found(NONE, NONE, None, str(reason))
+        return Judged(NONE, NONE, None, str(reason))
     return replace(found, tolerance=f"{found.tolerance} ({it.why})") if it.why else found
 
 
-def _numbers(it: Comparison, sweep: Sweep, groups: Sequence[Group]) -> Found:
+def _numbers(it: Comparison, sweep: FinishedSweep, groups: Sequence[CellGroup]) -> Judged:
     """The rules about one number: it must hold in every cell."""
     expect = it.expect
     ours, tolerances, missed = [], [], []
@@ -61,7 +61,7 @@ def _numbers(it: Comparison, sweep: Sweep, groups: Sequence[Group]) -> Found:
     if seeds > 1:
         shown += f", mean of {seeds} seeds"
     tolerance = tolerances[0] if len(set(tolerances)) == 1 else _words(expect)
-    return Found(shown, tolerance, not missed, _listed(missed) if len(groups) > 1 else "")
+    return Judged(shown, tolerance, not missed, _listed(missed) if len(groups) > 1 else "")
 
 
 def holds(expect: Expectation, value: float, limits: Sequence[float]) -> bool:
@@ -100,7 +100,7 @@ def _words(expect: Expectation) -> str:
     return f"{expect.rule.replace('_', ' ')} its own, each cell"
 
 
-def _direction(it: Comparison, sweep: Sweep, groups: Sequence[Group]) -> Found:
+def _direction(it: Comparison, sweep: FinishedSweep, groups: Sequence[CellGroup]) -> Judged:
     """The rule about a grid: along one setting, all others fixed, ours goes one way."""
     options = it.expect.options
     along, slack = options["along"], float(options.get("slack", 0))
@@ -121,7 +121,7 @@ def _direction(it: Comparison, sweep: Sweep, groups: Sequence[Group]) -> Found:
     detail = _listed(broken) or (f"the same at every {along}" if flat else "")
     words = "does not fall" if sign > 0 else "does not rise"
     tolerance = f"{words} by more than {setting(slack)}" if slack else words
-    return Found(
+    return Judged(
         f"{steps - len(broken)} of {steps} step{'s' * (steps > 1)}",
         tolerance,
         not broken and not flat,
@@ -129,9 +129,9 @@ def _direction(it: Comparison, sweep: Sweep, groups: Sequence[Group]) -> Found:
     )
 
 
-def _lines(groups: Sequence[Group], along: str) -> list[tuple[str, list[str], list[Group]]]:
+def _lines(groups: Sequence[CellGroup], along: str) -> list[tuple[str, list[str], list[CellGroup]]]:
     """The rows of the grid along one setting: what is fixed in words, the setting's values, the cells."""
-    found: dict[str, list[Group]] = {}
+    found: dict[str, list[CellGroup]] = {}
     shared = [key for key in groups[0].settings if len({repr(g.settings.get(key)) for g in groups}) == 1]
     for group in groups:
         if not isinstance(group.settings.get(along), (int, float)):

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import RunFolderError
-from expunge.report.files import parse_object, read_text
+from expunge.core.errors import RunFolderError
+from expunge.report.run_files import parse_object, read_text
 from expunge.report.text import NONE
-from expunge.reproduce.cells import Sweep
-from expunge.reproduce.expected import Check, Row
-from expunge.reproduce.judge import Found, judge
+from expunge.reproduce.expected import Check, PaperRow
+from expunge.reproduce.judge import Judged, judge
+from expunge.reproduce.sweep_cells import FinishedSweep
 
 FILE = "reproduced.json"
 MET, MISSED, OPEN, NOT_RUN = "as published", "not as published", "not measured", "not run"
@@ -26,7 +26,7 @@ _HARMLESS = re.compile(
 _FOLDERS = re.compile(r"(?<![\w.…~/])~?/(?:[^\s:,;'\"()/]+/)+")
 
 
-def of_sweep(row: Row, sweep: Sweep, reduced: bool, overrides: Sequence[str]) -> dict[str, Any]:
+def of_sweep(row: PaperRow, sweep: FinishedSweep, reduced: bool, overrides: Sequence[str]) -> dict[str, Any]:
     """The result of a row that was run, at least in part."""
     seeds = {cell["summary"].get("seed") for cell in sweep.done}
     return {
@@ -41,7 +41,7 @@ def of_sweep(row: Row, sweep: Sweep, reduced: bool, overrides: Sequence[str]) ->
     }
 
 
-def of_nothing(row: Row, reduced: bool, reason: str, failed: bool = False) -> dict[str, Any]:
+def of_nothing(row: PaperRow, reduced: bool, reason: str, failed: bool = False) -> dict[str, Any]:
     """The result of a row that was not run, or ended without any run."""
     return {
         **_head(row, reduced, ()),
@@ -51,7 +51,7 @@ def of_nothing(row: Row, reduced: bool, reason: str, failed: bool = False) -> di
     }
 
 
-def _head(row: Row, reduced: bool, overrides: Sequence[str]) -> dict[str, Any]:
+def _head(row: PaperRow, reduced: bool, overrides: Sequence[str]) -> dict[str, Any]:
     return {
         "what": row.what,
         "experiment": row.reduced if reduced else row.experiment,
@@ -61,7 +61,7 @@ def _head(row: Row, reduced: bool, overrides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _line(check: Check, found: Found | None) -> dict[str, Any]:
+def _line(check: Check, found: Judged | None) -> dict[str, Any]:
     shown = {"quantity": check.quantity, "published": check.published, "source": check.source}
     if found is None:
         verdict, ours, tolerance, detail = NOT_RUN, NONE, NONE, check.not_run or ""

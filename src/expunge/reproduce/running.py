@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expunge.errors import UserError
-from expunge.reproduce.cells import FILE, Sweep, read_sweep
-from expunge.reproduce.expected import Row
+from expunge.core.errors import UserError
+from expunge.reproduce.expected import PaperRow
+from expunge.reproduce.sweep_cells import FILE, FinishedSweep, read_sweep
 
 BAD_INPUT = 2
 _INTERRUPTED = (130, -2)
@@ -24,13 +24,13 @@ class Unfinished(Exception):
     """The command ended without leaving a sweep, for no reason that is known here."""
 
 
-def command(row: Row, folder: Path, reduced: bool, overrides: Sequence[str]) -> list[str]:
+def command(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]) -> list[str]:
     """The arguments of ``expunge`` for a row; given again, they run only what is missing."""
     experiment = row.reduced if reduced else row.experiment
     return ["-m", f"+experiment={experiment}", f"hydra.sweep.dir={_quoted(folder)}", *overrides]
 
 
-def run_row(row: Row, folder: Path, reduced: bool, overrides: Sequence[str]) -> Sweep:
+def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]) -> FinishedSweep:
     """Run a row to its end, or on from where it stopped, and read the sweep that it leaves.
 
     Raises:
@@ -56,7 +56,7 @@ def run_row(row: Row, folder: Path, reduced: bool, overrides: Sequence[str]) -> 
     return sweep
 
 
-def skipped(row: Row, reduced: bool, asked: bool) -> str | None:
+def skipped(row: PaperRow, reduced: bool, asked: bool) -> str | None:
     """Why the row is not to be run at all, or None.
 
     Args:

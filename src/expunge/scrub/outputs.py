@@ -11,12 +11,12 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 from torch import Tensor, nn
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Examples
-from expunge.errors import InvalidValue
 from expunge.models.head import head_inputs, identity_head
-from expunge.scrub.errors import ScrubError
+from expunge.scrub.scrub_error import ScrubError
 
 Array = NDArray[np.float64]
 

@@ -10,12 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from expunge.core.checks import (
+    require_choice,
+    require_count,
+    require_positive,
+    require_probability,
+    require_switch,
+)
 from expunge.curvature import Block
-from expunge.datasets.checks import require_switch
-from expunge.errors import require_choice, require_count, require_positive, require_probability
 from expunge.scrub import steps
-from expunge.scrub.copies import Observed, Unit, observe
-from expunge.scrub.errors import ScrubError
+from expunge.scrub.noisy_copies import Observed, Unit, observe
+from expunge.scrub.scrub_error import ScrubError
 from expunge.scrub.selectors import SELECTORS, selector
 from expunge.scrub.steps import CURVATURES, MODES, Curvature, Problem
 

@@ -9,9 +9,9 @@ import numpy as np
 from torch import nn
 
 from expunge.codec import foci
-from expunge.errors import require_choice
-from expunge.scrub.copies import Observed, Unit, all_units
-from expunge.scrub.errors import ScrubError
+from expunge.core.checks import require_choice
+from expunge.scrub.noisy_copies import Observed, Unit, all_units
+from expunge.scrub.scrub_error import ScrubError
 
 Observe = Callable[[], Observed]
 """Runs the perturbed copies; called only by selectors that look at them, since it is most of the work."""
@@ -70,7 +70,7 @@ class Cheap(Lfoci):
     method = "cheap"
 
 
-class Random(Lfoci):
+class RandomUnits(Lfoci):
     """As many units as L-FOCI takes, drawn at random: what L-FOCI's choice is compared with."""
 
     def select(self, module: nn.Module, observe: Observe, rng: np.random.Generator) -> list[Unit]:
@@ -112,4 +112,4 @@ def selector(name: str, max_units: int | None = None, threads: int | None = None
     require_choice("selector", name, SELECTORS)
     if name in ("one", "all"):
         return One() if name == "one" else All()
-    return {"lfoci": Lfoci, "cheap": Cheap, "random": Random}[name](max_units, threads)
+    return {"lfoci": Lfoci, "cheap": Cheap, "random": RandomUnits}[name](max_units, threads)

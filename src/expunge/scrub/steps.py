@@ -25,7 +25,7 @@ from expunge.curvature import (
 )
 from expunge.curvature.gradients import Batches, Losses, example_losses, mean_gradient
 from expunge.datasets.images import Examples
-from expunge.scrub.errors import ScrubError
+from expunge.scrub.scrub_error import ScrubError
 from expunge.training import History
 
 CURVATURES = ("fd", "fisher", "exact", "ggn", "kfac")

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from expunge.codec import independence_test
 from expunge.codec.blanket import grow_shrink
 from expunge.codec.bullseye import BLANKET, VARIABLES, bullseye
-from expunge.errors import InvalidValue, require_choice, require_count, require_positive, require_probability
-from expunge.seeds import stream
+from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import stream
 from expunge.studies import cmiknn
 from expunge.studies.checks import require_names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 
 
 def require_names(key: str, given: Any, allowed: Sequence[str]) -> list[str]:

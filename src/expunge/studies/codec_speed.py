@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from expunge.codec import foci
 from expunge.codec.attributes import binary_attributes, markov_blanket_of, neighbours_of
+from expunge.core.checks import require_count
+from expunge.core.errors import DataError, InvalidValue
+from expunge.core.seeds import stream
 from expunge.datasets.celeba_attributes import read_celeba_attributes
-from expunge.errors import DataError, InvalidValue, require_count
-from expunge.seeds import stream
+from expunge.record.summary import peak_memory_mb
 from expunge.studies.checks import require_names
-from expunge.summary import peak_memory_mb
 
 TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
 PUBLISHED = {"codec": (1100.0, 2170.0), "lcodec": (30.0, 510.0)}

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
-from expunge.errors import InvalidValue, require_count, require_positive
+from expunge.core.checks import require_count, require_positive
+from expunge.core.errors import InvalidValue
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import BLOCK_ROWS, Array

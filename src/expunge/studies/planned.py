@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.errors import InvalidValue, UserError
+from expunge.core.errors import InvalidValue, UserError
 
 
 class Planned:

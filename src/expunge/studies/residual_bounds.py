@@ -14,12 +14,13 @@ from scipy.linalg import cho_factor, cho_solve
 
 from expunge.certificate import Account, Guarantee, StepFacts
 from expunge.certificate.bounds import INCREMENTS
-from expunge.errors import InvalidValue, require_count, require_positive
+from expunge.core.checks import require_count, require_positive
+from expunge.core.errors import InvalidValue
 from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array
-from expunge.requests import Random
+from expunge.record.requests import RandomRows
 from expunge.studies import two_digits
 from expunge.unlearners.newton import Newton
 
@@ -168,7 +169,7 @@ class ResidualBounds:
 
     def order(self, seed: int) -> NDArray[np.int64]:
         """Ids of the rows that leave, in the order in which a run with this seed is asked to remove them."""
-        requests = Random(self.removals).stream(self.dataset, seed)
+        requests = RandomRows(self.removals).stream(self.dataset, seed)
         return np.array([row for request in requests for row in request.rows])
 
     def _walk(self, order: NDArray[np.int64], size: int | str) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from expunge.errors import InvalidValue, RunFolderError
-from expunge.ledger import RESULTS, Ledger, read_ledger
-from expunge.storage import write_json
+from expunge.core.errors import InvalidValue, RunFolderError
+from expunge.core.files import write_json
+from expunge.record.ledger import RESULTS, Ledger, read_ledger
+from expunge.record.summary import versions
 from expunge.studies.base import Study
-from expunge.summary import versions
 from expunge.tracking import Tracker
 
 _KEYS = ("cell", "seconds")

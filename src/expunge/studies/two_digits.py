@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from expunge.core.checks import require_choice
 from expunge.datasets import Dataset
-from expunge.errors import require_choice
-from expunge.extractors.none import Pixels
+from expunge.extractors.pixels import Pixels
 from expunge.linear.rows import Rows
 
 NAMES = ("mnist_3v8", "digits_3v8")

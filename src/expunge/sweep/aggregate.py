@@ -11,10 +11,10 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from expunge.report.files import parse_object, read_text
+from expunge.core.files import write_atomically, write_json
+from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
-from expunge.storage import write_atomically, write_json
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, read
 
@@ -70,7 +70,7 @@ def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _group(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    from expunge.report.seeds import interval
+    from expunge.report.over_seeds import interval
 
     by_seed = {cell["summary"]["seed"]: cell for cell in cells}  # a cell asked for twice counts once
     values = {}

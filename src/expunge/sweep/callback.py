@@ -13,14 +13,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from expunge.complaints import complain
-from expunge.errors import UserError
-from expunge.locks import Taken, exclusive
+from expunge.core.error_lines import complain
+from expunge.core.errors import UserError
+from expunge.core.locks import Taken, exclusive
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
 
 
-class Sweep(Callback):
+class SweepCallback(Callback):
     """Keeps other sweeps out of the folder, and puts the cells together at the end.
 
     Hydra turns exceptions in callbacks into warnings, so that the exit code has to be given by ``sys.exit``.

@@ -12,11 +12,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.complaints import one_line
-from expunge.errors import UserError
-from expunge.job import run_in, settings_of
-from expunge.shared import Shared
-from expunge.storage import write_atomically
+from expunge.core.error_lines import one_line
+from expunge.core.errors import UserError
+from expunge.core.files import write_atomically
+from expunge.run.job import run_in, settings_of
+from expunge.run.job_cache import Shared
 from expunge.sweep.jobs import DONE, FOLDER, Job, fingerprint, total
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from expunge.canonical import key_of
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
+from expunge.core.hashing import key_of
 from expunge.sweep.jobs import FOLDER, UNNAMED
 
 DIRECTORY = "hydra.sweep.dir"

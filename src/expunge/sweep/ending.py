@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.complaints import complain
+from expunge.core.error_lines import complain
 from expunge.sweep.aggregate import collect, write
 from expunge.sweep.jobs import read
 
@@ -41,11 +41,11 @@ def finish(sweep: Path, figures: bool = True) -> int:
 def _shown(sweep: Path, cells: Sequence[Mapping[str, Any]], figures: bool) -> str:
     """Draw the figures and return the tables of runs and studies."""
     from expunge.report.contents import Contents
-    from expunge.report.runs import Found, read_run, read_study
+    from expunge.report.runs import FoundRuns, read_run, read_study
 
     done = {cell["run"]: cell for cell in cells if cell["status"] == "done"}
     studied = [name for name, cell in done.items() if "study" in cell["summary"]]
-    found = Found(
+    found = FoundRuns(
         runs=[read_run(sweep / name, name) for name in done if name not in studied],
         studies=[read_study(sweep / name, name) for name in studied],
     )

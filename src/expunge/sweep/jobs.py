@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.canonical import key_of
-from expunge.errors import RunFolderError
-from expunge.resume import FREE
-from expunge.storage import write_json
+from expunge.core.errors import RunFolderError
+from expunge.core.files import write_json
+from expunge.core.hashing import key_of
+from expunge.record.resume import FREE
 
 FOLDER = ".jobs"
 DONE = "DONE"

@@ -15,7 +15,7 @@ from typing import Any
 
 from hydra.errors import MissingConfigException
 
-from expunge.errors import UserError
+from expunge.core.errors import UserError
 
 _EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 _POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

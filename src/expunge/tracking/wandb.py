@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from expunge.errors import InvalidValue, require_choice
+from expunge.core.checks import require_choice
+from expunge.core.errors import InvalidValue
 
 _MODES = ("auto", "online", "offline", "disabled")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from expunge.errors import DataError
-from expunge.locks import exclusive
+from expunge.core.errors import DataError
+from expunge.core.locks import exclusive
 from expunge.models.weights import assign
 from expunge.training.files import load_tensors, save_tensors
 from expunge.training.history import History, Trained

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from expunge.training.files import load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Progress:
     steps: int = 0
 
 
-class Checkpoint:
+class TrainingCheckpoint:
     """State of network and optimizer (or several optimizers) between two epochs, in a file.
 
     Args:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from expunge.errors import InvalidValue, require_choice
+from expunge.core.checks import require_choice
+from expunge.core.errors import InvalidValue
 
 
 def device_named(name: str) -> torch.device:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 
 _HEADER, _DIGEST = "expunge", "sha256"
 

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from expunge.canonical import key_of
+from expunge.core.checks import require_count
+from expunge.core.errors import DataError, InvalidValue
+from expunge.core.hashing import key_of
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples, Images
-from expunge.errors import DataError, InvalidValue, require_count
 from expunge.models import Architecture, initialised
 from expunge.training.cache import Cache
 from expunge.training.compute import device_named, torch_threads

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import stream, torch_generator
 from expunge.curvature.gradients import Losses
 from expunge.datasets.images import Examples
-from expunge.errors import InvalidValue
-from expunge.seeds import stream, torch_generator
-from expunge.training.checkpoint import Checkpoint
+from expunge.training.checkpoint import TrainingCheckpoint
 from expunge.training.files import digest
 from expunge.training.history import Moment, Trained
 from expunge.training.settings import Training
@@ -83,7 +83,7 @@ class _Task:
         cuts = self.settings.batches(len(self.examples))
         seen = self.examples.only(self.examples.rows[: cuts[-1][1]])
         optimizer = self.settings.new_optimizer(self.module)
-        checkpoint = Checkpoint(file, self.identity() if file else {})
+        checkpoint = TrainingCheckpoint(file, self.identity() if file else {})
         done = checkpoint.load(self.module, optimizer)
         started -= done.seconds
         before = None

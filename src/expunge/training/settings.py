@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from expunge.errors import InvalidValue, require_choice, require_count, require_positive
+from expunge.core.checks import require_choice, require_count, require_positive
+from expunge.core.errors import InvalidValue
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")

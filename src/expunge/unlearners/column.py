@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from expunge.certificate import Account, StepFacts
 from expunge.linear.factor import Factor
-from expunge.linear.logistic import Curvature, LogisticProblem
-from expunge.linear.newton import build_factor
+from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, solve
 from expunge.linear.rows import Array
+from expunge.linear.solver import build_factor
 from expunge.unlearners.base import State
 
 
@@ -130,7 +130,7 @@ class CertifiedColumn(Column):
         return cls(column.problem, column.w, account, spectral, factor, gradient, drift)
 
     def _stepped(
-        self, after: LogisticProblem, step: Step, curvature: Curvature | None = None
+        self, after: LogisticProblem, step: Step, curvature: LossCurvature | None = None
     ) -> CertifiedColumn:
         """Charge one Newton step for the removed gradient (``fresh`` and ``frozen``)."""
         proposed = replace(self, problem=after, w=step.w, gradient=None)
@@ -161,7 +161,7 @@ class CertifiedColumn(Column):
         after: LogisticProblem,
         step: Step,
         aims_at_residual: bool,
-        curvature: Curvature | None = None,
+        curvature: LossCurvature | None = None,
     ) -> StepFacts:
         """What the certificate needs to know; ``curvature`` is that at the step's origin, where known."""
         along, scores, squared = (curvature or after.curvature(step.origin)).along(step.step)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import cross_entropy
-from expunge.errors import InvalidValue
 from expunge.scrub import ScrubError
 from expunge.training import Learner, Training, train
 from expunge.unlearners.guard import GuardedNetwork, Update

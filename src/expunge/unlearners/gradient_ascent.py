@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_count, require_positive
 from expunge.curvature.gradients import cross_entropy, mean_gradient
-from expunge.errors import require_count, require_positive
 from expunge.training import Learner
 from expunge.unlearners.guard import GuardedNetwork, Update
 

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from expunge.core.checks import require_probability
 from expunge.curvature import SolveError
 from expunge.curvature.gradients import cross_entropy, example_losses
 from expunge.datasets.images import Examples
-from expunge.errors import require_probability
 from expunge.scrub import ScrubError
 from expunge.training import Learner
 from expunge.unlearners.base import Outcome, State

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import stream, torch_generator
 from expunge.curvature.gradients import cross_entropy
-from expunge.errors import InvalidValue
 from expunge.scrub import Problem, Scrub, ScrubError
-from expunge.scrub.copies import unit_modules
+from expunge.scrub.noisy_copies import unit_modules
 from expunge.scrub.outputs import emptied, refit
-from expunge.seeds import stream, torch_generator
 from expunge.training import Learner
 from expunge.unlearners.guard import GuardedNetwork, Update
 from expunge.unlearners.lcodec_linear import LcodecLinear

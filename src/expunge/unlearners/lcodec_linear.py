@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from expunge.core.errors import UserError
+from expunge.core.seeds import stream, torch_generator
 from expunge.curvature import SolveError
 from expunge.datasets.images import Examples
-from expunge.errors import UserError
-from expunge.linear.newton import train
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
+from expunge.linear.solver import train
 from expunge.scrub import Problem, Scrub, ScrubError
-from expunge.seeds import stream, torch_generator
 from expunge.training import History
 from expunge.unlearners.base import Outcome, State
 from expunge.unlearners.column import Column

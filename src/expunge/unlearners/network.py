@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from expunge.core.errors import DataError
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.datasets.images import Examples, Images
-from expunge.errors import DataError
 from expunge.models import activation_maps, head_inputs
 from expunge.training import History, Learner, Trained
 from expunge.unlearners.base import State
@@ -99,7 +99,7 @@ class NetworkModel:
         return np.asarray(head_inputs(self.module, self._unlabelled(x, rows)).numpy())
 
     def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
-        """Energy of the last feature maps at each position, (m, h, w); see ``expunge.models.activation``.
+        """Energy of the last feature maps at each position, (m, h, w); see ``expunge.models.feature_maps``.
 
         In evaluation mode; ``rows`` None is all of them. None for a network without convolutions.
         """

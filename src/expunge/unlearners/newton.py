@@ -12,20 +12,15 @@ from numpy.typing import NDArray
 
 from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.certificate.guarantee import PERTURBATIONS
-from expunge.errors import (
-    InvalidValue,
-    require_choice,
-    require_count,
-    require_positive,
-    require_probability,
-)
+from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import stream
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.newton import FitReport, build_factor
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
-from expunge.seeds import stream
+from expunge.linear.solver import FitReport, build_factor
 from expunge.unlearners.base import Outcome, State
 from expunge.unlearners.column import CertifiedColumn, Start
 from expunge.unlearners.linear import LinearModel, as_columns

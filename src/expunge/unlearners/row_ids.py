@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 
 
 def checked(rows: Sequence[int], kept: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from expunge.errors import InvalidValue
+from expunge.core.errors import InvalidValue
 
 if TYPE_CHECKING:
     from expunge.training import Learner

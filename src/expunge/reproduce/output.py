@@ -8,20 +8,20 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import RunFolderError, UserError
-from expunge.report.files import read_config
+from expunge.core.errors import RunFolderError, UserError
+from expunge.core.files import write_atomically, write_json
+from expunge.report.run_files import read_config
 from expunge.report.write import write_report
 from expunge.reproduce import page
-from expunge.reproduce.cells import Sweep
-from expunge.reproduce.expected import Row
+from expunge.reproduce.expected import PaperRow
 from expunge.reproduce.results import FILE, merged, portable, read_results
-from expunge.storage import write_atomically, write_json
+from expunge.reproduce.sweep_cells import FinishedSweep
 
 BEGIN, END = "<!-- reproduce:begin -->", "<!-- reproduce:end -->"
 _HEADING = "## Published and ours, from one command"
 
 
-def write_row(row: Row, sweep: Sweep, folder: Path) -> list[str]:
+def write_row(row: PaperRow, sweep: FinishedSweep, folder: Path) -> list[str]:
     """Write a row's report into ``folder``, put the sweep's own pictures beside it, and choose among them.
 
     Returns:
@@ -48,14 +48,14 @@ def write_row(row: Row, sweep: Sweep, folder: Path) -> list[str]:
 
 def _draw_study(run: Path) -> None:
     """Draw a study's pictures into its run folder, which a cell of a sweep does not do by itself."""
-    from expunge.build import build_study
+    from expunge.run.build import build_study
     from expunge.studies.run import draw_study
 
     draw_study(build_study(read_config(run / ".hydra" / "config.yaml"))[0], run)
 
 
 def write_page(
-    paper: str, rows: Mapping[str, Row], new: Mapping[str, dict[str, Any]], out: Path
+    paper: str, rows: Mapping[str, PaperRow], new: Mapping[str, dict[str, Any]], out: Path
 ) -> tuple[Path, dict[str, dict[str, Any]]]:
     """Write ``<paper>.md`` and the results it is made from into ``out``, with those of earlier commands.
 
@@ -84,7 +84,7 @@ def checkout_folder(paper: str) -> Path:
 
 
 def write_records(
-    paper: str, rows: Mapping[str, Row], new: Mapping[str, dict[str, Any]], out: Path, folder: Path
+    paper: str, rows: Mapping[str, PaperRow], new: Mapping[str, dict[str, Any]], out: Path, folder: Path
 ) -> list[str]:
     """Put results and figures from ``out`` into ``folder``: RESULTS.md between the marks, all else untouched.
 

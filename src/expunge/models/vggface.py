@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from expunge.datasets.checks import require_finite, require_switch
-from expunge.errors import InvalidValue, require_count
+from expunge.core.checks import require_count, require_finite, require_switch
+from expunge.core.errors import InvalidValue
 from expunge.models.base import fitting, require_inputs, require_widths
 from expunge.models.convolutional import kaiming, vgg_features
 from expunge.models.weights import require_weights

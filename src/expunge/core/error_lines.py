@@ -8,7 +8,7 @@ import sys
 from hydra.errors import MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from expunge.errors import UserError
+from expunge.core.errors import UserError
 
 
 def one_line(error: object) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge import seeds
+from expunge.core import seeds
+from expunge.core.checks import require_count, require_share
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
-from expunge.errors import DataError, InvalidValue, require_count, require_share
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Request:
     rows: tuple[int, ...]
 
 
-class Random:
+class RandomRows:
     """Rows drawn at random without replacement; the first requests are the same for any ``count``.
 
     Args:
@@ -65,7 +66,7 @@ class Random:
         return _numbered(_batches(drawn[: self.count * self.batch_size].tolist(), self.batch_size))
 
 
-class Rows:
+class ListedRows:
     """Rows that the user lists.
 
     Args:

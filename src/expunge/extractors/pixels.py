@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from expunge.certificate.composition import Upstream
+from expunge.core.checks import require_choice
+from expunge.core.errors import InvalidValue
 from expunge.datasets import Dataset
-from expunge.errors import InvalidValue, require_choice
 from expunge.extractors.scaling import SCALINGS, cost, scaled
 from expunge.linear.rows import Rows
 

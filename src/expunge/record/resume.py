@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import DataError, RunFolderError
-from expunge.ledger import OUTCOME_KEYS
-from expunge.storage import load_state, save_state
+from expunge.core.errors import DataError, RunFolderError
+from expunge.core.files import load_state, save_state
+from expunge.record.ledger import OUTCOME_KEYS
 from expunge.unlearners.base import State
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ FREE = (
 """Keys that change nothing of what a run comes to."""
 
 
-class Checkpoint:
+class RunCheckpoint:
     """The state of a run after some request, kept in the run folder until the run is complete.
 
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from expunge.errors import InvalidValue, require_choice, require_count, require_positive
+from expunge.core.checks import require_choice, require_count, require_positive
+from expunge.core.errors import InvalidValue
+from expunge.core.seeds import stream
 from expunge.extractors.accounting import SAMPLINGS
-from expunge.seeds import stream
 
 MODES = ("full_private", "private", "none")
 """``full_private``: clipped and noised are all parameters. ``private``, as published: those of the extractor;
@@ -26,7 +27,7 @@ _SECOND_MOMENT = 0.999  # beta_2 of Adam
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DpRecipe:
     """Settings of a training; the loss is the mean cross-entropy.
 
     Attributes:

@@ -8,10 +8,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.codec.kernels import turn
 from expunge.codec.neighbours import ENTRIES, Lists, Neighbours
 from expunge.codec.scan import Scan, available_cores
 from expunge.codec.statistic import agreement
-from expunge.codec.walk import turn
 
 LIST = 512  # neighbours looked up before all of them
 

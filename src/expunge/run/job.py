@@ -15,12 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.datasets.checks import require_switch
-from expunge.errors import RunFolderError, UserError
-from expunge.ledger import FILE as REMOVALS
-from expunge.ledger import RESULTS
-from expunge.locks import Taken, exclusive
-from expunge.shared import Shared
+from expunge.core.checks import require_switch
+from expunge.core.errors import RunFolderError, UserError
+from expunge.core.locks import Taken, exclusive
+from expunge.record.ledger import FILE as REMOVALS
+from expunge.record.ledger import RESULTS
+from expunge.run.job_cache import Shared
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def prepare(
     settings: dict[str, Any], choices: dict[str, str], shared: Shared, sweep: str | None
 ) -> Callable[..., dict[str, Any]]:
     """Build and check the run or the study; what is left to do is to call it with its ``folder``."""
-    from expunge.build import build_experiment, build_study
+    from expunge.run.build import build_experiment, build_study
 
     if is_study(settings):
         from expunge.studies.run import run_study
@@ -125,7 +125,7 @@ def prepare(
         study, tracker = build_study(settings)
         seed, progress = settings["seed"], settings["progress"]
         return partial(run_study, study, settings, seed=seed, progress=progress, tracker=tracker, group=sweep)
-    from expunge.runner import run
+    from expunge.run.runner import run
 
     return partial(run, build_experiment(settings, choices, shared, sweep))
 
@@ -144,7 +144,7 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> dict[s
             f"hydra.run.dir: {folder} already holds a run; "
             "continue it with resume=true, repeat it with force=true, or choose another folder"
         )
-    from expunge.resume import Checkpoint, must_match
+    from expunge.record.resume import RunCheckpoint, must_match
 
     recorded = folder / ".hydra" / "config.yaml"
     if not recorded.exists():
@@ -153,7 +153,7 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> dict[s
     summary = folder / "summary.json"
     if not summary.exists():
         return None
-    Checkpoint(folder, settings).done()  # the run may have been killed between its last two files
+    RunCheckpoint(folder, settings).done()  # the run may have been killed between its last two files
     return dict(json.loads(summary.read_text()))
 
 
@@ -193,9 +193,9 @@ def show_run(folder: Path) -> str:
 
 def show_study(folder: Path, settings: dict[str, Any]) -> str:
     """Draw the figures of a study and return its table."""
-    from expunge.build import build_study
     from expunge.report.runs import read_study
     from expunge.report.studies import as_text
+    from expunge.run.build import build_study
     from expunge.studies.run import draw_study
 
     draw_study(build_study(settings)[0], folder)

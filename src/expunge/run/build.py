@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expunge.datasets.checks import require_switch
-from expunge.errors import DataError, InvalidValue, UserError, require_choice, require_count
-from expunge.runner import Experiment
-from expunge.shared import Once, Shared
+from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.run.job_cache import Once, Shared
+from expunge.run.runner import Experiment
 from expunge.studies import Study
 from expunge.tracking import Tracker
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Cells:
+class TiedRows:
     """A partition of n rows into ``count`` cells, and where the cells lie.
 
     Attributes:
@@ -22,7 +22,7 @@ class Cells:
     points: NDArray[np.float64]
 
     @classmethod
-    def all_rows(cls, n: int) -> Cells:
+    def all_rows(cls, n: int) -> TiedRows:
         """One cell: no column is chosen."""
         return cls(np.zeros(n, dtype=np.int64), np.empty((0, 1)))
 
@@ -42,14 +42,14 @@ class Cells:
         members = np.bincount(self.label, minlength=self.count)
         return np.concatenate([[0], np.cumsum(members)])
 
-    def split(self, column: NDArray[np.float64]) -> Cells:
+    def split(self, column: NDArray[np.float64]) -> TiedRows:
         """The cells after one more column (n,) is chosen."""
         n = len(column)
         if self.single:
-            return Cells(self.label, np.vstack([self.points, column]))
+            return TiedRows(self.label, np.vstack([self.points, column]))
         _, value = np.unique(column, return_inverse=True)
         both, first, label = np.unique(self.label * n + value, return_index=True, return_inverse=True)
         points = np.vstack([self.points[:, self.label[first]], column[first]])
         if len(both) == n:
-            return Cells(np.arange(n), np.ascontiguousarray(points[:, label]))
-        return Cells(label, points)
+            return TiedRows(np.arange(n), np.ascontiguousarray(points[:, label]))
+        return TiedRows(label, points)

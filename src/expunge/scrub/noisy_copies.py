@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import Losses, evaluating
-from expunge.errors import InvalidValue
-from expunge.scrub.errors import ScrubError
+from expunge.scrub.scrub_error import ScrubError
 
 Unit = tuple[str, int]
 """Module name and number of the output channel (Conv2d) or output feature (Linear)."""

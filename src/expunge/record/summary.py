@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from expunge.certificate.composition import Total
-from expunge.ledger import KEYS
+from expunge.record.ledger import KEYS
 from expunge.unlearners.base import OUTCOMES
 
 _PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")

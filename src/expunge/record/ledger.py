@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from expunge.errors import RunFolderError
+from expunge.core.errors import RunFolderError
 
 FILE = "removals.jsonl"
 RESULTS = "results.jsonl"  # that of a study

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from expunge.errors import RunFolderError
+from expunge.core.errors import RunFolderError
 
 _NODE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 _SELECT = re.compile(r"\$\{oc\.select:\s*([A-Za-z_][\w.]*)\s*(?:,([^${}]*))?\}")

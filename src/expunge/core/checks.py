@@ -1,38 +1,29 @@
-"""Errors a user can mend: each is one clear line, and the command line turns it into exit code 2."""
+"""Checks of single values; what is wrong is one line that names the value, what it is and what is allowed."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-
-class UserError(ValueError):
-    """Something the user gave cannot be used; ``str()`` of it is one line fit to be shown."""
+from expunge.core.errors import InvalidValue
 
 
-class InvalidValue(UserError):
-    """A named value is not allowed.
-
-    Args:
-        name: The parameter's name; the command line puts the config group before it (``unlearner.lam``).
-        got: What was given.
-        allowed: What would have been right, in words.
-    """
-
-    def __init__(self, name: str, got: Any, allowed: str) -> None:
-        self.name, self.got, self.allowed = name, got, allowed
-        super().__init__(f"{name}: got {got!r}, allowed: {allowed}")
-
-    def within(self, group: str) -> InvalidValue:
-        """Return the same complaint with ``group.`` before the name."""
-        return InvalidValue(f"{group}.{self.name}", self.got, self.allowed)
+def require_finite(name: str, value: Any) -> float:
+    """Return ``value`` as a float, or raise ``InvalidValue`` unless it is a finite number."""
+    try:
+        number = math.nan if isinstance(value, (str, bool)) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidValue(name, value, "a finite number")
+    return number
 
 
-class DataError(UserError):
-    """A data file or folder is missing, unreadable or holds what it must not."""
-
-
-class RunFolderError(UserError):
-    """A run folder cannot be continued or read."""
+def require_switch(name: str, value: Any) -> bool:
+    """Return ``value``, or raise ``InvalidValue`` unless it is true or false."""
+    if not isinstance(value, bool):
+        raise InvalidValue(name, value, "true or false")
+    return value
 
 
 def require_positive(name: str, value: Any) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.errors import DataError
+from expunge.core.errors import DataError
 from expunge.unlearners.base import State
 
 _HEADER = "expunge"

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from expunge.errors import RunFolderError
-from expunge.report.files import parse_object, read_text
+from expunge.core.errors import RunFolderError
+from expunge.report.run_files import parse_object, read_text
 from expunge.report.sweeps import FILE as FILE
 from expunge.reproduce.expected import Value
 
@@ -20,7 +20,7 @@ class NotMeasured(Exception):
 
 
 @dataclass(frozen=True)
-class Group:
+class CellGroup:
     """The cells that differ in their seed alone.
 
     Attributes:
@@ -42,7 +42,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class FinishedSweep:
     """A sweep folder and the entries of its ``sweep.json``."""
 
     folder: Path
@@ -58,17 +58,17 @@ class Sweep:
         """Cells that are."""
         return [cell for cell in self.cells if cell["status"] == "done"]
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[CellGroup]:
         """All cells, one group for each setting, in the sweep's order."""
-        found: dict[tuple[tuple[str, str], ...], Group] = {}
+        found: dict[tuple[tuple[str, str], ...], CellGroup] = {}
         for cell in self.cells:
             settings = {key: value for key, value in cell["settings"].items() if key != "seed"}
             name = tuple(sorted((key, repr(value)) for key, value in settings.items()))
             before = found[name].cells if name in found else ()
-            found[name] = Group(settings, (*before, cell))
+            found[name] = CellGroup(settings, (*before, cell))
         return list(found.values())
 
-    def name_of(self, group: Group) -> str:
+    def name_of(self, group: CellGroup) -> str:
         """A group's settings in words, as far as they differ within the sweep."""
         named = {key: group.settings[key] for key in self._varying() if key in group.settings}
         return described(named) or "the only one"
@@ -76,7 +76,7 @@ class Sweep:
     def failures(self) -> list[str]:
         """One line for each cell that is not done."""
         return [
-            f"{self.name_of(Group(cell['settings'], (cell,)))}: {cell.get('error') or 'did not finish'}"
+            f"{self.name_of(CellGroup(cell['settings'], (cell,)))}: {cell.get('error') or 'did not finish'}"
             for cell in self.failed
         ]
 
@@ -84,7 +84,7 @@ class Sweep:
         keys = dict.fromkeys(key for cell in self.cells for key in cell["settings"])
         return [key for key in keys if len({repr(cell["settings"].get(key)) for cell in self.cells}) > 1]
 
-    def select(self, where: Mapping[str, Any]) -> list[Group]:
+    def select(self, where: Mapping[str, Any]) -> list[CellGroup]:
         """The groups with these settings.
 
         Raises:
@@ -95,7 +95,7 @@ class Sweep:
             raise NotMeasured(f"no run with {described(where)}")
         return found
 
-    def number(self, value: Value, group: Group, free: Mapping[str, Any]) -> float:
+    def number(self, value: Value, group: CellGroup, free: Mapping[str, Any]) -> float:
         """The number that ``value`` names for ``group``, the mean over its seeds.
 
         Args:
@@ -117,7 +117,7 @@ class Sweep:
             raise NotMeasured(f"{value.over.key} is 0")
         return number / divisor
 
-    def _partner(self, group: Group, where: Mapping[str, Any], free: Mapping[str, Any]) -> Group:
+    def _partner(self, group: CellGroup, where: Mapping[str, Any], free: Mapping[str, Any]) -> CellGroup:
         fixed = {key: value for key, value in group.settings.items() if key not in {*where, *free}}
         found = self.select({**fixed, **where})
         if len(found) > 1:
@@ -145,7 +145,7 @@ class Sweep:
         return [parse_object(line, path, number) for number, line in lines if line.strip()]
 
 
-def read_sweep(folder: Path) -> Sweep:
+def read_sweep(folder: Path) -> FinishedSweep:
     """Read ``sweep.json``.
 
     Raises:
@@ -157,7 +157,7 @@ def read_sweep(folder: Path) -> Sweep:
         isinstance(cell, dict) and {"run", "status", "settings", "summary"} <= cell.keys() for cell in cells
     ):
         raise RunFolderError(f"{path}:1: 'cells' must be a list of runs with their settings and summary")
-    return Sweep(folder, cells)
+    return FinishedSweep(folder, cells)
 
 
 def described(settings: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from expunge.canonical import key_of
+from expunge.core.hashing import key_of
 
 
 @dataclass

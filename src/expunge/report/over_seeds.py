@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Group:
+class SeedGroup:
     """Runs that differ only in their seed.
 
     Attributes:
@@ -109,7 +109,7 @@ def _bootstrap(values: tuple[float, ...], method: str) -> tuple[float, float] | 
     return None if low is None or high is None else (low, high)
 
 
-def over_seeds(runs: Sequence[Run]) -> list[Group]:
+def over_seeds(runs: Sequence[Run]) -> list[SeedGroup]:
     """Return the groups of runs that differ only in their seed, where there are two seeds or more."""
     found = {id(run): row for run, row in zip(runs, rows(runs), strict=True)}
     groups = []
@@ -124,14 +124,14 @@ def over_seeds(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-def _group(label: str, group: list[Run], table: list[Row], runs: Sequence[Run]) -> Group:
+def _group(label: str, group: list[Run], table: list[Row], runs: Sequence[Run]) -> SeedGroup:
     values = {}
     for field in fields(Row):
         known = [v for row in table if (v := finite(getattr(row, field.name))) is not None]
         # The mean of those that have a value would be another number than the heading says.
         if len(known) == len(table):
             values[field.name] = interval(known)
-    return Group(label, group, table, values, _against_retrain(group, runs))
+    return SeedGroup(label, group, table, values, _against_retrain(group, runs))
 
 
 def _against_retrain(group: Sequence[Run], runs: Sequence[Run]) -> list[float]:

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.certificate.composition import Total, Upstream, total
+from expunge.core.errors import DataError, InvalidValue
+from expunge.core.files import save_state, write_json
 from expunge.datasets import Dataset
-from expunge.errors import DataError, InvalidValue
-from expunge.ledger import FILE, KEYS, Ledger
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured
-from expunge.requests import Request
-from expunge.resume import Checkpoint
-from expunge.storage import save_state, write_json
-from expunge.summary import summarise
+from expunge.record.ledger import FILE, KEYS, Ledger
+from expunge.record.requests import Request
+from expunge.record.resume import RunCheckpoint
+from expunge.record.summary import summarise
 from expunge.tracking import Tracker
 from expunge.unlearners import Outcome, State, Unlearner
 
@@ -67,7 +67,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: The folder holds another run, or served requests do not repeat.
     """
-    checkpoint = Checkpoint(folder, experiment.settings)
+    checkpoint = RunCheckpoint(folder, experiment.settings)
     session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, experiment.tracker as tracker:
         state = checkpoint.load(len(ledger.records))

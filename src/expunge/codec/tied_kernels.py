@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from expunge.codec.walk import turn
+from expunge.codec.kernels import turn
 
 
 @numba.njit(nogil=True, cache=True)

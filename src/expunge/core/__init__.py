@@ -1,0 +1,1 @@
+"""What everything stands on: errors, checks, seeds, hashing, locks, files. It imports no other room."""

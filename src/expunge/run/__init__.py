@@ -1,0 +1,1 @@
+"""One experiment from a composed configuration: built, run in its folder, shown."""
