@@ -36,10 +36,10 @@ CELLS = {
     "icml2020/timing": 3,
 }
 ELSEWHERE = {
-    "cvpr2022/bullseye": "test_bullseye",
-    "cvpr2022/codec_speed": "test_codec_speed",
-    "icml2020/mnist_bounds": "test_icml_studies",
-    "icml2020/mnist_outliers": "test_icml_studies",
+    "cvpr2022/bullseye": "studies/test_bullseye",
+    "cvpr2022/codec_speed": "studies/test_codec_speed",
+    "icml2020/mnist_bounds": "studies/test_icml_studies",
+    "icml2020/mnist_outliers": "studies/test_icml_studies",
 }
 PLANNED = {
     "cvpr2022/ledgar": "LEDGAR's clauses and a text network",

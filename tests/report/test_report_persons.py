@@ -1,0 +1,98 @@
+"""What the report says of removed persons and everybody else: one run, several identities and seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from expunge.metrics import activation, identity, reid, verification
+from expunge.report import html_tables, seeds_table, table
+from expunge.report.measured_columns import persons
+from expunge.report.over_seeds import over_seeds
+from expunge.report.row import Row
+from expunge.report.rows import rows
+from expunge.report.runs import PERSONS, find_runs
+from tests.report.test_report_networks import edit, make_network
+
+WORDS = [metric.DEFINITIONS for metric in (identity, verification, reid, activation)]
+MEASURED = {
+    **{"identity_test_accuracy": 0.25, "rest_test_accuracy": 0.9, "rest_test_kept": 0.97},
+    **{"retrain_identity_test_accuracy": 0.0, "retrain_rest_test_accuracy": 0.93},
+}
+
+
+def person(folder: Path, who: str, seed: int, **measured: float) -> Path:
+    """Write the run of a person's removal."""
+    make_network(folder, requests=2, seed=seed, **{**MEASURED, **measured})
+    own = {"removal": {"identity": who, "batch_size": None}, "seed": seed}
+    return edit(folder, config=lambda settings: settings.update(own))
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory) -> Path:
+    """Two persons, three seeds."""
+    root = tmp_path_factory.mktemp("persons")
+    for who in ("s1", "s2"):
+        for seed in range(3):
+            share = 0.9 + seed / 100
+            person(root / f"{who}-{seed}", who, seed, rest_test_accuracy=share)
+    return root
+
+
+def test_every_number_of_the_metrics_has_a_column():
+    said = {name: words for definitions in WORDS for name, words in definitions.items()}
+    assert set(said) == set(PERSONS) <= {field.name for field in fields(Row)}
+    shown = persons()
+    covered = {key for column in shown for key in (column.key, column.beside) if key}
+    assert covered == set(PERSONS)
+    for column in shown:
+        arrow, words = said[column.key]
+        assert (column.arrow, column.definition) == (arrow, _sentence(words))
+
+
+def test_a_column_is_shown_where_a_run_has_it(tmp_path):
+    runs = find_runs([person(tmp_path / "one", "s1", 0), make_network(tmp_path / "other", requests=2)]).runs
+    lines = rows(runs)
+    heads = {column.head: column for column in table.columns(lines)}
+    own = {column.head for column in persons()} & set(heads)
+    assert own == {"person, test", "rest, test", "rest kept, test"}
+    assert [heads["person, test"].cell(line) for line in lines] == ["0.25 / 0", "–"]
+    assert heads["rest kept, test"].cell(lines[0]) == "0.97 / –"
+    assert not {column.head for column in table.columns(lines[1:])} & own
+    written = list(csv.DictReader(io.StringIO(table.as_csv(lines))))
+    assert [line["retrain_rest_test_accuracy"] for line in written] == ["0.93", ""]
+
+
+def test_rows_are_told_by_person_and_seed(several):
+    labels = [row.unlearner for row in rows(find_runs([several]).runs)]
+    assert len(set(labels)) == 6
+    for label, who, seed in zip(labels, ("s1",) * 3 + ("s2",) * 3, (0, 1, 2) * 2, strict=True):
+        assert label == f"lcodec (seed {seed}, removal.identity {who})"
+
+
+def test_means_over_seeds_are_next_to_the_retrained_ones(several):
+    groups = over_seeds(find_runs([several]).runs)
+    assert [group.label for group in groups] == [f"lcodec (removal.identity {who})" for who in ("s1", "s2")]
+    heads = {column.head: column for column in seeds_table.heads(groups)}
+    assert seeds_table.cell(groups[0], heads["rest, test"]).startswith("0.91 [0.9")
+    assert seeds_table.cell(groups[0], heads["rest, test"]).endswith("] / 0.93")
+    assert seeds_table.cell(groups[0], heads["person, test"]) == "0.25 / 0"
+    assert seeds_table.cell(groups[0], heads["rest kept, test"]) == "0.97 / –"
+    assert seeds_table.sub(heads["rest, test"]) == "unlearned / retrained"
+    lines = csv.DictReader(io.StringIO(seeds_table.as_csv(groups)))
+    means = {(line["unlearner"], line["value"]): float(line["mean"]) for line in lines}
+    assert means[groups[1].label, "retrain_rest_test_accuracy"] == 0.93
+
+
+def test_the_page_says_what_the_columns_mean(several):
+    page = html_tables.side_by_side(rows(find_runs([several]).runs), [])
+    assert f"<dd>{_sentence(identity.DEFINITIONS['rest_test_kept'][1])}</dd>" in page
+    assert "verification" not in page

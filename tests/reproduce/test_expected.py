@@ -1,0 +1,190 @@
+"""What was published: every row names experiments that exist, cells they sweep, figures a run leaves."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from expunge.app import config_dir
+from expunge.core.errors import DataError
+from expunge.extractors.dp import Dp
+from expunge.record.ledger import KEYS
+from expunge.record.summary import summarise
+from expunge.reproduce.expected import Comparison, Value, expected_files, read_expected
+from expunge.reproduce.sweep_cells import lookup
+from expunge.studies.bullseye import Bullseye
+from expunge.studies.codec_speed import CodecSpeed
+from expunge.studies.outliers import Outliers
+from expunge.studies.residual_bounds import ResidualBounds
+
+PAPERS = {
+    "icml2020": [
+        *("mnist_grid", "mnist_tradeoff", "mnist_bounds", "mnist_outliers", "timing", "svhn_dp"),
+        "public_features",
+    ],
+    "cvpr2022": [
+        *("codec_speed", "bullseye", "spurious", "mnist_selection", "cifar_models", "retrain", "kfac"),
+        *("vggface", "reid", "ledgar"),
+    ],
+}
+ROWS = [(paper, name) for paper, names in PAPERS.items() for name in names]
+EXPECTED = {paper: read_expected(path) for paper, path in expected_files().items()}
+NOT_YET = ["spurious", "ledgar"]
+
+# Smallest settings whose summaries have every key of the full study's.
+STUDIES = {
+    "codec_speed": lambda: CodecSpeed(n=60, p=4, attributes=1),
+    "bullseye": lambda: Bullseye(
+        n=40, dim=1, replicates=2, methods=["codec", "lcodec"], readings=["grow_shrink"]
+    ),
+    "mnist_bounds": lambda: ResidualBounds("digits_3v8", removals=20, points=2),
+    "mnist_outliers": lambda: Outliers("digits_3v8", show=3),
+}
+
+
+def test_the_rows_are_those_of_the_papers_in_their_order():
+    assert {paper: list(rows) for paper, rows in EXPECTED.items()} == PAPERS
+    assert [name for rows in EXPECTED.values() for name, row in rows.items() if row.not_yet] == NOT_YET
+
+
+@cache
+def composed(experiment: str, *overrides: str) -> dict:
+    values = [f"+experiment={experiment}", *overrides]
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        config = compose("config", overrides=values, return_hydra_config=True)
+        return OmegaConf.to_container(config, resolve=False)
+
+
+def swept(experiment: str) -> dict[str, list[str]]:
+    """Key -> values of the experiment's own sweep."""
+    params = composed(experiment)["hydra"]["sweeper"]["params"] or {}
+    return {key: [value.strip() for value in str(values).split(",")] for key, values in params.items()}
+
+
+@cache
+def study_summary(name: str) -> dict:
+    study = STUDIES[name]()
+    summary = study.summary([{**cell, **study.run_cell(cell, 0)} for cell in study.cells()])
+    if name == "bullseye":  # the method of the optional package
+        summary["rows"].append({**summary["rows"][-1], "method": "cmiknn"})
+    return summary
+
+
+@cache
+def run_keys(experiment: str) -> tuple[set[str], set[str]]:
+    """Keys of the summary and of the records that a run of this experiment has."""
+    models = [f"model={name}" for name in swept(experiment).get("model", [])]
+    config = composed(experiment, *models[:1])
+    columns = [c for settings in config["metrics"].values() for c in get_class(settings["_target_"]).columns]
+    facts = dict.fromkeys(("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"))
+    record = {**dict.fromkeys([*KEYS, *columns]), "outcome": "removed", "seconds": 1.0}
+    summary = summarise([record], {**facts, "seconds_fit": 1.0})
+    own = inspect.getsource(Dp.facts) if config["hydra"]["runtime"]["choices"]["extractor"] == "dp" else ""
+    extracted = {word for word in own.split('"') if word.startswith("extractor_")}
+    return {*summary, *extracted}, set(record)
+
+
+@pytest.mark.parametrize(("paper", "name"), ROWS)
+def test_row_is_whole(paper, name):
+    row = EXPECTED[paper][name]
+    assert (row.experiment, row.reduced) == (f"{paper}/{name}", f"{paper}/{name}_reduced")
+    assert row.what
+    assert not row.what.endswith(".")
+    for experiment in (row.experiment, row.reduced):
+        assert (config_dir() / "experiment" / f"{experiment}.yaml").is_file()
+    for check in row.checks:
+        compared = check.comparison is not None
+        assert compared != bool(check.not_run or row.not_yet), check.quantity
+
+
+COMPARED = [(p, n) for p, n in ROWS if any(check.comparison for check in EXPECTED[p][n].checks)]
+
+
+def comparisons(paper: str, name: str) -> list[Comparison]:
+    return [check.comparison for check in EXPECTED[paper][name].checks if check.comparison]
+
+
+def values_in(it: Comparison) -> list[Value]:
+    own = [it.ours, *(limit for limit in it.expect.limits if isinstance(limit, Value))]
+    return [*own, *(value.over for value in own if value.over)]
+
+
+@pytest.mark.parametrize(("paper", "name"), COMPARED)
+def test_its_figures_are_there(paper, name):
+    for value in (value for it in comparisons(paper, name) for value in values_in(it)):
+        if name in STUDIES:
+            assert isinstance(lookup(study_summary(name), value.key), (bool, int, float)), value.key
+        else:
+            summary, records = run_keys(f"{paper}/{name}")
+            assert value.key in (summary if value.at is None else records)
+
+
+@pytest.mark.parametrize(("paper", "name"), COMPARED)
+def test_its_cells_are_swept(paper, name):
+    grid = swept(f"{paper}/{name}")
+    for it in comparisons(paper, name):
+        wheres = [it.where, *(value.where for value in values_in(it))]
+        for key, value in (item for where in wheres for item in where.items()):
+            assert str(value) in grid[key]
+        if along := it.expect.options.get("along"):
+            places = [float(place) for place in grid[along]]
+            assert places == sorted(set(places))
+            assert len(places) > 1
+
+
+ROW = "a:\n  {experiment: e, reduced: r, what: w, source: recalled, checks: [%s]%s}\n"
+WHOLE = "{quantity: q, published: p, ours: k, expect: {at_most: 1}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\n", "a: got 1, allowed: a mapping"),
+        ("a: {experiment: e}\n", "a: checks, reduced, source, what missing"),
+        (ROW % (WHOLE, ", wants: tpu"), "a: wants: got 'tpu', allowed: gpu"),
+        (ROW % (WHOLE, ", colour: red"), "a: got colour, allowed: checks, "),
+        (ROW % ("", ""), "a: checks: got [], allowed: a list of one or more"),
+        (ROW % ("{quantity: q, published: p}", ""), "a: check 1: expect, ours missing"),
+        (ROW % (f"{WHOLE}, {{quantity: q, published: p, ours: k}}", ""), "a: check 2: expect missing"),
+        (ROW % (WHOLE.replace("at_most", "under"), ""), "check 1: expect: got {'under': 1}, allowed: one of"),
+        (ROW % (WHOLE.replace("at_most: 1", "between: 1"), ""), "expect: between: got 1, allowed: a list of"),
+        (ROW % (WHOLE.replace("at_most: 1", "near: {value: 1}"), ""), "allowed: one of by and factor"),
+        (
+            ROW % (WHOLE.replace("at_most: 1", "monotone: {along: x, direction: left}"), ""),
+            "expect: monotone: direction: got 'left', allowed: up or down",
+        ),
+        (ROW % (WHOLE.replace("ours: k", "ours: {at: 3}"), ""), "check 1: ours: key missing"),
+        (ROW % (WHOLE.replace("published: p", "published: p, source: hearsay"), ""), "source: got 'hearsay'"),
+    ],
+)
+def test_a_broken_entry_is_named(tmp_path, text, said):
+    path = tmp_path / "expected.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError) as error:
+        read_expected(path)
+    assert str(error.value).startswith(f"{path}: a: ")
+    assert said in str(error.value)
+
+
+def test_an_entry_as_documented_is_read(tmp_path):
+    path = tmp_path / "expected.yaml"
+    path.write_text(ROW % (WHOLE, ", needs: data, figures: [one, 'two*']"))
+    row = read_expected(path)["a"]
+    assert (row.needs, row.figures, row.wants, row.not_yet) == ("data", ("one", "two*"), None, None)
+    (check,) = row.checks
+    assert (check.source, check.comparison.ours.key, check.comparison.expect.limits) == (
+        "recalled",
+        "k",
+        (1,),
+    )
+
+
+def test_the_papers_are_those_of_the_checkout():
+    root = Path(__file__).parents[2] / "experiments"
+    assert expected_files() == {paper: root / paper / "expected.yaml" for paper in sorted(PAPERS)}
