@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from torch import nn
 
 from expunge.core.errors import InvalidValue
-from expunge.core.files import load_state, save_state
+from expunge.core.files import State, load_state, save_state
 from expunge.metrics import View
 from expunge.metrics.activation import DEFINITIONS, Activation, energy_kept, map_similarity
 from expunge.metrics.base import Pictured
@@ -26,7 +26,7 @@ from expunge.report.activation_figures import draw_activations
 from expunge.report.figures import write_run_figures
 from expunge.report.identity_figure import curve, draw_identity, over_runs
 from expunge.report.over_seeds import interval
-from expunge.unlearners.base import Mapped, State
+from expunge.unlearners.base import Mapped
 from expunge.unlearners.network import NetworkModel
 from tests import cli, networks
 from tests.people import folder

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expunge.core.files import State
 from expunge.datasets import Dataset
 from expunge.metrics.residual import Residual
 from expunge.record.ledger import KEYS
@@ -18,7 +19,7 @@ from expunge.record.requests import Request
 from expunge.record.summary import summarise
 from expunge.run.runner import Experiment, run
 from expunge.tracking.none import NoTracker
-from expunge.unlearners import Outcome, State
+from expunge.unlearners import Outcome
 from expunge.unlearners.base import Differentiable
 from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp

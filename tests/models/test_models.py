@@ -159,8 +159,7 @@ def test_weights_of_a_file_take_the_place_of_random_ones(architecture, tmp_path)
 
 def test_weights_of_a_run_are_taken(tmp_path):
     """NumPy makes BatchNorm's counter an array of length 1; it is the same number."""
-    from expunge.core.files import save_state
-    from expunge.unlearners import State
+    from expunge.core.files import State, save_state
 
     network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     network[1].num_batches_tracked += 7

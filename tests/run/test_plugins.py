@@ -29,7 +29,8 @@ PLUGINS = {
     """,
     "unlearner": """
         import numpy as np
-        from expunge.unlearners import Outcome, State
+        from expunge.core.files import State
+from expunge.unlearners import Outcome
 
         class Threshold:
             '''Predicts the label of the retained row that is nearest.'''

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
-from expunge.unlearners.base import State
 
 _HEADER = "expunge"
+
+
+@dataclass
+class State:
+    """Arrays and values that are kept together, such as all that a model needs to go on where it stopped.
+
+    ``arrays`` go to safetensors and ``values`` to JSON; nothing is ever pickled.
+    """
+
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

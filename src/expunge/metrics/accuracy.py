@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count
+from expunge.core.columns import Column, Plot
 from expunge.metrics.base import View
+
+_SHARE = "share classified correctly"
 
 
 def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float | None:
@@ -23,7 +26,35 @@ class Accuracy:
         every: Evaluate after every this many requests (and after the last).
     """
 
-    columns = ("test_accuracy", "forget_accuracy", "retain_accuracy")
+    COLUMNS = {
+        "test_accuracy": Column(
+            "test accuracy",
+            "↑",
+            "share of test rows classified correctly",
+            "accuracy",
+            over_run="",
+            plot=Plot("accuracy", title="Test accuracy", unit=_SHARE),
+        ),
+        "forget_accuracy": Column(
+            "forget accuracy",
+            "",
+            "share of the rows asked to be removed that the last model classifies correctly; the aim is what "
+            "a model that never saw them reaches, not 0",
+            "accuracy",
+            sub="last",
+            only="heuristic",
+            plot=Plot("accuracy", title="Accuracy on the removed rows", unit=_SHARE),
+        ),
+        "retain_accuracy": Column(
+            "retain accuracy",
+            "↑",
+            "share of the training rows never asked to be removed that the last model classifies correctly",
+            "accuracy",
+            sub="last",
+            only="heuristic",
+            plot=Plot("retained", title="Accuracy, retained rows", unit=_SHARE),
+        ),
+    }
 
     def __init__(self, every: int = 1) -> None:
         self.every = require_count("every", every)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count
-from expunge.metrics.base import AIM, Definitions, View, references, require_every
+from expunge.core.columns import AIM, Column, with_references
+from expunge.metrics.base import View, require_every
 from expunge.metrics.linear_probe import evenly_spaced
 from expunge.metrics.retrieval import unit_rows
 from expunge.unlearners.base import Mapped
@@ -18,13 +19,20 @@ Array = NDArray[np.float64]
 _KEPT = "mean energy of the last feature maps (sum of squares over channels), over that before any removal"
 _SIMILAR = "mean cosine between an image's activation map and that before any removal"
 
-_OWN: Definitions = {
-    "activation_kept_identity": ("", f"{_KEPT}; training rows of the removed persons; {AIM}"),
-    "activation_kept_rest": ("", f"{_KEPT}; training rows of all other persons; {AIM}"),
-    "activation_similarity_identity": ("", f"{_SIMILAR}; training rows of the removed persons; {AIM}"),
-    "activation_similarity_rest": ("↑", f"{_SIMILAR}; training rows of all other persons"),
+_OWN = {
+    "activation_kept_identity": Column(
+        "activation kept, person", "", f"{_KEPT}; training rows of the removed persons; {AIM}"
+    ),
+    "activation_kept_rest": Column(
+        "activation kept, rest", "", f"{_KEPT}; training rows of all other persons; {AIM}"
+    ),
+    "activation_similarity_identity": Column(
+        "activation similarity, person", "", f"{_SIMILAR}; training rows of the removed persons; {AIM}"
+    ),
+    "activation_similarity_rest": Column(
+        "activation similarity, rest", "↑", f"{_SIMILAR}; training rows of all other persons"
+    ),
 }
-DEFINITIONS = _OWN | references(_OWN)
 
 BEFORE, AFTER, RETRAINED = "before", "after", "retrained"
 
@@ -65,7 +73,7 @@ def _defined(before: Array, after: Array) -> bool:
 
 
 class Activation:
-    """How activation maps fade and move for the removed persons and for the rest; see ``DEFINITIONS``.
+    """How activation maps fade and move for the removed persons and for the rest; see ``COLUMNS``.
 
     **Removed persons** are the classes of which a training row has been requested. For the picture it keeps
     some images of requested rows and of others with their maps: before any removal, after, retrained.
@@ -84,7 +92,8 @@ class Activation:
         InvalidValue: A value is not allowed.
     """
 
-    columns = tuple(DEFINITIONS)
+    needs = Mapped
+    COLUMNS = with_references(_OWN)
 
     def __init__(
         self, every: int | None = None, people: int = 1, images: int = 3, max_rows: int = 256, seed: int = 0
@@ -96,7 +105,7 @@ class Activation:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """Two trainings, and a pass over the bounded number of rows for each of the three models."""
-        found: dict[str, float | None] = dict.fromkeys(self.columns)
+        found: dict[str, float | None] = dict.fromkeys(self.COLUMNS)
         models = _models(view)
         self._arrays = self._pictured(view, models) if models else {}
         removed = np.isin(view.y_train, view.y_train[view.requested])

@@ -10,19 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count
+from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval, of_known_classes
 from expunge.unlearners.base import Differentiable, Unlearner
-
-Definitions = dict[str, tuple[str, str]]
-"""Column -> (arrow, definition): ↑ more is better, ↓ less is better, none where the aim is a value."""
-
-AIM = "the aim is the retrained model's"
-
-
-def references(definitions: Definitions) -> Definitions:
-    """Define for each of these columns one with ``retrain_`` before its name: the retrained model's."""
-    return {f"retrain_{name}": ("", f"{name} of the retrained model, as a reference") for name in definitions}
 
 
 @dataclass(frozen=True)
@@ -73,21 +64,34 @@ class View:
         return self.unlearner.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
 
 
+def columns_of(metric: Any) -> Columns:
+    """Return what a metric declares; of older ones that name their ``columns`` alone, these as headings."""
+    declared = getattr(metric, "COLUMNS", None)
+    return {key: Column(key) for key in metric.columns} if declared is None else declared
+
+
+def lacking(unlearner: Any, metric: Any) -> list[str]:
+    """Return what an unlearner lacks of the protocol that a metric needs: names of methods and attributes."""
+    needs = getattr(metric, "needs", None)
+    kinds = [kind for kind in (needs.__mro__ if needs else ()) if getattr(kind, "_is_protocol", False)]
+    names = {name for kind in kinds for name in (*vars(kind), *vars(kind).get("__annotations__", ()))}
+    return sorted(name for name in names if not name.startswith("_") and not hasattr(unlearner, name))
+
+
 class Metric(Protocol):
     """Evaluated after every ``every``-th request, and after the last.
 
-    A metric may have ``over_run = "mean"``: the summary then holds the mean of its columns over the requests
-    where they are not None, in place of the last value. One with ``needs_retrieval = True`` is refused on a
+    A metric may say what it ``needs``, a protocol of ``expunge.unlearners.base``: a run then names what is
+    not measured of an unlearner that lacks it, and why. One with ``needs_retrieval = True`` is refused on a
     data set without queries and gallery, where it would measure nothing.
     """
+
+    COLUMNS: Columns
+    """What ledger, summary, tables and pictures say of its numbers, by the key in the ledger."""
 
     @property
     def every(self) -> int | None:
         """None: after the last request only."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """What the ledger calls its numbers."""
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """Return one number a column (None where it is not defined)."""

@@ -9,66 +9,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_positive
+from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import AIM, View, require_every
+from expunge.metrics.base import View, require_every
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
-from expunge.metrics.retrained import weight_distance
+from expunge.metrics.retrained import WEIGHT_DISTANCE, weight_distance
 from expunge.unlearners.base import Probabilistic
 
 Found = Mapping[str, float | None]
 
-_RETRAINED = "of the retrained model, as a reference"
+_LOSS = "by their loss: a forget row is taken for a training row where its loss is small"
+_OUTPUTS = "by a logistic regression on the model's outputs"
+_DIVERGENCE = "Jensen-Shannon divergence of the predictions from the retrained model's, in nats"
 
-DEFINITIONS: dict[str, tuple[str, str]] = {
-    "test_accuracy": ("↑", "share of test rows classified rightly"),
-    "retain_accuracy": ("↑", "share of the training rows nobody asked to forget classified rightly"),
-    "forget_accuracy": ("", f"share of forget rows classified rightly; {AIM}"),
-    "membership_auc": (
+_OWN = {
+    "membership_auc": Column(
+        "membership AUC", "", f"how well forget rows are told from test rows {_LOSS}; 0.5 is chance; {AIM}"
+    ),
+    "membership_tpr": Column(
+        "membership TPR",
         "",
-        f"chance that a forget row has a smaller loss than a test row of the same classes; {AIM}",
+        f"share of forget rows that this attack recognises at 1% false alarms; {AIM}",
+        sub="at 1% FPR",
     ),
-    "membership_tpr": ("", f"forget rows recognised by their loss at 1% false alarms; {AIM}"),
-    "membership_logistic_auc": (
+    "membership_logistic_auc": Column(
+        "membership AUC, logistic",
         "",
-        "area under the ROC curve of a logistic regression that tells forget rows from test rows by the "
-        f"model's outputs; {AIM}",
+        f"how well forget rows are told from test rows {_OUTPUTS}; 0.5 is chance; {AIM}",
     ),
-    "membership_logistic_tpr": ("", f"forget rows that attack recognises at 1% false alarms; {AIM}"),
-    "retrain_membership_auc": ("", f"membership_auc {_RETRAINED}"),
-    "retrain_membership_tpr": ("", f"membership_tpr {_RETRAINED}"),
-    "retrain_membership_logistic_auc": ("", f"membership_logistic_auc {_RETRAINED}"),
-    "retrain_membership_logistic_tpr": ("", f"membership_logistic_tpr {_RETRAINED}"),
-    "retrain_js_test": (
+    "membership_logistic_tpr": Column(
+        "membership TPR, logistic",
+        "",
+        f"share of forget rows that the logistic attack recognises at 1% false alarms; {AIM}",
+        sub="at 1% FPR",
+    ),
+}
+_RELEARN = {
+    "relearn_steps": Column(
+        "relearn steps",
+        "",
+        "gradient steps on the forget rows until the model fits them as well as before any removal; " + AIM,
+    )
+}
+_COMPARED = {
+    "retrain_js_test": Column(
+        "divergence from retrained",
         "↓",
-        "Jensen-Shannon divergence from the retrained model's predictions, nats, mean over test rows",
+        f"{_DIVERGENCE}; mean over the test rows, and over the forget rows",
+        beside="retrain_js_forget",
+        sub="JS, test / forget rows",
     ),
-    "retrain_js_forget": (
-        "↓",
-        "Jensen-Shannon divergence from the retrained model's predictions, nats, mean over forget rows",
+    "retrain_js_forget": Column(
+        "divergence, forget rows", "↓", f"{_DIVERGENCE}; mean over the forget rows", shown=False
     ),
-    "retrain_kl_test": (
+    "retrain_kl_test": Column(
+        "KL, test rows",
         "↓",
         "KL(retrained model's predictions || this model's), nats, mean over test rows",
+        shown=False,
     ),
-    "retrain_kl_forget": (
+    "retrain_kl_forget": Column(
+        "KL, forget rows",
         "↓",
         "KL(retrained model's predictions || this model's), nats, mean over forget rows",
+        shown=False,
     ),
-    "retrain_weight_distance": (
-        "↓",
-        "distance of the weights from the retrained model's, over the length of those",
-    ),
-    "completeness": ("↑", "share of forget rows that this and the retrained model classify alike"),
-    "relearn_steps": (
-        "",
-        "gradient steps on the forget rows until their mean loss is down to what it was before any removal; "
-        f"{AIM}",
-    ),
-    "retrain_relearn_steps": ("", f"relearn_steps {_RETRAINED}"),
 }
-"""Column -> (arrow, definition): ↑ more is better, ↓ less is better, none where the aim is a value."""
+_COMPLETENESS = {
+    "completeness": Column(
+        "completeness",
+        "↑",
+        "share of the forget rows that this and the retrained model classify alike",
+        "share",
+    )
+}
 
 _SLACK = 1e-6  # relative, of the loss to relearn: the same model trained twice may differ in the last digits
 
@@ -82,7 +98,7 @@ def completeness(predicted: NDArray[np.int64], reference: NDArray[np.int64]) -> 
 
 
 class Forgetting:
-    """What the model still knows of the forget set, beside the retrained model; see ``DEFINITIONS``.
+    """What the model still knows of the forget set, beside the retrained model; see ``COLUMNS``.
 
     The retrained model never saw the forget set: all it can do with these rows it has from the others. Test
     rows of classes that no training row has are left out. The loss to relearn is that of the
@@ -102,7 +118,14 @@ class Forgetting:
         InvalidValue: A value is not allowed.
     """
 
-    columns = tuple(name for name in DEFINITIONS if not name.endswith("_accuracy"))
+    needs = Probabilistic
+    COLUMNS = {
+        **with_references(_OWN),
+        **_COMPARED,
+        **WEIGHT_DISTANCE,
+        **_COMPLETENESS,
+        **with_references(_RELEARN),
+    }
 
     def __init__(
         self,
@@ -118,7 +141,7 @@ class Forgetting:
     def __call__(self, view: View) -> dict[str, float | None]:
         """Two trainings, a few passes over all rows, and the steps of relearning over the forget set."""
         ours, reference = view.unlearner, view.reference
-        found: dict[str, float | None] = dict.fromkeys(self.columns)
+        found: dict[str, float | None] = dict.fromkeys(self.COLUMNS)
         if reference is not None:
             found["retrain_weight_distance"] = weight_distance(view.unlearner.model(), reference.model())
         if not view.requested.any() or not isinstance(ours, Probabilistic):

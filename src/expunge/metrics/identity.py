@@ -7,26 +7,54 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.columns import AIM, Column, Plot, beside_references, references
 from expunge.datasets.base import of_known_classes
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import AIM, Definitions, View, references, require_every
+from expunge.metrics.base import View, require_every
 from expunge.unlearners.base import Differentiable, Unlearner
 
 _PERSONS = "of the persons asked to be removed"
 _OVER = "over that of the model before any removal"
 
-_OWN: Definitions = {
-    "identity_train_accuracy": (
+_UNIT = "share classified correctly"
+
+
+def _plot(kind: str, part: str) -> Plot:
+    return Plot("identity", kind, {"train": "Training rows", "test": "Test rows"}[part], _UNIT)
+
+
+ACCURACIES = {
+    "identity_train_accuracy": Column(
+        "person, train",
         "",
-        f"share of all training rows {_PERSONS} classified rightly, whether requested yet or not; {AIM}",
+        f"share of all training rows {_PERSONS} classified correctly, whether requested yet or not; {AIM}",
+        plot=_plot("removed", "train"),
     ),
-    "identity_test_accuracy": ("", f"share of test rows {_PERSONS} classified rightly; {AIM}"),
-    "rest_train_accuracy": ("↑", "share of training rows of all other persons classified rightly"),
-    "rest_test_accuracy": ("↑", "share of test rows of all other persons classified rightly"),
-    "rest_train_kept": ("↑", f"accuracy on training rows of all other persons, {_OVER}"),
-    "rest_test_kept": ("↑", f"accuracy on test rows of all other persons, {_OVER}"),
+    "identity_test_accuracy": Column(
+        "person, test",
+        "",
+        f"share of test rows {_PERSONS} classified correctly; {AIM}",
+        plot=_plot("removed", "test"),
+    ),
+    "rest_train_accuracy": Column(
+        "rest, train",
+        "↑",
+        "share of training rows of all other persons classified correctly",
+        plot=_plot("rest", "train"),
+    ),
+    "rest_test_accuracy": Column(
+        "rest, test",
+        "↑",
+        "share of test rows of all other persons classified correctly",
+        plot=_plot("rest", "test"),
+    ),
 }
-DEFINITIONS = _OWN | references(_OWN)
+KEPT = {
+    "rest_train_kept": Column(
+        "rest kept, train", "↑", f"accuracy on training rows of all other persons, {_OVER}"
+    ),
+    "rest_test_kept": Column("rest kept, test", "↑", f"accuracy on test rows of all other persons, {_OVER}"),
+}
 
 Found = Mapping[str, float | None]
 Rows = NDArray[np.bool_]
@@ -56,7 +84,7 @@ def kept(now: float | None, before: float | None) -> float | None:
 
 
 class Identity:
-    """Accuracies of the removed persons and of the rest; see ``DEFINITIONS``.
+    """Accuracies of the removed persons and of the rest; see ``COLUMNS``.
 
     None where there are no such rows: of a person without test rows, say, or before any request.
 
@@ -67,7 +95,7 @@ class Identity:
         InvalidValue: A value is not allowed.
     """
 
-    columns = tuple(_OWN)[:4]
+    COLUMNS = beside_references(ACCURACIES)
 
     def __init__(self, every: int | None = 1) -> None:
         self.every = require_every(every)
@@ -78,7 +106,7 @@ class Identity:
 
 
 class IdentityReference:
-    """The same accuracies of the retrained model, and how much the rest has kept; see ``DEFINITIONS``.
+    """The same accuracies of the retrained model, and how much the rest has kept; see ``COLUMNS``.
 
     None is also what an unlearner that is not ``Differentiable`` gets: it has no such models.
 
@@ -90,7 +118,8 @@ class IdentityReference:
         InvalidValue: A value is not allowed.
     """
 
-    columns = tuple(DEFINITIONS)[4:]
+    needs = Differentiable
+    COLUMNS = {**beside_references(KEPT), **references(ACCURACIES | KEPT)}
 
     def __init__(self, every: int | None = None) -> None:
         self.every = require_every(every)
@@ -98,7 +127,7 @@ class IdentityReference:
     def __call__(self, view: View) -> dict[str, float | None]:
         """Two trainings, and three passes over all rows."""
         if view.original is None:
-            return dict.fromkeys(self.columns)
+            return dict.fromkeys(self.COLUMNS)
         before = _accuracies(view.original, view)
         found = dict(_kept(_accuracies(view.unlearner, view), before))
         theirs: dict[str, float | None] = {}
@@ -106,14 +135,14 @@ class IdentityReference:
             accuracies = _accuracies(view.reference, view)
             theirs = {**accuracies, **_kept(accuracies, before)}
         found |= {f"retrain_{name}": value for name, value in theirs.items()}
-        return {name: found.get(name) for name in self.columns}
+        return {name: found.get(name) for name in self.COLUMNS}
 
 
 def _accuracies(model: Unlearner | Differentiable, view: View) -> Found:
     """The columns of ``Identity`` for any model."""
     train, test = (model.predict(view.x_train), view.y_train), (model.predict(view.x_test), view.y_test)
     parts = of_persons(view.y_train, view.y_test, view.requested)
-    sides = zip(Identity.columns, (train, test) * 2, parts, strict=True)
+    sides = zip(ACCURACIES, (train, test) * 2, parts, strict=True)
     return {name: accuracy(predicted[rows], labels[rows]) for name, (predicted, labels), rows in sides}
 
 

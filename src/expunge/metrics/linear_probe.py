@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_positive
+from expunge.core.columns import Column
 from expunge.linear.rows import Rows
 from expunge.metrics.base import View, require_every
 
@@ -35,7 +36,15 @@ class LinearProbe:
         InvalidValue: A value is not allowed.
     """
 
-    columns = ("linear_probe_accuracy",)
+    COLUMNS = {
+        "linear_probe_accuracy": Column(
+            "linear probe",
+            "↑",
+            "share of test rows classified correctly by an ordinary linear classifier on the same features, "
+            "trained on rows that nobody asked to remove: what the features are worth without unlearning",
+            "accuracy",
+        )
+    }
 
     def __init__(
         self, every: int | None = None, C: float = 1.0, max_iter: int = 1000, max_rows: int = 10_000

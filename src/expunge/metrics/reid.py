@@ -7,8 +7,9 @@ import logging
 import numpy as np
 
 from expunge.core.checks import require_choice, require_switch
+from expunge.core.columns import Column, beside_references, references
 from expunge.datasets.base import Retrieval
-from expunge.metrics.base import Definitions, View, references, require_every
+from expunge.metrics.base import View, require_every
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, retrieve
 from expunge.unlearners.base import Embedding
 
@@ -16,18 +17,26 @@ log = logging.getLogger(__name__)
 
 _QUERIES = "share of the queries that have a match"
 
-_OWN: Definitions = {
-    "reid_map": ("↑", "mean average precision of the rankings of the gallery, protocol of Market-1501"),
-    "reid_rank1": ("↑", f"{_QUERIES} whose nearest gallery picture is one"),
-    "reid_rank5": ("↑", f"{_QUERIES} with one among the 5 nearest gallery pictures"),
-    "reid_rank10": ("↑", f"{_QUERIES} with one among the 10 nearest gallery pictures"),
-    "reid_skipped": ("", "queries left out: the gallery has no picture of their person by another camera"),
+_OWN = {
+    "reid_map": Column(
+        "mAP", "↑", "mean average precision of the rankings of the gallery, protocol of Market-1501"
+    ),
+    "reid_rank1": Column("rank 1", "↑", f"{_QUERIES} whose nearest gallery picture is one"),
+    "reid_rank5": Column("rank 5", "↑", f"{_QUERIES} with one among the 5 nearest gallery pictures"),
+    "reid_rank10": Column("rank 10", "↑", f"{_QUERIES} with one among the 10 nearest gallery pictures"),
 }
-DEFINITIONS = _OWN | references({name: of for name, of in _OWN.items() if name != "reid_skipped"})
+_SKIPPED = {
+    "reid_skipped": Column(
+        "queries skipped",
+        "",
+        "queries left out: the gallery has no picture of their person by another camera",
+        "count",
+    )
+}
 
 
 class Reid:
-    """Rank-1, 5, 10 and mAP of the query and gallery pictures among the test rows; see ``DEFINITIONS``.
+    """Rank-1, 5, 10 and mAP of the query and gallery pictures among the test rows; see ``COLUMNS``.
 
     None is what an unlearner that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
     Any unlearner gets it on a data set without queries and gallery, which the log then says.
@@ -42,7 +51,8 @@ class Reid:
         InvalidValue: A value is not allowed.
     """
 
-    columns = tuple(DEFINITIONS)
+    needs = Embedding
+    COLUMNS = {**beside_references(_OWN), **_SKIPPED, **references(_OWN)}
     needs_retrieval = True
 
     def __init__(
@@ -59,7 +69,7 @@ class Reid:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over queries and gallery for each of the two models."""
-        found: dict[str, float | None] = dict.fromkeys(self.columns)
+        found: dict[str, float | None] = dict.fromkeys(self.COLUMNS)
         if view.retrieval is None:
             self._say("the data set has no queries and no gallery: nothing is measured")
             return found

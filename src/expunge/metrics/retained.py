@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from expunge.core.columns import Column, Plot
 from expunge.metrics.base import View, require_every
 from expunge.metrics.sample import loss_and_gradient
+from expunge.unlearners.base import Differentiable
 
 
 class Retained:
@@ -18,7 +20,23 @@ class Retained:
         every: Evaluate after every this many requests (and after the last); None: after the last alone.
     """
 
-    columns = ("retain_loss", "retain_gradient_norm")
+    needs = Differentiable
+    COLUMNS = {
+        "retain_loss": Column(
+            "retain loss",
+            "↓",
+            "mean loss of the training rows nobody asked to forget",
+            shown=False,
+            plot=Plot("retained", title="Loss, retained rows", unit="mean loss"),
+        ),
+        "retain_gradient_norm": Column(
+            "retain gradient",
+            "↓",
+            "2-norm of the gradient of the mean loss of the training rows nobody asked to forget",
+            shown=False,
+            plot=Plot("retained", title="Gradient, retained rows", unit="norm of mean gradient"),
+        ),
+    }
 
     def __init__(self, every: int | None = 20) -> None:
         self.every = require_every(every)
@@ -26,4 +44,4 @@ class Retained:
     def __call__(self, view: View) -> dict[str, float | None]:
         """Two passes over the retain set."""
         found = loss_and_gradient(view, np.flatnonzero(~view.requested))
-        return dict(zip(self.columns, found, strict=True))
+        return dict(zip(self.COLUMNS, found, strict=True))

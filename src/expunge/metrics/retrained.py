@@ -8,12 +8,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.columns import Column, Plot
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import View, require_every
+from expunge.unlearners.base import Differentiable
 
 Arrays = Mapping[str, NDArray[Any]]
 
 _DRAWN = ("perturbation",)  # drawn, not learned: no weights
+
+
+WEIGHT_DISTANCE = {
+    "retrain_weight_distance": Column(
+        "from retrained",
+        "↓",
+        "how far the last model is from one trained from scratch without all requested rows: distance of the "
+        "weights over the norm of its weights; share of test rows classified differently",
+        beside="retrain_disagreement",
+        sub="weights, predictions",
+        cell="{value}, {beside}",
+        only="heuristic",
+        plot=Plot("distance", "stem", "Weights apart"),
+    )
+}
 
 
 def weight_distance(model: Arrays, reference: Arrays) -> float | None:
@@ -53,14 +70,41 @@ class Retrained:
         every: Evaluate after every this many requests (and after the last); None: after the last alone.
     """
 
-    columns = (
-        "retrain_weight_distance",
-        "retrain_disagreement",
-        "retrain_test_accuracy",
-        "retrain_forget_accuracy",
-        "retrain_retain_accuracy",
-        "retrain_retain_gradient_norm",
-    )
+    needs = Differentiable
+    COLUMNS = {
+        **WEIGHT_DISTANCE,
+        "retrain_disagreement": Column(
+            "differs from retrained",
+            "↓",
+            "share of test rows that this and the retrained model classify differently",
+            "share",
+            shown=False,
+            plot=Plot("distance", "stem", "Predictions that differ"),
+        ),
+        **{
+            f"retrain_{side}_accuracy": Column(
+                f"{side} accuracy, retrained",
+                "",
+                f"{side} accuracy of the retrained model, as a reference",
+                "accuracy",
+                shown=False,
+                plot=Plot(
+                    "distance", "pair", title, "share classified correctly", against=f"{side}_accuracy"
+                ),
+            )
+            for side, title in (
+                ("test", "Test rows"),
+                ("forget", "Removed rows"),
+                ("retain", "Retained rows"),
+            )
+        },
+        "retrain_retain_gradient_norm": Column(
+            "retain gradient, retrained",
+            "",
+            "retain_gradient_norm of the retrained model, as a reference",
+            shown=False,
+        ),
+    }
 
     def __init__(self, every: int | None = None) -> None:
         self.every = require_every(every)
@@ -69,7 +113,7 @@ class Retrained:
         """One training, and a few passes over all rows."""
         forget, reference, ours = view.requested, view.reference, view.unlearner
         if reference is None:
-            return dict.fromkeys(self.columns)
+            return dict.fromkeys(self.COLUMNS)
         known = view.known_test
         predicted, test = reference.predict(view.x_train), reference.predict(view.x_test)[known]
         found = (
@@ -80,4 +124,4 @@ class Retrained:
             accuracy(predicted[~forget], view.y_train[~forget]),
             reference.gradient_norm(view.x_train, view.y_train, np.flatnonzero(~forget)),
         )
-        return dict(zip(self.columns, found, strict=True))
+        return dict(zip(self.COLUMNS, found, strict=True))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.columns import Column, Plot
 from expunge.metrics.base import View, require_every
 from expunge.unlearners.base import Differentiable
+
+_LOSS = "mean loss of a request's rows"
+_GRADIENT = "2-norm of the gradient of the mean loss of a request's rows"
+_HIDDEN: dict[str, Any] = {"over_run": "mean", "shown": False}
 
 
 def loss_and_gradient(view: View, rows: NDArray[np.int64]) -> tuple[float | None, float | None]:
@@ -31,13 +38,29 @@ class Sample:
         every: Evaluate at every this many requests (and at the last); None: at the last alone.
     """
 
-    columns = (
-        "sample_loss_before",
-        "sample_loss_after",
-        "sample_gradient_before",
-        "sample_gradient_after",
-    )
-    over_run = "mean"
+    needs = Differentiable
+    COLUMNS = {
+        "sample_loss_before": Column("sample loss before", "", f"{_LOSS}, before it", **_HIDDEN),
+        "sample_loss_after": Column("sample loss after", "", f"{_LOSS}, after it", **_HIDDEN),
+        "sample_gradient_before": Column("sample gradient before", "", f"{_GRADIENT}, before it", **_HIDDEN),
+        "sample_gradient_after": Column(
+            "sample gradient",
+            "",
+            f"{_GRADIENT}, before and after it; mean over the requests",
+            beside="sample_gradient_before",
+            over_run="mean",
+            sub="before → after, mean",
+            cell="{beside} → {value}",
+            only="heuristic",
+            plot=Plot(
+                "sample",
+                "smoothed",
+                "Gradient of the removed sample",
+                "2-norm of the gradient of its loss",
+                against="sample_gradient_before",
+            ),
+        ),
+    }
 
     def __init__(self, every: int | None = 1) -> None:
         self.every = require_every(every)
@@ -51,4 +74,4 @@ class Sample:
         """Two passes over the request's rows."""
         after = loss_and_gradient(view, np.array(view.rows, dtype=np.int64))
         (loss, gradient), self._before = self._before, (None, None)
-        return dict(zip(self.columns, (loss, after[0], gradient, after[1]), strict=True))
+        return dict(zip(self.COLUMNS, (loss, after[0], gradient, after[1]), strict=True))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_switch
-from expunge.metrics.base import AIM, Definitions, View, references, require_every
+from expunge.core.columns import AIM, Column, with_references
+from expunge.metrics.base import View, require_every
 from expunge.metrics.retrieval import rounded, unit_rows
 from expunge.unlearners.base import Embedding
 
@@ -18,16 +19,20 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _CHANCE = "chance that two pictures of one person are nearer (cosine) than two of different persons"
 
-_OWN: Definitions = {
-    "verification_auc": ("↑", f"{_CHANCE}; all pairs of test rows"),
-    "verification_auc_rest": ("↑", f"{_CHANCE}; pairs of test rows that are not the removed persons'"),
-    "verification_auc_identity": (
+_OWN = {
+    "verification_auc": Column("verification AUC", "↑", f"{_CHANCE}; all pairs of test rows"),
+    "verification_auc_rest": Column(
+        "verification AUC, rest",
+        "↑",
+        f"{_CHANCE}; pairs of test rows that are not the removed persons'",
+    ),
+    "verification_auc_identity": Column(
+        "verification AUC, person",
         "",
         f"{_CHANCE}; pairs with one of the removed persons' rows at least, training rows and test rows, and "
         "otherwise test rows; " + AIM,
     ),
 }
-DEFINITIONS = _OWN | references(_OWN)
 
 _BLOCK = 2**20  # numbers in a block of embeddings: 8 MB
 
@@ -107,7 +112,7 @@ def _cosines(unit: Array, pairs: Pairs) -> Array:
 
 
 class Verification:
-    """How well persons are verified, with and without those asked to be removed; see ``DEFINITIONS``.
+    """How well persons are verified, with and without those asked to be removed; see ``COLUMNS``.
 
     **Removed persons** are the classes of which a training row has been requested so far. Test rows are those
     of classes that some training row has: in a re-identification data set the held-out pictures of persons
@@ -126,7 +131,8 @@ class Verification:
         InvalidValue: A value is not allowed.
     """
 
-    columns = tuple(DEFINITIONS)
+    needs = Embedding
+    COLUMNS = with_references(_OWN)
 
     def __init__(
         self, every: int | None = None, retrained: bool = True, max_pairs: int = 500_000, seed: int = 0
@@ -137,7 +143,7 @@ class Verification:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the test rows and the removed persons' training rows for each of the two models."""
-        found: dict[str, float | None] = dict.fromkeys(self.columns)
+        found: dict[str, float | None] = dict.fromkeys(self.COLUMNS)
         if not isinstance(view.unlearner, Embedding):
             return found
         models = {"": view.unlearner, "retrain_": view.reference if self.retrained else None}

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import DataError, RunFolderError
-from expunge.core.files import load_state, save_state
+from expunge.core.files import State, load_state, save_state
 from expunge.record.ledger import OUTCOME_KEYS
-from expunge.unlearners.base import State
 
 log = logging.getLogger(__name__)
 

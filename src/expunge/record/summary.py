@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from expunge.certificate.composition import Total
+from expunge.core.columns import Columns
+from expunge.record.columns import as_json
 from expunge.record.ledger import KEYS
 from expunge.unlearners.base import OUTCOMES
 
@@ -17,18 +18,18 @@ _PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hyd
 
 
 def summarise(
-    records: list[dict[str, Any]], facts: dict[str, Any], metrics: Mapping[str, str] | None = None
+    records: list[dict[str, Any]], facts: dict[str, Any], columns: Columns | None = None
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds.
 
     Args:
         records: The ledger, one record a request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
-            test_accuracy_before test_accuracy_after``, and where they are known ``total`` (the guarantee of
-            extractor and unlearner together) and ``extracted`` (what the extractor has to say).
-        metrics: Columns of metrics -> ``mean`` (of those that are not None) or ``last``, for those beyond
-            the ledger's ``KEYS``. Columns of no metric are the method's own figures: the last of a request
-            carried out, since those of a refused one describe an update that was taken back.
+            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``not_measured``
+            (metric -> why), ``total`` (the guarantee of extractor and unlearner together) and ``extracted``
+            (what the extractor has to say).
+        columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
+            has what ``Column.over_run`` says.
     """
     counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
@@ -55,16 +56,17 @@ def summarise(
         "peak_memory_mb": peak_memory_mb(),
         **facts.get("extracted", {}),
     }
-    known = metrics or {}
-    columns = dict.fromkeys(key for record in records for key in record if key not in KEYS)
-    for name in (name for name in columns if name not in summary):
-        if known.get(name) == "last":  # evaluated after the last request, whatever it is evaluated at besides
-            summary[name] = last.get(name)
-            continue
-        of = records if name in known else [r for r in records if r["outcome"] != "refused"]
-        values = [record[name] for record in of if record.get(name) is not None]
-        summary[name] = _over_run(values, name in known)
-    return {**summary, "versions": versions()}
+    known = columns or {}
+    added = dict.fromkeys(key for record in records for key in record if key not in KEYS)
+    for key in (key for key in added if key not in summary):
+        summary[key] = _over_run(records, key, known[key].over_run if key in known else "served")
+    return {**summary, **_described(facts, known), "versions": versions()}
+
+
+def _described(facts: dict[str, Any], columns: Columns) -> dict[str, Any]:
+    """What the folder says of itself: the method's role, what its numbers are, what could not be measured."""
+    said = {key: facts[key] for key in ("role", "not_measured") if facts.get(key)}
+    return {**said, "columns": as_json(columns)} if columns else said
 
 
 def _together(total: Total | None) -> dict[str, Any]:
@@ -77,10 +79,15 @@ def _together(total: Total | None) -> dict[str, Any]:
     }
 
 
-def _over_run(values: list[float], mean: bool) -> float | None:
+def _over_run(records: list[dict[str, Any]], key: str, how: str) -> float | None:
+    """What the summary has of the records' values; see ``Column.over_run``."""
+    if how == "last":  # evaluated after the last request, whatever it is evaluated at besides
+        return records[-1].get(key) if records else None
+    of = [r for r in records if how == "mean" or r["outcome"] != "refused"]
+    values = [record[key] for record in of if record.get(key) is not None]
     if not values:
         return None
-    return float(np.mean(values)) if mean else values[-1]
+    return float(np.mean(values)) if how == "mean" else values[-1]
 
 
 def peak_memory_mb() -> float | None:

@@ -7,10 +7,13 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from expunge.core.columns import Column
 from expunge.core.errors import RunFolderError
+from expunge.record.columns import of_run, role_of
 from expunge.report.run_files import lookup, parse_object, read_config, read_text
 from expunge.report.sweeps import FILE, LeftOut, in_order, left_out
 
@@ -69,10 +72,20 @@ class Run:
         """Name of the method, such as ``newton_corrected``."""
         return str(self.summary["unlearner"])
 
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """What the folder says that its numbers are called and mean."""
+        return of_run(self.summary)
+
+    @property
+    def role(self) -> str:
+        """What the method is: ``certified``, ``heuristic``, ``reference`` or ``baseline``."""
+        return role_of(self.summary, self.setting("unlearner._target_"))
+
     @property
     def certified(self) -> bool:
         """Whether the method keeps a residual within a budget."""
-        return self.unlearner not in ("retrain", "none") and self.number("budget") is not None
+        return self.role == "certified"
 
     @property
     def empirical(self) -> bool:

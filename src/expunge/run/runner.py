@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.certificate.composition import Total, Upstream, total
+from expunge.core.columns import Column, Columns
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.files import save_state, write_json
+from expunge.core.files import State, save_state, write_json
 from expunge.datasets import Dataset
 from expunge.metrics import Metric, View
-from expunge.metrics.base import Comparing, Pictured
+from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
+from expunge.record.columns import declared
 from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
 from expunge.record.resume import RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.tracking import Tracker
-from expunge.unlearners import Outcome, State, Unlearner
+from expunge.unlearners import Outcome, Unlearner
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,10 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             checkpoint.save(session.state())
         else:
             session.load(state)
+        columns = session.columns()
         tracker.start(experiment.settings, folder, experiment.group)
+        if hasattr(tracker, "define"):  # a plug-in's need not know what the numbers are
+            tracker.define(columns)
         for record in ledger.records:
             tracker.log(record)
         for request in session.pending():
@@ -95,7 +100,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if request.number % experiment.checkpoint_every == 0:
                 checkpoint.save(session.state())
         save_state(folder / "model.safetensors", State(experiment.unlearner.model()))
-        summary = summarise(ledger.records, session.facts(), session.over_run())
+        summary = summarise(ledger.records, session.facts(), columns)
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
     checkpoint.done()
@@ -180,9 +185,9 @@ class _Session:
         """The ledger's line for a served request."""
         due = self._due(request, self._ends_at(outcome)) if evaluate else []
         if outcome.residual_measured is not None:  # never measure again what the update has measured
-            due = [m for m in due if m.columns != ("residual_measured",)]
+            due = [m for m in due if [*columns_of(m)] != ["residual_measured"]]
         self.evaluated = due
-        columns = [name for metric in self.it.metrics for name in metric.columns]
+        columns = [name for metric in self.it.metrics for name in columns_of(metric)]
         record: dict[str, Any] = dict.fromkeys((*KEYS, *columns))
         record |= {
             "request": request.number,
@@ -228,7 +233,7 @@ class _Session:
         return View(self.it.unlearner, *inputs, requested, tuple(rows), retrieval)
 
     def _test_accuracy(self) -> float | None:
-        found = self._evaluate([m for m in self.it.metrics if "test_accuracy" in m.columns])
+        found = self._evaluate([m for m in self.it.metrics if "test_accuracy" in columns_of(m)])
         return found.get("test_accuracy")
 
     def state(self) -> State:
@@ -258,8 +263,17 @@ class _Session:
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
+            "role": getattr(self.it.unlearner, "role", "heuristic"),
+            "not_measured": self._not_measured(),
             "extracted": self.it.extractor.facts() if hasattr(self.it.extractor, "facts") else {},
         }
+
+    def _not_measured(self) -> dict[str, str]:
+        """Metric -> why it could measure nothing: the unlearner lacks what it needs."""
+        named = zip(self.it.settings.get("metrics") or {}, self.it.metrics, strict=False)
+        lacks = {name: lacking(self.it.unlearner, metric) for name, metric in named}
+        who = self.it.unlearner.name
+        return {name: f"{who} has no {', '.join(what)}" for name, what in lacks.items() if what}
 
     def _total(self) -> Total:
         """The guarantee of extractor and unlearner together."""
@@ -270,10 +284,10 @@ class _Session:
         promised = getattr(self.it.unlearner, "guarantee", None)
         return total(upstream, promised and promised.epsilon, promised and promised.delta)
 
-    def over_run(self) -> dict[str, str]:
-        """Columns of the metrics, and whether the summary has their mean or their last value."""
-        how = {metric: getattr(metric, "over_run", "last") for metric in self.it.metrics}
-        return {column: over_run for metric, over_run in how.items() for column in metric.columns}
+    def columns(self) -> dict[str, Column]:
+        """What the run's numbers are called and mean, by those who make them."""
+        own: Columns = getattr(self.it.unlearner, "COLUMNS", {})
+        return declared([*map(columns_of, self.it.metrics), own])
 
 
 def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:

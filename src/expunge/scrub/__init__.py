@@ -1,7 +1,7 @@
 """The scrub of Mehta et al. (CVPR 2022), in pieces: copies, selectors, steps."""
 
-from expunge.scrub.scrub import Proposal, Scrub
+from expunge.scrub.scrub import FIGURES, Proposal, Scrub
 from expunge.scrub.scrub_error import ScrubError
 from expunge.scrub.steps import Problem
 
-__all__ = ["Problem", "Proposal", "Scrub", "ScrubError"]
+__all__ = ["FIGURES", "Problem", "Proposal", "Scrub", "ScrubError"]

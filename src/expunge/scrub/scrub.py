@@ -17,6 +17,7 @@ from expunge.core.checks import (
     require_probability,
     require_switch,
 )
+from expunge.core.columns import Column
 from expunge.curvature import Block
 from expunge.scrub import steps
 from expunge.scrub.noisy_copies import Observed, Unit, observe
@@ -25,6 +26,16 @@ from expunge.scrub.selectors import SELECTORS, selector
 from expunge.scrub.steps import CURVATURES, MODES, Curvature, Problem
 
 _HALVINGS = 20
+
+
+_OF_UPDATE: dict[str, Any] = {"over_run": "served", "shown": False}
+FIGURES = {
+    "units": Column("units", "", "units whose weights the last update changed", "count", **_OF_UPDATE),
+    "weights": Column("weights", "", "weights that the last update changed", "count", **_OF_UPDATE),
+    "step_norm": Column("step", "", "2-norm of the last update", **_OF_UPDATE),
+    "step_share": Column("step share", "", "share of the computed update that was made", **_OF_UPDATE),
+    "outputs_refitted": Column("refitted", "", "outputs of labels without a row", "count", **_OF_UPDATE),
+}
 
 
 @dataclass(frozen=True)

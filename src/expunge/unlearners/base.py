@@ -9,6 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.files import State
+
+ROLES = ("certified", "heuristic", "reference", "baseline")
 OUTCOMES = ("removed", "retrained", "refused")
 
 
@@ -38,28 +41,19 @@ class Outcome:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class State:
-    """All that an unlearner needs to go on where it stopped, besides its settings and the training data.
-
-    ``arrays`` go to safetensors and ``values`` to JSON; nothing is ever pickled.
-    """
-
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-
-
 class Unlearner(Protocol):
     """A model that can be trained and can be asked to forget rows of its training set.
 
     Row ids are those of the training set as given to ``fit``, whatever has been removed since.
 
-    Two things more are used where an unlearner has them. ``validate_on(x, y)`` is given the test rows once
+    Three things more are used where an unlearner has them. ``validate_on(x, y)`` is given the test rows once
     after ``fit`` or ``load_state``. ``seconds_fit``, if it is not None, is the time that the training took,
-    for a model that ``fit`` found trained already.
+    for a model that ``fit`` found trained already. ``COLUMNS`` says what its ``Outcome.figures`` are.
     """
 
     name: str
+    role: str
+    """``certified``, ``heuristic``, ``reference`` (what others are measured against) or ``baseline``."""
 
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
         """Train on features ``x`` (n, ...) with labels ``y`` (n,)."""

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate import Account, StepFacts
+from expunge.core.files import State
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, solve
 from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor
-from expunge.unlearners.base import State
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expunge.core.checks import require_probability
+from expunge.core.columns import Column, Plot
+from expunge.core.files import State
 from expunge.curvature import SolveError
 from expunge.curvature.gradients import cross_entropy, example_losses
 from expunge.datasets.images import Examples
 from expunge.scrub import ScrubError
 from expunge.training import Learner
-from expunge.unlearners.base import Outcome, State
+from expunge.unlearners.base import Outcome
 from expunge.unlearners.network import NetworkModel
 
 Update = tuple[dict[str, float], Callable[[], None]]
 """Figures of an update that has been made, and what takes it back bit by bit."""
+
+
+VALIDATION = {
+    "validation_accuracy": Column(
+        "validation accuracy",
+        "↑",
+        "share of the validation (test) rows classified correctly after the last update",
+        "accuracy",
+        over_run="served",
+        shown=False,
+        plot=Plot("retained", title="Validation accuracy", unit="share classified correctly"),
+    )
+}
 
 
 def require_gap(val_gap: float | None) -> float | None:
@@ -49,6 +64,9 @@ class GuardedNetwork(NetworkModel, ABC):
         name: What the run files call the method.
         val_gap: Largest fall of validation accuracy in one request; None: any.
     """
+
+    role = "heuristic"
+    COLUMNS = VALIDATION
 
     def __init__(self, model: Learner, name: str, val_gap: float | None) -> None:
         super().__init__(model, name)

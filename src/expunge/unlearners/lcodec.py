@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream, torch_generator
 from expunge.curvature.gradients import cross_entropy
-from expunge.scrub import Problem, Scrub, ScrubError
+from expunge.scrub import FIGURES, Problem, Scrub, ScrubError
 from expunge.scrub.noisy_copies import unit_modules
 from expunge.scrub.outputs import emptied, refit
 from expunge.training import Learner
-from expunge.unlearners.guard import GuardedNetwork, Update
+from expunge.unlearners.guard import VALIDATION, GuardedNetwork, Update
 from expunge.unlearners.lcodec_linear import LcodecLinear
 from expunge.unlearners.worlds import linear_settings
 
@@ -69,6 +69,8 @@ class Lcodec(GuardedNetwork):
         name: What the run files call the method.
         val_gap: See ``GuardedNetwork``.
     """
+
+    COLUMNS = FIGURES | VALIDATION
 
     def __init__(
         self, model: Learner, scrub: Scrub, name: str = "lcodec", val_gap: float | None = 0.05

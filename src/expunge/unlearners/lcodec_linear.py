@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from expunge.core.errors import UserError
+from expunge.core.files import State
 from expunge.core.seeds import stream, torch_generator
 from expunge.curvature import SolveError
 from expunge.datasets.images import Examples
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import train
-from expunge.scrub import Problem, Scrub, ScrubError
+from expunge.scrub import FIGURES, Problem, Scrub, ScrubError
 from expunge.training import History
-from expunge.unlearners.base import Outcome, State
+from expunge.unlearners.base import Outcome
 from expunge.unlearners.column import Column
-from expunge.unlearners.guard import fall, require_gap
+from expunge.unlearners.guard import VALIDATION, fall, require_gap
 from expunge.unlearners.linear import LinearModel, draw, require_std
 
 _WEIGHT = "weight"
@@ -61,6 +62,9 @@ class LcodecLinear(LinearModel):
         tol: Training stops at ||grad||_2 < tol.
         max_iter: Newton steps at most.
     """
+
+    role = "heuristic"
+    COLUMNS = FIGURES | VALIDATION
 
     def __init__(
         self,

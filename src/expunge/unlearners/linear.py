@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from expunge.core.checks import require_count, require_positive, require_share, require_switch
 from expunge.core.errors import InvalidValue, UserError
+from expunge.core.files import State
 from expunge.core.seeds import stream
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
-from expunge.unlearners.base import State
 from expunge.unlearners.column import Column, Start
 from expunge.unlearners.row_ids import checked
 

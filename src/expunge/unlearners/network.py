@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from expunge.core.errors import DataError
+from expunge.core.files import State
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
 from expunge.training import History, Learner, Trained
-from expunge.unlearners.base import State
 from expunge.unlearners.row_ids import checked
 
 _MODULE, _HISTORY = "module.", "history."

@@ -14,6 +14,7 @@ from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.certificate.guarantee import PERTURBATIONS
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue
+from expunge.core.files import State
 from expunge.core.seeds import stream
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
@@ -21,7 +22,7 @@ from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
 from expunge.linear.solver import FitReport, build_factor
-from expunge.unlearners.base import Outcome, State
+from expunge.unlearners.base import Outcome
 from expunge.unlearners.column import CertifiedColumn, Start
 from expunge.unlearners.linear import LinearModel, as_columns
 
@@ -58,6 +59,7 @@ class Newton(LinearModel):
         progress: Show a bar while several classes are trained (on a terminal only).
     """
 
+    role = "certified"
     columns: list[CertifiedColumn]
 
     def __init__(

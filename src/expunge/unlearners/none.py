@@ -47,6 +47,8 @@ def none(
 class NoOp(Retrain):
     """Trained like ``Retrain``, with the same settings; every request is refused."""
 
+    role = "baseline"
+
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Leave the model as it is."""
         return Outcome("refused", tuple(self._checked(rows).tolist()), REASON)

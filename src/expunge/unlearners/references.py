@@ -20,6 +20,8 @@ class NetworkRetrain(NetworkModel):
         name: What the run files call it.
     """
 
+    role = "reference"
+
     def __init__(self, model: Learner, name: str = "retrain") -> None:
         super().__init__(model, name)
 
@@ -40,6 +42,8 @@ class NetworkNoOp(NetworkModel):
         model: The learner.
         name: What the run files call it.
     """
+
+    role = "baseline"
 
     def __init__(self, model: Learner, name: str = "none") -> None:
         super().__init__(model, name)

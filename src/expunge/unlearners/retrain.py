@@ -79,6 +79,8 @@ class Retrain(LinearModel):
         progress: Show a bar while several classes are trained (on a terminal only).
     """
 
+    role = "reference"
+
     def __init__(
         self,
         lam: float = 1e-3,

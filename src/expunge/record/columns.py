@@ -1,0 +1,71 @@
+"""What a run folder says of its own numbers: the columns that its metrics and its method declare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from expunge.core.columns import Column, Columns
+
+_BEFORE_AFTER = {
+    "test_accuracy_after": Column(
+        "test accuracy",
+        "↑",
+        "share of test rows classified correctly, before the first request and after the last",
+        "accuracy",
+        beside="test_accuracy_before",
+        sub="before → after",
+        cell="{beside} → {value}",
+        main=True,
+    )
+}
+
+
+def declared(parts: Iterable[Columns]) -> dict[str, Column]:
+    """Return the columns of a run: test accuracy before and after where it is measured, then those of parts.
+
+    Args:
+        parts: What the method and each metric declare; of two that declare one key the first counts.
+    """
+    found: dict[str, Column] = {}
+    for columns in parts:
+        found |= {key: column for key, column in columns.items() if key not in found}
+    return {**(_BEFORE_AFTER if "test_accuracy" in found else {}), **found}
+
+
+def as_json(columns: Columns) -> dict[str, Any]:
+    """Return what ``summary.json`` holds under ``columns``."""
+    return {key: column.as_json() for key, column in columns.items()}
+
+
+def of_run(summary: Mapping[str, Any]) -> dict[str, Column]:
+    """Return the columns of a run by its summary; of one made before runs said so by the bundled table."""
+    said = summary.get("columns")
+    if not isinstance(said, dict):
+        said = _bundled()["columns"]
+    return {key: Column.of(key, value) for key, value in said.items() if isinstance(value, dict)}
+
+
+def role_of(summary: Mapping[str, Any], target: Any) -> str:
+    """Return the role of a run's method; of a run that does not say so by the bundled table.
+
+    Args:
+        summary: ``summary.json``.
+        target: ``unlearner._target_`` of the configuration; None where there is none.
+    """
+    said = summary.get("role")
+    if isinstance(said, str):
+        return said
+    roles = _bundled()["roles"]
+    known = roles.get(str(target)) or roles.get(summary.get("unlearner"))
+    return str(known or ("heuristic" if summary.get("budget") is None else "certified"))
+
+
+@cache
+def _bundled() -> dict[str, Any]:
+    """What folders from before 0.2 hold, which do not say it themselves."""
+    text = resources.files("expunge.record").joinpath("bundled.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
