@@ -1,15 +1,12 @@
-"""Tables of the codec benchmark's JSON, for the terminal and for CODEC.md."""
+"""Tables of the codec benchmark's JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.results import short, span, table, times, verdict, write_parts
-
-BEGIN = "<!-- CODEC RESULTS: written by --write, do not edit between these two lines -->"
-END = "<!-- END OF CODEC RESULTS -->"
+from experiments.benchmarks import growth
+from experiments.benchmarks.tables import factor, seconds, short, table, times, verdict
 
 
 def selection_lines(part: dict[str, Any]) -> list[str]:
@@ -24,8 +21,8 @@ def selection_lines(part: dict[str, Any]) -> list[str]:
                 [
                     f"{size['p']:,}",
                     f"({row['key']}) {row['method']}{scaled}",
-                    f"{short(row['median'])} ({span(row['seconds'])})",
-                    "" if ours else f"{times(row['ratio'])} ({span(row['ratio_by_repeat'])})",
+                    seconds(row),
+                    "" if ours else factor(row),
                     str(len(size["selected"])) if ours else _alone(row["alone"]),
                     f"{short(memory['peak_mib'])} ({short(memory['call_mib'])} by the call)" if ours else "",
                 ]
@@ -59,21 +56,8 @@ def check_lines(part: dict[str, Any]) -> list[str]:
 
 def growth_lines(part: dict[str, Any]) -> list[str]:
     """The tables of the growth."""
-    lines: list[str] = []
-    for name in ("by_rows", "by_columns", "by_chosen"):
-        series = part[name]
-        taken = series["seconds"]
-        rows = [
-            [f"{size:,}", _known(a), _known(c), "" if ratio is None else times(ratio)]
-            for size, a, c, ratio in zip(
-                series["sizes"], taken["a"], taken["c"], series["ratio"], strict=True
-            )
-        ]
-        slopes = series["exponent"]
-        rows.append(["fitted exponent", *(f"{slopes[key]:.2f}" if slopes[key] else "" for key in "ac"), ""])
-        fixed = ", ".join(f"{key} = {series[key]:,}" for key in "npk" if key in series)
-        lines += ["", *table(f"{series['name']} ({fixed})|(a) s, scaled|(c) s|(a) / (c)", rows)]
-    return lines[1:]
+    series = [part[name] for name in ("by_rows", "by_columns", "by_chosen")]
+    return growth.lines(series, "(a) s, scaled|(c) s|(a) / (c)")
 
 
 def limits_lines(part: dict[str, Any]) -> list[str]:
@@ -108,32 +92,6 @@ def ties_lines(part: dict[str, Any]) -> list[str]:
     return table(heads, rows)
 
 
-LINES = {
-    "selection": selection_lines,
-    "check": check_lines,
-    "growth": growth_lines,
-    "limits": limits_lines,
-    "ties": ties_lines,
-}
-HEADINGS = {
-    "selection": "Whole selections",
-    "check": "The same columns",
-    "growth": "Growth of a selection",
-    "limits": "Large runs",
-    "ties": "Ties",
-}
-
-
-def write_into(page: Path, report: dict[str, Any]) -> None:
-    """Replace what stands between the two marks of ``page``.
-
-    Raises:
-        DataError: A mark is missing.
-    """
-    pictures = {"growth": "![Time of one selection](codec.png)"}
-    write_parts(page, (BEGIN, END), report, LINES, HEADINGS, pictures)
-
-
 def _alone(columns: Sequence[int] | None) -> str:
     return "" if columns is None else f"{len(columns)} by itself"
 
@@ -142,7 +100,3 @@ def _steps(differing: Sequence[int], steps: int) -> str:
     if not differing:
         return f"none of {steps}"
     return f"{len(differing)} of {steps}, from step {differing[0]}"
-
-
-def _known(seconds: float | None) -> str:
-    return "" if seconds is None else short(seconds)

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.benchmarks.codec_contenders import PublishedNoise, seconds_along
-from experiments.benchmarks.scrub_ours import GUARD, STAGES, Scrubbed, noise, scrubbed
-from experiments.benchmarks.scrub_published import (
+from experiments.benchmarks.codec.contenders import PublishedNoise, seconds_along
+from experiments.benchmarks.harness import in_turns, ratio, repeated
+from experiments.benchmarks.scrub.ours import GUARD, STAGES, Scrubbed, noise, scrubbed
+from experiments.benchmarks.scrub.published import (
     Differences,
     block_that_fits,
     scaled_solve,
     single_forwards,
 )
-from experiments.benchmarks.scrub_setup import SEED, Task
+from experiments.benchmarks.scrub.setup import SEED, Task
 from expunge.curvature import evaluating
 from expunge.scrub import Problem, Scrub
 from expunge.scrub.noisy_copies import perturbed
@@ -58,11 +59,14 @@ def compare(task: Task, repeats: int, shares: Shares, settings: dict[str, Any]) 
     first = scrubbed(task, settings)  # warm-up
     rivals = Rivals(task, first, shares, settings)
     rivals.run(np.random.default_rng(SEED), Shares(2, 1, 10))
-    ours: list[dict[str, float]] = []
-    theirs: list[dict[str, float]] = []
-    for repeat in range(repeats):
-        ours.append(dict(scrubbed(task, settings).seconds))
-        theirs.append(rivals.run(np.random.default_rng([SEED, repeat]), shares))
+    seconds: dict[str, list[dict[str, float]]] = in_turns(
+        {
+            "ours": lambda _: dict(scrubbed(task, settings).seconds),
+            "published": lambda repeat: rivals.run(np.random.default_rng([SEED, repeat]), shares),
+        },
+        repeats,
+    )
+    ours, theirs = seconds.values()
     return {
         **facts(first),
         "n": task.problem.n,
@@ -73,7 +77,7 @@ def compare(task: Task, repeats: int, shares: Shares, settings: dict[str, Any]) 
             "dense": min(shares.dense, first.proposal.block.size),
         },
         "stages": stage_rows(ours, theirs),
-        "guard": {"images": len(task.validation), **_times([one[GUARD] for one in ours])},
+        "guard": {"images": len(task.validation), **repeated([one[GUARD] for one in ours])},
         **whole(ours, theirs),
         "differences": rivals.differences(),
     }
@@ -166,10 +170,10 @@ def stage_rows(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> 
     """Seconds of every stage by repeat, and how many times as long the published one takes."""
     rows: list[dict[str, Any]] = []
     for stage in STAGES:
-        row: dict[str, Any] = {"stage": stage, "ours": _times([one[stage] for one in ours])}
+        row: dict[str, Any] = {"stage": stage, "ours": repeated([one[stage] for one in ours])}
         if stage in PUBLISHED:
-            row["published"] = _times([one[stage] for one in theirs])
-            row |= _ratio(row["ours"]["seconds"], row["published"]["seconds"])
+            row["published"] = repeated([one[stage] for one in theirs])
+            row |= ratio(row["published"]["seconds"], row["ours"]["seconds"])
         rows.append(row)
     return rows
 
@@ -183,21 +187,10 @@ def whole(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> dict[
     own = [sum(one[stage] for stage in STAGES) for one in ours]
     scaled = [sum(one[stage] for stage in PUBLISHED) for one in theirs]
     measured = [one["copies"] + one["selection"] + one["unscaled"] for one in theirs]
-    lower = {**_times(measured), **_ratio(own, measured)}
+    lower = {**repeated(measured), **ratio(measured, own)}
     return {
-        "whole": {"ours": _times(own), "published": _times(scaled), **_ratio(own, scaled)},
+        "whole": {"ours": repeated(own), "published": repeated(scaled), **ratio(scaled, own)},
         "lower": lower,
         "at_least": AT_LEAST,
         "met": lower["ratio"] >= AT_LEAST,
-    }
-
-
-def _times(seconds: list[float]) -> dict[str, Any]:
-    return {"seconds": seconds, "median": float(np.median(seconds))}
-
-
-def _ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    return {
-        "ratio": float(np.median(theirs) / np.median(ours)),
-        "ratio_by_repeat": [a / b for a, b in zip(theirs, ours, strict=True)],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import hypot
 from time import perf_counter
 from typing import Any, Protocol
@@ -10,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.benchmarks.published import PublishedRecipe
+from experiments.benchmarks.harness import in_turns
+from experiments.benchmarks.removal.published import PublishedRecipe
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
 from expunge.unlearners.newton import Newton
@@ -138,7 +140,7 @@ def trained(
 def take_turns(
     contenders: Sequence[Contender], stream: Sequence[int], repeats: int
 ) -> dict[str, list[list[float]]]:
-    """Time all contenders on the same stream of rows, in turn: A, B, ..., A, B, ...
+    """Time all contenders on the same stream of rows, in turns.
 
     Each goes on where it stopped in the repeat before, so that what an update does only now and then is
     timed too. The first request of each warms up (compilation, thread pools) and is not timed.
@@ -159,10 +161,9 @@ def take_turns(
         rows = [int(row) for row in stream[first : first + contender.batch]]
         return contender.serve(rows) / contender.batch
 
+    def turn(contender: Contender, repeat: int) -> list[float]:
+        return [next_request(contender) for _ in range(contender.per_repeat)]
+
     for contender in contenders:
         next_request(contender)
-    seconds: dict[str, list[list[float]]] = {contender.key: [] for contender in contenders}
-    for _ in range(repeats):
-        for contender in contenders:
-            seconds[contender.key].append([next_request(contender) for _ in range(contender.per_repeat)])
-    return seconds
+    return in_turns({one.key: partial(turn, one) for one in contenders}, repeats)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.benchmarks.results import short, times
-from experiments.benchmarks.scrub_ours import GUARD, STAGES
-from experiments.benchmarks.scrub_results import WHAT
+from experiments.benchmarks.scrub.ours import GUARD, STAGES
+from experiments.benchmarks.scrub.tables import WHAT
+from experiments.benchmarks.tables import short, times
 from expunge.report import style
 
 OURS, PUBLISHED = style.SERIES[0], style.SERIES[1]

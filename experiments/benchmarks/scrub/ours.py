@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments.benchmarks.scrub_setup import SEED, Task
+from experiments.benchmarks.scrub.setup import SEED, Task
 from expunge.curvature import Block, evaluating
 from expunge.datasets.images import Examples
 from expunge.scrub import Problem, Proposal, Scrub

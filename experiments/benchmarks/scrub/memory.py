@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 
-from experiments.benchmarks.codec_limits import ROOT, forget_peak, peak_mib
-from experiments.benchmarks.scrub_ours import scrubbed
-from experiments.benchmarks.scrub_setup import CLASSES, FAMILIES, SEED, Task, random_pictures
+from experiments.benchmarks.machine import in_own_process, metered
+from experiments.benchmarks.scrub.ours import scrubbed
+from experiments.benchmarks.scrub.setup import CLASSES, FAMILIES, SEED, Task, random_pictures
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples
 from expunge.linear.parallel import set_threads
@@ -26,17 +24,14 @@ AT_MOST = 3_000.0  # MB of 10^6 bytes
 MB = 1.048576  # a MiB in MB
 
 
-def in_own_process(job: dict[str, Any]) -> dict[str, Any]:
+def measured_apart(job: dict[str, Any]) -> dict[str, Any]:
     """Run one job in a new process; see ``measure`` for what comes back."""
-    command = [sys.executable, "-m", "experiments.benchmarks.scrub_memory", json.dumps(job)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return in_own_process(__name__, job)
 
 
 def with_limit(job: dict[str, Any]) -> dict[str, Any]:
     """Run one job in a new process and hold it against the limit."""
-    found = in_own_process(job)
+    found = measured_apart(job)
     return {**job, **found, "at_most": AT_MOST, "met": found["peak_mb"] <= AT_MOST}
 
 
@@ -56,18 +51,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     settings = {"n_perturbations": job["copies"], "threads": job["threads"]}
     scrubbed(untrained(Mlp((8,))), {**settings, "n_perturbations": 50})
     task = untrained(FAMILIES[job["family"]])
-    held = forget_peak()
-    begin = perf_counter()
-    found = scrubbed(task, settings)
-    seconds = perf_counter() - begin
-    peak = max(held, peak_mib())  # a tiny scrub frees more than it takes
+    done = metered(lambda: scrubbed(task, settings))
     return {
-        "seconds": seconds,
+        "seconds": done.seconds,
         "weights": sum(p.numel() for p in task.problem.module.parameters()),
-        "selected": found.proposal.block.size,
-        "held_mb": held * MB,
-        "peak_mb": peak * MB,
-        "scrub_mb": (peak - held) * MB,
+        "selected": done.result.proposal.block.size,
+        "held_mb": done.held * MB,
+        "peak_mb": done.peak * MB,
+        "scrub_mb": (done.peak - done.held) * MB,
     }
 
 

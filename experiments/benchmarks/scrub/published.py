@@ -1,7 +1,7 @@
 """The stages of a scrub in the published order of work: one copy, one candidate, one dense matrix.
 
 Written from the equations of Mehta et al. (CVPR 2022), Algorithm 1. The selection is
-``codec_contenders.PublishedNoise``; here stand the forward passes and the solve:
+``codec.contenders.PublishedNoise``; here stand the forward passes and the solve:
 
     H'   = (n outer(dF, dF) / ||dw_F||_1 - m outer(df, df) / ||dw_f||_1) / (n - m)
     step = m / (n - m) (H' + l2 I)^{-1} (grad f + l2 w)

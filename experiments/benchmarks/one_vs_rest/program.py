@@ -1,39 +1,30 @@
 """How long one removal from ten one-vs-rest classes takes, and what classes that do not use the row save.
 
-See ONE_VS_REST.md, and ``python -m experiments.benchmarks.one_vs_rest --help`` in the repository root.
+See README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from os import getloadavg
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from experiments.benchmarks import one_vs_rest_results
-from experiments.benchmarks.contenders import Contender, Ours, Published, take_turns, trained
-from experiments.benchmarks.removal import environment, positive, spread
-from experiments.benchmarks.results import environment_line
+from experiments.benchmarks.harness import WHOLE, Benchmark, Part, positive, ratio, spread, threads_option
+from experiments.benchmarks.one_vs_rest import tables
+from experiments.benchmarks.removal.contenders import Contender, Ours, Published, take_turns, trained
 from expunge.core.errors import InvalidValue
-from expunge.core.files import write_json
 from expunge.datasets import mnist
 from expunge.extractors.pixels import Pixels
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.parallel import available_cores, set_threads
 from expunge.linear.rows import Array, Rows
 from expunge.unlearners.newton import Newton
 
-HERE = Path(__file__).parent
 SETTING = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}
 BATCH = 50
 BATCH_SHARE = 10  # a request of 50 rows is served once for so many of one row
@@ -43,27 +34,10 @@ SEED = 0
 Seconds = list[list[float]]  # per removed row of every request, repeat by repeat
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and write the JSON file (and, with ``--write``, the results in ONE_VS_REST.md)."""
-    options = _parser().parse_args(arguments)
-    count = options.threads or available_cores()
-    torch.set_num_threads(count)
-    set_threads(count)
-    with threadpool_limits(limits=count):  # the library itself keeps BLAS to one thread
-        where = environment(count)
-        where["load_before"] = round(getloadavg()[0], 2)  # others at work slow the baseline down most
-        print(environment_line(where), f"Load before: {where['load_before']}.", flush=True)
-        found = compare(
-            *load(options.data_dir, options.rows), options.removals, options.published, options.repeats
-        )
-    report = {"environment": where, **found}
-    print("\n".join(["", *one_vs_rest_results.lines(report)]), flush=True)
-    out = Path(options.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, report)
-    if options.write:
-        one_vs_rest_results.write_into(HERE / "ONE_VS_REST.md", report)
-    return 0
+def measure(options: argparse.Namespace, threads: int) -> dict[str, Any]:
+    """Time every method on MNIST."""
+    rows, y = load(options.data_dir, options.rows)
+    return compare(rows, y, options.removals, options.published, options.repeats)
 
 
 def load(data_dir: str, count: int | None = None) -> tuple[Rows, NDArray[np.int64]]:
@@ -209,27 +183,13 @@ def by_uses(
     ]
 
 
-def ratio(top: Seconds, bottom: Seconds) -> dict[str, Any]:
-    """``ratio`` of the medians, and ``ratio_by_repeat`` where both have requests."""
-    return {
-        "ratio": float(np.median(np.concatenate(top)) / np.median(np.concatenate(bottom))),
-        "ratio_by_repeat": [
-            float(np.median(a) / np.median(b)) for a, b in zip(top, bottom, strict=True) if a and b
-        ],
-    }
-
-
-def _parser() -> argparse.ArgumentParser:
+def _arguments(parser: argparse.ArgumentParser) -> None:
     data_dir = os.environ.get("EXPUNGE_DATA")
-    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.one_vs_rest", description=__doc__)
     parser.add_argument("--removals", type=positive, default=30, help="requests in each repeat (default 30)")
     parser.add_argument(
         "--published", type=positive, default=2, help="those of the published recipe (default 2)"
     )
-    parser.add_argument("--repeats", type=positive, default=3, help="interleaved repeats (default 3)")
-    parser.add_argument(
-        "--threads", type=positive, help="for torch, BLAS and compiled passes (default all cores)"
-    )
+    threads_option(parser)
     parser.add_argument("--rows", type=positive, help="only the first so many training rows (default all)")
     parser.add_argument(
         "--data-dir",
@@ -237,10 +197,11 @@ def _parser() -> argparse.ArgumentParser:
         required=data_dir is None,
         help="holds, or shall hold, MNIST/raw (default $EXPUNGE_DATA)",
     )
-    parser.add_argument("--out", default=HERE / "one_vs_rest.json", help="JSON file")
-    parser.add_argument("--write", action="store_true", help="write the results into ONE_VS_REST.md")
-    return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+BENCHMARK = Benchmark(
+    folder=Path(__file__).parent,
+    description=__doc__,
+    parts={WHOLE: Part(measure, tables.lines)},
+    arguments=_arguments,
+)

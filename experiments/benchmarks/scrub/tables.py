@@ -1,15 +1,12 @@
-"""Tables of the scrub benchmark's JSON, for the terminal and for SCRUB.md."""
+"""Tables of the scrub benchmark's JSON."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.results import short, span, table, times, verdict, write_parts
-from experiments.benchmarks.scrub_ours import GUARD, STAGES
+from experiments.benchmarks.scrub.ours import GUARD, STAGES
+from experiments.benchmarks.tables import factor, seconds, short, span, table, times, verdict
 
-BEGIN = "<!-- SCRUB RESULTS: written by --write, do not edit between these two lines -->"
-END = "<!-- END OF SCRUB RESULTS -->"
 WHAT = {
     "copies": "(1) copies and activations",
     "selection": "(2) selection",
@@ -31,16 +28,16 @@ def stages_lines(part: dict[str, Any]) -> list[str]:
     rows = [
         [
             WHAT[row["stage"]],
-            _seconds(row["ours"]),
+            seconds(row["ours"]),
             how[row["stage"]],
-            *([_seconds(row["published"]), _ratio(row)] if "published" in row else ["", ""]),
+            *([seconds(row["published"]), factor(row)] if "published" in row else ["", ""]),
         ]
         for row in part["stages"]
     ]
-    rows.append(["whole scrub", _seconds(whole["ours"]), "", _seconds(whole["published"]), _ratio(whole)])
+    rows.append(["whole scrub", seconds(whole["ours"]), "", seconds(whole["published"]), factor(whole)])
     if shares["dense"] < part["weights"]:
-        rows.append(["", "", "the same, dense solve not scaled", _seconds(lower), _ratio(lower)])
-    rows.append([f"{WHAT[GUARD]}: {part['guard']['images']:,} images", _seconds(part["guard"]), "", "", ""])
+        rows.append(["", "", "the same, dense solve not scaled", seconds(lower), factor(lower)])
+    rows.append([f"{WHAT[GUARD]}: {part['guard']['images']:,} images", seconds(part["guard"]), "", "", ""])
     return [
         f"One image from {part['family']}, {part['images']}, n = {part['n']:,}; {part['copies']:,} copies, "
         f"{part['units']:,} units; selected {part['selected']} units with {part['weights']:,} weights. "
@@ -105,31 +102,5 @@ def memory_lines(part: dict[str, Any]) -> list[str]:
     return [f"{part['copies']:,} copies, one 3 x 32 x 32 image of random pixels.", "", *table(heads, rows)]
 
 
-LINES = {"stages": stages_lines, "families": families_lines, "memory": memory_lines}
-HEADINGS = {
-    "stages": "One scrub, stage by stage",
-    "families": "Networks",
-    "memory": "Memory",
-}
-
-
-def write_into(page: Path, report: dict[str, Any]) -> None:
-    """Replace what stands between the two marks of ``page``.
-
-    Raises:
-        DataError: A mark is missing.
-    """
-    pictures = {"stages": "![Seconds of one scrub by stage](scrub.png)"}
-    write_parts(page, (BEGIN, END), report, LINES, HEADINGS, pictures)
-
-
 def _scaled(done: int, whole: int) -> str:
     return f", all {whole:,}" if done == whole else f", {done:,} of {whole:,}, scaled to all"
-
-
-def _seconds(found: dict[str, Any]) -> str:
-    return f"{short(found['median'])} ({span(found['seconds'])})"
-
-
-def _ratio(found: dict[str, Any]) -> str:
-    return f"{times(found['ratio'])} ({span(found['ratio_by_repeat'])})"

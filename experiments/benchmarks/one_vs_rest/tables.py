@@ -1,15 +1,12 @@
-"""Tables of the one-vs-rest benchmark's JSON, for the terminal and for ONE_VS_REST.md."""
+"""Tables of the one-vs-rest benchmark's JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.results import environment_line, short, span, table, times, typical, write_between
+from experiments.benchmarks.tables import factor, short, table, typical
 
-BEGIN = "<!-- ONE-VS-REST RESULTS: written by --write, do not edit between these two lines -->"
-END = "<!-- END OF ONE-VS-REST RESULTS -->"
 HEADS = "method|ms per removed row (p10-p90)|mean|faster than (a), by repeat|retrained|bound|residual"
 USES = "method|classes that use the row|requests|ms (p10-p90)|time over (b)|time over a row that all use"
 
@@ -31,21 +28,12 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def write_into(page: Path, report: Mapping[str, Any]) -> None:
-    """Replace what stands between the two marks of ``page``.
-
-    Raises:
-        DataError: A mark is missing.
-    """
-    write_between(page, BEGIN, END, [environment_line(report["environment"]), "", *lines(report)])
-
-
 def _removal(row: Mapping[str, Any]) -> list[str]:
     mixed = row["key"] == "e"  # two kinds of request that say nothing together
     return [
         f"({row['key']}) {row['method']}",
         *(["see below", ""] if mixed else [typical(row["ms"]), short(row["ms"]["mean"])]),
-        "" if mixed else _ratio(row),
+        "" if mixed else factor(row),
         f"{row['retrained']} of {row['served']}",
         f"{row['bound']:.2g}" + (f" ({row['over_budget']} over budget)" if row["over_budget"] else ""),
         f"{row['residual']:.2g}",
@@ -58,8 +46,8 @@ def _uses(row: Mapping[str, Any]) -> list[str]:
         str(row["classes"]),
         str(row["ms"]["count"]),
         typical(row["ms"]),
-        _ratio(row["of_base"]),
-        _ratio(row["of_all"]) if row["of_all"] else "",
+        factor(row["of_base"]),
+        factor(row["of_all"]) if row["of_all"] else "",
     ]
 
 
@@ -69,12 +57,12 @@ def _summary(uses: Sequence[Mapping[str, Any]], classes: int) -> list[str]:
     if "e" in alone and alone["e"]["of_all"]:
         found += [
             f"(e) Removing a row that {classes - 1} of {classes} classes do not use costs "
-            f"{_ratio(alone['e']['of_all'])} the time of removing one that all use, in the same model.",
+            f"{factor(alone['e']['of_all'])} the time of removing one that all use, in the same model.",
             "",
         ]
     if "d" in alone:
         found += [
-            f"(d) With subsampled classes it costs {_ratio(alone['d']['of_base'])} the time of a removal "
+            f"(d) With subsampled classes it costs {factor(alone['d']['of_base'])} the time of a removal "
             "from all classes on all rows (b): fewer classes change, and each of them has fewer rows.",
             "",
         ]
@@ -88,8 +76,3 @@ def _within(removal: Sequence[Mapping[str, Any]], budget: float) -> list[str]:
         "Residual within its bound, bound within the budget: "
         + (f"NOT in {', '.join(broken)}." if broken else "in every model of ours.")
     ]
-
-
-def _ratio(found: Mapping[str, Any]) -> str:
-    by_repeat = found["ratio_by_repeat"]
-    return times(found["ratio"]) + (f" ({span(by_repeat)})" if by_repeat else "")
