@@ -101,7 +101,8 @@ def test_reduced_is_what_the_experiment_says_under_that_key(name):
 def choice(config: DictConfig) -> list[str]:
     """The groups that a configuration has chosen, by themselves."""
     names = ("dataset", "model", "training", "unlearner", "removal", "extractor")
-    return [f"{name}={config.hydra.runtime.choices[name] or 'null'}" for name in names]
+    chosen = config.hydra.runtime.choices
+    return [f"{name}={chosen[name]}" for name in names if chosen[name]]
 
 
 def flat(settings: dict[str, Any], above: str = "") -> set[str]:

@@ -1,19 +1,19 @@
-"""Reduced experiments: what stands under ``reduced:`` in an experiment's file makes another experiment of it.
+"""Reduced experiments: what stands under ``reduced:`` in an experiment's file makes another one of it.
 
-``+experiment=X reduced=true`` is ``+experiment=X_reduced``. There is no such file: Hydra is handed X with those
-overrides in it before it reads the command line, and the user's own come after them as after any experiment's.
+``+experiment=X reduced=true`` is ``+experiment=X_reduced``. There is no such file: Hydra is handed X with
+those overrides in it before it reads the command line, and the user's own come after them as ever.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from expunge.errors import InvalidValue
 from expunge.sweep.command import config_folders, key_in, parted
@@ -43,7 +43,7 @@ def with_reduced(arguments: Sequence[str], config_dir: Path) -> list[str]:
     return [*flags, *(_renamed(o, name) if key_in(o) == "experiment" else o for o in rest)]
 
 
-def _renamed(override: str, name: Any) -> str:
+def _renamed(override: str, name: Callable[[str], str]) -> str:
     """``+experiment=a``, or more of them in a sweep or a list, with each name replaced."""
     key, sign, names = override.partition("=")
     return key + sign + re.sub(r"[\w./-]+", lambda found: name(found[0]), names)
@@ -64,11 +64,11 @@ def _name(given: str, value: str | None, folders: Sequence[Path]) -> str:
     return name
 
 
-def reduced(name: str, folders: Sequence[Path]) -> dict[str, Any]:
+def reduced(name: str, folders: Sequence[Path]) -> DictConfig:
     """Return the content of an experiment's file with its own ``reduced:`` put in.
 
-    A key that the experiment sweeps is swept over other values; a group that is chosen anew keeps nothing that
-    the experiment said of its former choice; any other key gets another value.
+    A key that the experiment sweeps is swept over other values; a group that is chosen anew keeps nothing
+    of what the experiment says of its own choice; any other key gets another value.
 
     Args:
         name: The experiment.
@@ -97,7 +97,7 @@ def reduced(name: str, folders: Sequence[Path]) -> dict[str, Any]:
     content = OmegaConf.create(own)
     for key, value in values.items():
         OmegaConf.update(content, key, value)
-    return {str(key): value for key, value in OmegaConf.to_container(content).items()}
+    return content
 
 
 def _swept(name: str, folders: Sequence[Path]) -> set[str]:
