@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.error_lines import complain
@@ -21,6 +21,7 @@ from expunge.run.job import run_in
 from expunge.run.job_cache import Shared, of_this_process
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, prepared
+from expunge.sweep.reduced import with_reduced
 from expunge.sweep.workers import WorkerDied, explain, prepare
 
 BAD_INPUT = 2
@@ -46,6 +47,8 @@ class Task:
         """Run it; bad input is one line on standard error."""
         hydra_config = HydraConfig.get()
         prepare(hydra_config.launcher)
+        with open_dict(config):
+            del config.reduced  # what it comes to is in the other keys
         if hydra_config.mode is RunMode.MULTIRUN:
             run_cell(config, self._shared)
             return
@@ -66,10 +69,11 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(Shared())
     try:
-        if wants_help(sys.argv[1:]):
-            sys.stdout.write(help_text(config_dir(), sys.argv[1:]) + "\n")
+        arguments = with_reduced(sys.argv[1:], config_dir())
+        if wants_help(arguments):
+            sys.stdout.write(help_text(config_dir(), arguments) + "\n")
             return
-        sys.argv[1:] = prepared(sys.argv[1:])
+        sys.argv[1:] = prepared(arguments)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         complain(explain(error) or error)
