@@ -14,9 +14,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.error_lines import complain
-from expunge.core.errors import UserError
+from expunge.core.errors import UserError, complain
 from expunge.help import help_text, wants_help
+from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in
 from expunge.run.job_cache import Shared, of_this_process
 from expunge.sweep.cell import run_cell
@@ -52,7 +52,7 @@ class Task:
         try:
             run_in(Path(hydra_config.runtime.output_dir), config, self._shared)
         except (UserError, OmegaConfBaseException) as error:
-            complain(error)
+            complain(explained(error))
             self.failed = True
 
 
@@ -72,7 +72,7 @@ def main() -> None:
         sys.argv[1:] = prepared(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(explain(error) or error)
+        complain(explain(error) or explained(error))
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         complain("interrupted; resume=true continues with the same run folder, the same command with a sweep")

@@ -101,8 +101,9 @@ class Dataset:
             raise InvalidValue("classes", list(classes), several)
         try:
             labels = [self.label_of(name) for name in classes]
-        except InvalidValue as error:
-            raise InvalidValue("classes", list(classes), "names out of " + error.allowed[7:]) from None
+        except InvalidValue:
+            known = listed(self.class_names.values())
+            raise InvalidValue("classes", list(classes), f"names out of {known}") from None
         if len(set(labels)) < len(labels):  # a class by its name and again by its label
             raise InvalidValue("classes", list(classes), several)
         train, test = np.isin(self.y_train, labels), np.isin(self.y_test, labels)

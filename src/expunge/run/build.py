@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,16 +49,9 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     try:
         return target(**arguments)
     except (InvalidValue, DataError) as error:
-        if isinstance(error, InvalidValue) and error.name in extra:  # not a key of the group's own
+        if error.name in extra:  # not a key of the group's own
             raise
-        raise _within(group, error, arguments) from None
-
-
-def _within(group: str, error: InvalidValue | DataError, keys: Iterable[str]) -> UserError:
-    """The same complaint with ``group.`` before the key it begins with, if it begins with one."""
-    if isinstance(error, InvalidValue):
-        return error.within(group)
-    return DataError(f"{group}.{error}") if str(error).partition(":")[0] in keys else error
+        raise error.within(group) from None
 
 
 def _locate(group: str, path: str) -> Any:
@@ -95,7 +87,7 @@ def build_experiment(
     try:
         requests = removal.stream(dataset, settings["seed"])
     except (InvalidValue, DataError) as error:
-        raise _within("removal", error, settings["removal"]) from None
+        raise error.within("removal") from None
     return Experiment(
         settings=settings,
         dataset=dataset,

@@ -112,11 +112,8 @@ def _extract(experiment: Experiment) -> tuple[Any, Any]:
     settings = experiment.settings.get("extractor") or {}
     try:
         return experiment.extractor.extract(experiment.dataset)
-    except InvalidValue as error:
+    except (InvalidValue, DataError) as error:
         raise error.within("extractor") if error.name in settings else error from None
-    except DataError as error:
-        named = str(error).partition(":")[0] in settings
-        raise DataError(f"extractor.{error}") if named else error from None
 
 
 class _Session:

@@ -171,7 +171,7 @@ def _load(
         raise InvalidValue("path", path, "null or the path of a list_attr_celeba.txt")
     table, names = read_celeba_attributes(Path(path).expanduser(), n)
     if len(table) < 10:
-        raise DataError(f"path: {path} has {len(table)} images, allowed: at least 10")
+        raise DataError(f"{path} has {len(table)} images, allowed: at least 10", "path")
     if p > len(names):
         raise InvalidValue("p", p, f"at most the {len(names)} attributes of {path}")
     return table[:, :p], names[:p], None

@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.error_lines import one_line
 from expunge.core.errors import UserError
 from expunge.core.files import write_atomically
+from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import Shared
 from expunge.sweep.jobs import DONE, FOLDER, Job, fingerprint, total
@@ -44,10 +44,10 @@ def run_cell(config: DictConfig, shared: Shared) -> None:
         _run(folder, name, config, sweep, shared)
         replace(job, status="done").note(sweep)
     except (UserError, OmegaConfBaseException) as error:
-        replace(job, status="failed", error=one_line(error), bad_input=True).note(sweep)
+        replace(job, status="failed", error=explained(error), bad_input=True).note(sweep)
     except Exception as error:  # a cell's error must not cost the others; it is told at the end
         log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
-        line = f"{type(error).__name__}: {one_line(error)}"
+        line = f"{type(error).__name__}: {explained(error)}"
         replace(job, status="failed", error=line).note(sweep)
 
 

@@ -66,7 +66,7 @@ class Learner:
         try:
             return initialised(self.architecture, shape, classes, seed).to(self.device).eval()
         except DataError as error:
-            raise DataError(f"model.{error}") from None
+            raise error.within("model") from None
 
     def train(
         self,
