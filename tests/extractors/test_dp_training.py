@@ -15,12 +15,12 @@ from scipy import stats
 from torch import nn
 
 from expunge.core.errors import InvalidValue
+from expunge.core.files import load_tensors, save_tensors
 from expunge.datasets.images import Examples, Images
 from expunge.extractors import private
 from expunge.extractors.cnn import ConvNet
 from expunge.extractors.dp_recipe import MODES, DpRecipe
 from expunge.extractors.private import Network, Stepper, accuracy, train
-from expunge.training.files import load_tensors, save_tensors
 from tests.networks import flat, pictures
 from tests.oracles.dp import adam, clipped_sum, row_gradients
 

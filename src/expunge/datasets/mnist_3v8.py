@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_finite
 from expunge.core.errors import DataError, last_line
+from expunge.core.hashing import sha256_of
 from expunge.datasets.base import Dataset
 
 # SHA-256 of each array's bytes, as in data/LICENSE-MNIST.md.
@@ -63,6 +63,6 @@ def _unpack(packed: Any) -> Mapping[str, NDArray[Any]]:
     except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
         raise DataError(f"{packed}: cannot be read, install expunge anew ({last_line(error)})") from None
     for name, array in arrays.items():
-        if hashlib.sha256(array.data).hexdigest() != _DIGESTS[name]:
+        if sha256_of([array]) != _DIGESTS[name]:
             raise DataError(f"{packed}: {name} is not what was packed, install expunge anew")
     return arrays

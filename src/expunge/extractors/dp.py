@@ -16,7 +16,7 @@ import torch
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue, UserError
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings
 from expunge.datasets import Dataset
 from expunge.extractors.accounting import ACCOUNTANTS, Accounting
 from expunge.extractors.cnn import ConvNet
@@ -234,7 +234,7 @@ class Dp:
         """Train ``network``, or give it the weights of one trained like this before."""
         if self.cache is None:
             return self._train(network, data, recipe, ingredients, None)
-        key, store = key_of(ingredients), Cache(self.cache)
+        key, store = sha256_of_settings(ingredients), Cache(self.cache)
         with store.making(key):
             found = TrainedExtractor.read(store.path(key), network, steps)
             if found is None:

@@ -17,14 +17,13 @@ from tqdm import tqdm
 
 from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import DataError
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings, sha256_of_tensors
 from expunge.core.locks import exclusive
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.extractors.feature_files import FeatureFile, Features
 from expunge.extractors.scaling import SCALINGS, scaled
 from expunge.linear.rows import Rows
-from expunge.training.files import digest
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ class _Extraction:
         return {
             "train": self.train.digest(),
             "test": self.test.digest(),
-            "module": digest(self.module.state_dict()),
+            "module": sha256_of_tensors(self.module.state_dict()),
             "identity": dict(identity),
             "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
@@ -148,7 +147,8 @@ class _Extraction:
 def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tuple[Features, Features]:
     """The features from the folder's file; where there is no sound one, it is made."""
     ingredients = job.ingredients(identity)
-    file = FeatureFile(folder / f"{key_of(ingredients)}.features.safetensors", ingredients, job.rows)
+    path = folder / f"{sha256_of_settings(ingredients)}.features.safetensors"
+    file = FeatureFile(path, ingredients, job.rows)
     found, seen = _sound(file, job), _stamp(file.path)
     if found is not None:
         return found

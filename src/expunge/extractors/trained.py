@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from expunge.core.errors import DataError
+from expunge.core.files import load_tensors, save_tensors
 from expunge.models.weights import assign
-from expunge.training.files import load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Shared:
 
     def get(self, part: str, made_from: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """Return a part, made anew where the last one was made from other things."""
-        key = key_of(made_from)
+        key = sha256_of_settings(made_from)
         if part not in self.parts or self.parts[part][0] != key:
             self.parts.pop(part, None)  # the old one goes before the new one comes
             self.parts[part] = key, make()

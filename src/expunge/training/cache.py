@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 
 from expunge.core.errors import DataError
+from expunge.core.files import load_tensors, save_tensors
 from expunge.core.locks import exclusive
 from expunge.models.weights import assign
-from expunge.training.files import load_tensors, save_tensors
 from expunge.training.history import History, Trained
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import DataError
-from expunge.training.files import load_tensors, save_tensors
+from expunge.core.files import load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 
