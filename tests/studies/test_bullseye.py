@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 from expunge.codec.bullseye import BLANKET, bullseye
 from expunge.core.errors import InvalidValue
 from expunge.studies import cmiknn
-from expunge.studies.bullseye import TRUTH, Bullseye, auc, auc_interval, scores_of
+from expunge.studies.blanket_scores import TRUTH, auc, auc_interval, scores_of
+from expunge.studies.bullseye import Bullseye
 from expunge.studies.bullseye_figure import draw
 from tests import cli
 
