@@ -60,7 +60,7 @@ def test_shapes_seeds_and_truth():
     ("changed", "said"), [({"n": 0}, "n, dim"), ({"dim": 0}, "n, dim"), ({"eps": 0}, "eps")]
 )
 def test_bad_networks(changed, said):
-    with pytest.raises(ValueError, match=f"^{said}: got .*; allowed: "):
+    with pytest.raises(ValueError, match=f"^{said}: got .*, allowed: "):
         bullseye(**{"n": 9, **changed})
 
 

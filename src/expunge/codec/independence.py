@@ -11,7 +11,8 @@ from expunge.codec.inputs import columns_of, ranks_of
 from expunge.codec.permutations import donors, near_rows
 from expunge.codec.permuted_sums import sums_of
 from expunge.codec.statistic import agreement, conditional, unconditional
-from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter, require_count
+from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter
+from expunge.core.checks import require_count
 
 CHUNK = 2**23  # numbers in the copies of Z held at once: 64 MiB
 

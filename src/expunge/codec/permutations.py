@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.codec.scan import available_cores
+from expunge.core.cores import available_cores
 
 
 def near_rows(points: NDArray[np.float64], k: int, threads: int | None = None) -> NDArray[np.int64]:

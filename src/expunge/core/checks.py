@@ -41,10 +41,12 @@ def require_share(name: str, value: Any) -> float:
     return _require(name, value, "a number above 0 and at most 1", lambda v: 0 < v <= 1)
 
 
-def require_count(name: str, value: Any, least: int = 1) -> int:
-    """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number >= ``least``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
-        raise InvalidValue(name, value, f"a whole number >= {least}")
+def require_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number in these bounds."""
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or int(value) < least or (most is not None and int(value) > most):
+        bounds = f">= {least}" if most is None else f"from {least} to {most}"
+        raise InvalidValue(name, value, f"a whole number {bounds}")
     return int(value)
 
 

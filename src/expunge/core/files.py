@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from expunge.core.errors import DataError
+from expunge.core.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,7 +164,8 @@ def read_header(
             if not signed and _DIGEST not in metadata:
                 return entries, header
             found = hashlib.sha256(_SIGNATURE.sub(_UNKNOWN.encode(), head, count=1))
-            with _bar(progress, os.fstat(file.fileno()).st_size - len(head)) as bar:
+            size = os.fstat(file.fileno()).st_size - len(head)
+            with progress_bar(progress, total=size, desc="checking", unit="B", unit_scale=True) as bar:
                 while block := file.read(_BLOCK):
                     found.update(block)
                     bar.update(len(block))
@@ -201,15 +202,3 @@ def _head(entries: Mapping[str, Any], header: Mapping[str, Any]) -> bytes:
     text = json.dumps({"__metadata__": metadata, **entries}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGN)
     return len(text).to_bytes(_LENGTH, "little") + text
-
-
-def _bar(progress: bool, size: int) -> Any:
-    return tqdm(
-        total=size,
-        disable=None if progress else True,
-        desc="checking",
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        dynamic_ncols=True,
-    )

@@ -15,6 +15,7 @@ import torch
 
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.cores import available_cores
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.hashing import sha256_of_settings
 from expunge.datasets import Dataset
@@ -26,7 +27,6 @@ from expunge.extractors.labelled import Labelled
 from expunge.extractors.private import Network, accuracy, train
 from expunge.extractors.scaling import SCALINGS, cost
 from expunge.extractors.trained import TrainedExtractor
-from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
 from expunge.training.cache import Cache
 from expunge.training.compute import device_named, torch_threads

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import DataError
 from expunge.core.hashing import sha256_of_settings, sha256_of_tensors
 from expunge.core.locks import exclusive
+from expunge.core.progress import progress_bar
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.extractors.feature_files import FeatureFile, Features
@@ -134,13 +134,11 @@ class _Extraction:
             )
 
     def _bar(self) -> Any:
-        return tqdm(
+        return progress_bar(
+            self.progress,
             total=sum(self.rows),
-            disable=None if self.progress else True,
             desc="extracting features",
             unit="row",
-            leave=False,
-            dynamic_ncols=True,
         )
 
 

@@ -29,10 +29,10 @@ from opacus.optimizers import DPOptimizer
 from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 from expunge.core.errors import InvalidValue
 from expunge.core.hashing import sha256_of_tensors
+from expunge.core.progress import progress_bar
 from expunge.core.seeds import stream
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Examples
@@ -231,12 +231,10 @@ def _epoch(stepper: Stepper, examples: Examples, seed: int, epoch: int, done: Pr
 
 
 def _bar(progress: bool, recipe: DpRecipe, rows: int, done: int) -> Any:
-    return tqdm(
+    return progress_bar(
+        progress,
         total=recipe.epochs * recipe.steps_per_epoch(rows),
         initial=done,
-        disable=None if progress else True,
         desc=f"training the extractor ({recipe.mode})",
         unit="batch",
-        leave=False,
-        dynamic_ncols=True,
     )

@@ -162,7 +162,7 @@ def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | Non
         return None
     import torch
 
-    from expunge.linear.parallel import available_cores
+    from expunge.core.cores import available_cores
     from expunge.training import Learner
 
     torch.set_num_threads(settings["threads"] or available_cores())

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from expunge.core.errors import InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_tensors
+from expunge.core.progress import progress_bar
 from expunge.core.seeds import stream, torch_generator
 from expunge.curvature.gradients import Losses
 from expunge.datasets.images import Examples
@@ -159,12 +159,10 @@ class _Task:
             yield
 
     def bar(self, progress: bool, done: int, epoch: int) -> Any:
-        return tqdm(
+        return progress_bar(
+            progress,
             total=self.settings.epochs * epoch,
             initial=done,
-            disable=None if progress else True,
             desc="training",
             unit="batch",
-            leave=False,
-            dynamic_ncols=True,
         )
