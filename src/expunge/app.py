@@ -18,7 +18,7 @@ from expunge.core.errors import UserError, complain
 from expunge.help import help_text, wants_help
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in
-from expunge.run.job_cache import Shared, of_this_process
+from expunge.run.job_cache import JobCache, of_this_process
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, prepared
 from expunge.sweep.workers import WorkerDied, explain, prepare
@@ -35,9 +35,9 @@ def config_dir() -> Path:
 class Task:
     """What Hydra calls for every configuration: a run of its own, or a cell of a sweep."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, cache: JobCache) -> None:
         self.failed = False
-        self._shared = shared
+        self._cache = cache
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
@@ -47,10 +47,10 @@ class Task:
         hydra_config = HydraConfig.get()
         prepare(hydra_config.launcher)
         if hydra_config.mode is RunMode.MULTIRUN:
-            run_cell(config, self._shared)
+            run_cell(config, self._cache)
             return
         try:
-            run_in(Path(hydra_config.runtime.output_dir), config, self._shared)
+            run_in(Path(hydra_config.runtime.output_dir), config, self._cache)
         except (UserError, OmegaConfBaseException) as error:
             complain(explained(error))
             self.failed = True
@@ -64,7 +64,7 @@ def main() -> None:
     """Run ``expunge``; bad input ends with one line and exit code 2."""
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    task = Task(Shared())
+    task = Task(JobCache())
     try:
         if wants_help(sys.argv[1:]):
             sys.stdout.write(help_text(config_dir(), sys.argv[1:]) + "\n")

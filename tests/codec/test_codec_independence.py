@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from expunge.codec import UndefinedCodecWarning, codec, independence_test, markov_blanket
 from expunge.codec.blanket import grow_shrink
-from expunge.codec.permutations import donors, near_rows
+from expunge.codec.permutations import local_permutations, near_rows
 from expunge.codec.tie_breaking import NOISE, circle, jitter
 
 TIES = ("random", "noise", "first")
@@ -28,7 +28,7 @@ def one_by_one(y, z, x, *, permutations, neighbours, ties, rng):
     near = near_rows(given[order].T, neighbours) if given.size else None
     rule = {"ties": "first" if ties == "first" else "random", "rng": rng}  # the noise is in the columns
     null = []
-    for taken in donors(n, near, permutations, generator):
+    for taken in local_permutations(n, near, permutations, generator):
         copy = np.empty_like(moved)
         copy[order] = moved[order[taken]]
         null.append(codec(y, copy, given if given.size else None, **rule))
@@ -166,7 +166,7 @@ def test_local_permutations_are_local_and_give_once_where_possible(n, r, k, kind
     turn = (np.arange(n) - np.arange(n)[:, None]) % n
     for i in range(n):
         assert near[i].tolist() == np.lexsort((turn[i], squared[i]))[:k].tolist()
-    for taken in donors(n, near, 5, np.random.default_rng(seed)):
+    for taken in local_permutations(n, near, 5, np.random.default_rng(seed)):
         assert all(taken[i] in near[i] for i in range(n))
         unused = set(range(n)) - set(taken.tolist())
         for j in set(taken.tolist()):  # all but the first that took from j found nobody else
@@ -177,14 +177,14 @@ def test_local_permutations_are_local_and_give_once_where_possible(n, r, k, kind
 def test_donors_without_a_condition_and_with_all_neighbours_are_permutations():
     points = np.random.default_rng(0).standard_normal((2, 30))
     for near in (None, near_rows(points, 30)):
-        drawn = donors(30, near, 20, np.random.default_rng(0))
+        drawn = local_permutations(30, near, 20, np.random.default_rng(0))
         assert (np.sort(drawn, axis=1) == np.arange(30)).all()
         assert len(np.unique(drawn, axis=0)) == 20
 
 
 def test_every_neighbour_is_as_likely():
     near = np.array([[i, (i + 1) % 6, (i + 2) % 6] for i in range(6)])
-    drawn = donors(6, near, 6000, np.random.default_rng(0))
+    drawn = local_permutations(6, near, 6000, np.random.default_rng(0))
     counts = np.array([[(drawn[:, i] == j).sum() for j in near[i]] for i in range(6)])
     assert (abs(counts - 2000) < 250).all()  # six standard deviations; symmetry makes the rows alike
     assert (near_rows(np.zeros((1, 5)), 3) == [[i, (i + 1) % 5, (i + 2) % 5] for i in range(5)]).all()

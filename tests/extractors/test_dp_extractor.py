@@ -236,7 +236,7 @@ def test_a_damaged_file_is_trained_anew(damage, digits, tmp_path, caplog):
     assert same(rows, two.extract(digits))
     assert facts(two) == facts(one)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "the extractor is trained anew" in caplog.text
+    assert "the extractor is trained again" in caplog.text
 
 
 class Interrupted(Exception):

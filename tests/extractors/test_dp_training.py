@@ -515,7 +515,7 @@ def test_a_foreign_or_damaged_checkpoint_is_not_used(other, tmp_path, caplog):
         content[-10] ^= 1  # one bit of one tensor
         file.write_bytes(content)
     assert equal(fit(LONG), fit(LONG, identity=identity, checkpoint=file))
-    assert "training begins anew" in caplog.text
+    assert "training starts from scratch" in caplog.text
 
 
 @pytest.mark.parametrize("mode", MODES)

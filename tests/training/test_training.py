@@ -329,7 +329,7 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(tmp_path, caplog):
         caplog.clear()
         assert equal(whole, train(fresh(), examples(), settings, cross_entropy, seed=3, checkpoint=file))
         assert [record.levelname for record in caplog.records] == ["WARNING"]
-        assert "training begins anew" in caplog.text
+        assert "training starts from scratch" in caplog.text
 
     begin()
     content = bytearray(file.read_bytes())

@@ -44,7 +44,7 @@ def foci(
     Args:
         X: (n, p) numbers, NumPy or torch (on a GPU the scan runs there and chooses the same columns).
         y: (n,) numbers; only their order matters.
-        max_features: Choose at most so many.
+        max_features: Choose at most this many.
         stop: False: go on past scores of zero and below, up to ``max_features``.
         method: ``foci``, or ``cheap``: the first column alone.
         ties: As in ``codec``; ``noise`` makes this L-FOCI (Mehta et al. 2022).

@@ -85,7 +85,7 @@ class Dataset:
         raise InvalidValue("class", name, "one of " + listed(self.class_names.values()))
 
     def only(self, classes: Sequence[Any] | None) -> Dataset:
-        """Return the rows of the named classes alone, numbered anew in the same order (None: all).
+        """Return the rows of the named classes alone, renumbered in the same order (None: all).
 
         Raises:
             InvalidValue: ``classes`` is no list, or its entries are not two or more different classes.

@@ -171,7 +171,7 @@ def _sound(file: FeatureFile, job: _Extraction) -> tuple[Features, Features] | N
         file.require_sound(job.progress)
         found = file.map()
     except DataError as error:
-        log.warning("%s; the features are extracted anew", error)
+        log.warning("%s; the features are extracted again", error)
         return None
     log.info("features taken from %s", file.path)
     return found

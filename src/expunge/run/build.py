@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, UserError
-from expunge.run.job_cache import Once, Shared
+from expunge.run.job_cache import JobCache, Once
 from expunge.run.runner import Experiment
 from expunge.studies import Study
 from expunge.tracking import Tracker
@@ -65,14 +65,14 @@ def _locate(group: str, path: str) -> Any:
 
 
 def build_experiment(
-    settings: dict[str, Any], choices: dict[str, str], shared: Shared, group: str | None
+    settings: dict[str, Any], choices: dict[str, str], cache: JobCache, group: str | None
 ) -> Experiment:
     """Build and check everything that can be checked before a run begins.
 
     Args:
         settings: The whole resolved configuration.
         choices: Config group -> the choice made.
-        shared: What the experiments of this process have in common: data and features.
+        cache: What the experiments of this process have in common: data and features.
         group: Name of the sweep the run belongs to.
     """
     _check_common(settings)
@@ -81,8 +81,8 @@ def build_experiment(
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = _extractor(settings, shared, network=model is not None)
-    dataset = _dataset(settings, shared)
+    extractor = _extractor(settings, cache, network=model is not None)
+    dataset = _dataset(settings, cache)
     _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -112,11 +112,11 @@ def build_experiment(
     )
 
 
-def _dataset(settings: dict[str, Any], shared: Shared) -> Any:
+def _dataset(settings: dict[str, Any], cache: JobCache) -> Any:
     def make() -> Any:
         return build("dataset", settings["dataset"], data_dir=data_dir(settings))
 
-    return shared.get("dataset", _data_of(settings), make)
+    return cache.get("dataset", _data_of(settings), make)
 
 
 def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, str]) -> None:
@@ -127,7 +127,7 @@ def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, s
             raise InvalidValue(f"metrics.{name}", got, "a re-identification data set (reid, reid_faces)")
 
 
-def _extractor(settings: dict[str, Any], shared: Shared, network: bool) -> Any:
+def _extractor(settings: dict[str, Any], cache: JobCache, network: bool) -> Any:
     """The extractor, with the features that it has found for the same data already."""
     common = {
         "network": network,
@@ -141,7 +141,7 @@ def _extractor(settings: dict[str, Any], shared: Shared, network: bool) -> Any:
         return Once(build("extractor", settings["extractor"], **common))
 
     made_from = {**_data_of(settings), **common, "extractor": settings["extractor"]}
-    return shared.get("extractor", {**made_from, "cache": str(common["cache"])}, make)
+    return cache.get("extractor", {**made_from, "cache": str(common["cache"])}, make)
 
 
 def _data_of(settings: dict[str, Any]) -> dict[str, Any]:
