@@ -10,13 +10,7 @@ from expunge.core.errors import InvalidValue
 
 def require_finite(name: str, value: Any) -> float:
     """Return ``value`` as a float, or raise ``InvalidValue`` unless it is a finite number."""
-    try:
-        number = math.nan if isinstance(value, (str, bool)) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InvalidValue(name, value, "a finite number")
-    return number
+    return _require(name, value, "a finite number", math.isfinite)
 
 
 def require_switch(name: str, value: Any) -> bool:
