@@ -14,11 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.error_lines import complain
-from expunge.core.errors import UserError
+from expunge.core.errors import UserError, complain
 from expunge.help import help_text, wants_help
+from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in
-from expunge.run.job_cache import Shared, of_this_process
+from expunge.run.job_cache import JobCache, of_this_process
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, prepared
 from expunge.sweep.reduced import with_reduced
@@ -36,9 +36,9 @@ def config_dir() -> Path:
 class Task:
     """What Hydra calls for every configuration: a run of its own, or a cell of a sweep."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, cache: JobCache) -> None:
         self.failed = False
-        self._shared = shared
+        self._cache = cache
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
@@ -50,12 +50,12 @@ class Task:
         with open_dict(config):
             del config.reduced  # what it comes to is in the other keys
         if hydra_config.mode is RunMode.MULTIRUN:
-            run_cell(config, self._shared)
+            run_cell(config, self._cache)
             return
         try:
-            run_in(Path(hydra_config.runtime.output_dir), config, self._shared)
+            run_in(Path(hydra_config.runtime.output_dir), config, self._cache)
         except (UserError, OmegaConfBaseException) as error:
-            complain(error)
+            complain(explained(error))
             self.failed = True
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     """Run ``expunge``; bad input ends with one line and exit code 2."""
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    task = Task(Shared())
+    task = Task(JobCache())
     try:
         arguments = with_reduced(sys.argv[1:], config_dir())
         if wants_help(arguments):
@@ -76,7 +76,7 @@ def main() -> None:
         sys.argv[1:] = prepared(arguments)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(explain(error) or error)
+        complain(explain(error) or explained(error))
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         complain("interrupted; resume=true continues with the same run folder, the same command with a sweep")

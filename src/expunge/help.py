@@ -16,7 +16,7 @@ from expunge.sweep.command import config_folders, parted
 _HEADER = """\
 expunge: machine unlearning experiments with a certificate for every removal.
 
-Trains a model, serves a stream of removal requests, and leaves removals.jsonl (one line a request),
+Trains a model, serves a stream of removal requests, and leaves removals.jsonl (one line per request),
 summary.json, model.safetensors and figures/ in a run folder.
 
   expunge                                                real MNIST 3 vs 8, published certified removal

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import InvalidValue
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings
 from expunge.models import initialised
 from expunge.models.module_class import ModuleClass
 
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_weights_and_all_it_depends_on_is_json():
     family = ModuleClass(f"{HERE}Told")
     one, two = (initialised(family, (5,), 2, seed=3).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert key_of(asdict(family)) != key_of(asdict(ModuleClass(f"{HERE}Plain")))
+    assert sha256_of_settings(asdict(family)) != sha256_of_settings(asdict(ModuleClass(f"{HERE}Plain")))
 
 
 def test_a_setting_it_does_not_know():

@@ -20,7 +20,7 @@ from expunge.core.errors import InvalidValue
 from expunge.core.locks import exclusive
 from expunge.datasets import digits_3v8
 from expunge.record.ledger import FILE
-from expunge.run.job_cache import Once, Shared
+from expunge.run.job_cache import JobCache, Once
 from expunge.sweep.aggregate import as_csv, over_seeds
 from expunge.sweep.command import name_of, parted, prepared
 from expunge.sweep.jobs import fingerprint
@@ -363,7 +363,7 @@ def test_data_and_features_are_made_once_for_all_cells(tmp_path, monkeypatch):
 
 
 def test_what_is_shared_is_made_anew_for_other_settings():
-    shared, made = Shared(), []
+    shared, made = JobCache(), []
     for key in (1, 1, 2, 2, 1):
         part = shared.get("data", {"key": key}, lambda key=key: made.append(key) or [key])
         assert part == [key]

@@ -40,7 +40,7 @@ def write(sweep: Path, found: Mapping[str, Any]) -> None:
 
 
 def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Return one row a cell: status, what it was asked for, and the numbers and names of its summary.
+    """Return one row per cell: status, what it was asked for, and the numbers and names of its summary.
 
     Times, memory and versions are left out: the same command gives the same file, broken off or not.
     """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge.core.errors import InvalidValue
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings
 from expunge.sweep.jobs import FOLDER, UNNAMED
 
 DIRECTORY = "hydra.sweep.dir"
@@ -49,7 +49,7 @@ def name_of(overrides: Sequence[str]) -> str:
     asked = sorted(override for override in overrides if matters(key_in(override)))
     experiments = [a.partition("=")[2] for a in asked if key_in(a) == "experiment"]
     last = re.sub(r"[^A-Za-z0-9_-]+", "-", experiments[0].rpartition("/")[2]) if experiments else ""
-    return f"{last or 'sweep'}-{key_of({'overrides': asked})[:8]}"
+    return f"{last or 'sweep'}-{sha256_of_settings({'overrides': asked})[:8]}"
 
 
 def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,17 +1,16 @@
-"""Complaints: Hydra's and OmegaConf's exceptions, folded into the one line that tells a user what to mend."""
+"""Hydra's and OmegaConf's exceptions, folded into the one line that tells a user what to mend."""
 
 from __future__ import annotations
 
 import re
-import sys
 
 from hydra.errors import MissingConfigException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from expunge.core.errors import UserError
+from expunge.core.errors import UserError, one_line
 
 
-def one_line(error: object) -> str:
+def explained(error: BaseException) -> str:
     """Say on one line which key or group is wrong, and what is allowed."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
@@ -20,17 +19,11 @@ def one_line(error: object) -> str:
         return f"{error.missing_cfg_file}: no such configuration file (see --help for the groups)"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: not given; this choice needs a value for it"
-    cause = error.__cause__ if isinstance(error, BaseException) else None
+    cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None:
         named = re.search(r"'([^']+)'", str(error))
         keys = ", ".join(str(key) for key in cause.parent_node)
         return f"{named.group(1) if named else cause.full_key}: no such key, allowed: {keys}"
-    text = str(error)
-    if isinstance(cause, BaseException) and str(cause) not in text and not isinstance(error, UserError):
-        text += f" ({cause})"
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-def complain(error: object) -> None:
-    """Print one line on standard error."""
-    sys.stderr.write(f"expunge: {one_line(error)}\n")
+    if cause is None or str(cause) in str(error) or isinstance(error, UserError):
+        return one_line(error)
+    return one_line(f"{error} ({cause})")
