@@ -142,7 +142,7 @@ def report(sweep, tmp_path_factory) -> Path:
 
 def _cells(folder: Path) -> list[dict[str, str]]:
     found = rows(ordered(find_runs([folder]).runs))
-    return [{c.head: c.cell(row) for c in table.columns()} for row in found]
+    return [{c.head: c.cell(row) for c in table.columns(found)} for row in found]
 
 
 def test_cells_of_the_table(sweep):
@@ -152,6 +152,7 @@ def test_cells_of_the_table(sweep):
     assert newton["supported"] == "231 of 300"
     assert (newton["retrained"], newton["refused"]) == ("1", "0")
     assert newton["residual"] == text.NONE
+    assert corrected["residual"] == text.number(_corrected(300)["residual_measured"])
     assert newton["budget used"] == "30%"
     assert newton["ε spent"] == "0.3 of 1"
     assert corrected["supported"] == "all 300"
@@ -235,7 +236,7 @@ def test_csv_round_trip(sweep, report):
     expected = rows(ordered(find_runs([sweep]).runs))
     assert [r["unlearner"] for r in read] == ["newton", "newton_corrected", "retrain", "none"]
     for got, row in zip(read, expected, strict=True):
-        for key, value in vars(row).items():
+        for key, value in row.values.items():
             if value is None:
                 assert got[key] == ""
             elif isinstance(value, float):

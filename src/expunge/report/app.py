@@ -34,8 +34,8 @@ examples:
   expunge-report --privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2
                                                   the noise multiplier that keeps to epsilon 2
 
-A run with unlearner=retrain on the same data gives the retrain time that the
-others' speed-up is measured against. Exit code: 0, or 2 with one line that says
+A run on the same data that trains again at every request gives the retrain time
+that the others' speed-up is measured against. Exit code: 0, or 2 with one line that says
 what is wrong and in which file and line.
 """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -44,16 +42,16 @@ def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
 
     Times, memory and versions are left out: the same command gives the same file, broken off or not.
     """
+    from expunge.report import frames
+
     settings = _keys(cell["settings"] for cell in cells)
     summary = _keys(_repeating(cell["summary"] or {}) for cell in cells)
     head = [*_FIRST, *settings, *(key for key in summary if key not in settings)]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, head, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for cell in cells:
-        values = {**_repeating(cell["summary"] or {}), **cell["settings"]}
-        writer.writerow({**{key: cell[key] for key in _FIRST}, **values})
-    return out.getvalue()
+    lines = [
+        {**_repeating(cell["summary"] or {}), **cell["settings"], **{key: cell[key] for key in _FIRST}}
+        for cell in cells
+    ]
+    return frames.as_csv(lines, head)
 
 
 def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

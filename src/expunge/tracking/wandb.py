@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from expunge.core.checks import require_choice
+from expunge.core.columns import Columns
 from expunge.core.errors import InvalidValue
 
 _MODES = ("auto", "online", "offline", "disabled")
@@ -68,6 +69,12 @@ class WandbTracker:
             reinit="create_new",
             settings=wandb.Settings(console="off", silent=True),
         )
+
+    def define(self, columns: Columns) -> None:
+        """Say of each column that it runs along the requests, and what of it the summary holds."""
+        for key, column in columns.items():
+            over_run = "mean" if column.over_run == "mean" else "last"
+            self._run.define_metric(key, step_metric="request", summary=over_run)
 
     def log(self, record: dict[str, Any]) -> None:
         """Send a record's numbers (and its outcome) at step ``request``."""
