@@ -63,13 +63,13 @@ _LIMITS = {
         cell="{value}, {beside}",
     ),
     "seconds_retrain": Column(
-        "retrain time",
+        "retraining time",
         "",
         "median of a run on the same data that trains again at every request; '(fit)': none is here, so this "
         "run's own first fit",
         "seconds",
     ),
-    "speed_up": Column("speed-up", "↑", "retrain time over median time of a removal", "times"),
+    "speed_up": Column("speed-up", "↑", "retraining time over median time of a removal", "times"),
 }
 _METHOD = {LABEL: Column("unlearner", "", "the method, with the settings that tell the rows apart")}
 _FORMATS: dict[str, Callable[[float | None], str]] = {

@@ -41,7 +41,7 @@ class Run:
 
     @property
     def unlearner(self) -> str:
-        """Name of the method, such as ``newton_corrected``."""
+        """Name of the method, as its settings have it."""
         return str(self.summary["unlearner"])
 
     @cached_property

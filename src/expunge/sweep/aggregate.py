@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from expunge.core.files import write_atomically, write_json
+from expunge.record.columns import as_json, merged, of_run
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
@@ -28,7 +29,9 @@ def collect(sweep: Path) -> dict[str, Any]:
         RunFolderError: A file cannot be read.
     """
     cells = [_cell(sweep, job) for job in read(sweep)]
-    return {"sweep": sweep.name, "cells": cells, "over_seeds": over_seeds(cells)}
+    # What the numbers are is said once, not in every cell.
+    said = merged(of_run({"columns": (cell["summary"] or {}).pop("columns", {})}) for cell in cells)
+    return {"sweep": sweep.name, "columns": as_json(said), "cells": cells, "over_seeds": over_seeds(cells)}
 
 
 def write(sweep: Path, found: Mapping[str, Any]) -> None:

@@ -82,8 +82,8 @@ class WandbTracker:
         self._run.log(values, step=record["request"])
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Send the summary."""
-        self._run.summary.update(summary)
+        """Send the summary, but for what was said of its numbers before."""
+        self._run.summary.update({key: value for key, value in summary.items() if key != "columns"})
 
     def __enter__(self) -> WandbTracker:
         return self
