@@ -156,21 +156,14 @@ def columns(table: Sequence[Row]) -> list[Shown]:
     declared = merged(row.of.columns for row in table)
     own = {key: column for key, column in declared.items() if key not in _SERVICE | _LIMITS | _METHOD}
     first = {key: column for key, column in own.items() if column.main}
-    roles = {row.of.role for row in table}
+    roles = {"", *(row.of.role for row in table)}
     every = {**_METHOD, **first, **_SERVICE, **own, **_LIMITS}
     if not any(map(_total_differs, table)):
         del every["epsilon_total"]
-    able = [
-        (key, c) for key, c in every.items() if c.shown and c.over_run and (c.only or None) in {None, *roles}
-    ]
-    shown = [as_shown(key, column, every) for key, column in able]
+    able = {key: c for key, c in every.items() if c.shown and c.over_run and c.only in roles}
+    formats = {key: column.format for key, column in every.items()}
+    shown = [Shown(key, c, c.format, formats.get(c.beside, c.format)) for key, c in able.items()]
     return [column for column in shown if any(column.cell(row) != text.NONE for row in table)]
-
-
-def as_shown(key: str, column: Column, known: dict[str, Column]) -> Shown:
-    """Return a column with the ways in which its one or two values are written."""
-    second = known.get(column.beside)
-    return Shown(key, column, column.format, second.format if second else column.format)
 
 
 def _written(how: str, value: float | None, mean: bool) -> str:

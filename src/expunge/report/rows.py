@@ -170,7 +170,7 @@ def _measured(run: Run, columns: Columns) -> dict[str, float | None]:
 
 def _over_run(run: Run, key: str, how: str) -> float | None:
     """Return a number of the summary; where it has none, that of the records, as ``Column.over_run`` says."""
-    if (value := run.number(key)) is not None:
+    if (value := run.number(key)) is not None or key not in run.recorded:
         return value
     _, values = run.series(key, refused=how != "served")
     if not values:

@@ -49,6 +49,11 @@ class Run:
         """What the folder says that its numbers are called and mean."""
         return of_run(self.summary)
 
+    @cached_property
+    def recorded(self) -> frozenset[str]:
+        """The keys that any of the records has."""
+        return frozenset().union(*self.records)
+
     @property
     def role(self) -> str:
         """What the method is: ``certified``, ``heuristic``, ``reference`` or ``baseline``."""
