@@ -81,7 +81,7 @@ def run_keys(experiment: str) -> tuple[set[str], set[str]]:
     """Keys of the summary and of the records that a run of this experiment has."""
     models = [f"model={name}" for name in swept(experiment).get("model", [])]
     config = composed(experiment, *models[:1])
-    columns = [c for settings in config["metrics"].values() for c in get_class(settings["_target_"]).columns]
+    columns = [c for settings in config["metrics"].values() for c in get_class(settings["_target_"]).COLUMNS]
     facts = dict.fromkeys(("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"))
     record = {**dict.fromkeys([*KEYS, *columns]), "outcome": "removed", "seconds": 1.0}
     summary = summarise([record], {**facts, "seconds_fit": 1.0})
