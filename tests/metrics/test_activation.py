@@ -17,7 +17,7 @@ from torch import nn
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, load_state, save_state
 from expunge.metrics import View
-from expunge.metrics.activation import DEFINITIONS, Activation, energy_kept, map_similarity
+from expunge.metrics.activation import Activation, energy_kept, map_similarity
 from expunge.metrics.base import Pictured
 from expunge.models import Mlp, Torchvision, Vgg11, VggFace, activation_maps
 from expunge.report import app as report
@@ -155,7 +155,7 @@ def test_the_metric_by_hand():
     assert isinstance(metric, Pictured)
     assert metric.arrays() == {}
     found = metric(view)
-    assert tuple(found) == metric.columns == tuple(DEFINITIONS)
+    assert list(found) == list(metric.COLUMNS)
     assert found["activation_kept_identity"] == found["activation_kept_rest"] == 0.25
     assert found["retrain_activation_kept_identity"] == found["retrain_activation_kept_rest"] == 0.5
     assert found["activation_similarity_rest"] == pytest.approx(1)
@@ -228,8 +228,8 @@ def test_a_run_keeps_maps(finished):
     assert kept["before"].shape == kept["after"].shape == kept["retrained"].shape == (2, 5, 6)
     assert not np.array_equal(kept["before"], kept["retrained"])
     *first, last = cli.records(finished)
-    assert all(record[name] is None for record in first for name in Activation.columns)
-    assert all(last[name] is not None for name in Activation.columns)
+    assert all(record[name] is None for record in first for name in Activation.COLUMNS)
+    assert all(last[name] is not None for name in Activation.COLUMNS)
     assert cli.summary(finished)["activation_kept_rest"] == last["activation_kept_rest"]
 
 
@@ -289,7 +289,7 @@ def test_doing_nothing_and_retraining(people):
 
 def test_a_linear_model_has_no_maps(tmp_path):
     run = cli.completed(*cli.SMALL, "metrics=[activation]", "removal.count=2", folder=tmp_path / "run")
-    assert all(cli.summary(run)[name] is None for name in Activation.columns)
+    assert all(cli.summary(run)[name] is None for name in Activation.COLUMNS)
     assert not (run / FILE).exists()
 
 

@@ -49,6 +49,25 @@ def of_run(summary: Mapping[str, Any]) -> dict[str, Column]:
     return {key: Column.of(key, value) for key, value in said.items() if isinstance(value, dict)}
 
 
+def merged(tables: Iterable[Columns]) -> dict[str, Column]:
+    """Return the columns of several runs; what only a later run has goes after its predecessor there.
+
+    Of two runs that say different things of one key the first counts.
+    """
+    known: dict[str, Column] = {}
+    order: list[str] = []
+    for columns in tables:
+        place = 0
+        for key, column in columns.items():
+            if key not in known:
+                known[key] = column
+                order.insert(place, key)
+                place += 1
+            else:
+                place = order.index(key) + 1
+    return {key: known[key] for key in order}
+
+
 def role_of(summary: Mapping[str, Any], target: Any) -> str:
     """Return the role of a run's method; of a run that does not say so by the bundled table.
 

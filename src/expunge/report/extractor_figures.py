@@ -94,8 +94,8 @@ def _promise(runs: Sequence[Run]) -> str:
     """Return the total of the certified runs, from the smallest to the largest, or that there is none."""
     if any(totals.not_covered(run) for run in runs):
         return _NOTHING
-    totals = [totals.total(run)[0] for run in runs if run.certified]
-    known = sorted({text.number(e): e for e in totals if e is not None}.items(), key=lambda pair: pair[1])
+    every = [totals.total(run)[0] for run in runs if run.certified]
+    known = sorted({text.number(e): e for e in every if e is not None}.items(), key=lambda pair: pair[1])
     return f"total ε {' to '.join(dict.fromkeys((known[0][0], known[-1][0])))}" if known else ""
 
 

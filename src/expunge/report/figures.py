@@ -123,7 +123,7 @@ def draw_cost(runs: Sequence[Run]) -> style.Drawn | None:
             title="Time of one removal", xlabel="wall time of a request (log scale; evaluation not included)"
         )
         style.legend(figure, _cost_keys(shown), columns=3)
-        own = [label for run, label, _ in shown if not retrain_seconds(run, runs)[1].startswith("retrain")]
+        own = [label for run, label, _ in shown if retrain_seconds(run, runs).run is None]
         whose = "each" if len(own) == len(shown) else ", ".join(own)
         tail = f" For {whose} the retrain is the run's own first fit." if own else ""
         caption = _cost_caption(shown) + tail + drawing.not_drawn(len(shown), len(timed))

@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 
 from expunge.report import drawing, style, text
 from expunge.report.rows import lasting
-from expunge.report.runs import RETAINED, RETRAINED, Run
+from expunge.report.runs import Run
 
+RETAINED = ("retain_loss", "retain_gradient_norm")
+RETRAINED = (
+    *("retrain_weight_distance", "retrain_disagreement", "retrain_test_accuracy"),
+    *("retrain_forget_accuracy", "retrain_retain_accuracy", "retrain_retain_gradient_norm"),
+)
 _BEFORE, _AFTER = "sample_gradient_before", "sample_gradient_after"
 _SHARE = 0.05  # of the requests: the window of the running mean
 _LOG_FROM = 30.0  # a larger ratio of largest to smallest value gets a log axis
