@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from expunge.core.checks import require_count
-from expunge.core.columns import Column, Plot
 from expunge.metrics.base import View
+from expunge.unlearners.base import RESIDUAL
 
 
 class Residual:
@@ -14,21 +14,7 @@ class Residual:
         every: Evaluate after every this many requests (and after the last).
     """
 
-    COLUMNS = {
-        "residual_measured": Column(
-            "residual",
-            "↓",
-            "norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain",
-            sub="measured, last",
-            plot=Plot(
-                "residual",
-                "bounded",
-                "Residual gradient norm and its budget",
-                "residual norm (gradient of the summed loss)",
-                against="residual_bound",
-            ),
-        )
-    }
+    COLUMNS = RESIDUAL
 
     def __init__(self, every: int = 1) -> None:
         self.every = require_count("every", every)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.columns import Column, Plot
 from expunge.core.files import State
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
@@ -39,6 +40,24 @@ class Outcome:
     budget: float | None = None
     epsilon_spent: float | None = None
     figures: dict[str, float] = field(default_factory=dict)
+
+
+RESIDUAL = {
+    "residual_measured": Column(
+        "residual",
+        "↓",
+        "norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain",
+        sub="measured, last",
+        plot=Plot(
+            "residual",
+            "bounded",
+            "Residual gradient norm and its budget",
+            "residual norm (gradient of the summed loss)",
+            against="residual_bound",
+        ),
+    )
+}
+"""What a method with a bound declares of it, whether or not a metric measures the residual besides."""
 
 
 class Unlearner(Protocol):

@@ -22,7 +22,7 @@ from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
 from expunge.linear.solver import FitReport, build_factor
-from expunge.unlearners.base import Outcome
+from expunge.unlearners.base import RESIDUAL, Outcome
 from expunge.unlearners.column import CertifiedColumn, Start
 from expunge.unlearners.linear import LinearModel, as_columns
 
@@ -60,6 +60,7 @@ class Newton(LinearModel):
     """
 
     role = "certified"
+    COLUMNS = RESIDUAL
     columns: list[CertifiedColumn]
 
     def __init__(
