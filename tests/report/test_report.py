@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from expunge.core.errors import RunFolderError
-from expunge.report import app, figures, find_runs, read_run, style, table, text, write_report
+from expunge.report import app, bounded_figure, find_runs, read_run, style, table, text, write_report
 from expunge.report.figures import draw_all, write_run_figures
 from expunge.report.rows import ordered, rows, warnings
 
@@ -378,8 +378,8 @@ def test_a_line_of_too_few_requests_to_be_seen_has_dots(tmp_path, requests, dots
 
 
 def test_names_of_close_budgets_move_apart_and_stay_inside():
-    assert figures._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
-    assert figures._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
+    assert bounded_figure._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
+    assert bounded_figure._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
 
 
 def test_a_thinned_strip_says_so(tmp_path):
