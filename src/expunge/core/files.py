@@ -54,18 +54,6 @@ def save_state(path: Path, state: State) -> None:
     write_atomically(path, save(arrays, metadata=header))
 
 
-def load_header(path: Path) -> dict[str, Any]:
-    """Read the values of a ``State`` alone; none where the file is damaged, or not one of ours."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            values = json.loads((file.metadata() or {})[_HEADER])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def load_state(path: Path) -> State:
     """Read a ``State``.
 
@@ -83,3 +71,15 @@ def load_state(path: Path) -> State:
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise DataError(f"{path}: not a state file written by expunge ({error})") from None
     return State(arrays, values)
+
+
+def load_header(path: Path) -> dict[str, Any]:
+    """Read the values of a ``State`` alone; none where the file is damaged, or not one of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            values = json.loads((file.metadata() or {})[_HEADER])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -113,7 +113,7 @@ def _compared(pairs: Sequence[tuple[Run, Row]]) -> str:
     for key, column in columns.items():
         able = [line for run, line in pairs if lasting(run, key) is not None]
         if column.caveat and able:
-            said.append(escape(column.caveat) + _which(able, lines))
+            said.append(escape(column.caveat.removesuffix(".")) + _which(able, lines) + ".")
     again = any(
         key.startswith(RETRAINED) and lasting(run, key) is not None for run, _ in pairs for key in columns
     )
