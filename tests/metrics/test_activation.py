@@ -17,12 +17,12 @@ from torch import nn
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, load_state, save_state
 from expunge.metrics import View
-from expunge.metrics.activation import DEFINITIONS, Activation, energy_kept, map_similarity
+from expunge.metrics.activation import Activation, energy_kept, map_similarity
 from expunge.metrics.base import Pictured
 from expunge.models import Mlp, Torchvision, Vgg11, VggFace, activation_maps
 from expunge.report import app as report
 from expunge.report import read_run
-from expunge.report.drawing import Curve
+from expunge.report.drawing import Curve, Keyed
 from expunge.report.figures import draw_plots, write_run_figures
 from expunge.report.identity_figure import curve
 from expunge.report.map_figures import draw_maps
@@ -156,7 +156,7 @@ def test_the_metric_by_hand():
     assert isinstance(metric, Pictured)
     assert metric.arrays() == {}
     found = metric(view)
-    assert tuple(found) == metric.columns == tuple(DEFINITIONS)
+    assert tuple(found) == tuple(metric.COLUMNS)
     assert found["activation_kept_identity"] == found["activation_kept_rest"] == 0.25
     assert found["retrain_activation_kept_identity"] == found["retrain_activation_kept_rest"] == 0.5
     assert found["activation_similarity_rest"] == pytest.approx(1)
@@ -229,8 +229,8 @@ def test_a_run_keeps_maps(finished):
     assert kept["before"].shape == kept["after"].shape == kept["retrained"].shape == (2, 5, 6)
     assert not np.array_equal(kept["before"], kept["retrained"])
     *first, last = cli.records(finished)
-    assert all(record[name] is None for record in first for name in Activation.columns)
-    assert all(last[name] is not None for name in Activation.columns)
+    assert all(record[name] is None for record in first for name in Activation.COLUMNS)
+    assert all(last[name] is not None for name in Activation.COLUMNS)
     assert cli.summary(finished)["activation_kept_rest"] == last["activation_kept_rest"]
 
 
@@ -285,12 +285,16 @@ def test_doing_nothing_and_retraining(people):
     assert cli.summary(none)["activation_similarity_identity"] == pytest.approx(1)
     two = draw_maps([read_run(none), read_run(retrain)])
     assert [figure.name for figure in two] == ["activation", "activation_2"]
+    # By what the file says of itself, whatever it is called.
+    (none / FILE).rename(none / "seen.safetensors")
+    assert [figure.name for figure in draw_maps([read_run(none)])] == ["seen"]
+    (none / "seen.safetensors").rename(none / FILE)
     assert all(": " in figure.title for figure in two)
 
 
 def test_a_linear_model_has_no_maps(tmp_path):
     run = cli.completed(*cli.SMALL, "metrics=[activation]", "removal.count=2", folder=tmp_path / "run")
-    assert all(cli.summary(run)[name] is None for name in Activation.columns)
+    assert all(cli.summary(run)[name] is None for name in Activation.COLUMNS)
     assert not (run / FILE).exists()
 
 
@@ -337,7 +341,7 @@ def test_images_of_any_kind_are_drawn(finished, tmp_path, channels):
 
 
 def _keyed(run, key):
-    return key, run.columns[key]
+    return Keyed(key, run.columns[key], run.columns[key].plot)
 
 
 def draw_identity(runs):

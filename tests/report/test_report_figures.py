@@ -49,6 +49,18 @@ def test_a_plug_in_number_is_drawn_as_it_asks(tmp_path, kind):
         assert f">{words}<" in drawn.svg
 
 
+def test_numbers_of_one_figure_that_are_drawn_in_different_ways_get_a_figure_each(tmp_path):
+    folder = make_toy(tmp_path / "a", Plot("leaks"))
+    summary = json.loads((folder / "summary.json").read_text())
+    for key, kind in {"leak_before": "stem", "leak_bound": "line"}.items():
+        summary["columns"][key] = Column(key, plot=Plot("leaks", kind)).as_json()
+    (folder / "summary.json").write_text(json.dumps(summary))
+    one, other = draw_plots([read_run(folder)])
+    assert (one.name, other.name) == ("leaks", "leaks_2")
+    assert ">leak_bound<" in one.svg
+    assert ">leak_before<" in other.svg
+
+
 def test_a_number_that_joins_has_no_figure_alone_and_a_name_is_no_path(tmp_path):
     assert draw_plots([read_run(make_toy(tmp_path / "a", Plot("leaks", joins=True)))]) == []
     run = read_run(make_toy(tmp_path / "b", Plot("../../leaks")))

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from expunge.core.columns import Column
 from expunge.report import drawing, style, text
 from expunge.report.drawing import Curve, Keyed, Line, Shown, measured
 from expunge.report.runs import Run
@@ -21,8 +20,8 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
 
     Updates without a bound whose number was measured stand beside those that have one.
     """
-    ((key, column),) = columns[:1]
-    bound = drawing.against(column)
+    (keyed,) = columns
+    key, bound = keyed.key, keyed.plot.against
 
     def has(run: Run) -> bool:
         # Of a training without a bound it is the training's own leftover, and no update left it.
@@ -39,11 +38,11 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
         drawing.log_scale(ax)
         _budget_lines(ax, shown.lines)
         title = drawing.heading(columns)
-        ax.set(title=title, xlabel=drawing.REQUESTS, ylabel=drawing.unit(column))
+        ax.set(title=title, xlabel=drawing.REQUESTS, ylabel=keyed.plot.unit)
         drawing.whole_requests(ax)
         _legend(figure, shown.lines, key)
         left_out = drawing.shown(runs, lambda run: not has(run))
-        return style.render(figure, name, title, _caption(shown, left_out, key, column) + shown.said())
+        return style.render(figure, name, title, _caption(shown, left_out, keyed) + shown.said())
 
 
 def _lines(ax: Axes, line: Line, key: str, bound: str) -> None:
@@ -107,10 +106,11 @@ def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:
     style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), keys), columns=2)
 
 
-def _caption(shown: Shown, left_out: Shown, key: str, column: Column) -> str:
-    runs, bound = [run for line in shown.lines for run in line.runs], drawing.against(column)
+def _caption(shown: Shown, left_out: Shown, keyed: Keyed) -> str:
+    runs = [run for line in shown.lines for run in line.runs]
+    key, bound = keyed.key, keyed.plot.against
     caption = drawing.caption(
-        [(key, column)], "A release counts as certified while its bound is at or below the budget"
+        [keyed], "A release counts as certified while its bound is at or below the budget"
     )
     if any(r["outcome"] == "retrained" for run in runs for r in run.records):
         caption += "; retraining starts the sum again with a fresh perturbation"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from textwrap import fill
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from expunge.core.columns import Column
+from expunge.core.columns import Column, Plot
+from expunge.record.columns import merged
 from expunge.report import style, text
 from expunge.report.over_seeds import Interval, interval
 from expunge.report.runs import Run
@@ -32,8 +33,23 @@ _MEAN = "A line is the mean over runs that differ only in {}, the band its 95% b
 _BANDS = 60  # places along a line at which an interval is computed
 
 Series = tuple[Sequence[float], Sequence[float]]
-Keyed = tuple[str, Column]
-"""A key of the records, and what is declared of it."""
+
+
+class Keyed(NamedTuple):
+    """A number that is drawn: its key in the records, what is declared of it, and of how it is drawn."""
+
+    key: str
+    column: Column
+    plot: Plot
+
+
+def plotted(runs: Sequence[Run], kinds: Collection[str]) -> list[Keyed]:
+    """Return the numbers of the runs that are drawn in one of these ways, in declared order."""
+    return [
+        Keyed(key, column, replace(column.plot, title=column.plot.title or column.head))
+        for key, column in merged(run.columns for run in runs).items()
+        if column.plot and column.plot.kind in kinds
+    ]
 
 
 class Line(NamedTuple):
@@ -235,29 +251,13 @@ def formatted(column: Column, value: float | None) -> str:
 
 def heading(columns: Sequence[Keyed]) -> str:
     """Return the title of a figure: what its numbers say, else the titles of its panels."""
-    said = next((c.plot.heading for _, c in columns if c.plot and c.plot.heading), "")
-    return said or " and ".join(dict.fromkeys(map(title, columns))) or "Figure"
+    said = next((keyed.plot.heading for keyed in columns if keyed.plot.heading), "")
+    return said or " and ".join(dict.fromkeys(keyed.plot.title for keyed in columns))
 
 
 def caption(columns: Sequence[Keyed], otherwise: str) -> str:
     """Return what the figure's numbers say of it, without a full stop; else ``otherwise``."""
-    return next((c.plot.caption for _, c in columns if c.plot and c.plot.caption), "") or otherwise
-
-
-def title(keyed: Keyed) -> str:
-    """Return the title of a panel."""
-    _, column = keyed
-    return (column.plot.title if column.plot else "") or column.head
-
-
-def against(column: Column) -> str:
-    """Return the key of the number that a column is drawn with; empty where there is none."""
-    return column.plot.against if column.plot else ""
-
-
-def unit(column: Column) -> str:
-    """Return the label of the axis of the values."""
-    return (column.plot.unit if column.plot else "") or column.head
+    return next((keyed.plot.caption for keyed in columns if keyed.plot.caption), otherwise)
 
 
 def capital(words: str) -> str:

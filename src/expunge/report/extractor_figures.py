@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from expunge.record.columns import main_column, merged
+from expunge.record.columns import main_column
 from expunge.report import drawing, style, text, totals
-from expunge.report.drawing import Keyed
 from expunge.report.rows import lasting
 from expunge.report.runs import Run
 
 _HEAD, _OWN = "certified model, after the removals", "own head, end to end"
+_FEATURES = ("features",)
 _MARKS = ("o", "D", "s", "^", "v", "P", "X", "*")
 _LANE = 0.26  # between the accuracies of one extractor; extractors are 1 apart
 _NOTHING = "no guarantee"
@@ -86,13 +86,8 @@ def compared(runs: Sequence[Run]) -> list[Compared]:
 
 def _kinds(runs: Sequence[Run]) -> dict[str, str]:
     """Return the kinds of accuracies, and what those mean that were measured of the features alone."""
-    features = {drawing.title(keyed): keyed[1].definition for keyed in _features(runs)}
+    features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
     return {_HEAD: "", _OWN: "", **features}
-
-
-def _features(runs: Sequence[Run]) -> list[Keyed]:
-    columns = merged(run.columns for run in runs).items()
-    return [(key, column) for key, column in columns if column.plot and column.plot.kind == "features"]
 
 
 def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
@@ -100,7 +95,10 @@ def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
     values = {
         _HEAD: [run.number(main[0]) for run in runs if run.certified] if main else [],
         _OWN: [run.number("extractor_test_accuracy") for run in runs],
-        **{drawing.title(keyed): [lasting(run, keyed[0]) for run in runs] for keyed in _features(runs)},
+        **{
+            keyed.plot.title: [lasting(run, keyed.key) for run in runs]
+            for keyed in drawing.plotted(runs, _FEATURES)
+        },
     }
     # Runs on one extractor share its own head: equal values are one.
     known = {kind: sorted({v for v in some if v is not None}) for kind, some in values.items()}

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from expunge.record.columns import merged
-from expunge.report import style
+from expunge.report import drawing, style
 from expunge.report.bounded_figure import draw_bounded
 from expunge.report.cost_figure import draw_cost
 from expunge.report.drawing import Keyed
@@ -56,19 +55,16 @@ def draw_all(runs: Sequence[Run]) -> list[style.Drawn]:
 def draw_plots(runs: Sequence[Run]) -> list[style.Drawn]:
     """Draw the figures that the runs' own numbers ask for, by kind and then as they are declared.
 
-    Numbers of one figure that are drawn in different ways get a figure each.
+    Numbers of one figure that are drawn in different ways get a figure each, and so does each with a bound.
     """
-    kinds = list(_DRAWN_BY)
-    groups: dict[tuple[str, int], list[Keyed]] = {}
-    for key, column in merged(run.columns for run in runs).items():
-        if column.plot and column.plot.kind in kinds:
-            by = [_DRAWN_BY[kind] for kind in kinds].index(_DRAWN_BY[column.plot.kind])
-            groups.setdefault((column.plot.figure, by), []).append((key, column))
-    found, names = [], set[str]()
-    for (figure, by), columns in sorted(groups.items(), key=lambda group: group[0][1]):
-        name = re.sub(r"\W+", "_", figure)  # a file's name, from a file
-        name = f"{name}_{kinds[by]}" if name in names else name
-        names.add(name)
-        columns.sort(key=lambda keyed: keyed[1].plot is not None and keyed[1].plot.joins)
-        found.append(_DRAWN_BY[kinds[by]](runs, columns, name))
+    drawers = list(dict.fromkeys(_DRAWN_BY.values()))
+    groups: dict[tuple[int, str, str], list[Keyed]] = {}
+    for keyed in sorted(drawing.plotted(runs, _DRAWN_BY), key=lambda keyed: keyed.plot.joins):
+        by = drawers.index(_DRAWN_BY[keyed.plot.kind])
+        groups.setdefault((by, keyed.plot.figure, keyed.key if by == 0 else ""), []).append(keyed)
+    found, names = list[style.Drawn | None](), list[str]()
+    for (by, figure, _), columns in sorted(groups.items(), key=lambda group: group[0][0]):
+        names.append(re.sub(r"\W+", "_", figure))  # a file's name, from a file
+        again = names.count(names[-1])
+        found.append(drawers[by](runs, columns, names[-1] + f"_{again}" * (again > 1)))
     return [drawn for drawn in found if drawn is not None]

@@ -8,8 +8,8 @@ from itertools import combinations
 from statistics import mean
 from typing import Any
 
+from expunge.core.columns import Column
 from expunge.record.columns import main_column
-from expunge.report.drawing import Keyed
 from expunge.report.row import Row
 from expunge.report.rows import rows
 from expunge.report.runs import Run, finite
@@ -108,7 +108,7 @@ def _place(run: Run, x: str, y: str) -> Pair:
     return numbers[x], numbers[y]
 
 
-def _cell(pairs: Sequence[tuple[Run, Row]], main: Keyed | None) -> Cell:
+def _cell(pairs: Sequence[tuple[Run, Row]], main: tuple[str, Column] | None) -> Cell:
     table = [row for _, row in pairs]
     budgeted = all(row.budget_exhausted is not None for row in table)
     return Cell(

@@ -10,7 +10,6 @@ from statistics import mean
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from expunge.core.columns import Column
 from expunge.report import drawing, style
 from expunge.report.drawing import Curve, Keyed, Line
 from expunge.report.rows import lasting
@@ -29,10 +28,10 @@ _ASKED = (
 
 def draw_sides(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw the two curves of every line beside the retrained model's values; None if no run has them."""
-    removed = [keyed for keyed in columns if _side(keyed[1]) == "removed"]
-    parts = {drawing.title(keyed) for keyed in removed if any(_measured(run, keyed) for run in runs)}
-    columns = [keyed for keyed in columns if drawing.title(keyed) in parts]
-    panels = list(dict.fromkeys(map(drawing.title, columns)))
+    removed = [keyed for keyed in columns if keyed.plot.kind == "removed"]
+    parts = {keyed.plot.title for keyed in removed if any(_measured(run, keyed) for run in runs)}
+    columns = [keyed for keyed in columns if keyed.plot.title in parts]
+    panels = list(dict.fromkeys(keyed.plot.title for keyed in columns))
     shown = drawing.shown(runs, lambda run: any(_measured(run, keyed) for keyed in removed))
     lines = shown.lines
     if not lines:
@@ -41,7 +40,7 @@ def draw_sides(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
         keys, across = _keys(lines, columns)
         figure, axes = style.canvas(drawing.WIDTH, 3.1 + 0.2 * -(-len(keys) // across), len(panels))
         for ax, panel in zip(axes, panels, strict=True):
-            own = [keyed for keyed in columns if drawing.title(keyed) == panel]
+            own = [keyed for keyed in columns if keyed.plot.title == panel]
             _panel(ax, lines, own, asked=bool(shown.alike))
         style.legend(figure, keys, columns=across)
         caption = drawing.caption(columns, "As the model stands after each request") + "."
@@ -60,30 +59,25 @@ def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], lis
         keyed: The column.
         asked: Count the images of refused requests too.
     """
-    key, column = keyed
     images = list(accumulate(len(record["rows"]) for record in run.records))
     counts = images if asked else [record.get("removed_total") for record in run.records]
-    pairs = [(finite(x), finite(r.get(key))) for x, r in zip(counts, run.records, strict=True)]
+    pairs = [(finite(x), finite(r.get(keyed.key))) for x, r in zip(counts, run.records, strict=True)]
     points = [(x, y) for x, y in pairs if x is not None and y is not None]
-    kept = lasting(run, drawing.against(column))
+    kept = lasting(run, keyed.plot.against)
     # The share kept is of the value before any removal.
     if points and kept and points[0][0] > 0:
         points.insert(0, (0.0, points[-1][1] / kept))
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _side(column: Column) -> str:
-    return column.plot.kind if column.plot else ""
-
-
 def _measured(run: Run, keyed: Keyed) -> bool:
-    return bool(run.series(keyed[0])[0])
+    return bool(run.series(keyed.key)[0])
 
 
 def _panel(ax: Axes, lines: Sequence[Line], columns: Sequence[Keyed], asked: bool) -> None:
     for line in lines:
         for keyed in columns:
-            side = _side(keyed[1])
+            side = keyed.plot.kind
             own = _colour(lines, side, line.colour)
             found = Curve.of(line.runs, partial(curve, keyed=keyed, asked=asked))
             mark = "o" if len(found.x) <= _FEW else ""
@@ -91,14 +85,14 @@ def _panel(ax: Axes, lines: Sequence[Line], columns: Sequence[Keyed], asked: boo
             if aims := _aims(line.runs, keyed):
                 ax.axhline(mean(aims), color=own, lw=1.3, ls=_REFERENCE)
     along = "images asked to be removed so far" if asked else "images removed so far"
-    ax.set(title=drawing.title(columns[0]), xlabel=along, ylabel=drawing.unit(columns[0][1]))
+    ax.set(title=columns[0].plot.title, xlabel=along, ylabel=columns[0].plot.unit)
     ax.set_ylim(-0.03, 1.03)
     drawing.whole_requests(ax)
 
 
 def _aims(runs: Sequence[Run], keyed: Keyed) -> list[float]:
     """The retrained model's last values, of the runs that have one."""
-    found = (lasting(run, keyed[1].beside) for run in runs)
+    found = (lasting(run, keyed.column.beside) for run in runs)
     return [value for value in found if value is not None]
 
 

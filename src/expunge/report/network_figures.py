@@ -41,25 +41,25 @@ def running_mean(values: Sequence[float], window: int) -> NDArray[np.float64]:
 
 def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers of each request, with that before it, and their running means; None if no run has them."""
-    columns = [keyed for keyed in columns if any(run.series(keyed[0])[0] for run in runs)]
-    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, _ in columns))
+    columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
+    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, *_ in columns))
     lines = shown.lines
     if not lines:
         return None
     drawn = [run for line in lines for run in line.runs]
-    window = _window(max(len(run.series(key)[0]) for run in drawn for key, _ in columns))
+    window = _window(max(len(run.series(key)[0]) for run in drawn for key, *_ in columns))
     with style.styled():
         height = 3.7 + 0.2 * max(len(lines), 2 + (window > 1))
         figure, axes = style.canvas(drawing.WIDTH, height, len(columns))
         cut = [_smoothed_panel(ax, lines, keyed, window) for ax, keyed in zip(axes, columns, strict=True)]
-        before = any(run.series(drawing.against(column))[0] for run in drawn for _, column in columns)
+        before = any(run.series(keyed.plot.against)[0] for run in drawn for keyed in columns)
         strokes = _smoothed_keys(window, before)
         style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), strokes), columns=2)
         title = drawing.heading(columns)
         caption = drawing.caption(columns, f"{title}, at each request")
         if window > 1:
             caption += f"; lines are running means over {window} requests (about {text.share(_SHARE)})"
-        if any(len(run.series(key)[0]) > drawing.MOST_DOTS for run in drawn for key, _ in columns):
+        if any(len(run.series(key)[0]) > drawing.MOST_DOTS for run in drawn for key, *_ in columns):
             caption += f"; dots are {drawing.MOST_DOTS} requests of a run at most, evenly picked"
         if any(cut):
             caption += f"; dots more than {_BELOW:.0f} times below the lowest line are outside of the frame"
@@ -68,12 +68,12 @@ def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
 
 def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers along the requests, a panel each; None if no run has one that has a figure of its own."""
-    columns = [keyed for keyed in columns if any(run.series(keyed[0])[0] for run in runs)]
-    if all(column.plot is None or column.plot.joins for _, column in columns):
+    columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
+    if all(keyed.plot.joins for keyed in columns):
         return None
-    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, _ in columns))
+    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, *_ in columns))
     # What a method says of its own updates is also there where one was refused: taken back.
-    updates = [keyed for keyed in columns if keyed[1].over_run == "served"]
+    updates = [keyed for keyed in columns if keyed.column.over_run == "served"]
     with style.styled():
         across = drawing.legend_columns(shown.lines)
         rows = [2] * (len(columns) // 2) + [1] * (len(columns) % 2)
@@ -91,11 +91,11 @@ def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
         marked = [line.runs[0] for line in shown.lines if _refused(line)] if updates else []
         refused = drawing.key("refused", style.MUTED, ls="none", marker=drawing.MARKS["refused"], ms=6)
         style.legend(figure, [*drawing.run_keys(shown.lines), *[refused] * bool(marked)], columns=across)
-        titles = " and ".join(drawing.title(keyed).lower() for keyed in columns).capitalize()
+        titles = " and ".join(keyed.plot.title.lower() for keyed in columns).capitalize()
         caption = drawing.caption(columns, f"{titles} after each request at which it was evaluated") + "."
         if updates:
             caption += (
-                f" {drawing.title(updates[0])} is that after each update; a cross there stands for an update "
+                f" {updates[0].plot.title} is that after each update; a cross there stands for an update "
                 "that was taken back."
             )
         if any(len(_requests(run, "refused")) > _MARKS for run in marked):
@@ -107,9 +107,9 @@ def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
 
 def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw last values alone or beside the retrained model's; None if no run has them."""
-    columns = [keyed for keyed in columns if any(lasting(run, keyed[0]) is not None for run in runs)]
-    shown = drawing.shown(runs, lambda run: any(lasting(run, key) is not None for key, _ in columns))
-    stems = [keyed for keyed in columns if not drawing.against(keyed[1])]
+    columns = [keyed for keyed in columns if any(lasting(run, keyed.key) is not None for run in runs)]
+    shown = drawing.shown(runs, lambda run: any(lasting(run, key) is not None for key, *_ in columns))
+    stems = [keyed for keyed in columns if not keyed.plot.against]
     pairs = [keyed for keyed in columns if keyed not in stems]
     counts = [len(keys) for keys in (stems, pairs) if keys]
     if not counts:
@@ -148,8 +148,8 @@ def _wide(values: Sequence[float]) -> bool:
 
 def _smoothed_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, window: int) -> bool:
     """Draw one number; return whether some dots are outside of the frame."""
-    key, column = keyed
-    before = drawing.against(column)
+    key, plot = keyed.key, keyed.plot
+    before = plot.against
     values = [v for line in lines for run in line.runs for k in (before, key) for v in run.series(k)[1]]
     log = _wide(values)
     if log:
@@ -170,7 +170,7 @@ def _smoothed_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, window: int) 
     cut = log and min(v for v in values if v > 0) < lowest / _BELOW
     if cut:
         ax.set_ylim(lowest / _BELOW, 1.6 * max(values))
-    ax.set(title=drawing.title(keyed), xlabel=drawing.REQUESTS, ylabel=drawing.unit(column))
+    ax.set(title=plot.title, xlabel=drawing.REQUESTS, ylabel=plot.unit)
     drawing.whole_requests(ax)
     return cut
 
@@ -199,7 +199,7 @@ def _smoothed_keys(window: int, before: bool) -> list[Line2D]:
 
 
 def _line_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, marked: bool) -> None:
-    key, column = keyed
+    key, column, plot = keyed
     update = column.over_run == "served"
     log = not drawing.is_share(column) and _wide(
         [v for line in lines for run in line.runs for v in run.series(key)[1]]
@@ -210,7 +210,7 @@ def _line_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, marked: bool) -> 
     for line in lines if marked else ():
         at, on = _refused_marks(line, key, log, update)
         drawing.mark(ax, at, on, drawing.MARKS["refused"], line.colour)
-    ax.set(title=drawing.title(keyed), ylabel=drawing.unit(column))
+    ax.set(title=plot.title, ylabel=plot.unit)
     if drawing.is_share(column):
         drawing.room(ax)
 
@@ -255,7 +255,7 @@ def _last(line: Line, read: Callable[[Run], float | None]) -> Interval | None:
 
 def _stem_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:
     """Draw one distance, a stem a line from zero, with its number."""
-    key, column = keyed
+    key, column, plot = keyed
     for place, line in enumerate(lines):
         if (value := _last(line, lambda run: lasting(run, key))) is None:
             continue
@@ -264,7 +264,7 @@ def _stem_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:
         _span(ax, value, place, line.colour)
         number = text.share(value.mean) if column.format == "share" else text.number(value.mean, 2)
         ax.annotate(number, (value.high, place), (7, 0), "data", "offset points", va="center", fontsize=8.5)
-    ax.set(title=drawing.title(keyed), xlabel=column.plot.unit if column.plot else "")
+    ax.set(title=plot.title, xlabel=plot.unit)
     ax.set_xlim(0, ax.get_xlim()[1] * 1.22)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
     if column.format == "share":
@@ -279,9 +279,9 @@ def _span(ax: Axes, found: Interval, place: int, colour: str) -> None:
 
 def _pair_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:
     """Draw a number of the run and of the retrained model, joined by a line."""
-    key, column = keyed
+    key, plot = keyed.key, keyed.plot
     for place, line in enumerate(lines):
-        mine = _last(line, lambda run: run.last(drawing.against(column)))
+        mine = _last(line, lambda run: run.last(plot.against))
         theirs = _last(line, lambda run: lasting(run, key))
         known = [found.mean for found in (mine, theirs) if found is not None]
         ax.plot(known, [place] * len(known), color=line.colour, lw=1.6)
@@ -290,7 +290,7 @@ def _pair_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:
         if mine is not None:
             ax.plot([mine.mean], [place], ls="none", marker="o", ms=6, color=line.colour)
             _span(ax, mine, place, line.colour)
-    ax.set(title=drawing.title(keyed), xlabel=drawing.unit(column))
+    ax.set(title=plot.title, xlabel=plot.unit)
     low, high = ax.get_xlim()
     # A little wider, so that no diamond is cut, and never so narrow that noise looks like a difference.
     middle, half = (low + high) / 2, max(1.12 * (high - low), 0.02) / 2
