@@ -22,9 +22,10 @@ from expunge.metrics.base import Pictured
 from expunge.models import Mlp, Torchvision, Vgg11, VggFace, activation_maps
 from expunge.report import app as report
 from expunge.report import read_run
-from expunge.report.activation_figures import draw_activations
-from expunge.report.figures import write_run_figures
-from expunge.report.identity_figure import curve, draw_identity, over_runs
+from expunge.report.drawing import Curve, Keyed
+from expunge.report.figures import draw_plots, write_run_figures
+from expunge.report.identity_figure import curve
+from expunge.report.map_figures import draw_maps
 from expunge.report.over_seeds import interval
 from expunge.unlearners.base import Mapped
 from expunge.unlearners.network import NetworkModel
@@ -282,8 +283,12 @@ def test_doing_nothing_and_retraining(people):
     np.testing.assert_array_equal(maps["none"]["after"], maps["none"]["before"])
     np.testing.assert_allclose(maps["retrain"]["after"], maps["retrain"]["retrained"], rtol=1e-5)
     assert cli.summary(none)["activation_similarity_identity"] == pytest.approx(1)
-    two = draw_activations([read_run(none), read_run(retrain)])
+    two = draw_maps([read_run(none), read_run(retrain)])
     assert [figure.name for figure in two] == ["activation", "activation_2"]
+    # By what the file says of itself, whatever it is called.
+    (none / FILE).rename(none / "seen.safetensors")
+    assert [figure.name for figure in draw_maps([read_run(none)])] == ["seen"]
+    (none / "seen.safetensors").rename(none / FILE)
     assert all(": " in figure.title for figure in two)
 
 
@@ -308,13 +313,13 @@ def test_a_damaged_file_costs_one_line(finished, tmp_path, caplog, damage):
     copy = shutil.copytree(finished, tmp_path / "copy")
     damage(copy / FILE)
     with caplog.at_level(logging.WARNING):
-        assert draw_activations([read_run(copy)]) == []
+        assert draw_maps([read_run(copy)]) == []
     (line,) = caplog.messages
     assert line.startswith(str(copy / FILE))
     assert line.endswith("its activation maps are not drawn")
     assert "\n" not in line
     (copy / FILE).unlink()
-    assert draw_activations([read_run(copy)]) == []
+    assert draw_maps([read_run(copy)]) == []
     assert len(caplog.messages) == 1, "a run without maps is nothing to speak of"
 
 
@@ -328,20 +333,30 @@ def test_images_of_any_kind_are_drawn(finished, tmp_path, channels):
         "after": np.full((2, 5, 6), np.inf),
     }
     save_state(copy / FILE, state)
-    (figure,) = draw_activations([read_run(copy)])
+    (figure,) = draw_maps([read_run(copy)])
     assert figure.png.startswith(b"\x89PNG")
 
 
 # -- accuracy against removals --------------------------------------------------------------------------
 
 
+def _keyed(run, key):
+    return Keyed(key, run.columns[key], run.columns[key].plot)
+
+
+def draw_identity(runs):
+    return next((drawn for drawn in draw_plots(runs) if drawn.name == "identity"), None)
+
+
 def test_the_curve_begins_before_any_removal_where_that_is_known(finished):
     run = read_run(finished)
-    x, y = curve(run, "rest", "train")
+    x, y = curve(run, _keyed(run, "rest_train_accuracy"))
     assert x == [0.0, *(record["removed_total"] for record in run.records)]
     assert y[1:] == [record["rest_train_accuracy"] for record in run.records]
     assert y[0] == pytest.approx(y[-1] / run.summary["rest_train_kept"])
-    assert curve(run, "identity", "train")[0] == x[1:], "the removed person's accuracy before is not recorded"
+    assert curve(run, _keyed(run, "identity_train_accuracy"))[0] == x[1:], (
+        "the removed person's accuracy before is not recorded"
+    )
 
 
 def test_many_runs_are_drawn_as_the_mean_over_seeds_and_persons(finished, tmp_path):
@@ -352,17 +367,20 @@ def test_many_runs_are_drawn_as_the_mean_over_seeds_and_persons(finished, tmp_pa
         run.records[0]["identity_train_accuracy"] = k / 8
     for record in runs[8].records:
         record["removed_total"] -= len(runs[8].records[0]["rows"])
-    found = over_runs(runs, "identity", "train")
+    keyed = _keyed(runs[0], "identity_train_accuracy")
+    found = Curve.of(runs, lambda run: curve(run, keyed, asked=True))
     assert found.x == list(np.cumsum([len(record["rows"]) for record in runs[0].records]))
-    assert found.y[0] == interval([k / 8 for k in range(9)])
-    assert 0 < found.y[0].low < found.y[0].mean == 0.5 < found.y[0].high < 1
+    assert found.interval(0) == interval([k / 8 for k in range(9)])
+    assert (
+        0 < found.interval(0).low < found.interval(0).mean == found.y[0] == 0.5 < found.interval(0).high < 1
+    )
     drawn = draw_identity(runs)
     assert "9 runs; the table has each" in drawn.caption
     assert ">images asked to be removed so far<" in drawn.svg
     assert ">images removed so far<" in draw_identity(runs[:8]).svg
     for k, run in enumerate(runs):
         run.config["unlearner"]["l2"] = 1.0 + k
-    assert "9 runs; 8 of 9 lines are drawn; the table has each" in draw_identity(runs).caption
+    assert "The first 8 of 9 runs are drawn; the table has them all" in draw_identity(runs).caption
 
 
 def test_only_runs_with_those_columns_have_the_figure(finished, tmp_path):

@@ -19,7 +19,7 @@ import pytest
 from expunge.core.columns import Column
 from expunge.core.errors import RunFolderError
 from expunge.record.columns import merged
-from expunge.report import app, figures, find_runs, read_run, style, table, text, write_report
+from expunge.report import app, bounded_figure, find_runs, read_run, style, table, text, write_report
 from expunge.report.figures import draw_all, write_run_figures
 from expunge.report.rows import ordered, rows, warnings
 
@@ -205,7 +205,7 @@ def test_columns_of_several_runs_keep_their_order():
     ("said", "what"),
     [
         ({"head": "x", "format": "roman"}, "format 'roman'"),
-        ({"head": "x", "plot": {"colour": "red"}}, "colour"),
+        ({"head": "x", "arrow": "→"}, "arrow '→'"),
     ],
 )
 def test_columns_that_cannot_be_read_are_one_line(tmp_path, said, what):
@@ -434,8 +434,8 @@ def test_a_line_of_too_few_requests_to_be_seen_has_dots(tmp_path, requests, dots
 
 
 def test_names_of_close_budgets_move_apart_and_stay_inside():
-    assert figures._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
-    assert figures._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
+    assert bounded_figure._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
+    assert bounded_figure._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
 
 
 def test_a_thinned_strip_says_so(tmp_path):

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from expunge.core.errors import RunFolderError
 from expunge.report import find_runs, html, network_figures, read_run, style, table, text
 from expunge.report.contents import Contents
-from expunge.report.figures import draw_all, write_run_figures
-from expunge.report.network_figures import draw_networks, running_mean
+from expunge.report.drawing import Line
+from expunge.report.figures import draw_all, draw_plots, write_run_figures
+from expunge.report.network_figures import running_mean
 from expunge.report.rows import Row, ordered, rows
 from tests.report.test_report import make_run
 
@@ -165,6 +166,10 @@ def _sketch(figure, name: str, title: str, caption: str) -> style.Drawn:
     return style.Drawn(name, title, caption, svg.getvalue(), b"")
 
 
+def draw_networks(runs) -> list[style.Drawn]:
+    return [drawn for drawn in draw_plots(runs) if drawn.name in ("sample", "retained", "distance")]
+
+
 def _drawn(*folders: Path, draw=draw_networks) -> dict[str, style.Drawn]:
     with mock.patch.object(style, "render", _sketch):
         return {d.name: d for d in draw(ordered(find_runs(folders).runs)) if d}
@@ -220,7 +225,7 @@ def test_a_log_axis_only_for_wide_ranges(values, wide):
 
 def test_figures_of_a_run_folder(networks, tmp_path):
     first, second = (write_run_figures(read_run(networks / "0"), tmp_path / name) for name in "ab")
-    drawn = ("accuracy", "sample", "retained", "distance")
+    drawn = ("accuracy", "retained", "sample", "distance")
     assert [path.name for path in first] == [f"{name}.{kind}" for name in drawn for kind in ("png", "svg")]
     # The same run gives the same bytes.
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -228,7 +233,7 @@ def test_figures_of_a_run_folder(networks, tmp_path):
 
 def test_figures_side_by_side(networks):
     drawn = _drawn(networks, draw=draw_all)
-    assert list(drawn) == ["accuracy", "sample", "retained", "distance", "cost"]
+    assert list(drawn) == ["accuracy", "retained", "sample", "distance", "cost"]
     assert "running means over 5 requests (about 5%)" in drawn["sample"].caption
     for name in drawn:
         for selector in SELECTORS:
@@ -244,7 +249,7 @@ def test_certified_runs_get_none_of_them(tmp_path):
 
 def test_each_figure_has_the_runs_with_its_values(mixed):
     drawn = _drawn(mixed, draw=draw_all)
-    assert list(drawn) == ["residual", "accuracy", "sample", "retained", "distance", "cost"]
+    assert list(drawn) == ["residual", "accuracy", "retained", "sample", "distance", "cost"]
     assert "lcodec" in drawn["residual"].caption
     assert "lcodec" not in drawn["residual"].svg
     for name in ("sample", "retained", "distance"):
@@ -252,7 +257,7 @@ def test_each_figure_has_the_runs_with_its_values(mixed):
         assert "gradient_ascent" in drawn[name].svg
     # With the accuracy on the retained rows measured, the certified run joins that panel.
     certified = edit(mixed / "6", record=lambda r: {"retain_accuracy": 0.95})
-    assert "newton" in _drawn(mixed, draw=lambda runs: [network_figures.draw_retained(runs)])["retained"].svg
+    assert "newton" in _drawn(mixed)["retained"].svg
     edit(certified, record=lambda r: {"retain_accuracy": None})
 
 
@@ -269,7 +274,7 @@ def test_a_figure_without_values_is_not_drawn(tmp_path):
     assert "sample" not in _drawn(folder)
     edit(folder, record=_without("retain_loss", "retain_gradient_norm"))
     panels = re.findall(r">([^<>]*(?:rows|accuracy))</text>", _drawn(folder)["retained"].svg)
-    assert panels == ["Accuracy, retained rows", "Validation accuracy"]
+    assert panels == ["Validation accuracy", "Accuracy, retained rows"]
     edit(folder, record=_without("validation_accuracy"))
     assert _drawn(folder) == {}
 
@@ -323,17 +328,20 @@ def test_refused_requests_are_marked_on_the_line(tmp_path):
         },
     )
     run = read_run(folder)
+
+    def marks(run, key, log=False, update=False):
+        return network_figures._refused_marks(Line([run], "", ""), key, log, update)
+
     # The line begins at request 10; 15 lies half-way between two evaluations.
-    assert network_figures._refused_marks(run, "retain_loss", log=False) == ([15], [2.5])
-    at, on = network_figures._refused_marks(run, "retain_loss", log=True)
+    assert marks(run, "retain_loss") == ([15], [2.5])
+    at, on = marks(run, "retain_loss", log=True)
     assert (at, on) == ([15], [pytest.approx(2.0)])
     # Validation accuracy was measured at the update that was taken back: marked there, and not in the line.
     own = dict(zip(*run.series("validation_accuracy"), strict=True))
-    marks = network_figures._refused_marks(run, "validation_accuracy", log=False)
-    assert marks == ([5, 15], [own[5], own[15]])
+    assert marks(run, "validation_accuracy", update=True) == ([5, 15], [own[5], own[15]])
     assert not {5, 15} & set(run.series("validation_accuracy", refused=False)[0])
     idle = read_run(make_network(tmp_path / "b", "none", 20))
-    assert network_figures._refused_marks(idle, "retain_loss", log=False) == ([], [])
+    assert marks(idle, "retain_loss") == ([], [])
 
 
 def test_distance_leaves_out_runs_that_were_not_compared(networks, tmp_path):

@@ -107,7 +107,7 @@ def test_cells_are_means_over_seeds_of_the_right_runs(tmp_path):
     for method in found:
         assert set(method.cells) == {(lam, std) for lam in LAMS for std in STDS}
         for (lam, std), cell in method.cells.items():
-            assert cell.accuracy == pytest.approx(mean(accuracy(lam, std, seed) for seed in (0, 1)))
+            assert cell.main == pytest.approx(mean(accuracy(lam, std, seed) for seed in (0, 1)))
             assert (cell.seeds, cell.requests) == (2, 6)
             assert (cell.supported, cell.served_all) == ((6, 2) if lam == LAMS[-1] else (3.5, 0))
 
@@ -125,8 +125,8 @@ def test_a_missing_a_failed_and_a_valueless_cell_are_blank_and_not_an_average(tm
     cells = method.cells
     assert (LAMS[1], STDS[0]) not in cells  # cut short
     assert (LAMS[1], STDS[1]) not in cells  # failed, though it left a summary
-    assert cells[LAMS[0], STDS[1]].accuracy is None  # one seed of two has no value
-    assert cells[LAMS[0], STDS[0]].accuracy == accuracy(LAMS[0], STDS[0])
+    assert cells[LAMS[0], STDS[1]].main is None  # one seed of two has no value
+    assert cells[LAMS[0], STDS[0]].main == accuracy(LAMS[0], STDS[0])
     grid = draw_grid(runs_of(tmp_path))[0]
     written = re.findall(r"0\.\d{3}(?=</text>)", grid.svg)
     assert sorted(written) == sorted(
@@ -150,7 +150,7 @@ def test_figures_of_a_sweep_are_written_and_are_part_of_the_report(tmp_path):
     assert [path.name for path in written] == ["grid.png", "grid.svg", "tradeoff.png", "tradeoff.svg"]
     out = write_report([tmp_path / "sweep"]).parent
     assert (out / "grid.svg").read_bytes() == (tmp_path / "figures" / "grid.svg").read_bytes()
-    assert "Accuracy against removals supported" in (out / "report.html").read_text(encoding="utf-8")
+    assert "Test accuracy against removals supported" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_other_settings_make_a_grid_and_references_to_them_are_no_difference(tmp_path):

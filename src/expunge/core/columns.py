@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 FORMATS = ("number", "accuracy", "share", "count", "seconds", "times")
-KINDS = ("line", "smoothed", "stem", "pair", "removed", "rest", "bounded")
+KINDS = ("line", "smoothed", "stem", "pair", "removed", "rest", "bounded", "features")
 OVER_RUN = ("last", "mean", "served", "")
+
+RETRAINED = "retrain_"
+"""What the name of a number of the retrained model begins with."""
 
 AIM = "the aim is the retrained model's value"
 
@@ -21,10 +24,15 @@ class Plot:
         figure: Name of the figure; numbers that name the same figure are its panels.
         kind: ``line`` along the requests; ``smoothed``, with its running mean; ``stem`` and ``pair``, the
             last value alone, a pair with that of ``against``; ``removed`` and ``rest``, the two curves of a
-            panel along the removed rows; ``bounded``, beside its bound ``against`` and the budget.
+            panel along the removed rows; ``bounded``, beside its bound ``against`` and the budget;
+            ``features``, what the features of an extractor are worth, by extractor.
         title: Of the panel.
         unit: Of the values, the label of their axis.
-        against: Key of the number that it is drawn with: that before, the retrained model's, the bound.
+        against: Key of the number that it is drawn with: that before, the retrained model's, the bound; of
+            ``removed`` and ``rest``, the share that is left of the value before any removal.
+        heading: Of the whole figure; one number of a figure says it, and the caption.
+        caption: What the figure shows, in a sentence without its full stop.
+        joins: Whether it is drawn only where another number has the figure already.
     """
 
     figure: str
@@ -32,6 +40,9 @@ class Plot:
     title: str = ""
     unit: str = ""
     against: str = ""
+    heading: str = ""
+    caption: str = ""
+    joins: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,10 @@ class Column:
         only: The role of a method that the table must hold for this column to be shown; empty: any.
         main: Whether runs are compared by this number: the pictures of sweeps, differences paired by seed.
         plot: How it is drawn; None: in no figure.
+        headline: What it is called at the head of the page, where it then stands; of a number that is not
+            ``main``, where no run is certified.
+        headline_of: What stands after it there; ``{beside}`` is the second number.
+        caveat: What it compares and does not show, in full sentences.
     """
 
     head: str
@@ -67,6 +82,9 @@ class Column:
     only: str = ""
     main: bool = False
     plot: Plot | None = field(default=None)
+    headline: str = ""
+    headline_of: str = ""
+    caveat: str = ""
 
     def __post_init__(self) -> None:
         for name, allowed in (("format", FORMATS), ("over_run", OVER_RUN), ("arrow", ("↑", "↓", ""))):
@@ -75,16 +93,21 @@ class Column:
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``summary.json`` holds of it: what differs from the defaults, and the heading."""
-        return {name: value for name, value in asdict(self).items() if value != _DEFAULTS.get(name)}
+        said = {name: value for name, value in asdict(self).items() if value != _DEFAULTS.get(name)}
+        if self.plot:
+            plot = {name: value for name, value in asdict(self.plot).items() if value != _PLAIN.get(name)}
+            said["plot"] = plot
+        return said
 
     @classmethod
     def of(cls, key: str, said: Mapping[str, Any]) -> Column:
         """Return the column that ``summary.json`` describes; what it does not say is as by default."""
         known = {name: value for name, value in said.items() if name in cls.__dataclass_fields__}
-        plot = known.pop("plot", None)
+        plot = {k: v for k, v in (known.pop("plot", None) or {}).items() if k in Plot.__dataclass_fields__}
         return cls(**{"head": key, **known}, plot=Plot(**plot) if plot else None)
 
 
+_PLAIN = {name: f.default for name, f in Plot.__dataclass_fields__.items()}
 _DEFAULTS = {name: f.default for name, f in Column.__dataclass_fields__.items() if name != "head"}
 
 Columns = Mapping[str, Column]
@@ -101,7 +124,7 @@ def beside_references(columns: Columns) -> dict[str, Column]:
     return {
         key: replace(
             column,
-            beside=f"retrain_{key}",
+            beside=RETRAINED + key,
             sub=f"{column.sub}, unlearned / retrained" if column.sub else "unlearned / retrained",
         )
         for key, column in columns.items()
@@ -111,7 +134,7 @@ def beside_references(columns: Columns) -> dict[str, Column]:
 def references(columns: Columns) -> dict[str, Column]:
     """Return the retrained model's columns alone, which have no column of the table of their own."""
     return {
-        f"retrain_{key}": Column(
+        RETRAINED + key: Column(
             f"{column.head}, retrained",
             definition=f"{key} of the retrained model, as a reference",
             format=column.format,

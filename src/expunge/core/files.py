@@ -202,3 +202,15 @@ def _head(entries: Mapping[str, Any], header: Mapping[str, Any]) -> bytes:
     text = json.dumps({"__metadata__": metadata, **entries}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGN)
     return len(text).to_bytes(_LENGTH, "little") + text
+
+
+def load_header(path: Path) -> dict[str, Any]:
+    """Read the values of a ``State`` alone; none where the file is damaged, or not one of ours."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            values = json.loads((file.metadata() or {})[_HEADER])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -33,7 +33,7 @@ class Accuracy:
             "share of test rows classified correctly",
             "accuracy",
             over_run="",
-            plot=Plot("accuracy", title="Test accuracy", unit=_SHARE),
+            plot=Plot("accuracy", title="Test accuracy", unit=_SHARE, heading="Accuracy along the requests"),
         ),
         "forget_accuracy": Column(
             "forget accuracy",
@@ -52,7 +52,7 @@ class Accuracy:
             "accuracy",
             sub="last",
             only="heuristic",
-            plot=Plot("retained", title="Accuracy, retained rows", unit=_SHARE),
+            plot=Plot("retained", title="Accuracy, retained rows", unit=_SHARE, joins=True),
         ),
     }
 

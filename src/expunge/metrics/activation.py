@@ -93,6 +93,7 @@ class Activation:
     """
 
     needs = Mapped
+    picture = "maps"
     COLUMNS = with_references(_OWN)
 
     def __init__(

@@ -107,7 +107,10 @@ class Comparing(Protocol):
 
 @runtime_checkable
 class Pictured(Protocol):
-    """A metric that keeps arrays for a picture; a run writes them beside its ledger."""
+    """A metric that keeps arrays for a picture; a run writes them beside its ledger.
+
+    ``picture``, where it has that, says what they are: ``maps`` are drawn over images.
+    """
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return those of its last evaluation, none where there is nothing to show."""

@@ -20,7 +20,16 @@ _UNIT = "share classified correctly"
 
 
 def _plot(kind: str, part: str) -> Plot:
-    return Plot("identity", kind, {"train": "Training rows", "test": "Test rows"}[part], _UNIT)
+    return Plot(
+        "identity",
+        kind,
+        {"train": "Training rows", "test": "Test rows"}[part],
+        _UNIT,
+        against=f"rest_{part}_kept" if kind == "rest" else "",
+        heading="Accuracy against removals",
+        caption="Share classified correctly, of all images of the persons asked to be removed so far and of "
+        "all other persons' images, as the model stands after each request",
+    )
 
 
 ACCURACIES = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_positive
-from expunge.core.columns import Column
+from expunge.core.columns import Column, Plot
 from expunge.linear.rows import Rows
 from expunge.metrics.base import View, require_every
 
@@ -43,6 +43,7 @@ class LinearProbe:
             "share of test rows classified correctly by an ordinary linear classifier on the same features, "
             "trained on rows that nobody asked to remove: what the features are worth without unlearning",
             "accuracy",
+            plot=Plot("extractors", "features", "linear probe"),
         )
     }
 

@@ -27,7 +27,14 @@ class Retained:
             "↓",
             "mean loss of the training rows nobody asked to forget",
             shown=False,
-            plot=Plot("retained", title="Loss, retained rows", unit="mean loss"),
+            plot=Plot(
+                "retained",
+                title="Loss, retained rows",
+                unit="mean loss",
+                heading="What stays, along the requests",
+                caption="The rows that nobody asked to remove, along the requests",
+            ),
+            caveat="Along the requests: loss and gradient on the rows that nobody asked to remove.",
         ),
         "retain_gradient_norm": Column(
             "retain gradient",

@@ -28,7 +28,18 @@ WEIGHT_DISTANCE = {
         sub="weights, predictions",
         cell="{value}, {beside}",
         only="heuristic",
-        plot=Plot("distance", "stem", "Weights apart"),
+        plot=Plot(
+            "distance",
+            "stem",
+            "Weights apart",
+            heading="Distance to a retrained model",
+            caption="After the last request, against one model trained from scratch without all requested "
+            "rows. Weights apart: norm of the difference over the norm of the retrained weights. Predictions "
+            "that differ: share of the test rows",
+        ),
+        caveat="After the last request: one model trained from scratch without all requested rows. Two "
+        "models trained like that differ from each other as well, so a distance means little without knowing "
+        "theirs.",
     )
 }
 
@@ -80,6 +91,8 @@ class Retrained:
             "share",
             shown=False,
             plot=Plot("distance", "stem", "Predictions that differ"),
+            headline="predictions unlike those of a retrained model",
+            headline_of="of the test rows",
         ),
         **{
             f"retrain_{side}_accuracy": Column(

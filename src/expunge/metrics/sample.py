@@ -58,7 +58,13 @@ class Sample:
                 "Gradient of the removed sample",
                 "2-norm of the gradient of its loss",
                 against="sample_gradient_before",
+                caption="Gradient of the mean loss of a request's rows, with respect to all weights",
             ),
+            headline="gradient of the removed sample after its request (mean)",
+            headline_of="{beside} before it",
+            caveat="For each request: loss and gradient of the removed rows, before and after it. Where the "
+            "loss is larger after, the model fits these rows less well; that does not show that no trace of "
+            "them is left.",
         ),
     }
 

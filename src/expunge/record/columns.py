@@ -20,6 +20,8 @@ _BEFORE_AFTER = {
         sub="before → after",
         cell="{beside} → {value}",
         main=True,
+        headline="test accuracy after the last request",
+        headline_of="{beside} before the first",
     )
 }
 
@@ -68,6 +70,11 @@ def merged(tables: Iterable[Columns]) -> dict[str, Column]:
     return {key: known[key] for key in order}
 
 
+def main_column(tables: Iterable[Columns]) -> tuple[str, Column] | None:
+    """Return the first number, and its key, that runs are compared by; None where there is none."""
+    return next(((key, column) for key, column in merged(tables).items() if column.main), None)
+
+
 def role_of(summary: Mapping[str, Any], target: Any) -> str:
     """Return the role of a run's method; of a run that does not say so by the bundled table.
 
@@ -81,6 +88,12 @@ def role_of(summary: Mapping[str, Any], target: Any) -> str:
     roles = _bundled()["roles"]
     known = roles.get(str(target)) or roles.get(summary.get("unlearner"))
     return str(known or ("heuristic" if summary.get("budget") is None else "certified"))
+
+
+def picture_of(name: str, header: Mapping[str, Any]) -> str:
+    """Return what a file of arrays is a picture of, by its header or else its name; empty: of nothing."""
+    said = header.get("picture")
+    return said if isinstance(said, str) else str(_bundled()["pictures"].get(name, ""))
 
 
 @cache

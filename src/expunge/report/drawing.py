@@ -1,19 +1,25 @@
-"""What the figures of runs share: which runs are drawn in which colour, axes of requests, marks and keys."""
+"""What the figures of runs share: what has a line of which colour, axes of requests, marks and keys."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from expunge.core.columns import Column, Plot
+from expunge.record.columns import merged
 from expunge.report import style, text
+from expunge.report.over_seeds import Interval, interval
 from expunge.report.runs import Run
+from expunge.report.settings import alike, labels
 
 MARKS = {"retrained": "^", "refused": "X"}
 MOST_MARKS = 120
@@ -22,13 +28,124 @@ WIDTH = 7.4
 REQUESTS = "removal requests (number of the request)"
 _LONGEST = 72
 
-Line = tuple[Run, str, str]  # a run, its label, its colour
+_WHO = ("removal.identity",)
+_MEAN = "A line is the mean over runs that differ only in {}, the band its 95% bootstrap interval"
+_BANDS = 60  # places along a line at which an interval is computed
+
+Series = tuple[Sequence[float], Sequence[float]]
 
 
-def lines(runs: Sequence[Run]) -> list[Line]:
-    """Return each run with its label and its colour; a run has the same colour in every figure."""
-    names = [n if len(n) <= _LONGEST else f"{n[: _LONGEST - 1]}…" for n in text.labels(runs)]
-    return [(r, n, style.SERIES[i % style.MOST]) for i, (r, n) in enumerate(zip(runs, names, strict=True))]
+class Keyed(NamedTuple):
+    """A number that is drawn: its key in the records, what is declared of it, and of how it is drawn."""
+
+    key: str
+    column: Column
+    plot: Plot
+
+
+def plotted(runs: Sequence[Run], kinds: Collection[str]) -> list[Keyed]:
+    """Return the numbers of the runs that are drawn in one of these ways, in declared order."""
+    return [
+        Keyed(key, column, replace(column.plot, title=column.plot.title or column.head))
+        for key, column in merged(run.columns for run in runs).items()
+        if column.plot and column.plot.kind in kinds
+    ]
+
+
+class Line(NamedTuple):
+    """What has one line of a kind: a run, or runs that differ only in seed, or in who is removed too."""
+
+    runs: list[Run]
+    label: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a figure draws.
+
+    Attributes:
+        lines: Up to as many as there are colours.
+        every: How many there would be.
+        runs: How many runs these are.
+        alike: In what the runs of one line differ; empty where each run has its own.
+    """
+
+    lines: list[Line]
+    every: int
+    runs: int
+    alike: str = ""
+
+    def said(self, line: str = _MEAN) -> str:
+        """Return the sentences that say what a line is, and what has no place in the figure, if any.
+
+        Args:
+            line: What several runs have in common there, which differ only in what ``{}`` stands for.
+        """
+        drawn = len(self.lines)
+        if not self.alike:
+            more = drawn < self.every
+            return f" The first {drawn} of {self.every} runs are drawn; the table has them all." * more
+        left = f"; the first {drawn} of {self.every} lines are drawn" * (drawn < self.every)
+        return f" {line.format(self.alike)}: {self.runs} runs{left}; the table has each."
+
+
+def shown(runs: Sequence[Run], has: Callable[[Run], bool]) -> Shown:
+    """Return the lines of the runs that have something to draw; of all ``runs`` a line keeps its colour.
+
+    Where these are more runs than can be told apart, those that differ only in their seed are drawn as one;
+    where that is not enough, those that differ in who is removed as well.
+    """
+    groups, names, which = [[run] for run in runs], text.labels(runs), ""
+    for without, words in (((), "their seed"), (_WHO, "their seed and in who is removed")):
+        if len(groups) > style.MOST and len(found := alike(runs, without)) < len(groups):
+            groups, names, which = found, labels(found, without), words
+    every = []
+    for i, (group, name) in enumerate(zip(groups, names, strict=True)):
+        if own := [run for run in group if has(run)]:
+            short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+            every.append(Line(own, short, style.SERIES[i % style.MOST]))
+    return Shown(every[: style.MOST], len(every), sum(len(line.runs) for line in every), which)
+
+
+def measured(column: str) -> Callable[[Run], Series]:
+    """Return what reads the requests and the values of a column."""
+    return lambda run: run.series(column)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values of one or more runs, at every place where all of them have one: ``values[i]`` at ``x[i]``."""
+
+    x: list[float]
+    values: list[list[float]]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], read: Callable[[Run], Series]) -> Curve:
+        """Return the curve of what ``read`` gives of each run."""
+        found = [dict(zip(*read(run), strict=True)) for run in runs]
+        x = sorted(set.intersection(*(set(values) for values in found)))
+        return cls(x, [[values[at] for values in found] for at in x])
+
+    @property
+    def y(self) -> list[float]:
+        """The means."""
+        return [fmean(values) for values in self.values]
+
+    def interval(self, place: int) -> Interval:
+        """Return the mean and its interval at ``x[place]``."""
+        return interval(self.values[place])
+
+    def draw(self, ax: Axes, colour: str, log: bool = False, **stroke: Any) -> Line2D:
+        """Draw the means, and of several runs the band of the intervals; return the line."""
+        if self.x and len(self.values[0]) > 1:
+            places = thin(list(range(len(self.x))), _BANDS)
+            bands = [self.interval(place) for place in places]
+            low, high = ([band[side] for band in bands] for side in (1, 2))
+            along = [self.x[place] for place in places]
+            ax.fill_between(along, positive(low) if log else low, high, color=colour, alpha=0.15, lw=0)
+        (line,) = ax.plot(self.x, positive(self.y) if log else self.y, color=colour, **stroke)
+        return line
 
 
 def thin(values: list[Any], most: int) -> list[Any]:
@@ -54,18 +171,18 @@ def dot(x: Sequence[float], mark: str = "o") -> str:
     return mark if len(x) < 3 else ""
 
 
-def along(ax: Axes, shown: Sequence[Line], column: str, log: bool = False, refused: bool = True) -> None:
-    """Draw a column of every run against the requests, refused ones or not; few values get a dot each."""
-    for place, (run, _, colour) in enumerate(shown):
-        x, y = run.series(column, refused)
-        ax.plot(
-            x,
-            positive(y) if log else y,
-            color=colour,
-            # Earlier lines are wider, so that one under another can still be seen.
-            lw=1.3 + 0.45 * (len(shown) - 1 - place),
-            marker=dot(x),
-        )
+def along(ax: Axes, lines: Sequence[Line], read: Callable[[Run], Series], log: bool = False) -> None:
+    """Draw what ``read`` gives of every line against the requests; few values get a dot each."""
+    for place, line in enumerate(lines):
+        found = Curve.of(line.runs, read)
+        # Earlier lines are wider, so that one under another can still be seen.
+        width = 1.3 + 0.45 * (len(lines) - 1 - place)
+        found.draw(ax, line.colour, log, lw=width, marker=dot(found.x))
+
+
+def mark(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, colour: str) -> None:
+    """Mark what became of some requests, on a line."""
+    ax.plot(x, y, ls="none", marker=marker, ms=6, color=colour, mec=style.PAPER, mew=0.6)
 
 
 def whole_requests(ax: Axes) -> None:
@@ -104,14 +221,14 @@ def run_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def run_keys(shown: Sequence[Line]) -> list[Line2D]:
-    """Return an entry of the legend for each run."""
-    return [key(label, colour) for _, label, colour in shown]
+def run_keys(lines: Sequence[Line]) -> list[Line2D]:
+    """Return an entry of the legend for each line."""
+    return [key(line.label, line.colour) for line in lines]
 
 
-def legend_columns(shown: Sequence[Line]) -> int:
-    """Return how many labels of runs fit side by side."""
-    return 2 if max(len(label) for _, label, _ in shown) <= 40 else 1
+def legend_columns(lines: Sequence[Line]) -> int:
+    """Return how many labels fit side by side."""
+    return 2 if max(len(line.label) for line in lines) <= 40 else 1
 
 
 def side_by_side(left: Sequence[Line2D], right: Sequence[Line2D]) -> list[Line2D]:
@@ -121,6 +238,28 @@ def side_by_side(left: Sequence[Line2D], right: Sequence[Line2D]) -> list[Line2D
     return [entry for side in (left, right) for entry in [*side, *blank * (rows - len(side))]]
 
 
-def not_drawn(drawn: int, all_: int) -> str:
-    """Return the sentence that says how many runs have no place in a figure, if any."""
-    return f" The first {drawn} of {all_} runs are drawn; the table has them all." if drawn < all_ else ""
+def is_share(column: Column) -> bool:
+    """Whether a number is a share of rows: from 0 to 1, on a linear axis."""
+    return column.format in ("accuracy", "share")
+
+
+def formatted(column: Column, value: float | None) -> str:
+    """Return a number as its column says that it is shown."""
+    words: str = getattr(text, column.format)(value)
+    return words
+
+
+def heading(columns: Sequence[Keyed]) -> str:
+    """Return the title of a figure: what its numbers say, else the titles of its panels."""
+    said = next((keyed.plot.heading for keyed in columns if keyed.plot.heading), "")
+    return said or " and ".join(dict.fromkeys(keyed.plot.title for keyed in columns))
+
+
+def caption(columns: Sequence[Keyed], otherwise: str) -> str:
+    """Return what the figure's numbers say of it, without a full stop; else ``otherwise``."""
+    return next((keyed.plot.caption for keyed in columns if keyed.plot.caption), otherwise)
+
+
+def capital(words: str) -> str:
+    """Return words with a capital at their beginning."""
+    return words[:1].upper() + words[1:]

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from expunge.record.columns import main_column
 from expunge.report import drawing, style, text, totals
 from expunge.report.rows import lasting
 from expunge.report.runs import Run
 
-_HEAD, _OWN, _PROBE = "certified model, after the removals", "own head, end to end", "linear probe"
-_LOOKS = {_HEAD: ("o", style.SERIES[0]), _OWN: ("D", style.SERIES[1]), _PROBE: ("s", style.SERIES[2])}
+_HEAD, _OWN = "certified model, after the removals", "own head, end to end"
+_FEATURES = ("features",)
+_MARKS = ("o", "D", "s", "^", "v", "P", "X", "*")
 _LANE = 0.26  # between the accuracies of one extractor; extractors are 1 apart
 _NOTHING = "no guarantee"
 _CAPTION = (
-    "Share of test rows classified rightly. The certified model is that after the last request; own head is "
-    "the network the features come from, with its own last layer; the linear probe is an ordinary linear "
-    "classifier on the same features, trained on rows that nobody asked to remove. At the right, what "
-    "extractor and certified model promise together for each removed row taken alone."
+    "Share of test rows classified correctly. The certified model is that after the last request; own head "
+    "is the network the features come from, with its own last layer.{} At the right, what extractor and "
+    "certified model promise together for each removed row taken alone."
 )
 
 
@@ -39,22 +40,26 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     shown = every[: style.MOST]
     if not shown:
         return None
-    kinds = [kind for kind in _LOOKS if any(kind in one.accuracies for one in shown)]
+    kinds = _kinds(runs)
+    looks = {kind: (_MARKS[i % style.MOST], style.SERIES[i % style.MOST]) for i, kind in enumerate(kinds)}
+    looks = {k: look for k, look in looks.items() if any(k in one.accuracies for one in shown)}
     with style.styled():
-        figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(kinds)) * len(shown))
+        figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(looks)) * len(shown))
         for place, one in enumerate(shown):
-            for lane, kind in enumerate(kinds):
-                _accuracies(ax, place + _LANE * (lane - (len(kinds) - 1) / 2), one, kind)
+            for lane, kind in enumerate(looks):
+                height = place + _LANE * (lane - (len(looks) - 1) / 2)
+                _accuracies(ax, height, one.accuracies.get(kind), looks[kind])
             ax.text(1.02, place, one.promise, transform=ax.get_yaxis_transform(), va="center", size=9)
         drawing.run_rows(ax, [drawing.wrapped(one.name, 30) for one in shown])
         for between in range(1, len(shown)):
             ax.axhline(between - 0.5, color=style.GRID, lw=0.7)
         title = "Accuracy by extractor"
-        ax.set(title=title, xlabel="test rows classified rightly")
+        ax.set(title=title, xlabel="test rows classified correctly")
         _room(ax, [values for one in shown for values in one.accuracies.values()])
-        keys = [drawing.key(kind, _LOOKS[kind][1], ls="none", marker=_LOOKS[kind][0], ms=7) for kind in kinds]
-        style.legend(figure, keys, columns=len(kinds))
-        caption = _CAPTION
+        keys = [drawing.key(kind, look[1], ls="none", marker=look[0], ms=7) for kind, look in looks.items()]
+        style.legend(figure, keys, columns=min(len(keys), 3))
+        said = [f" {drawing.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
+        caption = _CAPTION.format("".join(said))
         if len(shown) < len(every):
             caption += f" The first {len(shown)} of {len(every)} extractors are drawn."
         return style.render(figure, "extractors", title, caption)
@@ -79,11 +84,21 @@ def compared(runs: Sequence[Run]) -> list[Compared]:
     return found
 
 
+def _kinds(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the kinds of accuracies, and what those mean that were measured of the features alone."""
+    features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
+    return {_HEAD: "", _OWN: "", **features}
+
+
 def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
+    main = main_column(run.columns for run in runs)
     values = {
-        _HEAD: [run.number("test_accuracy_after") for run in runs if run.certified],
+        _HEAD: [run.number(main[0]) for run in runs if run.certified] if main else [],
         _OWN: [run.number("extractor_test_accuracy") for run in runs],
-        _PROBE: [lasting(run, "linear_probe_accuracy") for run in runs],
+        **{
+            keyed.plot.title: [lasting(run, keyed.key) for run in runs]
+            for keyed in drawing.plotted(runs, _FEATURES)
+        },
     }
     # Runs on one extractor share its own head: equal values are one.
     known = {kind: sorted({v for v in some if v is not None}) for kind, some in values.items()}
@@ -94,17 +109,16 @@ def _promise(runs: Sequence[Run]) -> str:
     """Return the total of the certified runs, from the smallest to the largest, or that there is none."""
     if any(totals.not_covered(run) for run in runs):
         return _NOTHING
-    every = [totals.total(run)[0] for run in runs if run.certified]
-    known = sorted({text.number(e): e for e in every if e is not None}.items(), key=lambda pair: pair[1])
+    promised = [totals.total(run)[0] for run in runs if run.certified]
+    known = sorted({text.number(e): e for e in promised if e is not None}.items(), key=lambda pair: pair[1])
     return f"total ε {' to '.join(dict.fromkeys((known[0][0], known[-1][0])))}" if known else ""
 
 
-def _accuracies(ax: Axes, height: float, one: Compared, kind: str) -> None:
+def _accuracies(ax: Axes, height: float, values: Sequence[float] | None, look: tuple[str, str]) -> None:
     """Draw the accuracies of one kind on a line, and write them to the right of the last."""
-    values = one.accuracies.get(kind)
     if not values:
         return
-    marker, colour = _LOOKS[kind]
+    marker, colour = look
     ax.plot(values, [height] * len(values), ls="-", lw=1.2, marker=marker, ms=6, color=colour)
     ax.annotate(
         _said(values), (values[-1], height), (7, 0), "data", "offset points", va="center", fontsize=8.5

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
 
+from expunge.core.columns import Column
+from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
 from expunge.report.grid_cells import Cell, Method, axes, methods
 from expunge.report.rows import ordered
@@ -26,38 +28,43 @@ _ON_LIGHT, _ON_DARK = "#101418", "#fafafa"
 _TURN = 0.3  # luminance below which numbers are light
 _ACROSS = 14  # cells that fit side by side
 _MOST_PANELS = 3
-_LEAST_SPAN = 0.02  # of accuracies: noise of single test rows gets no colours of its own
+_LEAST_SPAN = 0.02  # of accuracies
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of panels: its title, the value of a cell, and whether the colours are on a log scale."""
+    """One row of panels: its title, the value of a cell, and whether the colours are on a log scale.
+
+    ``column`` is what is declared of the number that runs are compared by; None of removals supported.
+    """
 
     title: str
-    key: str
-    log: bool
+    column: Column | None = None
+
+    @property
+    def log(self) -> bool:
+        """Whether the colours are on a log scale."""
+        return self.column is None
+
+    @property
+    def least(self) -> float:
+        """The least span of the colours: noise of single test rows gets no colours of its own."""
+        return _LEAST_SPAN if self.column and drawing.is_share(self.column) else 1e-9
 
     def value(self, cell: Cell) -> float | None:
         """Return the number behind the colour."""
-        found: float | None = getattr(cell, self.key)
-        return found
+        return cell.supported if self.column is None else cell.main
 
     def words(self, cell: Cell) -> str:
         """Return what is written in the cell."""
         value = self.value(cell)
         if value is None:
             return ""
-        if not self.log:
-            return f"{value:.3f}"
+        if self.column:
+            return f"{value:.3f}" if drawing.is_share(self.column) else drawing.formatted(self.column, value)
         if cell.served_all == cell.seeds:
             return f"all {text.number(cell.requests)}"
         return f"≥ {text.number(value)}" if cell.at_least else text.number(value)
-
-
-_MEASURES = (
-    Measure("Test accuracy", "accuracy", log=False),
-    Measure("Removals supported", "supported", log=True),
-)
 
 
 def write_grid(runs: Sequence[Run], folder: str | os.PathLike[str]) -> list[Path]:
@@ -93,7 +100,10 @@ def draw_heat_maps(runs: Sequence[Run]) -> list[style.Drawn]:
     across = max(1, min(_MOST_PANELS, _ACROSS // len(ticks[0])))
     chunks = [every[i : i + across] for i in range(0, len(every), across)]
     cells = [cell for method in every for cell in method.cells.values()]
-    measures = [m for m in _MEASURES if any(m.value(cell) is not None for cell in cells)]
+    main = main_column(run.columns for run in runs)
+    able = [Measure(drawing.capital(main[1].head), main[1])] if main else []
+    able.append(Measure("Removals supported"))
+    measures = [m for m in able if any(m.value(cell) is not None for cell in cells)]
     with style.styled():
         return [
             _heat_maps(chunk, measures, pair, ticks, cells, f"grid_{i}" if i > 1 else "grid")
@@ -134,7 +144,7 @@ def _square(ax: Axes, x: int, y: int, cell: Cell | None, measure: Measure, cells
         blank = Rectangle(corner, 1, 1, facecolor="none", edgecolor=style.GRID, hatch="////", lw=0)
         ax.add_patch(blank)
         return
-    share = _share(value, [v for c in cells if (v := measure.value(c)) is not None], measure.log)
+    share = _share(value, [v for c in cells if (v := measure.value(c)) is not None], measure)
     colour = to_rgb(colormaps[_MAP](_LIGHTEST + (_DARKEST - _LIGHTEST) * share))
     ax.add_patch(Rectangle(corner, 1, 1, facecolor=to_hex(colour), edgecolor=style.PAPER, lw=1))
     words = measure.words(cell)
@@ -144,12 +154,12 @@ def _square(ax: Axes, x: int, y: int, cell: Cell | None, measure: Measure, cells
     ax.text(x, y, words + fewer, color=ink, ha="center", va="center", fontsize=7 if fewer else 8.5)
 
 
-def _share(value: float, every: Sequence[float], log_: bool) -> float:
+def _share(value: float, every: Sequence[float], measure: Measure) -> float:
     """Return where a value lies between the smallest and the largest, from 0 to 1."""
-    if log_:
+    if measure.log:
         every, value = [log(max(v, 1.0)) for v in every], log(max(value, 1.0))
     low, high = min(every), max(every)
-    low = min(low, high - (1e-9 if log_ else _LEAST_SPAN))
+    low = min(low, high - measure.least)
     return (value - low) / (high - low)
 
 
@@ -183,7 +193,7 @@ def _caption(measures: Sequence[Measure], cells: Sequence[Cell]) -> str:
     caption += "; darker is more, on the same scale in every panel of a row."
     if any(m.log for m in measures):
         caption += (
-            " Removals supported: requests served before the first retrain or refusal; 'all' and ≥ where a "
-            "budget never ran out, so that it might have been more. Their colours are on a log scale."
+            " Removals supported: requests served before the first retraining or refusal; 'all' and ≥ where "
+            "a budget never ran out, so that it might have been more. Their colours are on a log scale."
         )
     return caption + " Hatched: not run, failed, or without this number."

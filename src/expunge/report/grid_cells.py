@@ -8,6 +8,8 @@ from itertools import combinations
 from statistics import mean
 from typing import Any
 
+from expunge.core.columns import Column
+from expunge.record.columns import main_column
 from expunge.report.row import Row
 from expunge.report.rows import rows
 from expunge.report.runs import Run, finite
@@ -22,7 +24,7 @@ class Cell:
     """Runs that differ in nothing but the seed.
 
     Attributes:
-        accuracy: Test accuracy after the last request, mean over the seeds; None unless every run has it.
+        main: The number that runs are compared by, mean over the seeds; None unless every run has it.
         supported: Requests served before a budget ran out, mean over the seeds; None unless every run has a
             budget.
         served_all: How many of the runs served every request, so that ``supported`` is at least so much.
@@ -30,7 +32,7 @@ class Cell:
         seeds: How many seeds there are.
     """
 
-    accuracy: float | None
+    main: float | None
     supported: float | None
     served_all: int
     requests: float
@@ -70,14 +72,15 @@ def methods(runs: Sequence[Run], x: str, y: str) -> list[Method]:
     groups = [group for group in groups if len({_place(run, x, y) for run in group}) > 1]
     able = [run for group in groups for run in group]
     found = {id(run): row for run, row in zip(able, rows(able), strict=True)}
+    main = main_column(run.columns for run in runs)
     every = []
     for group, label in zip(groups, labels(groups, without), strict=True):
-        places: dict[Pair, dict[str, Row]] = {}
+        places: dict[Pair, dict[str, tuple[Run, Row]]] = {}
         for run in group:
             row = found[id(run)]
             # The same run made twice is one run.
-            places.setdefault(_place(run, x, y), {}).setdefault(row.seed, row)
-        every.append(Method(label, {at: _cell(list(seeds.values())) for at, seeds in places.items()}))
+            places.setdefault(_place(run, x, y), {}).setdefault(row.seed, (run, row))
+        every.append(Method(label, {at: _cell(list(seeds.values()), main) for at, seeds in places.items()}))
     return every
 
 
@@ -105,10 +108,11 @@ def _place(run: Run, x: str, y: str) -> Pair:
     return numbers[x], numbers[y]
 
 
-def _cell(table: Sequence[Row]) -> Cell:
+def _cell(pairs: Sequence[tuple[Run, Row]], main: tuple[str, Column] | None) -> Cell:
+    table = [row for _, row in pairs]
     budgeted = all(row.budget_exhausted is not None for row in table)
     return Cell(
-        accuracy=_mean([row.test_accuracy_after for row in table]),
+        main=_mean([run.number(main[0]) for run, _ in pairs]) if main else None,
         supported=_mean([row.removals_supported for row in table]) if budgeted else None,
         served_all=sum(row.budget_exhausted is False for row in table),
         requests=mean(row.requests for row in table),

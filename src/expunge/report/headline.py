@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from expunge.report import text, totals
+from expunge.core.columns import Columns
+from expunge.record.columns import merged
+from expunge.report import drawing, text, totals
 from expunge.report.over_seeds import SeedGroup
 from expunge.report.row import Row
 from expunge.report.rows import OWN_FIT
-from expunge.report.runs import Run
+from expunge.report.runs import Run, finite
 
 _NEARLY_AS_MANY = 0.9
 
@@ -23,17 +25,21 @@ def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[SeedGro
     grouped = {id(run) for group in groups for run in group.runs}
     alone = [pair for pair in zip(runs, lines, strict=True) if id(pair[0]) not in grouped]
     pairs = [*((group.runs[0], group.average) for group in groups), *alone]
+    columns = {k: c for k, c in merged(run.columns for run in runs).items() if c.headline or c.main}
     certified = [pair for pair in pairs if pair[0].certified]
     if certified:
         covered = [pair for pair in certified if not pair[1].not_covered]
-        run, best = max(covered or certified, key=lambda pair: _merit(pair[1]))
-        cards, which = _of_certified(run, best), "The certified run that served most, most accurately"
+        run, best = max(covered or certified, key=lambda pair: _merit(pair[1], columns))
+        cards, which = (
+            _of_certified(run, best, columns),
+            "The certified run that served most, most accurately",
+        )
         if 0 < len(covered) < len(certified):
             which += ", of those with a guarantee of extractor and model together"
     else:
-        run, best = _most_accurate(pairs)
+        run, best = _most_accurate(pairs, columns)
         cards, which = (
-            _of_other(best),
+            _of_other(best, columns),
             "No run here carries a certificate. Of those that removed most, the most accurate",
         )
     if (total := totals.worded(run)) is not None:
@@ -54,10 +60,10 @@ def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[SeedGro
 </section>"""
 
 
-def _of_certified(run: Run, best: Row) -> list[tuple[str, str, str]]:
+def _of_certified(run: Run, best: Row, columns: Columns) -> list[tuple[str, str, str]]:
     cards = [
-        ("removals before a retrain or refusal", *_served(best)),
-        ("test accuracy after the last request", *_after(best)),
+        ("removals before a retraining or refusal", *_served(best)),
+        *_measured(best, columns, main=True),
         ("time of one removal (median)", *_time(best)),
     ]
     if best.epsilon_spent is not None:
@@ -66,44 +72,50 @@ def _of_certified(run: Run, best: Row) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _of_other(best: Row) -> list[tuple[str, str, str]]:
+def _of_other(best: Row, columns: Columns) -> list[tuple[str, str, str]]:
     counts = ((best.retrained, "retrained"), (best.refused, "refused"))
     other = "".join(f"; {text.count(n)} {what}" for n, what in counts if n)
-    cards = [
+    return [
         ("requests removed", text.count(best.removed), f"of {text.count(best.requests)}{other}"),
-        ("test accuracy after the last request", *_after(best)),
+        *_measured(best, columns, main=True),
         ("time of one removal (median)", *_time(best)),
+        *_measured(best, columns, main=False),
     ]
-    if best.sample_gradient_after is not None:
-        before = f"{text.number(best.sample_gradient_before)} before it"
-        cards.append(
-            (
-                "gradient of the removed sample after its request (mean)",
-                text.number(best.sample_gradient_after),
-                before,
-            )
-        )
-    if best.retrain_disagreement is not None:
-        cards.append(
-            (
-                "predictions unlike those of a retrained model",
-                text.share(best.retrain_disagreement),
-                "of the test rows",
-            )
-        )
+
+
+def _measured(row: Row, columns: Columns, main: bool) -> list[tuple[str, str, str]]:
+    """Return the cards of what runs are compared by, or of the other numbers that the row has."""
+    cards = []
+    for key, column in columns.items():
+        value, beside = _value(row, key), _value(row, column.beside)
+        if column.main is main and (main or value is not None):
+            name = column.headline or f"{column.head} after the last request"
+            words = column.headline_of.replace("{beside}", drawing.formatted(column, beside))
+            cards.append((name, drawing.formatted(column, value), words))
     return cards
 
 
-def _most_accurate(pairs: Sequence[tuple[Run, Row]]) -> tuple[Run, Row]:
+def _value(row: Row, key: str) -> float | None:
+    return finite(getattr(row, key, None)) if key else None
+
+
+def _most_accurate(pairs: Sequence[tuple[Run, Row]], columns: Columns) -> tuple[Run, Row]:
     """Return the most accurate of those that removed nearly as many as any, so that no wreck comes first."""
     most = max(row.removed or 0 for _, row in pairs)
     near = [pair for pair in pairs if (pair[1].removed or 0) >= _NEARLY_AS_MANY * most]
-    return max(near, key=lambda pair: pair[1].test_accuracy_after or 0.0)
+    return max(near, key=lambda pair: _good(pair[1], columns))
 
 
-def _merit(row: Row) -> tuple[bool, int, float, float]:
+def _merit(row: Row, columns: Columns) -> tuple[bool, int, float, float]:
     served = row.requests if not row.budget_exhausted else row.removals_supported or 0
-    return not row.budget_exhausted, served, row.test_accuracy_after or 0.0, row.speed_up or 0.0
+    return not row.budget_exhausted, served, _good(row, columns), row.speed_up or 0.0
+
+
+def _good(row: Row, columns: Columns) -> float:
+    """Return the number that runs are compared by, so that more is better."""
+    key, column = next(((key, column) for key, column in columns.items() if column.main), ("", None))
+    value = _value(row, key) or 0.0
+    return -value if column and column.arrow == "↓" else value
 
 
 def _served(row: Row) -> tuple[str, str]:
@@ -114,16 +126,10 @@ def _served(row: Row) -> tuple[str, str]:
     )
 
 
-def _after(row: Row) -> tuple[str, str]:
-    return text.accuracy(
-        row.test_accuracy_after
-    ), f"{text.accuracy(row.test_accuracy_before)} before the first"
-
-
 def _time(row: Row) -> tuple[str, str]:
     if row.speed_up is None:
         return text.seconds(row.seconds_removal_median), ""
-    retrain = "its own first fit" if row.retrain_from == OWN_FIT else "a retrain"
+    again = "its own first fit" if row.retrain_from == OWN_FIT else "retraining"
     return text.seconds(row.seconds_removal_median), (
-        f"{text.times(row.speed_up)} the speed of {retrain} ({text.seconds(row.seconds_retrain)})"
+        f"{text.times(row.speed_up)} the speed of {again} ({text.seconds(row.seconds_retrain)})"
     )

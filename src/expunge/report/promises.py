@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from html import escape
 
 from expunge.certificate.composition import group
+from expunge.core.columns import RETRAINED
+from expunge.record.columns import merged
 from expunge.report import text
 from expunge.report.row import Row
+from expunge.report.rows import lasting
 from expunge.report.runs import Run
 
 _ROWS = 10  # of one person: an example
@@ -57,13 +60,6 @@ matrix of rank one, from the difference of two gradients. It has no error bound:
 of the true Hessian is not known.</li>"""
 _REFUSED = """\
 <li><strong>Refused requests.</strong> The model was left as it was, the rows still in it ({counts}).</li>"""
-_SAMPLE = """\
-For each request: loss and gradient of the removed rows, before and after it. Where the loss is larger after,
-the model fits these rows less well; that does not show that no trace of them is left."""
-_RETAINED = "Along the requests: loss and gradient on the rows that nobody asked to remove."
-_RETRAINED = """\
-After the last request: one model trained from scratch without all requested rows{which}. Two models
-trained like that differ from each other as well, so a distance means little without knowing theirs."""
 _NOT_RETRAINED = "None of these runs was compared with a model trained again without the rows."
 
 
@@ -72,8 +68,8 @@ def promises(runs: Sequence[Run], lines: Sequence[Row]) -> list[str]:
 
     Retraining needs no certificate, and doing nothing claims none.
     """
-    pairs = [(run, line) for run, line in zip(runs, lines, strict=True) if run.empirical]
-    others = [(run, line) for run, line in pairs if run.unlearner not in ("retrain", "none")]
+    pairs = zip(runs, lines, strict=True)
+    others = [(run, line) for run, line in pairs if run.role == "heuristic" and run.empirical]
     certified = [line for run, line in zip(runs, lines, strict=True) if run.certified]
     parts = [_CERTIFICATE.format(private=_private(certified))] if certified else []
     return [*parts, _without_certificate(others)] if others else parts
@@ -97,7 +93,7 @@ def _without_certificate(pairs: Sequence[tuple[Run, Row]]) -> str:
     points = [
         _NO_CERTIFICATE,
         *([_HEURISTIC.format(which=_which(heuristic, lines))] if heuristic else []),
-        f"<li><strong>What was compared.</strong> {_compared(lines)}</li>",
+        f"<li><strong>What was compared.</strong> {_compared(pairs)}</li>",
         *([_REFUSED.format(counts=", ".join(refused))] if refused else []),
     ]
     body = "\n".join(points)
@@ -109,14 +105,19 @@ def _without_certificate(pairs: Sequence[tuple[Run, Row]]) -> str:
 </ul>"""
 
 
-def _compared(lines: Sequence[Row]) -> str:
-    retrained = [line for line in lines if line.retrain_weight_distance is not None]
-    said = (
-        _SAMPLE if any(line.sample_gradient_after is not None for line in lines) else "",
-        _RETAINED if any(line.retain_loss is not None for line in lines) else "",
-        _RETRAINED.format(which=_which(retrained, lines)) if retrained else _NOT_RETRAINED,
+def _compared(pairs: Sequence[tuple[Run, Row]]) -> str:
+    """Return what the numbers of the runs say that they compare, each of the runs that have it."""
+    lines = [line for _, line in pairs]
+    columns = merged(run.columns for run, _ in pairs)
+    said = []
+    for key, column in columns.items():
+        able = [line for run, line in pairs if lasting(run, key) is not None]
+        if column.caveat and able:
+            said.append(escape(column.caveat.removesuffix(".")) + _which(able, lines) + ".")
+    again = any(
+        key.startswith(RETRAINED) and lasting(run, key) is not None for run, _ in pairs for key in columns
     )
-    return "\n".join(filter(None, said))
+    return "\n".join([*said, *([] if again else [_NOT_RETRAINED])])
 
 
 def _guesses(run: Run) -> bool:

@@ -81,17 +81,17 @@ def _missing(one: LeftOut) -> str:
 
 
 def _source(run: Run, line: Row, links: Mapping[str, str]) -> str:
-    retrain = (
+    again = (
         ""
-        if not line.retrain_from or run.unlearner == "retrain"
+        if not line.retrain_from or run.role == "reference"
         else (
-            "; retrain time: this run's own first fit"
+            "; time of retraining: that of this run's own first fit"
             if line.retrain_from == OWN_FIT
-            else f"; retrain time: {line.retrain_from}"
+            else f"; time of retraining: that of {line.retrain_from}"
         )
     )
     name, count = linked(run, links), text.count(len(run.records))
-    return f"{name}: {escape(line.unlearner)}, {count} requests{escape(text.plain(retrain))}"
+    return f"{name}: {escape(line.unlearner)}, {count} requests{escape(text.plain(again))}"
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Trade-off curves: test accuracy against removals supported, over lam and std, with the Pareto front."""
+"""Trade-off curves: what runs are compared by against removals supported, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
 from expunge.report.grid_cells import SWEPT, Cell, Method, methods
 from expunge.report.runs import Run
@@ -43,10 +44,12 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     """Draw one curve a method and epsilon; None unless one has three points with a budget over lam or std."""
+    main = main_column(run.columns for run in runs)
     able = [method for method in methods(runs, *SWEPT) if len(_known(method)) >= _FEWEST]
     shown = able[: style.MOST]
-    if not shown:
+    if not shown or main is None:
         return None
+    _, column = main
     cells = [cell for method in shown for cell in _known(method)]
     with style.styled():
         names, marks = _keys(shown, cells)
@@ -56,28 +59,30 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
         figure, (ax,) = style.canvas(drawing.WIDTH, 3.9 + 0.2 * len(keys) / columns)
         for place, method in enumerate(shown):
             # Earlier curves are larger, so that one under another can still be seen.
-            _curve(ax, _known(method), style.SERIES[place], _WIDER * (1 - (place + 1) / len(shown)))
+            wider = _WIDER * (1 - (place + 1) / len(shown))
+            _curve(ax, _known(method), style.SERIES[place], wider, less=column.arrow == "↓")
         _scale(ax, [_point(cell)[0] for cell in cells])
-        drawing.room(ax)
-        title = "Accuracy against removals supported"
-        ax.set(title=title, ylabel="test accuracy after the last request")
-        ax.set_xlabel("requests served before a retrain or refusal (log scale)")
+        if drawing.is_share(column):
+            drawing.room(ax)
+        title = f"{drawing.capital(column.head)} against removals supported"
+        ax.set(title=title, ylabel=f"{column.head} after the last request")
+        ax.set_xlabel("requests served before a retraining or refusal (log scale)")
         style.legend(figure, keys, columns=columns)
-        return style.render(figure, "tradeoff", title, _caption(cells, len(shown), len(able)))
+        return style.render(figure, "tradeoff", title, _caption(cells, column.head, len(shown), len(able)))
 
 
 def _known(method: Method) -> list[Cell]:
-    return [c for c in method.cells.values() if c.supported is not None and c.accuracy is not None]
+    return [c for c in method.cells.values() if c.supported is not None and c.main is not None]
 
 
 def _point(cell: Cell) -> tuple[float, float]:
-    return cell.supported or 0.0, cell.accuracy or 0.0
+    return cell.supported or 0.0, cell.main or 0.0
 
 
-def _curve(ax: Axes, cells: Sequence[Cell], colour: str, wider: float) -> None:
+def _curve(ax: Axes, cells: Sequence[Cell], colour: str, wider: float, less: bool) -> None:
     points = [_point(cell) for cell in cells]
-    front = pareto(points)
-    # Up to a point's number of removals its accuracy can be had: the step before it.
+    front = pareto([(a, -b) for a, b in points] if less else points)
+    # Up to a point's number of removals its value can be had: the step before it.
     x, y = zip(*(points[i] for i in front), strict=True)
     ax.plot(x, y, drawstyle="steps-pre", color=colour, lw=1.6 + wider / 2)
     for i, (cell, point) in enumerate(zip(cells, points, strict=True)):
@@ -122,12 +127,12 @@ def _keys(shown: Sequence[Method], cells: Sequence[Cell]) -> tuple[list[Line2D],
     return names, marks
 
 
-def _caption(cells: Sequence[Cell], drawn: int, every: int) -> str:
+def _caption(cells: Sequence[Cell], head: str, drawn: int, every: int) -> str:
     seeds = max(cell.seeds for cell in cells)
     caption = "Each point is a run with its own lam and std"
     caption += f", the mean over up to {seeds} seeds" if seeds > 1 else ""
     caption += (
-        ". The line is the Pareto front: the best accuracy of the runs that supported at least so many "
+        f". The line is the Pareto front: the best {head} of the runs that supported at least so many "
         "removals."
     )
     if any(cell.at_least for cell in cells):

@@ -206,7 +206,8 @@ class _Session:
         names = {str(label): name for label, name in self.experiment.dataset.class_names.items()}
         for key, metric in self._named_metrics():
             if metric in self.evaluated and isinstance(metric, Pictured) and (arrays := metric.arrays()):
-                save_state(folder / f"{key}.safetensors", State(arrays, {"class_names": names}))
+                values = {"class_names": names, "picture": getattr(metric, "picture", "")}
+                save_state(folder / f"{key}.safetensors", State(arrays, values))
 
     def stop_after(self, outcome: Outcome) -> None:
         """Ask for nothing more where this was the limit that the run was to find."""

@@ -58,6 +58,24 @@ class Outcome:
     figures: dict[str, float] = field(default_factory=dict)
 
 
+RESIDUAL = {
+    "residual_measured": Column(
+        "residual",
+        "↓",
+        "norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain",
+        sub="measured, last",
+        plot=Plot(
+            "residual",
+            "bounded",
+            "Residual gradient norm and its budget",
+            "residual norm (gradient of the summed loss)",
+            against="residual_bound",
+        ),
+    )
+}
+"""What a method with a bound declares of it, whether or not a metric measures the residual besides."""
+
+
 class Unlearner(Protocol):
     """A model that can be trained and can be asked to forget rows of its training set.
 

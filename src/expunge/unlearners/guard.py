@@ -34,7 +34,12 @@ VALIDATION = {
         "accuracy",
         over_run="served",
         shown=False,
-        plot=Plot("retained", title="Validation accuracy", unit="share classified correctly"),
+        plot=Plot(
+            "retained",
+            title="Validation accuracy",
+            unit="share classified correctly",
+            heading="What stays, along the requests",
+        ),
     )
 }
 

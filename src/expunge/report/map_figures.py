@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
-from expunge.core.files import load_state
+from expunge.core.files import load_header, load_state
+from expunge.record.columns import picture_of
 from expunge.report import drawing, style, text
 from expunge.report.runs import Run
 
 log = logging.getLogger(__name__)
 
-FILE = "activation.safetensors"
 _MAPS = ("before", "after", "retrained")
-_MOST_RUNS = 4
+_FIRST = "Pictures are of the first of the runs that differ only in {}"
 _MOST_ROWS = 24
 _OPAQUE = 0.75  # where a map is at its row's largest energy before
 _COLOURS = "inferno"
@@ -46,20 +47,31 @@ class _Pictures:
     maps: dict[str, NDArray[np.float64]]
 
 
-def draw_activations(runs: Sequence[Run]) -> list[style.Drawn]:
-    """Draw a figure a run, for the first runs that kept maps; a damaged file costs a line of the log."""
-    able = [line for line in drawing.lines(runs) if (line[0].folder / FILE).is_file()]
-    pictures = [(label, found) for run, label, _ in able[:_MOST_RUNS] if (found := _read(run))]
-    many = f" The first {_MOST_RUNS} of {len(able)} runs with maps are drawn." * (len(able) > _MOST_RUNS)
-    several = len(able) > 1
-    return [
-        _draw(found, label if several else "", "activation" + f"_{k}" * (k > 1), many)
-        for k, (label, found) in enumerate(pictures, start=1)
-    ]
+def draw_maps(runs: Sequence[Run]) -> list[style.Drawn]:
+    """Draw a figure for each run that kept maps; a damaged file costs a line of the log.
+
+    Of many runs that differ only in their seed the first has a figure.
+    """
+    files = {id(run): paths for run in runs if (paths := _files(run))}
+    shown = drawing.shown(runs, lambda run: id(run) in files)
+    drawn: list[style.Drawn] = []
+    for line in shown.lines:
+        for path in files[id(line.runs[0])]:
+            if (found := _read(path)) is not None:
+                label, before = line.label * (len(files) > 1), f"{path.stem}_"
+                again = sum(f"{one.name}_".startswith(before) for one in drawn)
+                name = path.stem + f"_{again + 1}" * bool(again)
+                drawn.append(_draw(found, label, name, shown.said(_FIRST)))
+    return drawn
 
 
-def _read(run: Run) -> _Pictures | None:
-    path = run.folder / FILE
+def _files(run: Run) -> list[Path]:
+    """Return the files of maps in a run folder, by what they say of themselves."""
+    files = sorted(run.folder.glob("*.safetensors"))
+    return [path for path in files if picture_of(path.name, load_header(path)) == "maps"]
+
+
+def _read(path: Path) -> _Pictures | None:
     try:
         state = load_state(path)
         return _checked(state.arrays, state.values)

@@ -1,0 +1,125 @@
+"""Residual against its certified bound and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from expunge.report import drawing, style, text
+from expunge.report.drawing import Curve, Keyed, Line, Shown, measured
+from expunge.report.runs import Run
+
+_BOUND_DASH = (0, (4, 2))
+
+
+def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
+    """Draw a number and its bound against requests, with the budget; None if no run has a bound.
+
+    Updates without a bound whose number was measured stand beside those that have one.
+    """
+    (keyed,) = columns
+    key, bound = keyed.key, keyed.plot.against
+
+    def has(run: Run) -> bool:
+        # Of a training without a bound it is the training's own leftover, and no update left it.
+        updated = run.role == "heuristic" and run.empirical
+        return bool(run.series(bound)[0]) or (updated and bool(run.series(key)[0]))
+
+    shown = drawing.shown(runs, has)
+    if not any(run.series(bound)[0] for line in shown.lines for run in line.runs):
+        return None
+    with style.styled():
+        figure, (ax,) = style.canvas(drawing.WIDTH, 4.1 + 0.2 * max(len(shown.lines), 4))
+        for line in shown.lines:
+            _lines(ax, line, key, bound)
+        drawing.log_scale(ax)
+        _budget_lines(ax, shown.lines)
+        title = drawing.heading(columns)
+        ax.set(title=title, xlabel=drawing.REQUESTS, ylabel=keyed.plot.unit)
+        drawing.whole_requests(ax)
+        _legend(figure, shown.lines, key)
+        left_out = drawing.shown(runs, lambda run: not has(run))
+        return style.render(figure, name, title, _caption(shown, left_out, keyed) + shown.said())
+
+
+def _lines(ax: Axes, line: Line, key: str, bound: str) -> None:
+    curve = Curve.of(line.runs, measured(bound))
+    for found, dash, width, mark in (
+        (curve, _BOUND_DASH, 1.4, "_"),
+        (Curve.of(line.runs, measured(key)), "solid", 1.2, "o"),
+    ):
+        drawn = found.draw(ax, line.colour, log=True, lw=width, ls=dash)
+        if mark := drawing.dot(found.x, mark):
+            drawn.set(marker=mark, ms=11 if mark == "_" else 5, mew=1.8, clip_on=False)
+    known = dict(zip(curve.x, curve.y, strict=True))
+    for outcome, marker in drawing.MARKS.items():
+        requests = {r["request"] for run in line.runs for r in run.records if r["outcome"] == outcome}
+        at = drawing.thin([x for x in sorted(requests) if known.get(x, 0) > 0], drawing.MOST_MARKS)
+        drawing.mark(ax, at, [known[x] for x in at], marker, line.colour)
+
+
+def _budget_lines(ax: Axes, lines: Sequence[Line]) -> None:
+    """Draw each distinct budget, named at the right edge; in a line's colour if it is that line's alone."""
+    owners: dict[float, list[str]] = {}
+    for line in lines:
+        for budget in {run.number("budget") or 0.0 for run in line.runs} - {0.0}:
+            owners.setdefault(budget, []).append(line.colour)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, max([high, *(1.6 * b for b in owners)]))
+    budgets = sorted(owners)
+    span = np.log(np.divide(ax.get_ylim(), low))[1]
+    heights = _spread([float(np.log(b / low) / span) for b in budgets], gap=0.05)
+    for budget, height in zip(budgets, heights, strict=True):
+        alone = len(owners) > 1 and len(owners[budget]) == 1
+        colour = owners[budget][0] if alone else style.INK
+        ax.axhline(budget, color=colour, lw=1.3, ls=(0, (1, 1.4)))
+        name = f"budget {text.number(budget)}"
+        ax.text(1.01, height, name, transform=ax.transAxes, color=colour, va="center", size=9)
+
+
+def _spread(heights: list[float], gap: float) -> list[float]:
+    """Move ascending ``heights`` at least ``gap`` apart: up, and down from 1 where they would pass it."""
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    limit = 1.0
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], limit)
+        limit = heights[i] - gap
+    return heights
+
+
+def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:
+    """Put the lines in the left column, what the strokes mean in the right one."""
+    keys = [drawing.key("bound by the certificate", style.MUTED, ls=_BOUND_DASH, lw=1.3)]
+    runs = [run for line in lines for run in line.runs]
+    if any(run.series(key)[0] for run in runs):
+        keys.insert(0, drawing.key("measured", style.MUTED, lw=1.8))
+    outcomes = {r["outcome"] for run in runs for r in run.records}
+    keys += [
+        drawing.key(name, style.MUTED, ls="none", marker=marker, ms=6)
+        for name, marker in drawing.MARKS.items()
+        if name in outcomes
+    ]
+    style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), keys), columns=2)
+
+
+def _caption(shown: Shown, left_out: Shown, keyed: Keyed) -> str:
+    runs = [run for line in shown.lines for run in line.runs]
+    key, bound = keyed.key, keyed.plot.against
+    caption = drawing.caption(
+        [keyed], "A release counts as certified while its bound is at or below the budget"
+    )
+    if any(r["outcome"] == "retrained" for run in runs for r in run.records):
+        caption += "; retraining starts the sum again with a fresh perturbation"
+    if any((both := run.series(bound))[0] and both == run.series(key) for run in runs):
+        caption += "; where there is only a solid line, the measured residual is itself the bound"
+    if left_out.lines:
+        names = ", ".join(line.label for line in left_out.lines)
+        which = names if left_out.every <= style.MOST else f"{left_out.runs} runs"
+        caption += f"; without a bound, and so not drawn: {which}"
+    if beyond := [line.label for line in shown.lines if not any(r.series(bound)[0] for r in line.runs)]:
+        caption += f"; measured alone, without any bound: {', '.join(beyond)}"
+    return caption + "."
