@@ -26,6 +26,7 @@ LINE = [
     *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
 ]
 SUMMARY = {
+    *("columns", "role"),
     *("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"),
     *("requests", "removed", "retrained", "refused", "removals_supported", "budget_exhausted"),
     *("test_accuracy_before", "test_accuracy_after", "residual_bound", "residual_measured"),

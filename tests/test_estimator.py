@@ -82,7 +82,7 @@ def test_loading_wants_the_same_training_data(table, tmp_path):
     with pytest.raises(DataError, match="not the training data"):
         CertifiedLogisticRegression.load(path, changed, y)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DataError, match="not a state file"):
+    with pytest.raises(DataError, match="not a file written by expunge"):
         CertifiedLogisticRegression.load(path, x, y)
     with pytest.raises(DataError, match="no such file"):
         CertifiedLogisticRegression.load(tmp_path / "absent", x, y)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
 from expunge.app import config_dir
+from expunge.sweep.reduced import with_reduced
 from tests import cli
 
 # How many runs each comes to. Those of ELSEWHERE have a module of their own, which looks closer.
@@ -58,9 +62,112 @@ def own_cache(monkeypatch, tmp_path):
 def test_every_experiment_is_known_and_has_a_reduced_form():
     names = {path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml")}
     full = {*CELLS, *ELSEWHERE, *PLANNED}
-    assert names == full | {f"{name}_reduced" for name in full}
+    assert names == full
+    assert all(isinstance(OmegaConf.load(ROOT / f"{name}.yaml").reduced, DictConfig) for name in full)
     for module in ELSEWHERE.values():
         assert "_reduced" in (Path(__file__).parent / f"{module}.py").read_text()
+
+
+def composed(*arguments: str) -> DictConfig:
+    """What the command line comes to, Hydra's own settings included."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        overrides = with_reduced(arguments, config_dir())
+        return compose("config", overrides=overrides, return_hydra_config=True)
+
+
+def plain(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a run, and what is swept."""
+    swept = OmegaConf.to_container(config.hydra.sweeper.params or OmegaConf.create({}))
+    return {str(k): v for k, v in OmegaConf.to_container(config).items() if k != "hydra"}, swept
+
+
+@pytest.mark.parametrize("name", [*CELLS, *ELSEWHERE, *PLANNED])
+def test_reduced_is_what_the_experiment_says_under_that_key(name):
+    whole, reduced = composed(f"+experiment={name}"), composed(f"+experiment={name}", "reduced=true")
+    assert plain(composed(f"+experiment={name}_reduced")) == plain(reduced)
+    swept, choices = reduced.hydra.sweeper.params or {}, reduced.hydra.runtime.choices
+    for key, value in OmegaConf.load(ROOT / f"{name}.yaml").reduced.items():
+        if key in swept:
+            assert key in whole.hydra.sweeper.params
+            assert str(swept[key]).lower() == str(value).lower()
+        elif key in choices:
+            assert choices[key] == value
+        else:
+            assert OmegaConf.select(reduced, key, throw_on_missing=True) == value
+    settings, _ = plain(reduced)
+    assert flat(settings) <= flat(plain(whole)[0]) | flat(plain(composed(*choice(reduced)))[0])
+
+
+def choice(config: DictConfig) -> list[str]:
+    """The groups that a configuration has chosen, by themselves."""
+    names = ("dataset", "model", "training", "unlearner", "removal", "extractor")
+    chosen = config.hydra.runtime.choices
+    return [f"{name}={chosen[name]}" for name in names if chosen[name]]
+
+
+def flat(settings: dict[str, Any], above: str = "") -> set[str]:
+    """The dotted keys of nested settings."""
+    found = set()
+    for key, value in settings.items():
+        below = flat(value, f"{above}{key}.") if isinstance(value, dict) else set()
+        found |= below or {f"{above}{key}"}
+    return found
+
+
+def test_own_overrides_win_over_reduced():
+    own = ["dataset=mnist", "removal.count=7", "unlearner.lam=1e-1"]
+    config = composed("+experiment=icml2020/mnist_grid", "reduced=true", *own)
+    assert (config.hydra.runtime.choices.dataset, config.removal.count, config.unlearner.lam) == (
+        "mnist",
+        7,
+        1e-1,
+    )
+
+
+def test_an_experiment_of_ones_own_is_reduced_and_swept_anew(tmp_path):
+    folder = tmp_path / "own" / "experiment"
+    folder.mkdir(parents=True)
+    text = """
+        # @package _global_
+        defaults: [/experiment/icml2020/timing, _self_]
+        reduced: {dataset: digits_3v8, unlearner: "newton,none", removal.count: 2}
+        """
+    (folder / "mine.yaml").write_text(textwrap.dedent(text).lstrip())
+    values = ["--config-dir", str(folder.parent), "+experiment=mine", "reduced=true", "hydra.sweep.dir=sweep"]
+    ended = cli.expunge(*values, "removal.count=1", "figures=false", "threads=1", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    summaries = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/summary.json")]
+    assert sorted((s["unlearner"], s["requests"]) for s in summaries) == [("newton", 1), ("none", 1)]
+    config = OmegaConf.load(next((tmp_path / "sweep").glob("*/.hydra/config.yaml")))
+    assert "reduced" not in config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reduced=true"], "reduced: got 'true', allowed: only beside an experiment"),
+        (["reduced=some", "+experiment=icml2020/timing"], "reduced: got 'some', allowed: true or false"),
+        (["reduced=false", "+experiment=icml2020/timing_reduced"], "reduced: got 'false', allowed: true, "),
+        (
+            ["reduced=true", "+experiment=bare", "-cd", "own"],
+            "reduced: got 'true', allowed: false, since bare",
+        ),
+    ],
+)
+def test_what_cannot_be_reduced_is_one_line(arguments, said, tmp_path):
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "bare.yaml").write_text("# @package _global_\nseed: 1\n")
+    ended = cli.expunge(*arguments, cwd=tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"expunge: {said}")
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--help", "--cfg=job"])
+def test_what_a_reduced_experiment_comes_to_is_shown(flag, tmp_path):
+    ended = cli.expunge("+experiment=icml2020/mnist_grid", flag, "reduced=true", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert all(line in ended.out for line in ("count: 20\n", "digits_3v8", "reduced: true\n"))
 
 
 @pytest.mark.parametrize("name", CELLS)

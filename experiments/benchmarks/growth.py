@@ -1,133 +1,127 @@
-"""How the time of one removal grows with the number of rows n and of features d."""
+"""How times grow with size: series of two methods, their table and their picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from experiments.benchmarks.contenders import Contender, Ours, Published, take_turns, trained
-from expunge.linear.rows import Rows
+from experiments.benchmarks.tables import short, table, times
 from expunge.report import style
 
-ROWS, DIM = (2_000, 8_000, 32_000, 128_000), 256
-DIMS, COUNT = (64, 256, 1024), 8_000
-SETTING = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}
-METHODS = {"a": "published recipe, float32", "b": "corrected, residual measured"}
-SLOW_SHARE = 6
+FIXED = "ndpk"  # sizes that may stand still while another grows
 
 
-def synthetic(n: int, d: int, seed: int = 0) -> tuple[Rows, NDArray[np.int64]]:
-    """Gaussian rows of norm 1, float32, with labels by a noisy linear rule."""
-    rng = np.random.default_rng([seed, n, d])
-    raw = rng.standard_normal((n, d), dtype=np.float32)
-    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
-    scores = raw @ rng.standard_normal(d, dtype=np.float32)
-    y = np.where(scores + 0.5 * rng.standard_normal(n) > 0, 1, -1).astype(np.int64)
-    return Rows.normalised(raw), y
-
-
-def measure(
-    removals: int,
-    repeats: int,
-    rows: Sequence[int] = ROWS,
-    dims: Sequence[int] = DIMS,
-    dim: int = DIM,
-    count: int = COUNT,
+def series(
+    name: str, sizes: Sequence[int], found: Sequence[Mapping[str, float | None]], fixed: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Time (a) and (b) at every size.
+    """Put together what was measured while one size grew.
 
     Args:
-        removals: Requests of (b) in each repeat; (a) gets a sixth.
-        repeats: Interleaved repeats.
-        rows: Numbers of rows, at ``dim`` features.
-        dims: Numbers of features, at ``count`` rows.
-        dim: Features while n grows.
-        count: Rows while d grows.
+        name: Of the size that grows.
+        sizes: Its values.
+        found: For each of them the seconds of both methods, None where one was not measured.
+        fixed: The other sizes.
+
+    Returns:
+        The same with ``ratio``, first method over second, and ``exponent``, the slope of a straight line
+        through the logarithms.
     """
-    sizes = list(dict.fromkeys([(n, dim) for n in rows] + [(count, d) for d in dims]))
-    found = {size: _seconds(*size, removals, repeats) for size in sizes}
-    return {
-        "setting": SETTING,
-        "removals": removals,
-        "repeats": repeats,
-        "by_rows": _series("n", rows, [found[n, dim] for n in rows], {"d": dim}),
-        "by_dim": _series("d", dims, [found[count, d] for d in dims], {"n": count}),
-    }
+    taken = {key: [one[key] for one in found] for key in found[0]}
+    first, second = taken.values()
+    ratio = [a / b if a and b else None for a, b in zip(first, second, strict=True)]
+    slopes = {key: _slope(sizes, values) for key, values in taken.items()}
+    return {"name": name, "sizes": list(sizes), **fixed, "seconds": taken, "ratio": ratio, "exponent": slopes}
 
 
-def _seconds(n: int, d: int, removals: int, repeats: int) -> dict[str, float]:
-    rows, y = synthetic(n, d)
-    model = trained(rows, y, SETTING, seed=0, update="corrected", certificate="measured")
-    few = max(2, -(-removals // SLOW_SHARE))
-    contenders: list[Contender] = [
-        Published(model.problem, model.w, model.guarantee.budget, few),
-        Ours("b", METHODS["b"], model, removals),
-    ]
-    stream = np.random.default_rng([n, d]).permutation(n)[: removals * repeats + 1]
-    seconds = take_turns(contenders, stream.tolist(), repeats)
-    return {key: float(np.median(np.concatenate(times))) for key, times in seconds.items()}
+def _slope(sizes: Sequence[int], values: Sequence[float | None]) -> float | None:
+    known = [(size, value) for size, value in zip(sizes, values, strict=True) if value]
+    if len(known) < 2:
+        return None
+    x, y = np.log(known).T
+    return float(np.polyfit(x, y, 1)[0])
 
 
-def _series(
-    name: str, sizes: Sequence[int], seconds: list[dict[str, float]], fixed: dict[str, int]
-) -> dict[str, Any]:
-    times = {key: [found[key] for found in seconds] for key in METHODS}
-    slopes = {key: float(np.polyfit(np.log(sizes), np.log(values), 1)[0]) for key, values in times.items()}
-    ratio = [a / b for a, b in zip(times["a"], times["b"], strict=True)]
-    return {"name": name, "sizes": list(sizes), **fixed, "seconds": times, "ratio": ratio, "exponent": slopes}
+def lines(found: Sequence[Mapping[str, Any]], heads: str, factor: float = 1) -> list[str]:
+    """A table of each series, in Markdown.
+
+    Args:
+        found: The series.
+        heads: Of the columns after that of the sizes: both methods and their ratio.
+        factor: What the tables show of a second.
+    """
+    written: list[str] = []
+    for one in found:
+        rows = [
+            [
+                f"{size:,}",
+                *("" if s is None else short(factor * s) for s in taken),
+                "" if ratio is None else times(ratio),
+            ]
+            for size, ratio, *taken in zip(one["sizes"], one["ratio"], *one["seconds"].values(), strict=True)
+        ]
+        slopes = ["" if slope is None else f"{slope:.2f}" for slope in one["exponent"].values()]
+        rows.append(["fitted exponent", *slopes, ""])
+        fixed = ", ".join(f"{key} = {one[key]:,}" for key in FIXED if key in one)
+        written += ["", *table(f"{one['name']} ({fixed})|{heads}", rows)]
+    return written[1:]
 
 
-def draw(measured: dict[str, Any], name: str) -> style.Drawn:
-    """Time against n and against d, both axes logarithmic."""
-    title = "Time of one removal"
-    caption = (
-        "Median seconds of one released removal; the number in each label is the slope of a straight line."
-    )
+def draw(
+    panels: Sequence[tuple[Mapping[str, Any], str]],
+    methods: Mapping[str, str],
+    axis: tuple[str, float],
+    name: str,
+    title: str,
+    caption: str,
+) -> style.Drawn:
+    """Time against every size, all axes logarithmic.
+
+    Args:
+        panels: Series, and the label of its sizes, which may name the fixed ones.
+        methods: Key -> what the legend says.
+        axis: Label of the times, and the seconds that make one on it.
+        name: Of the file.
+        title: Of the figure.
+        caption: Of the figure.
+    """
     with style.styled():
-        figure, axes = style.canvas(7.4, 3.6, panels=2)
-        panels = (
-            (axes[0], measured["by_rows"], "training rows n  (d = {d})"),
-            (axes[1], measured["by_dim"], "features d  (n = {n:,})"),
-        )
-        for ax, series, label in panels:
-            panel(ax, series, list(METHODS), label.format(**series), unit=1e-3)
+        figure, axes = style.canvas(round(1.8 + 2.8 * len(panels), 1), 3.6, panels=len(panels))
+        for ax, (one, label) in zip(axes, panels, strict=True):
+            panel(ax, one, list(methods), label.format(**one), axis[1])
         low, high = min(ax.get_ylim()[0] for ax in axes), max(ax.get_ylim()[1] for ax in axes)
         for ax in axes:
             ax.set_ylim(low, high)
-        axes[0].set_ylabel("ms per removal")
+        axes[0].set_ylabel(axis[0])
         handles = [
             style.Line2D([], [], color=colour, marker=mark, lw=1.8, label=what)
-            for what, colour, mark in zip(METHODS.values(), style.SERIES, "os", strict=False)
+            for what, colour, mark in zip(methods.values(), style.SERIES, "os", strict=False)
         ]
         style.legend(figure, handles, columns=2)
         return style.render(figure, name, title, caption)
 
 
 def panel(
-    ax: style.Axes, series: dict[str, Any], methods: Sequence[str], label: str, unit: float = 1
+    ax: style.Axes, found: Mapping[str, Any], methods: Sequence[str], label: str, unit: float = 1
 ) -> None:
     """A line for each method against size, both axes logarithmic, with the slope of a straight line.
 
     Args:
         ax: Where.
-        series: ``name``, ``sizes``, ``seconds`` of each method (None: not measured) and ``exponent``.
-        methods: Keys of ``seconds``.
+        found: A series.
+        methods: Keys of its ``seconds``.
         label: Of the axis of sizes.
         unit: Seconds that make one on the other axis.
     """
     for key, colour, mark in zip(methods, style.SERIES, "os", strict=False):
-        known = [
-            (size, s / unit) for size, s in zip(series["sizes"], series["seconds"][key], strict=True) if s
-        ]
+        known = [(size, s / unit) for size, s in zip(found["sizes"], found["seconds"][key], strict=True) if s]
         sizes, taken = zip(*known, strict=True)
         ax.loglog(sizes, taken, color=colour, marker=mark, lw=1.8)
-        if series["exponent"][key] is not None:
+        if found["exponent"][key] is not None:
             place = len(sizes) // 2
             ax.annotate(
-                f"{series['name']}^{series['exponent'][key]:.2f}",
+                f"{found['name']}^{found['exponent'][key]:.2f}",
                 (sizes[place], taken[place]),
                 (0, 9),
                 textcoords="offset points",
@@ -135,7 +129,7 @@ def panel(
                 color=colour,
             )
     ax.set_xlabel(label)
-    ax.set_xticks(series["sizes"], [_tick(size) for size in series["sizes"]])
+    ax.set_xticks(found["sizes"], [_tick(size) for size in found["sizes"]])
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.margins(x=0.1, y=0.12)

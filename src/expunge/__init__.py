@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from expunge.estimator import CertifiedLogisticRegression
+    from expunge.report.frames import load
 
-__all__ = ["CertifiedLogisticRegression"]
+__all__ = ["CertifiedLogisticRegression", "load"]
 __version__ = _version("expunge")
 
 
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from expunge.estimator import CertifiedLogisticRegression
 
         return CertifiedLogisticRegression
+    if name == "load":
+        from expunge.report.frames import load
+
+        return load
     raise AttributeError(f"module 'expunge' has no attribute {name!r}")

@@ -11,16 +11,17 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.error_lines import complain
-from expunge.core.errors import UserError
+from expunge.core.errors import UserError, complain
 from expunge.help import help_text, wants_help
+from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in
-from expunge.run.job_cache import Shared, of_this_process
+from expunge.run.job_cache import JobCache, of_this_process
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, prepared
+from expunge.sweep.reduced import with_reduced
 from expunge.sweep.workers import WorkerDied, explain, prepare
 
 BAD_INPUT = 2
@@ -35,9 +36,9 @@ def config_dir() -> Path:
 class Task:
     """What Hydra calls for every configuration: a run of its own, or a cell of a sweep."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, cache: JobCache) -> None:
         self.failed = False
-        self._shared = shared
+        self._cache = cache
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
@@ -46,13 +47,15 @@ class Task:
         """Run it; bad input is one line on standard error."""
         hydra_config = HydraConfig.get()
         prepare(hydra_config.launcher)
+        with open_dict(config):
+            del config.reduced  # what it comes to is in the other keys
         if hydra_config.mode is RunMode.MULTIRUN:
-            run_cell(config, self._shared)
+            run_cell(config, self._cache)
             return
         try:
-            run_in(Path(hydra_config.runtime.output_dir), config, self._shared)
+            run_in(Path(hydra_config.runtime.output_dir), config, self._cache)
         except (UserError, OmegaConfBaseException) as error:
-            complain(error)
+            complain(explained(error))
             self.failed = True
 
 
@@ -64,15 +67,16 @@ def main() -> None:
     """Run ``expunge``; bad input ends with one line and exit code 2."""
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    task = Task(Shared())
+    task = Task(JobCache())
     try:
-        if wants_help(sys.argv[1:]):
-            sys.stdout.write(help_text(config_dir(), sys.argv[1:]) + "\n")
+        arguments = with_reduced(sys.argv[1:], config_dir())
+        if wants_help(arguments):
+            sys.stdout.write(help_text(config_dir(), arguments) + "\n")
             return
-        sys.argv[1:] = prepared(sys.argv[1:])
+        sys.argv[1:] = prepared(arguments)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(explain(error) or error)
+        complain(explain(error) or explained(error))
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         complain("interrupted; resume=true continues with the same run folder, the same command with a sweep")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from expunge.certificate import Account
 from expunge.core.errors import DataError, UserError
 from expunge.core.files import load_state, save_state
+from expunge.core.hashing import sha256_of
 from expunge.linear.rows import Array, Rows
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
@@ -247,7 +247,5 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
 
 
 def _fingerprint(rows: Rows, labels: NDArray[np.int64]) -> str:
-    digest = hashlib.sha256(f"{rows.raw.dtype}{rows.raw.shape}".encode())
-    digest.update(np.ascontiguousarray(rows.raw).data)
-    digest.update(labels.tobytes())
-    return digest.hexdigest()
+    kind = f"{rows.raw.dtype}{rows.raw.shape}".encode()
+    return sha256_of([kind, np.ascontiguousarray(rows.raw), labels.tobytes()])

@@ -5,22 +5,24 @@ Hydra's own help lists every group of its own too, which takes longer than all e
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from expunge.sweep.command import config_folders, parted
+
 _HEADER = """\
 expunge: machine unlearning experiments with a certificate for every removal.
 
-Trains a model, serves a stream of removal requests, and leaves removals.jsonl (one line a request),
+Trains a model, serves a stream of removal requests, and leaves removals.jsonl (one line per request),
 summary.json, model.safetensors and figures/ in a run folder.
 
   expunge                                                real MNIST 3 vs 8, published certified removal
   expunge unlearner=newton_corrected removal.count=1000  ours: the residual never accumulates
   expunge +experiment=icml2020/mnist_corrected           the settings of an experiment
+  expunge +experiment=icml2020/mnist_grid reduced=true   the same in seconds: a rehearsal, no result
   expunge dataset=mnist model=mlp unlearner=lcodec       a network, and the scrub with our settings
   expunge dataset=mnist extractor=dp                     ten classes, on differentially private features
   expunge -m unlearner.lam=1e-4,1e-3 unlearner.std=1,10  a grid, under multirun/; repeated, it goes on
@@ -43,13 +45,9 @@ def wants_help(arguments: Sequence[str]) -> bool:
 
 def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
     """The page for a command line, with the configuration that its overrides come to."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config-dir", "-cd")
-    known, rest = parser.parse_known_args(arguments)
-    folders = [config_dir] + ([Path(known.config_dir)] if known.config_dir else [])
-    overrides = [argument for argument in rest if not argument.startswith("-")]
-    if known.config_dir:
-        overrides.append(f"hydra.searchpath=[file://{Path(known.config_dir).absolute()}]")
+    flags, overrides = parted(arguments)
+    folders = config_folders(config_dir, flags)
+    overrides += [f"hydra.searchpath=[file://{folder}]" for folder in folders[1:]]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
         config = compose("config", overrides=overrides)
     groups = "\n".join(f"  {group}: {', '.join(names)}" for group, names in choices(folders).items())

@@ -2,32 +2,29 @@
 
 import json
 import shutil
+from dataclasses import replace
 from math import inf
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from experiments.benchmarks import growth, removal, results
-from experiments.benchmarks.contenders import take_turns
-from experiments.benchmarks.published import PublishedRecipe
+from experiments.benchmarks.codec.program import BENCHMARK as CODEC
+from experiments.benchmarks.harness import BEGIN, END
+from experiments.benchmarks.one_vs_rest.program import BENCHMARK as ONE_VS_REST
+from experiments.benchmarks.removal import growth, program
+from experiments.benchmarks.removal.contenders import take_turns
+from experiments.benchmarks.removal.published import PublishedRecipe
+from experiments.benchmarks.scrub.program import BENCHMARK as SCRUB
+from experiments.benchmarks.sweep.program import BENCHMARK as SWEEP
 
 from expunge.core.errors import DataError
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.parallel import set_threads
 from expunge.linear.rows import Rows
 from expunge.linear.solver import train
 from tests.oracles import logistic as oracle
 
-README = Path(removal.__file__).with_name("README.md")
-
-
-@pytest.fixture
-def keep_threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    set_threads(None)
+BENCHMARK = program.BENCHMARK
+README = BENCHMARK.folder / "README.md"
 
 
 @pytest.mark.parametrize("lam", [1e-3, 1e-1])
@@ -77,16 +74,16 @@ def test_turns_interleave_and_go_on_with_the_stream():
     assert seconds == {"a": [[6.0, 6.0]] * 2, "b": [[2.0]] * 2}
 
 
-@pytest.mark.usefixtures("keep_threads")
 def test_json_and_readme_of_a_tiny_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(removal, "HERE", tmp_path)
-    monkeypatch.setattr(removal, "load", lambda count: growth.synthetic(count, 12))
+    monkeypatch.setattr(program, "load", lambda count: growth.synthetic(count, 12))
     shutil.copy(README, tmp_path)
+    before = torch.get_num_threads()
     out = tmp_path / "made" / "removal.json"
     tiny = ["--removals", "2", "--repeats", "2", "--rows", "400", "--threads", "2", "--out", str(out)]
-    assert removal.main([*tiny, "--write"]) == 0
+    assert replace(BENCHMARK, folder=tmp_path).main([*tiny, "--write"]) == 0
     report = json.loads(out.read_text())
-    assert torch.get_num_threads() == report["removal"]["environment"]["torch_threads"] == 2
+    assert torch.get_num_threads() == before
+    assert report["removal"]["environment"]["torch_threads"] == 2
     assert report["removal"]["environment"]["row_threads"] == 2
     assert [found["setting"]["lam"] for found in report["removal"]["settings"]] == [1e-3, 1e-4]
     for found in report["removal"]["settings"]:
@@ -122,13 +119,22 @@ def test_growth_and_its_figure(tmp_path):
     png, svg = growth.draw(measured, "removal").save(tmp_path)
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert "ms per removal" in svg.read_text()
-    assert "fitted exponent" in "\n".join(results.growth_lines(measured))
+    assert "fitted exponent" in "\n".join(growth.lines(measured))
 
 
-def test_readme_has_its_marks(tmp_path):
-    text = README.read_text(encoding="utf-8")
-    assert 0 < text.find(results.BEGIN) < text.find(results.END)
-    broken = tmp_path / "README.md"
-    broken.write_text(text.replace(results.END, ""), encoding="utf-8")
-    with pytest.raises(DataError, match="marks"):
-        results.write_into(broken, {})
+@pytest.mark.parametrize(
+    "benchmark", [BENCHMARK, ONE_VS_REST, CODEC, SCRUB, SWEEP], ids=lambda b: b.folder.name
+)
+def test_every_page_is_what_its_json_says(benchmark, tmp_path):
+    folder = tmp_path / benchmark.folder.name
+    folder.mkdir()
+    page = benchmark.folder / "README.md"
+    text = page.read_text(encoding="utf-8")
+    emptied = text[: text.index(BEGIN)] + BEGIN + "old" + END + text[text.index(END) + len(END) :]
+    (folder / "README.md").write_text(emptied, encoding="utf-8")
+    report = benchmark.read(benchmark.folder / f"{folder.name}.json")
+    replace(benchmark, folder=folder).write_page(report)
+    assert (folder / "README.md").read_text(encoding="utf-8") == text
+    (folder / "README.md").write_text(text.replace(END, ""), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"^{folder.name}/README.md: the marks"):
+        replace(benchmark, folder=folder).write_page(report)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from experiments.benchmarks import codec as benchmark
-from experiments.benchmarks import codec_growth, codec_limits, codec_results
-from experiments.benchmarks.codec_contenders import (
+from experiments.benchmarks.codec import growth, limits, program
+from experiments.benchmarks.codec.contenders import (
     Exact,
     Published,
     PublishedNoise,
@@ -19,9 +19,9 @@ from experiments.benchmarks.codec_contenders import (
     greedy,
     seconds_along,
 )
+from experiments.benchmarks.harness import BEGIN, END
 
 from expunge.codec import foci
-from expunge.core.errors import DataError
 from tests.oracles import codec as oracle
 
 
@@ -63,7 +63,7 @@ def test_noise_leaves_no_ties():
 
 def test_the_share_is_scaled_to_all(monkeypatch):
     now = iter(range(1_000))
-    monkeypatch.setattr("experiments.benchmarks.codec_contenders.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("experiments.benchmarks.codec.contenders.perf_counter", lambda: float(next(now)))
 
     class OneSecond:
         shared = 0
@@ -90,30 +90,29 @@ def test_data_have_what_they_promise():
 
 @pytest.mark.parametrize("task", ["foci", "codec"])
 def test_a_job_in_a_process_of_its_own(task, monkeypatch):
-    monkeypatch.setattr(codec_limits, "SMALL", {"foci": 50, "codec": 50})
+    monkeypatch.setattr(limits, "SMALL", {"foci": 50, "codec": 50})
     data = {"foci": "attributes", "codec": "two decimals"}[task]
     job = {"task": task, "data": data, "n": 300, "p": 3, "ties": "random", "threads": 1}
-    found = codec_limits.with_limits(job)
+    found = limits.with_limits(job)
     assert found["met"]
     assert found["peak_mib"] > found["call_mib"] >= 0
     assert found["seconds"] > 0
 
 
 def test_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "ROWS", 40)
-    monkeypatch.setattr(codec_growth, "TIES_ROWS", (40,))
-    monkeypatch.setattr(codec_limits, "LIMITS", codec_limits.LIMITS[:1])
-    monkeypatch.setattr(codec_limits, "with_limits", lambda job: {**job, **_measured})
-    monkeypatch.setattr(codec_limits, "in_own_process", lambda job: _measured)
+    monkeypatch.setattr(program, "ROWS", 40)
+    monkeypatch.setattr(growth, "TIES_ROWS", (40,))
+    monkeypatch.setattr(limits, "LIMITS", limits.LIMITS[:1])
+    monkeypatch.setattr(limits, "with_limits", lambda job: {**job, **_measured})
+    monkeypatch.setattr(limits, "measured_apart", lambda job: _measured)
     small = {"rows": (30, 40), "columns": (5, 9), "features": (1, 2)}
-    whole = codec_growth.measure
-    monkeypatch.setattr(codec_growth, "measure", lambda repeats, threads: whole(repeats, threads, **small))
-    out, page = tmp_path / "codec.json", tmp_path / "CODEC.md"
-    page.write_text(f"before\n{codec_results.BEGIN}\nold\n{codec_results.END}\nafter\n")
-    monkeypatch.setattr(benchmark, "HERE", tmp_path)
+    whole = growth.measure
+    monkeypatch.setattr(growth, "measure", lambda repeats, threads: whole(repeats, threads, **small))
+    out, page = tmp_path / "codec.json", tmp_path / "README.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     common = ["--out", str(out), "--repeats", "1", "--threads", "1", "--columns", "6"]
     for option in ([], ["--check"], ["--growth", "--write"]):
-        assert benchmark.main([*common, *option]) == 0
+        assert replace(program.BENCHMARK, folder=tmp_path).main([*common, *option]) == 0
     report = json.loads(out.read_text())
     assert set(report) == {"selection", "check", "growth", "limits", "ties"}
     assert report["check"]["sizes"][0]["same"] is True
@@ -121,16 +120,10 @@ def test_writes_tables_and_pictures(tmp_path, monkeypatch, capsys):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    for heading in codec_results.HEADINGS.values():
-        assert f"### {heading}" in text
+    for part in program.BENCHMARK.parts.values():
+        assert f"### {part.heading}" in text
     assert (tmp_path / "codec.png").stat().st_size > 10_000
     assert "Load before" in capsys.readouterr().out
-
-
-def test_missing_marks_are_named(tmp_path):
-    (tmp_path / "CODEC.md").write_text("nothing")
-    with pytest.raises(DataError, match=r"CODEC.md: the marks"):
-        codec_results.write_into(tmp_path / "CODEC.md", {})
 
 
 _measured = {

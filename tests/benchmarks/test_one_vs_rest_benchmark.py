@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from math import hypot, inf
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from experiments.benchmarks import one_vs_rest as benchmark
-from experiments.benchmarks import one_vs_rest_results
-from experiments.benchmarks.contenders import Published, trained
-from experiments.benchmarks.published import PublishedRecipe
-from experiments.benchmarks.removal import environment
+from experiments.benchmarks.one_vs_rest import program as benchmark
+from experiments.benchmarks.one_vs_rest import tables
+from experiments.benchmarks.removal.contenders import Published, trained
+from experiments.benchmarks.removal.published import PublishedRecipe
 
-from expunge.core.errors import DataError, InvalidValue
-from expunge.linear.parallel import set_threads
+from expunge.core.errors import InvalidValue
 from expunge.linear.rows import Rows
 from tests.oracles import logistic as oracle
 
-PAGE = Path(benchmark.__file__).with_name("ONE_VS_REST.md")
+PAGE = benchmark.BENCHMARK.folder / "README.md"
 SETTING = {**benchmark.SETTING, "lam": 1e-2, "std": 1.0}
-
-
-@pytest.fixture
-def keep_threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    set_threads(None)
 
 
 def digits(n, d=8, classes=4):
@@ -132,14 +121,13 @@ def test_requests_are_taken_by_how_many_classes_use_their_row():
     assert most["of_base"]["ratio_by_repeat"] == [0.1], "no request of this kind in the first repeat"
 
 
-@pytest.mark.usefixtures("keep_threads")
 def test_json_and_page_of_a_tiny_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "HERE", tmp_path)
     monkeypatch.setattr(benchmark, "load", lambda data_dir, count: digits(count, 12, 10))
     shutil.copy(PAGE, tmp_path)
     out = tmp_path / "made" / "one_vs_rest.json"
     tiny = ["--removals", "6", "--published", "1", "--repeats", "2", "--rows", "600", "--threads", "2"]
-    assert benchmark.main([*tiny, "--data-dir", "none", "--out", str(out), "--write"]) == 0
+    run = replace(benchmark.BENCHMARK, folder=tmp_path).main
+    assert run([*tiny, "--data-dir", "none", "--out", str(out), "--write"]) == 0
     report = json.loads(out.read_text())
     assert report["environment"]["row_threads"] == 2
     assert report["environment"]["load_before"] >= 0
@@ -154,7 +142,7 @@ def test_json_and_page_of_a_tiny_run(tmp_path, monkeypatch, capsys):
     assert counts["b", 10] == 12
     assert counts["e", 1] == counts["e", 10] == 6
     assert sum(count for (key, _), count in counts.items() if key == "d") == 12
-    page = (tmp_path / "ONE_VS_REST.md").read_text()
+    page = (tmp_path / "README.md").read_text()
     for text in (page, capsys.readouterr().out):
         assert "(f) as (b), 50 rows share a release" in text
         assert "(e) Removing a row that 9 of 10 classes do not use costs " in text
@@ -165,16 +153,10 @@ def test_json_and_page_of_a_tiny_run(tmp_path, monkeypatch, capsys):
 
 def test_a_bound_that_does_not_hold_is_told():
     row = {"key": "b", "residual": 2.0, "bound": 1.0}
-    (line,) = one_vs_rest_results._within([row, {**row, "key": "a"}], 3.0)
+    (line,) = tables._within([row, {**row, "key": "a"}], 3.0)
     assert line.endswith("NOT in (b).")
 
 
-def test_too_few_rows_and_missing_marks_are_named(tmp_path):
+def test_too_few_rows_are_named():
     with pytest.raises(InvalidValue, match="rows: got 300, allowed: at least 351"):
         benchmark.compare(*digits(300), removals=30, published=1, repeats=2)
-    text = PAGE.read_text(encoding="utf-8")
-    (tmp_path / PAGE.name).write_text(text.replace(one_vs_rest_results.END, ""), encoding="utf-8")
-    setting = {**SETTING, "budget": 1.0, "n": 1, "d": 1, "classes": 4}
-    report = {"repeats": 1, "removals": 1, "published": 1, "setting": setting, "removal": [], "uses": []}
-    with pytest.raises(DataError, match=r"ONE_VS_REST.md: the marks"):
-        one_vs_rest_results.write_into(tmp_path / PAGE.name, {"environment": environment(1), **report})

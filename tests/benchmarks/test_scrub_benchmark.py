@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from experiments.benchmarks import scrub as benchmark
-from experiments.benchmarks import scrub_compare, scrub_memory, scrub_results
-from experiments.benchmarks.scrub_ours import GUARD, STAGES, Timed, accuracy, noise, scrubbed
-from experiments.benchmarks.scrub_published import (
+from experiments.benchmarks.harness import BEGIN, END
+from experiments.benchmarks.scrub import compare, memory
+from experiments.benchmarks.scrub import program as benchmark
+from experiments.benchmarks.scrub.ours import GUARD, STAGES, Timed, accuracy, noise, scrubbed
+from experiments.benchmarks.scrub.published import (
     Differences,
     block_that_fits,
     scaled_solve,
     single_forwards,
 )
-from experiments.benchmarks.scrub_setup import SEED, pictures, random_pictures, task_of
+from experiments.benchmarks.scrub.setup import SEED, pictures, random_pictures, task_of
 from torch import nn
 
-from expunge.core.errors import DataError
 from expunge.curvature import cross_entropy
 from expunge.scrub import Scrub
 from expunge.scrub.noisy_copies import unit_modules
@@ -67,7 +67,7 @@ def test_the_network_is_put_back(task):
 
 def test_stages_add_up_to_the_whole(task, monkeypatch):
     now = iter(range(100))
-    monkeypatch.setattr("experiments.benchmarks.scrub_ours.perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr("experiments.benchmarks.scrub.ours.perf_counter", lambda: float(next(now)))
     found = scrubbed(task, SMALL)
     # Ticks: 0 begin, 1 selection, 2-3 copies, 4 end of selection, 5-6 curvature, 7 end; 8-9 guard.
     assert found.seconds == {"copies": 1, "selection": 2, "curvature": 1, "update": 3, "guard": 1}
@@ -85,7 +85,7 @@ def test_single_forwards_equal_the_oracle():
 
 
 def test_the_dense_system_is_that_of_ours(task):
-    problem = scrub_compare.in_float64(task.problem)
+    problem = compare.in_float64(task.problem)
     block = block_that_fits(problem.module, [("0", 1), ("5", 3), ("0", 2)], 10_000)
     assert block.size == 2 * (27 + 1) + 36 + 1
     system = Differences.of(problem, block)
@@ -110,12 +110,12 @@ def test_units_with_few_weights_fit_first():
 def test_scaling(task, monkeypatch):
     assert scaled_solve(2.0, 100, 300) == pytest.approx(54)
     found = scrubbed(task, SMALL)
-    rivals = scrub_compare.Rivals(task, found, scrub_compare.Shares(), SMALL)
+    rivals = compare.Rivals(task, found, compare.Shares(), SMALL)
     now = iter(range(100))
-    monkeypatch.setattr(scrub_compare, "perf_counter", lambda: float(next(now)))
-    monkeypatch.setattr(scrub_compare, "seconds_along", lambda scorer, path, p, share, rng: 3.0)
+    monkeypatch.setattr(compare, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(compare, "seconds_along", lambda scorer, path, p, share, rng: 3.0)
     weights = found.proposal.block.size
-    shares = scrub_compare.Shares(forwards=6, candidates=2, dense=weights // 2)
+    shares = compare.Shares(forwards=6, candidates=2, dense=weights // 2)
     seconds = rivals.run(np.random.default_rng(0), shares)
     cube = (weights / (weights // 2)) ** 3
     assert seconds == pytest.approx({"copies": 10, "selection": 3, "curvature": cube, "unscaled": 1})
@@ -124,21 +124,21 @@ def test_scaling(task, monkeypatch):
 def test_sums_and_the_verdict():
     ours = [{"copies": 1.0, "selection": 2.0, "curvature": 0.5, "update": 0.5, "guard": 9.0}] * 2
     slow = {"copies": 10.0, "selection": 100.0, "curvature": 900.0, "unscaled": 40.0}
-    found = scrub_compare.whole(ours, [slow, {**slow, "selection": 140.0}])
+    found = compare.whole(ours, [slow, {**slow, "selection": 140.0}])
     assert found["whole"]["ours"]["median"] == 4
     assert found["whole"]["published"]["seconds"] == [1010, 1050]
     assert found["lower"]["seconds"] == [150, 190]
     assert found["lower"]["ratio"] == pytest.approx(170 / 4)
     assert found["lower"]["ratio_by_repeat"] == pytest.approx([37.5, 47.5])
     assert found["met"] is True  # held against the lower one
-    assert scrub_compare.whole(ours[:1], [slow])["met"] is False
+    assert compare.whole(ours[:1], [slow])["met"] is False
 
 
 def test_relative_difference_is_of_the_column():
     ours, theirs = np.array([[1.0, 0.0], [4.0, 0.0]]), np.array([[1.1, 0.0], [4.0, 1e-3]])
-    assert scrub_compare.relative(ours, theirs) == 1
-    assert scrub_compare.relative(ours[:, :1], theirs[:, :1]) == pytest.approx(0.1 / 4)
-    assert scrub_compare.relative(ours[:, 1:], ours[:, 1:]) == 0
+    assert compare.relative(ours, theirs) == 1
+    assert compare.relative(ours[:, :1], theirs[:, :1]) == pytest.approx(0.1 / 4)
+    assert compare.relative(ours[:, 1:], ours[:, 1:]) == 0
 
 
 def test_accuracy_is_that_of_the_labels(task):
@@ -160,7 +160,7 @@ def test_images_are_cifar_where_it_is(shared_data):
 
 def test_a_job_in_a_process_of_its_own():
     job = {"family": "mlp", "copies": 60, "threads": 1}
-    found = scrub_memory.with_limit(job)
+    found = memory.with_limit(job)
     assert found["met"]
     assert found["weights"] == 3_073 * 100 + 101 * 10
     assert 0 < found["held_mb"] <= found["peak_mb"]
@@ -171,14 +171,13 @@ def test_a_job_in_a_process_of_its_own():
 def test_writes_tables_and_a_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "FAMILIES", {"tiny": Tiny()})
     monkeypatch.setattr(benchmark, "FAMILY", "tiny")
-    monkeypatch.setattr(benchmark, "HERE", tmp_path)
     monkeypatch.setattr(benchmark, "pictures", lambda folder: random_pictures(80, side=8))
-    monkeypatch.setattr(scrub_memory, "in_own_process", lambda job: _measured)
-    out, page = tmp_path / "scrub.json", tmp_path / "SCRUB.md"
-    page.write_text(f"before\n{scrub_results.BEGIN}\nold\n{scrub_results.END}\nafter\n")
+    monkeypatch.setattr(memory, "measured_apart", lambda job: _measured)
+    out, page = tmp_path / "scrub.json", tmp_path / "README.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     common = ["--out", str(out), "--repeats", "1", "--threads", "1", "--copies", "60", "--forwards", "5"]
     for option in (["--families"], ["--memory"], ["--candidates", "2", "--dense", "20", "--write"]):
-        assert benchmark.main([*common, *option]) == 0
+        assert replace(benchmark.BENCHMARK, folder=tmp_path).main([*common, *option]) == 0
     report = json.loads(out.read_text())
     assert set(report) == {"stages", "families", "memory"}
     stages = report["stages"]
@@ -191,19 +190,11 @@ def test_writes_tables_and_a_picture(tmp_path, monkeypatch, capsys):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    for heading in scrub_results.HEADINGS.values():
-        assert f"### {heading}" in text
+    for part in benchmark.BENCHMARK.parts.values():
+        assert f"### {part.heading}" in text
     assert "at most 3,000 MB: missed" in text
     assert (tmp_path / "scrub.png").stat().st_size > 10_000
     assert "Load before" in capsys.readouterr().out
-
-
-def test_the_page_has_its_marks(tmp_path):
-    page = (benchmark.HERE / "SCRUB.md").read_text(encoding="utf-8")
-    assert page.index(scrub_results.BEGIN) < page.index(scrub_results.END)
-    (tmp_path / "SCRUB.md").write_text("nothing")
-    with pytest.raises(DataError, match=r"SCRUB.md: the marks"):
-        scrub_results.write_into(tmp_path / "SCRUB.md", {})
 
 
 def test_what_is_timed_has_the_published_settings():

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from experiments.benchmarks import sweep as benchmark
+from experiments.benchmarks.sweep import program as benchmark
 
 from expunge.core.errors import DataError
 from tests import cli
 from tests.cli import SMALL
 
-README = Path(benchmark.__file__).with_name("README.md")
+README = benchmark.BENCHMARK.folder / "README.md"
 
 
 def test_overhead_is_what_lies_between_the_cells_own_computations(tmp_path):
@@ -38,11 +38,11 @@ def test_json_and_page_of_a_tiny_run(tmp_path, monkeypatch, capsys):
         return 6.0
 
     monkeypatch.setattr(benchmark, "_run", run)  # in this process: starting others takes seconds
-    monkeypatch.setattr(benchmark, "HERE", tmp_path)
     shutil.copy(README, tmp_path)
     out = tmp_path / "made" / "sweep.json"
     tiny = (*SMALL, "removal.count=1", "unlearner.lam=1e-3,1e-2,1e-1")
-    assert benchmark.main([*tiny, "--workers", "1", "--repeats", "2", "--out", str(out), "--write"]) == 0
+    run = replace(benchmark.BENCHMARK, folder=tmp_path).main
+    assert run([*tiny, "--workers", "1", "--repeats", "2", "--out", str(out), "--write"]) == 0
     report = json.loads(out.read_text())
     assert (report["cells"], report["workers"], report["ratio_by_repeat"]) == (3, 1, [1, 1])
     assert (report["first_ms"]["count"], report["overhead_ms"]["count"]) == (2, 4)

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from expunge.codec import UndefinedCodecWarning, codec, independence_test, markov_blanket
 from expunge.codec.blanket import grow_shrink
-from expunge.codec.permutations import donors, near_rows
+from expunge.codec.permutations import local_permutations, near_rows
 from expunge.codec.tie_breaking import NOISE, circle, jitter
 
 TIES = ("random", "noise", "first")
@@ -28,7 +28,7 @@ def one_by_one(y, z, x, *, permutations, neighbours, ties, rng):
     near = near_rows(given[order].T, neighbours) if given.size else None
     rule = {"ties": "first" if ties == "first" else "random", "rng": rng}  # the noise is in the columns
     null = []
-    for taken in donors(n, near, permutations, generator):
+    for taken in local_permutations(n, near, permutations, generator):
         copy = np.empty_like(moved)
         copy[order] = moved[order[taken]]
         null.append(codec(y, copy, given if given.size else None, **rule))
@@ -166,7 +166,7 @@ def test_local_permutations_are_local_and_give_once_where_possible(n, r, k, kind
     turn = (np.arange(n) - np.arange(n)[:, None]) % n
     for i in range(n):
         assert near[i].tolist() == np.lexsort((turn[i], squared[i]))[:k].tolist()
-    for taken in donors(n, near, 5, np.random.default_rng(seed)):
+    for taken in local_permutations(n, near, 5, np.random.default_rng(seed)):
         assert all(taken[i] in near[i] for i in range(n))
         unused = set(range(n)) - set(taken.tolist())
         for j in set(taken.tolist()):  # all but the first that took from j found nobody else
@@ -177,14 +177,14 @@ def test_local_permutations_are_local_and_give_once_where_possible(n, r, k, kind
 def test_donors_without_a_condition_and_with_all_neighbours_are_permutations():
     points = np.random.default_rng(0).standard_normal((2, 30))
     for near in (None, near_rows(points, 30)):
-        drawn = donors(30, near, 20, np.random.default_rng(0))
+        drawn = local_permutations(30, near, 20, np.random.default_rng(0))
         assert (np.sort(drawn, axis=1) == np.arange(30)).all()
         assert len(np.unique(drawn, axis=0)) == 20
 
 
 def test_every_neighbour_is_as_likely():
     near = np.array([[i, (i + 1) % 6, (i + 2) % 6] for i in range(6)])
-    drawn = donors(6, near, 6000, np.random.default_rng(0))
+    drawn = local_permutations(6, near, 6000, np.random.default_rng(0))
     counts = np.array([[(drawn[:, i] == j).sum() for j in near[i]] for i in range(6)])
     assert (abs(counts - 2000) < 250).all()  # six standard deviations; symmetry makes the rows alike
     assert (near_rows(np.zeros((1, 5)), 3) == [[i, (i + 1) % 5, (i + 2) % 5] for i in range(5)]).all()
@@ -219,12 +219,12 @@ def test_undefined():
         ({"x": np.full(10, np.nan)}, "x: got 10 entries that are NaN"),
         ({"y": np.zeros((10, 2))}, "y: got shape"),
         ({"z": np.zeros((10, 0))}, "z: got no columns"),
-        ({"ties": "none"}, "ties: got 'none'; allowed: random, noise, first"),
+        ({"ties": "none"}, "ties: got 'none', allowed: one of random, noise, first"),
         ({"noise": 0}, "noise: got 0"),
         ({"threads": 0}, "threads: got 0"),
-        ({"permutations": 0}, "permutations: got 0; allowed: a whole number >= 1"),
+        ({"permutations": 0}, "permutations: got 0, allowed: a whole number >= 1"),
         ({"permutations": 9.0}, "permutations: got 9.0"),
-        ({"neighbours": 0}, "neighbours: got 0; allowed: a whole number from 1 to 10"),
+        ({"neighbours": 0}, "neighbours: got 0, allowed: a whole number from 1 to 10"),
         ({"neighbours": 11}, "neighbours: got 11"),
         ({"neighbours": True}, "neighbours: got True"),
     ],
@@ -310,11 +310,11 @@ def test_p_of_just_the_level_rejects():
     [
         ({"confidence": 1.0}, "confidence: got 1.0"),
         ({"confidence": True}, "confidence: got True"),
-        ({"permutations": 18}, "permutations: got 18; allowed: at least 19 at confidence 0.95"),
+        ({"permutations": 18}, "permutations: got 18, allowed: at least 19 at confidence 0.95"),
         ({"permutations": 0}, "permutations: got 0"),
         ({"groups": []}, "groups: got no group"),
         ({"groups": [[0], []]}, "groups: got no column in group 1"),
-        ({"groups": [[0, 2]]}, "groups: got column 2; allowed: whole numbers from 0 to 1"),
+        ({"groups": [[0, 2]]}, "groups: got column 2, allowed: whole numbers from 0 to 1"),
         ({"groups": [[-1]]}, "groups: got column -1"),
         ({"X": np.zeros((9, 2))}, "X: got 9 rows"),
         ({"neighbours": 0}, "neighbours: got 0"),

@@ -104,7 +104,7 @@ def test_damaged_install_is_refused(tmp_path, monkeypatch, damage):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / pack_mnist_3v8.FILE).write_bytes(damage((DATA / pack_mnist_3v8.FILE).read_bytes()))
     monkeypatch.setattr(mnist_3v8.resources, "files", lambda package: tmp_path)
-    with pytest.raises(DataError, match=r"mnist_3v8\.npz: .*install expunge anew") as caught:
+    with pytest.raises(DataError, match=r"mnist_3v8\.npz: .*reinstall expunge") as caught:
         mnist_3v8.load(None)
     one_line(caught)
 

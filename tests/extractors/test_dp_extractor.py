@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from expunge.certificate.composition import Upstream
 from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.core.files import load_tensors, save_tensors
 from expunge.datasets import arrays, digits_3v8
 from expunge.datasets.images import Examples
 from expunge.extractors import dp
@@ -23,7 +24,6 @@ from expunge.extractors.cnn import ConvNet
 from expunge.extractors.dp import Dp
 from expunge.extractors.private import Network
 from expunge.run.build import build
-from expunge.training.files import load_tensors, save_tensors
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "extractor" / "dp.yaml"
 QUICK = {
@@ -236,7 +236,7 @@ def test_a_damaged_file_is_trained_anew(damage, digits, tmp_path, caplog):
     assert same(rows, two.extract(digits))
     assert facts(two) == facts(one)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "the extractor is trained anew" in caplog.text
+    assert "the extractor is trained again" in caplog.text
 
 
 class Interrupted(Exception):

@@ -15,12 +15,12 @@ from scipy import stats
 from torch import nn
 
 from expunge.core.errors import InvalidValue
+from expunge.core.files import load_tensors, save_tensors
 from expunge.datasets.images import Examples, Images
 from expunge.extractors import private
 from expunge.extractors.cnn import ConvNet
 from expunge.extractors.dp_recipe import MODES, DpRecipe
 from expunge.extractors.private import Network, Stepper, accuracy, train
-from expunge.training.files import load_tensors, save_tensors
 from tests.networks import flat, pictures
 from tests.oracles.dp import adam, clipped_sum, row_gradients
 
@@ -515,7 +515,7 @@ def test_a_foreign_or_damaged_checkpoint_is_not_used(other, tmp_path, caplog):
         content[-10] ^= 1  # one bit of one tensor
         file.write_bytes(content)
     assert equal(fit(LONG), fit(LONG, identity=identity, checkpoint=file))
-    assert "training begins anew" in caplog.text
+    assert "training starts from scratch" in caplog.text
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -147,8 +147,8 @@ def test_a_damaged_cache_is_rebuilt_and_never_read(tmp_path, cut):
         file.write_bytes(content[:cut] if cut > 0 else content[:-1] + bytes([content[-1] ^ 1]))
     ended = cli.expunge(*BASE, *DP, "hydra.run.dir=again", cwd=tmp_path)
     assert ended.code == 0, ended.err
-    assert "the features are extracted anew" in ended.out
-    assert "trained anew" in ended.out
+    assert "the features are extracted again" in ended.out
+    assert "trained again" in ended.out
     assert cli.ledger(tmp_path / "again") == cli.ledger(first)
 
 
@@ -156,7 +156,7 @@ def test_a_run_on_features_goes_on_where_it_was_killed(tmp_path):
     arguments = (*BASE, *DP, "removal.count=60", "checkpoint_every=7", "unlearner.subsample_ratio=0.3")
     unbroken = cli.completed(*arguments, folder=tmp_path / "unbroken")
     cut = cli.killed(*arguments, folder=tmp_path, lines=15)
-    shutil.rmtree(tmp_path / "cache")  # the extractor is trained anew, to the same bytes
+    shutil.rmtree(tmp_path / "cache")  # the extractor is trained again, to the same bytes
     ended = cli.expunge(*arguments, "resume=true", f"hydra.run.dir={cut}", cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert cli.ledger(cut) == cli.ledger(unbroken)

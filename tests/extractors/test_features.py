@@ -259,7 +259,7 @@ def test_a_damaged_file_is_never_used(damage, tmp_path, caplog):
     assert module.batches
     (line,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert str(file) in line
-    assert "extracted anew" in line
+    assert "extracted again" in line
     assert "\n" not in line
     assert only_file(tmp_path).read_bytes() == content
 
@@ -272,7 +272,7 @@ def test_the_features_of_something_else_are_not_used(tmp_path, caplog):
     shutil.copy(only_file(tmp_path / "other"), file)
     shutil.rmtree(tmp_path / "other")
     assert same(extract(cache=tmp_path), expected)
-    assert "extracted anew" in caplog.text
+    assert "extracted again" in caplog.text
 
 
 def test_another_writers_tensors_are_not_used(tmp_path, caplog):
@@ -281,7 +281,7 @@ def test_another_writers_tensors_are_not_used(tmp_path, caplog):
     file.unlink()
     save_file({"train": expected[0].raw + 1, "test": expected[1].raw + 1}, file)
     assert same(extract(cache=tmp_path), expected)
-    assert "extracted anew" in caplog.text
+    assert "extracted again" in caplog.text
 
 
 def test_a_folder_in_the_files_place(tmp_path, caplog):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.codec import scan
+from expunge.core.cores import available_cores
 from expunge.core.errors import DataError, InvalidValue
 from expunge.linear import parallel
 from expunge.linear.factor import Factor
@@ -92,15 +92,14 @@ def test_results_do_not_depend_on_the_number_of_threads():
     assert len(set(results)) == 1
 
 
-@pytest.mark.parametrize("cores", [parallel.available_cores, scan.available_cores])
-def test_cores_are_no_more_than_openmp_is_told(cores, monkeypatch):
+def test_cores_are_no_more_than_openmp_is_told(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    every = cores()
+    every = available_cores()
     assert every == len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = {}
     for limit in ("1", " 1 ", "100000", "0", "-1", "", "two", "1.5", "2,1"):
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
-        found[limit] = cores()
+        found[limit] = available_cores()
     assert found == dict.fromkeys(found, every) | {"1": 1, " 1 ": 1}
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     set_threads(3)  # what the configuration says wins

@@ -156,7 +156,7 @@ def test_the_metric_by_hand():
     assert isinstance(metric, Pictured)
     assert metric.arrays() == {}
     found = metric(view)
-    assert tuple(found) == tuple(metric.COLUMNS)
+    assert list(found) == list(metric.COLUMNS)
     assert found["activation_kept_identity"] == found["activation_kept_rest"] == 0.25
     assert found["retrain_activation_kept_identity"] == found["retrain_activation_kept_rest"] == 0.5
     assert found["activation_similarity_rest"] == pytest.approx(1)

@@ -17,7 +17,7 @@ from expunge.core.errors import InvalidValue
 from expunge.linear.rows import Rows
 from expunge.metrics import View
 from expunge.metrics.divergence import js_divergence, kl_divergence
-from expunge.metrics.forgetting import DEFINITIONS, Forgetting, completeness
+from expunge.metrics.forgetting import Forgetting, completeness
 from expunge.metrics.membership import Attack, logistic_attack, matched, row_losses, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
 from expunge.metrics.retrained import Retrained
@@ -332,18 +332,16 @@ def forgotten(model, train, test, requested, **how):
 def test_what_a_model_without_probabilities_gets():
     x, y = np.arange(4), np.array([1, 1, 2, 2])
     asked = np.array([True, False, False, False])
-    assert Forgetting()(View(Plain(), x, y, x, y, asked)) == dict.fromkeys(Forgetting.columns)
-    expected = dict.fromkeys(Forgetting.columns) | {"retrain_weight_distance": 0.5}
+    assert Forgetting()(View(Plain(), x, y, x, y, asked)) == dict.fromkeys(Forgetting.COLUMNS)
+    expected = dict.fromkeys(Forgetting.COLUMNS) | {"retrain_weight_distance": 0.5}
     assert Forgetting()(View(Line(), x, y, x, y, asked)) == expected
 
 
 def test_every_column_has_a_definition():
-    others = {"test_accuracy", "forget_accuracy", "retain_accuracy"}
-    assert {*Forgetting.columns, *others} == set(DEFINITIONS)
-    assert {name.removeprefix("retrain_") for name in OWN} <= set(Forgetting.columns)
-    for arrow, words in DEFINITIONS.values():
-        assert arrow in ("↑", "↓") or "retrained model" in words
-        assert "\n" not in words
+    assert {name.removeprefix("retrain_") for name in OWN} <= set(Forgetting.COLUMNS)
+    for column in Forgetting.COLUMNS.values():
+        assert column.arrow in ("↑", "↓") or "retrained model" in column.definition
+        assert "\n" not in column.definition
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -390,7 +388,7 @@ def test_certified_removal_is_near_the_reference():
 def test_what_is_not_defined_is_none():
     train, test = rows(30, 4), rows(30, 4, seed=1)
     few = forgotten(NoOp(lam=1e-3), train, test, [1, 2, 3, 4], relearn_lr=None)
-    absent = [name for name in Forgetting.columns if few[name] is None]
+    absent = [name for name in Forgetting.COLUMNS if few[name] is None]
     assert all("logistic" in name or "relearn" in name for name in absent)
     assert len(absent) == 6
     empty = (Rows.as_given(np.zeros((0, 4))), np.zeros(0, dtype=np.int64))
@@ -438,11 +436,11 @@ def test_by_the_command(tmp_path):
     common = (*cli.SMALL, metrics, "removal.count=2", "removal.batch_size=10")
     folder = cli.completed(*common, "metrics.forgetting.relearn_lr=0.5", folder=tmp_path / "run")
     first, last = cli.records(folder)
-    assert all(first[name] is None and name in first for name in Forgetting.columns)
-    assert all(last[name] is not None for name in Forgetting.columns)
+    assert all(first[name] is None and name in first for name in Forgetting.COLUMNS)
+    assert all(last[name] is not None for name in Forgetting.COLUMNS)
     summary = cli.summary(folder)
-    assert {name: summary[name] for name in Forgetting.columns} == {
-        name: last[name] for name in Forgetting.columns
+    assert {name: summary[name] for name in Forgetting.COLUMNS} == {
+        name: last[name] for name in Forgetting.COLUMNS
     }
     assert 0 <= summary["retrain_js_test"] < 1e-3
     bad = cli.expunge(*common, "metrics.forgetting.relearn_lr=-1", cwd=tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from expunge.core.errors import InvalidValue
 from expunge.metrics import View
-from expunge.metrics.identity import DEFINITIONS, Identity, IdentityReference, kept, of_persons
+from expunge.metrics.identity import Identity, IdentityReference, kept, of_persons
 from tests import cli
 from tests.stubs import Inert
 
@@ -106,7 +106,7 @@ def test_reference_by_hand():
 
 
 def test_reference_of_a_model_that_has_none():
-    nothing = dict.fromkeys(IdentityReference.columns)
+    nothing = dict.fromkeys(IdentityReference.COLUMNS)
     assert IdentityReference()(seen(Table([1] * 6, [1] * 7), [0])) == nothing
     everybody = IdentityReference()(seen(ours(), range(6)))
     assert everybody == nothing, "nothing is left to train on, and nobody's accuracy to keep"
@@ -120,10 +120,10 @@ def test_kept_is_a_share():
 
 
 def test_columns_and_settings():
-    assert (*Identity.columns, *IdentityReference.columns) == tuple(DEFINITIONS)
-    for arrow, words in DEFINITIONS.values():
-        assert arrow == "↑" or "retrained model" in words
-        assert "\n" not in words
+    assert not set(Identity.COLUMNS) & set(IdentityReference.COLUMNS)
+    for column in (Identity.COLUMNS | IdentityReference.COLUMNS).values():
+        assert column.arrow == "↑" or "retrained model" in column.definition
+        assert "\n" not in column.definition
     for metric in (Identity, IdentityReference):
         with pytest.raises(InvalidValue, match="every: got 0, allowed: a whole number >= 1, or null"):
             metric(every=0)
@@ -140,8 +140,8 @@ def test_a_run_of_the_certified_model(tmp_path):
     assert (ended.code, ended.err) == (0, "")
     records, summary = cli.records(folder), cli.summary(folder)
     for record in records:
-        assert all(0 <= record[name] <= 1 for name in Identity.columns)
-    assert all(record[name] is None for record in records[:-1] for name in IdentityReference.columns)
+        assert all(0 <= record[name] <= 1 for name in Identity.COLUMNS)
+    assert all(record[name] is None for record in records[:-1] for name in IdentityReference.COLUMNS)
     last = records[-1]
     assert last["rest_test_kept"] == pytest.approx(1, abs=0.05)
     assert last["retrain_rest_test_accuracy"] == pytest.approx(last["rest_test_accuracy"], abs=0.02)

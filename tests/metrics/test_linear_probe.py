@@ -115,7 +115,7 @@ def test_bad_values_are_refused(how):
 def test_the_configuration_and_a_run(tmp_path):
     (settings,) = OmegaConf.to_container(OmegaConf.load(CONF)).values()
     metric = build("metrics.linear_probe", settings)
-    assert (metric.every, metric.columns) == (None, ("linear_probe_accuracy",))
+    assert (metric.every, [*metric.COLUMNS]) == (None, ["linear_probe_accuracy"])
     options = ("metrics=[accuracy,linear_probe]", "removal.count=3", f"hydra.run.dir={tmp_path}")
     ended = cli.expunge(*cli.SMALL, *options, cwd=tmp_path)
     assert ended.code == 0, ended.err

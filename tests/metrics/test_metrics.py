@@ -131,7 +131,7 @@ def test_without_losses_the_columns_are_none(metric):
     simple = seen([False, True, False, False], Always(), rows=(1,))
     if isinstance(metric, Sample):
         metric.before(simple)
-    assert metric(simple) == dict.fromkeys(metric.columns)
+    assert metric(simple) == dict.fromkeys(metric.COLUMNS)
 
 
 def test_weight_distance_is_over_all_shared_floating_arrays():

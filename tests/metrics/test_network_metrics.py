@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expunge.core.columns import Column
 from expunge.core.files import State
 from expunge.datasets import Dataset
 from expunge.metrics.residual import Residual
@@ -138,7 +139,9 @@ def test_forgetting_raises_the_loss_of_the_sample(tmp_path):
 
 def test_summary_has_them_at_its_end(served):
     records, summary = cli.records(served), cli.summary(served)
-    assert list(summary)[-13:] == [*SAMPLE, *RETAINED, *RETRAINED, "versions"]
+    described = ["role", "columns", "versions"]
+    assert list(summary)[-15:] == [*SAMPLE, *RETAINED, *RETRAINED, *described]
+    assert {*SAMPLE, *RETAINED, *RETRAINED} <= set(summary["columns"])
     for name in SAMPLE:
         assert summary[name] == pytest.approx(np.mean([record[name] for record in records]), rel=1e-12)
     for name in RETAINED + RETRAINED:
@@ -317,7 +320,10 @@ def test_figures_of_the_method_follow_the_metrics(tmp_path):
     run(experiment(unlearner, [Noting([]), Residual()]), tmp_path)
     assert list(cli.records(tmp_path)[0])[len(KEYS) :] == ["noted", "units", "step_norm"]
     assert [record["units"] for record in cli.records(tmp_path)] == [5, 6, 7]
-    assert list(cli.summary(tmp_path))[-4:] == ["noted", "units", "step_norm", "versions"]
+    summary = cli.summary(tmp_path)
+    own = [key for key in summary if key not in ("role", "not_measured", "columns")]
+    assert own[-4:] == ["noted", "units", "step_norm", "versions"]
+    assert set(summary["columns"]) == {"noted", "residual_measured"}
     assert cli.summary(tmp_path)["units"] == 7
 
 
@@ -337,12 +343,15 @@ def records(**columns):
     return [plain | {name: values[k] for name, values in columns.items()} for k in range(length)]
 
 
+HOW = ("mean", "last", "mean")
+
+
 def test_summary_takes_the_mean_or_the_last_value_defined_or_not():
     facts = dict.fromkeys(("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"))
     facts["seconds_fit"] = 1.0
     found = records(a=[1.0, None, 3.0], b=[None, 2.0, None], c=[None] * 3, test_accuracy=[1.0] * 3)
     del found[0]["b"]  # a figure that this request never came to
-    summary = summarise(found, facts, {"a": "mean", "b": "last", "c": "mean"})
+    summary = summarise(found, facts, {k: Column(k, over_run=how) for k, how in zip("abc", HOW, strict=True)})
     assert {name: summary[name] for name in "abc"} == {"a": 2.0, "b": None, "c": None}
     assert "test_accuracy" not in summary
     assert json.loads(json.dumps(summary, allow_nan=False))["a"] == 2.0
@@ -354,5 +363,5 @@ def test_summary_leaves_out_figures_of_updates_that_were_taken_back():
     facts["seconds_fit"] = 1.0
     found = records(units=[3.0, 4.0, 9.0], loss=[0.5, 0.6, 0.7])
     found[2]["outcome"] = "refused"
-    summary = summarise(found, facts, {"loss": "last"})
+    summary = summarise(found, facts, {"loss": Column("loss")})
     assert (summary["units"], summary["loss"]) == (4.0, 0.7)

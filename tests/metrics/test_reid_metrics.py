@@ -15,9 +15,8 @@ from sklearn.metrics import average_precision_score
 from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval
 from expunge.metrics import View
-from expunge.metrics.reid import DEFINITIONS, Reid
+from expunge.metrics.reid import Reid
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, evaluate, retrieve, unit_rows
-from expunge.metrics.verification import DEFINITIONS as VERIFIED
 from expunge.metrics.verification import Verification, verification_auc
 from expunge.models import Mlp
 from expunge.training import Learner, Training
@@ -295,7 +294,7 @@ def test_which_rows_take_part_in_verification():
 
 
 def test_when_verification_is_not_defined():
-    nothing = dict.fromkeys(Verification.columns)
+    nothing = dict.fromkeys(Verification.COLUMNS)
     assert Verification()(seen(Blind())) == nothing
     assert Verification()(seen(Seeing(lambda e: e * np.nan))) == nothing
     before = Verification()(seen(Seeing(), requested=()))
@@ -346,7 +345,7 @@ def test_reid_metric_by_hand(caplog):
 
 def test_when_reid_is_not_defined(caplog):
     retrieval = Retrieval(np.array([7]), np.array([8]), np.arange(9))
-    nothing = dict.fromkeys(Reid.columns)
+    nothing = dict.fromkeys(Reid.COLUMNS)
     assert Reid()(seen(Blind(), retrieval=retrieval)) == nothing
     assert Reid()(seen(Seeing(lambda e: e + np.inf), retrieval=retrieval)) == nothing
     assert not caplog.records
@@ -390,11 +389,12 @@ def test_settings_are_checked(make, message):
 
 
 def test_every_column_is_defined():
-    for definitions, metric in ((DEFINITIONS, Reid), (VERIFIED, Verification)):
-        assert metric.columns == tuple(definitions)
-        for name, (arrow, words) in definitions.items():
-            assert "\n" not in words
-            assert arrow == "↑" or "retrained model" in words or name == "reid_skipped"
+    for metric in (Reid, Verification):
+        for name, column in metric.COLUMNS.items():
+            assert column.definition
+            assert "\n" not in column.definition
+            said = column.arrow == "↑" or "retrained model" in column.definition
+            assert said or name == "reid_skipped"
 
 
 def test_a_gallery_of_market_size_is_judged_in_seconds():

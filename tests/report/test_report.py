@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from expunge.core.columns import Column
 from expunge.core.errors import RunFolderError
+from expunge.record.columns import merged
 from expunge.report import app, bounded_figure, find_runs, read_run, style, table, text, write_report
 from expunge.report.figures import draw_all, write_run_figures
 from expunge.report.rows import ordered, rows, warnings
@@ -142,7 +144,7 @@ def report(sweep, tmp_path_factory) -> Path:
 
 def _cells(folder: Path) -> list[dict[str, str]]:
     found = rows(ordered(find_runs([folder]).runs))
-    return [{c.head: c.cell(row) for c in table.columns()} for row in found]
+    return [{c.head: c.cell(row) for c in table.columns(found)} for row in found]
 
 
 def test_cells_of_the_table(sweep):
@@ -152,12 +154,13 @@ def test_cells_of_the_table(sweep):
     assert newton["supported"] == "231 of 300"
     assert (newton["retrained"], newton["refused"]) == ("1", "0")
     assert newton["residual"] == text.NONE
+    assert corrected["residual"] == text.number(_corrected(300)["residual_measured"])
     assert newton["budget used"] == "30%"
     assert newton["ε spent"] == "0.3 of 1"
     assert corrected["supported"] == "all 300"
     assert re.fullmatch(r"0\.\d+%", corrected["budget used"])
     assert re.fullmatch(r"8\.\d+ ms, 9\.\d+ ms", corrected["time / removal"])
-    assert corrected["retrain time"] == retrain["retrain time"] == "500 ms"
+    assert corrected["retraining time"] == retrain["retraining time"] == "500 ms"
     assert corrected["speed-up"] == "61×"
     assert retrain["speed-up"] == "1×"
     assert none["refused"] == "300"
@@ -170,8 +173,61 @@ def test_without_a_retrain_run_the_first_fit_stands_in_and_says_so(tmp_path):
     make_run(tmp_path / "a", "newton")
     make_run(tmp_path / "other_data", "retrain", dataset="svhn")
     newton = _cells(tmp_path)[0]
-    assert newton["retrain time"] == "610 ms (fit)"
+    assert newton["retraining time"] == "610 ms (fit)"
     assert newton["unlearner"] == "newton (mnist_3v8)"
+
+
+def test_a_method_is_what_its_role_says_whatever_its_name(tmp_path):
+    roles = {
+        "none": ("idle", "baseline"),
+        "retrain": ("gold", "reference"),
+        "newton": ("retrain", "certified"),
+    }
+    for method, (name, role) in roles.items():
+        path = make_run(tmp_path / method, method, 20) / "summary.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "unlearner": name, "role": role}))
+    newton, gold, _ = found = rows(ordered(find_runs([tmp_path]).runs))
+    assert [row.unlearner for row in found] == ["retrain", "gold", "idle"]
+    assert [row.role for row in found] == ["certified", "reference", "baseline"]
+    assert newton.retrain_from == gold.retrain_from == "run " + gold.run
+    assert newton.seconds_retrain == gold.seconds_removal_median
+    assert newton.speed_up == pytest.approx(0.5 / 0.0095, rel=0.1)
+
+
+def test_columns_of_several_runs_keep_their_order():
+    first, second = (dict.fromkeys(keys, Column(keys)) for keys in ("adf", "zabdeg"))
+    found = merged([first, second])
+    assert "".join(found) == "zabdegf"
+    assert (found["a"].head, found["e"].head) == ("adf", "zabdeg")
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"head": "x", "format": "roman"}, "format 'roman'"),
+        ({"head": "x", "plot": {"colour": "red"}}, "colour"),
+    ],
+)
+def test_columns_that_cannot_be_read_are_one_line(tmp_path, said, what):
+    folder = make_run(tmp_path, "newton", 3, columns={"toy": said})
+    with pytest.raises(RunFolderError, match=rf"summary\.json:1: 'columns' cannot be read \(.*{what}"):
+        read_run(folder)
+
+
+def test_words_of_a_column_are_text(tmp_path):
+    said = {
+        "head": "<b>\x1b[31m",
+        "definition": "a|b <i>",
+        "beside": "other",
+        "cell": "{value.__class__} {value}",
+    }
+    folder = make_run(tmp_path, "newton", 3, columns={"toy": said}, toy=0.5, other=0.25)
+    found = rows([read_run(folder)])
+    (column,) = (c for c in table.columns(found) if c.key == "toy")
+    assert column.cell(found[0]) == "{value.__class__} 0.5"
+    assert "\x1b" not in table.as_text(found)
+    assert "- **&lt;b>?[31m**: A\\|b &lt;i>." in table.as_markdown(found)
+    assert not {"b", "i"} & _Page(write_report([folder]).read_text(encoding="utf-8")).tags
 
 
 def test_labels_say_only_what_differs(tmp_path):
@@ -235,7 +291,7 @@ def test_csv_round_trip(sweep, report):
     expected = rows(ordered(find_runs([sweep]).runs))
     assert [r["unlearner"] for r in read] == ["newton", "newton_corrected", "retrain", "none"]
     for got, row in zip(read, expected, strict=True):
-        for key, value in vars(row).items():
+        for key, value in row.values.items():
             if value is None:
                 assert got[key] == ""
             elif isinstance(value, float):

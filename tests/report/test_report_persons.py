@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from expunge.metrics import activation, identity, reid, verification
+from expunge.metrics.activation import Activation
+from expunge.metrics.identity import KEPT, Identity, IdentityReference
+from expunge.metrics.reid import Reid
+from expunge.metrics.verification import Verification
+from expunge.record.columns import merged
 from expunge.report import html_tables, seeds_table, table
-from expunge.report.measured_columns import persons
 from expunge.report.over_seeds import over_seeds
-from expunge.report.row import Row
 from expunge.report.rows import rows
-from expunge.report.runs import PERSONS, find_runs
+from expunge.report.runs import find_runs
 from tests.report.test_report_networks import edit, make_network
 
-WORDS = [metric.DEFINITIONS for metric in (identity, verification, reid, activation)]
+METRICS = (Identity, IdentityReference, Verification, Reid, Activation)
+PERSONS = {key for metric in METRICS for key in metric.COLUMNS}
 MEASURED = {
     **{"identity_test_accuracy": 0.25, "rest_test_accuracy": 0.9, "rest_test_kept": 0.97},
     **{"retrain_identity_test_accuracy": 0.0, "retrain_rest_test_accuracy": 0.93},
@@ -48,21 +50,18 @@ def several(tmp_path_factory) -> Path:
 
 
 def test_every_number_of_the_metrics_has_a_column():
-    said = {name: words for definitions in WORDS for name, words in definitions.items()}
-    assert set(said) == set(PERSONS) <= {field.name for field in fields(Row)}
-    shown = persons()
-    covered = {key for column in shown for key in (column.key, column.beside) if key}
-    assert covered == set(PERSONS)
-    for column in shown:
-        arrow, words = said[column.key]
-        assert (column.arrow, column.definition) == (arrow, _sentence(words))
+    said = merged(metric.COLUMNS for metric in METRICS)
+    shown = {key: column for key, column in said.items() if column.shown}
+    covered = {key for key, column in shown.items() for key in (key, column.beside) if key}
+    assert covered == set(said)
+    assert all(column.beside == f"retrain_{key}" for key, column in shown.items() if key != "reid_skipped")
 
 
 def test_a_column_is_shown_where_a_run_has_it(tmp_path):
     runs = find_runs([person(tmp_path / "one", "s1", 0), make_network(tmp_path / "other", requests=2)]).runs
     lines = rows(runs)
     heads = {column.head: column for column in table.columns(lines)}
-    own = {column.head for column in persons()} & set(heads)
+    own = {column.head for column in heads.values() if column.key in PERSONS}
     assert own == {"person, test", "rest, test", "rest kept, test"}
     assert [heads["person, test"].cell(line) for line in lines] == ["0.25 / 0", "–"]
     assert heads["rest kept, test"].cell(lines[0]) == "0.97 / –"
@@ -94,5 +93,5 @@ def test_means_over_seeds_are_next_to_the_retrained_ones(several):
 
 def test_the_page_says_what_the_columns_mean(several):
     page = html_tables.side_by_side(rows(find_runs([several]).runs), [])
-    assert f"<dd>{_sentence(identity.DEFINITIONS['rest_test_kept'][1])}</dd>" in page
+    assert f"<dd>{_sentence(KEPT['rest_test_kept'].definition)}</dd>" in page
     assert "verification" not in page

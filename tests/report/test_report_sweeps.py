@@ -20,22 +20,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.core.errors import RunFolderError
-from expunge.metrics.forgetting import DEFINITIONS
+from expunge.metrics.forgetting import Forgetting
 from expunge.report import app, find_runs, seeds_table, table, text, write_report
 from expunge.report.contents import Contents, link
 from expunge.report.grid import draw_grid, write_grid
 from expunge.report.grid_cells import axes, methods
 from expunge.report.html import page as render
-from expunge.report.measured_columns import forgetting
 from expunge.report.over_seeds import interval, over_seeds
 from expunge.report.rows import ordered, rows, warnings
-from expunge.report.runs import FORGETTING
 from expunge.report.settings import differing
 from expunge.report.sweeps import without_folders
 from expunge.report.tradeoff import draw_tradeoff, pareto
 from tests.report.test_report import make_run
 
 LAMS, STDS = (1e-4, 1e-3, 0.1), (1.0, 10.0)
+MAIN = "test_accuracy_after"
 ATTACKED = {"membership_auc": 0.62, "retrain_membership_auc": 0.51, "completeness": 0.975}
 
 
@@ -235,10 +234,10 @@ def test_groups_have_means_and_differences_paired_by_seed(seeded):
     newton, retrain, none = over_seeds(runs_of(seeded))
     assert [group.label for group in (newton, retrain, none)] == ["newton", "retrain", "none"]
     assert newton.seeds == ["0", "1", "2"]
-    assert newton.values["test_accuracy_after"].mean == pytest.approx(0.91)
-    assert newton.against_retrain == pytest.approx([-0.01, -0.02, -0.03])
-    assert none.against_retrain == pytest.approx([0.04, 0.02, 0.0])
-    assert retrain.against_retrain == []
+    assert newton.values[MAIN].mean == pytest.approx(0.91)
+    assert newton.paired[MAIN] == pytest.approx([-0.01, -0.02, -0.03])
+    assert none.paired[MAIN] == pytest.approx([0.04, 0.02, 0.0])
+    assert retrain.paired[MAIN] == []
     written = seeds_table.as_text([newton, retrain, none])
     assert "newton · 3 seeds" in written
     assert re.search(r"-0\.0200 \[-0\.0\d{3}, -0\.01\d{2}\]", written)
@@ -252,7 +251,7 @@ def test_only_the_same_requests_make_a_pair(seeded):
     runs = runs_of(seeded)
     next(r for r in runs if (r.unlearner, r.summary["seed"]) == ("retrain", 1)).records[2]["rows"] = [5]
     newton = over_seeds(runs)[0]
-    assert newton.against_retrain == pytest.approx([-0.01, -0.03])
+    assert newton.paired[MAIN] == pytest.approx([-0.01, -0.03])
     assert "(2 of 3 pairs)" in seeds_table.as_text([newton])
 
 
@@ -310,15 +309,9 @@ def test_forgetting_is_shown_where_it_was_measured(tmp_path):
     assert shown["divergence from retrained"].cell(measured) == "0.002 / –"
     assert shown["completeness"].cell(measured) == "98%"
     assert {"relearn steps", "membership TPR"}.isdisjoint(shown)
-    assert {c.head for c in forgetting()}.isdisjoint(c.head for c in table.columns([not_measured]))
+    assert set(Forgetting.COLUMNS).isdisjoint(c.key for c in table.columns([not_measured]))
     (first, _) = csv.DictReader(io.StringIO(table.as_csv([measured, not_measured])))
     assert {key: first[key] for key in ATTACKED} == {key: str(value) for key, value in ATTACKED.items()}
-
-
-def test_arrows_of_forgetting_are_those_of_the_metrics():
-    assert set(FORGETTING) <= set(DEFINITIONS)
-    for column in forgetting():
-        assert column.arrow == DEFINITIONS[column.key][0]
 
 
 def test_settings_that_differ(tmp_path):

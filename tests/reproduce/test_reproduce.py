@@ -236,7 +236,7 @@ def claim(least: float) -> Check:
 
 def row(name: str = "one", **parts) -> PaperRow:
     check = Check("how many", "9", "recalled", Comparison(Value("n"), Expectation("at_least", (9.0,))))
-    whole = {"experiment": f"p/{name}", "reduced": f"p/{name}_reduced", "what": "a count", "checks": (check,)}
+    whole = {"experiment": f"p/{name}", "what": "a count", "checks": (check,)}
     return PaperRow(name=name, **{**whole, **parts})
 
 
@@ -521,7 +521,7 @@ def test_pictures_are_the_sweeps_and_a_studys_or_those_named(outliers, tmp_path)
 
 
 def test_absent_data_are_named_and_fail_nothing(tmp_path):
-    needs = row(experiment="cvpr2022/codec_speed", reduced="cvpr2022/codec_speed_reduced", needs="the table")
+    needs = row(experiment="cvpr2022/codec_speed", needs="the table")
     asked = Namespace(reduced=True, only=None, overrides=["study.path=none.txt", "threads=1"])
     result = _row(needs, tmp_path, asked)
     assert result["failed"] == []

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import re
 import textwrap
 
 import pytest
 from safetensors.numpy import load_file
 
+import expunge
+from expunge.report import write_report
 from tests import cli
+from tests.tracking.test_tracking import of_kind, offline, stored
 
 PLUGINS = {
     "dataset": """
@@ -30,7 +36,7 @@ PLUGINS = {
     "unlearner": """
         import numpy as np
         from expunge.core.files import State
-from expunge.unlearners import Outcome
+        from expunge.unlearners import Outcome
 
         class Threshold:
             '''Predicts the label of the retained row that is nearest.'''
@@ -61,14 +67,26 @@ from expunge.unlearners import Outcome
                 self.x, self.y, self.kept = x, y, state.arrays["kept"].astype(bool)
     """,
     "metric": """
+        from expunge.core.columns import Column
+
         class ForgetSet:
-            columns = ("forget_rows",)
+            COLUMNS = {
+                "forget_rows": Column(
+                    "rows asked for", "↓", "rows asked to be removed so far", "count", main=True
+                )
+            }
 
             def __init__(self, every: int = 1):
                 self.every = every
 
             def __call__(self, view):
                 return {"forget_rows": int(view.requested.sum())}
+
+        class Undescribed:
+            columns, every = ("plain_rows",), None
+
+            def __call__(self, view):
+                return {"plain_rows": len(view.rows)}
     """,
     "tracker": """
         from expunge.tracking.none import NoTracker
@@ -89,6 +107,7 @@ YAMLS = {
     "extractor/toy": "_target_: expunge_plugins.extractor.FirstColumn\n",
     "unlearner/toy": "_target_: expunge_plugins.unlearner.Threshold\n",
     "metrics/toy": "toy:\n  _target_: expunge_plugins.metric.ForgetSet\n  every: 2\n",
+    "metrics/plain": "plain:\n  _target_: expunge_plugins.metric.Undescribed\n",
     "tracker/toy": "_target_: expunge_plugins.tracker.Counter\n",
 }
 CHOSEN = ("dataset=toy", "extractor=toy", "unlearner=toy", "metrics=[accuracy,toy]", "tracker=toy")
@@ -109,13 +128,13 @@ def place(tmp_path_factory):
     return folder
 
 
-def expunge(place, *arguments: str) -> cli.Ended:
+def run(place, *arguments: str) -> cli.Ended:
     process = cli.start("--config-dir", "conf", *arguments, cwd=place, PYTHONPATH=str(place / "code"))
     return cli.wait(process)
 
 
 def test_all_five_run_together(place):
-    ended = expunge(place, *CHOSEN, "removal.count=5", "threads=1", "hydra.run.dir=run")
+    ended = run(place, *CHOSEN, "removal.count=5", "threads=1", "hydra.run.dir=run")
     assert (ended.code, ended.err) == (0, "")
     records, summary = cli.records(place / "run"), cli.summary(place / "run")
     assert [record["forget_rows"] for record in records] == [None, 2, None, 4, 5]
@@ -132,8 +151,57 @@ def test_all_five_run_together(place):
     assert load_file(place / "run" / "model.safetensors")["x"].shape == (15, 1)
 
 
+def test_a_metric_of_ones_own_reaches_every_table(place, tmp_path):
+    chosen = [*CHOSEN[:3], "metrics=[accuracy,toy,plain]", "tracker=wandb", "removal.count=5", "threads=1"]
+    process = cli.start(
+        *("--config-dir", "conf", *chosen, "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path / 'sweep'}"),
+        cwd=place,
+        **{"PYTHONPATH": str(place / "code"), **offline(tmp_path)},
+    )
+    ended = cli.wait(process)
+    if ended.code not in (0, 2) and "wandb" in ended.err:
+        pytest.skip(f"wandb cannot start here: {ended.err.splitlines()[-1]}")
+    assert (ended.code, ended.err) == (0, "")
+    meaning = "Rows asked to be removed so far."
+    assert re.search(rf"^rows asked for ↓ +{meaning}$", ended.out, re.M)
+    assert re.search(r"^toy \(seed 0\) +1 → 1 +5 +", ended.out.replace("1.0000", "1"), re.M)
+    assert "plain_rows" in ended.out
+
+    folder = write_report([tmp_path / "sweep"]).parent
+    page, markdown = ((folder / name).read_text("utf-8") for name in ("report.html", "table.md"))
+    assert all(f"rows asked for{space}↓" in page for space in ("\u00a0", " "))
+    assert f"<dd>{meaning}</dd>" in page
+    assert f"- **rows asked for ↓**: {meaning}" in markdown
+    assert "against retraining" not in markdown, "nothing was trained again here"
+    rows = list(csv.DictReader((folder / "table.csv").open(encoding="utf-8")))
+    assert [(row["forget_rows"], row["plain_rows"]) for row in rows] == [("5.0", "1.0")] * 2
+    over = {row["value"]: row["mean"] for row in csv.DictReader((folder / "over_seeds.csv").open())}
+    assert float(over["forget_rows"]) == 5
+
+    sweep = json.loads((tmp_path / "sweep" / "sweep.json").read_text("utf-8"))
+    assert sweep["columns"]["forget_rows"]["head"] == "rows asked for"
+    assert [cell["summary"]["forget_rows"] for cell in sweep["cells"]] == [5, 5]
+    assert sweep["over_seeds"][0]["values"]["forget_rows"]["mean"] == 5
+    frame = expunge.load(tmp_path / "sweep")
+    assert frame["forget_rows"].tolist() == [5, 5]
+
+    for file in (tmp_path / "sweep").glob("*/wandb/offline-run-*/run-*.wandb"):
+        metrics = {one.name: one for one in of_kind(list(stored(file)), "metric")}
+        assert metrics["forget_rows"].step_metric == "request"
+
+
+def test_what_could_not_be_measured_is_said_under_the_table(place):
+    measured = ("metrics=[accuracy,forgetting]", "removal.count=2", "threads=1", "hydra.run.dir=unmeasured")
+    ended = run(place, *CHOSEN[:3], *measured)
+    assert (ended.code, ended.err) == (0, "")
+    (why,) = cli.summary(place / "unmeasured")["not_measured"].values()
+    assert f"\nNot measured: forgetting of toy: {why}.\n" in ended.out
+    page = write_report([place / "unmeasured"]).read_text("utf-8")
+    assert f"Not measured: forgetting of toy: {why}." in page
+
+
 def test_help_lists_them(place):
-    ended = expunge(place, "--help", *CHOSEN)
+    ended = run(place, "--help", *CHOSEN)
     assert (ended.code, ended.err) == (0, "")
     for group in ("dataset", "extractor", "unlearner", "metrics", "tracker"):
         (line,) = (line for line in ended.out.splitlines() if line.startswith(f"  {group}: "))
@@ -145,7 +213,7 @@ def test_help_lists_them(place):
     "target", ["os.system", "expunge_pluginsx.unlearner.Threshold", "unlearner.Threshold"]
 )
 def test_code_from_elsewhere_is_refused(place, target):
-    ended = expunge(place, *CHOSEN, f"unlearner._target_={target}", "hydra.run.dir=refused")
+    ended = run(place, *CHOSEN, f"unlearner._target_={target}", "hydra.run.dir=refused")
     assert (ended.code, ended.out) == (2, "")
     allowed = "a name in the package expunge or expunge_plugins"
     assert ended.err == f"expunge: unlearner._target_: got {target!r}, allowed: {allowed}\n"

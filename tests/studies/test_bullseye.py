@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 from expunge.codec.bullseye import BLANKET, bullseye
 from expunge.core.errors import InvalidValue
 from expunge.studies import cmiknn
-from expunge.studies.bullseye import TRUTH, Bullseye, auc, auc_interval, scores_of
+from expunge.studies.blanket_scores import TRUTH, auc, auc_interval, scores_of
+from expunge.studies.bullseye import Bullseye
 from expunge.studies.bullseye_figure import draw
 from tests import cli
 
@@ -59,7 +60,7 @@ def test_shapes_seeds_and_truth():
     ("changed", "said"), [({"n": 0}, "n, dim"), ({"dim": 0}, "n, dim"), ({"eps": 0}, "eps")]
 )
 def test_bad_networks(changed, said):
-    with pytest.raises(ValueError, match=f"^{said}: got .*; allowed: "):
+    with pytest.raises(ValueError, match=f"^{said}: got .*, allowed: "):
         bullseye(**{"n": 9, **changed})
 
 

@@ -19,7 +19,7 @@ from joblib.externals.loky import get_reusable_executor
 from safetensors import safe_open
 from submitit import LocalExecutor
 
-from expunge.linear.parallel import available_cores
+from expunge.core.cores import available_cores
 from expunge.sweep.workers import WorkerDied, explain, keep_to_cores
 from tests import cli, slurm
 from tests.cli import SMALL, Ended

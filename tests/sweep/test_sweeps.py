@@ -20,7 +20,7 @@ from expunge.core.errors import InvalidValue
 from expunge.core.locks import exclusive
 from expunge.datasets import digits_3v8
 from expunge.record.ledger import FILE
-from expunge.run.job_cache import Once, Shared
+from expunge.run.job_cache import JobCache, Once
 from expunge.sweep.aggregate import as_csv, over_seeds
 from expunge.sweep.command import name_of, parted, prepared
 from expunge.sweep.jobs import fingerprint
@@ -63,13 +63,14 @@ def grid(tmp_path_factory):
 
 
 def test_a_cell_is_a_whole_run_with_a_mark(grid):
-    cells = found(grid)["cells"]
+    cells, said = found(grid)["cells"], found(grid)["columns"]
     assert len({cell["run"] for cell in cells}) == 4
     for cell in cells:
         files = set(cli.contents(grid / cell["run"]))
         assert {"DONE", "summary.json", FILE, "model.safetensors", ".hydra/config.yaml"} <= files
         assert cell["run"] == (grid / cell["run"] / "DONE").read_text().strip()
-        assert cell["summary"] == cli.summary(grid / cell["run"])
+        # What the numbers are is said once for all cells.
+        assert cell["summary"] | {"columns": said} == cli.summary(grid / cell["run"])
 
 
 def test_settings_and_results_stand_side_by_side(grid):
@@ -363,7 +364,7 @@ def test_data_and_features_are_made_once_for_all_cells(tmp_path, monkeypatch):
 
 
 def test_what_is_shared_is_made_anew_for_other_settings():
-    shared, made = Shared(), []
+    shared, made = JobCache(), []
     for key in (1, 1, 2, 2, 1):
         part = shared.get("data", {"key": key}, lambda key=key: made.append(key) or [key])
         assert part == [key]

@@ -45,13 +45,16 @@ def items(entries: Any) -> dict[str, Any]:
     return {entry.key or "/".join(entry.nested_key): json.loads(entry.value_json) for entry in entries}
 
 
-@pytest.fixture(scope="module")
-def keyless(tmp_path_factory):
+def offline(home: Path) -> dict[str, str]:
     """An environment without a key and without a network."""
-    home = tmp_path_factory.mktemp("home")
     names = ("HOME", "USERPROFILE", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR")
     proxies = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
     return {**dict.fromkeys(names, str(home)), **proxies, "NETRC": str(home / "netrc"), "WANDB_API_KEY": ""}
+
+
+@pytest.fixture(scope="module")
+def keyless(tmp_path_factory):
+    return offline(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +110,16 @@ def test_values_are_those_of_the_ledger(tracked):
         for (_, logged), record in zip(history, cli.records(folder), strict=True):
             expected = {key: value for key, value in record.items() if key != "rows" and value is not None}
             assert {key: logged.get(key) for key in expected} == expected
+
+
+def test_numbers_are_defined_along_the_requests_by_what_the_run_says_of_them(tracked):
+    for folder, records in tracked.items():
+        said = cli.summary(folder)["columns"]
+        metrics = of_kind(records, "metric")
+        defined = {metric.name: metric for metric in metrics if metric.name in said}
+        assert set(defined) == set(said) >= {"test_accuracy", "residual_measured"}
+        assert {metric.step_metric for metric in defined.values()} == {"request"}
+        assert all(metric.summary.last for metric in defined.values())
 
 
 def test_summary_is_that_of_the_run(tracked):

@@ -16,13 +16,13 @@ from safetensors import safe_open
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.files import load_tensors, save_tensors
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets import mnist
 from expunge.datasets.images import Examples, Images
 from expunge.models import Mlp, Softmax, Torchvision, initialised
 from expunge.run.build import build
 from expunge.training import Learner, Training, train
-from expunge.training.files import load_tensors, save_tensors
 from expunge.training.learner import device_named
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "training"
@@ -329,7 +329,7 @@ def test_a_damaged_or_foreign_checkpoint_is_not_used(tmp_path, caplog):
         caplog.clear()
         assert equal(whole, train(fresh(), examples(), settings, cross_entropy, seed=3, checkpoint=file))
         assert [record.levelname for record in caplog.records] == ["WARNING"]
-        assert "training begins anew" in caplog.text
+        assert "training starts from scratch" in caplog.text
 
     begin()
     content = bytearray(file.read_bytes())
@@ -494,7 +494,7 @@ def test_files_of_tensors_are_whole_or_not_there(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("expunge.training.files.os.fsync", fail)
+    monkeypatch.setattr("expunge.core.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         save_tensors(tmp_path / "t", {"a": torch.ones(2)}, {})
     assert [file.name for file in tmp_path.iterdir()] == ["t"]

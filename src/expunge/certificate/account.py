@@ -23,7 +23,7 @@ class Account:
         certificate: One of ``worst_case``, ``data_dependent``, ``third_order`` (increments that add up) or
             ``measured`` (the residual itself).
         beta: The bound now; starts at the optimiser's own leftover.
-        epoch: How often b has been drawn anew.
+        epoch: How often b has been redrawn.
         solve_error: The part of beta that inexact solves were charged for.
     """
 

@@ -30,7 +30,7 @@ def binary_attributes(n: int, p: int, rng: np.random.Generator) -> tuple[NDArray
         ValueError: ``n`` or ``p`` is below 1.
     """
     if n < 1 or p < 1:
-        raise ValueError(f"n, p: got {n}, {p}; allowed: whole numbers >= 1")
+        raise ValueError(f"n, p: got {n}, {p}, allowed: whole numbers >= 1")
     table = np.zeros((n, p), dtype=np.uint8)
     parents: list[list[int]] = []
     for j in range(p):

@@ -9,7 +9,8 @@ import numpy as np
 
 from expunge.codec.independence import independence_test
 from expunge.codec.inputs import columns_of, ranks_of
-from expunge.codec.tie_breaking import NOISE, Ties, require_count
+from expunge.codec.tie_breaking import NOISE, Ties
+from expunge.core.checks import require_count, require_probability
 
 Test = Callable[[int, list[int]], tuple[float, float]]
 """Variable and conditioning set (ascending) -> statistic and p-value of the target against the variable."""
@@ -118,21 +119,19 @@ def _members(groups: Sequence[Sequence[int]] | None, columns: int) -> list[list[
         for j in group:
             whole = isinstance(j, (int, np.integer)) and not isinstance(j, bool)
             if not whole or not 0 <= j < columns:
-                raise ValueError(f"groups: got column {j!r}; allowed: whole numbers from 0 to {columns - 1}")
+                raise ValueError(f"groups: got column {j!r}, allowed: whole numbers from 0 to {columns - 1}")
         if not group:
-            raise ValueError(f"groups: got no column in group {number}; allowed: at least 1")
+            raise ValueError(f"groups: got no column in group {number}, allowed: at least 1")
     if not members:
-        raise ValueError("groups: got no group; allowed: None or at least 1")
+        raise ValueError("groups: got no group, allowed: None or at least 1")
     return members
 
 
 def _check_confidence(confidence: float, permutations: int) -> None:
-    number = isinstance(confidence, (int, float)) and not isinstance(confidence, bool)
-    if not number or not 0 < confidence < 1:
-        raise ValueError(f"confidence: got {confidence!r}; allowed: a number strictly between 0 and 1")
+    require_probability("confidence", confidence)
     require_count("permutations", permutations)
     if 1 / (permutations + 1) > 1 - confidence + 1e-12:
         needed = int(np.ceil(1 / (1 - confidence) - 1e-9)) - 1
         raise ValueError(
-            f"permutations: got {permutations}; allowed: at least {needed} at confidence {confidence}"
+            f"permutations: got {permutations}, allowed: at least {needed} at confidence {confidence}"
         )

@@ -35,9 +35,9 @@ def bullseye(
         ValueError: ``n`` or ``dim`` below 1, ``eps`` not a positive number.
     """
     if n < 1 or dim < 1:
-        raise ValueError(f"n, dim: got {n}, {dim}; allowed: whole numbers >= 1")
+        raise ValueError(f"n, dim: got {n}, {dim}, allowed: whole numbers >= 1")
     if not 0 < eps < np.inf:
-        raise ValueError(f"eps: got {eps}; allowed: a positive number")
+        raise ValueError(f"eps: got {eps}, allowed: a positive number")
     generator = np.random.default_rng(rng)
     noise = iter(generator.uniform(-eps, eps, size=(VARIABLES, n)))
     r0 = generator.uniform(0.25, 0.5, size=n) + 0.5 * generator.integers(0, 2, size=n)

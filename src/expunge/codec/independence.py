@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.codec.inputs import columns_of, ranks_of
-from expunge.codec.permutations import donors, near_rows
+from expunge.codec.permutations import local_permutations, near_rows
 from expunge.codec.permuted_sums import sums_of
 from expunge.codec.statistic import agreement, conditional, unconditional
-from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter, require_count
+from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter
+from expunge.core.checks import require_count
 
 CHUNK = 2**23  # numbers in the copies of Z held at once: 64 MiB
 
@@ -94,7 +95,7 @@ def independence_test(
     near = None if x is None else near_rows(given, neighbours, threads)
     sums = [sums_of(given, moved, np.arange(n)[None], ranks, cyclic=cyclic, threads=threads)]
     for count in _chunks(permutations, max(1, CHUNK // moved.size)):
-        drawn = donors(n, near, count, generator)
+        drawn = local_permutations(n, near, count, generator)
         sums.append(sums_of(given, moved, drawn, ranks, cyclic=cyclic, threads=threads))
     observed, *copies = np.concatenate(sums).tolist()
     reached = sum(q >= observed for q in copies)  # T grows with Q: integers compare without rounding

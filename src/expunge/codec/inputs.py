@@ -27,9 +27,9 @@ def columns_of(values: Any, name: str, rows: int | None = None) -> NDArray[np.fl
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
-        raise ValueError(f"{name}: got {array.ndim} dimensions; allowed: shape (n,) or (n, p)")
+        raise ValueError(f"{name}: got {array.ndim} dimensions, allowed: shape (n,) or (n, p)")
     if array.shape[1] == 0:
-        raise ValueError(f"{name}: got no columns; allowed: at least 1")
+        raise ValueError(f"{name}: got no columns, allowed: at least 1")
     _check_length(array.shape[0], name, rows)
     columns = np.ascontiguousarray(array.T, dtype=np.float64)
     _check_finite(columns, name)
@@ -50,7 +50,7 @@ def ranks_of(y: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"y: got shape {array.shape}; allowed: (n,) or (n, 1)")
+        raise ValueError(f"y: got shape {array.shape}, allowed: (n,) or (n, 1)")
     _check_length(len(array), "y", None)
     _check_finite(array, "y")
     ordered = np.sort(array)
@@ -69,18 +69,18 @@ def _numeric(values: Any, name: str) -> NDArray[Any]:
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{name}: not an array of numbers ({error})") from None
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: got dtype {array.dtype}; allowed: booleans, integers and real numbers")
+        raise ValueError(f"{name}: got dtype {array.dtype}, allowed: booleans, integers and real numbers")
     return array
 
 
 def _check_length(n: int, name: str, rows: int | None) -> None:
     if n < FEWEST_ROWS:
-        raise ValueError(f"{name}: got {n} rows; allowed: at least {FEWEST_ROWS}")
+        raise ValueError(f"{name}: got {n} rows, allowed: at least {FEWEST_ROWS}")
     if rows is not None and n != rows:
-        raise ValueError(f"{name}: got {n} rows where y has {rows}; allowed: the same number")
+        raise ValueError(f"{name}: got {n} rows where y has {rows}, allowed: the same number")
 
 
 def _check_finite(array: NDArray[Any], name: str) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.size(array) - np.isfinite(array).sum())
-        raise ValueError(f"{name}: got {bad} entries that are NaN or infinite; allowed: finite numbers")
+        raise ValueError(f"{name}: got {bad} entries that are NaN or infinite, allowed: finite numbers")

@@ -78,7 +78,7 @@ def walk_rows(  # type: ignore[no-untyped-def]
 
 
 _SWEEP = 8  # neighbours visited for all candidates before looking who is done
-_GO_ON = 8  # sweep again while more than one in so many is not
+_GO_ON = 8  # sweep again while more than one in this many is not
 
 
 @numba.njit(nogil=True, cache=True)

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.codec.scan import available_cores
+from expunge.core.cores import available_cores
 
 
 def near_rows(points: NDArray[np.float64], k: int, threads: int | None = None) -> NDArray[np.int64]:
@@ -27,7 +27,9 @@ def near_rows(points: NDArray[np.float64], k: int, threads: int | None = None) -
     return found
 
 
-def donors(n: int, near: NDArray[np.int64] | None, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def local_permutations(
+    n: int, near: NDArray[np.int64] | None, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
     """Whose Z each row takes in ``count`` copies, (count, n).
 
     Args:

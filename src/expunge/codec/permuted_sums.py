@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from expunge.codec.kernels import turn
 from expunge.codec.neighbours import ENTRIES, Lists, Neighbours
-from expunge.codec.scan import Scan, available_cores
+from expunge.codec.scan import Scan
 from expunge.codec.statistic import agreement
+from expunge.core.cores import available_cores
 
 LIST = 512  # neighbours looked up before all of them
 

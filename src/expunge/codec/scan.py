@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
@@ -12,19 +11,13 @@ from expunge.codec.kernels import exhaust_rows, walk_rows
 from expunge.codec.neighbours import ENTRIES, Lists, Neighbours
 from expunge.codec.tied_kernels import walk_cells
 from expunge.codec.tied_rows import TiedRows
+from expunge.core.cores import available_cores
 
 FIRST_LIST = 64  # neighbours looked up before asking for more ...
 SHORT_LIST = 4  # ... on behalf of one candidate alone
 LONGER = 8
 PLAIN = 100_000  # distances a row that a plain pass may look at before longer lists are the quicker way
 WIDTH = 128  # candidates that a thread takes at once
-
-
-def available_cores() -> int:
-    """Cores this process may run on, no more than OMP_NUM_THREADS where that is a whole number above 0."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = os.environ.get("OMP_NUM_THREADS", "").strip()
-    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
 class Scan:

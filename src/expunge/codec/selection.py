@@ -12,7 +12,8 @@ from expunge.codec.device import DeviceScan, open_scan
 from expunge.codec.inputs import columns_of, ranks_of
 from expunge.codec.scan import Scan
 from expunge.codec.statistic import UndefinedCodecWarning, conditional, unconditional
-from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter, require_count
+from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter
+from expunge.core.checks import require_count
 
 
 class Selection(NamedTuple):
@@ -43,7 +44,7 @@ def foci(
     Args:
         X: (n, p) numbers, NumPy or torch (on a GPU the scan runs there and chooses the same columns).
         y: (n,) numbers; only their order matters.
-        max_features: Choose at most so many.
+        max_features: Choose at most this many.
         stop: False: go on past scores of zero and below, up to ``max_features``.
         method: ``foci``, or ``cheap``: the first column alone.
         ties: As in ``codec``; ``noise`` makes this L-FOCI (Mehta et al. 2022).
@@ -107,6 +108,7 @@ def _selection(columns: list[int], scores: list[float]) -> Selection:
 
 def _most(max_features: int | None, method: str) -> int | None:
     if method not in ("foci", "cheap"):
-        raise ValueError(f"method: got {method!r}; allowed: foci, cheap")
-    require_count("max_features", max_features, none=True)
+        raise ValueError(f"method: got {method!r}, allowed: foci, cheap")
+    if max_features is not None:
+        require_count("max_features", max_features)
     return 1 if method == "cheap" else max_features

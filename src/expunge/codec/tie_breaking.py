@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from expunge.core.checks import require_choice, require_count, require_positive
 
 Ties = Literal["random", "noise", "first"]
 NOISE = 1e-6
@@ -13,22 +15,11 @@ NOISE = 1e-6
 
 
 def check_options(ties: str, noise: float, threads: int | None) -> None:
-    """Raise ValueError unless ``ties`` is a known rule, ``noise`` positive, ``threads`` None or a count."""
-    if ties not in get_args(Ties):
-        raise ValueError(f"ties: got {ties!r}; allowed: {', '.join(get_args(Ties))}")
-    if isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0 < noise < np.inf:
-        raise ValueError(f"noise: got {noise!r}; allowed: a positive number")
-    require_count("threads", threads, none=True)
-
-
-def require_count(name: str, value: Any, *, most: int | None = None, none: bool = False) -> None:
-    """Raise ValueError unless ``value`` is a whole number from 1 to ``most``, or None where ``none``."""
-    if value is None and none:
-        return
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < 1 or (most is not None and value > most):
-        allowed = ">= 1" if most is None else f"from 1 to {most}"
-        raise ValueError(f"{name}: got {value!r}; allowed: {'None or ' * none}a whole number {allowed}")
+    """Raise ``InvalidValue`` unless ``ties`` is a known rule, ``noise`` > 0, ``threads`` None or a count."""
+    require_choice("ties", ties, get_args(Ties))
+    require_positive("noise", noise)
+    if threads is not None:
+        require_count("threads", threads)
 
 
 def circle(n: int, ties: str, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -10,13 +10,7 @@ from expunge.core.errors import InvalidValue
 
 def require_finite(name: str, value: Any) -> float:
     """Return ``value`` as a float, or raise ``InvalidValue`` unless it is a finite number."""
-    try:
-        number = math.nan if isinstance(value, (str, bool)) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InvalidValue(name, value, "a finite number")
-    return number
+    return _require(name, value, "a finite number", math.isfinite)
 
 
 def require_switch(name: str, value: Any) -> bool:
@@ -41,10 +35,12 @@ def require_share(name: str, value: Any) -> float:
     return _require(name, value, "a number above 0 and at most 1", lambda v: 0 < v <= 1)
 
 
-def require_count(name: str, value: Any, least: int = 1) -> int:
-    """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number >= ``least``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < least:
-        raise InvalidValue(name, value, f"a whole number >= {least}")
+def require_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number in these bounds."""
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or int(value) < least or (most is not None and int(value) > most):
+        bounds = f">= {least}" if most is None else f"from {least} to {most}"
+        raise InvalidValue(name, value, f"a whole number {bounds}")
     return int(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 
@@ -28,7 +29,20 @@ class InvalidValue(UserError):
 
 
 class DataError(UserError):
-    """A data file or folder is missing, unreadable or holds what it must not."""
+    """A data file or folder is missing, unreadable or holds what it must not.
+
+    Args:
+        reason: What is wrong with it.
+        name: The parameter that named it; None where it is found without one.
+    """
+
+    def __init__(self, reason: str, name: str | None = None) -> None:
+        self.reason, self.name = reason, name
+        super().__init__(reason if name is None else f"{name}: {reason}")
+
+    def within(self, group: str) -> DataError:
+        """Return the same complaint with ``group.`` before the name, if it has one."""
+        return self if self.name is None else DataError(self.reason, f"{group}.{self.name}")
 
 
 class RunFolderError(UserError):
@@ -39,3 +53,13 @@ def last_line(error: BaseException) -> str:
     """The last line of an error's text (where libraries put the cause), or its type where it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def one_line(error: object) -> str:
+    """The text of an error with its lines joined."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def complain(error: object) -> None:
+    """Print one line on standard error."""
+    sys.stderr.write(f"expunge: {one_line(error)}\n")

@@ -1,19 +1,36 @@
-"""Files that are either whole or not there: safetensors with a JSON header, JSON. Nothing is pickled."""
+"""Files that are either whole or not there: safetensors with a JSON header and a digest, JSON. No pickles.
+
+In the metadata of a safetensors file ``expunge`` is its header, JSON text, and ``sha256`` the hash of the
+whole file with zeros in its place: a byte that is not as it was written is found on reading.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
+from expunge.core.progress import progress_bar
 
-_HEADER = "expunge"
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_HEADER, _DIGEST, _UNKNOWN = "expunge", "sha256", "0" * 64
+_SIGNATURE = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
+_LENGTH, _ALIGN = 8, 8
+_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
+_BLOCK = 1 << 22
 
 
 @dataclass
@@ -27,14 +44,28 @@ class State:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+@contextmanager
+def atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write that takes the place of ``path`` when it is whole and on the disk.
+
+    Until then it has a name of its own: two processes may write one path. An error leaves nothing.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` beside ``path``, flush it to disk, then put it in place."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
+    with atomically(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,27 +81,127 @@ def save_state(path: Path, state: State) -> None:
         name: np.ascontiguousarray(array).reshape(np.shape(array))  # which makes vectors of scalars
         for name, array in state.arrays.items()
     }
-    header = {_HEADER: json.dumps(state.values, allow_nan=False)}
-    write_atomically(path, save(arrays, metadata=header))
+    _save(path, save(arrays), state.values)
 
 
 def load_state(path: Path) -> State:
-    """Read a ``State``.
+    """Read a ``State``; one of an earlier version has no digest, and is read all the same.
 
     Raises:
         DataError: The file is missing, damaged, or was not written by ``save_state``.
     """
-    from safetensors import SafetensorError, safe_open
+    return State(*_load(path, "numpy", signed=False))
 
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write torch tensors, which may lie on any device and share memory, and a header of JSON values.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    from safetensors.torch import save
+
+    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    _save(path, save(own), header)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read torch tensors (on the CPU) and header.
+
+    Raises:
+        DataError: The file is missing, damaged, or was not written by ``save_tensors``.
+    """
+    return _load(path, "pt")
+
+
+def write_blocks(
+    path: Path, entries: Mapping[str, Any], header: Mapping[str, Any], blocks: Iterable[Any]
+) -> None:
+    """Write a file of tensors whose bytes come a block at a time.
+
+    Args:
+        path: In a folder that exists.
+        entries: Tensor -> its ``dtype``, ``shape`` and ``data_offsets``, as safetensors has them.
+        header: JSON values; NaN and infinity are errors.
+        blocks: The bytes of the tensors, one after the other.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    head = _head(entries, header)
+    found = hashlib.sha256(head)
+    with atomically(path) as file:
+        file.write(head)
+        for block in blocks:
+            file.write(block)
+            found.update(block)
+        file.seek(0)
+        file.write(_SIGNATURE.sub(found.hexdigest().encode(), head, count=1))
+
+
+def read_header(
+    path: Path, progress: bool = False, signed: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the whole file, compare it with its digest, and return the tensors' entries and the header.
+
+    Args:
+        path: The file.
+        progress: Show a bar (on a terminal only).
+        signed: False: a file without a digest will do.
+
+    Raises:
+        DataError: It cannot be read, was not written here, or a byte is not as it was written.
+    """
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            values = json.loads((file.metadata() or {})[_HEADER])
+        with open(path, "rb") as file:
+            length = file.read(_LENGTH)
+            head = length + file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
+            entries = json.loads(head[_LENGTH:])
+            metadata = entries.pop("__metadata__")
+            header = json.loads(metadata[_HEADER])
+            if not isinstance(header, dict):
+                raise TypeError("its header is no mapping")
+            if not signed and _DIGEST not in metadata:
+                return entries, header
+            found = hashlib.sha256(_SIGNATURE.sub(_UNKNOWN.encode(), head, count=1))
+            size = os.fstat(file.fileno()).st_size - len(head)
+            with progress_bar(progress, total=size, desc="checking", unit="B", unit_scale=True) as bar:
+                while block := file.read(_BLOCK):
+                    found.update(block)
+                    bar.update(len(block))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: not a state file written by expunge ({error})") from None
-    return State(arrays, values)
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: not a file written by expunge ({reason})") from None
+    if metadata.get(_DIGEST) != found.hexdigest():
+        raise DataError(f"{path}: damaged or cut short, it is not what was written")
+    return entries, header
+
+
+def _save(path: Path, content: bytes, header: Mapping[str, Any]) -> None:
+    """Write what safetensors made of tensors, with our header."""
+    end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+    write_blocks(path, json.loads(content[_LENGTH:end]), header, [memoryview(content)[end:]])
+
+
+def _load(path: Path, framework: str, signed: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    header = read_header(path, signed=signed)[1]
+    try:
+        with safe_open(str(path), framework=framework) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: not a file written by expunge ({error})") from None
+
+
+def _head(entries: Mapping[str, Any], header: Mapping[str, Any]) -> bytes:
+    """Length and JSON header, filled up with spaces to a multiple of 8 bytes; zeros for the digest."""
+    metadata = {_HEADER: json.dumps(dict(header), allow_nan=False), _DIGEST: _UNKNOWN}
+    text = json.dumps({"__metadata__": metadata, **entries}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGN)
+    return len(text).to_bytes(_LENGTH, "little") + text
 
 
 def load_header(path: Path) -> dict[str, Any]:

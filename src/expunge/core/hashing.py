@@ -1,14 +1,37 @@
-"""One name for equal settings: a hash of JSON in canonical form."""
+"""SHA-256 of settings, arrays and tensors: one name for what is equal."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def key_of(ingredients: Mapping[str, Any]) -> str:
-    """SHA-256 of ``ingredients`` (JSON values) in canonical form: no spaces, keys in order."""
-    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def sha256_of_settings(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON values in canonical form: no spaces, keys in order."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256_of([text.encode()])
+
+
+def sha256_of(parts: Iterable[Any]) -> str:
+    """SHA-256 of bytes, or of arrays that are contiguous in memory, one after the other."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
+
+
+def sha256_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bytes of torch tensors."""
+    import torch
+
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -70,7 +70,7 @@ def _locate(name: str, path: Any, data_dir: Any) -> Path:
     for candidate in (given, Path(data_dir).expanduser() / given):
         if candidate.is_file():
             return candidate
-    raise DataError(f"{name}: {path}: no such file, neither from {Path.cwd()} nor in {data_dir}")
+    raise DataError(f"{path}: no such file, neither from {Path.cwd()} nor in {data_dir}", name)
 
 
 def _pairs(file: Path, test_file: Path | None, share: float) -> tuple[Pair, Pair]:

@@ -85,7 +85,7 @@ class Dataset:
         raise InvalidValue("class", name, "one of " + listed(self.class_names.values()))
 
     def only(self, classes: Sequence[Any] | None) -> Dataset:
-        """Return the rows of the named classes alone, numbered anew in the same order (None: all).
+        """Return the rows of the named classes alone, renumbered in the same order (None: all).
 
         Raises:
             InvalidValue: ``classes`` is no list, or its entries are not two or more different classes.
@@ -101,8 +101,9 @@ class Dataset:
             raise InvalidValue("classes", list(classes), several)
         try:
             labels = [self.label_of(name) for name in classes]
-        except InvalidValue as error:
-            raise InvalidValue("classes", list(classes), "names out of " + error.allowed[7:]) from None
+        except InvalidValue:
+            known = listed(self.class_names.values())
+            raise InvalidValue("classes", list(classes), f"names out of {known}") from None
         if len(set(labels)) < len(labels):  # a class by its name and again by its label
             raise InvalidValue("classes", list(classes), several)
         train, test = np.isin(self.y_train, labels), np.isin(self.y_test, labels)

@@ -51,7 +51,7 @@ def load(
         classes: Names of the classes to keep (None: all).
         check_integrity: Whether all files must be there and their MD5s the original ones. Otherwise the
             training batches that are there are used, one at least, and the test batch.
-        train_rows: Keep the first so many training rows (None: all).
+        train_rows: Keep the first this many training rows (None: all).
 
     Raises:
         DataError: A file is missing and cannot be downloaded, or is damaged.

@@ -29,7 +29,7 @@ def load(
         data_dir: Not used: the images come with scikit-learn.
         offset: Subtracted from pixel / 16.
         classes: Names of the digits to keep (None: all).
-        train_rows: Keep the first so many training rows (None: all).
+        train_rows: Keep the first this many training rows (None: all).
 
     Raises:
         InvalidValue: A setting is not allowed.

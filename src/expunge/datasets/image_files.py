@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from expunge.core.checks import require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.core.progress import progress_bar
 from expunge.datasets.names import listed
 
 if TYPE_CHECKING:
@@ -130,14 +130,11 @@ def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
 
 
 def _bar(paths: Sequence[Path], what: str) -> Any:
-    return tqdm(
-        paths,
+    return progress_bar(
+        iterable=paths,
         desc=f"reading {what}",
-        disable=None,
         unit="image",
         delay=2,  # nothing is shown of what takes less
-        leave=False,
-        dynamic_ncols=True,
     )
 
 

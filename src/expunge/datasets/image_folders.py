@@ -51,8 +51,9 @@ def find_folder(data_dir: Any, folder: Any, example: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise DataError(
-        f"folder: {folder}: no such folder, neither in {data_dir} nor from {Path.cwd()}; put images there: "
-        f"{root / given / example} and so on"
+        f"{folder}: no such folder, neither in {data_dir} nor from {Path.cwd()}; put images there: "
+        f"{root / given / example} and so on",
+        "folder",
     )
 
 
@@ -88,9 +89,9 @@ def find_fitting(
         return found[0]
     if found:
         names = listed([own.name for own in found])
-        raise DataError(f"folder: {root} holds {len(found)} folders of {of}: name one of {names}")
+        raise DataError(f"{root} holds {len(found)} folders of {of}: name one of {names}", "folder")
     raise DataError(
-        f"folder: no folder of {of} in {root}; put images there: {root / name / example} and so on"
+        f"no folder of {of} in {root}; put images there: {root / name / example} and so on", "folder"
     )
 
 

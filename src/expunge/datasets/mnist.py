@@ -45,7 +45,7 @@ def load(
         offset: Subtracted from pixel / 255.
         classes: Names of the digits to keep (None: all).
         check_integrity: Whether the files' MD5s must be the original ones.
-        train_rows: Keep the first so many training rows (None: all).
+        train_rows: Keep the first this many training rows (None: all).
 
     Raises:
         DataError: A file is missing and cannot be downloaded, or is damaged.
@@ -78,7 +78,7 @@ def load_variant(
         offset: Subtracted from pixel / 255.
         classes: Names of the classes to keep (None: all).
         check_integrity: Whether the files' MD5s must be the original ones.
-        train_rows: Keep the first so many training rows (None: all).
+        train_rows: Keep the first this many training rows (None: all).
 
     Raises:
         DataError: A file is missing and cannot be downloaded, or is damaged.

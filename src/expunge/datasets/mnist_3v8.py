@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_finite
 from expunge.core.errors import DataError, last_line
+from expunge.core.hashing import sha256_of
 from expunge.datasets.base import Dataset
 
 # SHA-256 of each array's bytes, as in data/LICENSE-MNIST.md.
@@ -35,7 +35,7 @@ def load(
         data_dir: Not used: the images are in the package.
         offset: Subtracted from pixel / 255.
         classes: Both class names, or None.
-        train_rows: Keep the first so many training rows (None: all).
+        train_rows: Keep the first this many training rows (None: all).
 
     Raises:
         DataError: The installed file is missing or damaged.
@@ -61,8 +61,8 @@ def _unpack(packed: Any) -> Mapping[str, NDArray[Any]]:
         with packed.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _DIGESTS}
     except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
-        raise DataError(f"{packed}: cannot be read, install expunge anew ({last_line(error)})") from None
+        raise DataError(f"{packed}: cannot be read, reinstall expunge ({last_line(error)})") from None
     for name, array in arrays.items():
-        if hashlib.sha256(array.data).hexdigest() != _DIGESTS[name]:
-            raise DataError(f"{packed}: {name} is not what was packed, install expunge anew")
+        if sha256_of([array]) != _DIGESTS[name]:
+            raise DataError(f"{packed}: {name} is not what was packed, reinstall expunge")
     return arrays

@@ -9,7 +9,6 @@ packs the same arrays into other bytes.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import logging
 import zipfile
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import UserError
+from expunge.core.hashing import sha256_of
 from expunge.datasets.idx import read_images
 
 FILE = "mnist_3v8.npz"
@@ -44,7 +44,7 @@ def select(raw: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
 
 def digest(array: NDArray[Any]) -> str:
     """SHA-256 of an array's bytes in C order."""
-    return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
+    return sha256_of([np.ascontiguousarray(array).view(np.uint8)])
 
 
 def pack(raw: Path, out: Path) -> dict[str, str]:

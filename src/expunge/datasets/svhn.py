@@ -51,7 +51,7 @@ def load(
         classes: Names of the digits to keep (None: all).
         check_integrity: Whether the files' MD5s must be the original ones.
         extra: Whether the extra images follow the training images, as training rows.
-        train_rows: Keep the first so many training rows (None: all).
+        train_rows: Keep the first this many training rows (None: all).
 
     Raises:
         DataError: A file is missing and cannot be downloaded, or is damaged.

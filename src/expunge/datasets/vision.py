@@ -48,7 +48,7 @@ def require_md5(path: Path, expected: str) -> None:
     if found.hexdigest() != expected:
         raise DataError(
             f"{path}: its MD5 is {found.hexdigest()}, the original's is {expected}; remove it to download it "
-            "anew, or set dataset.check_integrity=false"
+            "again, or set dataset.check_integrity=false"
         )
 
 

@@ -116,8 +116,9 @@ class Classifier:
                     torch.hub.download_url_to_file(url, str(file), checksum, bar)
             except Exception as error:  # sockets and file systems raise whatever they like
                 raise DataError(
-                    f"weights: {self._named} cannot be downloaded from {url} ({last_line(error)}); put "
-                    f"{file.name} into {file.parent}, or give the path of a .safetensors or .pth file"
+                    f"{self._named} cannot be downloaded from {url} ({last_line(error)}); put "
+                    f"{file.name} into {file.parent}, or give the path of a .safetensors or .pth file",
+                    "weights",
                 ) from None
         read_state(file)
 
@@ -146,7 +147,7 @@ def _load(network: nn.Module, file: str, head: str) -> None:
     try:
         assign(network, tensors)
     except DataError as error:
-        raise DataError(f"weights: {file}: {error}") from None
+        raise DataError(f"{file}: {error}", "weights") from None
 
 
 @contextmanager

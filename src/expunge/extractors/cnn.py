@@ -54,12 +54,12 @@ class ConvNet:
 
         Args:
             shape: (channels, height, width) of one image.
-            classes: Outputs of the head, one a class.
+            classes: Outputs of the head, one per class.
             seed: Of the weights; the same seed gives the same bytes, and torch's own random numbers are
                 left alone.
 
         Raises:
-            InvalidValue: ``filters``: the images are too small for so many blocks.
+            InvalidValue: ``filters``: the images are too small for that many blocks.
         """
         height, width = self._output(shape)
         dim = self.filters[-1] * height * width

@@ -15,8 +15,9 @@ import torch
 
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.cores import available_cores
 from expunge.core.errors import InvalidValue, UserError
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings
 from expunge.datasets import Dataset
 from expunge.extractors.accounting import ACCOUNTANTS, Accounting
 from expunge.extractors.cnn import ConvNet
@@ -26,7 +27,6 @@ from expunge.extractors.labelled import Labelled
 from expunge.extractors.private import Network, accuracy, train
 from expunge.extractors.scaling import SCALINGS, cost
 from expunge.extractors.trained import TrainedExtractor
-from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
 from expunge.training.cache import Cache
 from expunge.training.compute import device_named, torch_threads
@@ -59,7 +59,7 @@ class Dp:
         momentum: Of SGD; beta_1 of Adam.
         epochs: Passes over the rows; 0 leaves the random weights.
         batch_size: Rows of a step, with Poisson sampling on average.
-        max_batches: Stop each epoch after so many steps (None: never); epsilon is that of the steps taken.
+        max_batches: Stop each epoch after this many steps (None: never); epsilon is that of the steps taken.
         clip: Largest L2 norm of a row's gradient.
         noise_multiplier: Standard deviation of the noise, in clips; None where ``target_epsilon`` is given.
         target_epsilon: Choose the noise for this epsilon.
@@ -124,7 +124,7 @@ class Dp:
         self.cache = None if cache is None else Path(cache)
         self.progress = progress
         self.threads = available_cores() if threads is None else require_count("threads", threads)
-        self._found: _Found | None = None
+        self._found: _Extracted | None = None
 
     def extract(self, dataset: Dataset) -> tuple[Rows, Rows]:
         """Train the extractor, or take it from the cache, and return training and test features.
@@ -146,7 +146,7 @@ class Dp:
             network = Network(features, head).to(self.device)
             trained = self._trained(network, data, recipe, planned, ingredients)
             epsilon = self._cost(recipe, rows, trained.steps, "is")
-            self._found = _Found(recipe, trained, epsilon, dim)
+            self._found = _Extracted(recipe, trained, epsilon, dim)
             return extracted(
                 network.features,
                 data.x_train,
@@ -184,7 +184,7 @@ class Dp:
             "extractor_features": found.features,
         }
 
-    def _result(self) -> _Found:
+    def _result(self) -> _Extracted:
         if self._found is None:
             raise RuntimeError("extract() comes first")
         return self._found
@@ -194,7 +194,7 @@ class Dp:
         return Accounting(rows, recipe.batch_size, self.delta, recipe.sampling, self.accountant)
 
     def _with_noise(self, rows: int) -> DpRecipe:
-        """The recipe for so many rows."""
+        """The recipe for this many rows."""
         recipe, noise = self.recipe, self.noise_multiplier
         if self.target_epsilon is not None:
             steps = recipe.epochs * recipe.steps_per_epoch(rows)
@@ -202,7 +202,7 @@ class Dp:
         return replace(recipe, noise_multiplier=noise or 0.0)
 
     def _cost(self, recipe: DpRecipe, rows: int, steps: int, verb: str) -> float | None:
-        """Say what so many steps cost, and return epsilon where there is one."""
+        """Say what this many steps cost, and return epsilon where there is one."""
         if recipe.mode != "full_private":
             published = ", as published" if recipe.mode == "private" else ""
             log.info("the extractor %s trained without a guarantee (mode=%s%s)", verb, recipe.mode, published)
@@ -234,7 +234,7 @@ class Dp:
         """Train ``network``, or give it the weights of one trained like this before."""
         if self.cache is None:
             return self._train(network, data, recipe, ingredients, None)
-        key, store = key_of(ingredients), Cache(self.cache)
+        key, store = sha256_of_settings(ingredients), Cache(self.cache)
         with store.making(key):
             found = TrainedExtractor.read(store.path(key), network, steps)
             if found is None:
@@ -264,7 +264,7 @@ class Dp:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Extracted:
     """What ``extract`` leaves behind."""
 
     recipe: DpRecipe

@@ -1,34 +1,22 @@
-"""Features in a safetensors file that is either whole or not there, written and read a block at a time.
-
-The format: the header's length (8 bytes, little-endian), a JSON header, the tensors' bytes. Here the header
-is a function of what the features are made from, their shapes and the SHA-256 of their bytes: a file is sound
-if its own bytes lead to the very header that it has.
-"""
+"""Features in a file of tensors, written and read a block at a time."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from expunge.core.errors import DataError
+from expunge.core.files import read_header, write_blocks
 from expunge.datasets.array_files import open_arrays
 
 Features = NDArray[np.float32]
-
-_LENGTH, _ALIGN = 8, 8
-_UNKNOWN = "0" * 64  # stands for the SHA-256 until it is known
-_LONGEST_HEADER = 1 << 20
-_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -55,25 +43,10 @@ class FeatureFile:
             OSError: It cannot be written.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.part")
-        found, dim = hashlib.sha256(), None
-        try:
-            with open(temporary, "xb") as file:
-                for block in blocks:
-                    if dim is None:
-                        dim = block.shape[1]
-                        file.write(self._head(dim, _UNKNOWN))
-                    content = np.ascontiguousarray(block, dtype="<f4").data
-                    file.write(content)
-                    found.update(content)
-                file.seek(0)
-                file.write(self._head(dim or 0, found.hexdigest()))  # as long as the one it replaces
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        coming = iter(blocks)
+        first = next(coming, np.empty((0, 0), dtype=np.float32))
+        content = (np.ascontiguousarray(block, dtype="<f4").data for block in chain([first], coming))
+        write_blocks(self.path, self._entries(first.shape[1]), self.ingredients, content)
 
     def map(self) -> tuple[Features, Features]:
         """Map the tensors of a file that is known to be sound into memory.
@@ -93,42 +66,18 @@ class FeatureFile:
         Raises:
             DataError: It cannot be read, or a byte is not as it was written.
         """
-        try:
-            with open(self.path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                length = file.read(_LENGTH)
-                head = length + file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
-                found = hashlib.sha256()
-                with _bar(progress, size - len(head)) as bar:
-                    while block := file.read(_BLOCK):
-                        found.update(block)
-                        bar.update(len(block))
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror or error})") from None
-        dim, left = divmod(size - len(head), 4 * max(1, sum(self.rows)))
-        if left or head != self._head(dim, found.hexdigest()):
-            raise DataError(f"{self.path}: damaged, cut short or not made from the same things")
+        entries, ingredients = read_header(self.path, progress)
+        if ingredients != json.loads(json.dumps(self.ingredients)) or entries != self._entries(
+            entries["train"]["shape"][1]
+        ):
+            raise DataError(f"{self.path}: not made from the same things")
 
-    def _head(self, dim: int, sha256: str) -> bytes:
-        """Length and JSON header, filled up with spaces to a multiple of 8 bytes."""
-        ingredients = json.dumps(dict(self.ingredients), sort_keys=True, allow_nan=False)
-        header: dict[str, Any] = {"__metadata__": {"expunge": ingredients, "sha256": sha256}}
-        end = 0
-        for name, rows in zip(("train", "test"), self.rows, strict=True):
-            begin, end = end, end + 4 * rows * dim
-            header[name] = {"dtype": "F32", "shape": [rows, dim], "data_offsets": [begin, end]}
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % _ALIGN)
-        return len(text).to_bytes(_LENGTH, "little") + text
-
-
-def _bar(progress: bool, size: int) -> Any:
-    return tqdm(
-        total=size,
-        disable=None if progress else True,
-        desc="checking features",
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        dynamic_ncols=True,
-    )
+    def _entries(self, dim: int) -> dict[str, Any]:
+        """The tensors as a file's header has them."""
+        end = 4 * self.rows[0] * dim
+        ends = (0, end), (end, end + 4 * self.rows[1] * dim)
+        parts = zip(("train", "test"), self.rows, ends, strict=True)
+        return {
+            name: {"dtype": "F32", "shape": [rows, dim], "data_offsets": list(where)}
+            for name, rows, where in parts
+        }

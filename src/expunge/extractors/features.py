@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import DataError
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings, sha256_of_tensors
 from expunge.core.locks import exclusive
+from expunge.core.progress import progress_bar
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.extractors.feature_files import FeatureFile, Features
 from expunge.extractors.scaling import SCALINGS, scaled
 from expunge.linear.rows import Rows
-from expunge.training.files import digest
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ class _Extraction:
         return {
             "train": self.train.digest(),
             "test": self.test.digest(),
-            "module": digest(self.module.state_dict()),
+            "module": sha256_of_tensors(self.module.state_dict()),
             "identity": dict(identity),
             "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
@@ -135,20 +134,19 @@ class _Extraction:
             )
 
     def _bar(self) -> Any:
-        return tqdm(
+        return progress_bar(
+            self.progress,
             total=sum(self.rows),
-            disable=None if self.progress else True,
             desc="extracting features",
             unit="row",
-            leave=False,
-            dynamic_ncols=True,
         )
 
 
 def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tuple[Features, Features]:
     """The features from the folder's file; where there is no sound one, it is made."""
     ingredients = job.ingredients(identity)
-    file = FeatureFile(folder / f"{key_of(ingredients)}.features.safetensors", ingredients, job.rows)
+    path = folder / f"{sha256_of_settings(ingredients)}.features.safetensors"
+    file = FeatureFile(path, ingredients, job.rows)
     found, seen = _sound(file, job), _stamp(file.path)
     if found is not None:
         return found
@@ -173,7 +171,7 @@ def _sound(file: FeatureFile, job: _Extraction) -> tuple[Features, Features] | N
         file.require_sound(job.progress)
         found = file.map()
     except DataError as error:
-        log.warning("%s; the features are extracted anew", error)
+        log.warning("%s; the features are extracted again", error)
         return None
     log.info("features taken from %s", file.path)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.hashing import sha256_of
 from expunge.datasets import Dataset
 from expunge.datasets.base import of_known_classes
 from expunge.datasets.images import Examples, Images
@@ -80,8 +80,8 @@ class Labelled:
         return {
             "x_train": self.x_train.digest(),
             "x_test": self.x_test.digest(),
-            "y_train": hashlib.sha256(self.y_train.tobytes()).hexdigest(),
-            "y_test": hashlib.sha256(self.y_test.tobytes()).hexdigest(),
+            "y_train": sha256_of([self.y_train.tobytes()]),
+            "y_test": sha256_of([self.y_test.tobytes()]),
             "classes": self.classes,
         }
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.cores import available_cores
 from expunge.core.errors import InvalidValue, UserError, last_line
 from expunge.core.seeds import torch_generator
 from expunge.datasets import Dataset
@@ -22,7 +23,6 @@ from expunge.datasets.images import Images
 from expunge.extractors.classifiers import Classifier
 from expunge.extractors.features import extracted
 from expunge.extractors.scaling import SCALINGS, cost
-from expunge.linear.parallel import available_cores
 from expunge.linear.rows import Rows
 from expunge.training.compute import device_named, torch_threads
 

@@ -29,15 +29,15 @@ from opacus.optimizers import DPOptimizer
 from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 from expunge.core.errors import InvalidValue
+from expunge.core.hashing import sha256_of_tensors
+from expunge.core.progress import progress_bar
 from expunge.core.seeds import stream
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Examples
 from expunge.extractors.dp_recipe import DpRecipe, refuse_mixing
 from expunge.training.checkpoint import Progress, TrainingCheckpoint
-from expunge.training.files import digest
 
 _NOISE = 3  # which stream of the training's random numbers
 
@@ -182,7 +182,8 @@ def train(
         allowed = f"at most {len(examples)}, the training rows there are"
         raise InvalidValue("batch_size", recipe.batch_size, allowed)
     started = time.perf_counter()
-    kept = TrainingCheckpoint(checkpoint, {**(identity or {}), "start": digest(network.state_dict())})
+    start = sha256_of_tensors(network.state_dict())
+    kept = TrainingCheckpoint(checkpoint, {**(identity or {}), "start": start})
     stepper = Stepper(network, recipe)
     done = kept.load(network, stepper.optimizers)
     started -= done.seconds
@@ -230,12 +231,10 @@ def _epoch(stepper: Stepper, examples: Examples, seed: int, epoch: int, done: Pr
 
 
 def _bar(progress: bool, recipe: DpRecipe, rows: int, done: int) -> Any:
-    return tqdm(
+    return progress_bar(
+        progress,
         total=recipe.epochs * recipe.steps_per_epoch(rows),
         initial=done,
-        disable=None if progress else True,
         desc=f"training the extractor ({recipe.mode})",
         unit="batch",
-        leave=False,
-        dynamic_ncols=True,
     )

@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from expunge.core.errors import DataError
+from expunge.core.files import load_tensors, save_tensors
 from expunge.models.weights import assign
-from expunge.training.files import load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class TrainedExtractor:
 
     @classmethod
     def read(cls, path: Path, network: nn.Module, steps: int) -> TrainedExtractor | None:
-        """Put the weights of a file into ``network``; without a sound file of so many steps return None."""
+        """Put the weights of a file into ``network``; without a sound file of this many steps return None."""
         if not path.is_file():
             return None
         try:
@@ -48,7 +48,7 @@ class TrainedExtractor:
             found = replace(found, losses=tuple(found.losses))
             assign(network, tensors)
         except (DataError, KeyError, TypeError) as error:
-            log.warning("%s: cannot be used (%s); the extractor is trained anew", path, error)
+            log.warning("%s: cannot be used (%s); the extractor is trained again", path, error)
             return None
         network.eval()
         log.info("trained extractor taken from %s", path)

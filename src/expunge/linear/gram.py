@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.linear.parallel import for_each, one_blas_thread
 
-if TYPE_CHECKING:
-    from expunge.linear.rows import Array, Rows
+Array = NDArray[np.float64]
 
 _GRAM_BLOCK = 2048  # rows widened at a time
 _PARTS_BELOW = 1024  # features up to which four partial sums are small beside the rows
 _UNIT = 2.0**-53
 
 
-def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.float64) -> NDArray[Any]:
+class Blocks(Protocol):
+    """Rows that are widened a block at a time, (places, dim) in all; see ``expunge.linear.rows.Rows``."""
+
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+    @property
+    def places(self) -> int: ...  # noqa: D102
+    def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Any: ...  # noqa: D102
+
+
+def weighted_gram(rows: Blocks, weights: Array | None = None, dtype: Any = np.float64) -> NDArray[Any]:
     """``X^T diag(weights) X``, (d, d) symmetric; weights >= 0, None for all ones."""
     roots = None if weights is None else np.sqrt(weights)
     # A fixed number of partial sums: the result does not depend on the number of threads.

@@ -24,7 +24,7 @@ def one_vs_rest(
     subsample_ratio: float = 1.0,
     rng: np.random.Generator | None = None,
 ) -> list[LogisticProblem]:
-    """Return one problem a class; for two classes a single one, in which the larger label is +1.
+    """Return one problem per class; for two classes a single one, in which the larger label is +1.
 
     With ``subsample_ratio`` below 1 class k uses all of its own rows and each other row with that
     probability. The draws of one row depend on no other row: the model trained without a row would use the

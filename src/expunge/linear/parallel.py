@@ -9,17 +9,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from expunge.core.cores import available_cores
+
 _MANY = 200_000  # numbers to read before waking a thread costs less than it saves
-
-
-def available_cores() -> int:
-    """Cores this process may run on, no more than OMP_NUM_THREADS where that is a whole number above 0.
-
-    BLAS and torch follow that variable too; clusters set it, and so do process pools in their workers.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = os.environ.get("OMP_NUM_THREADS", "").strip()
-    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
 class _Setting:

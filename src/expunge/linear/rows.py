@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.linear import kernels
-from expunge.linear.gram import spectral_norm, weighted_gram
+from expunge.linear.gram import Array, spectral_norm, weighted_gram
 from expunge.linear.parallel import for_each
-
-Array = NDArray[np.float64]
 
 BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
 _STORED_TYPES = (np.uint8, np.float32, np.float64)

@@ -36,7 +36,7 @@ class Architecture(Protocol):
 
         Args:
             shape: Of one input: (channels, height, width) or (d,).
-            classes: Outputs, one a class.
+            classes: Outputs, one per class.
 
         Raises:
             InvalidValue: The network cannot take such inputs.

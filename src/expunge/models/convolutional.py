@@ -65,7 +65,7 @@ def vgg_features(layout: Sequence[int | str], channels: int, batch_norm: bool) -
 
 
 def kaiming(layers: nn.Module) -> None:
-    """Draw the convolutions and linear layers of ``layers`` anew, for ReLU after each; biases become 0.
+    """Redraw the convolutions and linear layers of ``layers``, for ReLU after each; biases become 0.
 
     Torch's own choice shrinks the signal from layer to layer.
     """

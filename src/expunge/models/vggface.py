@@ -30,7 +30,7 @@ class VggFace:
         convolutions: In each block, or in all of them alike.
         embedding: Width of the linear layer, with ReLU, before the head; of several, the last.
         batch_norm: Normalise after every convolution.
-        pool: The last maps are averaged to so many positions a side.
+        pool: The last maps are averaged to this many positions per side.
         dropout: Share of outputs of each embedding layer that training leaves out.
         weights: File of the state to begin from.
         name: What messages call it.

@@ -44,7 +44,7 @@ def load_weights(module: nn.Module, path: Path | str) -> None:
     try:
         assign(module, counters | taken | kept)
     except DataError as error:
-        raise DataError(f"weights: {path}: {error}") from None
+        raise DataError(f"{path}: {error}", "weights") from None
     if new is not None:
         log.info("weights: %s gives all but %s, which begins with random weights", path, new)
 
@@ -91,15 +91,15 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     try:
         state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise DataError(f"weights: {path}: no such file") from None
+        raise DataError(f"{path}: no such file", "weights") from None
     except pickle.UnpicklingError:
         raise DataError(
-            f"weights: {path}: damaged, or it holds more than tensors, which is not read"
+            f"{path}: damaged, or it holds more than tensors, which is not read", "weights"
         ) from None
     except Exception as error:  # damaged bytes make the readers of archives and pickles raise all sorts
-        raise DataError(f"weights: {path}: cannot be read ({last_line(error)})") from None
+        raise DataError(f"{path}: cannot be read ({last_line(error)})", "weights") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"weights: {path}: not a state dict, which maps names to tensors")
+        raise DataError(f"{path}: not a state dict, which maps names to tensors", "weights")
     return {str(name): tensor for name, tensor in state.items()}
 
 
@@ -113,9 +113,9 @@ def read_safetensors(path: Path | str) -> dict[str, Tensor]:
         with safe_open(str(Path(path).expanduser()), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
-        raise DataError(f"weights: {path}: no such file") from None
+        raise DataError(f"{path}: no such file", "weights") from None
     except (SafetensorError, OSError) as error:
-        raise DataError(f"weights: {path}: not a safetensors file ({error})") from None
+        raise DataError(f"{path}: not a safetensors file ({error})", "weights") from None
 
 
 def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -52,7 +52,7 @@ def of_run(summary: Mapping[str, Any]) -> dict[str, Column]:
 
 
 def merged(tables: Iterable[Columns]) -> dict[str, Column]:
-    """Return the columns of several runs in order; what only a later one has goes where it has it.
+    """Return the columns of several runs; what only a later run has goes after its predecessor there.
 
     Of two runs that say different things of one key the first counts.
     """

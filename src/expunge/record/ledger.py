@@ -1,4 +1,4 @@
-"""The append-only record of a run: one JSON line a request (or cell), on disk before the next one begins."""
+"""The append-only record of a run: one JSON line per request (or cell), on disk before the next begins."""
 
 from __future__ import annotations
 

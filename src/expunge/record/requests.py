@@ -278,7 +278,7 @@ def _read_rows(path: Path) -> list[Any]:
         text = path.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise DataError(f"rows: {path}: cannot be read as a file of row ids ({reason})") from None
+        raise DataError(f"{path}: cannot be read as a file of row ids ({reason})", "rows") from None
     if path.suffix == ".json":
         return _json_rows(path, text)
     lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
@@ -291,9 +291,9 @@ def _json_rows(path: Path, text: str) -> list[Any]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"rows: {path}: not JSON ({error})") from None
+        raise DataError(f"{path}: not JSON ({error})", "rows") from None
     if not isinstance(rows, list):
         raise DataError(
-            f"rows: {path}: holds a {type(rows).__name__}, allowed: a list of row ids, or of such lists"
+            f"{path}: holds a {type(rows).__name__}, allowed: a list of row ids, or of such lists", "rows"
         )
     return rows

@@ -79,7 +79,8 @@ class RunCheckpoint:
 
     def done(self) -> None:
         """The run is complete: the checkpoint, which holds secrets, goes."""
-        self.path.unlink(missing_ok=True)
+        for left in self.path.parent.glob(f"{FILE}*"):  # what a kill amid writing has left, too
+            left.unlink()
 
 
 def must_match(begun_with: Any, settings: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ def summarise(
     """Return what ``summary.json`` holds.
 
     Args:
-        records: The ledger, one record a request.
+        records: The ledger, one record per request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
             test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``not_measured``
             (metric -> why), ``total`` (the guarantee of extractor and unlearner together) and ``extracted``

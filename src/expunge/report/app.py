@@ -27,15 +27,15 @@ removals.jsonl) has a table of its own.
 """
 _EXAMPLES = """\
 examples:
-  expunge-report multirun/newton-2f1c             every run of a sweep; writes into its report/
-  expunge-report runs/newton runs/retrain         two runs; writes into ./report/
+  expunge-report multirun/compare-2f1c            every run of a sweep; writes into its report/
+  expunge-report runs/first runs/second           two runs; writes into ./report/
   expunge-report runs --out /srv/www/unlearning   any depth; writes where you say
   expunge-report --privacy                        (epsilon, delta) of the published SVHN recipe; no data
   expunge-report --privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2
                                                   the noise multiplier that keeps to epsilon 2
 
-A run with unlearner=retrain on the same data gives the retrain time that the
-others' speed-up is measured against. Exit code: 0, or 2 with one line that says
+A run on the same data that trains again at every request gives the time that
+the others' speed-up is measured against. Exit code: 0, or 2 with one line that says
 what is wrong and in which file and line.
 """
 

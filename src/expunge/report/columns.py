@@ -1,159 +1,178 @@
-"""The columns of the side-by-side table, in their order."""
+"""The columns of the side-by-side table: those that the runs declare, and those of the run's own record."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from expunge.core.columns import Column
+from expunge.record.columns import merged
 from expunge.report import text
-from expunge.report.column import Column
-from expunge.report.measured_columns import empirical, forgetting, persons
 from expunge.report.row import Row
 from expunge.report.rows import OWN_FIT
 
+LABEL = "unlearner"
+_SERVICE = {
+    "extractor_test_accuracy": Column(
+        "own head",
+        "↑",
+        "share of test rows that the network behind the features classifies correctly with its own last "
+        "layer; removals do not change it",
+        "accuracy",
+        sub="end to end",
+    ),
+    "removals_supported": Column(
+        "supported",
+        "↑",
+        "removal requests that a method with a budget served before its first retraining or refusal; 'all' "
+        "if neither ever came",
+        "count",
+        sub="of N requests",
+    ),
+    "retrained": Column("retrained", "↓", "requests answered by training again", "count"),
+    "refused": Column("refused", "↓", "requests not carried out", "count"),
+}
+_LIMITS = {
+    "used": Column(
+        "budget used",
+        "↓",
+        "the residual's certified bound at the last release, as a share of the budget std·ε/c",
+        "share",
+        sub="bound, last",
+    ),
+    "epsilon_spent": Column(
+        "ε spent",
+        "↓",
+        "c·bound/std at the last release: the ε of (ε, δ) that the bound has used",
+        sub="of ε",
+    ),
+    "epsilon_total": Column(
+        "ε total",
+        "↓",
+        "guarantee of extractor and model together, for each removed row taken alone: the two ε summed, the "
+        "two δ summed; 'none': there is no guarantee, and a warning says why",
+        sub="ε, δ",
+    ),
+    "seconds_removal_median": Column(
+        "time / removal",
+        "↓",
+        "wall time of one removal alone, without evaluation: the median, and what 95% stay below",
+        "seconds",
+        beside="seconds_removal_p95",
+        sub="median, p95",
+        cell="{value}, {beside}",
+    ),
+    "seconds_retrain": Column(
+        "retraining time",
+        "",
+        "median of a run on the same data that trains again at every request; '(fit)': none is here, so this "
+        "run's own first fit",
+        "seconds",
+    ),
+    "speed_up": Column("speed-up", "↑", "retraining time over median time of a removal", "times"),
+}
+_METHOD = {LABEL: Column("unlearner", "", "the method, with the settings that tell the rows apart")}
+_FORMATS: dict[str, Callable[[float | None], str]] = {
+    "number": text.number,
+    "accuracy": text.accuracy,
+    "share": text.share,
+    "count": text.count,
+    "seconds": text.seconds,
+    "times": text.times,
+    "difference": lambda value: text.NONE if value is None else f"{value:+.4f}",
+}
 
-def columns(table: Sequence[Row] = ()) -> list[Column]:
-    """Return the columns that say something of a row of ``table``; all but those of extractors without rows.
 
-    What says how well a removal without a certificate did is shown where there is a run of that kind or one
-    whose forgetting was measured, the total of extractor and model where it is not the model's own
-    everywhere. The definitions are what the legend and the page's tooltips say.
+@dataclass(frozen=True)
+class Shown:
+    """A column of a table: how its heading and its cells are written.
+
+    Attributes:
+        key: The value of a row that it shows, is sorted by and summarised over seeds.
+        column: What is declared of it.
+        format: How a value is written, one of the names of ``FORMATS`` or ``difference``.
+        beside: How the second value of a cell is written.
+        less: Key of the number in which this is a difference paired by seed; empty: it is none.
     """
-    measured = empirical() if not table or any(row.empirical or row.attacked for row in table) else []
-    own = persons() if not table or any(row.of_persons for row in table) else []
-    features = _features() if table else []
-    together = _together() if any(row.total_differs for row in table) else []
-    every = [
-        *(*_outcome(), *features, *_service(), *measured, *forgetting(), *own),
-        *(*_certificate(), *together, *_time()),
-    ]
-    return [c for c in every if not table or any(c.cell(row) != text.NONE for row in table)]
+
+    key: str
+    column: Column
+    format: str
+    beside: str = ""
+    less: str = ""
+
+    @property
+    def head(self) -> str:
+        """The heading."""
+        return text.plain(self.column.head)
+
+    @property
+    def title(self) -> str:
+        """The heading with its arrow."""
+        return f"{self.head} {self.column.arrow}".strip()
+
+    @property
+    def sub(self) -> str:
+        """What its two or more values are."""
+        return text.plain(self.column.sub)
+
+    @property
+    def definition(self) -> str:
+        """What it means, as a sentence."""
+        words = text.plain(self.column.definition)
+        return f"{words[:1].upper()}{words[1:]}." if words else ""
+
+    def cell(self, row: Row) -> str:
+        """Return what the table says of ``row``."""
+        if (say := _SAID.get(self.key)) is not None:
+            return say(row)
+        return self.words(self.one(row.number(self.key)), self.other(row.number(self.column.beside)))
+
+    def value(self, row: Row) -> float | None:
+        """Return the unrounded number behind the cell; None where the cell says nothing, or holds words."""
+        return None if self.cell(row) == text.NONE else row.number(self.key)
+
+    def one(self, value: float | None, mean: bool = False) -> str:
+        """Return how a value is written; the mean of counts need not be whole."""
+        return _written(self.format, value, mean)
+
+    def other(self, value: float | None, mean: bool = False) -> str:
+        """Return how the second value of a cell is written."""
+        return _written(self.beside, value, mean)
+
+    def words(self, value: str, beside: str) -> str:
+        """Return a cell of one or two values that are written already."""
+        if not self.column.beside or value == beside == text.NONE:
+            return value
+        return text.plain(self.column.cell).replace("{value}", value).replace("{beside}", beside)
 
 
-def _outcome() -> list[Column]:
-    return [
-        Column(
-            "unlearner",
-            "unlearner",
-            "",
-            "",
-            "The method, with the settings that tell the rows apart.",
-            several=lambda r: r.unlearner,
-        ),
-        Column(
-            "test_accuracy_after",
-            "test accuracy",
-            "before → after",
-            "↑",
-            "Share of test rows classified rightly, before the first request and after the last.",
-            text.accuracy,
-            _test_accuracy,
-        ),
-    ]
+def columns(table: Sequence[Row]) -> list[Shown]:
+    """Return the columns that say something of a row of ``table``.
+
+    What is declared for methods of one role alone is shown where there is a run of that role, the total of
+    extractor and model where it is not the model's own everywhere. What runs are compared by comes first.
+    """
+    declared = merged(row.of.columns for row in table)
+    own = {key: column for key, column in declared.items() if key not in _SERVICE | _LIMITS | _METHOD}
+    first = {key: column for key, column in own.items() if column.main}
+    roles = {"", *(row.of.role for row in table)}
+    every = {**_METHOD, **first, **_SERVICE, **own, **_LIMITS}
+    if not any(map(_total_differs, table)):
+        del every["epsilon_total"]
+    able = {key: c for key, c in every.items() if c.shown and c.over_run and c.only in roles}
+    formats = {key: column.format for key, column in every.items()}
+    shown = [Shown(key, c, c.format, formats.get(c.beside, c.format)) for key, c in able.items()]
+    return [column for column in shown if any(column.cell(row) != text.NONE for row in table)]
 
 
-def _features() -> list[Column]:
-    return [
-        Column(
-            "extractor_test_accuracy",
-            "own head",
-            "end to end",
-            "↑",
-            "Share of test rows that the network behind the features classifies rightly with its own last "
-            "layer; removals do not change it.",
-            text.accuracy,
-        ),
-        Column(
-            "linear_probe_accuracy",
-            "linear probe",
-            "",
-            "↑",
-            "Share of test rows classified rightly by an ordinary linear classifier on the same features, "
-            "trained on rows that nobody asked to remove: what the features are worth without unlearning.",
-            text.accuracy,
-        ),
-    ]
+def _written(how: str, value: float | None, mean: bool) -> str:
+    return (text.number if mean and how == "count" else _FORMATS[how])(value)
 
 
-def _service() -> list[Column]:
-    return [
-        Column(
-            "removals_supported",
-            "supported",
-            "of N requests",
-            "↑",
-            "Removal requests that a method with a budget served before its first retrain or refusal; "
-            "'all' if neither ever came.",
-            several=_supported,
-        ),
-        Column("retrained", "retrained", "", "↓", "Requests answered by training again.", text.count),
-        Column("refused", "refused", "", "↓", "Requests not carried out.", text.count),
-    ]
-
-
-def _certificate() -> list[Column]:
-    return [
-        Column(
-            "residual_measured",
-            "residual",
-            "measured, last",
-            "↓",
-            "Norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain.",
-        ),
-        Column(
-            "used",
-            "budget used",
-            "bound, last",
-            "↓",
-            "The residual's certified bound at the last release, as a share of the budget std·ε/c.",
-            text.share,
-        ),
-        Column(
-            "epsilon_spent",
-            "ε spent",
-            "of ε",
-            "↓",
-            "c·bound/std at the last release: the ε of (ε, δ) that the bound has used.",
-            several=_epsilon,
-        ),
-    ]
-
-
-def _together() -> list[Column]:
-    return [
-        Column(
-            "epsilon_total",
-            "ε total",
-            "ε, δ",
-            "↓",
-            "Guarantee of extractor and model together, for each removed row taken alone: the two ε summed, "
-            "the two δ summed; 'none': there is no guarantee, and a warning says why.",
-            several=_total,
-        )
-    ]
-
-
-def _time() -> list[Column]:
-    return [
-        Column(
-            "seconds_removal_median",
-            "time / removal",
-            "median, p95",
-            "↓",
-            "Wall time of one removal alone, without evaluation: the median, and what 95% stay below.",
-            text.seconds,
-            _removal,
-        ),
-        Column(
-            "seconds_retrain",
-            "retrain time",
-            "",
-            "",
-            "Median of a retrain run on the same data; '(fit)': none is here, so this run's own first fit.",
-            text.seconds,
-            lambda r: text.seconds(r.seconds_retrain) + (" (fit)" if r.retrain_from == OWN_FIT else ""),
-        ),
-        Column("speed_up", "speed-up", "", "↑", "Retrain time over median time of a removal.", text.times),
-    ]
+def _total_differs(row: Row) -> bool:
+    """Whether extractor and model together guarantee other than the model alone."""
+    return bool(row.not_covered) or row.epsilon_total not in (None, row.epsilon)
 
 
 def _supported(row: Row) -> str:
@@ -163,18 +182,10 @@ def _supported(row: Row) -> str:
     return f"{served} of {asked}" if row.budget_exhausted else f"all {asked}"
 
 
-def _test_accuracy(row: Row) -> str:
-    before, after = text.accuracy(row.test_accuracy_before), text.accuracy(row.test_accuracy_after)
-    return text.NONE if before == after == text.NONE else f"{before} → {after}"
-
-
 def _epsilon(row: Row) -> str:
     spent = text.number(row.epsilon_spent)
-    return (
-        spent
-        if row.epsilon is None or row.epsilon_spent is None
-        else f"{spent} of {text.setting(row.epsilon)}"
-    )
+    known = None not in (row.epsilon, row.epsilon_spent)
+    return f"{spent} of {text.setting(row.epsilon)}" if known else spent
 
 
 def _total(row: Row) -> str:
@@ -185,7 +196,19 @@ def _total(row: Row) -> str:
     return f"{text.number(row.epsilon_total)}, {text.number(row.delta_total)}"
 
 
-def _removal(row: Row) -> str:
-    if row.seconds_removal_median is None:
-        return text.NONE
-    return f"{text.seconds(row.seconds_removal_median)}, {text.seconds(row.seconds_removal_p95)}"
+def _retraining(row: Row) -> str:
+    return text.seconds(row.seconds_retrain) + (" (fit)" if row.retrain_from == OWN_FIT else "")
+
+
+_SAID: dict[str, Callable[[Row], str]] = {
+    LABEL: lambda row: str(row.unlearner),
+    "removals_supported": _supported,
+    "epsilon_spent": _epsilon,
+    "epsilon_total": _total,
+    "seconds_retrain": _retraining,
+}
+
+
+def in_one_cell(key: str) -> bool:
+    """Whether the cells of a column hold words of their own, more than the number that is summarised."""
+    return key in _SAID and key != LABEL

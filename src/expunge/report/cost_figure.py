@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from expunge.report import drawing, style, text
 from expunge.report.drawing import Line
-from expunge.report.rows import OWN_FIT, removal_seconds, retrain_seconds
+from expunge.report.rows import removal_seconds, retrain_seconds
 from expunge.report.runs import Run
 
 _STRIP = "A strip has the requests of all runs that differ only in {}"
@@ -39,7 +39,7 @@ def draw_cost(runs: Sequence[Run]) -> style.Drawn | None:
         )
         style.legend(figure, _keys(lines), columns=3)
         # The time of a run's own first fit has no run that it was measured in.
-        own = [line.label for line in lines if retrain_seconds(line.runs[0], runs)[1] in (OWN_FIT, None)]
+        own = [line.label for line in lines if retrain_seconds(line.runs[0], runs).run is None]
         whose = "each" if len(own) == len(lines) else ", ".join(own)
         tail = f" For {whose} the time of retraining is that of the run's own first fit." if own else ""
         caption = _caption(lines) + tail + shown.said(_STRIP)
@@ -69,7 +69,7 @@ def _strip(ax: Axes, place: int, line: Line, runs: Sequence[Run]) -> None:
             ha="center",
             fontsize=8.5,
         )
-    again = [seconds for run in line.runs if (seconds := retrain_seconds(run, runs)[0])]
+    again = [seconds for run in line.runs if (seconds := retrain_seconds(run, runs).seconds)]
     if again and line.runs[0].role != "reference":
         middle = float(np.median(again))
         ax.plot([middle], [place], ls="none", marker="D", ms=9, mfc="none", mec=style.INK, mew=1.2)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html import escape
 
 from expunge.report import seeds_table, text
-from expunge.report.columns import columns
+from expunge.report.columns import Shown, columns
 from expunge.report.over_seeds import SeedGroup
 from expunge.report.row import Row
-from expunge.report.rows import without_guarantee
+from expunge.report.rows import notes as notes_of
 from expunge.report.runs import Run
 from expunge.report.settings import differing
 
@@ -41,14 +41,12 @@ class _Cell:
 def side_by_side(lines: Sequence[Row], notes: Sequence[str]) -> str:
     """Return the table of the runs, its warnings, and what its columns mean."""
     head = columns(lines)
-    heads = [_Head(c.key, c.title, c.definition, c.sub, _first(c.arrow)) for c in head]
+    heads = [_Head(c.key, c.title, c.definition, c.sub, _first(c)) for c in head]
     body = [
         [_Cell(_label(row.unlearner)), *(_Cell(escape(c.cell(row)), c.value(row)) for c in head[1:])]
         for row in lines
     ]
-    warned = "".join(
-        f'<p class="warning">{escape(note)}</p>\n' for note in [*notes, *without_guarantee(lines)]
-    )
+    warned = "".join(f'<p class="warning">{escape(note)}</p>\n' for note in [*notes, *notes_of(lines)])
     terms = "\n".join(f"<dt>{escape(c.title)}</dt><dd>{escape(c.definition)}</dd>" for c in head)
     return f"""\
 <h2>Side by side</h2>
@@ -64,7 +62,7 @@ def side_by_side(lines: Sequence[Row], notes: Sequence[str]) -> str:
 def over_seeds(groups: Sequence[SeedGroup]) -> str:
     """Return the table of means and intervals over seeds."""
     head = seeds_table.heads(groups)
-    heads = [_Head(c.key, c.title, c.definition, seeds_table.sub(c), _first(c.arrow)) for c in head]
+    heads = [_Head(c.key, c.title, c.definition, seeds_table.sub(c), _first(c)) for c in head]
     body = [
         [
             _Cell(_label(seeds_table.cell(group, head[0]))),
@@ -151,9 +149,9 @@ def _label(label: str) -> str:
     return re.sub(r"(\w+ [^ ,()]+)(?=[,)])", r'<span class="whole">\1</span>', escape(label))
 
 
-def _first(arrow: str) -> str:
+def _first(column: Shown) -> str:
     """Return which way a column is sorted at first: the best on top."""
-    return "descending" if arrow == "↑" else "ascending"
+    return "descending" if column.column.arrow == "↑" else "ascending"
 
 
 def _numbered(values: Sequence[str]) -> list[_Cell]:

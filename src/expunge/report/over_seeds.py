@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import mean
 from typing import Any, NamedTuple
 
+from expunge.record.columns import merged
 from expunge.report import text
 from expunge.report.row import Row
 from expunge.report.rows import rows
@@ -35,15 +36,16 @@ class SeedGroup:
         label: The method, with what tells it from the other groups.
         runs: The runs, by ascending seed, one a seed.
         rows: Their rows of the table.
-        values: Field of ``Row`` -> mean and interval, of the numbers that every run has.
-        against_retrain: Test accuracies less those of the paired ``retrain`` runs, one a pair.
+        values: Key -> mean and interval, of the numbers of the rows that every run has.
+        paired: Key of a number that runs are compared by -> its differences from the reference method's runs
+            of the same seed and requests, one a pair.
     """
 
     label: str
     runs: list[Run]
     rows: list[Row]
     values: dict[str, Interval]
-    against_retrain: list[float]
+    paired: dict[str, list[float]]
 
     @property
     def seeds(self) -> list[str]:
@@ -54,17 +56,17 @@ class SeedGroup:
     def average(self) -> Row:
         """A row of the means; blank where not every run has the value, counts rounded."""
         first = self.rows[0]
-        means: dict[str, Any] = {name: found.mean for name, found in self.values.items()}
-        for field in fields(Row):
-            value = getattr(first, field.name)
-            if isinstance(value, int) and not isinstance(value, bool) and field.name in means:
-                means[field.name] = round(means[field.name])
-            elif finite(value) is not None and field.name not in means:
-                means[field.name] = None
+        means: dict[str, Any] = {key: found.mean for key, found in self.values.items()}
+        for key, value in first.values.items():
+            if isinstance(value, int) and key in means:
+                means[key] = round(means[key])
+            elif finite(value) is not None and key not in means:
+                means[key] = None
         exhausted = [row.budget_exhausted for row in self.rows]
         ran_out = None if None in exhausted else any(exhausted)
         label = f"{self.label} · mean over {len(self.runs)} seeds"
-        return replace(first, **{**means, "unlearner": label, "seed": "", "budget_exhausted": ran_out})
+        own = {"unlearner": label, "seed": "", "budget_exhausted": ran_out}
+        return Row(first.of, {**first.values, **means, **own})
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -126,31 +128,28 @@ def over_seeds(runs: Sequence[Run]) -> list[SeedGroup]:
 
 def _group(label: str, group: list[Run], table: list[Row], runs: Sequence[Run]) -> SeedGroup:
     values = {}
-    for field in fields(Row):
-        known = [v for row in table if (v := finite(getattr(row, field.name))) is not None]
+    for key in table[0].values:
+        known = [v for row in table if (v := row.number(key)) is not None]
         # The mean of those that have a value would be another number than the heading says.
         if len(known) == len(table):
-            values[field.name] = interval(known)
-    return SeedGroup(label, group, table, values, _against_retrain(group, runs))
+            values[key] = interval(known)
+    main = [key for key, column in merged(run.columns for run in group).items() if column.main]
+    return SeedGroup(label, group, table, values, {key: _paired(key, group, runs) for key in main})
 
 
-def _against_retrain(group: Sequence[Run], runs: Sequence[Run]) -> list[float]:
-    """Return the differences in test accuracy, one a run with a partner; none of a retrain with itself."""
-    found = []
-    for run in group:
-        partner = _partner(run, runs)
-        ours = run.number("test_accuracy_after")
-        other = None if partner is None else partner.number("test_accuracy_after")
-        if ours is not None and other is not None:
-            found.append(ours - other)
-    return found
+def _paired(key: str, group: Sequence[Run], runs: Sequence[Run]) -> list[float]:
+    """Return the differences of a number, one a run with a partner; none of a reference with itself."""
+    pairs = [
+        (run.number(key), other.number(key)) for run in group if (other := _partner(run, runs)) is not None
+    ]
+    return [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
 
 
 def _partner(run: Run, runs: Sequence[Run]) -> Run | None:
-    """Return the ``retrain`` run with the same seed, data, model, regularisation and requests."""
-    if run.unlearner == "retrain":
+    """Return the reference method's run with the same seed, data, model, regularisation and requests."""
+    if run.role == "reference":
         return None
-    return next((r for r in runs if r.unlearner == "retrain" and _problem(r) == _problem(run)), None)
+    return next((r for r in runs if r.role == "reference" and _problem(r) == _problem(run)), None)
 
 
 def _problem(run: Run) -> tuple[object, ...]:

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean, median, quantiles
+from typing import NamedTuple
 
+from expunge.core.columns import Columns
+from expunge.record.columns import merged
 from expunge.report import text, totals
 from expunge.report.row import Row, ratio
-from expunge.report.runs import FORGETTING, PERSONS, RETAINED, RETRAINED, SAMPLE, Run, finite
+from expunge.report.runs import OUTCOMES, Run, finite
 
 OWN_FIT = "own fit"
-_RANK = {"retrain": 2, "none": 3}
+_RANK = {"certified": 0, "heuristic": 1, "reference": 2, "baseline": 3}
+
+
+class Retraining(NamedTuple):
+    """How long it takes to train again without a row.
+
+    Attributes:
+        seconds: None where that is not known.
+        run: The run of a reference method that it was measured in; None: the time is that of the first fit.
+    """
+
+    seconds: float | None
+    run: Run | None
+
+    @property
+    def source(self) -> str:
+        """Where the time is from, in words: ``own fit``, or a run and its name; empty where there is none."""
+        if self.seconds is None:
+            return ""
+        return OWN_FIT if self.run is None else f"run {self.run.name}"
 
 
 def ordered(runs: Sequence[Run]) -> list[Run]:
     """Return certified runs first, then other methods, retraining, and doing nothing; otherwise as given."""
-    return sorted(runs, key=lambda run: _RANK.get(run.unlearner, 0 if run.certified else 1))
+    return sorted(runs, key=lambda run: _RANK.get(run.role, 1))
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
     """Return one row a run, in the order of ``runs``."""
-    return [_row(run, label, runs) for run, label in zip(runs, text.labels(runs), strict=True)]
+    columns = merged(run.columns for run in runs)
+    return [_row(run, label, runs, columns) for run, label in zip(runs, text.labels(runs), strict=True)]
 
 
 def removal_seconds(run: Run) -> list[float]:
@@ -29,19 +52,19 @@ def removal_seconds(run: Run) -> list[float]:
     return [s for r in done if (s := finite(r.get("seconds"))) is not None]
 
 
-def retrain_seconds(run: Run, runs: Sequence[Run]) -> tuple[float | None, str]:
+def retrain_seconds(run: Run, runs: Sequence[Run]) -> Retraining:
     """Return how long it takes to train again without the row, and where that was measured.
 
-    It is the median of a ``retrain`` run on the same data, extractor and model (the same settings of the
-    extractor, ``lam``, training, device and seed preferred, in this order); without one, the time of this
-    run's own first fit.
+    It is the median of a run of a reference method on the same data, extractor and model (the same settings
+    of the extractor, ``lam``, training, device and seed preferred, in this order); without one, the time of
+    this run's own first fit.
     """
-    peers = [r for r in runs if r.unlearner == "retrain" and _setup(r) == _setup(run)]
+    peers = [r for r in runs if r.role == "reference" and _setup(r) == _setup(run)]
     peers.sort(key=lambda r: (r is not run, *(a != b for a, b in zip(_taste(r), _taste(run), strict=True))))
     for peer in peers:
         if (time := _removal_times(peer)[0]) is not None:
-            return time, f"retrain run {peer.name}"
-    return run.number("seconds_fit"), OWN_FIT
+            return Retraining(time, peer)
+    return Retraining(run.number("seconds_fit"), None)
 
 
 def lasting(run: Run, key: str) -> float | None:
@@ -66,7 +89,24 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     return [f"Warning: the runs {verb} {what}; compare counts and accuracies with that in mind."]
 
 
-def without_guarantee(table: Sequence[Row]) -> list[str]:
+def notes(table: Sequence[Row]) -> list[str]:
+    """Return what rows give to say under the table: where there is no guarantee, what was not measured."""
+    return [*_without_guarantee(table), *_not_measured(table)]
+
+
+def _not_measured(table: Sequence[Row]) -> list[str]:
+    """Return one line for each metric and reason why it could not measure some runs."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in table:
+        said = row.of.summary.get("not_measured")
+        for metric, why in said.items() if isinstance(said, dict) else ():
+            groups.setdefault((text.plain(metric), text.plain(why)), []).append(row.unlearner)
+    return [
+        f"Not measured: {metric} of {', '.join(names)}: {why}." for (metric, why), names in groups.items()
+    ]
+
+
+def _without_guarantee(table: Sequence[Row]) -> list[str]:
     """Return one line for each reason why rows guarantee nothing of extractor and model together."""
     groups: dict[tuple[bool, str], list[str]] = {}
     for row in table:
@@ -83,51 +123,59 @@ def without_guarantee(table: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _row(run: Run, label: str, runs: Sequence[Run]) -> Row:
+def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
     middle, p95 = _removal_times(run)
-    retrain, source = retrain_seconds(run, runs)
+    retraining = retrain_seconds(run, runs)
     s = run.summary
     epsilon_total, delta_total = totals.total(run)
-    return Row(
-        unlearner=label,
-        run=run.name,
-        dataset=str(s["dataset"]),
-        extractor=str(s.get("extractor") or ""),
-        model=str(s.get("model") or ""),
-        seed=str(s.get("seed", "")),
-        requests=s["requests"],
-        test_accuracy_before=run.number("test_accuracy_before"),
-        test_accuracy_after=run.number("test_accuracy_after"),
-        removals_supported=_whole(run, "removals_supported"),
-        budget_exhausted=_exhausted(run),
-        retrained=_whole(run, "retrained"),
-        refused=_whole(run, "refused"),
-        residual_measured=lasting(run, "residual_measured"),
-        residual_bound=run.number("residual_bound"),
-        budget=run.number("budget"),
-        epsilon_spent=run.last("epsilon_spent"),
-        epsilon=run.number("epsilon"),
-        seconds_removal_median=middle,
-        seconds_removal_p95=p95,
-        seconds_retrain=retrain,
-        retrain_from=source if retrain is not None else "",
-        speed_up=ratio(retrain, middle),
-        empirical=run.empirical,
-        removed=_whole(run, "removed"),
-        validation_accuracy=lasting(run, "validation_accuracy"),
-        forget_accuracy=lasting(run, "forget_accuracy"),
-        retain_accuracy=lasting(run, "retain_accuracy"),
-        **{key: _mean(run, key) for key in SAMPLE},
-        **{key: lasting(run, key) for key in (*RETAINED, *RETRAINED, *FORGETTING, *PERSONS)},
-        extractor_mode=totals.mode(run),
-        extractor_epsilon=run.number("extractor_epsilon"),
-        extractor_delta=run.number("extractor_delta"),
-        extractor_test_accuracy=run.number("extractor_test_accuracy"),
-        linear_probe_accuracy=lasting(run, "linear_probe_accuracy"),
-        epsilon_total=epsilon_total,
-        delta_total=delta_total,
-        not_covered=totals.not_covered(run),
-    )
+    bound, budget = run.number("residual_bound"), run.number("budget")
+    values = {
+        "unlearner": label,
+        "run": run.name,
+        **{key: str(s.get(key) or "") for key in ("dataset", "extractor", "model")},
+        "seed": str(s.get("seed", "")),
+        "role": run.role,
+        "requests": s["requests"],
+        **{key: _whole(run, key) for key in ("removals_supported", *OUTCOMES)},
+        "budget_exhausted": _exhausted(run),
+        **_measured(run, columns),
+        **{"residual_bound": bound, "budget": budget, "used": ratio(bound, budget)},
+        "epsilon_spent": run.last("epsilon_spent"),
+        "epsilon": run.number("epsilon"),
+        "seconds_removal_median": middle,
+        "seconds_removal_p95": p95,
+        "seconds_retrain": retraining.seconds,
+        "retrain_from": retraining.source,
+        "speed_up": ratio(retraining.seconds, middle),
+        "empirical": run.empirical,
+        "extractor_mode": totals.mode(run),
+        **{f"extractor_{key}": run.number(f"extractor_{key}") for key in ("epsilon", "delta")},
+        "extractor_test_accuracy": run.number("extractor_test_accuracy"),
+        "epsilon_total": epsilon_total,
+        "delta_total": delta_total,
+        "not_covered": totals.not_covered(run),
+    }
+    return Row(run, values)
+
+
+def _measured(run: Run, columns: Columns) -> dict[str, float | None]:
+    """Return the numbers that the columns declare, each with the one beside it, as they are over the run."""
+    found: dict[str, float | None] = {}
+    for key, column in columns.items():
+        if column.over_run:
+            for name in filter(None, (column.beside, key)):
+                found[name] = _over_run(run, name, columns.get(name, column).over_run)
+    return found
+
+
+def _over_run(run: Run, key: str, how: str) -> float | None:
+    """Return a number of the summary; where it has none, that of the records, as ``Column.over_run`` says."""
+    if (value := run.number(key)) is not None or key not in run.recorded:
+        return value
+    _, values = run.series(key, refused=how != "served")
+    if not values:
+        return None
+    return mean(values) if how == "mean" else values[-1]
 
 
 def _removal_times(run: Run) -> tuple[float | None, float | None]:
@@ -152,12 +200,6 @@ def _exhausted(run: Run) -> bool | None:
     said = run.summary.get("budget_exhausted")
     # A summary need not say; that not every request was served says the same.
     return said if isinstance(said, bool) else run.number("removals_supported") != run.summary["requests"]
-
-
-def _mean(run: Run, key: str) -> float | None:
-    """Return a number of the summary; where it has none, the mean over the records."""
-    value, (_, values) = run.number(key), run.series(key)
-    return mean(values) if value is None and values else value
 
 
 def _whole(run: Run, key: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,35 +18,7 @@ from expunge.report.run_files import lookup, parse_object, read_config, read_tex
 from expunge.report.sweeps import FILE, LeftOut, in_order, left_out
 
 OUTCOMES = ("removed", "retrained", "refused")
-SCRUB = ("units", "weights", "step_norm", "validation_accuracy")
-SAMPLE = ("sample_loss_before", "sample_loss_after", "sample_gradient_before", "sample_gradient_after")
-RETAINED = ("retain_loss", "retain_gradient_norm")
-RETRAINED = (
-    *("retrain_weight_distance", "retrain_disagreement", "retrain_test_accuracy"),
-    *("retrain_forget_accuracy", "retrain_retain_accuracy", "retrain_retain_gradient_norm"),
-)
-FORGETTING = (
-    *("membership_auc", "membership_tpr", "membership_logistic_auc", "membership_logistic_tpr"),
-    *("retrain_membership_auc", "retrain_membership_tpr"),
-    *("retrain_membership_logistic_auc", "retrain_membership_logistic_tpr"),
-    *("retrain_js_test", "retrain_js_forget", "retrain_kl_test", "retrain_kl_forget"),
-    *("relearn_steps", "retrain_relearn_steps", "completeness"),
-)
-BESIDE = (  # of persons, each next to the retrained model's
-    *("identity_train_accuracy", "identity_test_accuracy", "rest_train_accuracy", "rest_test_accuracy"),
-    *("rest_train_kept", "rest_test_kept"),
-    *("verification_auc", "verification_auc_rest", "verification_auc_identity"),
-    *("reid_map", "reid_rank1", "reid_rank5", "reid_rank10"),
-    *("activation_kept_identity", "activation_kept_rest"),
-    *("activation_similarity_identity", "activation_similarity_rest"),
-)
-PERSONS = (*BESIDE, "reid_skipped", *(f"retrain_{name}" for name in BESIDE))
-EMPIRICAL = (*SCRUB, *SAMPLE, *RETAINED, *RETRAINED)  # what says how well a removal without a certificate did
-_NUMBERS = (
-    *("removed_total", "retained", "residual_bound", "residual_measured", "budget", "epsilon_spent"),
-    *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
-    *("validation_accuracy", "linear_probe_accuracy", *SAMPLE, *RETAINED, *RETRAINED, *FORGETTING, *PERSONS),
-)
+_LEDGER = ("removed_total", "retained", "residual_bound", "budget", "epsilon_spent", "seconds")
 
 
 @dataclass(frozen=True)
@@ -69,13 +41,18 @@ class Run:
 
     @property
     def unlearner(self) -> str:
-        """Name of the method, such as ``newton_corrected``."""
+        """Name of the method, as its settings have it."""
         return str(self.summary["unlearner"])
 
     @cached_property
     def columns(self) -> dict[str, Column]:
         """What the folder says that its numbers are called and mean."""
         return of_run(self.summary)
+
+    @cached_property
+    def recorded(self) -> frozenset[str]:
+        """The keys that any of the records has."""
+        return frozenset().union(*self.records)
 
     @property
     def role(self) -> str:
@@ -89,10 +66,8 @@ class Run:
 
     @property
     def empirical(self) -> bool:
-        """Whether the run is judged by what was measured alone: it has columns for that, no certificate."""
-        return not self.certified and any(
-            key in holder for holder in (self.summary, *self.records[:1]) for key in EMPIRICAL
-        )
+        """Whether the method removes without a certificate, so that what is measured alone judges it."""
+        return self.role == "heuristic"
 
     def number(self, key: str) -> float | None:
         """Return a number of the summary, or None where it is null, absent or not finite."""
@@ -209,7 +184,7 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
     """
     folder = Path(folder)
     summary = _read_summary(folder / "summary.json")
-    records = _read_records(folder / "removals.jsonl")
+    records = _read_records(folder / "removals.jsonl", {*_LEDGER, *of_run(summary)})
     if len(records) != summary["requests"]:
         where = f"{folder / 'removals.jsonl'}:{len(records) + 1}"
         raise RunFolderError(
@@ -279,16 +254,24 @@ def _read_summary(path: Path) -> dict[str, Any]:
     requests = summary.get("requests")
     if isinstance(requests, bool) or not isinstance(requests, int):
         raise RunFolderError(f"{path}:1: 'requests' must be a count, is {requests!r}")
+    try:
+        of_run(summary)
+    except (TypeError, ValueError) as error:
+        raise RunFolderError(f"{path}:1: 'columns' cannot be read ({error})") from None
     return summary
 
 
-def _read_records(path: Path) -> list[dict[str, Any]]:
+def _read_records(path: Path, numbers: Collection[str]) -> list[dict[str, Any]]:
     # split("\n") and not splitlines(): JSON strings may hold characters that splitlines takes for line ends.
     lines = enumerate(read_text(path).split("\n"), start=1)
-    return [_record(parse_object(text, path, line), f"{path}:{line}") for line, text in lines if text.strip()]
+    return [
+        _record(parse_object(text, path, line), f"{path}:{line}", numbers)
+        for line, text in lines
+        if text.strip()
+    ]
 
 
-def _record(record: dict[str, Any], where: str) -> dict[str, Any]:
+def _record(record: dict[str, Any], where: str, numbers: Collection[str]) -> dict[str, Any]:
     if record.get("outcome") not in OUTCOMES:
         allowed = ", ".join(OUTCOMES)
         raise RunFolderError(f"{where}: 'outcome' must be one of {allowed}, is {record.get('outcome')!r}")
@@ -297,7 +280,7 @@ def _record(record: dict[str, Any], where: str) -> dict[str, Any]:
         raise RunFolderError(f"{where}: 'request' must be a count, is {request!r}")
     if not isinstance(record.get("rows"), list):
         raise RunFolderError(f"{where}: 'rows' must be a list, is {record.get('rows')!r}")
-    for key in _NUMBERS:
+    for key in (key for key in record if key in numbers):
         value = record.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise RunFolderError(f"{where}: {key!r} must be a number or null, is {value!r}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from base64 import b64encode
 from collections.abc import Sequence
@@ -30,6 +28,8 @@ def as_markdown(study: StudyRun) -> str:
 
 def as_csv(studies: Sequence[StudyRun]) -> dict[str, str]:
     """Return file names and their contents: one for each kind of study, with the folder's name in front."""
+    from expunge.report import frames  # slow to import, and the table alone can do without
+
     files = {}
     for kind in dict.fromkeys(study.summary["study"] for study in studies):
         rows = [
@@ -38,13 +38,7 @@ def as_csv(studies: Sequence[StudyRun]) -> dict[str, str]:
             if s.summary["study"] == kind
             for row in s.summary["table"]
         ]
-        out = io.StringIO()
-        writer = csv.DictWriter(
-            out, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows(rows)
-        files[f"study_{re.sub(r'[^A-Za-z0-9_-]', '_', kind)}.csv"] = out.getvalue()
+        files[f"study_{re.sub(r'[^A-Za-z0-9_-]', '_', kind)}.csv"] = frames.as_csv(rows)
     return files
 
 

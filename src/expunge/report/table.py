@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import fields
 
-from expunge.report import layout, text
-from expunge.report.column import Column
-from expunge.report.columns import columns
+from expunge.report import layout, rows, text
+from expunge.report.columns import Shown, columns
 from expunge.report.row import Row
-from expunge.report.rows import without_guarantee
 
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Return an aligned table of plain text, with all warnings and the legend below.
+    """Return an aligned table of plain text, with all notes and the legend below.
 
     Args:
         table: The rows.
-        notes: Warnings beyond those that the rows themselves give.
+        notes: What is to be said beyond what the rows themselves give.
     """
     head = columns(table)
     heads = [[c.title for c in head], [c.sub for c in head]]
     body = layout.aligned(heads, [[c.cell(row) for c in head] for row in table])
-    return "\n".join([body, *notes, *without_guarantee(table), "", legend(head)]) + "\n"
+    return "\n".join([body, *notes, *rows.notes(table), "", legend(head)]) + "\n"
 
 
-def legend(head: Sequence[Column]) -> str:
+def legend(head: Sequence[Shown]) -> str:
     """Return the columns' definitions, one a line."""
     width = max(len(c.title) for c in head)
     lines = [f"{c.title.ljust(width)}  {c.definition}" for c in head]
@@ -37,20 +32,17 @@ def legend(head: Sequence[Column]) -> str:
 
 
 def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Return the table in Markdown, with all warnings and the legend below; arguments as in ``as_text``."""
+    """Return the table in Markdown, with all notes and the legend below; arguments as in ``as_text``."""
     head = columns(table)
     titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
     body = layout.markdown(titles, [[c.cell(row) for c in head] for row in table])
-    terms = "\n".join(f"- **{c.title}**: {c.definition}" for c in head)
-    said = [layout.escaped(note) for note in (*notes, *without_guarantee(table))]
+    terms = "\n".join(f"- **{layout.escaped(c.title)}**: {layout.escaped(c.definition)}" for c in head)
+    said = [layout.escaped(note) for note in (*notes, *rows.notes(table))]
     return "\n\n".join([body, *said, terms]) + "\n"
 
 
 def as_csv(table: Sequence[Row]) -> str:
     """Return the table's values unrounded; what is not known is an empty cell."""
-    out = io.StringIO()
-    names = [f.name for f in fields(Row)]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([["" if (v := getattr(row, n)) is None else v for n in names] for row in table])
-    return out.getvalue()
+    from expunge.report import frames  # slow to import, and the table alone can do without
+
+    return frames.as_csv(row.values for row in table)

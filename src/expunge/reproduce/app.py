@@ -89,7 +89,7 @@ def _reproduce(args: argparse.Namespace) -> int:
     for text in args.overrides:
         if "=" not in text.strip("=+~"):
             raise InvalidValue("KEY=VALUE", text, "an override as expunge takes it, such as threads=1")
-    out = args.out or Path("multirun", "reproduce", args.paper + "-reduced" * args.reduced)
+    out = args.out or Path("multirun", "reproduce", f"{args.paper}-reduced" if args.reduced else args.paper)
 
     from expunge.reproduce import output, page
 

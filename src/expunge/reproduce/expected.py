@@ -99,7 +99,6 @@ class PaperRow:
     Attributes:
         name: Its key in the file.
         experiment: ``conf/experiment/<experiment>.yaml``.
-        reduced: The same in seconds.
         what: What is run, in words.
         checks: What is compared.
         needs: What must be at hand and may not be; a run that stops for want of it is not a failure.
@@ -110,7 +109,6 @@ class PaperRow:
 
     name: str
     experiment: str
-    reduced: str
     what: str
     checks: tuple[Check, ...]
     needs: str | None = None
@@ -138,8 +136,8 @@ def read_expected(path: Path) -> dict[str, PaperRow]:
 
 
 def _row(name: str, entry: Any, where: str) -> PaperRow:
-    allowed = {"experiment", "reduced", "what", "source", "checks", "needs", "wants", "not_yet", "figures"}
-    _require_keys(entry, allowed, {"experiment", "reduced", "what", "source", "checks"}, where)
+    allowed = {"experiment", "what", "source", "checks", "needs", "wants", "not_yet", "figures"}
+    _require_keys(entry, allowed, {"experiment", "what", "source", "checks"}, where)
     if entry.get("wants") not in (None, "gpu"):
         raise DataError(f"{where}: wants: got {entry['wants']!r}, allowed: gpu")
     if not isinstance(entry["checks"], list) or not entry["checks"]:

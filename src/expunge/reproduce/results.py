@@ -54,7 +54,7 @@ def of_nothing(row: PaperRow, reduced: bool, reason: str, failed: bool = False) 
 def _head(row: PaperRow, reduced: bool, overrides: Sequence[str]) -> dict[str, Any]:
     return {
         "what": row.what,
-        "experiment": row.reduced if reduced else row.experiment,
+        "experiment": row.experiment,
         "reduced": reduced,
         "overrides": [text for text in overrides if not _HARMLESS.match(text)],
         "figures": [],

@@ -26,8 +26,8 @@ class Unfinished(Exception):
 
 def command(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]) -> list[str]:
     """The arguments of ``expunge`` for a row; given again, they run only what is missing."""
-    experiment = row.reduced if reduced else row.experiment
-    return ["-m", f"+experiment={experiment}", f"hydra.sweep.dir={_quoted(folder)}", *overrides]
+    asked = [f"+experiment={row.experiment}", *(["reduced=true"] if reduced else [])]
+    return ["-m", *asked, f"hydra.sweep.dir={_quoted(folder)}", *overrides]
 
 
 def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]) -> FinishedSweep:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, UserError
-from expunge.run.job_cache import Once, Shared
+from expunge.run.job_cache import JobCache, Once
 from expunge.run.runner import Experiment
 from expunge.studies import Study
 from expunge.tracking import Tracker
@@ -50,16 +49,9 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     try:
         return target(**arguments)
     except (InvalidValue, DataError) as error:
-        if isinstance(error, InvalidValue) and error.name in extra:  # not a key of the group's own
+        if error.name in extra:  # not a key of the group's own
             raise
-        raise _within(group, error, arguments) from None
-
-
-def _within(group: str, error: InvalidValue | DataError, keys: Iterable[str]) -> UserError:
-    """The same complaint with ``group.`` before the key it begins with, if it begins with one."""
-    if isinstance(error, InvalidValue):
-        return error.within(group)
-    return DataError(f"{group}.{error}") if str(error).partition(":")[0] in keys else error
+        raise error.within(group) from None
 
 
 def _locate(group: str, path: str) -> Any:
@@ -73,14 +65,14 @@ def _locate(group: str, path: str) -> Any:
 
 
 def build_experiment(
-    settings: dict[str, Any], choices: dict[str, str], shared: Shared, group: str | None
+    settings: dict[str, Any], choices: dict[str, str], cache: JobCache, group: str | None
 ) -> Experiment:
     """Build and check everything that can be checked before a run begins.
 
     Args:
         settings: The whole resolved configuration.
         choices: Config group -> the choice made.
-        shared: What the experiments of this process have in common: data and features.
+        cache: What the experiments of this process have in common: data and features.
         group: Name of the sweep the run belongs to.
     """
     _check_common(settings)
@@ -89,13 +81,13 @@ def build_experiment(
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = _extractor(settings, shared, network=model is not None)
-    dataset = _dataset(settings, shared)
+    extractor = _extractor(settings, cache, network=model is not None)
+    dataset = _dataset(settings, cache)
     _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
     except (InvalidValue, DataError) as error:
-        raise _within("removal", error, settings["removal"]) from None
+        raise error.within("removal") from None
     return Experiment(
         settings=settings,
         dataset=dataset,
@@ -120,11 +112,11 @@ def build_experiment(
     )
 
 
-def _dataset(settings: dict[str, Any], shared: Shared) -> Any:
+def _dataset(settings: dict[str, Any], cache: JobCache) -> Any:
     def make() -> Any:
         return build("dataset", settings["dataset"], data_dir=data_dir(settings))
 
-    return shared.get("dataset", _data_of(settings), make)
+    return cache.get("dataset", _data_of(settings), make)
 
 
 def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, str]) -> None:
@@ -135,7 +127,7 @@ def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, s
             raise InvalidValue(f"metrics.{name}", got, "a re-identification data set (reid, reid_faces)")
 
 
-def _extractor(settings: dict[str, Any], shared: Shared, network: bool) -> Any:
+def _extractor(settings: dict[str, Any], cache: JobCache, network: bool) -> Any:
     """The extractor, with the features that it has found for the same data already."""
     common = {
         "network": network,
@@ -149,7 +141,7 @@ def _extractor(settings: dict[str, Any], shared: Shared, network: bool) -> Any:
         return Once(build("extractor", settings["extractor"], **common))
 
     made_from = {**_data_of(settings), **common, "extractor": settings["extractor"]}
-    return shared.get("extractor", {**made_from, "cache": str(common["cache"])}, make)
+    return cache.get("extractor", {**made_from, "cache": str(common["cache"])}, make)
 
 
 def _data_of(settings: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +162,7 @@ def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | Non
         return None
     import torch
 
-    from expunge.linear.parallel import available_cores
+    from expunge.core.cores import available_cores
     from expunge.training import Learner
 
     torch.set_num_threads(settings["threads"] or available_cores())

@@ -20,14 +20,14 @@ from expunge.core.errors import RunFolderError, UserError
 from expunge.core.locks import Taken, exclusive
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.ledger import RESULTS
-from expunge.run.job_cache import Shared
+from expunge.run.job_cache import JobCache
 
 log = logging.getLogger(__name__)
 
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
-def run_in(folder: Path, config: DictConfig, shared: Shared, sweep: str | None = None) -> dict[str, Any]:
+def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None = None) -> dict[str, Any]:
     """Run one composed configuration in ``folder``, draw its figures, and print its row unless it is a cell.
 
     A folder that holds the beginning of the run is continued where ``resume`` is set, or in a sweep; with
@@ -36,7 +36,7 @@ def run_in(folder: Path, config: DictConfig, shared: Shared, sweep: str | None =
     Args:
         folder: The run folder; made where it is not there.
         config: The configuration.
-        shared: What the jobs of this process have in common.
+        cache: What the jobs of this process have in common.
         sweep: Name of the sweep the run is a cell of.
 
     Raises:
@@ -47,7 +47,7 @@ def run_in(folder: Path, config: DictConfig, shared: Shared, sweep: str | None =
     try:
         settings = settings_of(config)
         with exclusive(folder, wait=sweep is not None):
-            return _run(folder, config, settings, shared, sweep)
+            return _run(folder, config, settings, cache, sweep)
     except Taken:
         raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}") from None
     except (UserError, OmegaConfBaseException):
@@ -58,7 +58,7 @@ def run_in(folder: Path, config: DictConfig, shared: Shared, sweep: str | None =
 
 
 def _run(
-    folder: Path, config: DictConfig, settings: dict[str, Any], shared: Shared, sweep: str | None
+    folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, sweep: str | None
 ) -> dict[str, Any]:
     force, finished = require_switch("force", settings["force"]), None
     if force:
@@ -73,7 +73,7 @@ def _run(
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
-    run = prepare(settings, choices, shared, sweep)
+    run = prepare(settings, choices, cache, sweep)
     set_threads(settings["threads"])
     if force:  # only now: what is refused must not cost the run that is there
         _empty(folder)
@@ -114,7 +114,7 @@ def is_study(settings: Mapping[Any, Any]) -> bool:
 
 
 def prepare(
-    settings: dict[str, Any], choices: dict[str, str], shared: Shared, sweep: str | None
+    settings: dict[str, Any], choices: dict[str, str], cache: JobCache, sweep: str | None
 ) -> Callable[..., dict[str, Any]]:
     """Build and check the run or the study; what is left to do is to call it with its ``folder``."""
     from expunge.run.build import build_experiment, build_study
@@ -127,7 +127,7 @@ def prepare(
         return partial(run_study, study, settings, seed=seed, progress=progress, tracker=tracker, group=sweep)
     from expunge.run.runner import run
 
-    return partial(run, build_experiment(settings, choices, shared, sweep))
+    return partial(run, build_experiment(settings, choices, cache, sweep))
 
 
 def ledger_of(folder: Path) -> Path | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings
 
 
 @dataclass
-class Shared:
+class JobCache:
     """What jobs of one process have in common, so that a grid loads its data and computes its features once.
 
     Attributes:
@@ -21,8 +21,8 @@ class Shared:
     parts: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def get(self, part: str, made_from: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """Return a part, made anew where the last one was made from other things."""
-        key = key_of(made_from)
+        """Return a part, made again where the last one was made from other things."""
+        key = sha256_of_settings(made_from)
         if part not in self.parts or self.parts[part][0] != key:
             self.parts.pop(part, None)  # the old one goes before the new one comes
             self.parts[part] = key, make()
@@ -30,9 +30,9 @@ class Shared:
 
 
 @cache
-def of_this_process() -> Shared:
+def of_this_process() -> JobCache:
     """Return the one store of a process that works on cells and on nothing else."""
-    return Shared()
+    return JobCache()
 
 
 class Once:

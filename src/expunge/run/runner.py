@@ -112,18 +112,15 @@ def _extract(experiment: Experiment) -> tuple[Any, Any]:
     settings = experiment.settings.get("extractor") or {}
     try:
         return experiment.extractor.extract(experiment.dataset)
-    except InvalidValue as error:
+    except (InvalidValue, DataError) as error:
         raise error.within("extractor") if error.name in settings else error from None
-    except DataError as error:
-        named = str(error).partition(":")[0] in settings
-        raise DataError(f"extractor.{error}") if named else error from None
 
 
 class _Session:
     """The moving parts of a run between two requests."""
 
     def __init__(self, experiment: Experiment, x_train: Any, x_test: Any) -> None:
-        self.it, self.x_train, self.x_test = experiment, x_train, x_test
+        self.experiment, self.x_train, self.x_test = experiment, x_train, x_test
         self.y_train, self.y_test = experiment.dataset.y_train, experiment.dataset.y_test
         self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
         self.served, self.removed = 0, 0
@@ -135,12 +132,12 @@ class _Session:
         """Train, and evaluate the model before any removal."""
         started = time.perf_counter()
         try:
-            self.it.unlearner.fit(self.x_train, self.y_train, self.it.seed)
+            self.experiment.unlearner.fit(self.x_train, self.y_train, self.experiment.seed)
         except InvalidValue as error:  # an error of the model or its training says so itself
-            own = error.name in (self.it.settings.get("unlearner") or {})
+            own = error.name in (self.experiment.settings.get("unlearner") or {})
             raise error.within("unlearner") if own else error from None
         seconds = time.perf_counter() - started
-        trained_in = getattr(self.it.unlearner, "seconds_fit", None)
+        trained_in = getattr(self.experiment.unlearner, "seconds_fit", None)
         self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
         self._hand_over()
         self.measured["test_accuracy_before"] = self._test_accuracy()
@@ -148,13 +145,13 @@ class _Session:
 
     def _hand_over(self) -> None:
         """Give the test rows to an unlearner that validates its updates."""
-        if hasattr(self.it.unlearner, "validate_on"):
-            self.it.unlearner.validate_on(self.x_test, self.y_test)
+        if hasattr(self.experiment.unlearner, "validate_on"):
+            self.experiment.unlearner.validate_on(self.x_test, self.y_test)
 
     def pending(self) -> Iterator[Request]:
         """The requests still to be served, with a progress bar on a terminal."""
-        todo = self.it.requests[self.served :]
-        disable = None if self.it.progress else True
+        todo = self.experiment.requests[self.served :]
+        disable = None if self.experiment.progress else True
         with tqdm(total=len(todo), disable=disable, unit="request", dynamic_ncols=True) as self.bar:
             for request in todo:
                 if self.stopped:
@@ -171,7 +168,7 @@ class _Session:
     def serve(self, request: Request) -> tuple[Outcome, float]:
         """Remove; only the removal itself is timed."""
         started = time.perf_counter()
-        outcome = self.it.unlearner.remove(list(request.rows))
+        outcome = self.experiment.unlearner.remove(list(request.rows))
         seconds = time.perf_counter() - started
         self.served = request.number
         self.requested[list(request.rows)] = True
@@ -187,7 +184,7 @@ class _Session:
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if [*columns_of(m)] != ["residual_measured"]]
         self.evaluated = due
-        columns = [name for metric in self.it.metrics for name in columns_of(metric)]
+        columns = [name for metric in self.experiment.metrics for name in columns_of(metric)]
         record: dict[str, Any] = dict.fromkeys((*KEYS, *columns))
         record |= {
             "request": request.number,
@@ -206,8 +203,8 @@ class _Session:
 
     def save_arrays(self, folder: Path) -> None:
         """Write what metrics keep for pictures of the request just evaluated, a file each, by their key."""
-        names = {str(label): name for label, name in self.it.dataset.class_names.items()}
-        for key, metric in zip(self.it.settings.get("metrics") or {}, self.it.metrics, strict=False):
+        names = {str(label): name for label, name in self.experiment.dataset.class_names.items()}
+        for key, metric in self._named_metrics():
             if metric in self.evaluated and isinstance(metric, Pictured) and (arrays := metric.arrays()):
                 values = {"class_names": names, "picture": getattr(metric, "picture", "")}
                 save_state(folder / f"{key}.safetensors", State(arrays, values))
@@ -217,12 +214,12 @@ class _Session:
         self.stopped = self._ends_at(outcome)
 
     def _ends_at(self, outcome: Outcome) -> bool:
-        return self.it.stop_at_limit and outcome.outcome != "removed"
+        return self.experiment.stop_at_limit and outcome.outcome != "removed"
 
     def _due(self, request: Request, last: bool = False) -> list[Metric]:
-        if last or request.number == len(self.it.requests):
-            return self.it.metrics
-        return [m for m in self.it.metrics if m.every is not None and request.number % m.every == 0]
+        if last or request.number == len(self.experiment.requests):
+            return self.experiment.metrics
+        return [m for m in self.experiment.metrics if m.every is not None and request.number % m.every == 0]
 
     def _evaluate(self, metrics: list[Metric], rows: Sequence[int] = ()) -> dict[str, float | None]:
         view = self._view(rows)
@@ -230,16 +227,16 @@ class _Session:
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
-        requested, retrieval = self.requested.copy(), self.it.dataset.retrieval
-        return View(self.it.unlearner, *inputs, requested, tuple(rows), retrieval)
+        requested, retrieval = self.requested.copy(), self.experiment.dataset.retrieval
+        return View(self.experiment.unlearner, *inputs, requested, tuple(rows), retrieval)
 
     def _test_accuracy(self) -> float | None:
-        found = self._evaluate([m for m in self.it.metrics if "test_accuracy" in columns_of(m)])
+        found = self._evaluate([m for m in self.experiment.metrics if "test_accuracy" in columns_of(m)])
         return found.get("test_accuracy")
 
     def state(self) -> State:
         """The unlearner's state and this session's own counts."""
-        state = self.it.unlearner.state()
+        state = self.experiment.unlearner.state()
         state.arrays["run_requested"] = self.requested
         counts = {"served": self.served, "removed": self.removed, "stopped": self.stopped}
         state.values["run"] = {**counts, "measured": self.measured}
@@ -251,44 +248,47 @@ class _Session:
         self.requested = state.arrays.pop("run_requested").astype(bool)
         self.served, self.removed = run_values["served"], run_values["removed"]
         self.measured, self.stopped = run_values["measured"], run_values["stopped"]
-        self.it.unlearner.load_state(state, self.x_train, self.y_train)
+        self.experiment.unlearner.load_state(state, self.x_train, self.y_train)
         self._hand_over()
 
     def facts(self) -> dict[str, Any]:
         """What the summary says beyond the records."""
+        extractor = self.experiment.extractor
         return {
-            **self.it.facts,
+            **self.experiment.facts,
             **self.measured,
-            "seed": self.it.seed,
+            "seed": self.experiment.seed,
             "n_train": len(self.y_train),
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
-            "role": getattr(self.it.unlearner, "role", "heuristic"),
+            "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
-            "extracted": self.it.extractor.facts() if hasattr(self.it.extractor, "facts") else {},
+            "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
         }
+
+    def _named_metrics(self) -> Iterator[tuple[str, Metric]]:
+        return zip(self.experiment.settings.get("metrics") or {}, self.experiment.metrics, strict=False)
 
     def _not_measured(self) -> dict[str, str]:
         """Metric -> why it could measure nothing: the unlearner lacks what it needs."""
-        named = zip(self.it.settings.get("metrics") or {}, self.it.metrics, strict=False)
-        lacks = {name: lacking(self.it.unlearner, metric) for name, metric in named}
-        who = self.it.unlearner.name
-        return {name: f"{who} has no {', '.join(what)}" for name, what in lacks.items() if what}
+        unlearner = self.experiment.unlearner
+        lacks = {name: lacking(unlearner, metric) for name, metric in self._named_metrics()}
+        return {name: f"{unlearner.name} has no {', '.join(what)}" for name, what in lacks.items() if what}
 
     def _total(self) -> Total:
         """The guarantee of extractor and unlearner together."""
-        if hasattr(self.it.extractor, "upstream"):
-            upstream = self.it.extractor.upstream()
+        if hasattr(self.experiment.extractor, "upstream"):
+            upstream = self.experiment.extractor.upstream()
         else:  # a plug-in need not know; then nobody does
             upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
-        promised = getattr(self.it.unlearner, "guarantee", None)
+        promised = getattr(self.experiment.unlearner, "guarantee", None)
         return total(upstream, promised and promised.epsilon, promised and promised.delta)
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""
-        own: Columns = getattr(self.it.unlearner, "COLUMNS", {})
-        return declared([*map(columns_of, self.it.metrics), own])
+        own: Columns = getattr(self.experiment.unlearner, "COLUMNS", {})
+        return declared([*map(columns_of, self.experiment.metrics), own])
 
 
 def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -23,7 +23,7 @@ from expunge.scrub import steps
 from expunge.scrub.noisy_copies import Observed, Unit, observe
 from expunge.scrub.scrub_error import ScrubError
 from expunge.scrub.selectors import SELECTORS, selector
-from expunge.scrub.steps import CURVATURES, MODES, Curvature, Problem
+from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice, Problem
 
 _HALVINGS = 20
 
@@ -79,7 +79,7 @@ class Scrub:
 
     Attributes:
         selector: ``lfoci``, ``cheap``, ``random``, ``one`` or ``all``.
-        curvature: ``kfac``, ``ggn``, ``exact``, ``fd`` or ``fisher``; see ``Curvature``.
+        curvature: ``kfac``, ``ggn``, ``exact``, ``fd`` or ``fisher``; see ``CurvatureChoice``.
         mode: ``sekhari``, ``cr`` or ``ascent``; see ``expunge.scrub.steps``.
         n_perturbations: Perturbed copies.
         perturbation_std: Of each input value.
@@ -181,7 +181,7 @@ class Scrub:
         """Return the update of the selected weights, without noise, (|S|,) float64."""
         if self.mode == "ascent":
             return steps.ascent(problem, block, self.lr)
-        curvature = Curvature(self.curvature, self.curvature_rows, self.curvature_tol)
+        curvature = CurvatureChoice(self.curvature, self.curvature_rows, self.curvature_tol)
         if self.mode == "cr":
             return steps.cr(problem, block, curvature, self.l2)
         return steps.sekhari(problem, block, curvature, self.l2, rng)

@@ -64,7 +64,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Curvature:
+class CurvatureChoice:
     """Which curvature, and over how much data.
 
     Attributes:
@@ -84,7 +84,7 @@ class Curvature:
 
 
 def sekhari(
-    problem: Problem, block: Block, curvature: Curvature, l2: float, rng: np.random.Generator
+    problem: Problem, block: Block, curvature: CurvatureChoice, l2: float, rng: np.random.Generator
 ) -> Tensor:
     """Return ``m/(n-m) (H' + l2 I)^{-1} (grad f(w) + l2 w)_S``, (|S|,) float64.
 
@@ -134,7 +134,7 @@ def mean_loss(
         block.restore(problem.module, saved)
 
 
-def cr(problem: Problem, block: Block, curvature: Curvature, l2: float) -> Tensor:
+def cr(problem: Problem, block: Block, curvature: CurvatureChoice, l2: float) -> Tensor:
     """Return ``(H_f + l2 I)^{-1} grad f(w)_S``, (|S|,) float64: a step of the sample's own, whatever n is."""
     slope = _sample_gradient(problem, block)
     if curvature.name in _PRODUCTS:
@@ -175,7 +175,7 @@ def _solve(product: Hessian | GaussNewton | KroneckerFactored, rhs: Tensor, l2: 
     return found.x
 
 
-def _low_rank_of_training(problem: Problem, block: Block, curvature: Curvature) -> LowRank:
+def _low_rank_of_training(problem: Problem, block: Block, curvature: CurvatureChoice) -> LowRank:
     history = problem.history
     if history is None:
         raise ScrubError(f"curvature {curvature.name} needs what training records, and nothing was trained")
@@ -184,7 +184,7 @@ def _low_rank_of_training(problem: Problem, block: Block, curvature: Curvature) 
     return secant(block.gather(history.gradient_change), block.gather(history.weight_change))
 
 
-def _low_rank_of_sample(problem: Problem, block: Block, curvature: Curvature, slope: Tensor) -> LowRank:
+def _low_rank_of_sample(problem: Problem, block: Block, curvature: CurvatureChoice, slope: Tensor) -> LowRank:
     if curvature.name == "fisher":
         return outer(slope)
     return secant(*_sample_change(problem, block, curvature.sample_step))

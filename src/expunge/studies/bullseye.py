@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from expunge.codec import independence_test
 from expunge.codec.blanket import grow_shrink
-from expunge.codec.bullseye import BLANKET, VARIABLES, bullseye
+from expunge.codec.bullseye import VARIABLES, bullseye
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream
 from expunge.studies import cmiknn
+from expunge.studies.blanket_scores import TRUTH, auc, auc_interval, scores_of, tests_of
 from expunge.studies.checks import require_names
 
 METHODS = ("codec", "lcodec", "cmiknn")
@@ -25,8 +26,6 @@ READINGS = ("full", "grow_shrink")
 TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 _DATA, _TEST = 2, 3
-_RESAMPLES, _INTERVAL = 2000, (0.025, 0.975)
-TRUTH = np.isin(np.arange(VARIABLES), BLANKET)
 
 
 class Bullseye:
@@ -205,44 +204,6 @@ class Bullseye:
         if method == "cmiknn":
             return cmiknn.cmiknn_test(y, z, x, knn=self.knn, rng=rng, **same)
         return independence_test(y, z, x, ties=TIES[method], rng=rng, **same)[:2]
-
-
-def scores_of(record: dict[str, Any], reading: str) -> NDArray[np.float64]:
-    """How surely each variable is in the blanket, (6,); any threshold gives a point of the ROC curve.
-
-    ``full``: minus the p-value. ``grow_shrink``: at how many of the levels the variable is in the blanket
-    (where sets are nested, thresholds give just those sets).
-    """
-    if reading == "full":
-        return -np.array([1.0 if p is None else p for p in record["full"]])
-    return np.array([sum(j in found for found in record["grow_shrink"]) for j in range(VARIABLES)], float)
-
-
-def tests_of(record: dict[str, Any], reading: str) -> list[dict[str, Any]]:
-    """Tests given all the other variables (``full``), or fewer (``grow_shrink``)."""
-    everything = VARIABLES - 1
-    return [test for test in record["tests"] if (len(test["given"]) == everything) == (reading == "full")]
-
-
-def auc(scores: NDArray[np.float64]) -> float:
-    """The chance that a right variable scores above a wrong one (equal: half), over all replicates (r, 6)."""
-    return float(_wins(scores).mean())
-
-
-def auc_interval(scores: NDArray[np.float64]) -> list[float]:
-    """The 95% bootstrap interval of ``auc``: replicates are drawn with replacement."""
-    wins = _wins(scores)
-    rng = np.random.default_rng(0)
-    count = len(wins)
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES) / count
-    drawn = np.einsum("ba,ac,bc->b", weights, wins, weights, optimize=True)
-    return [float(v) for v in np.quantile(drawn, _INTERVAL)]
-
-
-def _wins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of pairs won by the right variables of replicate a over the wrong ones of b, (r, r)."""
-    difference = scores[:, TRUTH][:, None, :, None] - scores[:, ~TRUTH][None, :, None, :]
-    return ((np.sign(difference) + 1) / 2).mean(axis=(2, 3))
 
 
 def _as_record(variable: int, given: list[int], found: tuple[float, float], seconds: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from sklearn.metrics import roc_curve
 
 from expunge.report import style, text
-from expunge.studies.bullseye import METHODS, TRUTH, VARIABLES, auc, scores_of
+from expunge.studies.blanket_scores import TRUTH, auc, scores_of
 
 _LABELS = {
     "codec": "CODEC, ties broken at random",
@@ -36,7 +36,7 @@ def draw(records: Sequence[dict[str, Any]], readings: Sequence[str], n: int) -> 
         readings: Those to draw.
         n: Samples, for the axis.
     """
-    methods = [method for method in METHODS if any(r["method"] == method for r in records)]
+    methods = [method for method in _LABELS if any(r["method"] == method for r in records)]
     with style.styled():
         figure, axes = style.canvas(3.4 * (len(readings) + 1), 3.9, len(readings) + 1)
         for ax, reading in zip(axes, readings, strict=False):
@@ -71,7 +71,7 @@ def _finish_roc(ax: Axes, reading: str) -> None:
 
 
 def _times(ax: Axes, records: Sequence[dict[str, Any]], method: str) -> None:
-    times: dict[int, list[float]] = {size: [] for size in range(VARIABLES)}
+    times: dict[int, list[float]] = {size: [] for size in range(len(TRUTH))}
     for record in records:
         for test in record["tests"]:
             times[len(test["given"])].append(max(float(test["seconds"]), 1e-6))
@@ -85,7 +85,7 @@ def _finish_times(ax: Axes, n: int) -> None:
     ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))  # whole decades: at least two numbers on the axis
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_xticks(range(VARIABLES))
+    ax.set_xticks(range(len(TRUTH)))
     ax.set(
         title="Time of a test", xlabel="variables conditioned on", ylabel=f"seconds (log scale; n = {n:,})"
     )

@@ -31,8 +31,8 @@ class CodecSpeed:
     """One FOCI for each target attribute and method, over all other attributes; only the selection is timed.
 
     Args:
-        n: Samples; of a file the first so many (None: all).
-        p: Attributes; of a file the first so many.
+        n: Samples; of a file the first this many (None: all).
+        p: Attributes; of a file the first this many.
         path: A ``list_attr_celeba.txt``; None draws the table from a random network, whose truth is known.
         attributes: Targets: None (all), how many (evenly spread), or a list of names.
         methods: Of ``codec`` and ``lcodec``.
@@ -171,7 +171,7 @@ def _load(
         raise InvalidValue("path", path, "null or the path of a list_attr_celeba.txt")
     table, names = read_celeba_attributes(Path(path).expanduser(), n)
     if len(table) < 10:
-        raise DataError(f"path: {path} has {len(table)} images, allowed: at least 10")
+        raise DataError(f"{path} has {len(table)} images, allowed: at least 10", "path")
     if p > len(names):
         raise InvalidValue("p", p, f"at most the {len(names)} attributes of {path}")
     return table[:, :p], names[:p], None

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from expunge.report import style, text
-from expunge.studies.outliers import ENDS
 
 _TITLES = {
     "most": "Digits whose removal changes the model most",
@@ -28,7 +27,7 @@ def draw(records: Sequence[dict[str, Any]], images: NDArray[Any], unit: float) -
         images: (n, height, width) of all training rows, as stored.
         unit: The stored value of full ink.
     """
-    strips = [(end, record) for end in ENDS for record in records]
+    strips = [(end, record) for end in _TITLES for record in records]
     columns = len(strips[0][1]["most"]["row"])
     with style.styled():
         figure, axes = style.canvas(0.8 * columns + 0.6, 1.32 * len(strips) + 0.9, 1, [1] * (len(strips) - 1))

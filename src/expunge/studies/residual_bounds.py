@@ -165,7 +165,8 @@ class ResidualBounds:
         """Write ``residual_bounds.png`` and ``.svg``."""
         from expunge.studies.residual_bounds_figure import draw
 
-        draw(records, self.guarantee).save(folder)
+        sizes = {record["batch_size"]: spelled(record["batch_size"]) for record in records}
+        draw(records, self.guarantee, TITLES, sizes).save(folder)
 
     def order(self, seed: int) -> NDArray[np.int64]:
         """Ids of the rows that leave, in the order in which a run with this seed is asked to remove them."""

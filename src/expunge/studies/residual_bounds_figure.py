@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,7 +11,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from expunge.certificate import Guarantee
 from expunge.report import style, text
-from expunge.studies.residual_bounds import TITLES, spelled
 
 # Column of the summary -> the cell, the column of its record, and the line; published ones first, then ours.
 _CURVES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -24,27 +23,33 @@ _CURVES: dict[str, tuple[str, str, dict[str, Any]]] = {
 _BUDGET: dict[str, Any] = {"color": style.MUTED, "lw": 1.2, "ls": (0, (6, 2))}
 
 
-def draw(records: Sequence[dict[str, Any]], guarantee: Guarantee) -> style.Drawn:
+def draw(
+    records: Sequence[dict[str, Any]],
+    guarantee: Guarantee,
+    names: Mapping[str, str],
+    sizes: Mapping[Any, str],
+) -> style.Drawn:
     """Draw a panel for each size of a request, all with the same axes.
 
     Args:
         records: ``batch_size``, ``update`` and the curves of each cell.
         guarantee: Its budget is drawn across.
+        names: Curve -> what the legend calls it.
+        sizes: Size of a request -> what the panel's title calls it.
     """
-    sizes = list(dict.fromkeys(record["batch_size"] for record in records))
     with style.styled():
         figure, axes = style.canvas(1.4 + 3.3 * len(sizes), 4.9, len(sizes))
         for ax in axes[1:]:
             ax.sharex(axes[0])
             ax.sharey(axes[0])
             ax.tick_params(labelleft=False)
-        for ax, size in zip(axes, sizes, strict=True):
+        for ax, (size, words) in zip(axes, sizes.items(), strict=True):
             own = {record["update"]: record for record in records if record["batch_size"] == size}
             _panel(ax, own, guarantee.budget)
-            ax.set_title(f"Removed {spelled(size)}")
+            ax.set_title(f"Removed {words}")
         axes[0].set_ylabel("norm of the gradient residual (log scale)")
         budget = Line2D([], [], **_BUDGET, label=_budget(guarantee))
-        style.legend(figure, [*map(_key, _CURVES), budget], columns=2)
+        style.legend(figure, [*(_key(curve, names[curve]) for curve in _CURVES), budget], columns=2)
         title = "Bounds on the gradient residual, and the residual itself"
         caption = (
             "Every bound is charged for the very same removals; a model may be released while its bound is "
@@ -65,8 +70,8 @@ def _panel(ax: Axes, records: dict[str, dict[str, Any]], budget: float) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def _key(name: str) -> Line2D:
-    return Line2D([], [], label=TITLES[name], ms=5, lw=1.8, **_CURVES[name][2])
+def _key(curve: str, name: str) -> Line2D:
+    return Line2D([], [], label=name, ms=5, lw=1.8, **_CURVES[curve][2])
 
 
 def _budget(guarantee: Guarantee) -> str:

@@ -1,4 +1,4 @@
-"""Running a study: a line a cell in ``results.jsonl``, on disk before the next begins, then a summary."""
+"""Running a study: a line per cell in ``results.jsonl``, on disk before the next begins, then a summary."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from expunge.core.files import write_atomically, write_json
+from expunge.record.columns import as_json, merged, of_run
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
@@ -30,7 +29,9 @@ def collect(sweep: Path) -> dict[str, Any]:
         RunFolderError: A file cannot be read.
     """
     cells = [_cell(sweep, job) for job in read(sweep)]
-    return {"sweep": sweep.name, "cells": cells, "over_seeds": over_seeds(cells)}
+    # What the numbers are is said once, not in every cell.
+    said = merged(of_run({"columns": (cell["summary"] or {}).pop("columns", {})}) for cell in cells)
+    return {"sweep": sweep.name, "columns": as_json(said), "cells": cells, "over_seeds": over_seeds(cells)}
 
 
 def write(sweep: Path, found: Mapping[str, Any]) -> None:
@@ -40,20 +41,20 @@ def write(sweep: Path, found: Mapping[str, Any]) -> None:
 
 
 def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Return one row a cell: status, what it was asked for, and the numbers and names of its summary.
+    """Return one row per cell: status, what it was asked for, and the numbers and names of its summary.
 
     Times, memory and versions are left out: the same command gives the same file, broken off or not.
     """
+    from expunge.report import frames
+
     settings = _keys(cell["settings"] for cell in cells)
     summary = _keys(_repeating(cell["summary"] or {}) for cell in cells)
     head = [*_FIRST, *settings, *(key for key in summary if key not in settings)]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, head, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for cell in cells:
-        values = {**_repeating(cell["summary"] or {}), **cell["settings"]}
-        writer.writerow({**{key: cell[key] for key in _FIRST}, **values})
-    return out.getvalue()
+    lines = [
+        {**_repeating(cell["summary"] or {}), **cell["settings"], **{key: cell[key] for key in _FIRST}}
+        for cell in cells
+    ]
+    return frames.as_csv(lines, head)
 
 
 def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

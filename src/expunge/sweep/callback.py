@@ -13,8 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from expunge.core.error_lines import complain
-from expunge.core.errors import UserError
+from expunge.core.errors import UserError, complain
 from expunge.core.locks import Taken, exclusive
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish

@@ -12,22 +12,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.error_lines import one_line
 from expunge.core.errors import UserError
 from expunge.core.files import write_atomically
+from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in, settings_of
-from expunge.run.job_cache import Shared
+from expunge.run.job_cache import JobCache
 from expunge.sweep.jobs import DONE, FOLDER, Job, fingerprint, total
 
 log = logging.getLogger(__name__)
 
 
-def run_cell(config: DictConfig, shared: Shared) -> None:
+def run_cell(config: DictConfig, cache: JobCache) -> None:
     """Run a cell unless it is done already, and note what became of it; an error does not stop the others.
 
     Args:
         config: The cell's configuration; the rest is Hydra's.
-        shared: What cells of the same process have in common.
+        cache: What cells of the same process have in common.
     """
     hydra_config = HydraConfig.get()
     sweep = Path(hydra_config.sweep.dir).absolute()
@@ -41,13 +41,13 @@ def run_cell(config: DictConfig, shared: Shared) -> None:
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
-        _run(folder, name, config, sweep, shared)
+        _run(folder, name, config, sweep, cache)
         replace(job, status="done").note(sweep)
     except (UserError, OmegaConfBaseException) as error:
-        replace(job, status="failed", error=one_line(error), bad_input=True).note(sweep)
+        replace(job, status="failed", error=explained(error), bad_input=True).note(sweep)
     except Exception as error:  # a cell's error must not cost the others; it is told at the end
         log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
-        line = f"{type(error).__name__}: {one_line(error)}"
+        line = f"{type(error).__name__}: {explained(error)}"
         replace(job, status="failed", error=line).note(sweep)
 
 
@@ -63,13 +63,13 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
     return sweep / name if given.parent == sweep / FOLDER else given
 
 
-def _run(folder: Path, name: str, config: DictConfig, sweep: Path, shared: Shared) -> None:
+def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> None:
     done = folder / DONE
     if not config.get("force") and _is(done, name) and (folder / "summary.json").is_file():
         log.info("%s is complete", folder)
         return
     done.unlink(missing_ok=True)
-    run_in(folder, config, shared, sweep.name)
+    run_in(folder, config, cache, sweep.name)
     write_atomically(done, f"{name}\n".encode())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.core.error_lines import complain
+from expunge.core.errors import complain
 from expunge.sweep.aggregate import collect, write
 from expunge.sweep.jobs import read
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from expunge.core.errors import RunFolderError
 from expunge.core.files import write_json
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of_settings
 from expunge.record.resume import FREE
 
 FOLDER = ".jobs"
@@ -55,7 +55,7 @@ class Job:
 
 def fingerprint(settings: dict[str, Any]) -> str:
     """Return the name of a run folder: a hash of all settings that its results depend on."""
-    return key_of({key: value for key, value in settings.items() if key not in UNNAMED})[:12]
+    return sha256_of_settings({key: value for key, value in settings.items() if key not in UNNAMED})[:12]
 
 
 def begin(sweep: Path, count: int | None) -> None:

@@ -6,12 +6,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from expunge.core.columns import Columns
+
 
 class Tracker(Protocol):
     """A context manager that is told each record and the summary."""
 
     def start(self, config: dict[str, Any], folder: Path, group: str | None) -> None:
         """Begin: the resolved configuration, the run folder, the sweep the run belongs to."""
+
+    def define(self, columns: Columns) -> None:
+        """Receive what the records' numbers are called and mean, once, before the first record."""
 
     def log(self, record: dict[str, Any]) -> None:
         """Receive one ledger record; on resume the earlier ones come first."""

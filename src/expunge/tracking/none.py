@@ -6,12 +6,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from expunge.core.columns import Columns
+
 
 class NoTracker:
     """Receives everything and keeps nothing."""
 
     def start(self, config: dict[str, Any], folder: Path, group: str | None) -> None:
         """Nothing to begin."""
+
+    def define(self, columns: Columns) -> None:
+        """Nothing to define."""
 
     def log(self, record: dict[str, Any]) -> None:
         """Nothing to keep."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from expunge.core.checks import require_choice
+from expunge.core.columns import Columns
 from expunge.core.errors import InvalidValue
 
 _MODES = ("auto", "online", "offline", "disabled")
@@ -69,14 +70,20 @@ class WandbTracker:
             settings=wandb.Settings(console="off", silent=True),
         )
 
+    def define(self, columns: Columns) -> None:
+        """Say of each column that it runs along the requests, and what of it the summary holds."""
+        for key, column in columns.items():
+            over_run = "mean" if column.over_run == "mean" else "last"
+            self._run.define_metric(key, step_metric="request", summary=over_run)
+
     def log(self, record: dict[str, Any]) -> None:
         """Send a record's numbers (and its outcome) at step ``request``."""
         values = {key: value for key, value in record.items() if key != "rows" and value is not None}
         self._run.log(values, step=record["request"])
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Send the summary."""
-        self._run.summary.update(summary)
+        """Send the summary, but for what was said of its numbers before."""
+        self._run.summary.update({key: value for key, value in summary.items() if key != "columns"})
 
     def __enter__(self) -> WandbTracker:
         return self

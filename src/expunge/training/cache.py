@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 
 from expunge.core.errors import DataError
+from expunge.core.files import load_tensors, save_tensors
 from expunge.core.locks import exclusive
 from expunge.models.weights import assign
-from expunge.training.files import load_tensors, save_tensors
 from expunge.training.history import History, Trained
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _MODULE = "module."
 
 
 class Cache:
-    """One safetensors file a network: its state, its history, and a header with losses, seconds, settings.
+    """One safetensors file per network: its state, its history, and a header with losses, seconds, settings.
 
     A folder that cannot be written to costs one warning; what lies in it is used all the same.
 
@@ -80,7 +80,7 @@ class Cache:
             history = History.of(tensors, device) if losses else None
             assign(module, {name.removeprefix(_MODULE): tensor for name, tensor in state.items()})
         except (DataError, KeyError) as error:
-            log.warning("%s: cannot be used (%s); the network is trained anew", path, error)
+            log.warning("%s: cannot be used (%s); the network is trained again", path, error)
             return None
         log.info("trained network taken from %s", path)
         return Trained(module.eval(), history, losses, seconds, cached=True)

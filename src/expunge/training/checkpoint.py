@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import DataError
-from expunge.training.files import load_tensors, save_tensors
+from expunge.core.files import load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +73,10 @@ class TrainingCheckpoint:
         try:
             tensors, header = load_tensors(self.path)
         except DataError as error:
-            log.warning("%s; training begins anew", error)
+            log.warning("%s; training starts from scratch", error)
             return Progress()
         if header.get("identity") != self.identity:
-            log.warning("%s: of another training; training begins anew", self.path)
+            log.warning("%s: of another training; training starts from scratch", self.path)
             return Progress()
         module.load_state_dict(_under(tensors, _MODULE))
         moments: dict[int, dict[str, Tensor]] = {}

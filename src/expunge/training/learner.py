@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.hashing import key_of
+from expunge.core.hashing import sha256_of, sha256_of_settings
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples, Images
 from expunge.models import Architecture, initialised
@@ -66,7 +65,7 @@ class Learner:
         try:
             return initialised(self.architecture, shape, classes, seed).to(self.device).eval()
         except DataError as error:
-            raise DataError(f"model.{error}") from None
+            raise error.within("model") from None
 
     def train(
         self,
@@ -101,7 +100,7 @@ class Learner:
             if self._cache is None:
                 return self._fit(module, x, y, rows, seed, None)
             ingredients = self._ingredients(x, y, rows, classes, seed)
-            key = key_of(ingredients)
+            key = sha256_of_settings(ingredients)
             with self._cache.making(key):
                 found = self._cache.get(key, module) if reuse else None
                 if found is None:
@@ -137,22 +136,18 @@ class Learner:
         architecture: dict[str, Any] = asdict(self.architecture)  # type: ignore[call-overload]
         del architecture["name"]
         weights = architecture["weights"]
-        architecture["weights"] = weights and _sha256(Path(weights).expanduser().read_bytes())
+        architecture["weights"] = weights and sha256_of([Path(weights).expanduser().read_bytes()])
         kind = type(self.architecture)
         return {
             "architecture": {"family": f"{kind.__module__}.{kind.__qualname__}", **architecture},
             "training": asdict(self.training),
             "seed": int(seed),
             "inputs": self._last[1],
-            "targets": _sha256(y[rows].tobytes()),
-            "rows": _sha256(rows.tobytes()),
+            "targets": sha256_of([y[rows]]),
+            "rows": sha256_of([rows]),
             "n_rows": len(rows),
             "classes": int(classes),
             "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
             "threads": torch.get_num_threads(),
         }
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

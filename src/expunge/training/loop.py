@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,14 +11,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from expunge.core.errors import InvalidValue
+from expunge.core.hashing import sha256_of, sha256_of_tensors
+from expunge.core.progress import progress_bar
 from expunge.core.seeds import stream, torch_generator
 from expunge.curvature.gradients import Losses
 from expunge.datasets.images import Examples
 from expunge.training.checkpoint import TrainingCheckpoint
-from expunge.training.files import digest
 from expunge.training.history import Moment, Trained
 from expunge.training.settings import Training
 
@@ -143,8 +142,8 @@ class _Task:
         return {
             "settings": asdict(self.settings),
             "seed": self.seed,
-            "rows": hashlib.sha256(rows.tobytes() + targets.cpu().numpy().tobytes()).hexdigest(),
-            "start": digest(self.module.state_dict()),
+            "rows": sha256_of([rows.tobytes(), targets.cpu().numpy().tobytes()]),
+            "start": sha256_of_tensors(self.module.state_dict()),
         }
 
     @contextmanager
@@ -160,12 +159,10 @@ class _Task:
             yield
 
     def bar(self, progress: bool, done: int, epoch: int) -> Any:
-        return tqdm(
+        return progress_bar(
+            progress,
             total=self.settings.epochs * epoch,
             initial=done,
-            disable=None if progress else True,
             desc="training",
             unit="batch",
-            leave=False,
-            dynamic_ncols=True,
         )

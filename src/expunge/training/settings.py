@@ -34,7 +34,7 @@ class Training:
         weight_decay: Of the penalty.
         batch_size: Rows of a step.
         schedule: ``constant``, or ``cosine``: step t of T has rate lr (1 + cos(pi t / T)) / 2, t = 0..T-1.
-        max_batches: Stop each epoch after so many steps (None: never).
+        max_batches: Stop each epoch after this many steps (None: never).
 
     Raises:
         InvalidValue: A value is not allowed; the message names the key.

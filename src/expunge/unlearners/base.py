@@ -14,6 +14,22 @@ from expunge.core.files import State
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
 OUTCOMES = ("removed", "retrained", "refused")
+RESIDUAL = {
+    "residual_measured": Column(
+        "residual",
+        "↓",
+        "norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain",
+        sub="measured, last",
+        plot=Plot(
+            "residual",
+            "bounded",
+            "Residual gradient norm and its budget",
+            "residual norm (gradient of the summed loss)",
+            against="residual_bound",
+        ),
+    )
+}
+"""What a method declares whose updates measure the residual that they leave."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,8 @@ class Unlearner(Protocol):
 
     Three things more are used where an unlearner has them. ``validate_on(x, y)`` is given the test rows once
     after ``fit`` or ``load_state``. ``seconds_fit``, if it is not None, is the time that the training took,
-    for a model that ``fit`` found trained already. ``COLUMNS`` says what its ``Outcome.figures`` are.
+    for a model that ``fit`` found trained already. ``COLUMNS`` says what its ``Outcome.figures`` are,
+    and is to have ``RESIDUAL`` where it gives a ``residual_measured``.
     """
 
     name: str

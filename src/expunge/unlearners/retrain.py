@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Rows
-from expunge.unlearners.base import Outcome
+from expunge.unlearners.base import RESIDUAL, Outcome
 from expunge.unlearners.linear import LinearModel, draw, require_std
 from expunge.unlearners.worlds import linear_settings
 
@@ -80,6 +80,7 @@ class Retrain(LinearModel):
     """
 
     role = "reference"
+    COLUMNS = RESIDUAL
 
     def __init__(
         self,

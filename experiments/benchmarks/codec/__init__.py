@@ -1,0 +1,1 @@
+"""One feature selection by conditional dependence; see README.md."""

@@ -1,0 +1,1 @@
+"""One certified removal from ten one-vs-rest classes; see README.md."""

@@ -1,0 +1,1 @@
+"""One certified removal, and training; see README.md."""

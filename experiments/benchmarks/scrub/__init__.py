@@ -1,0 +1,1 @@
+"""One scrub of a network; see README.md."""

@@ -1,0 +1,59 @@
+"""Runs as data frames, and tables as CSV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from expunge.report.row import Row
+from expunge.report.rows import ordered, rows
+from expunge.report.runs import find_runs, finite
+
+
+class Runs(pd.DataFrame):
+    """A data frame with a row a run; ``removals`` is one with a row a request of each run."""
+
+    _metadata = ["removals"]
+
+
+def load(folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Runs:
+    """Read finished runs into data frames, in the order of the report's table.
+
+    Args:
+        folders: A folder of a run, or one that holds run folders at any depth; or several.
+
+    Returns:
+        One row a run: names and values of ``table.csv``, and every other number of ``summary.json``. Its
+        ``removals`` has one row a request: the run's name as ``run``, and the columns of ``removals.jsonl``.
+
+    Raises:
+        RunFolderError: A folder is missing, a file in a run folder is broken, or there is no finished run.
+    """
+    runs = ordered(find_runs([folders] if isinstance(folders, (str, os.PathLike)) else folders).runs)
+    frame = Runs([_line(row) for row in rows(runs)])
+    frame.removals = pd.DataFrame([{"run": run.name, **record} for run in runs for record in run.records])
+    return frame
+
+
+def as_csv(lines: Iterable[Mapping[str, Any]], head: Sequence[str] | None = None) -> str:
+    """Return CSV with the values as they are; what a line does not have, or is None, is an empty cell.
+
+    Args:
+        lines: One mapping a line.
+        head: The columns; by default all keys, in the order in which they appear.
+    """
+    frame = pd.DataFrame(list(lines), columns=head, dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _line(row: Row) -> dict[str, Any]:
+    summary = row.of.summary
+    numbers = {key: value for key, value in summary.items() if finite(value) is not None}
+    return {
+        **row.values,
+        "seed": summary.get("seed"),
+        **{k: v for k, v in numbers.items() if k not in row.values},
+    }
