@@ -103,7 +103,7 @@ class Column:
     def of(cls, key: str, said: Mapping[str, Any]) -> Column:
         """Return the column that ``summary.json`` describes; what it does not say is as by default."""
         known = {name: value for name, value in said.items() if name in cls.__dataclass_fields__}
-        plot = {k: v for k, v in (known.pop("plot", None) or {}).items() if k in Plot.__dataclass_fields__}
+        plot = known.pop("plot", None)
         return cls(**{"head": key, **known}, plot=Plot(**plot) if plot else None)
 
 

@@ -25,8 +25,7 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
 
     def has(run: Run) -> bool:
         # Of a training without a bound it is the training's own leftover, and no update left it.
-        updated = run.role == "heuristic" and run.empirical
-        return bool(run.series(bound)[0]) or (updated and bool(run.series(key)[0]))
+        return bool(run.series(bound)[0]) or (run.empirical and bool(run.series(key)[0]))
 
     shown = drawing.shown(runs, has)
     if not any(run.series(bound)[0] for line in shown.lines for run in line.runs):

@@ -69,7 +69,7 @@ def promises(runs: Sequence[Run], lines: Sequence[Row]) -> list[str]:
     Retraining needs no certificate, and doing nothing claims none.
     """
     pairs = zip(runs, lines, strict=True)
-    others = [(run, line) for run, line in pairs if run.role == "heuristic" and run.empirical]
+    others = [(run, line) for run, line in pairs if run.empirical]
     certified = [line for run, line in zip(runs, lines, strict=True) if run.certified]
     parts = [_CERTIFICATE.format(private=_private(certified))] if certified else []
     return [*parts, _without_certificate(others)] if others else parts
