@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from expunge.unlearners.network import NetworkModel
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -27,7 +28,6 @@ from expunge.report.figures import write_run_figures
 from expunge.report.identity_figure import curve, draw_identity, over_runs
 from expunge.report.over_seeds import interval
 from expunge.unlearners.base import Mapped
-from expunge.unlearners.network import NetworkModel
 from tests import cli, networks
 from tests.people import folder
 from tests.report.test_report import make_run

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from expunge.unlearners.references import NetworkNoOp
 from safetensors.torch import save_file
 from torch import nn
 
@@ -16,7 +17,6 @@ from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, identity_h
 from expunge.training import Learner, Training
 from expunge.unlearners.base import Embedding
 from expunge.unlearners.none import NoOp
-from expunge.unlearners.references import NetworkNoOp
 from tests import networks
 
 TINY = VggFace(widths=(4, 6), convolutions=1, embedding=5, batch_norm=True, dropout=0.5)

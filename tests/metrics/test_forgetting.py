@@ -8,6 +8,8 @@ from math import inf, log, nan
 import numpy as np
 import pytest
 import torch
+from expunge.unlearners.lcodec_linear import LcodecLinear
+from expunge.unlearners.references import NetworkNoOp, NetworkRetrain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -25,10 +27,8 @@ from expunge.models import Mlp
 from expunge.scrub import Scrub
 from expunge.training import Learner, Training
 from expunge.unlearners.base import Differentiable, Probabilistic
-from expunge.unlearners.lcodec_linear import LcodecLinear
 from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp
-from expunge.unlearners.references import NetworkNoOp, NetworkRetrain
 from expunge.unlearners.retrain import Retrain
 from tests import cli, networks
 

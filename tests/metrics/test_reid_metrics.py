@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from expunge.unlearners.references import NetworkNoOp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
@@ -21,7 +22,6 @@ from expunge.metrics.verification import DEFINITIONS as VERIFIED
 from expunge.metrics.verification import Verification, verification_auc
 from expunge.models import Mlp
 from expunge.training import Learner, Training
-from expunge.unlearners.references import NetworkNoOp
 from tests import networks
 from tests.oracles import reid as oracle
 from tests.stubs import Inert

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pytest
 import torch
+from expunge.unlearners.lcodec_linear import LcodecLinear
+from expunge.unlearners.references import NetworkRetrain
 from hydra import compose, initialize_config_dir
 from torch import nn
 
@@ -18,8 +20,6 @@ from expunge.scrub.outputs import emptied, refit
 from expunge.scrub.steps import mean_loss, some_of
 from expunge.training import Learner, Training
 from expunge.unlearners.lcodec import Lcodec
-from expunge.unlearners.lcodec_linear import LcodecLinear
-from expunge.unlearners.references import NetworkRetrain
 from tests import cli, networks
 from tests.unlearners.test_lcodec_linear import data as linear_data
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from expunge.unlearners.lcodec_linear import LcodecLinear
 
 from expunge.core.errors import InvalidValue
 from expunge.linear.rows import Rows
 from expunge.scrub import Scrub
-from expunge.unlearners.lcodec_linear import LcodecLinear
 from expunge.unlearners.newton import Newton
 
 EXACT = {"selector": "all", "curvature": "exact", "noise_epsilon": None, "curvature_rows": None}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from expunge.unlearners.references import NetworkNoOp, NetworkRetrain
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue
@@ -16,7 +17,6 @@ from expunge.training import Learner, Training
 from expunge.unlearners.finetune import Finetune
 from expunge.unlearners.gradient_ascent import GradientAscent
 from expunge.unlearners.lcodec import Lcodec
-from expunge.unlearners.references import NetworkNoOp, NetworkRetrain
 from tests import networks
 
 TRAINING = Training(optimizer="sgd", epochs=2, lr=0.1, batch_size=16, weight_decay=0.01)

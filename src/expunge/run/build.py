@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.predictors import KINDS, Predictor
+from expunge.predictors.linear import LinearModel
 from expunge.run.job_cache import Once, Shared
+from expunge.run.protocols import require_complete, require_protocol
 from expunge.run.runner import Experiment
 from expunge.studies import Study
 from expunge.tracking import Tracker
-
-if TYPE_CHECKING:
-    from expunge.training import Learner
 
 TRUSTED = ("expunge", "expunge_plugins")
 """Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
@@ -39,20 +39,30 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     """
     if not isinstance(settings, dict) or "_target_" not in settings:
         raise InvalidValue(group, settings, "a choice of this group (see --help)")
-    target = _locate(group, str(settings["_target_"]))
+    path = str(settings["_target_"])
+    target = _locate(group, path)
+    require_complete(group, path, target)
     arguments = {key: value for key, value in settings.items() if key != "_target_"}
     known = inspect.signature(target).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    elsewhere = OF_THE_MODEL if "logistic" in getattr(target, "supports", ()) else ()
     for key in arguments:
         if key not in known and not takes_any:
-            raise InvalidValue(group, key, "the keys " + ", ".join(k for k in known if k not in extra))
+            allowed = ", ".join([*elsewhere, *(k for k in known if k not in extra)])
+            raise InvalidValue(group, key, f"the keys {allowed}")
     arguments |= {key: value for key, value in extra.items() if key in known}
+    for key, parameter in known.items():
+        optional = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if not optional and parameter.default is parameter.empty and key not in arguments:
+            raise UserError(f"{group}.{key}: missing; {path} needs it")
     try:
-        return target(**arguments)
+        made = target(**arguments)
     except (InvalidValue, DataError) as error:
         if isinstance(error, InvalidValue) and error.name in extra:  # not a key of the group's own
             raise
         raise _within(group, error, arguments) from None
+    require_protocol(group, path, made)
+    return made
 
 
 def _within(group: str, error: InvalidValue | DataError, keys: Iterable[str]) -> UserError:
@@ -73,7 +83,11 @@ def _locate(group: str, path: str) -> Any:
 
 
 def build_experiment(
-    settings: dict[str, Any], choices: dict[str, str], shared: Shared, group: str | None
+    settings: dict[str, Any],
+    choices: dict[str, str],
+    shared: Shared,
+    group: str | None,
+    typed: Collection[str] = (),
 ) -> Experiment:
     """Build and check everything that can be checked before a run begins.
 
@@ -82,14 +96,15 @@ def build_experiment(
         choices: Config group -> the choice made.
         shared: What the experiments of this process have in common: data and features.
         group: Name of the sweep the run belongs to.
+        typed: Dotted keys that the command line gives.
     """
     _check_common(settings)
-    model = _learner(settings, choices)
-    unlearner = _unlearner(settings, choices, model)
+    network = _is_network(settings, choices)
+    unlearner = _unlearner(settings, choices, network, typed)
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = _extractor(settings, shared, network=model is not None)
+    extractor = _extractor(settings, shared, network=network)
     dataset = _dataset(settings, shared)
     _check_retrieval(metrics, dataset, choices)
     try:
@@ -156,8 +171,8 @@ def _data_of(settings: dict[str, Any]) -> dict[str, Any]:
     return {"dataset": settings["dataset"], "data_dir": str(data_dir(settings))}
 
 
-def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | None:
-    """The network and how it is trained, or None for the linear model, which its unlearner trains itself.
+def _is_network(settings: dict[str, Any], choices: dict[str, str]) -> bool:
+    """Whether the model is a network; the linear model has no class of its own to be named.
 
     Raises:
         InvalidValue: The training is not one for this model.
@@ -166,31 +181,76 @@ def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | Non
     if network != trained:
         allowed = "sgd or adam for a network" if network else "newton with model=logistic"
         raise InvalidValue("training", choices.get("training"), allowed)
-    if not network:
-        return None
+    return network
+
+
+def _unlearner(
+    settings: dict[str, Any], choices: dict[str, str], network: bool, typed: Collection[str]
+) -> Any:
+    """The method on its model, if it supports it, or a plug-in that is a model itself, for features."""
+    group, how = settings["unlearner"], {key: settings[key] for key in ("threads", "progress")}
+    if not isinstance(group, dict) or "_target_" not in group:
+        return build("unlearner", group)
+    target = _locate("unlearner", str(group["_target_"]))
+    supports = getattr(target, "supports", ("logistic",))
+    if ("network" if network else "logistic") not in supports:
+        allowed = " or ".join(KINDS.get(kind, kind) for kind in supports)
+        method = f"unlearner={choices.get('unlearner')}"
+        raise InvalidValue("model", choices.get("model"), f"{allowed} with {method}")
+    if not hasattr(target, "supports"):
+        return build("unlearner", group, **how)
+    model = _network(settings) if network else linear_model(settings, typed)
+    own = {key: value for key, value in group.items() if key not in OF_THE_MODEL}
+    for key in OF_THE_MODEL:
+        if network and group.get(key) is not None:
+            allowed = "null for a network, whose penalty is training.weight_decay"
+            raise InvalidValue(f"unlearner.{key}", group[key], allowed)
+    return build("unlearner", own, model=model, **how)
+
+
+def _network(settings: dict[str, Any]) -> Predictor:
+    """The network and how it is trained."""
     import torch
 
     from expunge.linear.parallel import available_cores
+    from expunge.predictors.network import NetworkModel
     from expunge.training import Learner
 
     torch.set_num_threads(settings["threads"] or available_cores())
     architecture, training = build("model", settings["model"]), build("training", settings["training"])
     device, progress = settings["device"], bool(settings["progress"])
-    return Learner(architecture, training, device, cache_dir(settings), progress, settings["threads"])
-
-
-def _unlearner(settings: dict[str, Any], choices: dict[str, str], model: Learner | None) -> Any:
-    """The unlearner, if it can work on the model."""
-    group, method = settings["unlearner"], f"unlearner={choices.get('unlearner')}"
-    if isinstance(group, dict) and "_target_" in group:
-        takes = inspect.signature(_locate("unlearner", str(group["_target_"]))).parameters.get("model")
-        if model is not None and takes is None:
-            raise InvalidValue("model", choices.get("model"), f"logistic with {method}")
-        if model is None and takes is not None and takes.default is inspect.Parameter.empty:
-            raise InvalidValue("model", choices.get("model"), f"a network with {method}")
-    return build(
-        "unlearner", group, model=model, threads=settings["threads"], progress=bool(settings["progress"])
+    return NetworkModel(
+        Learner(architecture, training, device, cache_dir(settings), progress, settings["threads"])
     )
+
+
+OF_THE_MODEL = {
+    **dict.fromkeys(("lam", "std", "subsample_ratio", "joint_training"), "model"),
+    **dict.fromkeys(("tol", "max_iter"), "training"),
+}
+"""Settings of the linear model that may be given as ``unlearner.KEY`` too, and the group they belong to."""
+
+
+def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearModel:
+    """The linear model: one problem for every method, whichever of its two names a setting is given by.
+
+    Raises:
+        InvalidValue: The command line gives a setting by its name in ``model`` or ``training``, and
+            ``unlearner`` has another value; or a value is not allowed.
+    """
+    found: dict[str, Any] = {}
+    for key, home in OF_THE_MODEL.items():
+        at_home = (settings[home] or {}).get(key)
+        given = settings["unlearner"].get(key, at_home)
+        if f"{home}.{key}" in typed and given != at_home:
+            allowed = f"the value of {home}.{key}, {at_home}, or one of the two alone"
+            raise InvalidValue(f"unlearner.{key}", given, allowed)
+        found |= {} if given is at_home is None else {key: given}
+    try:
+        return LinearModel(**found, progress=bool(settings["progress"]))
+    except InvalidValue as error:
+        home = OF_THE_MODEL.get(error.name, "model")
+        raise error.within(home if f"{home}.{error.name}" in typed else "unlearner") from None
 
 
 def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
