@@ -18,11 +18,9 @@ from expunge.certificate import Account
 from expunge.core.errors import DataError, UserError
 from expunge.core.files import load_state, save_state
 from expunge.linear.rows import Array, Rows
-from expunge.predictors.linear import LinearModel
+from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
-
-_OF_THE_MODEL = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training")
 
 
 class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -227,7 +225,7 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
 
     def _engine(self) -> Newton:
         own = {key: getattr(self, key) for key in self.get_params()}
-        model = LinearModel(**{key: own.pop(key) for key in _OF_THE_MODEL})
+        model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own})
         return Newton(model, **{key: own[key] for key in own if key not in ("normalize", "random_state")})
 
     def _training_data(self, X: Any, y: Any) -> tuple[Rows, NDArray[np.int64]]:

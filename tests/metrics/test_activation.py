@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from expunge.unlearners.network import NetworkModel
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -21,13 +20,14 @@ from expunge.metrics import View
 from expunge.metrics.activation import DEFINITIONS, Activation, energy_kept, map_similarity
 from expunge.metrics.base import Pictured
 from expunge.models import Mlp, Torchvision, Vgg11, VggFace, activation_maps
+from expunge.predictors import Mapped
+from expunge.predictors.network import NetworkModel
 from expunge.report import app as report
 from expunge.report import read_run
 from expunge.report.activation_figures import draw_activations
 from expunge.report.figures import write_run_figures
 from expunge.report.identity_figure import curve, draw_identity, over_runs
 from expunge.report.over_seeds import interval
-from expunge.unlearners.base import Mapped
 from tests import cli, networks
 from tests.people import folder
 from tests.report.test_report import make_run

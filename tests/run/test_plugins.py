@@ -29,8 +29,7 @@ PLUGINS = {
     """,
     "unlearner": """
         import numpy as np
-        from expunge.core.files import State
-from expunge.unlearners import Outcome
+        from expunge.unlearners import Outcome, State
 
         class Threshold:
             '''Predicts the label of the retained row that is nearest.'''

@@ -24,6 +24,8 @@ from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.base import NothingLeft, Predictor
 
+SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
+
 
 class LinearModel(Predictor):
     """Logistic regression ``L_b``: one weight vector for two classes, one a class (one-vs-rest) for more.
