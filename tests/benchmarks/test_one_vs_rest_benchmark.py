@@ -52,7 +52,7 @@ def signs(model):
 
 
 def test_published_recipe_of_all_classes_equals_one_recipe_a_class(model):
-    x, y, w, lam = digits(120)[0].dense(), signs(model), model.weights, SETTING["lam"]
+    x, y, w, lam = digits(120)[0].dense(), signs(model), model.predictor.weights, SETTING["lam"]
     together = PublishedRecipe(x, y, lam, w)
     apart = [PublishedRecipe(x, y[:, k], lam, w[:, k]) for k in range(4)]
     for row in (119, 0, 118, 7):  # the last row, the one moved into its place, and others
@@ -69,7 +69,7 @@ def test_published_recipe_of_all_classes_equals_one_recipe_a_class(model):
 
 def test_published_step_of_every_class_equals_the_float64_oracle(model):
     x, y, lam = digits(120)[0].dense(), signs(model), SETTING["lam"]
-    recipe = PublishedRecipe(x, y, lam, model.weights)
+    recipe = PublishedRecipe(x, y, lam, model.predictor.weights)
     stay, bounds = np.arange(120), np.zeros(4)
     for row in (119, 0, 118):
         w = recipe.w.numpy().astype(np.float64)
@@ -89,7 +89,7 @@ def test_published_step_of_every_class_equals_the_float64_oracle(model):
 
 
 def test_published_facts_are_of_all_classes(model):
-    contender = Published([c.problem for c in model.columns], model.weights, 1e-9, per_repeat=1)
+    contender = Published([c.problem for c in model.columns], model.predictor.weights, 1e-9, per_repeat=1)
     contender.serve([3])
     contender.serve([50])
     facts, (rows, _) = contender.facts(), digits(120)
@@ -115,7 +115,7 @@ def test_classes_use_the_rows_that_they_are_told_to():
     assert [now is then for now, then in zip(model.columns, before, strict=True)] == [True, True, False, True]
     for k, column in enumerate(model.columns):
         stay = np.setdiff1d(np.flatnonzero(used[:, k]), [5])
-        part = (rows.dense()[stay], np.where(y[stay] == k, 1.0, -1.0), model.lam, column.problem.b)
+        part = (rows.dense()[stay], np.where(y[stay] == k, 1.0, -1.0), model.predictor.lam, column.problem.b)
         assert np.linalg.norm(oracle.gradient(*part, column.w)) <= model.account.beta
 
 

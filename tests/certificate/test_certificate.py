@@ -179,10 +179,14 @@ def assert_ordered(problem, sizes):
             return  # it squares what came before: after a few requests at small lam it overflows
         betas = {name: outcome.residual_bound for name, outcome in outcomes.items()}
         true = oracle_residual(models["measured"])
-        rounding = models["measured"].problem.rounding(models["measured"].w)
+        rounding = rounding_of(models["measured"])
         assert true <= betas["measured"] + rounding
         chain = [true, betas["third_order"], betas["data_dependent"], betas["worst_case"]]
         assert all(a <= b + rounding for a, b in pairwise(chain)), chain
+
+
+def rounding_of(model):
+    return model.predictor.problem.rounding(model.predictor.w)
 
 
 def oracle_residual(model):

@@ -60,8 +60,14 @@ def fitted(method, seed=0, n=120):
     x, y = data(n)
     made = METHODS[method]() if isinstance(method, str) else method
     made.fit(x, y, seed)
-    made.validate_on(*data(60, seed=1))
+    validate(made)
     return made
+
+
+def validate(made):
+    """What a run does for methods that guard their updates."""
+    if hasattr(made, "validate_on"):
+        made.validate_on(*data(60, seed=1))
 
 
 def same(one, other):
@@ -92,7 +98,7 @@ def test_a_loaded_state_goes_on_where_it_stopped(method):
     kept = unbroken.state()
     fresh = METHODS[method]()
     fresh.load_state(kept, *data())
-    fresh.validate_on(*data(60, seed=1))
+    validate(fresh)
     assert fresh.predictor.seconds_fit == unbroken.predictor.seconds_fit
     assert unbroken.remove([7]) == fresh.remove([7])
     assert same(unbroken.predictor.model(), fresh.predictor.model())
@@ -102,7 +108,7 @@ def test_a_loaded_state_goes_on_where_it_stopped(method):
     if method != "retrain":  # which starts from the beginning anyway
         kept.arrays["module.1.bias"] = kept.arrays["module.1.bias"] + 1e-3
         changed.load_state(kept, *data())
-        changed.validate_on(*data(60, seed=1))
+        validate(changed)
         changed.remove([7])
         assert not same(unbroken.predictor.model(), changed.predictor.model())
 
