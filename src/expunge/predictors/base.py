@@ -17,11 +17,76 @@ KINDS = {"logistic": "logistic", "network": "a network"}
 """What a method can be for, and what messages call it."""
 
 
+@runtime_checkable
+class Differentiable(Protocol):
+    """What the metrics of losses, gradients and retrained models ask of a model.
+
+    That of a plug-in need not have it: those metrics are then undefined. ``x`` and ``y`` are all training
+    rows with their labels, as given to ``fit``; ``rows`` are ids among them, whether or not they have been
+    removed.
+    """
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """As that of ``Predictor``."""
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """As that of ``Predictor``."""
+
+    def losses(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Loss of each of the rows, (m,), without regularisation or perturbation."""
+
+    def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
+        """2-norm of the gradient, with respect to all weights, of the **mean** of those losses (m >= 1)."""
+
+    def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Differentiable:
+        """The same model, trained from scratch on these rows alone."""
+
+
+@runtime_checkable
+class Probabilistic(Differentiable, Protocol):
+    """What the metrics of forgetting ask of a model besides; that of a plug-in need not have it either.
+
+    The model that ``retrained`` returns has it too, and the same classes.
+    """
+
+    classes_: NDArray[np.int64]
+    """(K,) labels in rising order, those of all training rows."""
+
+    def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Probability of each class for some rows of any inputs (None: all of them), (m, K)."""
+
+    def mean_loss(
+        self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[Any, Callable[[Any], tuple[float, Any]]]:
+        """The mean of ``losses`` over these rows as a function of all weights that are trained.
+
+        Returns:
+            The weights, (p,), an array or a tensor, and a function ``w -> (loss, gradient)`` of such weights,
+            which leaves the model as it is.
+        """
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """What the metrics of verification and re-identification ask of a model besides."""
+
+    def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """What the last layer is given for some rows of any inputs (None: all of them), (m, d)."""
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """What the metric of activation maps asks of a model besides."""
+
+    def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
+        """How active the last feature maps are at each position, (m, h, w); None where there are none."""
+
+
 class NothingLeft(UserError):
     """There is no model for the rows that would stay; nothing has changed."""
 
 
-class Predictor(ABC):
+class Predictor(Probabilistic, ABC):
     """A model that is trained on rows, can be trained again without some of them, and predicts.
 
     Row ids are those of the training set as given to ``fit``, whatever has left since. ``x`` and ``y`` of the
@@ -105,30 +170,8 @@ class Predictor(ABC):
         """
 
     @abstractmethod
-    def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Predictor:
-        """Another model with the same settings and seed, trained from scratch on these rows alone."""
-
-    @abstractmethod
     def predict(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Labels of some rows of any inputs (None: all of them), (m,)."""
-
-    @abstractmethod
-    def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Probability of each class for some rows of any inputs (None: all of them), (m, K)."""
-
-    @abstractmethod
-    def losses(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Loss of each of the rows, (m,), without regularisation or perturbation."""
-
-    @abstractmethod
-    def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
-        """2-norm of the gradient of the mean of those losses."""
-
-    @abstractmethod
-    def mean_loss(
-        self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> tuple[Any, Callable[[Any], tuple[float, Any]]]:
-        """The mean of those losses as a function of all weights; see ``Probabilistic``."""
 
     @abstractmethod
     def residual(self) -> float | None:
@@ -143,78 +186,9 @@ class Predictor(ABC):
         """Keep the weights; calling the result puts them back bit by bit."""
 
     @abstractmethod
-    def model(self) -> dict[str, NDArray[Any]]:
-        """The arrays a reader of ``model.safetensors`` gets."""
-
-    @abstractmethod
     def state(self) -> State:
         """Everything needed to continue."""
 
     @abstractmethod
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given."""
-
-
-@runtime_checkable
-class Differentiable(Protocol):
-    """What the metrics of losses, gradients and retrained models ask of a model.
-
-    That of a plug-in need not have it: those metrics are then undefined. ``x`` and ``y`` are all training
-    rows with their labels, as given to ``fit``; ``rows`` are ids among them, whether or not they have been
-    removed.
-    """
-
-    def predict(self, x: Any) -> NDArray[np.int64]:
-        """As that of ``Predictor``."""
-
-    def model(self) -> dict[str, NDArray[Any]]:
-        """As that of ``Predictor``."""
-
-    def losses(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Loss of each of the rows, (m,), without regularisation or perturbation."""
-
-    def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
-        """2-norm of the gradient, with respect to all weights, of the **mean** of those losses (m >= 1)."""
-
-    def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Differentiable:
-        """The same model, trained from scratch on these rows alone."""
-
-
-@runtime_checkable
-class Probabilistic(Differentiable, Protocol):
-    """What the metrics of forgetting ask of a model besides; that of a plug-in need not have it either.
-
-    The model that ``retrained`` returns has it too, and the same classes.
-    """
-
-    classes_: NDArray[np.int64]
-    """(K,) labels in rising order, those of all training rows."""
-
-    def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Probability of each class for some rows of any inputs (None: all of them), (m, K)."""
-
-    def mean_loss(
-        self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> tuple[Any, Callable[[Any], tuple[float, Any]]]:
-        """The mean of ``losses`` over these rows as a function of all weights that are trained.
-
-        Returns:
-            The weights, (p,), an array or a tensor, and a function ``w -> (loss, gradient)`` of such weights,
-            which leaves the model as it is.
-        """
-
-
-@runtime_checkable
-class Embedding(Protocol):
-    """What the metrics of verification and re-identification ask of a model besides."""
-
-    def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """What the last layer is given for some rows of any inputs (None: all of them), (m, d)."""
-
-
-@runtime_checkable
-class Mapped(Protocol):
-    """What the metric of activation maps asks of a model besides."""
-
-    def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
-        """How active the last feature maps are at each position, (m, h, w); None where there are none."""

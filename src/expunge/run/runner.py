@@ -234,8 +234,7 @@ class _Session:
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
-        requested, retrieval = self.requested.copy(), self.it.dataset.retrieval
-        return View(self.it.model, *inputs, requested, tuple(rows), retrieval)
+        return View(self.it.model, *inputs, self.requested.copy(), tuple(rows), self.it.dataset.retrieval)
 
     def _test_accuracy(self) -> float | None:
         found = self._evaluate([m for m in self.it.metrics if "test_accuracy" in columns_of(m)])
@@ -277,8 +276,9 @@ class _Session:
         """Metric -> why it could measure nothing: the unlearner lacks what it needs."""
         named = zip(self.it.settings.get("metrics") or {}, self.it.metrics, strict=False)
         lacks = {name: lacking(self.it.model, metric) for name, metric in named}
-        who = self.it.unlearner.name
-        return {name: f"{who} has no {', '.join(what)}" for name, what in lacks.items() if what}
+        return {
+            name: f"{self.it.unlearner.name} has no {', '.join(what)}" for name, what in lacks.items() if what
+        }
 
     def _total(self) -> Total:
         """The guarantee of extractor and unlearner together."""
