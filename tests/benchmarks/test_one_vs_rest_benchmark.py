@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from math import hypot, inf
 from pathlib import Path
 
@@ -107,8 +108,8 @@ def test_classes_use_the_rows_that_they_are_told_to():
     rows, y = digits(300)
     used = np.ones((300, 4), dtype=bool)
     used[5], used[9] = np.eye(4)[2], np.eye(4)[0]
-    how = {"update": "corrected", "certificate": "measured", "used": used}
-    model = trained(rows, y, SETTING, 0, kind=benchmark.PartlyUsed, **how)
+    how = {"update": "corrected", "certificate": "measured"}
+    model = trained(rows, y, SETTING, 0, kind=partial(benchmark.PartlyUsed, used), **how)
     assert [column.problem.n for column in model.columns] == [299, 298, 299, 298]
     before = model.columns
     model.remove([5])

@@ -192,8 +192,8 @@ class _Session:
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if [*columns_of(m)] != ["residual_measured"]]
         self.evaluated = due
-        columns = [name for metric in self.it.metrics for name in columns_of(metric)]
-        record: dict[str, Any] = dict.fromkeys((*KEYS, *columns))
+        own = (name for metric in self.it.metrics for name in columns_of(metric))
+        record: dict[str, Any] = dict.fromkeys((*KEYS, *own))
         record |= {
             "request": request.number,
             "rows": list(request.rows),
@@ -275,10 +275,8 @@ class _Session:
     def _not_measured(self) -> dict[str, str]:
         """Metric -> why it could measure nothing: the unlearner lacks what it needs."""
         named = zip(self.it.settings.get("metrics") or {}, self.it.metrics, strict=False)
-        lacks = {name: lacking(self.it.model, metric) for name, metric in named}
-        return {
-            name: f"{self.it.unlearner.name} has no {', '.join(what)}" for name, what in lacks.items() if what
-        }
+        lacks = {name: ", ".join(lacking(self.it.model, metric)) for name, metric in named}
+        return {name: f"{self.it.unlearner.name} has no {what}" for name, what in lacks.items() if what}
 
     def _total(self) -> Total:
         """The guarantee of extractor and unlearner together."""
