@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
+from expunge.predictors.linear import SETTINGS, LinearModel
 
 
 def make(seed, n=40, d=5, lam=1e-2, std=1.0, separable=False, kind="float64"):
@@ -37,3 +38,9 @@ problems = st.builds(
     separable=st.booleans(),
     kind=st.sampled_from(["float64", "float32", "uint8"]),
 )
+
+
+def method(kind, **settings):
+    """A method on a linear model; settings go to the one they are of."""
+    model = LinearModel(**{key: settings.pop(key) for key in SETTINGS if key in settings})
+    return kind(model, **settings)

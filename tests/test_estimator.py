@@ -91,7 +91,7 @@ def test_loading_wants_the_same_training_data(table, tmp_path):
 def test_float32_rows_are_kept_without_a_copy(table):
     x = np.ascontiguousarray(table[0], dtype=np.float32)
     model = CertifiedLogisticRegression().fit(x, table[1])
-    assert np.shares_memory(model._engine_.problem.rows.raw, x)
+    assert np.shares_memory(model._engine_.predictor.problem.rows.raw, x)
     model.remove([1])
     assert model.residual() < 1e-2 * model.certificate_.guarantee.budget
 

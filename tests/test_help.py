@@ -48,7 +48,7 @@ def test_it_teaches(page, words):
 
 def test_it_shows_what_the_overrides_come_to(tmp_path):
     ended = cli.expunge("unlearner=none", "seed=17", "--help", cwd=tmp_path)
-    assert "_target_: expunge.unlearners.none.none" in ended.out
+    assert "_target_: expunge.unlearners.none.NoOp" in ended.out
     assert "seed: 17" in ended.out
 
 

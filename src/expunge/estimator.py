@@ -18,6 +18,7 @@ from expunge.core.errors import DataError, UserError
 from expunge.core.files import load_state, save_state
 from expunge.core.hashing import sha256_of
 from expunge.linear.rows import Array, Rows
+from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
 
@@ -109,8 +110,8 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
             seed = int(seed.randint(2**31))
         engine.fit(rows, labels, seed)
         self._keep(engine, rows, labels)
-        self.n_iter_ = max(1, *(report.iterations for report in engine.fit_reports))
-        unfinished = [report for report in engine.fit_reports if not report.converged]
+        self.n_iter_ = max(1, *(report.iterations for report in engine.predictor.fit_reports))
+        unfinished = [report for report in engine.predictor.fit_reports if not report.converged]
         if unfinished:
             import warnings
 
@@ -166,7 +167,7 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     @property
     def coef_(self) -> Array:
         """(1, d) weights for two classes, (K, d) for more."""
-        return self._engine_.weights.T
+        return self._engine_.predictor.weights.T
 
     @property
     def certificate_(self) -> Account:
@@ -176,12 +177,12 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     @property
     def retained_(self) -> NDArray[np.bool_]:
         """(n,) bool."""
-        return self._engine_.kept.copy()
+        return self._engine_.predictor.kept.copy()
 
     def residual(self) -> float:
         """Measure ||grad L_b(w; D)||_2 over the rows that remain (one float64 pass)."""
         check_is_fitted(self)
-        return self._engine_.residual()
+        return self._engine_.predictor.residual()
 
     def save(self, path: str | Path) -> None:
         """Write model, certificate and settings to one safetensors file (JSON in its header, no pickle).
@@ -223,13 +224,9 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         return model
 
     def _engine(self) -> Newton:
-        return Newton(
-            **{
-                key: getattr(self, key)
-                for key in self.get_params()
-                if key not in ("normalize", "random_state")
-            }
-        )
+        own = {key: getattr(self, key) for key in self.get_params()}
+        model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own})
+        return Newton(model, **{key: own[key] for key in own if key not in ("normalize", "random_state")})
 
     def _training_data(self, X: Any, y: Any) -> tuple[Rows, NDArray[np.int64]]:
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")

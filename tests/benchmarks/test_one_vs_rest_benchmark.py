@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from math import hypot, inf
 
 import numpy as np
@@ -41,7 +42,7 @@ def signs(model):
 
 
 def test_published_recipe_of_all_classes_equals_one_recipe_a_class(model):
-    x, y, w, lam = digits(120)[0].dense(), signs(model), model.weights, SETTING["lam"]
+    x, y, w, lam = digits(120)[0].dense(), signs(model), model.predictor.weights, SETTING["lam"]
     together = PublishedRecipe(x, y, lam, w)
     apart = [PublishedRecipe(x, y[:, k], lam, w[:, k]) for k in range(4)]
     for row in (119, 0, 118, 7):  # the last row, the one moved into its place, and others
@@ -58,7 +59,7 @@ def test_published_recipe_of_all_classes_equals_one_recipe_a_class(model):
 
 def test_published_step_of_every_class_equals_the_float64_oracle(model):
     x, y, lam = digits(120)[0].dense(), signs(model), SETTING["lam"]
-    recipe = PublishedRecipe(x, y, lam, model.weights)
+    recipe = PublishedRecipe(x, y, lam, model.predictor.weights)
     stay, bounds = np.arange(120), np.zeros(4)
     for row in (119, 0, 118):
         w = recipe.w.numpy().astype(np.float64)
@@ -78,7 +79,7 @@ def test_published_step_of_every_class_equals_the_float64_oracle(model):
 
 
 def test_published_facts_are_of_all_classes(model):
-    contender = Published([c.problem for c in model.columns], model.weights, 1e-9, per_repeat=1)
+    contender = Published([c.problem for c in model.columns], model.predictor.weights, 1e-9, per_repeat=1)
     contender.serve([3])
     contender.serve([50])
     facts, (rows, _) = contender.facts(), digits(120)
@@ -96,15 +97,15 @@ def test_classes_use_the_rows_that_they_are_told_to():
     rows, y = digits(300)
     used = np.ones((300, 4), dtype=bool)
     used[5], used[9] = np.eye(4)[2], np.eye(4)[0]
-    how = {"update": "corrected", "certificate": "measured", "used": used}
-    model = trained(rows, y, SETTING, 0, kind=benchmark.PartlyUsed, **how)
+    how = {"update": "corrected", "certificate": "measured"}
+    model = trained(rows, y, SETTING, 0, kind=partial(benchmark.PartlyUsed, used), **how)
     assert [column.problem.n for column in model.columns] == [299, 298, 299, 298]
     before = model.columns
     model.remove([5])
     assert [now is then for now, then in zip(model.columns, before, strict=True)] == [True, True, False, True]
     for k, column in enumerate(model.columns):
         stay = np.setdiff1d(np.flatnonzero(used[:, k]), [5])
-        part = (rows.dense()[stay], np.where(y[stay] == k, 1.0, -1.0), model.lam, column.problem.b)
+        part = (rows.dense()[stay], np.where(y[stay] == k, 1.0, -1.0), model.predictor.lam, column.problem.b)
         assert np.linalg.norm(oracle.gradient(*part, column.w)) <= model.account.beta
 
 

@@ -16,7 +16,7 @@ from expunge.core.errors import InvalidValue
 from expunge.linear.removal import UPDATES
 from expunge.unlearners.newton import Newton
 from tests.oracles import logistic as oracle
-from tests.problems import labels, make, problems
+from tests.problems import labels, make, method, problems
 
 HUGE = 1e305  # training with such a std would drown the data: the budget is raised afterwards
 
@@ -149,8 +149,8 @@ def test_account_adds_up_charges_solves_and_can_be_anchored():
 
 def patient(problem, certificate, update, **more):
     """A Newton unlearner fitted on a random problem, whose budget no sensible bound passes."""
-    model = Newton(
-        lam=problem.lam, std=1.0, certificate=certificate, update=update, at_limit="refuse", **more
+    model = method(
+        Newton, lam=problem.lam, std=1.0, certificate=certificate, update=update, at_limit="refuse", **more
     )
     model.fit(problem.rows, labels(problem), seed=7)
     model.guarantee = replace(model.guarantee, std=HUGE)
@@ -179,16 +179,23 @@ def assert_ordered(problem, sizes):
             return  # it squares what came before: after a few requests at small lam it overflows
         betas = {name: outcome.residual_bound for name, outcome in outcomes.items()}
         true = oracle_residual(models["measured"])
-        rounding = models["measured"].problem.rounding(models["measured"].w)
+        rounding = rounding_of(models["measured"])
         assert true <= betas["measured"] + rounding
         chain = [true, betas["third_order"], betas["data_dependent"], betas["worst_case"]]
         assert all(a <= b + rounding for a, b in pairwise(chain)), chain
 
 
+def rounding_of(model):
+    return model.predictor.problem.rounding(model.predictor.w)
+
+
 def oracle_residual(model):
-    kept = model.problem.rows.scale != 0
-    x, y = model.problem.rows.dense()[kept], model.problem.y[kept]
-    return np.linalg.norm(oracle.gradient(x, y, model.lam, model.problem.b, model.w))
+    problem = model.predictor.problem
+    kept = problem.rows.scale != 0
+    x, y = model.predictor.problem.rows.dense()[kept], model.predictor.problem.y[kept]
+    return np.linalg.norm(
+        oracle.gradient(x, y, model.predictor.lam, model.predictor.problem.b, model.predictor.w)
+    )
 
 
 @pytest.mark.parametrize("update", UPDATES)
@@ -206,7 +213,9 @@ def test_measured_residual_never_exceeds_the_charged_bound(update, certificate, 
         if certificate == "worst_case" and outcome.outcome == "refused":
             return  # it squares what came before: after a few requests at small lam it overflows
         assert outcome.outcome == "removed"
-        assert oracle_residual(model) <= outcome.residual_bound + model.problem.rounding(model.w)
+        assert oracle_residual(model) <= outcome.residual_bound + model.predictor.problem.rounding(
+            model.predictor.w
+        )
 
 
 @pytest.mark.parametrize(
@@ -224,9 +233,9 @@ def test_a_broken_bound_is_caught(broken, times, monkeypatch):
 def test_leaving_out_the_optimisers_leftover_is_caught():
     """A model stopped early has a residual that b and the leftover must be part of."""
     problem = make(12, n=80, d=5, lam=0.1)
-    model = Newton(lam=0.1, std=10.0, certificate="third_order", tol=1.0, at_limit="refuse")
+    model = method(Newton, lam=0.1, std=10.0, certificate="third_order", tol=1.0, at_limit="refuse")
     model.fit(problem.rows, labels(problem), seed=3)
-    leftover = model.fit_reports[0].gradient_norm
+    leftover = model.predictor.fit_reports[0].gradient_norm
     assert 0.01 < leftover < 1.0
     assert model.account.beta >= leftover
     outcome = model.remove([5])
@@ -241,7 +250,7 @@ def test_inexact_solves_are_charged():
     model = patient(problem, "third_order", "frozen")
     (column,) = model.columns
     factor = replace(column.factor, inverse=column.factor.inverse * 0.9)
-    model.columns = [replace(column, factor=factor)]
+    model.predictor.columns = [replace(column, factor=factor)]
     before = model.account.beta
     outcome = model.remove([4])
     assert oracle_residual(model) <= outcome.residual_bound

@@ -21,6 +21,7 @@ from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp
 from expunge.unlearners.retrain import Retrain
 from tests.oracles import logistic as oracle
+from tests.problems import method
 
 HUGE = 1e305
 
@@ -35,20 +36,27 @@ def table(seed, n=80, d=5, classes=4, kind="float64"):
 
 
 def fitted(rows, y, seed=0, kind=Newton, **how):
-    model = kind(**({"lam": 1e-2, "std": 1.0} | how))
+    model = method(kind, **({"lam": 1e-2, "std": 1.0} | how))
     model.fit(rows, y, seed)
     return model
 
 
 def parts(model, k):
     """Rows, signs, lam and b that column k is trained on now, from public facts alone."""
-    problem = model.columns[k].problem
+    problem = model.predictor.columns[k].problem
     kept = problem.rows.scale != 0
-    return problem.rows.dense()[kept], problem.y[kept], model.lam, model.model()["perturbation"][:, k]
+    return (
+        problem.rows.dense()[kept],
+        problem.y[kept],
+        model.predictor.lam,
+        model.predictor.model()["perturbation"][:, k],
+    )
 
 
 def oracle_residual(model):
-    columns = [oracle.gradient(*parts(model, k), w) for k, w in enumerate(model.model()["weight"].T)]
+    columns = [
+        oracle.gradient(*parts(model, k), w) for k, w in enumerate(model.predictor.model()["weight"].T)
+    ]
     return float(np.linalg.norm(np.stack(columns)))
 
 
@@ -58,24 +66,24 @@ def oracle_residual(model):
 def test_every_class_against_the_rest():
     rows, y = table(0)
     model = fitted(rows, y, tol=1e-10)
-    assert model.model()["weight"].shape == model.model()["perturbation"].shape == (5, 4)
+    assert model.predictor.model()["weight"].shape == model.predictor.model()["perturbation"].shape == (5, 4)
     for k in range(4):
         x, signs, lam, b = parts(model, k)
         np.testing.assert_array_equal(signs, np.where(y == k, 1, -1))
         np.testing.assert_allclose(model.columns[k].w, oracle.minimise(x, signs, lam, b), atol=1e-7)
-    scores = rows.dense() @ model.model()["weight"]
-    np.testing.assert_allclose(model.decision(rows), scores, atol=1e-12)
-    np.testing.assert_array_equal(model.predict(rows), scores.argmax(axis=1))
+    scores = rows.dense() @ model.predictor.model()["weight"]
+    np.testing.assert_allclose(model.predictor.decision(rows), scores, atol=1e-12)
+    np.testing.assert_array_equal(model.predictor.predict(rows), scores.argmax(axis=1))
 
 
 @pytest.mark.parametrize("joint_training", [True, False])
 def test_the_tolerance_is_for_all_classes_or_for_each(joint_training):
     rows, y = table(1, n=300)
     model = fitted(rows, y, tol=1e-3, joint_training=joint_training)
-    norms = [report.gradient_norm for report in model.fit_reports]
-    assert model.residual() == pytest.approx(hypot(*norms), rel=1e-6)
+    norms = [report.gradient_norm for report in model.predictor.fit_reports]
+    assert model.predictor.residual() == pytest.approx(hypot(*norms), rel=1e-6)
     if joint_training:
-        assert model.residual() < 1e-3
+        assert model.predictor.residual() < 1e-3
     else:
         assert max(norms) < 1e-3
 
@@ -84,7 +92,7 @@ def test_the_perturbation_has_the_stated_deviation_in_every_class():
     guarantee = Guarantee(1.0, 1e-4, 3.0, 2_000)
     rows = Rows.normalised(np.random.default_rng(0).normal(size=(6, 500)))
     model = fitted(rows, np.array([0, 1, 2, 3, 0, 1]), std=3.0, lam=1.0)
-    b = model.model()["perturbation"]
+    b = model.predictor.model()["perturbation"]
     np.testing.assert_allclose(b.std(axis=0), 3.0, rtol=0.15)
     assert abs(np.corrcoef(b.T) - np.eye(4)).max() < 0.2, "each class has noise of its own"
     assert model.guarantee.budget == guarantee.budget, "of the (d, K) residual, whatever K is"
@@ -102,8 +110,10 @@ def test_losses_and_gradient_are_sums_over_the_classes():
         w = model.columns[k].w
         losses += [oracle.loss(x[[i]], signs[[i]], 0.0, zero, w) for i in range(len(chosen))]
         gradient.append(oracle.gradient(x, signs, 0.0, zero, w) / len(chosen))
-    np.testing.assert_allclose(model.losses(rows, y, chosen), losses, rtol=1e-12)
-    assert model.gradient_norm(rows, y, chosen) == pytest.approx(np.linalg.norm(gradient), rel=1e-12)
+    np.testing.assert_allclose(model.predictor.losses(rows, y, chosen), losses, rtol=1e-12)
+    assert model.predictor.gradient_norm(rows, y, chosen) == pytest.approx(
+        np.linalg.norm(gradient), rel=1e-12
+    )
 
 
 # -- subsamples --------------------------------------------------------------------------------------------
@@ -173,21 +183,21 @@ def test_a_subsample_needs_more_than_two_classes():
         fitted(rows, (y > 1).astype(np.int64), subsample_ratio=0.5)
     for bad in (0, 1.5, "half", True):
         with pytest.raises(InvalidValue, match="subsample_ratio"):
-            Newton(subsample_ratio=bad)
+            method(Newton, subsample_ratio=bad)
     with pytest.raises(InvalidValue, match="joint_training"):
-        Newton(joint_training=1)
+        method(Newton, joint_training=1)
 
 
 @pytest.mark.parametrize("kind", [Newton, Retrain])
 def test_a_request_that_would_leave_a_class_without_rows_is_refused(kind):
     rows, y = table(8, n=40, classes=3)
     model = fitted(rows, np.where(np.arange(40) < 2, 2, y % 2), kind=kind, subsample_ratio=1e-9)
-    before = model.model()
+    before = model.predictor.model()
     outcome = model.remove([0, 1])
     assert (outcome.outcome, outcome.residual_measured) == ("refused", None)
     assert outcome.reason == "class 2 would have no row left to be trained on"
-    assert all(np.array_equal(array, before[name]) for name, array in model.model().items())
-    assert model.kept.all()
+    assert all(np.array_equal(array, before[name]) for name, array in model.predictor.model().items())
+    assert model.predictor.kept.all()
     assert model.remove([0]).outcome != "refused", "one of its rows may go"
 
 
@@ -228,7 +238,7 @@ def test_joint_residual_is_within_the_joint_bound_at_every_step(
         if outcome.outcome == "refused":  # of a small subsample
             assert outcome.reason.endswith("no row left to be trained on")
         assert oracle_residual(model) <= outcome.residual_bound + rounding
-        assert model.residual() == pytest.approx(oracle_residual(model), rel=1e-6, abs=1e-9)
+        assert model.predictor.residual() == pytest.approx(oracle_residual(model), rel=1e-6, abs=1e-9)
         if outcome.residual_measured is not None:
             assert outcome.residual_measured == pytest.approx(oracle_residual(model), rel=1e-6, abs=1e-9)
 
@@ -277,12 +287,14 @@ def test_at_the_limit_all_classes_are_trained_anew():
     rows, y = table(11, n=200)
     model = fitted(rows, y, std=0.02, update="fresh", certificate="data_dependent", subsample_ratio=0.5)
     used = [c.problem.rows.scale != 0 for c in model.columns]
-    first_b, outcomes = model.model()["perturbation"], []
+    first_b, outcomes = model.predictor.model()["perturbation"], []
     for row in range(30):
         outcomes.append(model.remove([row]))
         assert outcomes[-1].residual_bound <= outcomes[-1].budget
     assert {"retrained"} <= {outcome.outcome for outcome in outcomes}
-    assert not np.isclose(model.model()["perturbation"], first_b).any(), "fresh noise in every class"
+    assert not np.isclose(model.predictor.model()["perturbation"], first_b).any(), (
+        "fresh noise in every class"
+    )
     for k, (column, before) in enumerate(zip(model.columns, used, strict=True)):
         np.testing.assert_array_equal((column.problem.rows.scale != 0)[30:], before[30:])
         assert column.spectral >= np.linalg.norm(parts(model, k)[0], 2)
@@ -310,12 +322,12 @@ def test_a_loaded_state_goes_on_bit_for_bit(update, share):
     one = fitted(rows, y, **how)
     for row in range(20):
         one.remove([row])
-    two = Newton(lam=1e-2, **how)
+    two = method(Newton, lam=1e-2, **how)
     two.load_state(one.state(), replace(rows), y)
     for row in range(20, 60):
         assert one.remove([row]) == two.remove([row])
-    for name, array in one.model().items():
-        np.testing.assert_array_equal(array, two.model()[name])
+    for name, array in one.predictor.model().items():
+        np.testing.assert_array_equal(array, two.predictor.model()[name])
 
 
 @pytest.mark.parametrize("share", [1.0, 0.3])
@@ -323,18 +335,23 @@ def test_retraining_is_exact_and_paired(share):
     rows, y = table(13, n=100)
     model = fitted(rows, y, seed=4, kind=Retrain, subsample_ratio=share)
     certified = fitted(rows, y, seed=4, subsample_ratio=share, update="corrected", certificate="measured")
-    np.testing.assert_array_equal(model.model()["perturbation"], certified.model()["perturbation"])
+    np.testing.assert_array_equal(
+        model.predictor.model()["perturbation"], certified.predictor.model()["perturbation"]
+    )
     assert model.remove([1, 2, 9]).outcome == "retrained"
     certified.remove([1, 2, 9])
     for k in range(4):
-        np.testing.assert_allclose(model.columns[k].w, oracle.minimise(*parts(model, k)), atol=1e-7)
-    difference = np.linalg.norm(model.weights - certified.weights)
-    assert difference <= certified.residual() / (1e-2 * min(c.problem.n for c in certified.columns)) + 1e-7
-    reference = certified.retrained(rows, y, np.setdiff1d(np.arange(100), [1, 2, 9]))
-    np.testing.assert_allclose(reference.weights, model.weights, atol=1e-7)
-    again = Retrain(lam=1e-2, std=1.0, subsample_ratio=share)
+        np.testing.assert_allclose(model.predictor.columns[k].w, oracle.minimise(*parts(model, k)), atol=1e-7)
+    difference = np.linalg.norm(model.predictor.weights - certified.predictor.weights)
+    assert (
+        difference
+        <= certified.predictor.residual() / (1e-2 * min(c.problem.n for c in certified.columns)) + 1e-7
+    )
+    reference = certified.predictor.retrained(rows, y, np.setdiff1d(np.arange(100), [1, 2, 9]))
+    np.testing.assert_allclose(reference.weights, model.predictor.weights, atol=1e-7)
+    again = method(Retrain, lam=1e-2, std=1.0, subsample_ratio=share)
     again.load_state(model.state(), rows, y)
-    assert again.residual() == model.residual()
+    assert again.predictor.residual() == model.predictor.residual()
     assert fitted(rows, y, kind=NoOp).remove([0]).outcome == "refused"
 
 
@@ -366,7 +383,7 @@ def test_estimator_of_many_classes(tmp_path):
 def test_a_thousand_digits_leave_a_model_of_ten_classes(shared_data, certificate, update):
     dataset = mnist.load(shared_data, train_rows=2000)
     x, _ = Pixels().extract(dataset)
-    model = Newton(1e-3, 10.0, certificate=certificate, update=update, at_limit="refuse")
+    model = method(Newton, lam=1e-3, std=10.0, certificate=certificate, update=update, at_limit="refuse")
     model.fit(x, dataset.y_train, 0)
     if certificate == "third_order":  # half of 2,000 rows is more than its sum can pay for
         model.guarantee = replace(model.guarantee, std=HUGE)
@@ -374,7 +391,7 @@ def test_a_thousand_digits_leave_a_model_of_ten_classes(shared_data, certificate
     for start in range(0, 1000, 10):
         outcome = model.remove(order[start : start + 10])
         assert outcome.outcome == "removed"
-        measured = model.residual()
+        measured = model.predictor.residual()
         assert measured <= outcome.residual_bound <= outcome.budget
         if certificate == "third_order":
             assert measured < 0.5 * outcome.residual_bound

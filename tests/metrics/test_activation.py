@@ -20,6 +20,8 @@ from expunge.metrics import View
 from expunge.metrics.activation import Activation, energy_kept, map_similarity
 from expunge.metrics.base import Pictured
 from expunge.models import Mlp, Torchvision, Vgg11, VggFace, activation_maps
+from expunge.predictors import Mapped
+from expunge.predictors.network import NetworkModel
 from expunge.report import app as report
 from expunge.report import read_run
 from expunge.report.drawing import Curve, Keyed
@@ -27,8 +29,6 @@ from expunge.report.figures import draw_plots, write_run_figures
 from expunge.report.identity_figure import curve
 from expunge.report.map_figures import draw_maps
 from expunge.report.over_seeds import interval
-from expunge.unlearners.base import Mapped
-from expunge.unlearners.network import NetworkModel
 from tests import cli, networks
 from tests.people import folder
 from tests.report.test_report import make_run

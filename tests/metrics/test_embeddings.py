@@ -13,10 +13,10 @@ from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, identity_head, initialised, load_weights
+from expunge.predictors import Embedding
+from expunge.predictors.linear import LinearModel
+from expunge.predictors.network import NetworkModel
 from expunge.training import Learner, Training
-from expunge.unlearners.base import Embedding
-from expunge.unlearners.none import NoOp
-from expunge.unlearners.references import NetworkNoOp
 from tests import networks
 
 TINY = VggFace(widths=(4, 6), convolutions=1, embedding=5, batch_norm=True, dropout=0.5)
@@ -33,7 +33,7 @@ def fitted(architecture=TINY, n=24):
         architecture, Training(epochs=1, lr=0.01, batch_size=8), "cpu", progress=False, threads=1
     )
     x, y = networks.pictures(n, 16, 1)
-    model = NetworkNoOp(learner)
+    model = NetworkModel(learner)
     model.fit(x[..., 0] / 255.0, y, seed=0)
     return model, x[..., 0] / 255.0
 
@@ -303,5 +303,5 @@ def test_a_network_without_a_linear_layer_has_no_embedding():
 
 
 def test_only_networks_have_embeddings():
-    assert isinstance(NetworkNoOp(Learner(Vgg11(), Training(), "cpu")), Embedding)
-    assert not issubclass(NoOp, Embedding)
+    assert isinstance(NetworkModel(Learner(Vgg11(), Training(), "cpu")), Embedding)
+    assert not issubclass(LinearModel, Embedding)

@@ -22,15 +22,14 @@ from expunge.metrics.membership import Attack, logistic_attack, matched, row_los
 from expunge.metrics.relearn import relearn_steps
 from expunge.metrics.retrained import Retrained
 from expunge.models import Mlp
-from expunge.scrub import Scrub
+from expunge.predictors import Differentiable, Probabilistic
+from expunge.predictors.linear import LinearModel
+from expunge.predictors.network import NetworkModel
 from expunge.training import Learner, Training
-from expunge.unlearners.base import Differentiable, Probabilistic
-from expunge.unlearners.lcodec_linear import LcodecLinear
 from expunge.unlearners.newton import Newton
-from expunge.unlearners.none import NoOp
-from expunge.unlearners.references import NetworkNoOp, NetworkRetrain
 from expunge.unlearners.retrain import Retrain
 from tests import cli, networks
+from tests.problems import method
 
 ATTACKS = ("membership_auc", "membership_tpr", "membership_logistic_auc", "membership_logistic_tpr")
 OWN = (*ATTACKS, "relearn_steps")
@@ -226,7 +225,7 @@ def same(one, other):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_probabilities_of_the_linear_model(classes):
     x, y = rows(classes=classes)
-    model = fitted(Newton(lam=1e-3, std=0.1), x, y)
+    model = fitted(LinearModel(lam=1e-3, std=0.1), x, y)
     found, scores = model.probabilities(x), x.dense() @ model.weights
     if classes == 2:
         np.testing.assert_allclose(found[:, 1], expit(scores[:, 0]), rtol=1e-12)
@@ -241,7 +240,7 @@ def test_probabilities_of_the_linear_model(classes):
 
 def test_probabilities_of_a_network():
     x, y = networks.blobs(50, 5, 3)
-    model = fitted(NetworkNoOp(learner(epochs=3)), x, y + 4)
+    model = fitted(NetworkModel(learner(epochs=3)), x, y + 4)
     found = model.probabilities(x)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-14)
     np.testing.assert_array_equal(model.classes_[found.argmax(axis=1)], model.predict(x))
@@ -254,7 +253,7 @@ def test_probabilities_of_a_network():
 @pytest.mark.parametrize("classes", [2, 3])
 def test_mean_loss_of_the_linear_model(classes):
     x, y = rows(n=30, d=4, classes=classes)
-    model, some = fitted(Retrain(lam=1e-2, std=0.1), x, y), np.array([3, 8, 9])
+    model, some = fitted(LinearModel(lam=1e-2, std=0.1), x, y), np.array([3, 8, 9])
     start, mean_loss = model.mean_loss(x, y, some)
     loss, gradient = mean_loss(start)
     assert loss == pytest.approx(model.losses(x, y, some).mean(), rel=1e-14)
@@ -266,7 +265,7 @@ def test_mean_loss_of_the_linear_model(classes):
 
 def test_relearning_leaves_the_network_as_it_was():
     x, y = networks.pictures(24)
-    model, some = fitted(NetworkNoOp(learner(Cnn(), epochs=2)), x, y), np.array([0, 5, 7])
+    model, some = fitted(NetworkModel(learner(Cnn(), epochs=2)), x, y), np.array([0, 5, 7])
     model.module.train()  # the mode is the owner's
     before, modes = model.model(), [part.training for part in model.module.modules()]
     start, mean_loss = model.mean_loss(x, y, some)
@@ -284,11 +283,10 @@ def test_relearning_leaves_the_network_as_it_was():
     assert mean_loss(start)[0] == loss, "statistics of BatchNorm did not move either"
 
 
-def test_which_unlearners_it_is_for():
+def test_which_models_it_is_for():
     x, y = rows(classes=2)
-    linear = [Newton(lam=1, std=10), Retrain(), NoOp(), LcodecLinear(Scrub(), lam=1.0)]
-    assert all(isinstance(fitted(model, x, y), Probabilistic) for model in linear)
-    network = fitted(NetworkRetrain(learner(epochs=1)), *networks.blobs(20))
+    assert isinstance(fitted(LinearModel(), x, y), Probabilistic)
+    network = fitted(NetworkModel(learner(epochs=1)), *networks.blobs(20))
     assert isinstance(network, Probabilistic)
     assert isinstance(Line(), Differentiable)
     assert not isinstance(Line(), Probabilistic)
@@ -325,7 +323,10 @@ class Line(Plain):
 def forgotten(model, train, test, requested, **how):
     """Fit, ask to forget ``requested``, and evaluate."""
     asked = np.isin(np.arange(len(train[1])), requested)
-    fitted(model, *train).remove(list(requested))
+    fitted(model, *train)
+    if not isinstance(model, (LinearModel, NetworkModel)):
+        model.remove(list(requested))
+        model = model.predictor
     return Forgetting(**how)(View(model, *train, *test, asked))
 
 
@@ -347,7 +348,7 @@ def test_every_column_has_a_definition():
 @pytest.mark.parametrize("classes", [2, 3])
 def test_retraining_is_its_own_reference(classes):
     train, test = rows(classes=classes), rows(classes=classes, seed=1)
-    found = forgotten(Retrain(lam=1e-4, std=0.1), train, test, range(10, 22), relearn_lr=1.0)
+    found = forgotten(method(Retrain, lam=1e-4, std=0.1), train, test, range(10, 22), relearn_lr=1.0)
     for name in OWN:
         assert found[name] is not None
         assert found[name] == found[f"retrain_{name}"]
@@ -361,10 +362,10 @@ def test_a_model_that_forgot_nothing_gives_its_members_away(kind):
     classes = 3 if kind == "three" else 2
     train, test = rows(60, 200, classes), rows(60, 200, classes, seed=1)
     if kind == "network":
-        model = NetworkNoOp(learner())
+        model = NetworkModel(learner())
         train, test = ((x.dense().astype(np.float32), y) for x, y in (train, test))
     else:
-        model = NoOp(lam=1e-4, std=0.0)
+        model = LinearModel(lam=1e-4, std=0.0)
     found = forgotten(model, train, test, range(20), relearn_lr=1.0)
     assert found["membership_auc"] > 0.9 > 0.65 > found["retrain_membership_auc"]
     assert found["membership_logistic_auc"] > 0.9 > 0.65 > found["retrain_membership_logistic_auc"]
@@ -376,9 +377,9 @@ def test_a_model_that_forgot_nothing_gives_its_members_away(kind):
 
 def test_certified_removal_is_near_the_reference():
     train, test = rows(400, 10), rows(100, 10, seed=1)
-    model = Newton(lam=1e-2, std=10.0)
+    model = method(Newton, lam=1e-2, std=10.0)
     found = forgotten(model, train, test, [3, 9, 27, 81, 243, 17])
-    assert not model.kept[3]
+    assert not model.predictor.kept[3]
     for name in OWN:
         assert found[name] == pytest.approx(found[f"retrain_{name}"], abs=0.03)
     assert all(0 < found[name] < 1e-6 for name in APART)
@@ -387,17 +388,17 @@ def test_certified_removal_is_near_the_reference():
 
 def test_what_is_not_defined_is_none():
     train, test = rows(30, 4), rows(30, 4, seed=1)
-    few = forgotten(NoOp(lam=1e-3), train, test, [1, 2, 3, 4], relearn_lr=None)
+    few = forgotten(LinearModel(lam=1e-3), train, test, [1, 2, 3, 4], relearn_lr=None)
     absent = [name for name in Forgetting.COLUMNS if few[name] is None]
     assert all("logistic" in name or "relearn" in name for name in absent)
     assert len(absent) == 6
     empty = (Rows.as_given(np.zeros((0, 4))), np.zeros(0, dtype=np.int64))
-    found = forgotten(NoOp(lam=1e-3), train, empty, range(8), relearn_lr=1.0)
+    found = forgotten(LinearModel(lam=1e-3), train, empty, range(8), relearn_lr=1.0)
     assert {name for name in found if found[name] is None} == {
         *(name for name in found if "membership" in name),
         *("retrain_js_test", "retrain_kl_test"),
     }
-    model = fitted(NoOp(lam=1e-3), *train)
+    model = fitted(LinearModel(lam=1e-3), *train)
     everything = Forgetting()(View(model, *train, *test, np.ones(30, dtype=bool)))
     assert {name for name in everything if everything[name] is not None} == set(OWN)
     nothing = Forgetting()(View(model, *train, *test, np.zeros(30, dtype=bool)))
@@ -407,16 +408,19 @@ def test_what_is_not_defined_is_none():
 def test_a_step_too_few_is_none():
     train, test = rows(), rows(seed=1)
     settings = {"relearn_lr": 1.0, "relearn_max_steps": 10_000}
-    enough = forgotten(Retrain(lam=1e-3, std=0.0), train, test, range(5), **settings)["relearn_steps"]
+    enough = forgotten(method(Retrain, lam=1e-3, std=0.0), train, test, range(5), **settings)["relearn_steps"]
     settings["relearn_max_steps"] = enough - 1
-    assert forgotten(Retrain(lam=1e-3, std=0.0), train, test, range(5), **settings)["relearn_steps"] is None
+    assert (
+        forgotten(method(Retrain, lam=1e-3, std=0.0), train, test, range(5), **settings)["relearn_steps"]
+        is None
+    )
 
 
 def test_the_reference_is_trained_once_for_all_metrics(monkeypatch):
     train, test = rows(), rows(seed=1)
-    model, trained = fitted(NoOp(lam=1e-3), *train), []
-    whole = NoOp.retrained
-    monkeypatch.setattr(NoOp, "retrained", lambda *a: trained.append(len(a[3])) or whole(*a))
+    model, trained = fitted(LinearModel(lam=1e-3), *train), []
+    whole = LinearModel.retrained
+    monkeypatch.setattr(LinearModel, "retrained", lambda *a: trained.append(len(a[3])) or whole(*a))
     view = View(model, *train, *test, np.arange(40) < 7)
     distances = [metric(view)["retrain_weight_distance"] for metric in (Retrained(), Forgetting())]
     assert distances[0] == distances[1] > 0

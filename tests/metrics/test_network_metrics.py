@@ -15,16 +15,14 @@ from expunge.core.columns import Column
 from expunge.core.files import State
 from expunge.datasets import Dataset
 from expunge.metrics.residual import Residual
+from expunge.predictors import Differentiable
+from expunge.predictors.linear import LinearModel
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
 from expunge.record.summary import summarise
 from expunge.run.runner import Experiment, run
 from expunge.tracking.none import NoTracker
 from expunge.unlearners import Outcome
-from expunge.unlearners.base import Differentiable
-from expunge.unlearners.newton import Newton
-from expunge.unlearners.none import NoOp
-from expunge.unlearners.retrain import Retrain
 from tests import cli
 from tests.oracles import logistic as oracle
 from tests.problems import labels, make, problems
@@ -41,8 +39,8 @@ METRICS = "metrics=[accuracy,residual,sample,retained,retrained]"
 # The linear model
 
 
-def fitted(problem, **how):
-    model = Newton(**({"lam": problem.lam, "std": 1.0, "epsilon": 5.0} | how))
+def fitted(problem):
+    model = LinearModel(lam=problem.lam, std=1.0)
     model.fit(problem.rows, labels(problem), 0)
     return model
 
@@ -50,7 +48,7 @@ def fitted(problem, **how):
 @given(problems, st.integers(1, 5))
 @settings(max_examples=30, deadline=None)
 def test_losses_and_gradient_of_chosen_rows(problem, m):
-    model, y = Retrain(lam=problem.lam, std=1.0), labels(problem)
+    model, y = LinearModel(lam=problem.lam, std=1.0), labels(problem)
     model.fit(problem.rows, y, 0)
     rows = np.random.default_rng(m).choice(problem.n, m, replace=False)
     x, zero = problem.rows.dense()[rows], np.zeros(problem.rows.dim)
@@ -78,10 +76,10 @@ def test_gradient_is_that_of_the_losses():
 
 def test_removed_rows_still_have_a_loss():
     problem, y = make(4, n=60), labels(make(4, n=60))
-    model = Retrain(lam=problem.lam, std=1.0)
+    model = LinearModel(lam=problem.lam, std=1.0)
     model.fit(problem.rows, y, 0)
     before = model.losses(problem.rows, y, np.array([5]))
-    model.remove([5])
+    model.refit(np.array([5]))
     after = model.losses(problem.rows, y, np.array([5]))
     assert after[0] > before[0]
     assert after[0] == pytest.approx(
@@ -93,7 +91,7 @@ def test_removed_rows_still_have_a_loss():
 def test_retrained_is_the_minimiser_over_the_rows_given(kind):
     problem = make(5, n=80, d=4, kind=kind)
     model, y = fitted(problem), labels(problem)
-    model.remove([1, 2])
+    model.refit(np.array([1, 2]))
     before, kept = model.w.copy(), np.arange(3, 80)
     reference = model.retrained(problem.rows, y, kept)
     x = problem.rows.dense()[kept]
@@ -105,7 +103,7 @@ def test_retrained_is_the_minimiser_over_the_rows_given(kind):
 
 
 def test_linear_models_are_differentiable_and_simple_plugins_need_not_be():
-    assert all(isinstance(m, Differentiable) for m in (Newton(), Retrain(lam=1, std=0), NoOp(lam=1, std=0)))
+    assert isinstance(LinearModel(), Differentiable)
     assert not isinstance(Slow(), Differentiable)
 
 

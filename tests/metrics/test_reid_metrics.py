@@ -19,8 +19,8 @@ from expunge.metrics.reid import Reid
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, evaluate, retrieve, unit_rows
 from expunge.metrics.verification import Verification, verification_auc
 from expunge.models import Mlp
+from expunge.predictors.network import NetworkModel
 from expunge.training import Learner, Training
-from expunge.unlearners.references import NetworkNoOp
 from tests import networks
 from tests.oracles import reid as oracle
 from tests.stubs import Inert
@@ -357,7 +357,7 @@ def test_both_of_a_network():
     """Class means are a good embedding; the retrained network has never seen person 2."""
     x, y = networks.blobs(90, 5, 3, spread=0.5)
     training = Training(optimizer="sgd", epochs=20, lr=0.1, batch_size=30)
-    model = NetworkNoOp(Learner(Mlp(hidden=(8,)), training, "cpu", progress=False, threads=1))
+    model = NetworkModel(Learner(Mlp(hidden=(8,)), training, "cpu", progress=False, threads=1))
     model.fit(x[:60], y[:60] + 1, 0)
     retrieval = Retrieval(np.arange(10), np.arange(10, 30), np.arange(30) % 2)
     view = View(model, x[:60], y[:60] + 1, x[60:], y[60:] + 1, y[:60] == 1, retrieval=retrieval)

@@ -172,7 +172,7 @@ BAD = {
     "model.weights=/nowhere/at.safetensors": ("model.weights: /nowhere/at.safetensors: no such file", ""),
     "model=vgg11": ("model: got 'vgg11 on images of 8 x 8 pixels'", "at least 32 x 32"),
     "cache_dir=3": ("cache_dir: got 3", "the path of a folder"),
-    "+unlearner.nope=1": ("unlearner.nope: got 1", "the keys name, val_gap, lam"),
+    "+unlearner.nope=1": ("unlearner: got 'nope'", "name, val_gap, selector"),
 }
 
 

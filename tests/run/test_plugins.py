@@ -218,3 +218,73 @@ def test_code_from_elsewhere_is_refused(place, target):
     allowed = "a name in the package expunge or expunge_plugins"
     assert ended.err == f"expunge: unlearner._target_: got {target!r}, allowed: {allowed}\n"
     assert not (place / "refused").exists()
+
+
+# A method on a model of ours, and what is missing
+
+
+METHOD = """
+    from expunge.unlearners import Method, Outcome
+
+    class Idle(Method):
+        supports = ("logistic", "network")
+        role = "baseline"
+
+        def __init__(self, model, name="idle", every: int = 1):
+            super().__init__(model, name)
+            self.every = every
+
+        def remove(self, rows):
+            index = self.predictor.checked(rows)
+            self.served += 1
+            if self.served % self.every:
+                return Outcome("refused", tuple(index.tolist()), "not yet")
+            self.predictor.refit(index)
+            return Outcome("retrained", tuple(index.tolist()), "enough were asked for")
+"""
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_method_on_a_model_is_one_class_with_remove(place, network):
+    write(place, "method", METHOD)
+    (place / "conf/unlearner/idle.yaml").write_text("_target_: expunge_plugins.method.Idle\nevery: 2\n")
+    model = ("model=mlp", "model.hidden=[4]", "training.epochs=1", "cache_dir=cache") if network else ()
+    folder = f"method{network}"
+    how = ("unlearner=idle", "removal.count=4", "threads=1", f"hydra.run.dir={folder}", "figures=false")
+    ended = expunge(place, "dataset=digits_3v8", *model, *how, *([] if network else ["unlearner.every=1"]))
+    assert (ended.code, ended.err) == (0, ""), ended.err
+    outcomes = [record["outcome"] for record in cli.records(place / folder)]
+    assert outcomes == (["refused", "retrained"] * 2 if network else ["retrained"] * 4)
+    assert cli.summary(place / folder)["role"] == "baseline"
+
+
+def write(place, name, text):
+    (place / "code" / "expunge_plugins" / f"{name}.py").write_text(textwrap.dedent(text))
+
+
+LACKING = {
+    "unlearner": (
+        "class Toy:\n    name = 'toy'\n"
+        "    def fit(self, x, y, seed): pass\n    def remove(self, rows): pass\n"
+        "    def predict(self, x): pass\n    def residual(self): pass\n    def model(self): pass\n"
+        "    def state(self): pass\n",
+        "the method load_state(state, x, y)",
+    ),
+    "tracker": ("class Toy:\n    def start(self, config, folder, group): pass\n", "the method log(record), "),
+    "removal": ("class Toy:\n    pass\n", "the method stream(dataset, seed)"),
+    "extractor": ("class Toy:\n    pass\n", "the method extract(dataset)"),
+}
+
+
+@pytest.mark.parametrize("group", LACKING)
+def test_what_a_part_lacks_is_said_before_the_run(place, group):
+    text, lacks = LACKING[group]
+    write(place, f"lacking_{group}", text)
+    target = f"expunge_plugins.lacking_{group}.Toy"
+    (place / "conf" / group).mkdir(exist_ok=True)
+    (place / "conf" / group / "lacking.yaml").write_text(f"_target_: {target}\n")
+    ended = expunge(place, "dataset=digits_3v8", f"{group}=lacking", "hydra.run.dir=lacks")
+    (line,) = ended.err.splitlines()
+    assert ended.code == 2
+    assert line.startswith(f"expunge: {group}: {target} lacks {lacks}")
+    assert not (place / "lacks").exists()

@@ -13,14 +13,15 @@ from torch import nn
 from expunge.app import config_dir
 from expunge.curvature.gradients import cross_entropy
 from expunge.models import Mlp
+from expunge.predictors.network import NetworkModel
 from expunge.scrub import Problem, Scrub, ScrubError
 from expunge.scrub.outputs import emptied, refit
 from expunge.scrub.steps import mean_loss, some_of
 from expunge.training import Learner, Training
 from expunge.unlearners.lcodec import Lcodec
-from expunge.unlearners.lcodec_linear import LcodecLinear
-from expunge.unlearners.references import NetworkRetrain
+from expunge.unlearners.retrain import Retrain
 from tests import cli, networks
+from tests.problems import method
 from tests.unlearners.test_lcodec_linear import data as linear_data
 
 ASCENT = {"selector": "all", "mode": "ascent", "lr": 30.0, "curvature_rows": None}
@@ -256,7 +257,7 @@ def learner(architecture=None, **training):
 
 
 def scrubber(architecture=None, val_gap=None, **settings):
-    return Lcodec(learner(architecture), Scrub(**{"n_perturbations": 60, **settings}), val_gap=val_gap)
+    return Lcodec(NetworkModel(learner(architecture)), val_gap=val_gap, **{"n_perturbations": 60, **settings})
 
 
 def fitted(*arguments, rows=None, **settings):
@@ -272,19 +273,19 @@ def of_class(label):
 def test_a_removed_class_is_never_predicted_again_as_after_retraining():
     x, y = networks.blobs(320, 10, 8, spread=0.6)
     gone, network = y == 1, learner(Mlp(hidden=(32,)), weight_decay=0.002)
-    retrain = NetworkRetrain(network)
+    retrain = Retrain(NetworkModel(network))
     retrain.fit(x, y, 0)
     assert retrain.remove(np.flatnonzero(gone)).outcome == "retrained"
-    assert 1 not in retrain.predict(x)
+    assert 1 not in retrain.predictor.predict(x)
     predicted = {}
     for refitted in (True, False):
         scrub = Scrub(n_perturbations=60, l2=0.002, refit_outputs=refitted)
-        unlearner = Lcodec(network, scrub, val_gap=None)
+        unlearner = Lcodec(NetworkModel(network), val_gap=None, **vars(scrub))
         unlearner.fit(x, y, 0)
         outcome = unlearner.remove(np.flatnonzero(gone))
         assert outcome.outcome == "removed"
         assert outcome.figures.get("outputs_refitted") == (1 if refitted else None)
-        predicted[refitted] = unlearner.predict(x)
+        predicted[refitted] = unlearner.predictor.predict(x)
     print("removed class, share still predicted without a refit:", np.mean(predicted[False][gone] == 1))
     assert 1 not in predicted[True]
     assert np.mean(predicted[False][gone] == 1) > 0.5  # what the refit is for
@@ -301,7 +302,7 @@ def test_with_few_other_labels_it_may_still_be_predicted(curvature, lowers):
     for refitted in (True, False):
         unlearner = fitted(refit_outputs=refitted, curvature=curvature)
         assert unlearner.remove(of_class(1)).outcome == "removed"
-        share[refitted] = np.mean(unlearner.predict(data()[0])[of_class(1)] == 1)
+        share[refitted] = np.mean(unlearner.predictor.predict(data()[0])[of_class(1)] == 1)
     assert share[True] > 0
     assert (share[True] < share[False]) == lowers
 
@@ -313,7 +314,7 @@ def test_a_label_that_still_has_rows_is_not_touched():
         outcome = unlearner.remove(of_class(1)[:-1])
         assert outcome.outcome == "removed"
         assert "outputs_refitted" not in outcome.figures
-        models.append(unlearner.model())
+        models.append(unlearner.predictor.model())
     assert all(np.array_equal(value, models[1][name]) for name, value in models[0].items())
 
 
@@ -323,21 +324,21 @@ def test_the_last_row_of_a_label_refits_it_and_two_labels_go_at_once():
     assert unlearner.remove(of_class(1)[:1]).figures["outputs_refitted"] == 1
     both = fitted()
     assert both.remove([*of_class(0), *of_class(2)]).figures["outputs_refitted"] == 2
-    one, other = fitted(refit_outputs=False), both.model()["3.weight"]
+    one, other = fitted(refit_outputs=False), both.predictor.model()["3.weight"]
     assert one.remove([*of_class(0), *of_class(2)]).outcome == "removed"
-    rows = (one.model()["3.weight"] != other).any(axis=1)
+    rows = (one.predictor.model()["3.weight"] != other).any(axis=1)
     assert rows.tolist() == [True, False, True]
 
 
 def test_what_the_guard_takes_back_is_taken_back_whole():
     unlearner = fitted(val_gap=0.05, selector="all", noise_epsilon=1e5)
     unlearner.validate_on(*data())
-    before = unlearner.model()
+    before = unlearner.predictor.model()
     outcome = unlearner.remove(of_class(1))
     assert (outcome.outcome, outcome.figures["outputs_refitted"]) == ("refused", 1)
     assert "validation accuracy fell" in outcome.reason
-    assert all(np.array_equal(value, before[name]) for name, value in unlearner.model().items())
-    assert unlearner.kept.all()
+    assert all(np.array_equal(value, before[name]) for name, value in unlearner.predictor.model().items())
+    assert unlearner.predictor.kept.all()
 
 
 def test_the_guard_does_not_count_labels_without_rows():
@@ -347,8 +348,8 @@ def test_the_guard_does_not_count_labels_without_rows():
     outcome = unlearner.remove(of_class(1))
     assert (outcome.outcome, outcome.figures["outputs_refitted"]) == ("removed", 1)
     rest = y != 1
-    assert outcome.figures["validation_accuracy"] == np.mean(unlearner.predict(x[rest]) == y[rest])
-    assert np.mean(unlearner.predict(x) == y) < outcome.figures["validation_accuracy"] - 0.05
+    assert outcome.figures["validation_accuracy"] == np.mean(unlearner.predictor.predict(x[rest]) == y[rest])
+    assert np.mean(unlearner.predictor.predict(x) == y) < outcome.figures["validation_accuracy"] - 0.05
 
 
 @dataclass(frozen=True)
@@ -391,12 +392,12 @@ class _Idle(nn.Module):
 @pytest.mark.parametrize("end", ["relu", "shared", "idle", "conv"])
 def test_outputs_of_anything_but_the_last_linear_layer_are_refused(end):
     unlearner = fitted(Ends(end))
-    before = unlearner.model()
+    before = unlearner.predictor.model()
     outcome = unlearner.remove(of_class(1))
     assert outcome.outcome == "refused"
     assert "linear layer" in outcome.reason
     assert "unlearner.refit_outputs=false" in outcome.reason
-    assert all(np.array_equal(value, before[name]) for name, value in unlearner.model().items())
+    assert all(np.array_equal(value, before[name]) for name, value in unlearner.predictor.model().items())
     assert unlearner.remove(of_class(1)[1:]).outcome == "removed"  # nothing to refit
     unlearner.scrub = replace(unlearner.scrub, refit_outputs=False)
     assert unlearner.remove(of_class(1)[:1]).outcome == "removed"
@@ -404,12 +405,12 @@ def test_outputs_of_anything_but_the_last_linear_layer_are_refused(end):
 
 def test_no_share_that_will_do_is_a_refusal():
     unlearner = fitted(selector="all", mode="ascent", lr=1e9, max_rise=1e-9)
-    before = unlearner.model()
+    before = unlearner.predictor.model()
     outcome = unlearner.remove([3])
     assert outcome.outcome == "refused"
     assert outcome.reason.endswith("raises the loss of the rows that stay by more than 1e-09")
-    assert all(np.array_equal(value, before[name]) for name, value in unlearner.model().items())
-    assert unlearner.kept.all()
+    assert all(np.array_equal(value, before[name]) for name, value in unlearner.predictor.model().items())
+    assert unlearner.predictor.kept.all()
 
 
 def test_the_linear_model_bounds_its_step_and_has_no_outputs_to_refit():
@@ -417,13 +418,13 @@ def test_the_linear_model_bounds_its_step_and_has_no_outputs_to_refit():
     ends = []
     for refitted in (True, False):
         settings = {"selector": "all", "mode": "ascent", "lr": 1e4, "refit_outputs": refitted}
-        unlearner = LcodecLinear(Scrub(**settings), val_gap=None, lam=1e-2, std=1.0)
+        unlearner = method(Lcodec, val_gap=None, lam=1e-2, std=1.0, **settings)
         unlearner.fit(x, y, 0)
         outcome = unlearner.remove(np.flatnonzero(y == 1).tolist())
         assert outcome.outcome == "removed"
         assert 0 < outcome.figures["step_share"] < 1
         assert "outputs_refitted" not in outcome.figures
-        ends.append(unlearner.w)
+        ends.append(unlearner.predictor.w)
     np.testing.assert_array_equal(*ends)
 
 

@@ -20,7 +20,7 @@ from expunge.studies.residual_bounds import BOUNDS, Model, ResidualBounds, facts
 from expunge.unlearners.newton import Newton
 from tests import cli
 from tests.oracles import logistic
-from tests.problems import problems
+from tests.problems import method, problems
 
 BOUNDS_RUN = ("+experiment=icml2020/mnist_bounds_reduced", "threads=1")
 OUTLIERS_RUN = ("+experiment=icml2020/mnist_outliers_reduced", "threads=1")
@@ -64,7 +64,7 @@ def test_facts_are_those_of_the_unlearner():
     """The sum of third_order is what a run with that certificate is charged for the same removals."""
     study = ResidualBounds("digits_3v8", lam=1e-2, std=1.0, removals=12, batch_sizes=[3], points=4)
     record = study.run_cell({"batch_size": 3, "update": "fresh"}, 0)
-    unlearner = Newton(1e-2, 1.0, certificate="third_order", at_limit="refuse")
+    unlearner = method(Newton, lam=1e-2, std=1.0, certificate="third_order", at_limit="refuse")
     unlearner.fit(study.rows, study.dataset.y_train, 0)
     order = study.order(0)
     bounds = {3 * k + 3: unlearner.remove(order[3 * k : 3 * k + 3]).residual_bound for k in range(4)}
@@ -101,7 +101,7 @@ def test_bounds_are_ordered_at_every_removal(bounds):
 
 def test_removals_within_the_budget_are_what_a_run_supports(bounds):
     _, records, summary, _ = bounds
-    unlearner = Newton(1e-2, 1.0, at_limit="refuse")
+    unlearner = method(Newton, lam=1e-2, std=1.0, at_limit="refuse")
     study = ResidualBounds("digits_3v8", lam=1e-2, std=1.0, removals=60)
     unlearner.fit(study.rows, study.dataset.y_train, 0)
     served = 0
@@ -153,12 +153,14 @@ def test_norms_are_those_of_steps_made_one_by_one(problem, scale, seed):
 
 def test_norms_do_not_depend_on_the_size_of_a_block(monkeypatch):
     study = Outliers("digits_3v8", show=2)
-    trained = Newton(1e-2, 1.0)
+    trained = method(Newton, lam=1e-2, std=1.0)
     trained.fit(study.rows, study.dataset.y_train, 0)
     rows = np.arange(7, 107)
-    whole = removal_norms(trained.problem, trained.w, rows)
+    whole = removal_norms(trained.predictor.problem, trained.predictor.w, rows)
     monkeypatch.setattr("expunge.studies.outliers.BLOCK_ROWS", 9)
-    np.testing.assert_allclose(removal_norms(trained.problem, trained.w, rows), whole, rtol=1e-12)
+    np.testing.assert_allclose(
+        removal_norms(trained.predictor.problem, trained.predictor.w, rows), whole, rtol=1e-12
+    )
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +192,9 @@ def test_atypical_digits_come_first(outliers):
 def test_the_retrained_model_moves_as_far_as_they_say(outliers):
     _, records, _, _ = outliers
     study = Outliers("digits_3v8", lam=1e-2, std=1.0, show=6)
-    trained = Newton(1e-2, 1.0)
+    trained = method(Newton, lam=1e-2, std=1.0)
     trained.fit(study.rows, study.dataset.y_train, 0)
-    problem, w = trained.problem, trained.w
+    problem, w = trained.predictor.problem, trained.predictor.w
     for record in records:
         moved = {}
         for end in ("most", "least"):

@@ -32,7 +32,7 @@ def fitted(x, y) -> CertifiedLogisticRegression:
 
 def recomputed(model, x, y, stay) -> float:
     """Norm of all classes' gradients over the rows that stay, from weights and perturbation alone."""
-    arrays = model._engine_.model()
+    arrays = model._engine_.predictor.model()
     signs = np.where(y[stay, None] == model.classes_, 1.0, -1.0)
     slopes = -signs * expit(-signs * (x[stay] @ arrays["weight"]))
     gradient = x[stay].T @ slopes + LAM * len(stay) * arrays["weight"] + arrays["perturbation"]
@@ -73,7 +73,7 @@ def test_the_model_is_that_of_somebody_who_never_saw_the_person(faces):
     x, y = faces
     model = fitted(x, y)
     model.remove(np.flatnonzero(y == 5).tolist())
-    arrays, stay = model._engine_.model(), y != 5
+    arrays, stay = model._engine_.predictor.model(), y != 5
     own = 4  # the person's column, which has no row of its own left
     aim = oracle.minimise(x[stay], -np.ones(390), LAM, arrays["perturbation"][:, own], steps=15)
     # a gradient of r leaves w within r / (lam n) of the minimum

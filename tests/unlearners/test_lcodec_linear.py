@@ -8,8 +8,9 @@ import pytest
 from expunge.core.errors import InvalidValue
 from expunge.linear.rows import Rows
 from expunge.scrub import Scrub
-from expunge.unlearners.lcodec_linear import LcodecLinear
+from expunge.unlearners.lcodec import Lcodec
 from expunge.unlearners.newton import Newton
+from tests.problems import method
 
 EXACT = {"selector": "all", "curvature": "exact", "noise_epsilon": None, "curvature_rows": None}
 
@@ -22,8 +23,8 @@ def data(n=200, d=6, seed=0):
 
 
 def fitted(lam=1e-2, std=1.0, val_gap=None, **settings):
-    scrub = Scrub(**{"l2": lam, "curvature_tol": 1e-12, **EXACT, **settings})
-    unlearner = LcodecLinear(scrub, val_gap=val_gap, lam=lam, std=std)
+    how = {"l2": lam, "curvature_tol": 1e-12, **EXACT, **settings}
+    unlearner = method(Lcodec, lam=lam, std=std, val_gap=val_gap, **how)
     unlearner.fit(*data(), 0)
     return unlearner
 
@@ -31,14 +32,16 @@ def fitted(lam=1e-2, std=1.0, val_gap=None, **settings):
 @pytest.mark.parametrize("rows", [[3], [3, 17, 80]])
 @pytest.mark.parametrize("curvature", ["exact", "ggn"])
 def test_exact_curvature_is_the_newton_step(rows, curvature):
-    newton = Newton(lam=1e-2, std=1.0, certificate="third_order", update="fresh")
+    newton = method(Newton, lam=1e-2, std=1.0, certificate="third_order", update="fresh")
     newton.fit(*data(), 0)
     scrub = fitted(curvature=curvature)
-    np.testing.assert_allclose(scrub.w, newton.w, rtol=1e-9)  # the same b, the same optimum
+    np.testing.assert_allclose(
+        scrub.predictor.w, newton.predictor.w, rtol=1e-9
+    )  # the same b, the same optimum
     certified, outcome = newton.remove(rows), scrub.remove(rows)
     assert outcome.outcome == certified.outcome == "removed"
-    np.testing.assert_allclose(scrub.w, newton.w, rtol=1e-8)
-    assert scrub.residual() <= certified.residual_bound
+    np.testing.assert_allclose(scrub.predictor.w, newton.predictor.w, rtol=1e-8)
+    assert scrub.predictor.residual() <= certified.residual_bound
     assert (outcome.budget, outcome.residual_bound) == (None, None)
 
 
@@ -47,10 +50,10 @@ def test_exact_leaves_a_smaller_residual_than_the_rank_one_curvatures():
     for curvature in ("exact", "fd", "fisher"):
         unlearner = fitted(curvature=curvature)
         assert unlearner.remove([3]).outcome == "removed"
-        residuals[curvature] = unlearner.residual()
+        residuals[curvature] = unlearner.predictor.residual()
     idle = fitted()
-    idle.columns = [idle.columns[0].without(idle.problem.without([3]))]
-    residuals["none"] = idle.residual()
+    idle.predictor.columns = [idle.predictor.columns[0].without(idle.predictor.problem.without([3]))]
+    residuals["none"] = idle.predictor.residual()
     print("||grad L_b|| after removing one row:", residuals)
     assert all(residuals["exact"] < 0.1 * residuals[other] for other in ("fd", "fisher", "none"))
 
@@ -67,10 +70,10 @@ def test_a_loaded_state_goes_on_where_it_stopped():
     unbroken = fitted(curvature="fd", noise_epsilon=100.0)
     unbroken.remove([3])
     kept = unbroken.state()
-    fresh = LcodecLinear(unbroken.scrub, val_gap=None, lam=1e-2, std=1.0)
+    fresh = method(Lcodec, lam=1e-2, std=1.0, val_gap=None, **vars(unbroken.scrub))
     fresh.load_state(kept, *data())
     assert unbroken.remove([7]) == fresh.remove([7])
-    np.testing.assert_array_equal(unbroken.w, fresh.w)
+    np.testing.assert_array_equal(unbroken.predictor.w, fresh.predictor.w)
     with pytest.raises(InvalidValue, match="rows: got 3"):
         fresh.remove([3])
 
@@ -78,11 +81,11 @@ def test_a_loaded_state_goes_on_where_it_stopped():
 def test_harm_is_taken_back():
     unlearner = fitted(mode="ascent", lr=1e4, max_rise=None, val_gap=0.05)
     unlearner.validate_on(*data(seed=1))
-    before = unlearner.w.copy()
+    before = unlearner.predictor.w.copy()
     outcome = unlearner.remove([3])
     assert outcome.outcome == "refused"
     assert "validation accuracy fell" in outcome.reason
-    np.testing.assert_array_equal(unlearner.w, before)
+    np.testing.assert_array_equal(unlearner.predictor.w, before)
     unlearner.val_gap = None
     assert unlearner.remove([3]).outcome == "removed"
     unlearner.scrub = Scrub(selector="all", mode="ascent", lr=1e308, max_rise=None)
@@ -91,6 +94,6 @@ def test_harm_is_taken_back():
 
 def test_bad_settings():
     with pytest.raises(InvalidValue, match=r"^std"):
-        LcodecLinear(Scrub(), std=-1)
+        method(Lcodec, std=-1)
     with pytest.raises(InvalidValue, match=r"^val_gap"):
-        LcodecLinear(Scrub(), val_gap=2)
+        method(Lcodec, val_gap=2)

@@ -9,6 +9,7 @@ from expunge.linear.solver import train
 from expunge.metrics.accuracy import accuracy
 from expunge.record.requests import RandomRows
 from expunge.unlearners.newton import Newton
+from tests.problems import method
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def digits(tmp_path_factory):
 
 def serve(digits, count, seed=0, stop=lambda outcome: False, **settings):
     dataset, x_train, _ = digits
-    model = Newton(**settings)
+    model = method(Newton, **settings)
     outcomes = []
     model.fit(x_train, dataset.y_train, seed)
     for request in RandomRows(count=count).stream(dataset, seed):
@@ -44,8 +45,8 @@ def test_corrected_serves_a_thousand_removals_under_one_percent_of_the_budget(di
     model, outcomes = serve(digits, 1000, update="corrected", certificate="measured")
     assert [o.outcome for o in outcomes] == ["removed"] * 1000
     assert max(o.residual_measured / o.budget for o in outcomes) < 0.01
-    retrained = train(model.problem)  # on what is left, with the same b
-    assert np.linalg.norm(model.w - retrained.w) < 1e-3 * np.linalg.norm(retrained.w)
+    retrained = train(model.predictor.problem)  # on what is left, with the same b
+    assert np.linalg.norm(model.predictor.w - retrained.w) < 1e-3 * np.linalg.norm(retrained.w)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -56,19 +57,21 @@ def test_the_perturbation_stops_costing_accuracy(digits, seed):
     model, outcomes = serve(digits, 1000, seed, **how)
     assert [o.outcome for o in outcomes] == ["removed"] * 1000
     assert model.account.epoch == 0
-    assert accuracy(model.predict(x_test), dataset.y_test) >= 0.968
+    assert accuracy(model.predictor.predict(x_test), dataset.y_test) >= 0.968
 
 
 def test_fresh_updates_equal_explicit_solves(digits):
     dataset, x_train, _ = digits
-    model = Newton(at_limit="refuse")
+    model = method(Newton, at_limit="refuse")
     model.fit(x_train, dataset.y_train, 0)
     for request in RandomRows(count=4).stream(dataset, 0):
-        before, index = model.problem, list(request.rows)
-        hessian = before.without(index).hessian(model.w)
-        expected = model.w + np.linalg.solve(hessian, before.removed_gradient(model.w, index))
+        before, index = model.predictor.problem, list(request.rows)
+        hessian = before.without(index).hessian(model.predictor.w)
+        expected = model.predictor.w + np.linalg.solve(
+            hessian, before.removed_gradient(model.predictor.w, index)
+        )
         assert model.remove(index).outcome == "removed"
-        assert np.linalg.norm(model.w - expected) <= 1e-12 * np.linalg.norm(expected)
+        assert np.linalg.norm(model.predictor.w - expected) <= 1e-12 * np.linalg.norm(expected)
     assert model.account.solve_error < 1e-10
 
 

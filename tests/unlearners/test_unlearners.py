@@ -15,11 +15,11 @@ from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp
 from expunge.unlearners.retrain import Retrain
 from tests.oracles import logistic as oracle
-from tests.problems import labels, make, problems
+from tests.problems import labels, make, method, problems
 
 
 def fitted(problem, seed=0, **settings_):
-    model = Newton(**({"lam": problem.lam, "std": 1.0} | settings_))
+    model = method(Newton, **({"lam": problem.lam, "std": 1.0} | settings_))
     model.fit(problem.rows, labels(problem), seed)
     return model
 
@@ -30,15 +30,17 @@ def test_fresh_update_is_the_published_newton_step(problem, size):
     model = fitted(problem, update="fresh", certificate="measured", at_limit="refuse", epsilon=5.0)
     gone = np.random.default_rng(3).choice(problem.n, size, replace=False)
     x = problem.rows.dense()
-    expected, stay = oracle.remove_fresh(x, problem.y, problem.lam, model.problem.b, model.w, gone)
+    expected, stay = oracle.remove_fresh(
+        x, problem.y, problem.lam, model.predictor.problem.b, model.predictor.w, gone
+    )
     outcome = model.remove(gone)
-    parts = (x[stay], problem.y[stay], problem.lam, model.problem.b)
+    parts = (x[stay], problem.y[stay], problem.lam, model.predictor.problem.b)
     left = np.linalg.norm(oracle.gradient(*parts, expected))
     if left > model.guarantee.budget * (1 + 1e-6) + 1e-7:
         assert outcome.outcome == "refused"
     elif left < model.guarantee.budget * (1 - 1e-6) - 1e-7:
         assert outcome.outcome == "removed"
-        np.testing.assert_allclose(model.w, expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(model.predictor.w, expected, rtol=1e-6, atol=1e-6)
         assert outcome.residual_measured == pytest.approx(left, rel=1e-5, abs=1e-7)
 
 
@@ -48,7 +50,7 @@ def test_fresh_updates_stay_at_explicit_solves(size):
     problem = make(31, n=400, d=20, lam=1e-3)
     model = fitted(problem, update="fresh", at_limit="refuse")
     model.guarantee = replace(model.guarantee, std=1e9)
-    x, w, b = problem.rows.dense(), model.w, model.problem.b
+    x, w, b = problem.rows.dense(), model.predictor.w, model.predictor.problem.b
     left, inverses = np.arange(400), set()
     for start in range(0, 50 * size, size):
         gone = np.arange(start, start + size)
@@ -56,7 +58,7 @@ def test_fresh_updates_stay_at_explicit_solves(size):
         w, stay = oracle.remove_fresh(x[left], problem.y[left], problem.lam, b, w, places)
         left = left[stay]
         assert model.remove(gone).outcome == "removed"
-        assert np.linalg.norm(model.w - w) <= 1e-12 * np.linalg.norm(w)
+        assert np.linalg.norm(model.predictor.w - w) <= 1e-12 * np.linalg.norm(w)
         inverses.add(model.columns[0].factor.inverse.tobytes())
     assert model.account.solve_error <= 50 * 1e-11, "what solves leave is charged, and is hardly anything"
     assert 1 < len(inverses) < 20, "rebuilt now and then"
@@ -68,21 +70,23 @@ def test_a_model_retrained_at_the_limit_is_the_minimiser_from_scratch(problem, s
     model = fitted(problem, update=update, certificate="third_order")
     model.guarantee = replace(model.guarantee, epsilon=1e-6)
     for epoch in (1, 2):
-        gone = np.flatnonzero(model.kept)[: min(size, 2)]
+        gone = np.flatnonzero(model.predictor.kept)[: min(size, 2)]
         outcome = model.remove(gone)
         assert outcome.outcome != "refused", "wherever training starts it gets there"
         if outcome.outcome == "removed":
             return  # a problem on which a step is as good as exact
         assert model.account.epoch == epoch
-        (column,), left = model.columns, model.problem
+        (column,), left = model.columns, model.predictor.problem
         stay = left.rows.scale != 0
         assert not stay[gone].any()
         scratch = train(left)
         strong = left.lam * left.n
-        assert np.linalg.norm(model.w - scratch.w) <= 2.1e-8 / strong
+        assert np.linalg.norm(model.predictor.w - scratch.w) <= 2.1e-8 / strong
         x, y = left.rows.dense()[stay], left.y[stay]
-        residual = np.linalg.norm(oracle.gradient(x, y, left.lam, left.b, model.w))
-        assert residual <= outcome.residual_bound + left.rounding(model.w), "the leftover is charged"
+        residual = np.linalg.norm(oracle.gradient(x, y, left.lam, left.b, model.predictor.w))
+        assert residual <= outcome.residual_bound + left.rounding(model.predictor.w), (
+            "the leftover is charged"
+        )
         assert outcome.residual_bound >= outcome.residual_measured
         assert column.spectral >= np.linalg.norm(x, 2)
 
@@ -94,15 +98,15 @@ def test_only_the_certified_method_starts_from_weights(monkeypatch):
         starts.append(start)
         return train(problem, tol, max_iter, start, factor)
 
-    monkeypatch.setattr("expunge.unlearners.linear.train", spied)
+    monkeypatch.setattr("expunge.predictors.linear.train", spied)
     problem = make(33, n=100, d=5)
-    baseline = Retrain(lam=problem.lam, std=1.0)
+    baseline = method(Retrain, lam=problem.lam, std=1.0)
     baseline.fit(problem.rows, labels(problem), seed=4)
     baseline.remove([1])
     assert starts == [None, None], "the gold standard is trained from scratch"
     model = fitted(problem)
     model.guarantee = replace(model.guarantee, epsilon=1e-6)
-    out = model.w
+    out = model.predictor.w
     assert model.remove([1]).outcome == "retrained"
     assert starts[3] is out
 
@@ -115,7 +119,7 @@ def test_the_number_of_threads_changes_no_bit():
         model = fitted(replace(problem, rows=replace(problem.rows)), std=0.1)
         outcomes = [model.remove([row]) for row in range(12)]
         assert {o.outcome for o in outcomes} == {"removed", "retrained"}
-        seen.add((model.w.tobytes(), tuple(o.residual_bound for o in outcomes)))
+        seen.add((model.predictor.w.tobytes(), tuple(o.residual_bound for o in outcomes)))
     set_threads(None)
     assert len(seen) == 1
 
@@ -129,9 +133,9 @@ def test_corrected_stays_at_the_retrained_weights(seed):
         assert outcome.outcome == "removed"
         assert outcome.residual_measured <= 0.01 * outcome.budget
         assert outcome.residual_bound == pytest.approx(outcome.residual_measured, rel=1e-2, abs=1e-9)
-    again = train(model.problem)
-    assert np.linalg.norm(model.w - again.w) <= 0.01 * model.guarantee.budget / (problem.lam * 200)
-    assert np.linalg.norm(model.w - again.w) <= 1e-2 * np.linalg.norm(again.w)
+    again = train(model.predictor.problem)
+    assert np.linalg.norm(model.predictor.w - again.w) <= 0.01 * model.guarantee.budget / (problem.lam * 200)
+    assert np.linalg.norm(model.predictor.w - again.w) <= 1e-2 * np.linalg.norm(again.w)
 
 
 def test_corrected_removes_every_row_but_one():
@@ -139,7 +143,7 @@ def test_corrected_removes_every_row_but_one():
     model = fitted(problem, update="corrected", certificate="measured")
     for row in np.random.default_rng(0).permutation(150)[:149]:
         assert model.remove([row]).outcome == "removed"
-    last = int(np.flatnonzero(model.problem.rows.scale)[0])
+    last = int(np.flatnonzero(model.predictor.problem.rows.scale)[0])
     with pytest.raises(InvalidValue, match="one row at least must stay"):
         model.remove([last])
 
@@ -147,7 +151,7 @@ def test_corrected_removes_every_row_but_one():
 def test_limit_retrains_with_a_fresh_perturbation_and_a_new_epoch():
     problem = make(21, n=200, d=5, lam=1e-3, std=0.1)
     model = fitted(problem, std=0.3, update="fresh", certificate="data_dependent")
-    first_b, outcomes = model.problem.b, []
+    first_b, outcomes = model.predictor.problem.b, []
     for row in range(40):
         outcomes.append(model.remove([row]))
         assert outcomes[-1].residual_bound <= outcomes[-1].budget
@@ -155,8 +159,8 @@ def test_limit_retrains_with_a_fresh_perturbation_and_a_new_epoch():
     assert retrained
     assert "would pass the budget" in retrained[0].reason
     assert model.account.epoch == len(retrained)
-    assert not np.allclose(model.problem.b, first_b)
-    assert model.problem.n == 160, "a retrained request's rows are gone too"
+    assert not np.allclose(model.predictor.problem.b, first_b)
+    assert model.predictor.problem.n == 160, "a retrained request's rows are gone too"
     first = next(i for i, o in enumerate(outcomes) if o.outcome == "retrained")
     assert outcomes[first].residual_bound < outcomes[first - 1].residual_bound if first else True
 
@@ -166,12 +170,12 @@ def test_limit_refuses_and_changes_nothing(update):
     problem = make(22, n=60, d=5, lam=1e-3, std=0.1)
     model = fitted(problem, update=update, certificate="data_dependent", at_limit="refuse")
     tighten(model)
-    before, state = model.w.copy(), model.state()
+    before, state = model.predictor.w.copy(), model.state()
     outcome = model.remove([3])
     assert outcome.outcome == "refused"
     assert outcome.residual_bound == model.account.beta
-    np.testing.assert_array_equal(model.w, before)
-    assert model.problem.n == 60
+    np.testing.assert_array_equal(model.predictor.w, before)
+    assert model.predictor.problem.n == 60
     after = model.state()
     assert all(np.array_equal(after.arrays[k], state.arrays[k]) for k in state.arrays)
     assert model.remove([3]).outcome == "refused", "the rows are still there to be asked for again"
@@ -219,28 +223,31 @@ def test_frozen_rebuilds_its_hessian_when_inexact_solves_have_cost_their_share()
 
 def test_retrain_is_exact_and_keeps_its_perturbation():
     problem = make(25, n=100, d=5)
-    model = Retrain(lam=problem.lam, std=1.0)
+    model = method(Retrain, lam=problem.lam, std=1.0)
     model.fit(problem.rows, labels(problem), seed=4)
-    b = model.problem.b
+    b = model.predictor.problem.b
     outcome = model.remove([1, 2])
     assert outcome.outcome == "retrained"
     assert (outcome.residual_bound, outcome.budget, outcome.epsilon_spent) == (None, None, None)
     stay = np.setdiff1d(np.arange(100), [1, 2])
     best = oracle.minimise(problem.rows.dense()[stay], problem.y[stay], problem.lam, b)
-    np.testing.assert_allclose(model.w, best, atol=1e-7)
+    np.testing.assert_allclose(model.predictor.w, best, atol=1e-7)
     certified = fitted(problem, seed=4)
-    np.testing.assert_array_equal(certified.problem.b, b), "paired with the certified run of the same seed"
+    (
+        np.testing.assert_array_equal(certified.predictor.problem.b, b),
+        "paired with the certified run of the same seed",
+    )
 
 
 def test_none_refuses_everything():
     problem = make(26, n=50, d=4)
-    model = NoOp(lam=1e-2, std=0.0)
+    model = method(NoOp, lam=1e-2, std=0.0)
     model.fit(problem.rows, labels(problem), seed=0)
-    before = model.w.copy()
+    before = model.predictor.w.copy()
     outcome = model.remove([0])
     assert (outcome.outcome, outcome.rows) == ("refused", (0,))
     assert "no-op" in outcome.reason
-    np.testing.assert_array_equal(model.w, before)
+    np.testing.assert_array_equal(model.predictor.w, before)
 
 
 @pytest.mark.parametrize("rows", [[-1], [50], [3, 3], [], [1.5], "0", list(range(50))])
@@ -256,13 +263,13 @@ def test_a_row_cannot_be_removed_twice():
     model.remove([7])
     with pytest.raises(InvalidValue, match="rows: got 7"):
         model.remove([8, 7])
-    assert model.problem.n == 49, "nothing of the bad request was done"
+    assert model.predictor.problem.n == 49, "nothing of the bad request was done"
 
 
 def test_labels_of_one_class_are_refused():
     rows = Rows.normalised(np.random.default_rng(0).normal(size=(6, 3)))
     with pytest.raises(UserError, match=r"one class .* dataset\.classes"):
-        Newton().fit(rows, np.ones(6, dtype=np.int64))
+        method(Newton).fit(rows, np.ones(6, dtype=np.int64))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +289,7 @@ def test_labels_of_one_class_are_refused():
 )
 def test_settings_are_checked_at_construction(settings_, name):
     with pytest.raises(InvalidValue) as error:
-        Newton(**settings_)
+        method(Newton, **settings_)
     assert error.value.name == name
 
 
@@ -295,9 +302,9 @@ def test_a_loaded_state_goes_on_bit_for_bit(update, perturbation):
     one = fitted(problem, **how)
     for row in range(30):
         one.remove([row])
-    two = Newton(lam=problem.lam, **how)
+    two = method(Newton, lam=problem.lam, **how)
     two.load_state(one.state(), replace(problem.rows), labels(problem))
     for row in range(30, 80):
         assert one.remove([row]) == two.remove([row])
-    np.testing.assert_array_equal(one.w, two.w)
-    np.testing.assert_array_equal(one.problem.b, two.problem.b)
+    np.testing.assert_array_equal(one.predictor.w, two.predictor.w)
+    np.testing.assert_array_equal(one.predictor.problem.b, two.predictor.problem.b)

@@ -23,6 +23,7 @@ from expunge.datasets import mnist
 from expunge.extractors.pixels import Pixels
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Array, Rows
+from expunge.predictors.linear import LinearModel
 from expunge.unlearners.newton import Newton
 
 SETTING = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}
@@ -48,20 +49,21 @@ def load(data_dir: str, count: int | None = None) -> tuple[Rows, NDArray[np.int6
     return rows, dataset.y_train
 
 
-class PartlyUsed(Newton):
+class PartlyUsed(LinearModel):
     """One-vs-rest whose classes use the rows that they are told to.
 
     Args:
         used: (n, K), which class uses which row.
-        how: Settings of ``Newton``.
+        how: Settings of ``LinearModel``.
     """
 
     def __init__(self, used: NDArray[np.bool_], **how: Any) -> None:
         super().__init__(**how)
         self._used = used
 
-    def _problems(self, x: Rows, y: NDArray[np.int64], b: Array | None = None) -> list[LogisticProblem]:
-        problems = super()._problems(x, y, b)
+    def problems(self, b: Array | None = None) -> list[LogisticProblem]:
+        """The columns' losses over the rows that they use."""
+        problems = super().problems(b)
         return [replace(p, rows=p.rows.only(used)) for p, used in zip(problems, self._used.T, strict=True)]
 
 
@@ -88,7 +90,10 @@ def compare(rows: Rows, y: NDArray[np.int64], removals: int, published: int, rep
     first = ours[0].model
     uses = {c.key: _uses(c.model, timed).reshape(repeats, removals) for c in ours if c.batch == 1}
     baseline = Published(
-        [column.problem for column in first.columns], first.weights, first.guarantee.budget, published
+        [column.problem for column in first.columns],
+        first.predictor.weights,
+        first.guarantee.budget,
+        published,
     )
     contenders: list[Contender] = [baseline, *ours]
     seconds = take_turns(contenders, stream.tolist(), repeats)
@@ -101,7 +106,7 @@ def compare(rows: Rows, y: NDArray[np.int64], removals: int, published: int, rep
             "budget": first.guarantee.budget,
             "n": len(rows),
             "d": rows.dim,
-            "classes": first.width,
+            "classes": first.predictor.width,
         },
         "removal": [
             {
@@ -115,7 +120,9 @@ def compare(rows: Rows, y: NDArray[np.int64], removals: int, published: int, rep
             for c in contenders
         ],
         "uses": [
-            row for key in "bde" for row in by_uses(key, seconds[key], uses[key], seconds["b"], first.width)
+            row
+            for key in "bde"
+            for row in by_uses(key, seconds[key], uses[key], seconds["b"], first.predictor.width)
         ],
     }
 

@@ -15,6 +15,7 @@ from experiments.benchmarks.harness import in_turns
 from experiments.benchmarks.removal.published import PublishedRecipe
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
+from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.unlearners.newton import Newton
 
 
@@ -119,7 +120,7 @@ class Ours:
             "retrained": self._retrained,
             "over_budget": 0,
             "bound": self.model.account.beta,
-            "residual": self.model.residual(),
+            "residual": self.model.predictor.residual(),
         }
 
 
@@ -128,11 +129,13 @@ def trained(
     y: NDArray[np.int64],
     setting: Mapping[str, Any],
     seed: int,
-    kind: Callable[..., Newton] = Newton,
+    kind: Callable[..., LinearModel] = LinearModel,
     **how: Any,
 ) -> Newton:
     """Train ``kind`` with ``setting`` (lam, std, epsilon, delta); the same seed gives the same model."""
-    model = kind(**setting, at_limit="retrain", **how)
+    own = {**setting, **how}
+    linear = kind(**{key: own.pop(key) for key in SETTINGS if key in own})
+    model = Newton(linear, at_limit="retrain", **own)
     model.fit(rows, y, seed)
     return model
 

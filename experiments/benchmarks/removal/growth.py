@@ -65,7 +65,7 @@ def _seconds(n: int, d: int, removals: int, repeats: int) -> dict[str, float]:
     model = trained(rows, y, SETTING, seed=0, update="corrected", certificate="measured")
     few = max(2, -(-removals // SLOW_SHARE))
     contenders: list[Contender] = [
-        Published(model.problem, model.w, model.guarantee.budget, few),
+        Published(model.predictor.problem, model.predictor.w, model.guarantee.budget, few),
         Ours("b", METHODS["b"], model, removals),
     ]
     stream = np.random.default_rng([n, d]).permutation(n)[: removals * repeats + 1]

@@ -85,7 +85,7 @@ def compare(
     first = model("corrected", "measured")
     budget = first.guarantee.budget
     contenders: list[Contender] = [
-        Published(first.problem, first.w, budget, few),
+        Published(first.predictor.problem, first.predictor.w, budget, few),
         Ours("b", "corrected, residual measured at every release", first, removals),
         Ours("c", f"as (b), {BATCH} requests share a release", model("corrected", "measured"), few, BATCH),
         Ours("d", "frozen Hessian, third_order", model("frozen", "third_order"), removals),
@@ -93,7 +93,7 @@ def compare(
     ]
     stream = np.random.default_rng([SEED, 1]).permutation(len(rows))
     seconds = take_turns(contenders, stream.tolist(), repeats)
-    problem = replace(first.problem, rows=rows, b=np.zeros(rows.dim))
+    problem = replace(first.predictor.problem, rows=rows, b=np.zeros(rows.dim))
     return {
         "setting": {**setting, "budget": budget, "n": len(rows), "d": rows.dim},
         "removal": [{**removal_row(c, seconds[c.key], seconds["a"]), **c.facts()} for c in contenders],

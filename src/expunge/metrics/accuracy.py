@@ -61,8 +61,8 @@ class Accuracy:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the test rows and one over the training rows."""
-        predicted, forget = view.unlearner.predict(view.x_train), view.requested
-        told, known = view.unlearner.predict(view.x_test), view.known_test
+        predicted, forget = view.model.predict(view.x_train), view.requested
+        told, known = view.model.predict(view.x_test), view.known_test
         return {
             "test_accuracy": accuracy(told[known], view.y_test[known]),
             "forget_accuracy": accuracy(predicted[forget], view.y_train[forget]),

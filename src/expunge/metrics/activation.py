@@ -12,7 +12,7 @@ from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import View, require_every
 from expunge.metrics.linear_probe import evenly_spaced
 from expunge.metrics.retrieval import unit_rows
-from expunge.unlearners.base import Mapped
+from expunge.predictors import Mapped
 
 Array = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ class Activation:
     **Removed persons** are the classes of which a training row has been requested. For the picture it keeps
     some images of requested rows and of others with their maps: before any removal, after, retrained.
 
-    None is what an unlearner that is not ``Mapped`` gets (a linear model), or a network without convolutions.
+    None is what a model that is not ``Mapped`` gets (a linear model), or a network without convolutions.
 
     Args:
         every: Evaluate after every this many requests (and after the last); None: after the last alone. Each
@@ -151,8 +151,8 @@ class Activation:
 
 
 def _models(view: View) -> dict[str, Mapped]:
-    """The models to look at; none where the unlearner has no maps, for which nothing is trained."""
-    ours = view.unlearner
+    """The models to look at; none where the model has no maps, for which nothing is trained."""
+    ours = view.model
     if not isinstance(ours, Mapped) or ours.activation_maps(view.x_train, np.arange(1)) is None:
         return {}
     models = {BEFORE: view.original, AFTER: ours, RETRAINED: view.reference}

@@ -13,7 +13,7 @@ from expunge.core.checks import require_count
 from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval, of_known_classes
-from expunge.unlearners.base import Differentiable, Unlearner
+from expunge.predictors import Differentiable
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class View:
     """The run as a metric sees it around a request.
 
     Attributes:
+        model: What predicts: a ``Predictor``, or a plug-in that is model and method in one.
         requested: (n_train,) bool, the **forget set**: rows that were asked to be forgotten so far, whatever
             became of the request, so that it is the same for every method served the same requests. The
             **retain set** is the rest.
@@ -28,7 +29,7 @@ class View:
         retrieval: Query and gallery among the test rows; None but for a re-identification data set.
     """
 
-    unlearner: Unlearner
+    model: Any
     x_train: Any
     y_train: NDArray[np.int64]
     x_test: Any
@@ -36,6 +37,11 @@ class View:
     requested: NDArray[np.bool_]
     rows: tuple[int, ...] = ()
     retrieval: Retrieval | None = None
+
+    @property
+    def unlearner(self) -> Any:
+        """The model, by the name that plug-in metrics knew it by first."""
+        return self.model
 
     @cached_property
     def known_test(self) -> NDArray[np.int64]:
@@ -46,22 +52,22 @@ class View:
     def reference(self) -> Differentiable | None:
         """The retrained model: the same model trained from scratch on the retain set.
 
-        None where the retain set is empty, or the unlearner is not ``Differentiable``.
+        None where the retain set is empty, or the model is not ``Differentiable``.
         """
         retained = np.flatnonzero(~self.requested)
-        if not len(retained) or not isinstance(self.unlearner, Differentiable):
+        if not len(retained) or not isinstance(self.model, Differentiable):
             return None
-        return self.unlearner.retrained(self.x_train, self.y_train, retained)
+        return self.model.retrained(self.x_train, self.y_train, retained)
 
     @cached_property
     def original(self) -> Differentiable | None:
         """The model before any removal: the same model trained from scratch on all rows.
 
-        None where the unlearner is not ``Differentiable``.
+        None where the model is not ``Differentiable``.
         """
-        if not isinstance(self.unlearner, Differentiable):
+        if not isinstance(self.model, Differentiable):
             return None
-        return self.unlearner.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
+        return self.model.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
 
 
 def columns_of(metric: Any) -> Columns:
@@ -70,19 +76,19 @@ def columns_of(metric: Any) -> Columns:
     return {key: Column(key) for key in metric.columns} if declared is None else declared
 
 
-def lacking(unlearner: Any, metric: Any) -> list[str]:
-    """Return what an unlearner lacks of the protocol that a metric needs: names of methods and attributes."""
+def lacking(model: Any, metric: Any) -> list[str]:
+    """Return what a model lacks of the protocol that a metric needs: names of methods and attributes."""
     needs = getattr(metric, "needs", None)
     kinds = [kind for kind in (needs.__mro__ if needs else ()) if getattr(kind, "_is_protocol", False)]
     names = {name for kind in kinds for name in (*vars(kind), *vars(kind).get("__annotations__", ()))}
-    return sorted(name for name in names if not name.startswith("_") and not hasattr(unlearner, name))
+    return sorted(name for name in names if not name.startswith("_") and not hasattr(model, name))
 
 
 class Metric(Protocol):
     """Evaluated after every ``every``-th request, and after the last.
 
-    A metric may say what it ``needs``, a protocol of ``expunge.unlearners.base``: a run then names what is
-    not measured of an unlearner that lacks it, and why. One with ``needs_retrieval = True`` is refused on a
+    A metric may say what it ``needs``, a protocol of ``expunge.predictors``: a run then names what is
+    not measured of a model that lacks it, and why. One with ``needs_retrieval = True`` is refused on a
     data set without queries and gallery, where it would measure nothing.
     """
 

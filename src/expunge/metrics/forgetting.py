@@ -16,7 +16,7 @@ from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
 from expunge.metrics.retrained import WEIGHT_DISTANCE, weight_distance
-from expunge.unlearners.base import Probabilistic
+from expunge.predictors import Probabilistic
 
 Found = Mapping[str, float | None]
 
@@ -104,7 +104,7 @@ class Forgetting:
     rows of classes that no training row has are left out. The loss to relearn is that of the
     same model trained on all rows, forget set included, with the same seed (and the present perturbation).
 
-    None is what an unlearner that is not ``Probabilistic`` gets, except for the distance of weights; what a
+    None is what a model that is not ``Probabilistic`` gets, except for the distance of weights; what a
     retain set without a row gets where the retrained model is needed, and attacks on too few rows.
 
     Args:
@@ -140,10 +140,10 @@ class Forgetting:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """Two trainings, a few passes over all rows, and the steps of relearning over the forget set."""
-        ours, reference = view.unlearner, view.reference
+        ours, reference = view.model, view.reference
         found: dict[str, float | None] = dict.fromkeys(self.COLUMNS)
         if reference is not None:
-            found["retrain_weight_distance"] = weight_distance(view.unlearner.model(), reference.model())
+            found["retrain_weight_distance"] = weight_distance(view.model.model(), reference.model())
         if not view.requested.any() or not isinstance(ours, Probabilistic):
             return found
         target = self._loss_to_relearn(view)

@@ -11,7 +11,7 @@ from expunge.core.columns import AIM, Column, Plot, beside_references, reference
 from expunge.datasets.base import of_known_classes
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import View, require_every
-from expunge.unlearners.base import Differentiable, Unlearner
+from expunge.predictors import Differentiable, Predictor
 
 _PERSONS = "of the persons asked to be removed"
 _OVER = "over that of the model before any removal"
@@ -111,13 +111,13 @@ class Identity:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the training rows and one over the test rows."""
-        return dict(_accuracies(view.unlearner, view))
+        return dict(_accuracies(view.model, view))
 
 
 class IdentityReference:
     """The same accuracies of the retrained model, and how much the rest has kept; see ``COLUMNS``.
 
-    None is also what an unlearner that is not ``Differentiable`` gets: it has no such models.
+    None is also what a model that is not ``Differentiable`` gets: it has no such models.
 
     Args:
         every: Evaluate after every this many requests (and after the last); None: after the last alone. Each
@@ -138,7 +138,7 @@ class IdentityReference:
         if view.original is None:
             return dict.fromkeys(self.COLUMNS)
         before = _accuracies(view.original, view)
-        found = dict(_kept(_accuracies(view.unlearner, view), before))
+        found = dict(_kept(_accuracies(view.model, view), before))
         theirs: dict[str, float | None] = {}
         if view.reference is not None:
             accuracies = _accuracies(view.reference, view)
@@ -147,7 +147,7 @@ class IdentityReference:
         return {name: found.get(name) for name in self.COLUMNS}
 
 
-def _accuracies(model: Unlearner | Differentiable, view: View) -> Found:
+def _accuracies(model: Predictor | Differentiable, view: View) -> Found:
     """The columns of ``Identity`` for any model."""
     train, test = (model.predict(view.x_train), view.y_train), (model.predict(view.x_test), view.y_test)
     parts = of_persons(view.y_train, view.y_test, view.requested)

@@ -11,7 +11,7 @@ from expunge.core.columns import Column, beside_references, references
 from expunge.datasets.base import Retrieval
 from expunge.metrics.base import View, require_every
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, retrieve
-from expunge.unlearners.base import Embedding
+from expunge.predictors import Embedding
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ _SKIPPED = {
 class Reid:
     """Rank-1, 5, 10 and mAP of the query and gallery pictures among the test rows; see ``COLUMNS``.
 
-    None is what an unlearner that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
-    Any unlearner gets it on a data set without queries and gallery, which the log then says.
+    None is what a model that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
+    Any model gets it on a data set without queries and gallery, which the log then says.
 
     Args:
         every: Evaluate after every this many requests (and after the last); None: after the last alone.
@@ -73,9 +73,9 @@ class Reid:
         if view.retrieval is None:
             self._say("the data set has no queries and no gallery: nothing is measured")
             return found
-        if not isinstance(view.unlearner, Embedding):
+        if not isinstance(view.model, Embedding):
             return found
-        models = {"": view.unlearner, "retrain_": view.reference if self.retrained else None}
+        models = {"": view.model, "retrain_": view.reference if self.retrained else None}
         for prefix, model in models.items():
             if isinstance(model, Embedding):
                 values = self._of(view, view.retrieval, model)

@@ -21,4 +21,4 @@ class Residual:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the training rows; outside the removal's own time."""
-        return {"residual_measured": view.unlearner.residual()}
+        return {"residual_measured": view.model.residual()}

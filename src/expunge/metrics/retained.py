@@ -7,7 +7,7 @@ import numpy as np
 from expunge.core.columns import Column, Plot
 from expunge.metrics.base import View, require_every
 from expunge.metrics.sample import loss_and_gradient
-from expunge.unlearners.base import Differentiable
+from expunge.predictors import Differentiable
 
 
 class Retained:

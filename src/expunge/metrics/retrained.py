@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expunge.core.columns import Column, Plot
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import View, require_every
-from expunge.unlearners.base import Differentiable
+from expunge.predictors import Differentiable
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -124,7 +124,7 @@ class Retrained:
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One training, and a few passes over all rows."""
-        forget, reference, ours = view.requested, view.reference, view.unlearner
+        forget, reference, ours = view.requested, view.reference, view.model
         if reference is None:
             return dict.fromkeys(self.COLUMNS)
         known = view.known_test

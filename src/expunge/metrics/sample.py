@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from expunge.core.columns import Column, Plot
 from expunge.metrics.base import View, require_every
-from expunge.unlearners.base import Differentiable
+from expunge.predictors import Differentiable
 
 _LOSS = "mean loss of a request's rows"
 _GRADIENT = "2-norm of the gradient of the mean loss of a request's rows"
@@ -19,13 +19,13 @@ _HIDDEN: dict[str, Any] = {"over_run": "mean", "shown": False}
 def loss_and_gradient(view: View, rows: NDArray[np.int64]) -> tuple[float | None, float | None]:
     """Mean loss of some training rows, and the 2-norm of its gradient with respect to all weights.
 
-    Both are None for no rows and for an unlearner that is not ``Differentiable``.
+    Both are None for no rows and for a model that is not ``Differentiable``.
     """
-    unlearner = view.unlearner
-    if not len(rows) or not isinstance(unlearner, Differentiable):
+    model = view.model
+    if not len(rows) or not isinstance(model, Differentiable):
         return None, None
-    loss = float(np.mean(unlearner.losses(view.x_train, view.y_train, rows)))
-    return loss, unlearner.gradient_norm(view.x_train, view.y_train, rows)
+    loss = float(np.mean(model.losses(view.x_train, view.y_train, rows)))
+    return loss, model.gradient_norm(view.x_train, view.y_train, rows)
 
 
 class Sample:

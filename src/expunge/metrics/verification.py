@@ -11,7 +11,7 @@ from expunge.core.checks import require_count, require_switch
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import View, require_every
 from expunge.metrics.retrieval import rounded, unit_rows
-from expunge.unlearners.base import Embedding
+from expunge.predictors import Embedding
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -119,7 +119,7 @@ class Verification:
     trained on; queries and gallery are for the metric ``reid``. There may be few test rows of one person, so
     that ``verification_auc_identity`` has all their training rows besides, requested yet or not.
 
-    None is what an unlearner that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
+    None is what a model that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
 
     Args:
         every: Evaluate after every this many requests (and after the last); None: after the last alone.
@@ -144,9 +144,9 @@ class Verification:
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the test rows and the removed persons' training rows for each of the two models."""
         found: dict[str, float | None] = dict.fromkeys(self.COLUMNS)
-        if not isinstance(view.unlearner, Embedding):
+        if not isinstance(view.model, Embedding):
             return found
-        models = {"": view.unlearner, "retrain_": view.reference if self.retrained else None}
+        models = {"": view.model, "retrain_": view.reference if self.retrained else None}
         for prefix, model in models.items():
             if isinstance(model, Embedding):
                 found |= {prefix + name: value for name, value in self._of(view, model).items()}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.predictors import KINDS, Predictor
 from expunge.run.job_cache import JobCache, Once
+from expunge.run.linear_settings import OF_THE_MODEL, linear_model
+from expunge.run.protocols import require_complete, require_protocol
 from expunge.run.runner import Experiment
 from expunge.studies import Study
 from expunge.tracking import Tracker
-
-if TYPE_CHECKING:
-    from expunge.training import Learner
 
 TRUSTED = ("expunge", "expunge_plugins")
 """Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
@@ -38,20 +39,30 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     """
     if not isinstance(settings, dict) or "_target_" not in settings:
         raise InvalidValue(group, settings, "a choice of this group (see --help)")
-    target = _locate(group, str(settings["_target_"]))
+    path = str(settings["_target_"])
+    target = _locate(group, path)
+    require_complete(group, path, target)
     arguments = {key: value for key, value in settings.items() if key != "_target_"}
     known = inspect.signature(target).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    elsewhere = OF_THE_MODEL if "logistic" in getattr(target, "supports", ()) else ()
     for key in arguments:
         if key not in known and not takes_any:
-            raise InvalidValue(group, key, "the keys " + ", ".join(k for k in known if k not in extra))
+            allowed = ", ".join([*elsewhere, *(k for k in known if k not in extra)])
+            raise InvalidValue(group, key, f"the keys {allowed}")
     arguments |= {key: value for key, value in extra.items() if key in known}
+    for key, parameter in known.items():
+        optional = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if not optional and parameter.default is parameter.empty and key not in arguments:
+            raise UserError(f"{group}.{key}: missing; {path} needs it")
     try:
-        return target(**arguments)
+        made = target(**arguments)
     except (InvalidValue, DataError) as error:
         if error.name in extra:  # not a key of the group's own
             raise
         raise error.within(group) from None
+    require_protocol(group, path, made)
+    return made
 
 
 def _locate(group: str, path: str) -> Any:
@@ -65,7 +76,11 @@ def _locate(group: str, path: str) -> Any:
 
 
 def build_experiment(
-    settings: dict[str, Any], choices: dict[str, str], cache: JobCache, group: str | None
+    settings: dict[str, Any],
+    choices: dict[str, str],
+    cache: JobCache,
+    group: str | None,
+    typed: Collection[str] = (),
 ) -> Experiment:
     """Build and check everything that can be checked before a run begins.
 
@@ -74,14 +89,15 @@ def build_experiment(
         choices: Config group -> the choice made.
         cache: What the experiments of this process have in common: data and features.
         group: Name of the sweep the run belongs to.
+        typed: Dotted keys that the command line gives.
     """
     _check_common(settings)
-    model = _learner(settings, choices)
-    unlearner = _unlearner(settings, choices, model)
+    network = _is_network(settings, choices)
+    unlearner = _unlearner(settings, choices, network, typed)
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = _extractor(settings, cache, network=model is not None)
+    extractor = _extractor(settings, cache, network=network)
     dataset = _dataset(settings, cache)
     _check_retrieval(metrics, dataset, choices)
     try:
@@ -148,8 +164,8 @@ def _data_of(settings: dict[str, Any]) -> dict[str, Any]:
     return {"dataset": settings["dataset"], "data_dir": str(data_dir(settings))}
 
 
-def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | None:
-    """The network and how it is trained, or None for the linear model, which its unlearner trains itself.
+def _is_network(settings: dict[str, Any], choices: dict[str, str]) -> bool:
+    """Whether the model is a network; the linear model has no class of its own to be named.
 
     Raises:
         InvalidValue: The training is not one for this model.
@@ -158,30 +174,46 @@ def _learner(settings: dict[str, Any], choices: dict[str, str]) -> Learner | Non
     if network != trained:
         allowed = "sgd or adam for a network" if network else "newton with model=logistic"
         raise InvalidValue("training", choices.get("training"), allowed)
-    if not network:
-        return None
+    return network
+
+
+def _unlearner(
+    settings: dict[str, Any], choices: dict[str, str], network: bool, typed: Collection[str]
+) -> Any:
+    """The method on its model, if it supports it, or a plug-in that is a model itself, for features."""
+    group, how = settings["unlearner"], {key: settings[key] for key in ("threads", "progress")}
+    if not isinstance(group, dict) or "_target_" not in group:
+        return build("unlearner", group)
+    target = _locate("unlearner", str(group["_target_"]))
+    supports = getattr(target, "supports", ("logistic",))
+    if ("network" if network else "logistic") not in supports:
+        allowed = " or ".join(KINDS.get(kind, kind) for kind in supports)
+        method = f"unlearner={choices.get('unlearner')}"
+        raise InvalidValue("model", choices.get("model"), f"{allowed} with {method}")
+    if not hasattr(target, "supports"):
+        return build("unlearner", group, **how)
+    model = _network(settings) if network else linear_model(settings, typed)
+    own = {key: value for key, value in group.items() if key not in OF_THE_MODEL}
+    for key in OF_THE_MODEL:
+        if network and group.get(key) is not None:
+            allowed = "null for a network, whose penalty is training.weight_decay"
+            raise InvalidValue(f"unlearner.{key}", group[key], allowed)
+    return build("unlearner", own, model=model, **how)
+
+
+def _network(settings: dict[str, Any]) -> Predictor:
+    """The network and how it is trained."""
     import torch
 
     from expunge.core.cores import available_cores
+    from expunge.predictors.network import NetworkModel
     from expunge.training import Learner
 
     torch.set_num_threads(settings["threads"] or available_cores())
     architecture, training = build("model", settings["model"]), build("training", settings["training"])
     device, progress = settings["device"], bool(settings["progress"])
-    return Learner(architecture, training, device, cache_dir(settings), progress, settings["threads"])
-
-
-def _unlearner(settings: dict[str, Any], choices: dict[str, str], model: Learner | None) -> Any:
-    """The unlearner, if it can work on the model."""
-    group, method = settings["unlearner"], f"unlearner={choices.get('unlearner')}"
-    if isinstance(group, dict) and "_target_" in group:
-        takes = inspect.signature(_locate("unlearner", str(group["_target_"]))).parameters.get("model")
-        if model is not None and takes is None:
-            raise InvalidValue("model", choices.get("model"), f"logistic with {method}")
-        if model is None and takes is not None and takes.default is inspect.Parameter.empty:
-            raise InvalidValue("model", choices.get("model"), f"a network with {method}")
-    return build(
-        "unlearner", group, model=model, threads=settings["threads"], progress=bool(settings["progress"])
+    return NetworkModel(
+        Learner(architecture, training, device, cache_dir(settings), progress, settings["threads"])
     )
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ def _run(
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
-    run = prepare(settings, choices, cache, sweep)
+    typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    run = prepare(settings, choices, cache, sweep, typed)
     set_threads(settings["threads"])
     if force:  # only now: what is refused must not cost the run that is there
         _empty(folder)
@@ -114,7 +115,11 @@ def is_study(settings: Mapping[Any, Any]) -> bool:
 
 
 def prepare(
-    settings: dict[str, Any], choices: dict[str, str], cache: JobCache, sweep: str | None
+    settings: dict[str, Any],
+    choices: dict[str, str],
+    cache: JobCache,
+    sweep: str | None,
+    typed: Collection[str],
 ) -> Callable[..., dict[str, Any]]:
     """Build and check the run or the study; what is left to do is to call it with its ``folder``."""
     from expunge.run.build import build_experiment, build_study
@@ -127,7 +132,7 @@ def prepare(
         return partial(run_study, study, settings, seed=seed, progress=progress, tracker=tracker, group=sweep)
     from expunge.run.runner import run
 
-    return partial(run, build_experiment(settings, choices, cache, sweep))
+    return partial(run, build_experiment(settings, choices, cache, sweep, typed))
 
 
 def ledger_of(folder: Path) -> Path | None:

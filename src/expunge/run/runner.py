@@ -27,7 +27,7 @@ from expunge.record.requests import Request
 from expunge.record.resume import RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.tracking import Tracker
-from expunge.unlearners import Outcome, Unlearner
+from expunge.unlearners import Method, Outcome, Unlearner
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Experiment:
     settings: dict[str, Any]
     dataset: Dataset
     extractor: Any
-    unlearner: Unlearner
+    unlearner: Method | Unlearner
     requests: list[Request]
     metrics: list[Metric]
     tracker: Tracker
@@ -58,6 +58,11 @@ class Experiment:
     progress: bool = True
     group: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Any:
+        """What predicts: the method's model, or a plug-in that is both."""
+        return getattr(self.unlearner, "predictor", self.unlearner)
 
 
 def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
@@ -99,7 +104,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 tracker.log(record)
             if request.number % experiment.checkpoint_every == 0:
                 checkpoint.save(session.state())
-        save_state(folder / "model.safetensors", State(experiment.unlearner.model()))
+        save_state(folder / "model.safetensors", State(experiment.model.model()))
         summary = summarise(ledger.records, session.facts(), columns)
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
@@ -137,7 +142,7 @@ class _Session:
             own = error.name in (self.experiment.settings.get("unlearner") or {})
             raise error.within("unlearner") if own else error from None
         seconds = time.perf_counter() - started
-        trained_in = getattr(self.experiment.unlearner, "seconds_fit", None)
+        trained_in = getattr(self.experiment.model, "seconds_fit", None)
         self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
         self._hand_over()
         self.measured["test_accuracy_before"] = self._test_accuracy()
@@ -184,8 +189,8 @@ class _Session:
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if [*columns_of(m)] != ["residual_measured"]]
         self.evaluated = due
-        columns = [name for metric in self.experiment.metrics for name in columns_of(metric)]
-        record: dict[str, Any] = dict.fromkeys((*KEYS, *columns))
+        own = (name for metric in self.experiment.metrics for name in columns_of(metric))
+        record: dict[str, Any] = dict.fromkeys((*KEYS, *own))
         record |= {
             "request": request.number,
             "rows": list(request.rows),
@@ -227,8 +232,8 @@ class _Session:
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
-        requested, retrieval = self.requested.copy(), self.experiment.dataset.retrieval
-        return View(self.experiment.unlearner, *inputs, requested, tuple(rows), retrieval)
+        retrieval = self.experiment.dataset.retrieval
+        return View(self.experiment.model, *inputs, self.requested.copy(), tuple(rows), retrieval)
 
     def _test_accuracy(self) -> float | None:
         found = self._evaluate([m for m in self.experiment.metrics if "test_accuracy" in columns_of(m)])
@@ -272,9 +277,9 @@ class _Session:
 
     def _not_measured(self) -> dict[str, str]:
         """Metric -> why it could measure nothing: the unlearner lacks what it needs."""
-        unlearner = self.experiment.unlearner
-        lacks = {name: lacking(unlearner, metric) for name, metric in self._named_metrics()}
-        return {name: f"{unlearner.name} has no {', '.join(what)}" for name, what in lacks.items() if what}
+        model, who = self.experiment.model, self.experiment.unlearner.name
+        lacks = {name: ", ".join(lacking(model, metric)) for name, metric in self._named_metrics()}
+        return {name: f"{who} has no {what}" for name, what in lacks.items() if what}
 
     def _total(self) -> Total:
         """The guarantee of extractor and unlearner together."""

@@ -15,9 +15,8 @@ from expunge.core.errors import InvalidValue
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import BLOCK_ROWS, Array
+from expunge.predictors.linear import LinearModel, require_std
 from expunge.studies import two_digits
-from expunge.unlearners.linear import require_std
-from expunge.unlearners.retrain import Retrain
 
 ENDS = ("most", "least")
 MEASURES = ("norm", "loss", "margin")
@@ -61,7 +60,7 @@ class Outliers:
             (ids), ``norm`` (||step||), ``loss`` and ``margin`` (y x.w); ``median``: each of these three over
             the class; ``misclassified``, the share of the class.
         """
-        trained = Retrain(self.lam, self.std)
+        trained = LinearModel(self.lam, self.std)
         trained.fit(self.rows, self.dataset.y_train, seed)
         problem, w = trained.problem, trained.w
         of_class = np.flatnonzero(self.dataset.y_train == self.dataset.label_of(cell["class"]))

@@ -20,6 +20,7 @@ from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array
+from expunge.predictors.linear import LinearModel
 from expunge.record.requests import RandomRows
 from expunge.studies import two_digits
 from expunge.unlearners.newton import Newton
@@ -183,8 +184,7 @@ class ResidualBounds:
 
     def _trained(self, update: str, seed: int) -> Newton:
         unlearner = Newton(
-            self.lam,
-            self.std,
+            LinearModel(self.lam, self.std),
             self.guarantee.epsilon,
             self.guarantee.delta,
             certificate="measured",
@@ -196,7 +196,7 @@ class ResidualBounds:
 
     def _fresh(self, walk: Iterator[tuple[int, NDArray[np.int64]]], seed: int) -> dict[str, Any]:
         trained = self._trained("fresh", seed)
-        problem, w = trained.problem, trained.w
+        problem, w = trained.predictor.problem, trained.predictor.w
         first = model = Model(problem, w, problem.gradient(w))
         spectral = spectral_norm(weighted_gram(problem.rows), problem.n)  # rows that leave never raise it
         opened = first.residual + problem.rounding(w)

@@ -1,5 +1,6 @@
-"""Unlearners: one module a method behind one small interface (``expunge.unlearners.base.Unlearner``)."""
+"""Unlearners: one module a method; each removes rows from a model that it supports (``Method``)."""
 
-from expunge.unlearners.base import Outcome, State, Unlearner
+from expunge.core.files import State
+from expunge.unlearners.base import Method, Outcome, Unlearner
 
-__all__ = ["Outcome", "State", "Unlearner"]
+__all__ = ["Method", "Outcome", "State", "Unlearner"]

@@ -1,16 +1,18 @@
-"""The one interface of all unlearners, and what a removal request comes to."""
+"""What a removal request comes to, and what serves it: a method on a model, or an object that is both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.columns import Column, Plot
+from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
+from expunge.predictors import Predictor
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
 OUTCOMES = ("removed", "retrained", "refused")
@@ -76,20 +78,63 @@ RESIDUAL = {
 """What a method with a bound declares of it, whether or not a metric measures the residual besides."""
 
 
+class Method(ABC):
+    """A method that removes rows from a model; what it adds is ``remove(rows) -> Outcome``.
+
+    ``remove`` begins with ``self.predictor.checked(rows)`` and counts the request in ``served``; rows that
+    are out of the model leave it by ``self.predictor.leave`` or ``refit``. A method that has a ``state`` of
+    its own adds it to that of ``Method``. ``validate_on(x, y)``, where there is one, is given the test rows
+    once after ``fit`` or ``load_state``.
+
+    Args:
+        model: What it works on.
+        name: What the run files call the method.
+
+    Attributes:
+        supports: Kinds of models (see ``expunge.predictors.KINDS``) that it works on.
+        role: ``certified``, ``heuristic``, ``reference`` (what others are measured against) or ``baseline``.
+        COLUMNS: What its ``Outcome.figures`` are.
+        predictor: The model.
+        served: Requests so far.
+    """
+
+    supports: tuple[str, ...] = ()
+    role = "heuristic"
+    COLUMNS: Columns = {}
+
+    def __init__(self, model: Predictor, name: str) -> None:
+        self.predictor, self.name, self.served = model, name, 0
+
+    def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
+        """Train the model on features ``x`` (n, ...) with labels ``y`` (n,)."""
+        self.predictor.fit(x, y, seed)
+        self.served = 0
+
+    @abstractmethod
+    def remove(self, rows: Sequence[int]) -> Outcome:
+        """Serve one request; every request ends in an ``Outcome``."""
+
+    def state(self) -> State:
+        """Everything needed to continue, the model included."""
+        state = self.predictor.state()
+        state.values["served"] = self.served
+        return state
+
+    def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
+        """Continue from ``state`` with the training data that ``fit`` was given."""
+        self.predictor.load_state(state, x, y)
+        self.served = state.values["served"]
+
+
 class Unlearner(Protocol):
-    """A model that can be trained and can be asked to forget rows of its training set.
+    """What a run asks of a plug-in that is model and method in one.
 
-    Row ids are those of the training set as given to ``fit``, whatever has been removed since.
-
-    Three things more are used where an unlearner has them. ``validate_on(x, y)`` is given the test rows once
-    after ``fit`` or ``load_state``. ``seconds_fit``, if it is not None, is the time that the training took,
-    for a model that ``fit`` found trained already. ``COLUMNS`` says what its ``Outcome.figures`` are,
-    and is to have ``RESIDUAL`` where it gives a ``residual_measured``.
+    Row ids are those of the training set as given to ``fit``, whatever has been removed since. What a
+    ``Method`` may have besides, and ``seconds_fit`` of a ``Predictor``, is used where it is there. Its
+    ``COLUMNS`` are to have ``RESIDUAL`` where it gives a ``residual_measured``.
     """
 
     name: str
-    role: str
-    """``certified``, ``heuristic``, ``reference`` (what others are measured against) or ``baseline``."""
 
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
         """Train on features ``x`` (n, ...) with labels ``y`` (n,)."""
@@ -111,67 +156,3 @@ class Unlearner(Protocol):
 
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given."""
-
-
-@runtime_checkable
-class Differentiable(Protocol):
-    """What the metrics of losses, gradients and retrained models ask of an unlearner besides.
-
-    A plug-in need not have it: those metrics are then undefined. ``x`` and ``y`` are all training rows with
-    their labels, as given to ``fit``; ``rows`` are ids among them, whether or not they have been removed.
-    """
-
-    def predict(self, x: Any) -> NDArray[np.int64]:
-        """As that of ``Unlearner``."""
-
-    def model(self) -> dict[str, NDArray[Any]]:
-        """As that of ``Unlearner``."""
-
-    def losses(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Loss of each of the rows, (m,), without regularisation or perturbation."""
-
-    def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
-        """2-norm of the gradient, with respect to all weights, of the **mean** of those losses (m >= 1)."""
-
-    def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Differentiable:
-        """The same model, trained from scratch on these rows alone."""
-
-
-@runtime_checkable
-class Probabilistic(Differentiable, Protocol):
-    """What the metrics of forgetting ask of an unlearner besides; a plug-in need not have it either.
-
-    The model that ``retrained`` returns has it too, and the same classes.
-    """
-
-    classes_: NDArray[np.int64]
-    """(K,) labels in rising order, those of all training rows."""
-
-    def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Probability of each class for some rows of any inputs (None: all of them), (m, K)."""
-
-    def mean_loss(
-        self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> tuple[Any, Callable[[Any], tuple[float, Any]]]:
-        """The mean of ``losses`` over these rows as a function of all weights that are trained.
-
-        Returns:
-            The weights, (p,), an array or a tensor, and a function ``w -> (loss, gradient)`` of such weights,
-            which leaves the model as it is.
-        """
-
-
-@runtime_checkable
-class Embedding(Protocol):
-    """What the metrics of verification and re-identification ask of an unlearner besides."""
-
-    def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """What the last layer is given for some rows of any inputs (None: all of them), (m, d)."""
-
-
-@runtime_checkable
-class Mapped(Protocol):
-    """What the metric of activation maps asks of an unlearner besides."""
-
-    def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
-        """How active the last feature maps are at each position, (m, h, w); None where there are none."""

@@ -7,30 +7,33 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import cross_entropy
+from expunge.predictors.network import NetworkModel
 from expunge.scrub import ScrubError
-from expunge.training import Learner, Training, train
-from expunge.unlearners.guard import GuardedNetwork, Update
+from expunge.training import Training, train
+from expunge.unlearners.guard import Guarded, Update
 
 
-class Finetune(GuardedNetwork):
+class Finetune(Guarded):
     """A little more training, on the retained rows alone.
 
     Args:
-        model: The learner.
+        model: The network.
         optimizer: As in ``Training``, like the next ones; the learning rate stays constant.
         epochs: Passes over the retained rows in each request.
         lr: See ``Training``.
         momentum: See ``Training``.
-        weight_decay: None: that of the learner's training.
+        weight_decay: None: that of the network's training.
         batch_size: See ``Training``.
         max_batches: See ``Training``.
-        val_gap: See ``GuardedNetwork``.
+        val_gap: See ``Guarded``.
         name: What the run files call the method.
     """
 
+    predictor: NetworkModel
+
     def __init__(
         self,
-        model: Learner,
+        model: NetworkModel,
         optimizer: str = "sgd",
         epochs: int = 1,
         lr: float = 1e-3,
@@ -42,7 +45,7 @@ class Finetune(GuardedNetwork):
         name: str = "finetune",
     ) -> None:
         super().__init__(model, name, val_gap)
-        decay = model.training.weight_decay if weight_decay is None else weight_decay
+        decay = model.learner.training.weight_decay if weight_decay is None else weight_decay
         self.training = Training(
             optimizer=optimizer,
             epochs=epochs,
@@ -56,17 +59,15 @@ class Finetune(GuardedNetwork):
 
     def update(self, index: NDArray[np.int64]) -> Update:
         """Train on without the rows."""
-        put_back = self._whole()
-        stay = self.kept.copy()
-        stay[index] = False
+        put_back = self.predictor.snapshot()
         try:
             train(
-                self.module,
-                self._training(np.flatnonzero(stay)),
+                self.predictor.module,
+                self.predictor.without(index),
                 self.training,
                 cross_entropy,
-                seed=self.seed + self._served,
-                device=self.learner.device,
+                seed=self.predictor.seed + self.served,
+                device=self.predictor.learner.device,
                 record=False,
             )
         except InvalidValue as error:  # the loss is not finite any more

@@ -1,26 +1,21 @@
-"""Updates that are put back where they harm the network: the request is then refused."""
+"""Updates that are put back where they harm the model: the request is then refused."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from expunge.core.checks import require_probability
 from expunge.core.columns import Column, Plot
 from expunge.core.files import State
 from expunge.curvature import SolveError
-from expunge.curvature.gradients import cross_entropy, example_losses
-from expunge.datasets.images import Examples
+from expunge.predictors import Predictor
 from expunge.scrub import ScrubError
-from expunge.training import Learner
-from expunge.unlearners.base import Outcome
-from expunge.unlearners.network import NetworkModel
+from expunge.unlearners.base import Method, Outcome
 
 Update = tuple[dict[str, float], Callable[[], None]]
 """Figures of an update that has been made, and what takes it back bit by bit."""
@@ -44,58 +39,51 @@ VALIDATION = {
 }
 
 
-def require_gap(val_gap: float | None) -> float | None:
-    """Return ``val_gap``, or raise ``InvalidValue`` unless it is None or between 0 and 1."""
-    return None if val_gap is None else require_probability("val_gap", val_gap)
-
-
-def fall(before: float | None, after: float | None, val_gap: float | None) -> str | None:
-    """Say by how much validation accuracy fell, if by more than ``val_gap``; else None."""
-    if before is None or after is None or val_gap is None or before - after <= val_gap:
-        return None
-    return f"validation accuracy fell from {before:.4f} to {after:.4f}, by more than val_gap {val_gap:g}"
-
-
-class GuardedNetwork(NetworkModel, ABC):
-    """A network whose updates are released only if they leave it whole.
+class Guarded(Method):
+    """A method whose updates are released only if they leave the model whole.
 
     An update is taken back, and its request refused, if it cannot be computed, if a weight or the loss of the
     removed rows is not finite after it, or if the accuracy on the validation rows is more than ``val_gap``
     below what it was before this request. Validation rows of labels that no training row has any more do not
-    count: no network trained without such rows gets them right.
+    count: no model trained without such rows gets them right.
 
     Args:
-        model: The learner.
+        model: What is updated.
         name: What the run files call the method.
         val_gap: Largest fall of validation accuracy in one request; None: any.
     """
 
-    role = "heuristic"
+    supports: tuple[str, ...] = ("network",)
     COLUMNS = VALIDATION
 
-    def __init__(self, model: Learner, name: str, val_gap: float | None) -> None:
+    def __init__(self, model: Predictor, name: str, val_gap: float | None) -> None:
         super().__init__(model, name)
-        self.val_gap = require_gap(val_gap)
+        self.val_gap = None if val_gap is None else require_probability("val_gap", val_gap)
+        self._validation: tuple[Any, NDArray[np.int64]] | None = None
         self._accuracy: tuple[int, float | None] | None = None
 
     @abstractmethod
     def update(self, index: NDArray[np.int64]) -> Update:
-        """Change the network in place so that it forgets the training rows ``index``.
+        """Change the model in place so that it forgets the training rows ``index``, which leave afterwards.
 
         Raises:
-            ScrubError: It cannot be done; the network is as it was.
+            ScrubError: It cannot be done; the model is as it was.
             SolveError: Likewise.
         """
 
+    def validate_on(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Take the rows whose accuracy guards updates."""
+        self._validation = x, y
+
     def remove(self, rows: Sequence[int]) -> Outcome:
-        """Update the network, and keep the update if it leaves the network whole.
+        """Update the model, and keep the update if it leaves the model whole.
 
         Raises:
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay.
         """
-        index = self._checked(rows)
-        self._served += 1
-        validation = self._validation_without(index)
+        index = self.predictor.checked(rows)
+        self.served += 1
+        validation = self.validation_rows(index)
         before = self._accuracy_now(validation)
         try:
             figures, undo = self.update(index)
@@ -108,38 +96,43 @@ class GuardedNetwork(NetworkModel, ABC):
         if reason is not None:
             undo()
             return Outcome("refused", tuple(index.tolist()), reason, figures=figures)
-        self.kept[index] = False
-        self._accuracy = len(validation or ()), after
+        self.predictor.leave(index)
+        self._accuracy = len(validation), after
         return Outcome("removed", tuple(index.tolist()), figures=figures)
 
-    def _validation_without(self, index: NDArray[np.int64]) -> Examples | None:
-        """The validation rows whose labels some training row has once ``index`` has left."""
+    def validation_rows(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ids of the validation rows whose labels some training row has once ``index`` has left."""
         if self._validation is None:
-            return None
-        stay = self.kept.copy()
-        stay[index] = False
-        rows = self._validation.rows
-        return self._validation.only(rows[np.isin(self._validation.y.numpy()[rows], self.codes[stay])])
+            return np.zeros(0, dtype=np.int64)
+        stay = self.predictor.staying(index)
+        return np.flatnonzero(np.isin(self._validation[1], self.predictor.y[stay]))
 
-    def _accuracy_on(self, validation: Examples | None) -> float | None:
-        """Accuracy on these rows; None where there are none."""
-        if validation is None or not len(validation):
+    def _accuracy_on(self, rows: NDArray[np.int64]) -> float | None:
+        """Accuracy on these validation rows; None where there are none."""
+        if self._validation is None or not len(rows):
             return None
-        return float(np.mean(self._codes_of(validation) == validation.y.numpy()[validation.rows]))
+        x, y = self._validation
+        return float(np.mean(self.predictor.predict(x, rows) == y[rows]))
 
-    def _accuracy_now(self, validation: Examples | None) -> float | None:
-        """That of the network as it is; known from the last update where the rows are the same."""
-        if self._accuracy is None or self._accuracy[0] != len(validation or ()):
-            self._accuracy = len(validation or ()), self._accuracy_on(validation)
+    def _accuracy_now(self, rows: NDArray[np.int64]) -> float | None:
+        """That of the model as it is; known from the last update where the rows are the same."""
+        if self._accuracy is None or self._accuracy[0] != len(rows):
+            self._accuracy = len(rows), self._accuracy_on(rows)
         return self._accuracy[1]
 
     def _harm(self, index: NDArray[np.int64], before: float | None, after: float | None) -> str | None:
-        """What is wrong with the network after an update, or None."""
-        if not all(bool(torch.isfinite(p).all()) for p in self.module.state_dict().values()):
+        """What is wrong with the model after an update, or None."""
+        model = self.predictor
+        if not model.is_finite():
             return "the update leaves weights that are not finite"
-        if not bool(torch.isfinite(example_losses(self.module, cross_entropy, self._training(index))).all()):
+        if not np.isfinite(model.losses(model.x, model.y, index)).all():
             return "the update diverges: the loss of the removed rows is not finite"
-        return fall(before, after, self.val_gap)
+        if before is None or after is None or self.val_gap is None or before - after <= self.val_gap:
+            return None
+        return (
+            f"validation accuracy fell from {before:.4f} to {after:.4f}, "
+            f"by more than val_gap {self.val_gap:g}"
+        )
 
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows."""
@@ -150,14 +143,3 @@ class GuardedNetwork(NetworkModel, ABC):
         """Continue from ``state``."""
         super().load_state(state, x, y)
         self._accuracy = None
-
-    def _whole(self) -> Callable[[], None]:
-        """Keep the network's whole state; calling the result puts it back."""
-        saved: dict[str, Tensor] = {name: v.clone() for name, v in self.module.state_dict().items()}
-
-        def put_back() -> None:
-            with torch.no_grad():
-                for name, value in self.module.state_dict().items():
-                    value.copy_(saved[name])
-
-        return put_back

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import hypot, sqrt
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +16,21 @@ from expunge.core.checks import require_choice, require_count, require_positive,
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State
 from expunge.core.seeds import stream
+from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
 from expunge.linear.solver import FitReport, build_factor
-from expunge.unlearners.base import RESIDUAL, Outcome
-from expunge.unlearners.column import CertifiedColumn, Start
-from expunge.unlearners.linear import LinearModel, as_columns
+from expunge.predictors import NothingLeft
+from expunge.predictors.linear import LinearModel, as_columns, zero
+from expunge.unlearners.base import RESIDUAL, Method, Outcome
 
 POLICIES = ("retrain", "refuse")
 
 
-class Newton(LinearModel):
+class Newton(Method):
     """Removal-enabled logistic regression: every release carries a bound on its gradient residual.
 
     Of more than two classes (one-vs-rest) the (d, K) residual is bounded jointly, and a request changes
@@ -38,8 +39,7 @@ class Newton(LinearModel):
     rows (see ``Rows.gram``), once a class where they use subsamples.
 
     Args:
-        lam: Regularisation per example.
-        std: Standard deviation of the perturbation b of the summed loss.
+        model: The linear model; the ``std`` of its perturbation is > 0.
         epsilon: Guarantee, with ``delta``; see ``Guarantee``.
         delta: In (0, 1); 0 with ``perturbation=pure_eps``.
         certificate: ``worst_case``, ``data_dependent``, ``third_order`` or ``measured``.
@@ -52,21 +52,16 @@ class Newton(LinearModel):
         correct_to: ``corrected`` steps until the residual is at most this share of the budget; ``frozen``
             rebuilds its Hessians whenever inexact solves have cost this share.
         name: What the run files call it.
-        tol: Training stops at ||grad||_2 < tol.
-        max_iter: Newton steps at most in training.
-        subsample_ratio: Share of the other classes' rows that a class uses; 1 with two classes.
-        joint_training: Whether ``tol`` is for all classes together or for each.
-        progress: Show a bar while several classes are trained (on a terminal only).
     """
 
     role = "certified"
     COLUMNS = RESIDUAL
-    columns: list[CertifiedColumn]
+    supports = ("logistic",)
+    predictor: LinearModel
 
     def __init__(
         self,
-        lam: float = 1e-3,
-        std: float = 10.0,
+        model: LinearModel,
         epsilon: float = 1.0,
         delta: float = 1e-4,
         certificate: str = "data_dependent",
@@ -76,14 +71,9 @@ class Newton(LinearModel):
         anchor: int = 0,
         correct_to: float = 0.01,
         name: str = "newton",
-        tol: float = 1e-8,
-        max_iter: int = 200,
-        subsample_ratio: float = 1.0,
-        joint_training: bool = True,
-        progress: bool = False,
     ) -> None:
-        super().__init__(lam, tol, max_iter, subsample_ratio, joint_training, progress)
-        self.std = require_positive("std", std)
+        super().__init__(model, name)
+        require_positive("std", model.std)
         self.epsilon = require_positive("epsilon", epsilon)
         self.perturbation = require_choice("perturbation", perturbation, PERTURBATIONS)
         self.delta = delta if perturbation == "pure_eps" else require_probability("delta", delta)
@@ -92,8 +82,7 @@ class Newton(LinearModel):
         self.at_limit = require_choice("at_limit", at_limit, POLICIES)
         self.anchor = require_count("anchor", anchor, least=0)
         self.correct_to = require_probability("correct_to", correct_to)
-        self.name = name
-        Guarantee(self.epsilon, self.delta, self.std, 1, self.perturbation)  # refuse what can't hold, early
+        Guarantee(self.epsilon, self.delta, model.std, 1, self.perturbation)  # refuse what can't hold, early
 
     # -- training ---------------------------------------------------------------------------------------
 
@@ -106,13 +95,14 @@ class Newton(LinearModel):
             y: (n,) labels of two classes or more.
             seed: Seed of b; None draws one from the operating system. It must stay as secret as b.
         """
-        self._begin(y, seed)
-        self._served = 0
-        self.guarantee = self._guarantee(x)
-        self._learn(self._problems(x, y), epoch=0)
+        self.predictor.begin(x, y, seed)
+        self.served = 0
+        self.guarantee = self._guarantee()
+        self._learn(self.predictor.problems(), epoch=0)
 
-    def _guarantee(self, x: Rows) -> Guarantee:
-        return Guarantee(self.epsilon, self.delta, self.std, x.dim * self.width, self.perturbation)
+    def _guarantee(self) -> Guarantee:
+        dim = self.predictor.x.dim * self.predictor.width
+        return Guarantee(self.epsilon, self.delta, self.predictor.std, dim, self.perturbation)
 
     def _learn(
         self, problems: Sequence[LogisticProblem], epoch: int, starts: Sequence[Start] | None = None
@@ -121,35 +111,41 @@ class Newton(LinearModel):
 
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
         """
-        drawn = self.guarantee.draw(stream(self._secret, "perturbation", epoch))
+        model = self.predictor
+        drawn = self.guarantee.draw(stream(model.seed, "perturbation", epoch))
         b = np.ascontiguousarray(as_columns(drawn, problems[0].rows.dim).T)
         columns: list[CertifiedColumn] = []
         reports: list[FitReport] = []
         perturbed = [replace(problem, b=b[k]) for k, problem in enumerate(problems)]
-        for problem, fit, spectral in self._fits(perturbed, starts):
+        for problem, fit, spectral in model.fits(perturbed, self._start, starts):
             leftover = fit.report.gradient_norm + problem.rounding(fit.w)
             account = Account(self.guarantee, self.certificate, leftover, epoch)
             columns.append(CertifiedColumn(problem, fit.w, account, spectral, fit.factor, fit.gradient))
             reports.append(fit.report)
         leftover = joint([column.account for column in columns]).beta
         if not leftover <= self.guarantee.budget:
-            least = self.std * leftover / self.guarantee.budget
+            least = model.std * leftover / self.guarantee.budget
             raise InvalidValue(
-                "std", self.std, f"at least {least:.3g} here: training leaves a residual of {leftover:.3g}"
+                "std", model.std, f"at least {least:.3g} here: training leaves a residual of {leftover:.3g}"
             )
         if self.update != "fresh":  # theirs pay for an inverse Hessian of somewhere else at every request
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
-        self.columns, self.fit_reports = columns, reports
+        model.columns, model.fit_reports = columns, reports
 
     def _start(self, problem: LogisticProblem) -> Start:
         """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
         if self.certificate not in ("data_dependent", "third_order"):
-            return super()._start(problem)
+            return zero(problem)
         gram, spectral = problem.rows.gram()
         hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
         return Start(Factor.of(hessian), spectral)
 
     # -- removal ----------------------------------------------------------------------------------------
+
+    @property
+    def columns(self) -> list[CertifiedColumn]:
+        """The model's columns, each with its share of the certificate."""
+        return cast("list[CertifiedColumn]", self.predictor.columns)
 
     @property
     def account(self) -> Account:
@@ -162,7 +158,7 @@ class Newton(LinearModel):
     @property
     def _target(self) -> float:
         """The residual norm a column may be left with, or lose to inexact solves."""
-        return self.correct_to * self.guarantee.budget / sqrt(self.width)
+        return self.correct_to * self.guarantee.budget / sqrt(self.predictor.width)
 
     @one_blas_thread()
     def remove(self, rows: Sequence[int]) -> Outcome:
@@ -171,22 +167,23 @@ class Newton(LinearModel):
         Raises:
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay.
         """
-        index = self._checked(rows)
-        problems = self._left(index)
-        self._served += 1
-        if reason := self._without_rows(problems):
-            return self._outcome("refused", index, reason)
+        index = self.predictor.checked(rows)
+        self.served += 1
+        try:
+            problems = self.predictor.without(index)
+        except NothingLeft as error:
+            return self._outcome("refused", index, str(error))
         proposed = [
             column if problem is column.problem else self._removed(column, problem, index)
             for column, problem in zip(self.columns, problems, strict=True)
         ]
         account = self._joint(proposed)
-        if self.anchor and (self._served % self.anchor == 0 or not account.within_budget):
+        if self.anchor and (self.served % self.anchor == 0 or not account.within_budget):
             proposed = [column.measured() for column in proposed]
             account = self._joint(proposed)
         if account.within_budget:
-            self.columns = [column.settled(self.update, self._target) for column in proposed]
-            self.kept[index] = False
+            released = [column.settled(self.update, self._target) for column in proposed]
+            self.predictor.release(released, index)
             return self._outcome("removed", index)
         reason = f"residual bound {account.beta:.4g} would pass the budget {self.guarantee.budget:.4g}"
         if self.at_limit == "refuse":
@@ -197,7 +194,7 @@ class Newton(LinearModel):
             self._learn(problems, self.account.epoch + 1, starts)
         except InvalidValue as error:
             return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
-        self.kept[index] = False
+        self.predictor.kept[index] = False
         return self._outcome("retrained", index, reason)
 
     def _removed(
@@ -232,18 +229,18 @@ class Newton(LinearModel):
         saved = [column.state() for column in self.columns]
         for k, column in enumerate(saved):
             state.arrays |= {f"column{k}.{key}": array for key, array in column.arrays.items()}
-        state.values |= {"columns": [column.values for column in saved], "served": self._served}
+        state.values["columns"] = [column.values for column in saved]
         return state
 
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
         super().load_state(state, x, y)
-        self.guarantee = self._guarantee(x)
-        self._served = state.values["served"]
+        self.guarantee = self._guarantee()
         opened = Account(self.guarantee, self.certificate, 0.0)
-        self.columns = [
+        saved = zip(self.predictor.columns, state.values["columns"], strict=True)
+        self.predictor.columns = [
             CertifiedColumn.loaded(column, opened, State(_under(state.arrays, f"column{k}."), values))
-            for k, (column, values) in enumerate(zip(self.columns, state.values["columns"], strict=True))
+            for k, (column, values) in enumerate(saved)
         ]
 
 

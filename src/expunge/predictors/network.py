@@ -1,9 +1,9 @@
-"""What the unlearners of networks share: training, prediction, row bookkeeping, saving."""
+"""A network as a model: training, prediction, row bookkeeping, saving."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,69 +17,82 @@ from expunge.core.files import State
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
-from expunge.training import History, Learner, Trained
-from expunge.unlearners.row_ids import checked
+from expunge.predictors.base import Predictor
+from expunge.training import History, Learner
 
 _MODULE, _HISTORY = "module.", "history."
 
 
-class NetworkModel:
-    """A network trained by stochastic gradients; a base for methods that remove rows from it.
+class NetworkModel(Predictor):
+    """A network trained by stochastic gradients.
 
     Args:
-        model: The learner: architecture, training, device.
-        name: What the run files call the method.
+        learner: Architecture, training, device.
     """
 
-    def __init__(self, model: Learner, name: str) -> None:
-        self.learner = model
-        self.name = name
-        self.seconds_fit: float | None = None
-        self._validation: Examples | None = None
+    kind = "network"
+    x: Images
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
 
     # -- training ---------------------------------------------------------------------------------------
 
+    def begin(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
+        """Take over the training data."""
+        super().begin(Images.of(x), y, seed)
+        self.codes = np.searchsorted(self.classes_, y).astype(np.int64)
+
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, or take the network from the cache if it has been trained before."""
-        self._take(x, y, seed)
+        self.begin(x, y, seed)
         self._learn(np.flatnonzero(self.kept))
-        self._served = 0
 
-    def _take(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
-        """Take over the training data."""
-        self.seed = int(np.random.SeedSequence().entropy % 2**63) if seed is None else seed  # type: ignore[operator]
-        self.x = Images.of(x)
-        self.classes_ = np.unique(y)
-        self.codes = np.searchsorted(self.classes_, y).astype(np.int64)
-        self.kept = np.ones(len(y), dtype=bool)
-
-    def _learn(self, rows: NDArray[np.int64], reuse: bool = True) -> Trained:
+    def _learn(self, rows: NDArray[np.int64], reuse: bool = True) -> None:
         trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), self.seed, reuse=reuse)
         self.module, self.history, self.seconds_fit = trained.module, trained.history, trained.seconds
-        return trained
 
-    def validate_on(self, x: Any, y: NDArray[np.int64]) -> None:
-        """Take the rows whose accuracy guards updates; those of classes never trained on are left out."""
-        known = np.flatnonzero(np.isin(y, self.classes_))
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1).astype(np.int64)
-        self._validation = self._examples(Images.of(x), codes, known)
+    def training(self, rows: Any) -> Examples:
+        """The training rows ``rows``, whether or not they have been removed."""
+        return self._examples(self.x, self.codes, np.asarray(rows, dtype=np.int64))
 
     def _examples(self, x: Images, codes: NDArray[np.int64], rows: NDArray[np.int64]) -> Examples:
         dtype = next(self.module.parameters()).dtype
         return Examples(x, torch.from_numpy(codes), rows, dtype=dtype, device=self.learner.device)
 
-    def _training(self, rows: Any) -> Examples:
-        """The training rows ``rows``, whether or not they have been removed."""
-        return self._examples(self.x, self.codes, np.asarray(rows, dtype=np.int64))
+    # -- removal ----------------------------------------------------------------------------------------
 
-    def _checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
-        return checked(rows, self.kept)
+    def without(self, index: NDArray[np.int64]) -> Examples:
+        """The training rows that stay without these."""
+        return self.training(self.staying(index))
+
+    def refit(self, index: NDArray[np.int64]) -> None:
+        """Train again from the first weights, with the same seed; never taken from the cache."""
+        self._learn(self.staying(index), reuse=False)
+        self.leave(index)
+
+    def is_finite(self) -> bool:
+        """Whether every number of the network's state is one."""
+        return all(bool(torch.isfinite(p).all()) for p in self.module.state_dict().values())
+
+    def snapshot(self) -> Callable[[], None]:
+        """Keep the network's whole state; calling the result puts it back."""
+        saved = {name: value.clone() for name, value in self.module.state_dict().items()}
+
+        def put_back() -> None:
+            with torch.no_grad():
+                for name, value in self.module.state_dict().items():
+                    value.copy_(saved[name])
+
+        return put_back
 
     # -- what the network says --------------------------------------------------------------------------
 
-    def predict(self, x: Any) -> NDArray[np.int64]:
-        """Labels, (n,)."""
-        return self.classes_[self._codes_of(self._unlabelled(x))]
+    def predict(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Labels of the inputs ``rows`` of ``x`` (None: all), (m,)."""
+        with evaluating(self.module), torch.no_grad():
+            found = [self.module(batch).argmax(dim=1).cpu() for batch, _ in self._unlabelled(x, rows)]
+        return self.classes_[torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64)]
 
     def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Softmax of the outputs, (m, K) float64, for the inputs ``rows`` of ``x`` (None: all)."""
@@ -111,22 +124,17 @@ class NetworkModel:
         chosen = np.arange(len(inputs)) if rows is None else rows
         return self._examples(inputs, np.zeros(len(inputs), dtype=np.int64), chosen)
 
-    def _codes_of(self, examples: Examples) -> NDArray[np.int64]:
-        with evaluating(self.module), torch.no_grad():
-            found = [self.module(x).argmax(dim=1).cpu() for x, _ in examples]
-        return torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64)
-
     def residual(self) -> float | None:
         """None: a network has no perturbed loss ``L_b``; see the metric ``retained`` for its gradient."""
         return None
 
     def losses(self, x: Any, y: NDArray[np.int64], rows: Any) -> NDArray[np.float64]:
         """Cross-entropy of each of these training rows, (m,)."""
-        return np.asarray(example_losses(self.module, cross_entropy, self._training(rows)).numpy())
+        return np.asarray(example_losses(self.module, cross_entropy, self.training(rows)).numpy())
 
     def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: Any) -> float:
         """2-norm of the gradient of the mean cross-entropy of these training rows."""
-        return norm(mean_gradient(self.module, cross_entropy, self._training(rows)).values())
+        return norm(mean_gradient(self.module, cross_entropy, self.training(rows)).values())
 
     def mean_loss(
         self, x: Any, y: NDArray[np.int64], rows: Any
@@ -135,7 +143,7 @@ class NetworkModel:
 
         In evaluation mode: statistics of BatchNorm stay as they are.
         """
-        module, examples = copy.deepcopy(self.module), self._training(rows)
+        module, examples = copy.deepcopy(self.module), self.training(rows)
         parameters = [p for p in module.parameters() if p.requires_grad]
 
         def loss_and_gradient(w: Tensor) -> tuple[float, Tensor]:
@@ -147,8 +155,8 @@ class NetworkModel:
 
     def retrained(self, x: Any, y: NDArray[np.int64], rows: Any) -> NetworkModel:
         """Return the same network trained from scratch, with the same seed, on ``rows`` alone."""
-        other = NetworkModel(self.learner, "retrain")
-        other._take(x, y, self.seed)
+        other = NetworkModel(self.learner)
+        other.begin(x, y, self.seed)
         other._learn(np.asarray(rows, dtype=np.int64))
         return other
 
@@ -164,8 +172,7 @@ class NetworkModel:
         if self.history is not None:
             arrays |= {_HISTORY + name: _array(value) for name, value in self.history.tensors().items()}
         arrays["removed_rows"] = np.flatnonzero(~self.kept)
-        values = {"seed": self.seed, "served": self._served, "seconds_fit": self.seconds_fit}
-        return State(arrays, values)
+        return State(arrays, {"seed": self.seed, "seconds_fit": self.seconds_fit})
 
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given.
@@ -173,14 +180,14 @@ class NetworkModel:
         Raises:
             DataError: The state is that of another architecture; nothing is loaded.
         """
-        self._take(x, y, state.values["seed"])
+        self.begin(x, y, state.values["seed"])
         module = self.learner.build(self.x.shape, len(self.classes_), self.seed)
         _load(module, _under(state, _MODULE))
         recorded = _under(state, _HISTORY)
         self.module = module
         self.history = History.of(recorded, self.learner.device) if recorded else None
-        self.kept[state.arrays["removed_rows"].astype(np.int64)] = False
-        self._served, self.seconds_fit = state.values["served"], state.values["seconds_fit"]
+        self.leave(state.arrays["removed_rows"].astype(np.int64))
+        self.seconds_fit = state.values["seconds_fit"]
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from expunge.linear.solver import build_factor
 
 
 @dataclass(frozen=True)
-class Column:
+class WeightColumn:
     """The weights of one binary problem. Immutable: a removal proposes another column.
 
     Attributes:
@@ -29,7 +29,7 @@ class Column:
     problem: LogisticProblem
     w: Array
 
-    def without(self, problem: LogisticProblem) -> Column:
+    def without(self, problem: LogisticProblem) -> WeightColumn:
         """Return the same weights for another set of rows."""
         return replace(self, problem=problem)
 
@@ -50,7 +50,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class CertifiedColumn(Column):
+class CertifiedColumn(WeightColumn):
     """A column with its share of the certificate.
 
     Attributes:
@@ -118,7 +118,7 @@ class CertifiedColumn(Column):
         return state
 
     @classmethod
-    def loaded(cls, column: Column, account: Account, state: State) -> CertifiedColumn:
+    def loaded(cls, column: WeightColumn, account: Account, state: State) -> CertifiedColumn:
         """Return ``column`` with what ``state`` holds; ``account`` brings guarantee and certificate."""
         arrays, values = state.arrays, state.values
         spent = {key: values[key] for key in ("beta", "epoch", "solve_error")}

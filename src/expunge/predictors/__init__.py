@@ -1,0 +1,13 @@
+"""What trains and predicts: the linear model and the network, one small interface (``Predictor``)."""
+
+from expunge.predictors.base import (
+    KINDS,
+    Differentiable,
+    Embedding,
+    Mapped,
+    NothingLeft,
+    Predictor,
+    Probabilistic,
+)
+
+__all__ = ["KINDS", "Differentiable", "Embedding", "Mapped", "NothingLeft", "Predictor", "Probabilistic"]

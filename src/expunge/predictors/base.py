@@ -1,0 +1,194 @@
+"""What trains and predicts: the linear model and the network behind one interface, and what metrics ask."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.core.errors import InvalidValue, UserError
+from expunge.core.files import State
+
+KINDS = {"logistic": "logistic", "network": "a network"}
+"""What a method can be for, and what messages call it."""
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """What the metrics of losses, gradients and retrained models ask of a model.
+
+    That of a plug-in need not have it: those metrics are then undefined. ``x`` and ``y`` are all training
+    rows with their labels, as given to ``fit``; ``rows`` are ids among them, whether or not they have been
+    removed.
+    """
+
+    def predict(self, x: Any) -> NDArray[np.int64]:
+        """As that of ``Predictor``."""
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """As that of ``Predictor``."""
+
+    def losses(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Loss of each of the rows, (m,), without regularisation or perturbation."""
+
+    def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
+        """2-norm of the gradient, with respect to all weights, of the **mean** of those losses (m >= 1)."""
+
+    def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Differentiable:
+        """The same model, trained from scratch on these rows alone."""
+
+
+@runtime_checkable
+class Probabilistic(Differentiable, Protocol):
+    """What the metrics of forgetting ask of a model besides; that of a plug-in need not have it either.
+
+    The model that ``retrained`` returns has it too, and the same classes.
+    """
+
+    classes_: NDArray[np.int64]
+    """(K,) labels in rising order, those of all training rows."""
+
+    def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Probability of each class for some rows of any inputs (None: all of them), (m, K)."""
+
+    def mean_loss(
+        self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[Any, Callable[[Any], tuple[float, Any]]]:
+        """The mean of ``losses`` over these rows as a function of all weights that are trained.
+
+        Returns:
+            The weights, (p,), an array or a tensor, and a function ``w -> (loss, gradient)`` of such weights,
+            which leaves the model as it is.
+        """
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """What the metrics of verification and re-identification ask of a model besides."""
+
+    def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """What the last layer is given for some rows of any inputs (None: all of them), (m, d)."""
+
+
+@runtime_checkable
+class Mapped(Protocol):
+    """What the metric of activation maps asks of a model besides."""
+
+    def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
+        """How active the last feature maps are at each position, (m, h, w); None where there are none."""
+
+
+class NothingLeft(UserError):
+    """There is no model for the rows that would stay; nothing has changed."""
+
+
+class Predictor(Probabilistic, ABC):
+    """A model that is trained on rows, can be trained again without some of them, and predicts.
+
+    Row ids are those of the training set as given to ``fit``, whatever has left since. ``x`` and ``y`` of the
+    methods that metrics call are that training set again.
+
+    Attributes:
+        kind: One of ``KINDS``.
+        seconds_fit: Time that the last training took, where that is not the time of the call: the model was
+            found trained already.
+        x: The training inputs.
+        y: (n,) their labels.
+        classes_: (K,) labels in rising order.
+        kept: (n,) bool, training rows that have not left.
+        seed: Of all that is drawn; a secret where a certificate rests on it.
+    """
+
+    kind: ClassVar[str]
+    seconds_fit: float | None = None
+
+    def begin(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
+        """Take over the training data; ``seed`` None draws one from the operating system."""
+        self.x, self.y = x, y
+        self.classes_ = np.unique(y)
+        self.kept: NDArray[np.bool_] = np.ones(len(y), dtype=bool)
+        self.seed = secrets.randbits(63) if seed is None else seed
+
+    def checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
+        """Return the ids of a request as an array.
+
+        Raises:
+            InvalidValue: An id is out of range, named twice or gone already, or no row would stay.
+        """
+        index = np.asarray(rows)
+        if index.ndim != 1 or not len(index) or not np.issubdtype(index.dtype, np.integer):
+            raise InvalidValue("rows", rows, "a list of one or more whole numbers")
+        index = index.astype(np.int64)
+        last = len(self.kept) - 1
+        for bad in index[(index < 0) | (index > last)][:1]:
+            raise InvalidValue("rows", int(bad), f"training rows from 0 to {last}")
+        values, counts = np.unique(index, return_counts=True)
+        for bad in values[counts > 1][:1]:
+            raise InvalidValue("rows", int(bad), "each row once in a request")
+        for bad in index[~self.kept[index]][:1]:
+            raise InvalidValue("rows", int(bad), "rows that have not been removed before")
+        most = int(self.kept.sum()) - 1
+        if len(index) > most:
+            raise InvalidValue("rows", f"{len(index)} rows", f"at most {most}: one row at least must stay")
+        return index
+
+    def staying(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ids of the rows that stay once ``index`` leaves too, in rising order."""
+        stay = self.kept.copy()
+        stay[index] = False
+        return np.flatnonzero(stay)
+
+    def leave(self, index: NDArray[np.int64]) -> None:
+        """Count these rows as gone; the weights stay as they are."""
+        self.kept[index] = False
+
+    @abstractmethod
+    def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
+        """Train on all rows ``x`` (n, ...) with labels ``y`` (n,)."""
+
+    @abstractmethod
+    def without(self, index: NDArray[np.int64]) -> Any:
+        """What would be left to train on without these rows too.
+
+        Raises:
+            NothingLeft: There is no model for the rest.
+        """
+
+    @abstractmethod
+    def refit(self, index: NDArray[np.int64]) -> float | None:
+        """Train from scratch on what is left without these rows, which leave.
+
+        Returns:
+            The norm of the gradient at which training stopped, where it is known.
+
+        Raises:
+            NothingLeft: There is no model for the rest.
+        """
+
+    @abstractmethod
+    def predict(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Labels of some rows of any inputs (None: all of them), (m,)."""
+
+    @abstractmethod
+    def residual(self) -> float | None:
+        """||grad||_2 of the training loss over the rows that are there, where the model has one."""
+
+    @abstractmethod
+    def is_finite(self) -> bool:
+        """Whether every weight is a number."""
+
+    @abstractmethod
+    def snapshot(self) -> Callable[[], None]:
+        """Keep the weights; calling the result puts them back bit by bit."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Everything needed to continue."""
+
+    @abstractmethod
+    def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
+        """Continue from ``state`` with the training data that ``fit`` was given."""

@@ -1,0 +1,130 @@
+"""What the linear model says of rows: labels, probabilities, losses and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import hypot
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit, softmax
+
+from expunge.linear.certified_column import WeightColumn
+from expunge.linear.logistic import LogisticProblem
+from expunge.linear.parallel import one_blas_thread
+from expunge.linear.rows import BLOCK_ROWS, Array, Rows
+from expunge.predictors.base import Predictor
+
+
+class LinearOutputs(Predictor):
+    """The half of ``LinearModel`` that only looks at the weights.
+
+    Attributes:
+        columns: Weights and problem of each class.
+    """
+
+    columns: Sequence[WeightColumn]
+
+    @property
+    def width(self) -> int:
+        """Number of columns: 1 for two classes, K for more."""
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    @property
+    def problem(self) -> LogisticProblem:
+        """The only column's loss (two classes)."""
+        (column,) = self.columns
+        return column.problem
+
+    @property
+    def w(self) -> Array:
+        """The only column's weights, (d,) (two classes)."""
+        (column,) = self.columns
+        return column.w
+
+    @property
+    def weights(self) -> Array:
+        """(d, K), (d, 1) for two classes."""
+        return np.stack([column.w for column in self.columns], axis=1)
+
+    def decision(self, x: Rows) -> Array:
+        """``x_i.w``, (n,) for two classes, (n, K) for more."""
+        scores = [x.scores(column.w) for column in self.columns]
+        return scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
+
+    def predict(self, x: Rows, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Labels of some rows (None: all of them), (m,)."""
+        scores = self.decision(x) if rows is None else self.decision(x)[rows]
+        return self.classes_[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
+
+    def residual(self) -> float:
+        """||grad L_b(w; D)||_2 over the retained rows and all classes, by one float64 pass a class."""
+        return hypot(*(float(np.linalg.norm(c.problem.gradient(c.w))) for c in self.columns))
+
+    @one_blas_thread()
+    def losses(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
+        """``sum_k log(1 + exp(-y_ik x_i.w_k))`` of each of these rows of ``x``, (m,), removed or not.
+
+        A row counts in every class, whether or not the class's subsample has it.
+        """
+        w = self.weights
+        terms = [np.logaddexp(0.0, -signs * (block @ w)).sum(1) for block, signs in self._blocks(x, y, rows)]
+        return np.concatenate([np.empty(0), *terms])
+
+    @one_blas_thread()
+    def gradient_norm(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
+        """The 2-norm over all weights of the gradient of the mean of those losses."""
+        weights, loss_and_gradient = self.mean_loss(x, y, rows)
+        return float(np.linalg.norm(loss_and_gradient(weights)[1]))
+
+    def mean_loss(
+        self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> tuple[Array, Callable[[Array], tuple[float, Array]]]:
+        """The mean of those losses as a function of the weights, column after column of (d, K) in one row."""
+        shape = self.weights.shape
+
+        @one_blas_thread()
+        def loss_and_gradient(flat: Array) -> tuple[float, Array]:
+            w, loss, gradient = flat.reshape(shape), 0.0, np.zeros(shape)
+            for block, signs in self._blocks(x, y, rows):
+                margins = signs * (block @ w)
+                loss += float(np.logaddexp(0.0, -margins).sum())
+                gradient -= block.T @ (signs * expit(-margins))
+            return loss / len(rows), gradient.ravel() / len(rows)
+
+        return self.weights.ravel(), loss_and_gradient
+
+    @one_blas_thread()
+    def probabilities(self, x: Rows, rows: NDArray[np.int64] | None = None) -> Array:
+        """``(sigmoid(-s), sigmoid(s))`` for two classes, ``sigmoid(s_k) / sum_j sigmoid(s_j)`` for more.
+
+        Args:
+            x: Any rows.
+            rows: Ids among them, (m,); None for all.
+
+        Returns:
+            (m, K) float64, in the order of ``classes_``; s are the scores ``x_i.w_k``.
+        """
+        w, chosen = self.weights, np.arange(len(x)) if rows is None else rows
+        parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, len(chosen), BLOCK_ROWS)]
+        scores = np.concatenate([np.empty((0, w.shape[1])), *(x.dense(part) @ w for part in parts)])
+        if self.width == 1:
+            return np.hstack([expit(-scores), expit(scores)])
+        return np.asarray(softmax(log_expit(scores), axis=1))
+
+    def _blocks(
+        self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> Iterator[tuple[Array, Array]]:
+        """Rows in float64, (m, d), and their signs, (m, K); a few at a time: 8-bit rows grow eightfold."""
+        positive = self.classes_[-self.width :]
+        for start in range(0, len(rows), BLOCK_ROWS):
+            chosen = rows[start : start + BLOCK_ROWS]
+            yield x.dense(chosen), np.where(y[chosen][:, None] == positive, 1.0, -1.0)
+
+    def model(self) -> dict[str, NDArray[Any]]:
+        """``weight`` w and ``perturbation`` b, float64, (d,) or (d, K): enough to recompute the residual."""
+        if self.width == 1:
+            return {"weight": self.w, "perturbation": self.problem.b}
+        b = np.stack([column.problem.b for column in self.columns], axis=1)
+        return {"weight": self.weights, "perturbation": b}

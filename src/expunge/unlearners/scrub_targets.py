@@ -1,0 +1,188 @@
+"""What the scrub works on: a network, or the linear model as one unit of a Linear layer."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from expunge.core.errors import InvalidValue, UserError
+from expunge.core.files import State
+from expunge.curvature.gradients import cross_entropy
+from expunge.datasets.images import Examples
+from expunge.linear.certified_column import WeightColumn
+from expunge.linear.parallel import one_blas_thread
+from expunge.linear.rows import Array, Rows
+from expunge.linear.solver import train
+from expunge.predictors import Predictor
+from expunge.predictors.linear import LinearModel
+from expunge.predictors.network import NetworkModel
+from expunge.scrub import Problem, Proposal, Scrub, ScrubError
+from expunge.scrub.noisy_copies import unit_modules
+from expunge.scrub.outputs import emptied, refit
+from expunge.training import History
+from expunge.unlearners.guard import Update
+
+_WEIGHT = "weight"
+_RECORDED = ("gradient", "gradient_change", "weight_change")
+
+
+def target_of(model: Predictor) -> NetworkTarget | LinearTarget:
+    """Return what the scrub sees of a model."""
+    return LinearTarget(model) if isinstance(model, LinearModel) else NetworkTarget(model)
+
+
+class NetworkTarget:
+    """A network and its record of training.
+
+    Args:
+        model: The network.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model: NetworkModel = model
+
+    def limits(self) -> AbstractContextManager[None]:
+        """Nothing to be limited while the update is computed."""
+        return nullcontext()
+
+    def require(self, y: NDArray[np.int64]) -> None:
+        """Allow any labels."""
+
+    def trained(self, scrub: Scrub) -> None:
+        """Look at the network once it is trained.
+
+        Raises:
+            InvalidValue: It has no units, or its training recorded nothing for the curvature.
+        """
+        unit_modules(self.model.module)
+        recorded = self.model.history is not None
+        if not recorded and scrub.mode == "sekhari" and scrub.curvature in ("fd", "fisher"):
+            raise InvalidValue("curvature", scrub.curvature, "exact, ggn or kfac where training.epochs is 0")
+
+    def problem(self, index: NDArray[np.int64]) -> Problem:
+        """What the scrub is told of a request."""
+        model, training = self.model, self.model.without(index)
+        n = int(model.kept.sum())
+        return Problem(model.module, cross_entropy, training.take(index), training, n, model.history)
+
+    def apply(self, proposal: Proposal, problem: Problem, scrub: Scrub) -> Update:
+        """Make the step, and train the outputs of labels again that no row has any more."""
+        module, undo = self.model.module, proposal.apply(self.model.module)
+        labels = emptied(problem.sample[1].tolist(), problem.retained) if scrub.refit_outputs else []
+        if not labels:
+            return {}, undo
+        try:
+            undo_outputs = refit(module, problem.retained, labels, scrub.l2)
+        except ScrubError:
+            undo()
+            raise
+
+        def undo_both() -> None:
+            undo_outputs()
+            undo()
+
+        return {"outputs_refitted": len(labels)}, undo_both
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Nothing beyond the network's own state."""
+        return {}
+
+    def load(self, state: State) -> None:
+        """Nothing beyond the network's own state."""
+
+
+class LinearTarget:
+    """The linear model of two classes; what its last Newton step of training leaves is its record.
+
+    Args:
+        model: The linear model.
+    """
+
+    def __init__(self, model: LinearModel) -> None:
+        self.model = model
+
+    def limits(self) -> AbstractContextManager[None]:
+        """Keep BLAS to one thread while the update is computed."""
+        return one_blas_thread()
+
+    def require(self, y: NDArray[np.int64]) -> None:
+        """Raise ``UserError`` unless there are two classes at most."""
+        classes = np.unique(y)
+        if len(classes) > 2:
+            named = ", ".join(map(str, classes[:6])) + (", ..." if len(classes) > 6 else "")
+            raise UserError(
+                f"labels: got {len(classes)} classes ({named}), allowed: two for a scrub of the linear "
+                "model; choose two of them with dataset.classes, or a network with model="
+            )
+
+    @one_blas_thread()
+    def trained(self, scrub: Scrub) -> None:
+        """Record changes of the mean loss's gradient and of w: train once more, all but the last step."""
+        model, (report,) = self.model, self.model.fit_reports
+        steps = max(1, report.iterations - 1)
+        before, after = train(model.problem, tol=model.tol, max_iter=steps).w, model.w
+        gradients = [self._mean_gradient(w) for w in (before, after)]
+        self.history = History(
+            {_WEIGHT: gradients[1]}, {_WEIGHT: gradients[1] - gradients[0]}, {_WEIGHT: _row(after - before)}
+        )
+
+    def _mean_gradient(self, w: Array) -> Tensor:
+        problem = self.model.problem
+        penalty = problem.lam * problem.n * w + problem.b
+        return _row((problem.gradient(w) - penalty) / problem.n)
+
+    def problem(self, index: NDArray[np.int64]) -> Problem:
+        """What the scrub is told of a request."""
+        model, own = self.model, self.model.problem
+        targets = torch.from_numpy((own.y > 0).astype(np.int64))
+        examples = Examples(RowInputs(own.rows), targets, model.staying(index), dtype=torch.float64)
+        module = nn.Linear(own.rows.dim, 1, bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(model.w)[None])
+        sample = examples.take(index)
+        return Problem(module, logistic_losses, sample, examples, own.n, self.history)
+
+    def apply(self, proposal: Proposal, problem: Problem, scrub: Scrub) -> Update:
+        """Make the step."""
+        w = self.model.w + proposal.step.numpy()
+        if not np.isfinite(w @ w):
+            raise ScrubError("the update leaves weights that are not finite")
+        undo = self.model.snapshot()
+        self.model.columns = [WeightColumn(self.model.problem, w)]
+        return {}, undo
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The record."""
+        return {f"history_{key}": getattr(self.history, key)[_WEIGHT].numpy() for key in _RECORDED}
+
+    def load(self, state: State) -> None:
+        """Take over the record."""
+        parts = ({_WEIGHT: torch.from_numpy(state.arrays[f"history_{key}"])} for key in _RECORDED)
+        self.history = History(*parts)
+
+
+def logistic_losses(outputs: Tensor, targets: Tensor) -> Tensor:
+    """``log(1 + exp(-y s))`` of each score s, (m,); targets 0 and 1 stand for y = -1 and +1."""
+    scores = outputs[:, 0]
+    return nn.functional.binary_cross_entropy_with_logits(scores, targets.to(scores), reduction="none")
+
+
+@dataclass(frozen=True)
+class RowInputs:
+    """Feature rows as ``Examples`` wants its inputs."""
+
+    rows: Rows
+
+    def batch(self, index: Any, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> Tensor:
+        """Return the rows of ``index``, (m, d)."""
+        return torch.from_numpy(self.rows.dense(index)).to(device, dtype)
+
+
+def _row(values: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))[None]
