@@ -8,6 +8,7 @@ import pytest
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State
 from expunge.linear.rows import Rows
+from expunge.predictors.linear import LinearModel
 from expunge.testing import CheckFailed, check_unlearner
 from expunge.unlearners import Outcome
 from expunge.unlearners.newton import Newton
@@ -104,7 +105,7 @@ class AnswersWithWords(Mean):
 
 @pytest.mark.parametrize("update", ["fresh", "frozen", "corrected"])
 def test_the_certified_ones_hold(update):
-    check_unlearner(lambda: Newton(std=100.0, update=update), inputs=Rows.normalised)
+    check_unlearner(lambda: Newton(LinearModel(std=100.0), update=update), inputs=Rows.normalised)
 
 
 def test_a_sound_toy_holds():

@@ -13,7 +13,8 @@ from expunge.unlearners.base import OUTCOMES, ROLES, Outcome
 
 Array = NDArray[np.float64]
 
-_METHODS = ("fit", "remove", "predict", "residual", "model", "state", "load_state")
+_METHODS = ("fit", "remove", "state", "load_state")
+_OF_MODELS = ("predict", "residual", "model")
 _FIRST, _SECOND = [3, 8, 11], [5, 20]  # what is asked to be removed, in two requests
 _BACK = 0.1  # share of the influence before any removal that the second request may bring back
 
@@ -53,14 +54,14 @@ def check_unlearner(
     x, y = _data() if x is None or y is None else (np.asarray(x), np.asarray(y))
     unlearner, rows_of_x = _interface(make()), inputs(x)
     unlearner.fit(rows_of_x, y, seed)
-    known = set(np.unique(unlearner.predict(rows_of_x))) <= set(np.unique(y))
+    known = set(np.unique(_model(unlearner).predict(rows_of_x))) <= set(np.unique(y))
     _say(known, "predict(x): labels that y does not have")
-    before = _copy(unlearner.model())
+    before = _copy(_model(unlearner).model())
     for rows in (_FIRST, _SECOND):
         _serve(unlearner, rows)
     again = make()
     again.fit(rows_of_x, y, seed)
-    _say(_same(before, again.model()), "fit(x, y, seed): the same seed gave another model")
+    _say(_same(before, _model(again).model()), "fit(x, y, seed): the same seed gave another model")
     _requests(unlearner, len(y))
     _state(make, again, rows_of_x, y)
     _stays_removed(make, (x, y), seed, inputs)
@@ -73,6 +74,11 @@ def _data() -> tuple[Array, NDArray[np.int64]]:
     return rng.normal(size=(60, 5)) + 1.5 * (y[:, None] - 0.5), y
 
 
+def _model(unlearner: Any) -> Any:
+    """What predicts: the model of a method, or a plug-in that is model and method in one."""
+    return getattr(unlearner, "predictor", unlearner)
+
+
 def _say(holds: bool, line: str) -> None:
     if not holds:
         raise CheckFailed(line)
@@ -80,6 +86,7 @@ def _say(holds: bool, line: str) -> None:
 
 def _interface(unlearner: Any) -> Any:
     missing = [name for name in _METHODS if not callable(getattr(unlearner, name, None))]
+    missing += [name for name in _OF_MODELS if not callable(getattr(_model(unlearner), name, None))]
     _say(not missing, f"{type(unlearner).__name__} has no method {', '.join(missing)}")
     name, role = getattr(unlearner, "name", None), getattr(unlearner, "role", None)
     _say(isinstance(name, str), f"name: got {name!r}, allowed: a text, what the run files call the method")
@@ -89,7 +96,7 @@ def _interface(unlearner: Any) -> Any:
 
 def _serve(unlearner: Any, rows: Sequence[int]) -> Outcome:
     """Ask for rows, and check the answer."""
-    before = _copy(unlearner.model())
+    before = _copy(_model(unlearner).model())
     outcome = unlearner.remove(list(rows))
     where = f"remove({list(rows)})"
     _say(isinstance(outcome, Outcome), f"{where}: returned {type(outcome).__name__}, allowed: an Outcome")
@@ -97,7 +104,10 @@ def _serve(unlearner: Any, rows: Sequence[int]) -> Outcome:
     _say(sorted(outcome.rows) == sorted(rows), f"{where}: its outcome is about rows {list(outcome.rows)}")
     refused = outcome.outcome == "refused"
     _say(not refused or bool(outcome.reason), f"{where}: refused without a reason")
-    _say(not refused or _same(before, unlearner.model()), f"{where}: refused, and the model has changed")
+    _say(
+        not refused or _same(before, _model(unlearner).model()),
+        f"{where}: refused, and the model has changed",
+    )
     return outcome
 
 
@@ -119,9 +129,9 @@ def _state(make: Callable[[], Any], fitted: Any, x: Any, y: NDArray[np.int64]) -
     state = fitted.state()
     loaded = make()
     loaded.load_state(State(_copy(state.arrays), dict(state.values)), x, y)
-    _say(_same(fitted.model(), loaded.model()), "load_state(state(), x, y): another model")
+    _say(_same(_model(fitted).model(), _model(loaded).model()), "load_state(state(), x, y): another model")
     kept, other = fitted.remove(list(_SECOND)), loaded.remove(list(_SECOND))
-    alike = kept.outcome == other.outcome and _same(fitted.model(), loaded.model())
+    alike = kept.outcome == other.outcome and _same(_model(fitted).model(), _model(loaded).model())
     _say(
         alike, f"remove({_SECOND}) after load_state comes out otherwise than without: the state is not whole"
     )
@@ -157,10 +167,10 @@ def _stays_removed(
 
 def _apart(pair: Sequence[Any], x: Any) -> tuple[float, float]:
     """How far two models are apart: in their arrays of equal shape, and in their predictions."""
-    one, other = (unlearner.model() for unlearner in pair)
+    one, other = (_model(unlearner).model() for unlearner in pair)
     shared = [name for name in one if name in other and one[name].shape == other[name].shape]
     squares = (float(np.sum((one[name].astype(float) - other[name].astype(float)) ** 2)) for name in shared)
-    told = [unlearner.predict(x) for unlearner in pair]
+    told = [_model(unlearner).predict(x) for unlearner in pair]
     return float(np.sqrt(sum(squares))), float(np.mean(told[0] != told[1]))
 
 

@@ -21,7 +21,7 @@ def mine(tmp_path_factory):
     """The folder that the page describes."""
     folder = tmp_path_factory.mktemp("mine")
     for _, text in BLOCKS:
-        named = re.match(r"# ((?:code|conf)/\S+)\n", text)
+        named = re.search(r"^# ((?:code|conf)/\S+)$", text, re.MULTILINE)
         if named:
             file = folder / named[1]
             file.parent.mkdir(parents=True, exist_ok=True)

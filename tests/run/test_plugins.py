@@ -251,7 +251,7 @@ def test_a_method_on_a_model_is_one_class_with_remove(place, network):
     model = ("model=mlp", "model.hidden=[4]", "training.epochs=1", "cache_dir=cache") if network else ()
     folder = f"method{network}"
     how = ("unlearner=idle", "removal.count=4", "threads=1", f"hydra.run.dir={folder}", "figures=false")
-    ended = expunge(place, "dataset=digits_3v8", *model, *how, *([] if network else ["unlearner.every=1"]))
+    ended = run(place, "dataset=digits_3v8", *model, *how, *([] if network else ["unlearner.every=1"]))
     assert (ended.code, ended.err) == (0, ""), ended.err
     outcomes = [record["outcome"] for record in cli.records(place / folder)]
     assert outcomes == (["refused", "retrained"] * 2 if network else ["retrained"] * 4)
@@ -283,7 +283,7 @@ def test_what_a_part_lacks_is_said_before_the_run(place, group):
     target = f"expunge_plugins.lacking_{group}.Toy"
     (place / "conf" / group).mkdir(exist_ok=True)
     (place / "conf" / group / "lacking.yaml").write_text(f"_target_: {target}\n")
-    ended = expunge(place, "dataset=digits_3v8", f"{group}=lacking", "hydra.run.dir=lacks")
+    ended = run(place, "dataset=digits_3v8", f"{group}=lacking", "hydra.run.dir=lacks")
     (line,) = ended.err.splitlines()
     assert ended.code == 2
     assert line.startswith(f"expunge: {group}: {target} lacks {lacks}")

@@ -210,11 +210,29 @@ def _network(settings: dict[str, Any]) -> Predictor:
     from expunge.training import Learner
 
     torch.set_num_threads(settings["threads"] or available_cores())
-    architecture, training = build("model", settings["model"]), build("training", settings["training"])
+    architecture, training = _architecture(settings["model"]), build("training", settings["training"])
     device, progress = settings["device"], bool(settings["progress"])
     return NetworkModel(
         Learner(architecture, training, device, cache_dir(settings), progress, settings["threads"])
     )
+
+
+def _architecture(settings: dict[str, Any]) -> Any:
+    """The family of networks; a class of torch modules is one with its settings."""
+    from torch import nn
+
+    from expunge.models.module_class import ModuleClass
+
+    path = str(settings["_target_"])
+    target = _locate("model", path)
+    if not (isinstance(target, type) and issubclass(target, nn.Module)):
+        return build("model", settings)
+    named = {"name": target.__name__, "weights": None, **settings}
+    own = {key: value for key, value in settings.items() if key not in ("_target_", "name", "weights")}
+    try:
+        return ModuleClass(path, own, named["weights"], named["name"])
+    except InvalidValue as error:
+        raise error.within("model") from None
 
 
 def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
