@@ -67,15 +67,13 @@ def _npz_members(path: Path) -> dict[str, Reader]:
 def _npz_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
     mapped = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED
     try:
-        return _map_member(path, info) if mapped else _read_member(path, info)
+        if mapped:
+            return _map_member(path, info)
+        with zipfile.ZipFile(path) as archive, archive.open(info) as member:
+            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+            return array
     except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
         raise DataError(f"{path}: array {info.filename} cannot be read ({last_line(error)})") from None
-
-
-def _read_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
-    with zipfile.ZipFile(path) as archive, archive.open(info) as member:
-        array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-        return array
 
 
 def _map_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:

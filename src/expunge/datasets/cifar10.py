@@ -61,20 +61,11 @@ def load(
     root = Path(data_dir).expanduser()
     names = _obtain(root, check)
     parts = [read_batch(root / _FOLDER / name) for name in names]
-    x_test, y_test = read_batch(root / _FOLDER / _TEST)
-    dataset = Dataset(
-        "cifar10",
-        x_train=np.concatenate([x for x, _ in parts]),
-        y_train=np.concatenate([y for _, y in parts]),
-        x_test=x_test,
-        y_test=y_test,
-        class_names=dict(enumerate(_CLASSES)),
-        unit=255.0,
-        offset=offset,
-    )
+    x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
+    test = read_batch(root / _FOLDER / _TEST)
+    dataset = Dataset("cifar10", x, y, *test, dict(enumerate(_CLASSES)), unit=255.0, offset=offset)
     if len(names) < len(_TRAINING):
-        rows = len(dataset.y_train)
-        log.warning("cifar10: %d of %d training batches: %s rows", len(names), len(_TRAINING), f"{rows:,}")
+        log.warning("cifar10: %d of %d training batches: %s rows", len(names), len(_TRAINING), f"{len(y):,}")
     return dataset.only(classes).first(train_rows)
 
 

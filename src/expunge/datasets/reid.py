@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_finite, require_probability
 from expunge.core.errors import DataError
@@ -142,7 +141,8 @@ def assemble(name: str, where: Path, shots: Mapping[str, Sequence[Shot]], readin
     y = np.array([shot.person for _, shot in chosen], dtype=np.int64)
     part_of = np.array([part for part, _ in chosen])
     every, query, gallery = (np.flatnonzero(part_of == part) for part in PARTS)
-    _warn_of_both(where, persons, y[every], y[query])
+    both = [persons[label] for label in np.intersect1d(y[every], y[query]).tolist()]
+    warn(where, len(both), "persons are trained on and asked for as well, unlike in the benchmark", both)
     own = {persons[label]: every[y[every] == label] for label in np.unique(y[every]).tolist()}
     held = holdout.split(name, own, reading.val_share, reading.split_seed)
     train = np.setdiff1d(every, held)
@@ -196,10 +196,3 @@ def _check(where: Path, shots: Sequence[tuple[str, Shot]]) -> None:
     nobody = [shot.name for part, shot in shots if part == QUERY and shot.person <= 0]
     if nobody:
         raise DataError(f"{where / QUERY}: {nobody[0]} is of nobody (junk or a distractor), allowed: persons")
-
-
-def _warn_of_both(
-    where: Path, persons: Mapping[int, str], trained: NDArray[np.int64], asked: NDArray[np.int64]
-) -> None:
-    both = [persons[label] for label in np.intersect1d(trained, asked).tolist()]
-    warn(where, len(both), "persons are trained on and asked for as well, unlike in the benchmark", both)

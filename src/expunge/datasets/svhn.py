@@ -21,6 +21,7 @@ from expunge.datasets.mat5 import read_array
 
 _FOLDER = "svhn"
 _SIZE = (32, 32, 3)
+_ALLOWED = "images X and labels y"
 _ZERO = 10  # the files' label of the digit 0
 # MD5 of each split's file (torchvision.datasets.SVHN.split_list).
 _MD5 = {
@@ -61,18 +62,9 @@ def load(
     training = ["train", "extra"] if require_switch("extra", extra) else ["train"]
     root = Path(data_dir).expanduser() / _FOLDER
     _obtain(root, [*training, "test"], check)
-    x_train, y_train = _read([root / _file(split) for split in training])
-    x_test, y_test = _read([root / _file("test")])
-    dataset = Dataset(
-        "svhn",
-        x_train=x_train,
-        y_train=y_train,
-        x_test=x_test,
-        y_test=y_test,
-        class_names={digit: str(digit) for digit in range(10)},
-        unit=255.0,
-        offset=offset,
-    )
+    train, test = _read([root / _file(split) for split in training]), _read([root / _file("test")])
+    names = {digit: str(digit) for digit in range(10)}
+    dataset = Dataset("svhn", *train, *test, names, unit=255.0, offset=offset)
     return dataset.only(classes).first(train_rows)
 
 
@@ -100,13 +92,18 @@ def _read(paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     start = 0
     for path, own in zip(paths, labels, strict=True):
         log.info("reading %s images from %s", f"{len(own):,}", path)
-        _fill(path, x[start : start + len(own)])
+        images, stored = x[start : start + len(own)], (*_SIZE, len(own))
+        found = read_array(path, "X", _ALLOWED)
+        if found.dtype != np.uint8 or found.shape != stored:
+            got = f"X is {found.dtype} of shape {found.shape}"
+            raise DataError(f"{path}: {got}, allowed: uint8 of shape {stored}, an image a label")
+        images[...] = found.transpose(3, 0, 1, 2)
         start += len(own)
     return x, y
 
 
 def _labels(path: Path) -> NDArray[np.int64]:
-    y = _variable(path, "y")
+    y = read_array(path, "y", _ALLOWED)
     if y.dtype.kind not in "iuf" or y.size != max(y.shape, default=0):
         raise DataError(f"{path}: y is {y.dtype} of shape {y.shape}, allowed: a whole number for each image")
     y = y.reshape(-1)
@@ -114,21 +111,3 @@ def _labels(path: Path) -> NDArray[np.int64]:
     if strange.size:
         raise DataError(f"{path}: holds the label {strange[0]}, allowed: 1 to 10 (10 for the digit 0)")
     return np.asarray(y, np.int64) % _ZERO
-
-
-def _fill(path: Path, images: NDArray[np.uint8]) -> None:
-    """Copy the file's images, which are stored as (32, 32, 3, n), to ``images``, (n, 32, 32, 3)."""
-    x, expected = _variable(path, "X"), (*_SIZE, len(images))
-    if x.dtype != np.uint8 or x.shape != expected:
-        raise DataError(
-            f"{path}: X is {x.dtype} of shape {x.shape}, allowed: uint8 of shape {expected}, an image a label"
-        )
-    images[...] = x.transpose(3, 0, 1, 2)
-
-
-def _variable(path: Path, name: str) -> NDArray[Any]:
-    """One array of a file; the others are passed over."""
-    found = read_array(path, name)
-    if found is None:
-        raise DataError(f"{path}: holds no array {name}, it may be cut short, allowed: images X and labels y")
-    return found

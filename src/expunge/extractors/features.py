@@ -90,7 +90,8 @@ class _Extraction:
 
     def blocks(self) -> Iterator[Features]:
         """The features of the training rows, then of the test rows, a batch at a time."""
-        with evaluating(self.module), torch.no_grad(), self._bar() as bar:
+        bar = progress_bar(self.progress, total=sum(self.rows), desc="extracting features", unit="row")
+        with evaluating(self.module), torch.no_grad(), bar:
             for part, x in (("training", self.train), ("test", self.test)):
                 for start in range(0, len(x), self.batch_size):
                     index = np.arange(start, min(start + self.batch_size, len(x)))
@@ -132,14 +133,6 @@ class _Extraction:
                 f"{self.what}: the features of {part} row {row} are NaN or infinite; the extractor's weights "
                 "are not finite, or have diverged"
             )
-
-    def _bar(self) -> Any:
-        return progress_bar(
-            self.progress,
-            total=sum(self.rows),
-            desc="extracting features",
-            unit="row",
-        )
 
 
 def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tuple[Features, Features]:

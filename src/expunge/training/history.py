@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,10 +57,11 @@ class Trained:
 
     Attributes:
         module: The network, in evaluation mode, on the device it was trained on.
-        history: None where there was no epoch.
+        history: None where there was no epoch, or none was wanted.
         losses: Mean loss, without the penalty, over the rows of each epoch, as training met them.
         seconds: Wall time of the training, also where the network comes from the cache.
         cached: Whether it does.
+        facts: What else is kept of it (JSON values).
     """
 
     module: nn.Module
@@ -67,6 +69,7 @@ class Trained:
     losses: tuple[float, ...]
     seconds: float
     cached: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
