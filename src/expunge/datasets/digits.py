@@ -21,16 +21,7 @@ def load(
     """Return images (8, 8) uint8 with pixels 0 to 16, labelled 0 to 9.
 
     Every fifth image, counted in scikit-learn's order, is a test row; the others are the training rows,
-    numbered in that order.
-
-    Args:
-        data_dir: Not used: the images come with scikit-learn.
-        offset: Subtracted from pixel / 16.
-        classes: Names of the digits to keep (None: all).
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        InvalidValue: A setting is not allowed.
+    numbered in that order. The images come with scikit-learn: ``data_dir`` is not used.
     """
     names = {digit: str(digit) for digit in range(10)}
     return split("digits", *read(), names, offset).only(classes).first(train_rows)

@@ -53,7 +53,7 @@ def load(
         DataError: The folder is missing or is not as above, or an image cannot be read.
         InvalidValue: A setting is not allowed.
     """
-    decoding = Decoding.of(image_size, colour, skip_unreadable)
+    decoding = Decoding(image_size, colour, skip_unreadable)
     offset, share = require_finite("offset", offset), require_probability("test_share", test_share)
     seed = require_count("split_seed", split_seed, least=0)
     root = find_faces(data_dir, folder)
@@ -65,7 +65,7 @@ def load(
     owners = owners[kept]
     rows = {name: np.flatnonzero(owners == number) for number, name in enumerate(people)}
     gone = [name for name, own in rows.items() if not len(own)]
-    warn(root, len(gone), "identities without a readable image are skipped", gone)
+    warn(root, "identities without a readable image are skipped", gone)
     rows = {name: own for name, own in rows.items() if len(own)}
     require_two(root, list(rows))
     y = np.unique(owners, return_inverse=True)[1].astype(np.int64)

@@ -39,25 +39,34 @@ class Decoding:
     """How image files become arrays.
 
     Attributes:
-        size: (height, width) to which images are resized; None: they must all be of one size.
+        size: (height, width), or the side of a square, to which images are resized; None: they must all be of
+            one size.
         colour: Whether there are three channels; None: if any of the images is in colour.
         skip_unreadable: Whether files that cannot be read are left out, instead of ending with an error.
+
+    Raises:
+        InvalidValue: ``image_size``, ``colour`` or ``skip_unreadable`` is not allowed.
     """
 
-    size: tuple[int, int] | None
+    size: Any
     colour: bool | None = None
     skip_unreadable: bool = False
 
-    @classmethod
-    def of(cls, image_size: Any, colour: Any, skip_unreadable: Any) -> Decoding:
-        """Return a decoding from the values of settings.
-
-        Raises:
-            InvalidValue: ``image_size``, ``colour`` or ``skip_unreadable`` is not allowed.
-        """
-        if colour is not None and not isinstance(colour, bool):
-            raise InvalidValue("colour", colour, "true, false or null")
-        return cls(_size(image_size), colour, require_switch("skip_unreadable", skip_unreadable))
+    def __post_init__(self) -> None:
+        if self.colour is not None and not isinstance(self.colour, bool):
+            raise InvalidValue("colour", self.colour, "true, false or null")
+        require_switch("skip_unreadable", self.skip_unreadable)
+        given, sides = self.size, self.size
+        if given is None:
+            return
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            sides = given, given
+        try:
+            height, width = (require_count("image_size", side) for side in sides)
+        except ValueError:  # InvalidValue is one as well
+            allowed = "the side of a square in pixels, [height, width], or null"
+            raise InvalidValue("image_size", given, allowed) from None
+        object.__setattr__(self, "size", (height, width))
 
 
 class Unreadable(DataError):
@@ -160,15 +169,3 @@ def _eight_bits(image: Image) -> Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     return image.convert("L") if grey else image
-
-
-def _size(given: Any) -> tuple[int, int] | None:
-    if given is None:
-        return None
-    sides = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given, given]
-    try:
-        height, width = (require_count("image_size", side) for side in sides)
-    except ValueError:  # InvalidValue is one as well
-        allowed = "the side of a square in pixels, [height, width], or null"
-        raise InvalidValue("image_size", given, allowed) from None
-    return height, width

@@ -36,12 +36,7 @@ def load(
     check_integrity: bool = True,
     train_rows: int | None = None,
 ) -> Dataset:
-    """Return MNIST: images (28, 28) uint8, labelled 0 to 9; all else as for ``load_variant``.
-
-    Raises:
-        DataError: A file is missing and cannot be downloaded, or is damaged.
-        InvalidValue: A setting is not allowed.
-    """
+    """Return MNIST: images (28, 28) uint8, labelled 0 to 9, as ``load_variant`` does, in ``MNIST/raw/``."""
     digits = list(map(str, range(10)))
     return load_variant(data_dir, "MNIST", "mnist", digits, offset, classes, check_integrity, train_rows)
 
@@ -64,19 +59,8 @@ def load_variant(
     Of other variants than MNIST, the MD5s are torchvision's, and it has those of the ``.gz`` files alone:
     unpacked ones are read only without ``check_integrity``.
 
-    Args:
-        data_dir: The folder that holds, or shall hold, ``<variant>/raw/``.
-        variant: The class in ``torchvision.datasets``: MNIST, FashionMNIST or KMNIST.
-        name: Of the data set.
-        class_names: What the labels 0, 1, ... are called.
-        offset: Subtracted from pixel / 255.
-        classes: Names of the classes to keep (None: all).
-        check_integrity: Whether the files' MD5s must be the original ones.
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        DataError: A file is missing and cannot be downloaded, or is damaged.
-        InvalidValue: A setting is not allowed.
+    Its files are in ``<variant>/raw/``, where ``variant`` is the class in ``torchvision.datasets``: MNIST,
+    FashionMNIST or KMNIST. ``name`` is the data set's, ``class_names`` are what labels 0, 1, ... are called.
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
     raw = Path(require_choice("variant", variant, _VARIANTS), "raw")

@@ -31,11 +31,7 @@ def load(
 ) -> Dataset:
     """Return 11,982 training and 1,984 test images (28, 28) uint8, label +1 for a 3 and -1 for an 8.
 
-    Args:
-        data_dir: Not used: the images are in the package.
-        offset: Subtracted from pixel / 255.
-        classes: Both class names, or None.
-        train_rows: Keep the first this many training rows (None: all).
+    They are in the package: ``data_dir`` is not used. ``classes`` are both class names, or None.
 
     Raises:
         DataError: The installed file is missing or damaged.

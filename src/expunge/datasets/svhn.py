@@ -46,17 +46,7 @@ def load(
     so that ``data_dir`` may be read-only and torchvision is imported only to download. While a file is read
     its images are in memory twice: 3.6 GB at most with the extra ones, of which 1.9 GB stay.
 
-    Args:
-        data_dir: The folder that holds, or shall hold, ``svhn/``.
-        offset: Subtracted from pixel / 255.
-        classes: Names of the digits to keep (None: all).
-        check_integrity: Whether the files' MD5s must be the original ones.
-        extra: Whether the extra images follow the training images, as training rows.
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        DataError: A file is missing and cannot be downloaded, or is damaged.
-        InvalidValue: A setting is not allowed.
+    Its files are in ``svhn/``. With ``extra``, the extra images follow the training images, as training rows.
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
     training = ["train", "extra"] if require_switch("extra", extra) else ["train"]
@@ -92,14 +82,19 @@ def _read(paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     start = 0
     for path, own in zip(paths, labels, strict=True):
         log.info("reading %s images from %s", f"{len(own):,}", path)
-        images, stored = x[start : start + len(own)], (*_SIZE, len(own))
-        found = read_array(path, "X", _ALLOWED)
-        if found.dtype != np.uint8 or found.shape != stored:
-            got = f"X is {found.dtype} of shape {found.shape}"
-            raise DataError(f"{path}: {got}, allowed: uint8 of shape {stored}, an image a label")
-        images[...] = found.transpose(3, 0, 1, 2)
+        _fill(path, x[start : start + len(own)])  # which leaves nothing of the file behind
         start += len(own)
     return x, y
+
+
+def _fill(path: Path, images: NDArray[np.uint8]) -> None:
+    """Copy the file's images, which are stored as (32, 32, 3, n), to ``images``, (n, 32, 32, 3)."""
+    x, expected = read_array(path, "X", _ALLOWED), (*_SIZE, len(images))
+    if x.dtype != np.uint8 or x.shape != expected:
+        raise DataError(
+            f"{path}: X is {x.dtype} of shape {x.shape}, allowed: uint8 of shape {expected}, an image a label"
+        )
+    images[...] = x.transpose(3, 0, 1, 2)
 
 
 def _labels(path: Path) -> NDArray[np.int64]:

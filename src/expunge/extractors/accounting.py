@@ -197,7 +197,13 @@ def _by_prv(history: _History, delta: float) -> float:
 
 
 def _opacus_prv(history: _History, delta: float) -> float:
+    """Opacus's answer; refuses a grid too large for memory, or whose rounding errors may add up to delta.
+
+    The mesh is that of Gopi et al. 2021, ``error / sqrt(times ln(12 / delta_error) / 2)``. Opacus computes in
+    float64 but checks the rounding of long doubles, which lets an epsilon through that is too small.
+    """
     from opacus.accountants import PRVAccountant
+    from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV, compute_safe_domain_size
     from scipy.integrate import IntegrationWarning
 
     accountant = PRVAccountant()
@@ -207,26 +213,15 @@ def _opacus_prv(history: _History, delta: float) -> float:
         warnings.filterwarnings("ignore", "Optimal order is the (smallest|largest) alpha")
         # An inexact mean would shift the result by `times` that error.
         warnings.simplefilter("error", IntegrationWarning)
-        _require_resolved(history, delta)
+        ((noise, rate, times),) = history
+        one = PoissonSubsampledGaussianPRV(rate, noise)
+        half = compute_safe_domain_size([one], [times], PRV_ERROR, delta / 1000)
+        points = 2 * half / PRV_ERROR * sqrt(times * log(12_000 / delta) / 2)
+        if not points <= _MOST_POINTS:
+            raise ValueError(f"its grid would have {points:.2g} points, more than {_MOST_POINTS:.0g}")
+        if points * float(np.finfo(np.float64).eps) > delta:
+            raise ValueError(f"delta={delta:g} is below the rounding errors of its grid")
         return float(accountant.get_epsilon(delta, eps_error=PRV_ERROR, delta_error=delta / 1000))
-
-
-def _require_resolved(history: _History, delta: float) -> None:
-    """Refuse a grid that does not fit the memory, or whose rounding errors add up to more than delta.
-
-    The mesh is that of Gopi et al. 2021, ``error / sqrt(times ln(12 / delta_error) / 2)``. Opacus computes in
-    float64 but checks the rounding of long doubles, which lets an epsilon through that is too small.
-    """
-    from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV, compute_safe_domain_size
-
-    ((noise, rate, times),) = history
-    one = PoissonSubsampledGaussianPRV(rate, noise)
-    half = compute_safe_domain_size([one], [times], PRV_ERROR, delta / 1000)
-    points = 2 * half / PRV_ERROR * sqrt(times * log(12_000 / delta) / 2)
-    if not points <= _MOST_POINTS:
-        raise ValueError(f"its grid would have {points:.2g} points, more than {_MOST_POINTS:.0g}")
-    if points * float(np.finfo(np.float64).eps) > delta:
-        raise ValueError(f"delta={delta:g} is below the rounding errors of its grid")
 
 
 def _failed(cause: str) -> InvalidValue:

@@ -69,18 +69,14 @@ class ConvNet:
             channels = shape[0]
             for filters in self.filters:
                 layers.append(nn.Conv2d(channels, filters, self.kernel))
-                layers += self._normalisation(filters)
+                if self.norm == "batch":
+                    layers.append(nn.BatchNorm2d(filters))
+                elif self.norm == "group":
+                    together = gcd(filters, _GROUP)
+                    layers.append(nn.GroupNorm(1 if together == 1 else filters // together, filters))
                 layers += [ACTIVATIONS[self.activation](), nn.MaxPool2d(2)]
                 channels = filters
             return nn.Sequential(*layers, nn.Flatten()), nn.Linear(dim, classes), dim
-
-    def _normalisation(self, channels: int) -> list[nn.Module]:
-        if self.norm == "batch":
-            return [nn.BatchNorm2d(channels)]
-        if self.norm == "group":
-            together = gcd(channels, _GROUP)
-            return [nn.GroupNorm(1 if together == 1 else channels // together, channels)]
-        return []
 
     def _output(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Height and width of the last block's output."""

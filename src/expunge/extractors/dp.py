@@ -47,23 +47,13 @@ class Dp:
     away afterwards costs nothing. Source: Guo et al., ICML 2020, sections 3.4 and 4.3.
 
     Args:
-        mode: ``full_private``, ``private`` (as published: no guarantee) or ``none``.
-        filters: As in ``ConvNet``, like ``kernel``, ``norm`` and ``activation``.
-        kernel: Side of every convolution.
-        norm: Not ``batch`` in a private mode.
-        activation: ``relu`` or ``tanh``.
-        optimizer: As in ``DpRecipe``, like the following keys.
-        lr: Learning rate.
-        momentum: Of SGD; beta_1 of Adam.
-        epochs: Passes over the rows; 0 leaves the random weights.
-        batch_size: Rows of a step, with Poisson sampling on average.
-        max_batches: Stop each epoch after this many steps (None: never); epsilon is that of the steps taken.
-        clip: Largest L2 norm of a row's gradient.
+        filters, kernel, norm, activation: As in ``ConvNet``; ``norm`` is not ``batch`` in a private mode.
+        mode, optimizer, lr, momentum, epochs, batch_size, max_batches, clip, sampling: As in ``DpRecipe``;
+            epsilon is that of the steps taken.
         noise_multiplier: Standard deviation of the noise, in clips; None where ``target_epsilon`` is given.
         target_epsilon: Choose the noise for this epsilon.
         delta: Of the guarantee.
-        accountant: As in ``Accounting``, like ``sampling``.
-        sampling: ``poisson`` or ``fixed``.
+        accountant: As in ``Accounting``.
         scaling: Of the features: one of ``extractors.scaling.SCALINGS``.
         seed: Of the weights, the batches and the noise; to be kept secret.
         network: Whether the model is a network, which takes images and no features.

@@ -97,7 +97,13 @@ class _Extraction:
                     index = np.arange(start, min(start + self.batch_size, len(x)))
                     block = self.module(x.batch(index, torch.float32, self.device))
                     features: Features = block.flatten(1).float().cpu().numpy()
-                    self._require_finite(features, part, start)
+                    bad = ~np.isfinite(features).all(axis=1)
+                    if bad.any():
+                        row = f"{part} row {start + int(np.argmax(bad))}"
+                        raise DataError(
+                            f"{self.what}: the features of {row} are NaN or infinite; the extractor's weights "
+                            "are not finite, or have diverged"
+                        )
                     yield features
                     bar.update(len(index))
 
@@ -124,15 +130,6 @@ class _Extraction:
             "batch_size": self.batch_size,
             "threads": torch.get_num_threads(),
         }
-
-    def _require_finite(self, features: Features, part: str, start: int) -> None:
-        bad = ~np.isfinite(features).all(axis=1)
-        if bad.any():
-            row = start + int(np.argmax(bad))
-            raise DataError(
-                f"{self.what}: the features of {part} row {row} are NaN or infinite; the extractor's weights "
-                "are not finite, or have diverged"
-            )
 
 
 def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tuple[Features, Features]:

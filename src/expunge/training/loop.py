@@ -19,7 +19,7 @@ from expunge.core.seeds import stream, torch_generator
 from expunge.curvature.gradients import Losses
 from expunge.datasets.images import Examples
 from expunge.training.checkpoint import TrainingCheckpoint
-from expunge.training.history import Moment, Trained
+from expunge.training.history import History, Moment, Trained, moment
 from expunge.training.settings import Training
 
 
@@ -82,20 +82,20 @@ class _Task:
         seen = self.examples.only(self.examples.rows[: cuts[-1][1]])
         optimizer = self.settings.new_optimizer(self.module)
         checkpoint = TrainingCheckpoint(file, self.identity() if file else {})
-        done = checkpoint.load(self.module, optimizer)
+        done = checkpoint.load(self.module, [optimizer])
         started -= done.seconds
-        before = None
+        before: Moment | None = None
         steps, taken = self.settings.epochs * len(cuts), len(done.losses) * len(cuts)
         with progress_bar(progress, total=steps, initial=taken, desc="training", unit="batch") as bar:
             for epoch in range(len(done.losses), self.settings.epochs):
                 last = epoch == self.settings.epochs - 1
                 if last and self.record:
-                    before = Moment.of(self.module, self.losses, seen)
+                    before = moment(self.module, self.losses, seen)
                 done.losses.append(self.epoch(epoch, optimizer, cuts, bar))
                 done.seconds = time.perf_counter() - started
                 if not last:
-                    checkpoint.save(self.module, optimizer, done)
-        history = Moment.of(self.module, self.losses, seen).since(before) if before else None
+                    checkpoint.save(self.module, [optimizer], done)
+        history = History.between(before, moment(self.module, self.losses, seen)) if before else None
         self.module.eval().zero_grad(set_to_none=True)
         checkpoint.done()
         return Trained(self.module, history, tuple(done.losses), time.perf_counter() - started)
