@@ -203,10 +203,10 @@ def test_pickles_are_never_opened(tmp_path, method):
         ("a.csv", b"1,2", r"cannot tell its format, allowed: a name ending in \.npz or \.safetensors"),
         ("a.npz", b"", "not an .npz archive, or damaged"),
         ("a.npz", b"\x93NUMPY\x01\x00", "not an .npz archive, or damaged"),
-        ("a.safetensors", b"", "not a .safetensors file, or cut short"),
-        ("a.safetensors", b"\xff" * 30, "not a .safetensors file, or cut short"),
-        ("a.safetensors", struct.pack("<Q", 3) + b"[1]", "its header is damaged"),
-        ("a.safetensors", struct.pack("<Q", 3) + b"{x}", "its header is damaged"),
+        ("a.safetensors", b"", "not a .safetensors file, or damaged"),
+        ("a.safetensors", b"\xff" * 30, "not a .safetensors file, or damaged"),
+        ("a.safetensors", struct.pack("<Q", 3) + b"[1]", "not a .safetensors file, or damaged"),
+        ("a.safetensors", struct.pack("<Q", 3) + b"{x}", "not a .safetensors file, or damaged"),
     ],
 )
 def test_files_of_another_kind_are_refused(tmp_path, name, content, message):
@@ -219,16 +219,16 @@ def test_files_of_another_kind_are_refused(tmp_path, name, content, message):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}, "x is of type BF16, allowed: F64"),
-        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 15]}, "does not fit"),
-        ({"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "does not fit"),
-        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [8, 24]}, "does not fit"),
-        ({"dtype": "F32", "shape": [-2, -2], "data_offsets": [0, 16]}, "entry of tensor x is damaged"),
-        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [-8, 8]}, "entry of tensor x is damaged"),
-        ({"dtype": "F32", "shape": "22", "data_offsets": [0, 16]}, "entry of tensor x is damaged"),
-        ({"shape": [2, 2], "data_offsets": [0, 16]}, "entry of tensor x is damaged"),
-        ({"dtype": ["F32"], "shape": [2, 2], "data_offsets": [0, 16]}, r"type \['F32'\], allowed"),
-        ([], "entry of tensor x is damaged"),
+        ({"dtype": "BF16", "shape": [2, 4], "data_offsets": [0, 16]}, "x is of type BF16, allowed: F64"),
+        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 15]}, "damaged"),
+        ({"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "damaged"),
+        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [8, 24]}, "damaged"),
+        ({"dtype": "F32", "shape": [-2, -2], "data_offsets": [0, 16]}, "damaged"),
+        ({"dtype": "F32", "shape": [2, 2], "data_offsets": [-8, 8]}, "damaged"),
+        ({"dtype": "F32", "shape": "22", "data_offsets": [0, 16]}, "damaged"),
+        ({"shape": [2, 2], "data_offsets": [0, 16]}, "damaged"),
+        ({"dtype": ["F32"], "shape": [2, 2], "data_offsets": [0, 16]}, "damaged"),
+        ([], "damaged"),
     ],
 )
 def test_tensors_outside_the_file_are_refused(tmp_path, entry, message):

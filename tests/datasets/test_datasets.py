@@ -12,7 +12,6 @@ import socket
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.core.errors import DataError, InvalidValue, UserError
-from expunge.datasets import Dataset, cifar10, digits_3v8, mnist, mnist_3v8, pack_mnist_3v8, vision
+from expunge.datasets import Dataset, cifar10, digits_3v8, mnist, mnist_3v8, vision
 from expunge.datasets.cifar_pickle import read_batch
 from expunge.datasets.idx import read_idx
 
@@ -36,7 +35,7 @@ def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:
     return message
 
 
-# mnist_3v8: embedded, and its packer
+# mnist_3v8: embedded
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +63,6 @@ def test_embedded_images_equal_the_originals_row_for_row(embedded, shared_data):
         assert np.array_equal(getattr(embedded, f"y_{part}"), np.where(y[chosen] == 3, 1, -1))
 
 
-def test_packer_reproduces_the_embedded_file(tmp_path, shared_data):
-    assert pack_mnist_3v8.main([str(shared_data / "MNIST" / "raw"), "--out", str(tmp_path)]) == 0
-    packed, kept = tmp_path / pack_mnist_3v8.FILE, DATA / pack_mnist_3v8.FILE
-    with np.load(packed, allow_pickle=False) as ours, np.load(kept, allow_pickle=False) as theirs:
-        assert set(ours) == set(theirs)
-        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
-        licence = (DATA / "LICENSE-MNIST.md").read_text(encoding="utf-8")
-        assert all(pack_mnist_3v8.digest(ours[name]) in licence for name in ours)
-    if "ng" in zlib.ZLIB_RUNTIME_VERSION:
-        pytest.skip(f"zlib {zlib.ZLIB_RUNTIME_VERSION} compresses the same arrays to other bytes")
-    assert packed.read_bytes() == kept.read_bytes()
-
-
-def test_packer_says_which_file_is_missing(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        pack_mnist_3v8.main([str(tmp_path)])
-    assert "train-images-idx3-ubyte.gz: no such file" in capsys.readouterr().err
-
-
 def flipped(content: bytes) -> bytes:
     return content[:100_000] + bytes([content[100_000] ^ 1]) + content[100_001:]
 
@@ -102,7 +82,7 @@ def other_pixels(content: bytes) -> bytes:
 )
 def test_damaged_install_is_refused(tmp_path, monkeypatch, damage):
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / pack_mnist_3v8.FILE).write_bytes(damage((DATA / pack_mnist_3v8.FILE).read_bytes()))
+    (tmp_path / "data" / "mnist_3v8.npz").write_bytes(damage((DATA / "mnist_3v8.npz").read_bytes()))
     monkeypatch.setattr(mnist_3v8.resources, "files", lambda package: tmp_path)
     with pytest.raises(DataError, match=r"mnist_3v8\.npz: .*reinstall expunge") as caught:
         mnist_3v8.load(None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_finite, require_positive, require_probability
 from expunge.core.errors import DataError, InvalidValue
-from expunge.datasets.array_files import open_arrays, pick
+from expunge.datasets.array_files import Reader, open_arrays, pick
 from expunge.datasets.base import Dataset
+from expunge.datasets.names import listed
 
 Pair = tuple[NDArray[Any], NDArray[np.int64]]
 
@@ -75,13 +76,11 @@ def _locate(name: str, path: Any, data_dir: Any) -> Path:
 
 def _pairs(file: Path, test_file: Path | None, share: float) -> tuple[Pair, Pair]:
     arrays = open_arrays(file)
-    x, y = _pair(file, pick(file, arrays, ("x", "X")), pick(file, arrays, ("y",)))
+    x, y = train = _pair(file, arrays)
     if test_file is not None:
-        others = open_arrays(test_file)
-        return (x, y), _pair(test_file, pick(test_file, others, ("x", "X")), pick(test_file, others, ("y",)))
+        return train, _pair(test_file, open_arrays(test_file))
     if arrays.keys() & {"x_test", "X_test", "y_test"}:
-        test = _pair(file, pick(file, arrays, ("x_test", "X_test")), pick(file, arrays, ("y_test",)), "_test")
-        return (x, y), test
+        return train, _pair(file, arrays, "_test")
     first = len(x) - max(1, round(share * len(x)))
     if first < 1:
         raise DataError(
@@ -92,7 +91,8 @@ def _pairs(file: Path, test_file: Path | None, share: float) -> tuple[Pair, Pair
     return (x[:first], y[:first]), (x[first:], y[first:])
 
 
-def _pair(file: Path, x: NDArray[Any], y: NDArray[Any], suffix: str = "") -> Pair:
+def _pair(file: Path, arrays: Mapping[str, Reader], suffix: str = "") -> Pair:
+    x, y = pick(file, arrays, (f"x{suffix}", f"X{suffix}")), pick(file, arrays, (f"y{suffix}",))
     if x.dtype.kind not in "fiub":
         raise DataError(f"{file}: x{suffix} is of type {x.dtype}, allowed: real numbers")
     if x.ndim < 2 or 0 in x.shape:
@@ -122,11 +122,8 @@ def _class_names(file: Path, y_train: NDArray[np.int64], y_test: NDArray[np.int6
     strange = sorted(set(np.unique(y_test).tolist()) - set(known))
     if strange:
         raise DataError(
-            f"{file}: the test rows' label {strange[0]} is not among the training rows' ({_listed(known)}); "
+            f"{file}: the test rows' label {strange[0]} is not among the training rows' "
+            f"({listed(map(str, known))}); "
             "rows that are sorted by class must be shuffled first"
         )
     return {label: str(label) for label in known}
-
-
-def _listed(labels: Sequence[int]) -> str:
-    return ", ".join(map(str, labels[:10])) + (", ..." if len(labels) > 10 else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
-from expunge.datasets.names import listed
+from expunge.datasets.names import listed, require_several
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,14 @@ class Dataset:
         if self.retrieval is not None:
             raise InvalidValue("classes", classes, "null for a re-identification data set")
         several = "two or more different class names"
-        if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
-            raise InvalidValue("classes", classes, several)
-        if len(set(map(str, classes))) != len(classes) or len(classes) < 2:
-            raise InvalidValue("classes", list(classes), several)
+        names = require_several("classes", classes, several)
         try:
-            labels = [self.label_of(name) for name in classes]
+            labels = [self.label_of(name) for name in names]
         except InvalidValue:
             known = listed(self.class_names.values())
-            raise InvalidValue("classes", list(classes), f"names out of {known}") from None
+            raise InvalidValue("classes", names, f"names out of {known}") from None
         if len(set(labels)) < len(labels):  # a class by its name and again by its label
-            raise InvalidValue("classes", list(classes), several)
+            raise InvalidValue("classes", names, several)
         train, test = np.isin(self.y_train, labels), np.isin(self.y_test, labels)
         return replace(
             self,

@@ -43,38 +43,19 @@ def load(
 ) -> Dataset:
     """Return images (32, 32, 3) uint8, labelled 0 (airplane) to 9 (truck), rows in the files' order.
 
-    The files are pickles, and their content is not trusted: see ``cifar_pickle``.
-
-    Args:
-        data_dir: The folder that holds, or shall hold, ``cifar-10-batches-py/``.
-        offset: Subtracted from pixel / 255.
-        classes: Names of the classes to keep (None: all).
-        check_integrity: Whether all files must be there and their MD5s the original ones. Otherwise the
-            training batches that are there are used, one at least, and the test batch.
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        DataError: A file is missing and cannot be downloaded, or is damaged.
-        InvalidValue: A setting is not allowed.
+    The files, in ``cifar-10-batches-py/``, are pickles, and their content is not trusted: see
+    ``cifar_pickle``. Without ``check_integrity`` the training batches that are there are used, one at least,
+    and the test batch; with it all files must be there.
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
     root = Path(data_dir).expanduser()
     names = _obtain(root, check)
     parts = [read_batch(root / _FOLDER / name) for name in names]
-    x_test, y_test = read_batch(root / _FOLDER / _TEST)
-    dataset = Dataset(
-        "cifar10",
-        x_train=np.concatenate([x for x, _ in parts]),
-        y_train=np.concatenate([y for _, y in parts]),
-        x_test=x_test,
-        y_test=y_test,
-        class_names=dict(enumerate(_CLASSES)),
-        unit=255.0,
-        offset=offset,
-    )
+    x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
+    test = read_batch(root / _FOLDER / _TEST)
+    dataset = Dataset("cifar10", x, y, *test, dict(enumerate(_CLASSES)), unit=255.0, offset=offset)
     if len(names) < len(_TRAINING):
-        rows = len(dataset.y_train)
-        log.warning("cifar10: %d of %d training batches: %s rows", len(names), len(_TRAINING), f"{rows:,}")
+        log.warning("cifar10: %d of %d training batches: %s rows", len(names), len(_TRAINING), f"{len(y):,}")
     return dataset.only(classes).first(train_rows)
 
 

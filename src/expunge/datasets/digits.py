@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from expunge.core.checks import require_finite
 from expunge.datasets.base import Dataset
 
-_UNIT = 16.0
-
 
 def load(
     data_dir: Any = None,
@@ -23,20 +21,10 @@ def load(
     """Return images (8, 8) uint8 with pixels 0 to 16, labelled 0 to 9.
 
     Every fifth image, counted in scikit-learn's order, is a test row; the others are the training rows,
-    numbered in that order.
-
-    Args:
-        data_dir: Not used: the images come with scikit-learn.
-        offset: Subtracted from pixel / 16.
-        classes: Names of the digits to keep (None: all).
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        InvalidValue: A setting is not allowed.
+    numbered in that order. The images come with scikit-learn: ``data_dir`` is not used.
     """
-    x, y = read()
     names = {digit: str(digit) for digit in range(10)}
-    return split("digits", x, y, names, offset).only(classes).first(train_rows)
+    return split("digits", *read(), names, offset).only(classes).first(train_rows)
 
 
 def read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -51,14 +39,5 @@ def split(
     name: str, x: NDArray[np.uint8], y: NDArray[np.int64], class_names: dict[int, str], offset: float
 ) -> Dataset:
     """Return every fifth image as a test row and the others as training rows."""
-    test = np.arange(len(y)) % 5 == 4
-    return Dataset(
-        name,
-        x_train=x[~test],
-        y_train=y[~test],
-        x_test=x[test],
-        y_test=y[test],
-        class_names=class_names,
-        unit=_UNIT,
-        offset=require_finite("offset", offset),
-    )
+    offset, test = require_finite("offset", offset), np.arange(len(y)) % 5 == 4
+    return Dataset(name, x[~test], y[~test], x[test], y[test], class_names, unit=16.0, offset=offset)

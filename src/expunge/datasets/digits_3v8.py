@@ -19,17 +19,8 @@ def load(
 ) -> Dataset:
     """Return images (8, 8) uint8 with pixels 0 to 16, label +1 for a 3 and -1 for an 8.
 
-    Every fifth of the 3s and 8s, counted in scikit-learn's order, is a test row; the others are the
-    training rows, numbered in that order.
-
-    Args:
-        data_dir: Not used: the images come with scikit-learn.
-        offset: Subtracted from pixel / 16.
-        classes: Both class names, or None.
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        InvalidValue: A setting is not allowed.
+    Every fifth of the 3s and 8s, counted in scikit-learn's order, is a test row; the others are the training
+    rows, numbered in that order. ``classes`` are both class names, or None; ``data_dir`` is not used.
     """
     x, y = digits.read()
     chosen = np.isin(y, (3, 8))

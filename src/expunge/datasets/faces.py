@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from expunge.datasets import holdout
 from expunge.datasets.base import Dataset
 from expunge.datasets.image_files import Decoding, read_images
 from expunge.datasets.image_folders import find_faces, list_identities, require_two, warn
-from expunge.datasets.names import person
+from expunge.datasets.names import person, require_several
 
 _NAME = "faces"
 
@@ -53,7 +53,7 @@ def load(
         DataError: The folder is missing or is not as above, or an image cannot be read.
         InvalidValue: A setting is not allowed.
     """
-    decoding = Decoding.of(image_size, colour, skip_unreadable)
+    decoding = Decoding(image_size, colour, skip_unreadable)
     offset, share = require_finite("offset", offset), require_probability("test_share", test_share)
     seed = require_count("split_seed", split_seed, least=0)
     root = find_faces(data_dir, folder)
@@ -65,7 +65,7 @@ def load(
     owners = owners[kept]
     rows = {name: np.flatnonzero(owners == number) for number, name in enumerate(people)}
     gone = [name for name, own in rows.items() if not len(own)]
-    warn(root, len(gone), "identities without a readable image are skipped", gone)
+    warn(root, "identities without a readable image are skipped", gone)
     rows = {name: own for name, own in rows.items() if len(own)}
     require_two(root, list(rows))
     y = np.unique(owners, return_inverse=True)[1].astype(np.int64)
@@ -85,13 +85,11 @@ def _chosen(people: Mapping[str, list[Path]], identities: Any) -> dict[str, list
             raise InvalidValue("identities", identities, allowed)
         return dict(list(people.items())[:identities])
     several = "a list of two or more different names, a number of identities, or null"
-    if isinstance(identities, (str, Mapping)) or not isinstance(identities, Iterable):
-        raise InvalidValue("identities", identities, several)
-    given, known = list(identities), dict(enumerate(people))
+    given, known = require_several("identities", identities, several), dict(enumerate(people))
     try:
         chosen = {person(known, name) for name in given}
     except InvalidValue as error:
         raise InvalidValue("identities", error.got, error.allowed) from None
-    if len(chosen) < 2 or len(chosen) < len(given):
+    if len(chosen) < len(given):  # one by its name and again by another
         raise InvalidValue("identities", given, several)
     return {name: images for number, (name, images) in enumerate(people.items()) if number in chosen}

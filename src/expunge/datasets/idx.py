@@ -27,7 +27,14 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     Raises:
         DataError: The file is missing, damaged or another kind of file.
     """
-    content = _content(path)
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            content = bytearray(file.read())  # mutable: the array over it is an ordinary writable one
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read, it may be damaged ({error})") from None
     magic = int.from_bytes(content[:4], "big")
     expected = _UNSIGNED_BYTE << 8 | ndim
     if magic != expected or len(content) < 4 + 4 * ndim:
@@ -51,15 +58,3 @@ def read_images(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[
     if len(x) != len(y):
         raise DataError(f"{labels}: holds {len(y)} labels, but {images.name} holds {len(x)} images")
     return x, y
-
-
-def _content(path: Path) -> bytearray:
-    """The file's bytes, mutable so that the array over them is an ordinary writable one."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            return bytearray(file.read())
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read, it may be damaged ({error})") from None

@@ -39,25 +39,34 @@ class Decoding:
     """How image files become arrays.
 
     Attributes:
-        size: (height, width) to which images are resized; None: they must all be of one size.
+        size: (height, width), or the side of a square, to which images are resized; None: they must all be of
+            one size.
         colour: Whether there are three channels; None: if any of the images is in colour.
         skip_unreadable: Whether files that cannot be read are left out, instead of ending with an error.
+
+    Raises:
+        InvalidValue: ``image_size``, ``colour`` or ``skip_unreadable`` is not allowed.
     """
 
-    size: tuple[int, int] | None
+    size: Any
     colour: bool | None = None
     skip_unreadable: bool = False
 
-    @classmethod
-    def of(cls, image_size: Any, colour: Any, skip_unreadable: Any) -> Decoding:
-        """Return a decoding from the values of settings.
-
-        Raises:
-            InvalidValue: ``image_size``, ``colour`` or ``skip_unreadable`` is not allowed.
-        """
-        if colour is not None and not isinstance(colour, bool):
-            raise InvalidValue("colour", colour, "true, false or null")
-        return cls(_size(image_size), colour, require_switch("skip_unreadable", skip_unreadable))
+    def __post_init__(self) -> None:
+        if self.colour is not None and not isinstance(self.colour, bool):
+            raise InvalidValue("colour", self.colour, "true, false or null")
+        require_switch("skip_unreadable", self.skip_unreadable)
+        given, sides = self.size, self.size
+        if given is None:
+            return
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            sides = given, given
+        try:
+            height, width = (require_count("image_size", side) for side in sides)
+        except ValueError:  # InvalidValue is one as well
+            allowed = "the side of a square in pixels, [height, width], or null"
+            raise InvalidValue("image_size", given, allowed) from None
+        object.__setattr__(self, "size", (height, width))
 
 
 class Unreadable(DataError):
@@ -80,9 +89,13 @@ def read_images(
     Raises:
         DataError: A file is unreadable, or images are of different sizes and none is asked for.
     """
-    images, skipped, colour = _Stack(len(paths), decoding), [], False
+    pixels, first = np.empty(0, np.uint8), paths[0]
+    skipped, count, colour = [], 0, False
     kept = np.zeros(len(paths), dtype=bool)
-    for number, path in enumerate(_bar(paths, what)):
+    # Nothing is shown of what takes less than two seconds.
+    for number, path in enumerate(
+        progress_bar(iterable=paths, desc=f"reading {what}", unit="image", delay=2)
+    ):
         try:
             image, is_colour = decode(path, decoding)
         except Unreadable as error:
@@ -90,13 +103,23 @@ def read_images(
                 raise DataError(f"{error}; mend or remove it, or set dataset.skip_unreadable=true") from None
             skipped.append(f"{path.parent.name}/{path.name}")
             continue
-        images.add(image, path)
-        kept[number], colour = True, colour or is_colour
+        if not count:
+            pixels, first = np.empty((len(paths), *image.shape), np.uint8), path
+        if image.shape != pixels.shape[1:]:
+            own, other = (f"{height} x {width}" for height, width in (image.shape[:2], pixels.shape[1:3]))
+            raise DataError(
+                f"{path}: {own} pixels (height x width), but {first} has {other}; "
+                "set dataset.image_size, such as 64"
+            )
+        pixels[count], kept[number] = image, True
+        count, colour = count + 1, colour or is_colour
     if skipped:
         log.warning("%s: %d unreadable images skipped (%s)", what, len(skipped), listed(skipped))
-    if not kept.any():
+    if not count:
         raise DataError(f"{what}: none of the {len(paths)} images can be read")
-    return images.all(colour), kept
+    if decoding.colour is None and not colour:  # nobody asks for colour and no image has any
+        return np.ascontiguousarray(pixels[:count, ..., 0]), kept
+    return pixels[:count], kept
 
 
 def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
@@ -129,45 +152,6 @@ def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
         raise Unreadable(f"{path}: cannot be read as an image ({reason})") from None
 
 
-def _bar(paths: Sequence[Path], what: str) -> Any:
-    return progress_bar(
-        iterable=paths,
-        desc=f"reading {what}",
-        unit="image",
-        delay=2,  # nothing is shown of what takes less
-    )
-
-
-class _Stack:
-    """Images of one size, gathered in one array that is made when the first one comes."""
-
-    def __init__(self, most: int, decoding: Decoding) -> None:
-        self._most, self._decoding = most, decoding
-        self._first: Path | None = None
-        self._count = 0
-
-    def add(self, image: NDArray[np.uint8], path: Path) -> None:
-        """Take one more; raises ``DataError`` if it is of another size than the first."""
-        if self._first is None:
-            self._first = path
-            self._pixels = np.empty((self._most, *image.shape), np.uint8)
-        if image.shape != self._pixels.shape[1:]:
-            sizes = [f"{height} x {width}" for height, width in (image.shape[:2], self._pixels.shape[1:3])]
-            raise DataError(
-                f"{path}: {sizes[0]} pixels (height x width), but {self._first} has {sizes[1]}; "
-                "set dataset.image_size, such as 64"
-            )
-        self._pixels[self._count] = image
-        self._count += 1
-
-    def all(self, colour: bool) -> NDArray[np.uint8]:
-        """Return them; where nobody asks for colour and none is in colour, with a single channel."""
-        pixels = self._pixels[: self._count]
-        if self._decoding.colour is None and not colour:
-            return np.ascontiguousarray(pixels[..., 0])
-        return pixels
-
-
 def _eight_bits(image: Image) -> Image:
     """Return the same picture in mode L (greyscale) or RGB."""
     from PIL import Image
@@ -185,15 +169,3 @@ def _eight_bits(image: Image) -> Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     return image.convert("L") if grey else image
-
-
-def _size(given: Any) -> tuple[int, int] | None:
-    if given is None:
-        return None
-    sides = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given, given]
-    try:
-        height, width = (require_count("image_size", side) for side in sides)
-    except ValueError:  # InvalidValue is one as well
-        allowed = "the side of a square in pixels, [height, width], or null"
-        raise InvalidValue("image_size", given, allowed) from None
-    return height, width

@@ -32,31 +32,6 @@ class Listing:
     folders: list[Path] = field(default_factory=list)
 
 
-def find_folder(data_dir: Any, folder: Any, example: str) -> Path:
-    """Return ``data_dir / folder``, or ``folder`` itself where that exists and the former does not.
-
-    Args:
-        data_dir: The folder of all data.
-        folder: A name or a path.
-        example: A file that a user would put there, as seen from ``folder``.
-
-    Raises:
-        InvalidValue: ``folder`` is no name.
-        DataError: There is no such folder.
-    """
-    if not isinstance(folder, (str, Path)) or not str(folder).strip():
-        raise InvalidValue("folder", folder, "the name of a folder in data_dir, or the path of one")
-    given, root = Path(folder).expanduser(), Path(data_dir).expanduser()
-    for candidate in (root / given, given):
-        if candidate.is_dir():
-            return candidate
-    raise DataError(
-        f"{folder}: no such folder, neither in {data_dir} nor from {Path.cwd()}; put images there: "
-        f"{root / given / example} and so on",
-        "folder",
-    )
-
-
 def find_faces(data_dir: Any, folder: Any) -> Path:
     """Return the folder with one sub-folder of images for each identity; see ``find_fitting``."""
     return find_fitting(data_dir, folder, _has_identities, "identities", "faces", _EXAMPLE)
@@ -65,11 +40,13 @@ def find_faces(data_dir: Any, folder: Any) -> Path:
 def find_fitting(
     data_dir: Any, folder: Any, fits: Callable[[Path], bool], of: str, name: str, example: str
 ) -> Path:
-    """Return the folder asked for; where none is, ``data_dir`` if it fits, else the only one in it that does.
+    """Return ``data_dir / folder``, or ``folder`` itself where that alone exists.
+
+    Without ``folder`` it is ``data_dir`` if that fits, else the only folder in it that does.
 
     Args:
         data_dir: The folder of all data.
-        folder: See ``find_folder``; None: whatever fits.
+        folder: A name or a path; None: whatever fits.
         fits: Whether a folder is one that is looked for.
         of: What it is a folder of.
         name: What a user would call it.
@@ -79,9 +56,19 @@ def find_fitting(
         InvalidValue: ``folder`` is no name.
         DataError: There is no such folder, or there are several.
     """
-    if folder is not None:
-        return find_folder(data_dir, folder, example)
     root = Path(data_dir).expanduser()
+    if folder is not None:
+        if not isinstance(folder, (str, Path)) or not str(folder).strip():
+            raise InvalidValue("folder", folder, "the name of a folder in data_dir, or the path of one")
+        given = Path(folder).expanduser()
+        for candidate in (root / given, given):
+            if candidate.is_dir():
+                return candidate
+        raise DataError(
+            f"{folder}: no such folder, neither in {data_dir} nor from {Path.cwd()}; put images there: "
+            f"{root / given / example} and so on",
+            "folder",
+        )
     if root.is_dir() and fits(root):
         return root
     found = [own for own in (list_folder(root).folders if root.is_dir() else []) if fits(own)]
@@ -135,16 +122,16 @@ def list_identities(root: Path) -> dict[str, list[Path]]:
     ignored = [f"{name}/{file.name}" for name, own in content.items() for file in own.others]
     nested = [f"{name}/{folder.name}" for name, own in content.items() for folder in own.folders]
     empty = [name for name, own in content.items() if not own.images]
-    warn(root, len(ignored), "files that are no images by their ending are ignored", ignored)
-    warn(root, len(nested), "folders inside those of identities are ignored", nested)
-    warn(root, len(empty), "identities without images are skipped", empty)
+    warn(root, "files that are no images by their ending are ignored", ignored)
+    warn(root, "folders inside those of identities are ignored", nested)
+    warn(root, "identities without images are skipped", empty)
     return {name: own.images for name, own in content.items() if own.images}
 
 
-def warn(where: Any, count: int, what: str, names: list[str]) -> None:
-    """Warn of ``count`` things that are left out, if there are any."""
-    if count:
-        log.warning("%s: %d %s (%s)", where, count, what, listed(names))
+def warn(where: Any, what: str, names: list[str]) -> None:
+    """Warn of things that are left out, if there are any."""
+    if names:
+        log.warning("%s: %d %s (%s)", where, len(names), what, listed(names))
 
 
 def require_two(where: Any, names: list[str]) -> None:

@@ -17,6 +17,7 @@ from expunge.core.checks import require_count
 from expunge.core.errors import DataError, UserError
 from expunge.datasets import reid
 from expunge.datasets.base import Dataset
+from expunge.datasets.image_files import Decoding
 from expunge.datasets.image_folders import find_faces, list_identities
 from expunge.datasets.reid import GALLERY, PARTS, QUERY, TRAIN, Shot
 
@@ -139,7 +140,7 @@ def load(
         DataError: The folder is missing or not as above, or an image is unreadable.
         InvalidValue: A setting is not allowed.
     """
-    reading = reid.Reading.of(image_size, val_share, split_seed, skip_unreadable, offset)
+    reading = reid.Reading(Decoding(image_size, None, skip_unreadable), val_share, split_seed, offset)
     root = find_faces(data_dir, folder)
     files = plan(list_identities(root), cameras)
     shots = {part: [Shot.of(image, name) for name, image in own] for part, own in files.items()}

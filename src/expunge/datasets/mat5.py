@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,7 @@ class _Damaged(Exception):
     """What is wrong with the bytes."""
 
 
-@dataclass(frozen=True)
-class _Element:
+class _Element(NamedTuple):
     """Data of ``kind``; ``end`` is where the next element begins in the buffer that it was read from."""
 
     kind: int
@@ -54,11 +53,16 @@ class _Element:
     end: int
 
 
-def read_array(path: Path, name: str) -> NDArray[np.generic] | None:
-    """Return the array called ``name``, in the type it is stored in; None where the file has none.
+def read_array(path: Path, name: str, allowed: str) -> NDArray[np.generic]:
+    """Return the array called ``name``, in the type it is stored in; the others are passed over.
+
+    Args:
+        path: The file.
+        name: Of the array.
+        allowed: How the error message calls the arrays of such files.
 
     Raises:
-        DataError: The file cannot be opened, is of another kind, or is damaged.
+        DataError: The file cannot be opened, is of another kind or damaged, or has no such array.
     """
     try:
         content = memoryview(np.memmap(path, np.uint8, "r"))  # type: ignore[arg-type]
@@ -73,7 +77,7 @@ def read_array(path: Path, name: str) -> NDArray[np.generic] | None:
             at = element.end
     except (_Damaged, OSError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read, it may be damaged ({error})") from None
-    return None
+    raise DataError(f"{path}: holds no array {name}, it may be cut short, allowed: {allowed}")
 
 
 def _element(buffer: memoryview, at: int, whole: bool = True) -> _Element:

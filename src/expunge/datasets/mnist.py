@@ -5,7 +5,7 @@ A data set of the same four files (Fashion-MNIST, Kuzushiji-MNIST) needs no code
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_choice, require_finite, require_switch
-from expunge.core.errors import DataError, InvalidValue
+from expunge.core.errors import DataError
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
 from expunge.datasets.idx import read_images
+from expunge.datasets.names import require_several
 
 _VARIANTS = ("MNIST", "FashionMNIST", "KMNIST")
 # MD5 of each file as downloaded (torchvision.datasets.MNIST.resources) and as torchvision unpacks it.
@@ -35,22 +36,7 @@ def load(
     check_integrity: bool = True,
     train_rows: int | None = None,
 ) -> Dataset:
-    """Return MNIST: images (28, 28) uint8, labelled 0 to 9, rows in the files' order.
-
-    The ``.gz`` files are read as they are, so that ``data_dir`` may be read-only and torchvision is imported
-    only where it has something to download.
-
-    Args:
-        data_dir: The folder that holds, or shall hold, ``MNIST/raw/``.
-        offset: Subtracted from pixel / 255.
-        classes: Names of the digits to keep (None: all).
-        check_integrity: Whether the files' MD5s must be the original ones.
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        DataError: A file is missing and cannot be downloaded, or is damaged.
-        InvalidValue: A setting is not allowed.
-    """
+    """Return MNIST: images (28, 28) uint8, labelled 0 to 9, as ``load_variant`` does, in ``MNIST/raw/``."""
     digits = list(map(str, range(10)))
     return load_variant(data_dir, "MNIST", "mnist", digits, offset, classes, check_integrity, train_rows)
 
@@ -67,51 +53,28 @@ def load_variant(
 ) -> Dataset:
     """Return a data set stored like MNIST: images (28, 28) uint8, rows in the files' order.
 
+    The ``.gz`` files are read as they are, so that ``data_dir`` may be read-only and torchvision is imported
+    only where it has something to download.
+
     Of other variants than MNIST, the MD5s are torchvision's, and it has those of the ``.gz`` files alone:
     unpacked ones are read only without ``check_integrity``.
 
-    Args:
-        data_dir: The folder that holds, or shall hold, ``<variant>/raw/``.
-        variant: The class in ``torchvision.datasets``: MNIST, FashionMNIST or KMNIST.
-        name: Of the data set.
-        class_names: What the labels 0, 1, ... are called.
-        offset: Subtracted from pixel / 255.
-        classes: Names of the classes to keep (None: all).
-        check_integrity: Whether the files' MD5s must be the original ones.
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        DataError: A file is missing and cannot be downloaded, or is damaged.
-        InvalidValue: A setting is not allowed.
+    Its files are in ``<variant>/raw/``, where ``variant`` is the class in ``torchvision.datasets``: MNIST,
+    FashionMNIST or KMNIST. ``name`` is the data set's, ``class_names`` are what labels 0, 1, ... are called.
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
     raw = Path(require_choice("variant", variant, _VARIANTS), "raw")
-    names = _class_names(class_names)
+    names = list(
+        map(str, require_several("class_names", class_names, "a list of two or more different names"))
+    )
     root = Path(data_dir).expanduser()
     md5s = _md5s(variant) if check else None
     wanted = [_path(root / raw, file, md5s) for file in _FILES]
     files = {path.relative_to(root).as_posix(): (md5s or {}).get(path.name, "") for path in wanted}
     vision.obtain(variant, root, files, check)
-    x_train, y_train = _split(root / raw, "train", md5s, len(names))
-    x_test, y_test = _split(root / raw, "t10k", md5s, len(names))
-    dataset = Dataset(
-        name,
-        x_train=x_train,
-        y_train=y_train,
-        x_test=x_test,
-        y_test=y_test,
-        class_names=dict(enumerate(names)),
-        unit=255.0,
-        offset=offset,
-    )
+    train, test = (_split(root / raw, split, md5s, len(names)) for split in ("train", "t10k"))
+    dataset = Dataset(name, *train, *test, dict(enumerate(names)), unit=255.0, offset=offset)
     return dataset.only(classes).first(train_rows)
-
-
-def _class_names(given: Any) -> list[str]:
-    names = list(map(str, given)) if isinstance(given, Iterable) and not isinstance(given, str) else []
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise InvalidValue("class_names", given, "a list of two or more different names")
-    return names
 
 
 def _md5s(variant: str) -> dict[str, str]:

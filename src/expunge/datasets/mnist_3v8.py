@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
@@ -31,38 +31,29 @@ def load(
 ) -> Dataset:
     """Return 11,982 training and 1,984 test images (28, 28) uint8, label +1 for a 3 and -1 for an 8.
 
-    Args:
-        data_dir: Not used: the images are in the package.
-        offset: Subtracted from pixel / 255.
-        classes: Both class names, or None.
-        train_rows: Keep the first this many training rows (None: all).
+    They are in the package: ``data_dir`` is not used. ``classes`` are both class names, or None.
 
     Raises:
         DataError: The installed file is missing or damaged.
         InvalidValue: A setting is not allowed.
     """
-    arrays = _unpack(resources.files("expunge.datasets") / "data" / "mnist_3v8.npz")
+    offset = require_finite("offset", offset)
+    x, y, x_test, y_test = _unpack(resources.files("expunge.datasets") / "data" / "mnist_3v8.npz")
+    names = {1: "3", -1: "8"}
     dataset = Dataset(
-        "mnist_3v8",
-        x_train=arrays["x_train"],
-        y_train=arrays["y_train"].astype(np.int64),
-        x_test=arrays["x_test"],
-        y_test=arrays["y_test"].astype(np.int64),
-        class_names={1: "3", -1: "8"},
-        unit=255.0,
-        offset=require_finite("offset", offset),
+        "mnist_3v8", x, y.astype(np.int64), x_test, y_test.astype(np.int64), names, 255.0, offset
     )
     return dataset.only(classes).first(train_rows)
 
 
-def _unpack(packed: Any) -> Mapping[str, NDArray[Any]]:
+def _unpack(packed: Any) -> list[NDArray[Any]]:
     """Read the archive and verify every array; whatever is wrong with it, the cure is the same."""
     try:
         with packed.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _DIGESTS}
+            arrays = [archive[name] for name in _DIGESTS]
     except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
         raise DataError(f"{packed}: cannot be read, reinstall expunge ({last_line(error)})") from None
-    for name, array in arrays.items():
-        if sha256_of([array]) != _DIGESTS[name]:
+    for (name, digest), array in zip(_DIGESTS.items(), arrays, strict=True):
+        if sha256_of([array]) != digest:
             raise DataError(f"{packed}: {name} is not what was packed, reinstall expunge")
     return arrays

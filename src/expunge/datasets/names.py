@@ -33,6 +33,14 @@ def listed(names: Iterable[str], shown: int = _SHOWN) -> str:
     return ", ".join(known[:shown]) + f", ... ({len(known)} in all)"
 
 
+def require_several(name: str, given: Any, allowed: str) -> list[Any]:
+    """Return two or more different names as a list, or raise ``InvalidValue``."""
+    names = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, Mapping)) else []
+    if len(names) < 2 or len(set(map(str, names))) < len(names):
+        raise InvalidValue(name, names or given, allowed)
+    return names
+
+
 def person(known: Mapping[int, str], given: Any) -> int:
     """Return the label of the identity that is meant by ``given``; names are compared as text.
 

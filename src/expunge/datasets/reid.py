@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_finite, require_probability
 from expunge.core.errors import DataError
@@ -59,24 +58,17 @@ class Shot:
 
 @dataclass(frozen=True)
 class Reading:
-    """The settings of ``load`` but for the folder."""
+    """The settings of ``load`` but for the folder; ``InvalidValue`` if one is not allowed."""
 
     decoding: Decoding
     val_share: float
     split_seed: int
     offset: float
 
-    @classmethod
-    def of(
-        cls, image_size: Any, val_share: Any, split_seed: Any, skip_unreadable: Any, offset: Any
-    ) -> Reading:
-        """Return the settings, or raise ``InvalidValue`` if one is not allowed."""
-        return cls(
-            Decoding.of(image_size, None, skip_unreadable),
-            require_probability("val_share", val_share),
-            require_count("split_seed", split_seed, least=0),
-            require_finite("offset", offset),
-        )
+    def __post_init__(self) -> None:
+        require_probability("val_share", self.val_share)
+        require_count("split_seed", self.split_seed, least=0)
+        require_finite("offset", self.offset)
 
 
 def load(
@@ -109,7 +101,7 @@ def load(
         DataError: A folder or its images are missing, a name is not as above, or an image is unreadable.
         InvalidValue: A setting is not allowed.
     """
-    reading = Reading.of(image_size, val_share, split_seed, skip_unreadable, offset)
+    reading = Reading(Decoding(image_size, None, skip_unreadable), val_share, split_seed, offset)
     root = find_fitting(
         data_dir,
         folder,
@@ -142,7 +134,8 @@ def assemble(name: str, where: Path, shots: Mapping[str, Sequence[Shot]], readin
     y = np.array([shot.person for _, shot in chosen], dtype=np.int64)
     part_of = np.array([part for part, _ in chosen])
     every, query, gallery = (np.flatnonzero(part_of == part) for part in PARTS)
-    _warn_of_both(where, persons, y[every], y[query])
+    both = [persons[label] for label in np.intersect1d(y[every], y[query]).tolist()]
+    warn(where, "persons are trained on and asked for as well, unlike in the benchmark", both)
     own = {persons[label]: every[y[every] == label] for label in np.unique(y[every]).tolist()}
     held = holdout.split(name, own, reading.val_share, reading.split_seed)
     train = np.setdiff1d(every, held)
@@ -161,7 +154,7 @@ def _shots(root: Path, part: str) -> list[Shot]:
         raise DataError(f"{root / part}: no such folder; {root} must hold the folders {wanted}")
     found = list_folder(root / part)
     ignored = [f"{part}/{path.name}" for path in found.others + found.folders]
-    warn(root, len(ignored), "files and folders that are no images by their ending are ignored", ignored)
+    warn(root, "files and folders that are no images by their ending are ignored", ignored)
     return [Shot.of(path, path.name) for path in found.images]
 
 
@@ -171,7 +164,7 @@ def _ordered(part: str, shots: Sequence[Shot]) -> list[Shot]:
     if part != TRAIN:
         return ordered
     nobody = [f"{part}/{shot.name}" for shot in ordered if shot.person <= 0]
-    warn(part, len(nobody), "images of junk (-1) or distractors (0) are not trained on", nobody)
+    warn(part, "images of junk (-1) or distractors (0) are not trained on", nobody)
     return [shot for shot in ordered if shot.person > 0]
 
 
@@ -196,10 +189,3 @@ def _check(where: Path, shots: Sequence[tuple[str, Shot]]) -> None:
     nobody = [shot.name for part, shot in shots if part == QUERY and shot.person <= 0]
     if nobody:
         raise DataError(f"{where / QUERY}: {nobody[0]} is of nobody (junk or a distractor), allowed: persons")
-
-
-def _warn_of_both(
-    where: Path, persons: Mapping[int, str], trained: NDArray[np.int64], asked: NDArray[np.int64]
-) -> None:
-    both = [persons[label] for label in np.intersect1d(trained, asked).tolist()]
-    warn(where, len(both), "persons are trained on and asked for as well, unlike in the benchmark", both)

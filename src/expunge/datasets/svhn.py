@@ -21,6 +21,7 @@ from expunge.datasets.mat5 import read_array
 
 _FOLDER = "svhn"
 _SIZE = (32, 32, 3)
+_ALLOWED = "images X and labels y"
 _ZERO = 10  # the files' label of the digit 0
 # MD5 of each split's file (torchvision.datasets.SVHN.split_list).
 _MD5 = {
@@ -45,34 +46,15 @@ def load(
     so that ``data_dir`` may be read-only and torchvision is imported only to download. While a file is read
     its images are in memory twice: 3.6 GB at most with the extra ones, of which 1.9 GB stay.
 
-    Args:
-        data_dir: The folder that holds, or shall hold, ``svhn/``.
-        offset: Subtracted from pixel / 255.
-        classes: Names of the digits to keep (None: all).
-        check_integrity: Whether the files' MD5s must be the original ones.
-        extra: Whether the extra images follow the training images, as training rows.
-        train_rows: Keep the first this many training rows (None: all).
-
-    Raises:
-        DataError: A file is missing and cannot be downloaded, or is damaged.
-        InvalidValue: A setting is not allowed.
+    Its files are in ``svhn/``. With ``extra``, the extra images follow the training images, as training rows.
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
     training = ["train", "extra"] if require_switch("extra", extra) else ["train"]
     root = Path(data_dir).expanduser() / _FOLDER
     _obtain(root, [*training, "test"], check)
-    x_train, y_train = _read([root / _file(split) for split in training])
-    x_test, y_test = _read([root / _file("test")])
-    dataset = Dataset(
-        "svhn",
-        x_train=x_train,
-        y_train=y_train,
-        x_test=x_test,
-        y_test=y_test,
-        class_names={digit: str(digit) for digit in range(10)},
-        unit=255.0,
-        offset=offset,
-    )
+    train, test = _read([root / _file(split) for split in training]), _read([root / _file("test")])
+    names = {digit: str(digit) for digit in range(10)}
+    dataset = Dataset("svhn", *train, *test, names, unit=255.0, offset=offset)
     return dataset.only(classes).first(train_rows)
 
 
@@ -100,25 +82,14 @@ def _read(paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     start = 0
     for path, own in zip(paths, labels, strict=True):
         log.info("reading %s images from %s", f"{len(own):,}", path)
-        _fill(path, x[start : start + len(own)])
+        _fill(path, x[start : start + len(own)])  # which leaves nothing of the file behind
         start += len(own)
     return x, y
 
 
-def _labels(path: Path) -> NDArray[np.int64]:
-    y = _variable(path, "y")
-    if y.dtype.kind not in "iuf" or y.size != max(y.shape, default=0):
-        raise DataError(f"{path}: y is {y.dtype} of shape {y.shape}, allowed: a whole number for each image")
-    y = y.reshape(-1)
-    strange = y[~np.isin(y, np.arange(_ZERO + 1))]
-    if strange.size:
-        raise DataError(f"{path}: holds the label {strange[0]}, allowed: 1 to 10 (10 for the digit 0)")
-    return np.asarray(y, np.int64) % _ZERO
-
-
 def _fill(path: Path, images: NDArray[np.uint8]) -> None:
     """Copy the file's images, which are stored as (32, 32, 3, n), to ``images``, (n, 32, 32, 3)."""
-    x, expected = _variable(path, "X"), (*_SIZE, len(images))
+    x, expected = read_array(path, "X", _ALLOWED), (*_SIZE, len(images))
     if x.dtype != np.uint8 or x.shape != expected:
         raise DataError(
             f"{path}: X is {x.dtype} of shape {x.shape}, allowed: uint8 of shape {expected}, an image a label"
@@ -126,9 +97,12 @@ def _fill(path: Path, images: NDArray[np.uint8]) -> None:
     images[...] = x.transpose(3, 0, 1, 2)
 
 
-def _variable(path: Path, name: str) -> NDArray[Any]:
-    """One array of a file; the others are passed over."""
-    found = read_array(path, name)
-    if found is None:
-        raise DataError(f"{path}: holds no array {name}, it may be cut short, allowed: images X and labels y")
-    return found
+def _labels(path: Path) -> NDArray[np.int64]:
+    y = read_array(path, "y", _ALLOWED)
+    if y.dtype.kind not in "iuf" or y.size != max(y.shape, default=0):
+        raise DataError(f"{path}: y is {y.dtype} of shape {y.shape}, allowed: a whole number for each image")
+    y = y.reshape(-1)
+    strange = y[~np.isin(y, np.arange(_ZERO + 1))]
+    if strange.size:
+        raise DataError(f"{path}: holds the label {strange[0]}, allowed: 1 to 10 (10 for the digit 0)")
+    return np.asarray(y, np.int64) % _ZERO

@@ -32,8 +32,18 @@ def obtain(
         for file, md5 in files.items():
             if file not in missing:
                 require_md5(root / file, md5)
-    if missing:
-        _download(name, root, missing, options)
+    if not missing:
+        return
+    wanted = f"put {', '.join(missing)} into {root}"
+    existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise DataError(
+            f"{existing} cannot be written to: {name} is not there and cannot be downloaded; {wanted}"
+        )
+    try:
+        getattr(import_torchvision().datasets, name)(root, download=True, **options)
+    except Exception as error:  # torchvision lets through what sockets, archives and file systems raise
+        raise DataError(f"{name} cannot be downloaded ({last_line(error)}); {wanted}") from error
 
 
 def require_md5(path: Path, expected: str) -> None:
@@ -55,16 +65,3 @@ def require_md5(path: Path, expected: str) -> None:
 def resources(name: str) -> dict[str, str]:
     """Return the MD5 of each file that torchvision downloads for a data set stored like MNIST."""
     return dict(getattr(import_torchvision().datasets, name).resources)
-
-
-def _download(name: str, root: Path, missing: list[str], options: Mapping[str, Any]) -> None:
-    wanted = f"put {', '.join(missing)} into {root}"
-    existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise DataError(
-            f"{existing} cannot be written to: {name} is not there and cannot be downloaded; {wanted}"
-        )
-    try:
-        getattr(import_torchvision().datasets, name)(root, download=True, **options)
-    except Exception as error:  # torchvision lets through what sockets, archives and file systems raise
-        raise DataError(f"{name} cannot be downloaded ({last_line(error)}); {wanted}") from error

@@ -10,11 +10,16 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from math import inf, isfinite, log, sqrt
-from typing import Any
 
 import numpy as np
 
-from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.checks import (
+    require_choice,
+    require_count,
+    require_from_zero,
+    require_positive,
+    require_probability,
+)
 from expunge.core.errors import InvalidValue
 
 SAMPLINGS = ("poisson", "fixed")
@@ -29,6 +34,9 @@ _MOST_NOISE = 2.0**20  # anything above counts as this much, which costs no less
 _NOISE_TOLERANCE = 1e-3
 _HIGHEST_ORDER = 1000  # Opacus overflows float64 beyond order 1029
 _MOST_POINTS = 10_000_000  # of PRV's grid: 2 GB and 10 s, or a minute where the length is a prime
+
+_History = list[tuple[float, float, int]]
+"""Noise multiplier, rate of the Poisson sample and number of some Gaussian mechanisms, as Opacus keeps it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class Accounting:
     accountant: str = "rdp"
 
     def __post_init__(self) -> None:
-        _require_at_most(_MOST_ROWS, "rows", require_count("rows", self.rows))
+        require_count("rows", self.rows, most=_MOST_ROWS)
         if require_count("batch_size", self.batch_size) > self.rows:
             raise InvalidValue("batch_size", self.batch_size, f"at most the number of rows, {self.rows}")
         require_probability("delta", self.delta)
@@ -98,16 +106,19 @@ class Accounting:
         Raises:
             InvalidValue: An argument is outside its range, or ``prv`` has no answer for these numbers.
         """
-        noise = _require_noise(noise_multiplier)
-        steps = _require_at_most(_MOST_STEPS, "steps", require_count("steps", steps, least=0))
+        noise = require_from_zero("noise_multiplier", noise_multiplier)
+        steps = require_count("steps", steps, least=0, most=_MOST_STEPS)
         if not steps:
             return 0.0
         if noise < _LEAST_NOISE:
             return inf
-        mechanism = self._mechanism(min(noise, _MOST_NOISE), steps)
+        rate, times = 1.0, -(-steps // self.steps_per_epoch)
+        if self.sampling == "poisson":
+            rate, times = self.batch_size / self.rows, steps
+        history = [(min(noise, _MOST_NOISE), rate, times)]
         if self.accountant == "prv":
-            return _by_prv(mechanism, self.delta)
-        return _by_rdp(mechanism, self.delta, wide=self.accountant == "rdp_wide")
+            return _by_prv(history, self.delta)
+        return _by_rdp(history, self.delta, wide=self.accountant == "rdp_wide")
 
     def noise_multiplier(self, epsilon: float, steps: int) -> float:
         """Return the smallest noise multiplier, to 0.1%, at which ``steps`` steps cost at most ``epsilon``.
@@ -118,7 +129,9 @@ class Accounting:
         target = require_positive("target_epsilon", epsilon)
         if not require_count("steps", steps, least=0):
             return 0.0
-        low, high = 0.0, self._start(target, steps)
+        low, high = 0.0, 1.0
+        if self.accountant == "prv":  # slow and not fit for every noise: first where the Renyi bound will do
+            high = replace(self, accountant="rdp_wide").noise_multiplier(target, steps)
         while self.epsilon(high, steps) > target:
             if high >= _MOST_NOISE:
                 raise self._unreachable(target, steps)
@@ -130,17 +143,6 @@ class Accounting:
             middle = sqrt(low * high)
             low, high = (low, middle) if self.epsilon(middle, steps) <= target else (middle, high)
         return high
-
-    def _start(self, target: float, steps: int) -> float:
-        """Where to look first: for PRV, slow and not fit for every noise, where the Renyi bound will do."""
-        if self.accountant != "prv":
-            return 1.0
-        return replace(self, accountant="rdp_wide").noise_multiplier(target, steps)
-
-    def _mechanism(self, noise: float, steps: int) -> _Mechanism:
-        if self.sampling == "poisson":
-            return _Mechanism(self.batch_size / self.rows, noise, steps)
-        return _Mechanism(1.0, noise, -(-steps // self.steps_per_epoch))
 
     def _unreachable(self, target: float, steps: int) -> InvalidValue:
         least = self.epsilon(_MOST_NOISE, steps)  # says so itself where PRV fails
@@ -154,21 +156,7 @@ class Accounting:
         )
 
 
-@dataclass(frozen=True)
-class _Mechanism:
-    """``times`` Gaussian mechanisms, each on a Poisson sample of rate ``q``."""
-
-    q: float
-    noise: float
-    times: int
-
-    @property
-    def history(self) -> list[tuple[float, float, int]]:
-        """As Opacus's accountants keep it."""
-        return [(self.noise, self.q, self.times)]
-
-
-def _by_rdp(mechanism: _Mechanism, delta: float, wide: bool) -> float:
+def _by_rdp(history: _History, delta: float, wide: bool) -> float:
     """Smallest bound over the orders, each of which is valid.
 
     Epsilon is quasi-convex in the order: ``(alpha - 1) epsilon`` is convex, since ``(alpha - 1) RDP(alpha)``
@@ -177,7 +165,7 @@ def _by_rdp(mechanism: _Mechanism, delta: float, wide: bool) -> float:
     from opacus.accountants import RDPAccountant
 
     accountant = RDPAccountant()
-    accountant.history = mechanism.history
+    accountant.history = history
     orders: list[float] = list(accountant.DEFAULT_ALPHAS)
     if wide:
         lowest, highest = orders[0], orders[-1]
@@ -196,11 +184,11 @@ def _by_rdp(mechanism: _Mechanism, delta: float, wide: bool) -> float:
     return max(float(epsilon), 0.0)
 
 
-def _by_prv(mechanism: _Mechanism, delta: float) -> float:
-    most = _by_rdp(mechanism, delta, wide=True) + 2 * PRV_ERROR
+def _by_prv(history: _History, delta: float) -> float:
+    most = _by_rdp(history, delta, wide=True) + 2 * PRV_ERROR
     try:
         with np.errstate(over="raise", invalid="raise", divide="ignore"):  # log(1 - q) is meant to be -inf
-            epsilon = _opacus_prv(mechanism, delta)
+            epsilon = _opacus_prv(history, delta)
     except (ArithmeticError, MemoryError, RuntimeError, ValueError, Warning) as e:
         raise _failed(" ".join(str(e).split()) or type(e).__name__) from e
     if not (isfinite(epsilon) and 0 <= epsilon <= most):
@@ -208,53 +196,34 @@ def _by_prv(mechanism: _Mechanism, delta: float) -> float:
     return epsilon
 
 
-def _opacus_prv(mechanism: _Mechanism, delta: float) -> float:
+def _opacus_prv(history: _History, delta: float) -> float:
+    """Opacus's answer; refuses a grid too large for memory, or whose rounding errors may add up to delta.
+
+    The mesh is that of Gopi et al. 2021, ``error / sqrt(times ln(12 / delta_error) / 2)``. Opacus computes in
+    float64 but checks the rounding of long doubles, which lets an epsilon through that is too small.
+    """
     from opacus.accountants import PRVAccountant
+    from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV, compute_safe_domain_size
     from scipy.integrate import IntegrationWarning
 
     accountant = PRVAccountant()
-    accountant.history = mechanism.history
+    accountant.history = history
     with warnings.catch_warnings():
         # Its grid is sized by a Renyi bound: a loose one only makes the grid larger.
         warnings.filterwarnings("ignore", "Optimal order is the (smallest|largest) alpha")
         # An inexact mean would shift the result by `times` that error.
         warnings.simplefilter("error", IntegrationWarning)
-        _require_resolved(mechanism, delta)
+        ((noise, rate, times),) = history
+        one = PoissonSubsampledGaussianPRV(rate, noise)
+        half = compute_safe_domain_size([one], [times], PRV_ERROR, delta / 1000)
+        points = 2 * half / PRV_ERROR * sqrt(times * log(12_000 / delta) / 2)
+        if not points <= _MOST_POINTS:
+            raise ValueError(f"its grid would have {points:.2g} points, more than {_MOST_POINTS:.0g}")
+        if points * float(np.finfo(np.float64).eps) > delta:
+            raise ValueError(f"delta={delta:g} is below the rounding errors of its grid")
         return float(accountant.get_epsilon(delta, eps_error=PRV_ERROR, delta_error=delta / 1000))
-
-
-def _require_resolved(mechanism: _Mechanism, delta: float) -> None:
-    """Refuse a grid that does not fit the memory, or whose rounding errors add up to more than delta.
-
-    The mesh is that of Gopi et al. 2021, ``error / sqrt(times ln(12 / delta_error) / 2)``. Opacus computes in
-    float64 but checks the rounding of long doubles, which lets an epsilon through that is too small.
-    """
-    from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV, compute_safe_domain_size
-
-    one = PoissonSubsampledGaussianPRV(mechanism.q, mechanism.noise)
-    half = compute_safe_domain_size([one], [mechanism.times], PRV_ERROR, delta / 1000)
-    points = 2 * half / PRV_ERROR * sqrt(mechanism.times * log(12_000 / delta) / 2)
-    if not points <= _MOST_POINTS:
-        raise ValueError(f"its grid would have {points:.2g} points, more than {_MOST_POINTS:.0g}")
-    if points * float(np.finfo(np.float64).eps) > delta:
-        raise ValueError(f"delta={delta:g} is below the rounding errors of its grid")
 
 
 def _failed(cause: str) -> InvalidValue:
     allowed = f"rdp with these numbers: Opacus's PRV accountant fails ({cause})"
     return InvalidValue("accountant", "prv", allowed)
-
-
-def _require_at_most(most: int, name: str, value: int) -> int:
-    if value > most:
-        raise InvalidValue(name, value, f"at most {most:.0e}")
-    return value
-
-
-def _require_noise(value: Any) -> float:
-    if value == 0 and not isinstance(value, bool):
-        return 0.0
-    try:
-        return require_positive("noise_multiplier", value)
-    except InvalidValue as e:
-        raise InvalidValue(e.name, e.got, "a finite number >= 0") from None

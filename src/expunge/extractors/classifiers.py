@@ -35,7 +35,11 @@ class Classifier:
 
     def __init__(self, architecture: str, weights: str | None) -> None:
         self._models = import_torchvision().models
-        _require_known(architecture, self._models.list_models(module=self._models))
+        known = self._models.list_models(module=self._models)
+        if architecture not in known:
+            near = get_close_matches(str(architecture), known, n=3) or ["resnet18", "vit_b_16"]
+            allowed = f"a classifier of torchvision.models, such as {' or '.join(near)}"
+            raise InvalidValue("architecture", architecture, allowed)
         self.architecture, self.random = architecture, weights is None
         published = self._models.get_model_weights(architecture)
         self._file: str | None = None
@@ -82,7 +86,11 @@ class Classifier:
         head = self._head(network)
         network.set_submodule(head, nn.Identity())
         if self._file is not None:
-            _load(network, self._file, head)
+            tensors = read_state(self._file).items()
+            try:  # all but those of the layer that is not there any more
+                assign(network, {name: t for name, t in tensors if not name.startswith(f"{head}.")})
+            except DataError as error:
+                raise DataError(f"{self._file}: {error}", "weights") from None
             if hasattr(network, "transform_input"):  # published weights of these were trained so
                 network.transform_input = True
         return network
@@ -123,14 +131,6 @@ class Classifier:
         read_state(file)
 
 
-def _require_known(architecture: Any, known: list[str]) -> None:
-    if architecture not in known:
-        near = get_close_matches(str(architecture), known, n=3) or ["resnet18", "vit_b_16"]
-        raise InvalidValue(
-            "architecture", architecture, f"a classifier of torchvision.models, such as {' or '.join(near)}"
-        )
-
-
 def _published(architecture: str, name: Any, published: Any) -> Any:
     """The weights that torchvision has for ``architecture`` under ``name``, with or without its prefix."""
     names = ["DEFAULT", *(member.name for member in published)]
@@ -139,15 +139,6 @@ def _published(architecture: str, name: Any, published: Any) -> Any:
         found = f"{' or '.join(names)} (of {architecture})"
         raise InvalidValue("weights", name, f"{found}, the path of a {', '.join(_FILES)} file, or null")
     return published[short]
-
-
-def _load(network: nn.Module, file: str, head: str) -> None:
-    """Put a file's tensors into ``network``, but those of the layer that is not there any more."""
-    tensors = {name: t for name, t in read_state(file).items() if not name.startswith(f"{head}.")}
-    try:
-        assign(network, tensors)
-    except DataError as error:
-        raise DataError(f"{file}: {error}", "weights") from None
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +12,7 @@ from torch import nn
 from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import torch_generator
+from expunge.models.base import require_widths
 
 NORMS = ("none", "group", "batch")
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -44,7 +44,7 @@ class ConvNet:
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "filters", _widths(self.filters))
+        object.__setattr__(self, "filters", require_widths("filters", self.filters, "[64, 64]"))
         require_count("kernel", self.kernel)
         require_choice("norm", self.norm, NORMS)
         require_choice("activation", self.activation, ACTIVATIONS)
@@ -69,18 +69,14 @@ class ConvNet:
             channels = shape[0]
             for filters in self.filters:
                 layers.append(nn.Conv2d(channels, filters, self.kernel))
-                layers += self._normalisation(filters)
+                if self.norm == "batch":
+                    layers.append(nn.BatchNorm2d(filters))
+                elif self.norm == "group":
+                    together = gcd(filters, _GROUP)
+                    layers.append(nn.GroupNorm(1 if together == 1 else filters // together, filters))
                 layers += [ACTIVATIONS[self.activation](), nn.MaxPool2d(2)]
                 channels = filters
             return nn.Sequential(*layers, nn.Flatten()), nn.Linear(dim, classes), dim
-
-    def _normalisation(self, channels: int) -> list[nn.Module]:
-        if self.norm == "batch":
-            return [nn.BatchNorm2d(channels)]
-        if self.norm == "group":
-            together = gcd(channels, _GROUP)
-            return [nn.GroupNorm(1 if together == 1 else channels // together, channels)]
-        return []
 
     def _output(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Height and width of the last block's output."""
@@ -93,13 +89,3 @@ class ConvNet:
                 raise InvalidValue("filters", got, f"{blocks} with kernel={self.kernel}")
             sides = (smaller[0], smaller[1])
         return sides
-
-
-def _widths(value: Any) -> tuple[int, ...]:
-    try:
-        widths = tuple(require_count("filters", width) for width in value)
-    except (InvalidValue, TypeError):
-        widths = ()
-    if not widths:
-        raise InvalidValue("filters", value, "a list of whole numbers >= 1, such as [64, 64]")
-    return widths

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
@@ -17,7 +16,6 @@ from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.cores import available_cores
 from expunge.core.errors import InvalidValue, UserError
-from expunge.core.hashing import sha256_of_settings
 from expunge.datasets import Dataset
 from expunge.extractors.accounting import ACCOUNTANTS, Accounting
 from expunge.extractors.cnn import ConvNet
@@ -26,10 +24,10 @@ from expunge.extractors.features import extracted
 from expunge.extractors.labelled import Labelled
 from expunge.extractors.private import Network, accuracy, train
 from expunge.extractors.scaling import SCALINGS, cost
-from expunge.extractors.trained import TrainedExtractor
 from expunge.linear.rows import Rows
 from expunge.training.cache import Cache
 from expunge.training.compute import device_named, torch_threads
+from expunge.training.history import Trained
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +47,13 @@ class Dp:
     away afterwards costs nothing. Source: Guo et al., ICML 2020, sections 3.4 and 4.3.
 
     Args:
-        mode: ``full_private``, ``private`` (as published: no guarantee) or ``none``.
-        filters: As in ``ConvNet``, like ``kernel``, ``norm`` and ``activation``.
-        kernel: Side of every convolution.
-        norm: Not ``batch`` in a private mode.
-        activation: ``relu`` or ``tanh``.
-        optimizer: As in ``DpRecipe``, like the following keys.
-        lr: Learning rate.
-        momentum: Of SGD; beta_1 of Adam.
-        epochs: Passes over the rows; 0 leaves the random weights.
-        batch_size: Rows of a step, with Poisson sampling on average.
-        max_batches: Stop each epoch after this many steps (None: never); epsilon is that of the steps taken.
-        clip: Largest L2 norm of a row's gradient.
+        filters, kernel, norm, activation: As in ``ConvNet``; ``norm`` is not ``batch`` in a private mode.
+        mode, optimizer, lr, momentum, epochs, batch_size, max_batches, clip, sampling: As in ``DpRecipe``;
+            epsilon is that of the steps taken.
         noise_multiplier: Standard deviation of the noise, in clips; None where ``target_epsilon`` is given.
         target_epsilon: Choose the noise for this epsilon.
         delta: Of the guarantee.
-        accountant: As in ``Accounting``, like ``sampling``.
-        sampling: ``poisson`` or ``fixed``.
+        accountant: As in ``Accounting``.
         scaling: Of the features: one of ``extractors.scaling.SCALINGS``.
         seed: Of the weights, the batches and the noise; to be kept secret.
         network: Whether the model is a network, which takes images and no features.
@@ -124,7 +112,7 @@ class Dp:
         self.cache = None if cache is None else Path(cache)
         self.progress = progress
         self.threads = available_cores() if threads is None else require_count("threads", threads)
-        self._found: _Extracted | None = None
+        self._found: tuple[Upstream, dict[str, Any]] | None = None
 
     def extract(self, dataset: Dataset) -> tuple[Rows, Rows]:
         """Train the extractor, or take it from the cache, and return training and test features.
@@ -139,14 +127,26 @@ class Dp:
         rows = len(data.x_train)
         with torch_threads(self.threads):
             features, head, dim = self.architecture.build(data.x_train.shape, data.classes, self.seed)
-            recipe = self._with_noise(rows)
-            planned = recipe.epochs * recipe.steps_per_epoch(rows)
-            self._cost(recipe, rows, planned, "will be")
+            steps = self.recipe.epochs * self.recipe.steps_per_epoch(rows)
+            recipe = self._with_noise(rows, steps)
+            epsilon = self._cost(recipe, rows, steps)
             ingredients = self._ingredients(recipe, data)
             network = Network(features, head).to(self.device)
-            trained = self._trained(network, data, recipe, planned, ingredients)
-            epsilon = self._cost(recipe, rows, trained.steps, "is")
-            self._found = _Extracted(recipe, trained, epsilon, dim)
+            said = self._said(recipe, steps, epsilon)
+            log.info("the extractor will be %s", said)
+            trained = self._trained(network, data, recipe, ingredients)
+            log.info("the extractor is %s", said)
+            facts = {
+                "extractor_mode": recipe.mode,
+                "extractor_epsilon": epsilon,
+                "extractor_delta": None if epsilon is None else self.delta if steps else 0.0,
+                "extractor_noise_multiplier": recipe.noise_multiplier or None,
+                "extractor_steps": steps,
+                **trained.facts,
+                "extractor_seconds": trained.seconds,
+                "extractor_features": dim,
+            }
+            self._found = self._upstream(recipe, steps, epsilon), facts
             return extracted(
                 network.features,
                 data.x_train,
@@ -161,30 +161,13 @@ class Dp:
 
     def upstream(self) -> Upstream:
         """What the features have cost the training rows; asked for after ``extract``."""
-        found = self._result()
-        if not found.trained.steps:  # random weights have seen nothing
-            return cost(self.scaling)
-        if found.epsilon is None:
-            return Upstream(not_covered=_NOT_COVERED[found.recipe.mode])
-        scaled = cost(self.scaling)
-        return scaled if scaled.not_covered else Upstream(found.epsilon, self.delta)
+        return self._result()[0]
 
     def facts(self) -> dict[str, Any]:
         """What was trained, and how good its own head is; asked for after ``extract``."""
-        found = self._result()
-        return {
-            "extractor_mode": found.recipe.mode,
-            "extractor_epsilon": found.epsilon,
-            "extractor_delta": None if found.epsilon is None else self.delta if found.trained.steps else 0.0,
-            "extractor_noise_multiplier": found.recipe.noise_multiplier or None,
-            "extractor_steps": found.trained.steps,
-            "extractor_train_accuracy": found.trained.train_accuracy,
-            "extractor_test_accuracy": found.trained.test_accuracy,
-            "extractor_seconds": found.trained.seconds,
-            "extractor_features": found.features,
-        }
+        return self._result()[1]
 
-    def _result(self) -> _Extracted:
+    def _result(self) -> tuple[Upstream, dict[str, Any]]:
         if self._found is None:
             raise RuntimeError("extract() comes first")
         return self._found
@@ -193,28 +176,36 @@ class Dp:
         recipe = self.recipe
         return Accounting(rows, recipe.batch_size, self.delta, recipe.sampling, self.accountant)
 
-    def _with_noise(self, rows: int) -> DpRecipe:
-        """The recipe for this many rows."""
-        recipe, noise = self.recipe, self.noise_multiplier
+    def _with_noise(self, rows: int, steps: int) -> DpRecipe:
+        """The recipe for this many rows and steps."""
+        noise = self.noise_multiplier
         if self.target_epsilon is not None:
-            steps = recipe.epochs * recipe.steps_per_epoch(rows)
             noise = self._accounting(rows).noise_multiplier(self.target_epsilon, steps)
-        return replace(recipe, noise_multiplier=noise or 0.0)
+        return replace(self.recipe, noise_multiplier=noise or 0.0)
 
-    def _cost(self, recipe: DpRecipe, rows: int, steps: int, verb: str) -> float | None:
-        """Say what this many steps cost, and return epsilon where there is one."""
+    def _cost(self, recipe: DpRecipe, rows: int, steps: int) -> float | None:
+        """What this many steps cost: epsilon, where there is one."""
         if recipe.mode != "full_private":
-            published = ", as published" if recipe.mode == "private" else ""
-            log.info("the extractor %s trained without a guarantee (mode=%s%s)", verb, recipe.mode, published)
             return None
-        epsilon = _epsilon(self._accounting(rows), recipe.noise_multiplier, steps)
+        epsilon = self._accounting(rows).epsilon(recipe.noise_multiplier, steps)
         if not isfinite(epsilon):
             raise InvalidValue("noise_multiplier", recipe.noise_multiplier, "more noise: epsilon is infinite")
-        log.info(
-            "the extractor %s (%.4g, %g)-differentially private: %d steps with noise multiplier %.4g",
-            *(verb, epsilon, self.delta, steps, recipe.noise_multiplier),
-        )
         return epsilon
+
+    def _said(self, recipe: DpRecipe, steps: int, epsilon: float | None) -> str:
+        if epsilon is None:
+            published = ", as published" if recipe.mode == "private" else ""
+            return f"trained without a guarantee (mode={recipe.mode}{published})"
+        cost = f"({epsilon:.4g}, {self.delta:g})-differentially private"
+        return f"{cost}: {steps} steps with noise multiplier {recipe.noise_multiplier:.4g}"
+
+    def _upstream(self, recipe: DpRecipe, steps: int, epsilon: float | None) -> Upstream:
+        scaled = cost(self.scaling)
+        if not steps or (epsilon is not None and scaled.not_covered):  # random weights have seen nothing
+            return scaled
+        if epsilon is None:
+            return Upstream(not_covered=_NOT_COVERED[recipe.mode])
+        return Upstream(epsilon, self.delta)
 
     def _ingredients(self, recipe: DpRecipe, data: Labelled) -> dict[str, Any]:
         """All that the trained extractor depends on, as JSON values."""
@@ -229,53 +220,18 @@ class Dp:
         }
 
     def _trained(
-        self, network: Network, data: Labelled, recipe: DpRecipe, steps: int, ingredients: dict[str, Any]
-    ) -> TrainedExtractor:
+        self, network: Network, data: Labelled, recipe: DpRecipe, ingredients: dict[str, Any]
+    ) -> Trained:
         """Train ``network``, or give it the weights of one trained like this before."""
-        if self.cache is None:
-            return self._train(network, data, recipe, ingredients, None)
-        key, store = sha256_of_settings(ingredients), Cache(self.cache)
-        with store.making(key):
-            found = TrainedExtractor.read(store.path(key), network, steps)
-            if found is None:
-                part = store.part(key)
-                found = self._train(network, data, recipe, ingredients, part)
-                if part is not None:  # the folder can be written to
-                    found.write(store.path(key), network, ingredients)
-        return found
 
-    def _train(
-        self,
-        network: Network,
-        data: Labelled,
-        recipe: DpRecipe,
-        ingredients: dict[str, Any],
-        part: Path | None,
-    ) -> TrainedExtractor:
-        own = data.train(self.device)
-        try:
-            done = train(network, own, recipe, self.seed, ingredients, part, self.progress)
-        except InvalidValue:
-            if part is not None:  # there is nothing in it to go on from
-                part.unlink(missing_ok=True)
-            raise
-        right = accuracy(network, own), accuracy(network, data.test(self.device))
-        return TrainedExtractor(tuple(done.losses), done.seconds, done.steps, *right)
+        def make(checkpoint: Path | None) -> Trained:
+            own = data.train(self.device)
+            done = train(network, own, recipe, self.seed, ingredients, checkpoint, self.progress)
+            right = {"train": accuracy(network, own), "test": accuracy(network, data.test(self.device))}
+            facts = {f"extractor_{part}_accuracy": share for part, share in right.items()}
+            return Trained(network, None, tuple(done.losses), done.seconds, facts=facts)
 
-
-@dataclass(frozen=True)
-class _Extracted:
-    """What ``extract`` leaves behind."""
-
-    recipe: DpRecipe
-    trained: TrainedExtractor
-    epsilon: float | None
-    features: int
-
-
-@lru_cache(maxsize=8)  # asked for before and after the training, and PRV takes its time
-def _epsilon(accounting: Accounting, noise_multiplier: float, steps: int) -> float:
-    return accounting.epsilon(noise_multiplier, steps)
+        return make(None) if self.cache is None else Cache(self.cache).through(ingredients, network, make)
 
 
 def _noise(mode: str, multiplier: Any, target: Any) -> tuple[float | None, float | None]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from expunge.core.checks import require_choice, require_count, require_positive
+from expunge.core.checks import require_choice, require_from_zero, require_positive
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream
 from expunge.extractors.accounting import SAMPLINGS
+from expunge.training.settings import Training
 
 MODES = ("full_private", "private", "none")
 """``full_private``: clipped and noised are all parameters. ``private``, as published: those of the extractor;
@@ -23,7 +21,6 @@ the head learns from raw gradients, so that nothing is guaranteed. ``none``: nei
 OPTIMIZERS = ("adam", "sgd")
 
 _ROWS = 4  # which stream of the training's random numbers the batches come from
-_SECOND_MOMENT = 0.999  # beta_2 of Adam
 
 
 @dataclass(frozen=True)
@@ -61,15 +58,9 @@ class DpRecipe:
     def __post_init__(self) -> None:
         require_choice("mode", self.mode, MODES)
         require_choice("optimizer", self.optimizer, OPTIMIZERS)
-        require_positive("lr", self.lr)
-        _require_momentum(self.momentum)
-        require_count("epochs", self.epochs, least=0)
-        require_count("batch_size", self.batch_size)
-        if self.max_batches is not None:
-            require_count("max_batches", self.max_batches)
+        self.plain()  # checks what they share
         require_positive("clip", self.clip)
-        if self.noise_multiplier != 0:
-            require_positive("noise_multiplier", self.noise_multiplier)
+        require_from_zero("noise_multiplier", self.noise_multiplier)
         require_choice("sampling", self.sampling, SAMPLINGS)
 
     def steps_per_epoch(self, rows: int) -> int:
@@ -96,11 +87,10 @@ class DpRecipe:
                 order, shuffled = stream(seed, "training", _ROWS, number).permutation(rows), number
             yield order[place * self.batch_size : (place + 1) * self.batch_size]
 
-    def new_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of the parameters of ``module``."""
-        if self.optimizer == "adam":
-            return torch.optim.Adam(module.parameters(), self.lr, (self.momentum, _SECOND_MOMENT))
-        return torch.optim.SGD(module.parameters(), self.lr, self.momentum)
+    def plain(self) -> Training:
+        """What a training without privacy is told as well."""
+        first = self.optimizer, self.epochs, self.lr, self.momentum
+        return Training(*first, 0.0, self.batch_size, "constant", self.max_batches)
 
 
 def refuse_mixing(mode: str, norm: str) -> None:
@@ -108,9 +98,3 @@ def refuse_mixing(mode: str, norm: str) -> None:
     if norm == "batch" and mode != "none":
         reason = "BatchNorm mixes the rows of a batch, so that no row has a gradient of its own"
         raise InvalidValue("norm", norm, f"none or group in mode={mode}: {reason}")
-
-
-def _require_momentum(value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < 1:
-        raise InvalidValue("momentum", value, "a number >= 0 and < 1")

@@ -90,13 +90,20 @@ class _Extraction:
 
     def blocks(self) -> Iterator[Features]:
         """The features of the training rows, then of the test rows, a batch at a time."""
-        with evaluating(self.module), torch.no_grad(), self._bar() as bar:
+        bar = progress_bar(self.progress, total=sum(self.rows), desc="extracting features", unit="row")
+        with evaluating(self.module), torch.no_grad(), bar:
             for part, x in (("training", self.train), ("test", self.test)):
                 for start in range(0, len(x), self.batch_size):
                     index = np.arange(start, min(start + self.batch_size, len(x)))
                     block = self.module(x.batch(index, torch.float32, self.device))
                     features: Features = block.flatten(1).float().cpu().numpy()
-                    self._require_finite(features, part, start)
+                    bad = ~np.isfinite(features).all(axis=1)
+                    if bad.any():
+                        row = f"{part} row {start + int(np.argmax(bad))}"
+                        raise DataError(
+                            f"{self.what}: the features of {row} are NaN or infinite; the extractor's weights "
+                            "are not finite, or have diverged"
+                        )
                     yield features
                     bar.update(len(index))
 
@@ -123,23 +130,6 @@ class _Extraction:
             "batch_size": self.batch_size,
             "threads": torch.get_num_threads(),
         }
-
-    def _require_finite(self, features: Features, part: str, start: int) -> None:
-        bad = ~np.isfinite(features).all(axis=1)
-        if bad.any():
-            row = start + int(np.argmax(bad))
-            raise DataError(
-                f"{self.what}: the features of {part} row {row} are NaN or infinite; the extractor's weights "
-                "are not finite, or have diverged"
-            )
-
-    def _bar(self) -> Any:
-        return progress_bar(
-            self.progress,
-            total=sum(self.rows),
-            desc="extracting features",
-            unit="row",
-        )
 
 
 def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tuple[Features, Features]:

@@ -121,7 +121,12 @@ class Pretrained:
         body = classifier.body(torch_generator(self.seed, "training", 3), self.progress)
         size = self.image_size or (None if classifier.random else classifier.image_size)
         network = _Frozen(body, *classifier.moments, size).eval()
-        self._require_taken(network, train.shape)
+        try:
+            with torch.no_grad():
+                network(torch.zeros(1, *train.shape))
+        except (RuntimeError, ValueError, AssertionError) as error:  # what torchvision's networks raise
+            takes = f"a size that {classifier.architecture} takes, such as {classifier.image_size}"
+            raise InvalidValue("image_size", self.image_size, f"{takes} ({last_line(error)})") from None
         return extracted(
             network,
             train,
@@ -139,14 +144,6 @@ class Pretrained:
             progress=self.progress,
             what=of,
         )
-
-    def _require_taken(self, network: nn.Module, shape: tuple[int, ...]) -> None:
-        try:
-            with torch.no_grad():
-                network(torch.zeros(1, *shape))
-        except (RuntimeError, ValueError, AssertionError) as error:  # what torchvision's networks raise
-            takes = f"a size that {self.classifier.architecture} takes, such as {self.classifier.image_size}"
-            raise InvalidValue("image_size", self.image_size, f"{takes} ({last_line(error)})") from None
 
 
 class _Frozen(nn.Module):

@@ -38,6 +38,7 @@ from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Examples
 from expunge.extractors.dp_recipe import DpRecipe, refuse_mixing
 from expunge.training.checkpoint import Progress, TrainingCheckpoint
+from expunge.training.loop import end_epoch
 
 _NOISE = 3  # which stream of the training's random numbers
 
@@ -82,14 +83,14 @@ class Stepper:
         elif recipe.mode == "private":
             self._raw, self._forward = network.head, Network(self._guard(network.features), network.head)
         if self._raw is not None:
-            self.optimizers.append(recipe.new_optimizer(self._raw))
+            self.optimizers.append(recipe.plain().new_optimizer(self._raw))
 
     def _guard(self, part: nn.Module) -> nn.Module:
         """Have the gradients of ``part`` clipped and noised; return it with a gradient for each row."""
         if ModuleValidator.validate(part.train()):
             refuse_mixing(self.recipe.mode, "batch")
         wrapped = GradSampleModuleExpandedWeights(part, loss_reduction="sum")
-        self.optimizers.append(self.recipe.new_optimizer(part))
+        self.optimizers.append(self.recipe.plain().new_optimizer(part))
         self._private = DPOptimizer(
             self.optimizers[0],
             noise_multiplier=self.recipe.noise_multiplier,
@@ -187,7 +188,11 @@ def train(
     stepper = Stepper(network, recipe)
     done = kept.load(network, stepper.optimizers)
     started -= done.seconds
-    with _bar(progress, recipe, len(examples), done.steps) as bar:
+    steps, said = (
+        recipe.epochs * recipe.steps_per_epoch(len(examples)),
+        f"training the extractor ({recipe.mode})",
+    )
+    with progress_bar(progress, total=steps, initial=done.steps, desc=said, unit="batch") as bar:
         for epoch in range(len(done.losses), recipe.epochs):
             done.losses.append(_epoch(stepper, examples, seed, epoch, done, bar))
             done.seconds = time.perf_counter() - started
@@ -221,20 +226,4 @@ def _epoch(stepper: Stepper, examples: Examples, seed: int, epoch: int, done: Pr
         seen += len(rows)
         done.steps += 1
         bar.update()
-    finite = torch.stack([p.detach().isfinite().all() for p in stepper.network.parameters()]).all()
-    if not bool(finite & total.isfinite()):
-        smaller = f"a smaller value: the training loss is not finite in epoch {epoch + 1}"
-        raise InvalidValue("lr", stepper.recipe.lr, smaller)
-    mean = float(total) / max(seen, 1)
-    bar.set_postfix(epoch=epoch + 1, loss=f"{mean:.4f}")
-    return mean
-
-
-def _bar(progress: bool, recipe: DpRecipe, rows: int, done: int) -> Any:
-    return progress_bar(
-        progress,
-        total=recipe.epochs * recipe.steps_per_epoch(rows),
-        initial=done,
-        desc=f"training the extractor ({recipe.mode})",
-        unit="batch",
-    )
+    return end_epoch(stepper.network, total, seen, stepper.recipe.lr, epoch, bar)

@@ -74,14 +74,14 @@ def require_inputs(name: str, shape: tuple[int, ...], classes: int, images: bool
         raise InvalidValue("model", f"{name} on inputs of shape {tuple(shape)}", " or ".join(kinds.values()))
 
 
-def require_widths(name: str, value: Any) -> tuple[int, ...]:
+def require_widths(name: str, value: Any, example: str = "[100]") -> tuple[int, ...]:
     """Return the sizes in ``value``, or raise ``InvalidValue`` unless it lists whole numbers >= 1."""
     try:
         widths = tuple(require_count(name, width) for width in value)
     except (InvalidValue, TypeError):
         widths = ()
     if not widths:
-        raise InvalidValue(name, value, "a list of whole numbers >= 1, such as [100]")
+        raise InvalidValue(name, value, f"a list of whole numbers >= 1, such as {example}")
     return widths
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -14,6 +13,14 @@ from expunge.core.torchvision_import import import_torchvision
 from expunge.models.base import fitting, require_inputs
 from expunge.models.head import identity_head
 from expunge.models.weights import require_weights
+
+# Names of the first convolution and of the max-pool after it.
+_STEMS = {
+    "resnet18": ("conv1", "maxpool"),
+    "resnet50": ("conv1", "maxpool"),
+    "mobilenet_v2": ("features.0.0", None),
+    "densenet121": ("features.conv0", "features.pool0"),
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,12 @@ class Torchvision:
         require_inputs(self.name, shape, classes, images=True)
         constructor = getattr(import_torchvision().models, self.arch)
         network = constructor(weights=None, num_classes=classes)
-        _STEMS[self.arch](network, shape[0], self.small_images)
+        convolution, pool = _STEMS[self.arch]
+        stem = network.get_submodule(convolution)
+        kernel_stride = (3, 1) if self.small_images else None
+        network.set_submodule(convolution, _convolution(stem, shape[0], kernel_stride))
+        if self.small_images and pool is not None:
+            network.set_submodule(pool, nn.Identity())
         if self.embedding is not None:
             _embed(network, self.embedding)
         return fitting(network, self.name, shape)
@@ -130,31 +142,6 @@ def _embed(network: nn.Module, width: int) -> None:
         head=nn.Linear(width, head.out_features),
     )
     network.set_submodule(name, nn.Sequential(layers))
-
-
-def _resnet(network: Any, channels: int, small: bool) -> None:
-    network.conv1 = _convolution(network.conv1, channels, (3, 1) if small else None)
-    if small:
-        network.maxpool = nn.Identity()
-
-
-def _densenet(network: Any, channels: int, small: bool) -> None:
-    network.features.conv0 = _convolution(network.features.conv0, channels, (3, 1) if small else None)
-    if small:
-        network.features.pool0 = nn.Identity()
-
-
-def _mobilenet(network: Any, channels: int, small: bool) -> None:
-    block = network.features[0]
-    block[0] = _convolution(block[0], channels, (3, 1) if small else None)
-
-
-_STEMS: dict[str, Callable[[Any, int, bool], None]] = {
-    "resnet18": _resnet,
-    "resnet50": _resnet,
-    "mobilenet_v2": _mobilenet,
-    "densenet121": _densenet,
-}
 
 
 def _convolution(old: nn.Conv2d, channels: int, kernel_stride: tuple[int, int] | None = None) -> nn.Conv2d:

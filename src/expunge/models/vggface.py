@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from expunge.core.checks import require_count, require_finite, require_switch
+from expunge.core.checks import require_count, require_from_zero, require_switch
 from expunge.core.errors import InvalidValue
 from expunge.models.base import fitting, require_inputs, require_widths
 from expunge.models.convolutional import kaiming, vgg_features
@@ -55,8 +55,7 @@ class VggFace:
             raise InvalidValue("convolutions", self.convolutions, allowed)
         require_switch("batch_norm", self.batch_norm)
         require_count("pool", self.pool)
-        if not 0 <= require_finite("dropout", self.dropout) < 1:
-            raise InvalidValue("dropout", self.dropout, "a number >= 0 and < 1")
+        require_from_zero("dropout", self.dropout, below=1)
         require_weights(self.weights)
         object.__setattr__(self, "widths", widths)
         object.__setattr__(self, "convolutions", convolutions)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.core.errors import DataError, InvalidValue, last_line
@@ -86,12 +87,15 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     Raises:
         DataError: The file is missing or damaged, or holds anything but named tensors.
     """
-    if Path(path).suffix not in PICKLED:
-        return read_safetensors(path)
+    file = Path(path).expanduser()
     try:
-        state = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+        if file.suffix not in PICKLED:
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "weights") from None
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file ({error})", "weights") from None
     except pickle.UnpicklingError:
         raise DataError(
             f"{path}: damaged, or it holds more than tensors, which is not read", "weights"
@@ -101,21 +105,6 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"{path}: not a state dict, which maps names to tensors", "weights")
     return {str(name): tensor for name, tensor in state.items()}
-
-
-def read_safetensors(path: Path | str) -> dict[str, Tensor]:
-    """Return the tensors of a ``.safetensors`` file.
-
-    Raises:
-        DataError: The file is missing or damaged.
-    """
-    try:
-        with safe_open(str(Path(path).expanduser()), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", "weights") from None
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: not a safetensors file ({error})", "weights") from None
 
 
 def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

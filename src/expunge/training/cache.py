@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from expunge.core.errors import DataError
+from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import load_tensors, save_tensors
+from expunge.core.hashing import sha256_of_settings
 from expunge.core.locks import exclusive
 from expunge.models.weights import assign
 from expunge.training.history import History, Trained
@@ -23,7 +24,7 @@ _MODULE = "module."
 
 
 class Cache:
-    """One safetensors file per network: its state, its history, and a header with losses, seconds, settings.
+    """One safetensors file per network: its state, its history, and a header of all else that is known of it.
 
     A folder that cannot be written to costs one warning; what lies in it is used all the same.
 
@@ -35,22 +36,42 @@ class Cache:
         self.folder = folder
         self._warned = False
 
-    def path(self, key: str) -> Path:
-        """File of a network."""
-        return self.folder / f"{key}.safetensors"
+    def through(
+        self,
+        ingredients: Mapping[str, Any],
+        module: nn.Module,
+        make: Callable[[Path | None], Trained],
+        reuse: bool = True,
+    ) -> Trained:
+        """Return what was trained like this before; else make it, while other processes wait, and keep it.
+
+        Args:
+            ingredients: All that the trained network depends on (JSON values).
+            module: A network of the same architecture, which gets the stored state.
+            make: Trains; gets a file for its checkpoint, None where nothing can be written.
+            reuse: False: make it even if it is there.
+        """
+        key = sha256_of_settings(ingredients)
+        with self._making(key) as checkpoint:
+            found = self._get(key, module) if reuse else None
+            if found is None:
+                found = make(checkpoint)
+                self._put(key, found, ingredients)
+        return found
 
     @contextmanager
-    def making(self, key: str) -> Iterator[None]:
-        """Let no other process look for a network, or train it, until this one has it."""
+    def _making(self, key: str) -> Iterator[Path | None]:
+        """Let no other process look for a network, or train it; gives the file for the checkpoint."""
         if not self._writable():
-            yield
+            yield None
             return
+        checkpoint = self.folder / f"{key}.part.safetensors"
         with exclusive(self.folder / f"{key}.lock"):
-            yield
-
-    def part(self, key: str) -> Path | None:
-        """File for the checkpoint of a training that is to come here; None where nothing can be written."""
-        return self.folder / f"{key}.part.safetensors" if self._writable() else None
+            try:
+                yield checkpoint
+            except InvalidValue:  # there is nothing in it to go on from
+                checkpoint.unlink(missing_ok=True)
+                raise
 
     def _writable(self) -> bool:
         try:
@@ -62,14 +83,9 @@ class Cache:
             self._warn(str(error.strerror))
         return False
 
-    def get(self, key: str, module: nn.Module) -> Trained | None:
-        """Put a stored state into ``module`` and return it as trained; None where there is none.
-
-        Args:
-            key: Of the network.
-            module: A network of the same architecture; untouched where nothing is returned.
-        """
-        path = self.path(key)
+    def _get(self, key: str, module: nn.Module) -> Trained | None:
+        """Put a stored state into ``module``, which is untouched where None is returned."""
+        path = self.folder / f"{key}.safetensors"
         if not path.is_file():
             return None
         try:
@@ -77,22 +93,21 @@ class Cache:
             state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_MODULE)}
             losses, seconds = tuple(header["losses"]), float(header["seconds"])
             device = next(module.parameters()).device
-            history = History.of(tensors, device) if losses else None
+            history = History.of(tensors, device) if tensors else None
             assign(module, {name.removeprefix(_MODULE): tensor for name, tensor in state.items()})
         except (DataError, KeyError) as error:
             log.warning("%s: cannot be used (%s); the network is trained again", path, error)
             return None
         log.info("trained network taken from %s", path)
-        return Trained(module.eval(), history, losses, seconds, cached=True)
+        return Trained(module.eval(), history, losses, seconds, True, header.get("facts", {}))
 
-    def put(self, key: str, trained: Trained, settings: Mapping[str, Any]) -> None:
-        """Store a network; ``settings`` are for readers of the file."""
+    def _put(self, key: str, trained: Trained, settings: Mapping[str, Any]) -> None:
         tensors = {_MODULE + name: tensor for name, tensor in trained.module.state_dict().items()}
         tensors |= trained.history.tensors() if trained.history else {}
-        header = {"losses": trained.losses, "seconds": trained.seconds, "settings": dict(settings)}
+        header = {"losses": trained.losses, "seconds": trained.seconds, "facts": dict(trained.facts)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_tensors(self.path(key), tensors, header)
+            save_tensors(self.folder / f"{key}.safetensors", tensors, header | {"settings": dict(settings)})
         except OSError as error:
             self._warn(str(error.strerror))
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _MODULE, _OPTIMIZER = "module.", "optimizer."
 
-Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer]
+Optimizers = Sequence[torch.optim.Optimizer]
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Progress:
 
 
 class TrainingCheckpoint:
-    """State of network and optimizer (or several optimizers) between two epochs, in a file.
+    """State of a network and its optimizers between two epochs, in a file.
 
     Args:
         path: The file; None keeps none.
@@ -49,12 +49,12 @@ class TrainingCheckpoint:
         self.path = path
         self.identity = json.loads(json.dumps(identity))  # as it is read back: JSON has no tuples
 
-    def save(self, module: nn.Module, optimizer: Optimizers, progress: Progress) -> None:
+    def save(self, module: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
         """Put the state in place of the last one; a file that cannot be written costs a warning."""
         if self.path is None:
             return
         tensors = {_MODULE + name: tensor for name, tensor in module.state_dict().items()}
-        for one, first in _numbered(optimizer):
+        for one, first in _numbered(optimizers):
             for number, values in one.state_dict()["state"].items():
                 named = {f"{_OPTIMIZER}{first + number}.{key}": v for key, v in values.items()}
                 tensors |= {name: tensor for name, tensor in named.items() if tensor is not None}
@@ -66,8 +66,8 @@ class TrainingCheckpoint:
             log.warning("%s: cannot be written (%s); training goes on without it", self.path, error.strerror)
             self.path = None
 
-    def load(self, module: nn.Module, optimizer: Optimizers) -> Progress:
-        """Put a saved state into ``module`` and ``optimizer``; without a usable one they stay as they are."""
+    def load(self, module: nn.Module, optimizers: Optimizers) -> Progress:
+        """Put a saved state into module and optimizers, which stay as they are without a usable one."""
         if self.path is None or not self.path.exists():
             return Progress()
         try:
@@ -83,7 +83,7 @@ class TrainingCheckpoint:
         for name, tensor in _under(tensors, _OPTIMIZER).items():
             number, _, key = name.partition(".")
             moments.setdefault(int(number), {})[key] = tensor.clone()
-        for one, first in _numbered(optimizer):
+        for one, first in _numbered(optimizers):
             groups = one.state_dict()["param_groups"]
             numbers = [number for group in groups for number in group["params"]]
             own = {number: moments[first + number] for number in numbers if first + number in moments}
@@ -97,10 +97,10 @@ class TrainingCheckpoint:
             self.path.unlink(missing_ok=True)
 
 
-def _numbered(optimizer: Optimizers) -> list[tuple[torch.optim.Optimizer, int]]:
+def _numbered(optimizers: Optimizers) -> list[tuple[torch.optim.Optimizer, int]]:
     """Each optimizer with the number that its first parameter has among those of all."""
     found, first = [], 0
-    for one in [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else optimizer:
+    for one in optimizers:
         found.append((one, first))
         first += sum(len(group["params"]) for group in one.param_groups)
     return found

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from expunge.curvature.gradients import Losses, mean_gradient
 from expunge.datasets.images import Examples
+
+Moment = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""Mean gradient and weights at some moment of the training, by parameter name."""
 
 _PARTS = ("gradient", "gradient_change", "weight_change")
 
@@ -37,6 +41,12 @@ class History:
         return {f"{part}.{name}": t for part in _PARTS for name, t in getattr(self, part).items()}
 
     @classmethod
+    def between(cls, before: Moment, after: Moment) -> History:
+        """Return the history of a training whose last epoch led from one moment to the other."""
+        pairs = zip(before, after, strict=True)
+        return cls(after[0], *({name: t - was[name] for name, t in now.items()} for was, now in pairs))
+
+    @classmethod
     def of(cls, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> History:
         """Return the history that ``tensors()`` was made from.
 
@@ -56,10 +66,11 @@ class Trained:
 
     Attributes:
         module: The network, in evaluation mode, on the device it was trained on.
-        history: None where there was no epoch.
+        history: None where there was no epoch, or none was wanted.
         losses: Mean loss, without the penalty, over the rows of each epoch, as training met them.
         seconds: Wall time of the training, also where the network comes from the cache.
         cached: Whether it does.
+        facts: What else is kept of it (JSON values).
     """
 
     module: nn.Module
@@ -67,26 +78,11 @@ class Trained:
     losses: tuple[float, ...]
     seconds: float
     cached: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Moment:
-    """Mean gradient and weights at some moment of the training, by parameter name."""
-
-    gradient: dict[str, Tensor]
-    weights: dict[str, Tensor]
-
-    @classmethod
-    def of(cls, module: nn.Module, losses: Losses, examples: Examples) -> Moment:
-        """Measure ``module`` as it is now."""
-        gradient = mean_gradient(module, losses, examples)
-        named = dict(module.named_parameters())
-        return cls(gradient, {name: named[name].detach().clone() for name in gradient})
-
-    def since(self, before: Moment) -> History:
-        """Return the history of a training that ends here."""
-        return History(
-            self.gradient,
-            {name: g - before.gradient[name] for name, g in self.gradient.items()},
-            {name: w - before.weights[name] for name, w in self.weights.items()},
-        )
+def moment(module: nn.Module, losses: Losses, examples: Examples) -> Moment:
+    """Measure ``module`` as it is now."""
+    gradient = mean_gradient(module, losses, examples)
+    named = dict(module.named_parameters())
+    return gradient, {name: named[name].detach().clone() for name in gradient}

@@ -14,7 +14,7 @@ from torch import nn
 
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.hashing import sha256_of, sha256_of_settings
+from expunge.core.hashing import sha256_of
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples, Images
 from expunge.models import Architecture, initialised
@@ -97,35 +97,20 @@ class Learner:
             raise DataError(f"row {wrong[0]} has target {y[wrong[0]]}, which is not one of {classes} classes")
         with torch_threads(self.threads):
             module = self.build(x.shape, classes, seed)
-            if self._cache is None:
-                return self._fit(module, x, y, rows, seed, None)
-            ingredients = self._ingredients(x, y, rows, classes, seed)
-            key = sha256_of_settings(ingredients)
-            with self._cache.making(key):
-                found = self._cache.get(key, module) if reuse else None
-                if found is None:
-                    found = self._fit(module, x, y, rows, seed, self._cache.part(key))
-                    self._cache.put(key, found, ingredients)
-            return found
 
-    def _fit(
-        self,
-        module: nn.Module,
-        x: Images,
-        y: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        seed: int,
-        checkpoint: Path | None,
-    ) -> Trained:
-        examples = Examples(x, torch.from_numpy(y), rows, size=self.training.batch_size, device=self.device)
-        try:
-            return train(
-                module, examples, self.training, cross_entropy, seed, self.device, self.progress, checkpoint
-            )
-        except InvalidValue as error:
-            if checkpoint is not None:  # there is nothing in it to go on from
-                checkpoint.unlink(missing_ok=True)
-            raise error.within("training") if hasattr(self.training, error.name) else error from None
+            def fit(checkpoint: Path | None) -> Trained:
+                examples = Examples(
+                    x, torch.from_numpy(y), rows, size=self.training.batch_size, device=self.device
+                )
+                how = self.training, cross_entropy, seed, self.device, self.progress, checkpoint
+                try:
+                    return train(module, examples, *how)
+                except InvalidValue as error:
+                    raise error.within("training") if hasattr(self.training, error.name) else error from None
+
+            if self._cache is None:
+                return fit(None)
+            return self._cache.through(self._ingredients(x, y, rows, classes, seed), module, fit, reuse)
 
     def _ingredients(
         self, x: Images, y: NDArray[np.int64], rows: NDArray[np.int64], classes: int, seed: int

@@ -19,7 +19,7 @@ from expunge.core.seeds import stream, torch_generator
 from expunge.curvature.gradients import Losses
 from expunge.datasets.images import Examples
 from expunge.training.checkpoint import TrainingCheckpoint
-from expunge.training.history import Moment, Trained
+from expunge.training.history import History, Moment, Trained, moment
 from expunge.training.settings import Training
 
 
@@ -61,7 +61,7 @@ def train(
         raise InvalidValue("rows", 0, "at least one row to train on")
     module.to(device)
     where = next(module.parameters()).device
-    task = _Task(module, replace(examples, device=where), settings, losses, seed, where, record)
+    task = _Task(module, replace(examples, device=where), settings, losses, seed, record)
     return task.run(progress, checkpoint)
 
 
@@ -74,7 +74,6 @@ class _Task:
     settings: Training
     losses: Losses
     seed: int
-    device: torch.device
     record: bool
 
     def run(self, progress: bool, file: Path | None) -> Trained:
@@ -83,19 +82,20 @@ class _Task:
         seen = self.examples.only(self.examples.rows[: cuts[-1][1]])
         optimizer = self.settings.new_optimizer(self.module)
         checkpoint = TrainingCheckpoint(file, self.identity() if file else {})
-        done = checkpoint.load(self.module, optimizer)
+        done = checkpoint.load(self.module, [optimizer])
         started -= done.seconds
-        before = None
-        with self.bar(progress, len(done.losses) * len(cuts), len(cuts)) as bar:
+        before: Moment | None = None
+        steps, taken = self.settings.epochs * len(cuts), len(done.losses) * len(cuts)
+        with progress_bar(progress, total=steps, initial=taken, desc="training", unit="batch") as bar:
             for epoch in range(len(done.losses), self.settings.epochs):
                 last = epoch == self.settings.epochs - 1
                 if last and self.record:
-                    before = Moment.of(self.module, self.losses, seen)
+                    before = moment(self.module, self.losses, seen)
                 done.losses.append(self.epoch(epoch, optimizer, cuts, bar))
                 done.seconds = time.perf_counter() - started
                 if not last:
-                    checkpoint.save(self.module, optimizer, done)
-        history = Moment.of(self.module, self.losses, seen).since(before) if before else None
+                    checkpoint.save(self.module, [optimizer], done)
+        history = History.between(before, moment(self.module, self.losses, seen)) if before else None
         self.module.eval().zero_grad(set_to_none=True)
         checkpoint.done()
         return Trained(self.module, history, tuple(done.losses), time.perf_counter() - started)
@@ -106,7 +106,7 @@ class _Task:
         """One pass over the rows; returns their mean loss."""
         order = stream(self.seed, "training", 1, epoch).permutation(self.examples.rows)
         steps = self.settings.epochs * len(cuts)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.examples.device)
         self.module.train()
         with self.drawing(epoch):
             for step, (start, stop) in enumerate(cuts, start=epoch * len(cuts)):
@@ -119,13 +119,7 @@ class _Task:
                 optimizer.step()
                 total += loss.detach() * (stop - start)
                 bar.update()
-        finite = torch.stack([p.detach().isfinite().all() for p in self.module.parameters()]).all()
-        if not bool(finite & total.isfinite()):
-            smaller = f"a smaller value: the training loss is not finite in epoch {epoch + 1}"
-            raise InvalidValue("lr", self.settings.lr, smaller)
-        mean = float(total) / cuts[-1][1]
-        bar.set_postfix(epoch=epoch + 1, loss=f"{mean:.4f}")
-        return mean
+        return end_epoch(self.module, total, cuts[-1][1], self.settings.lr, epoch, bar)
 
     def outputs(self, x: torch.Tensor) -> torch.Tensor:
         try:
@@ -150,7 +144,7 @@ class _Task:
     def drawing(self, epoch: int) -> Iterator[None]:
         """Random numbers that layers draw (dropout) are the epoch's own, and nobody else's are used up."""
         generator = torch_generator(self.seed, "training", 2, epoch)
-        gpus = [self.device] if self.device.type == "cuda" else []
+        gpus = [self.examples.device] if self.examples.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):
             torch.set_rng_state(generator.get_state())
             for gpu in gpus:
@@ -158,11 +152,16 @@ class _Task:
                 torch.cuda.set_rng_state(own.get_state(), gpu)
             yield
 
-    def bar(self, progress: bool, done: int, epoch: int) -> Any:
-        return progress_bar(
-            progress,
-            total=self.settings.epochs * epoch,
-            initial=done,
-            desc="training",
-            unit="batch",
-        )
+
+def end_epoch(module: nn.Module, total: torch.Tensor, rows: int, lr: float, epoch: int, bar: Any) -> float:
+    """Return the mean of the losses of an epoch (from 0), and show it.
+
+    Raises:
+        InvalidValue: ``lr``: the loss or the weights became infinite or NaN.
+    """
+    finite = torch.stack([p.detach().isfinite().all() for p in module.parameters()]).all()
+    if not bool(finite & total.isfinite()):
+        raise InvalidValue("lr", lr, f"a smaller value: the training loss is not finite in epoch {epoch + 1}")
+    mean = float(total) / max(rows, 1)
+    bar.set_postfix(epoch=epoch + 1, loss=f"{mean:.4f}")
+    return mean

@@ -1,6 +1,6 @@
 """Pack the 3s and 8s of MNIST into the file that travels with the package.
 
-``python -m expunge.datasets.pack_mnist_3v8 PATH_TO_MNIST_RAW [--out DIR]`` makes ``mnist_3v8.npz`` from the
+``python -m experiments.pack_mnist_3v8 PATH_TO_MNIST_RAW [--out DIR]`` makes ``mnist_3v8.npz`` from the
 four original ``.gz`` files: an ordinary compressed ``.npz`` (``numpy.load`` opens it) whose every byte is
 fixed, dates included. Deflate streams depend on the zlib in use: the embedded file is zlib's own; zlib-ng
 packs the same arrays into other bytes.
@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import UserError
 from expunge.core.hashing import sha256_of
+from expunge.datasets import mnist_3v8
 from expunge.datasets.idx import read_images
 
 FILE = "mnist_3v8.npz"
+DATA = Path(mnist_3v8.__file__).parent / "data"
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the packer; returns the exit code."""
     parser = argparse.ArgumentParser(description="Pack the 3s and 8s of MNIST.")
     parser.add_argument("raw", type=Path, help="folder of MNIST's four original .gz files")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "data", help="where to write")
+    parser.add_argument("--out", type=Path, default=DATA, help="where to write")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
