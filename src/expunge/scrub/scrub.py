@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,9 @@ from expunge.core.checks import (
 )
 from expunge.core.columns import Column
 from expunge.curvature import Block
-from expunge.scrub import steps
+from expunge.scrub import selectors, steps
 from expunge.scrub.noisy_copies import Observed, Unit, observe
 from expunge.scrub.scrub_error import ScrubError
-from expunge.scrub.selectors import SELECTORS, selector
 from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice, Problem
 
 _HALVINGS = 20
@@ -121,7 +121,7 @@ class Scrub:
     threads: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        require_choice("selector", self.selector, SELECTORS)
+        require_choice("selector", self.selector, selectors.SELECTORS)
         require_choice("curvature", self.curvature, CURVATURES)
         require_choice("mode", self.mode, MODES)
         require_count("n_perturbations", self.n_perturbations, least=3)
@@ -159,7 +159,7 @@ class Scrub:
             ScrubError: Nothing is selected, or a number is not finite.
             SolveError: The system with the curvature cannot be solved.
         """
-        units = list(self.select(problem, rng, noise))
+        units = self.select(problem, rng, noise)
         block = Block.of(problem.module, by_module(units))
         step, share = self.bounded(problem, block, _finite(self.step(problem, block, rng)), rng)
         std = self.noise_std(problem)
@@ -174,8 +174,10 @@ class Scrub:
 
     def select(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> list[Unit]:
         """Choose the units."""
-        chosen = selector(self.selector, self.max_units, self.threads)
-        return list(chosen.select(problem.module, lambda: self.observe(problem, noise), rng))
+        observe = partial(self.observe, problem, noise)
+        return selectors.select(
+            self.selector, problem.module, observe, rng, self.max_units, self.threads
+        )
 
     def step(self, problem: Problem, block: Block, rng: np.random.Generator) -> Tensor:
         """Return the update of the selected weights, without noise, (|S|,) float64."""
