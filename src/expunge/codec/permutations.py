@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.codec.neighbours import share
 from expunge.core.cores import available_cores
 
 
@@ -20,10 +21,9 @@ def near_rows(points: NDArray[np.float64], k: int, threads: int | None = None) -
     n = points.shape[1]
     found = np.empty((n, k), dtype=np.int64)
     rows = np.ascontiguousarray(points.T)
-    cuts = np.linspace(0, n, 4 * (threads or available_cores()) + 1).astype(np.int64)
-    with ThreadPoolExecutor(threads or available_cores()) as pool:
-        for _ in pool.map(lambda a, b: _nearest(rows, a, b, found), cuts[:-1], cuts[1:]):
-            pass
+    threads = threads or available_cores()
+    with ThreadPoolExecutor(threads) as pool:
+        share(pool, threads, n, lambda a, b: _nearest(rows, a, b, found))
     return found
 
 

@@ -61,10 +61,7 @@ class Scan:
         with ThreadPoolExecutor(self.threads) as pool:
             while len(pending):
                 length = neighbours.length(wanted)
-                block = max(1, ENTRIES // length)
-                for low in range(0, len(pending), block):
-                    part = pending[low : low + block]
-                    lists = neighbours.of(part, length, pool)
+                for part, lists in neighbours.of(pending, length, pool):
                     self._walk(pool, index, part, lists, todo, sums, first)
                 pending = np.unique(cells.label[todo.any(axis=1)])
                 few = np.count_nonzero(todo) * cells.count < PLAIN * len(pending)

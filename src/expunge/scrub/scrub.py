@@ -175,9 +175,7 @@ class Scrub:
     def select(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> list[Unit]:
         """Choose the units."""
         observe = partial(self.observe, problem, noise)
-        return selectors.select(
-            self.selector, problem.module, observe, rng, self.max_units, self.threads
-        )
+        return selectors.select(self.selector, problem.module, observe, rng, self.max_units, self.threads)
 
     def step(self, problem: Problem, block: Block, rng: np.random.Generator) -> Tensor:
         """Return the update of the selected weights, without noise, (|S|,) float64."""

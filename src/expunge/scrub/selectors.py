@@ -31,9 +31,9 @@ def select(
     Args:
         name: ``lfoci``: L-FOCI of the copies' losses on the units' activations (Mehta et al., CVPR 2022,
             Algorithm 1), in the order in which FOCI takes them, until no unit adds information about the loss
-            given the chosen ones. ``cheap``: the first of these alone. ``random``: as many as ``lfoci`` takes,
-            drawn at random: what its choice is compared with. ``one``: one unit, drawn at random: what
-            ``cheap`` is compared with. ``all``: the whole network, its normalisation layers aside.
+            given the chosen ones. ``cheap``: the first of these alone. ``random``: as many as ``lfoci``
+            takes, drawn at random, to compare it with. ``one``: one unit, drawn at random, to compare
+            ``cheap`` with. ``all``: the whole network, its normalisation layers aside.
         module: The network.
         observe: See ``Observe``.
         rng: Of what is drawn.
