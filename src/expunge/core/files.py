@@ -77,10 +77,7 @@ def save_state(path: Path, state: State) -> None:
     """Write a ``State``: arrays as safetensors, values as JSON in its header."""
     from safetensors.numpy import save
 
-    arrays = {
-        name: np.ascontiguousarray(array).reshape(np.shape(array))  # which makes vectors of scalars
-        for name, array in state.arrays.items()
-    }
+    arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
     _save(path, save(arrays), state.values)
 
 

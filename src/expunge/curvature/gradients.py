@@ -59,11 +59,10 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
     with evaluating(module), torch.enable_grad():
         for x, y in batches:
             total = losses(module(x), y).sum()
-            parts = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+            parts = torch.autograd.grad(total, list(named.values()), materialize_grads=True)
             for name, part in zip(named, parts, strict=True):
-                new = torch.zeros_like(named[name]) if part is None else part
-                sums[name] = sums[name] + new if name in sums else new
-            del parts, part, new  # a large network's gradients are its size: held once, not twice
+                sums[name] = sums[name] + part if name in sums else part
+            del parts, part  # a large network's gradients are its size: held once, not twice
             count += len(y)
     if not count:
         raise ValueError("the mean gradient of no examples is not defined")

@@ -59,9 +59,8 @@ class Proposal:
     @property
     def figures(self) -> dict[str, float]:
         """``units``, ``weights`` |S|, ``step_norm`` ||step||_2 and ``step_share``, for the ledger."""
-        norm = float(torch.linalg.vector_norm(self.step))
-        found = {"units": len(self.units), "weights": self.block.size, "step_norm": norm}
-        return {**found, "step_share": self.share}
+        sizes = {"units": len(self.units), "weights": self.block.size}
+        return {**sizes, "step_norm": float(torch.linalg.vector_norm(self.step)), "step_share": self.share}
 
     def apply(self, module: nn.Module) -> Callable[[], None]:
         """Update ``module`` in place, the selected units alone; return what takes it back."""
