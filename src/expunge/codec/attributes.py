@@ -15,16 +15,11 @@ STRENGTHS = (1.5, 3.0)  # change of the log-odds by one parent, either way
 
 
 def binary_attributes(n: int, p: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[list[int]]]:
-    """Draw a random sparse directed acyclic network of binary variables, and samples from it.
+    """Draw a random sparse directed acyclic network of ``p`` binary variables, and ``n`` samples from it.
 
     Attribute j has up to three parents among 0..j-1; ``P(a_j = 1 | parents) = sigmoid(c_j + w_j . parents)``
     where ``|w|`` is uniform in ``STRENGTHS``, of either sign; ``c_j`` makes the mean of the probabilities
     over the samples the attribute's base rate, log-uniform in ``RATES``.
-
-    Args:
-        n: Samples.
-        p: Attributes.
-        rng: Where network and samples are drawn from.
 
     Returns:
         The table, (n, p) of 0 and 1, and the parents of each attribute, ascending.

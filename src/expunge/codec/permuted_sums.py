@@ -30,18 +30,12 @@ def sums_of(
 ) -> NDArray[np.int64]:
     """``Q(given, z[:, d])`` for each row d of ``drawn`` (c, n), (c,): what ``agreement`` gives, faster.
 
+    X is ``given`` (r, n), where r may be 0, and Z is ``z`` (q, n); without X each copy must be a permutation.
+
     Copies of one column are the candidates of one scan. Copies of several columns walk the same lists of
     neighbours, those in ``given``; without ``given``, a permuted copy has the neighbours of the original
     under other numbers. Only where rows of ``given`` (or distances in z alone) are equal is it one copy after
     the other.
-
-    Args:
-        given: Columns of X, (r, n), r may be 0.
-        z: Columns of Z, (q, n).
-        drawn: Copies; without ``given`` each must be a permutation.
-        ranks: R, (n,).
-        cyclic: See ``Scan``.
-        threads: None: every core.
     """
     if len(z) == 1:
         scan = Scan(np.vstack([given, z[0][drawn]]), ranks, cyclic=cyclic, threads=threads)
@@ -53,7 +47,8 @@ def sums_of(
         if len(np.unique(given, axis=1).T) == len(ranks):
             return _walked(given, z, drawn, ranks, cyclic, threads)
     elif (nearest := _only_nearest(z, threads)) is not None:
-        places = (_relabelled(nearest, copy) for copy in drawn)
+        # A row's nearest is where the nearest of its donor went; argsort inverts the permutation.
+        places = (np.argsort(copy)[nearest[copy]] for copy in drawn)
         return np.array([np.minimum(ranks, ranks[place]).sum() for place in places])
     copies = (np.vstack([given, z[:, copy]]) for copy in drawn)
     return np.array([agreement(columns, ranks, cyclic=cyclic, threads=threads) for columns in copies])
@@ -71,13 +66,6 @@ def _only_nearest(z: NDArray[np.float64], threads: int) -> NDArray[np.int64] | N
                 return None
             nearest[part] = lists.cell[:, 0]
     return nearest
-
-
-def _relabelled(nearest: NDArray[np.int64], copy: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The nearest row of each row of z[copy]: the place where the neighbour of its donor went."""
-    place = np.empty_like(copy)
-    place[copy] = np.arange(len(copy))
-    return place[nearest[copy]]
 
 
 def _walked(

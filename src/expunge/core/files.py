@@ -141,10 +141,7 @@ def read_header(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the whole file, compare it with its digest, and return the tensors' entries and the header.
 
-    Args:
-        path: The file.
-        progress: Show a bar (on a terminal only).
-        signed: False: a file without a digest will do.
+    Unless it must be ``signed`` a file without a digest will do.
 
     Raises:
         DataError: It cannot be read, was not written here, or a byte is not as it was written.

@@ -42,10 +42,7 @@ def example_losses(module: nn.Module, losses: Losses, batches: Batches) -> Tenso
 def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[str, Tensor]:
     """Return the gradient of the **mean** loss over all examples of ``batches``, in evaluation mode.
 
-    Args:
-        module: The network; it is left as it is, gradients in ``.grad`` included.
-        losses: The loss of each example.
-        batches: The examples.
+    The network is left as it is, gradients in ``.grad`` included.
 
     Returns:
         Parameter name (as in ``module.named_parameters()``) -> gradient; zero where a parameter has no part.

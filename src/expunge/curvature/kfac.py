@@ -35,13 +35,8 @@ class KroneckerFactored:
     count as modules of their own.
 
     Factors are float64: for each module at most (inputs of a unit)^2 and (selected units)^2 numbers, see
-    ``SecondMoment``. One pass over the examples with as many walks back as the network has outputs.
-
-    Args:
-        module: The network; it is left as it is.
-        losses: The loss of each example, convex in the outputs.
-        batches: The examples.
-        block: The weights.
+    ``SecondMoment``. One pass over the examples with as many walks back as the network has outputs, which
+    leaves the network as it is.
 
     Raises:
         ValueError: There is no example, or the loss is not convex in the outputs.

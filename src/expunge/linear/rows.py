@@ -149,14 +149,9 @@ class Rows:
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows and those not in use."""
         w = np.ascontiguousarray(w, dtype=np.float64)
-        out, edges = np.zeros(len(self)), _edges(self.places)
-
-        def work(k: int) -> None:
-            kernels.score_block(
-                self.raw, self._walked, self.scale, self.offset, w, edges[k], edges[k + 1], out
-            )
-
-        for_each(work, len(edges) - 1, self.places * self.dim)
+        out, spans = np.zeros(len(self)), _spans(self.places)
+        rows = (self.raw, self._walked, self.scale, self.offset)
+        for_each(lambda k: kernels.score_block(*rows, w, *spans[k], out), len(spans), self.places * self.dim)
         return out
 
     def reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
@@ -167,14 +162,14 @@ class Rows:
             args: The kernel's own arguments.
             shapes: Length of each output vector.
         """
-        edges = _edges(self.places)
-        outputs = [np.zeros((len(edges) - 1, size)) for size in shapes]
+        spans = _spans(self.places)
+        outputs = [np.zeros((len(spans), size)) for size in shapes]
         rows = (self.raw, self._walked, self.scale, self.offset)
 
         def work(k: int) -> None:
-            block(*rows, *args, edges[k], edges[k + 1], *(out[k] for out in outputs))
+            block(*rows, *args, *spans[k], *(out[k] for out in outputs))
 
-        for_each(work, len(edges) - 1, self.places * self.dim)
+        for_each(work, len(spans), self.places * self.dim)
         return [out.sum(axis=0) for out in outputs]
 
 
@@ -211,20 +206,16 @@ def _every(n: int) -> NDArray[np.int64]:
     return np.arange(n)
 
 
-def _edges(n: int) -> list[int]:
+def _spans(n: int) -> list[tuple[int, int]]:
     blocks = max(1, -(-n // BLOCK_ROWS))
-    return [n * k // blocks for k in range(blocks + 1)]
+    return [(n * k // blocks, n * (k + 1) // blocks) for k in range(blocks)]
 
 
 def _measured(raw: Any, offset: float, what: str) -> tuple[NDArray[Any], Array]:
     """``raw`` as it is stored, and ``||raw_i - offset||_2`` of every row, (n,)."""
     raw = _stored(raw)
-    out, edges = np.empty(len(raw)), _edges(len(raw))
-
-    def work(k: int) -> None:
-        kernels.square_norm_block(raw, offset, edges[k], edges[k + 1], out)
-
-    for_each(work, len(edges) - 1, raw.size)
+    out, spans = np.empty(len(raw)), _spans(len(raw))
+    for_each(lambda k: kernels.square_norm_block(raw, offset, *spans[k], out), len(spans), raw.size)
     _refuse(~np.isfinite(out), f"{what} {{}} holds NaN or infinity")
     return raw, np.sqrt(out)
 

@@ -63,12 +63,9 @@ def read_ledger(
 
 
 class Ledger:
-    """Writes ``removals.jsonl``, or another file of the same make.
+    """Writes ``removals.jsonl``, or another file of the same make; see ``read_ledger`` for the arguments.
 
-    Args:
-        path: The file; appended to, after an incomplete last line has been cut off.
-        keys: As in ``read_ledger``; they come first in every line.
-        kind: As in ``read_ledger``.
+    It is appended to, after an incomplete last line has been cut off; ``keys`` come first in every line.
     """
 
     def __init__(self, path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -> None:

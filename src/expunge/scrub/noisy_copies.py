@@ -83,13 +83,8 @@ def observe(
 ) -> Observed:
     """Run perturbed copies of a sample through the network, many at a time, in evaluation mode.
 
-    Args:
-        module: The network.
-        losses: The loss of each example.
-        sample: Inputs (m, ...) and targets (m,) of the rows to be removed.
-        copies: How many (published: 1,000).
-        std: Of the perturbation (published: 0.1).
-        generator: Of the perturbation.
+    The sample is inputs (m, ...) and targets (m,) of the rows to be removed; for the copies see
+    ``perturbed`` (published: 1,000, of standard deviation 0.1).
 
     Raises:
         ScrubError: A loss or an activation is not finite.

@@ -42,15 +42,7 @@ def refit(module: nn.Module, retained: Examples, labels: Sequence[int], l2: floa
     other labels. It is solved in float64 by L-BFGS, to a gradient whose entries are below 1e-6. Removed rows
     are not in it: where few other labels are left, some may still be predicted to have theirs, and since the
     minimum takes the place of what a step did to these units, more of them than after the step alone.
-
-    Args:
-        module: The network, changed in place; its outputs must be those of its last linear layer.
-        retained: The rows that stay.
-        labels: Numbers of the output units.
-        l2: Penalty on these units, that of the training.
-
-    Returns:
-        What takes the change back.
+    ``l2`` is that of the training. The network is changed in place; what is returned takes the change back.
 
     Raises:
         ScrubError: The last linear layer is not the network's output, or no minimum is found.

@@ -89,9 +89,8 @@ class Scrub:
         noise_delta: Likewise.
         smoothness: Likewise.
         lipschitz: Likewise.
-        curvature_rows: Rows that ``exact``, ``ggn`` and ``kfac`` are averaged over; None: all.
-        curvature_tol: Relative residual at which conjugate gradients stop. To stop early leaves out the
-            directions in which the curvature is smallest and the step would be longest: it is a damping.
+        curvature_rows: See ``CurvatureChoice.rows``.
+        curvature_tol: See ``CurvatureChoice.tol``.
         max_rise: The step is halved for as long as it raises the mean loss of the rows that stay (of
             ``curvature_rows`` of them) by more than this, or by more than this share of it where it is above
             1; None: never. Longer steps leave the region where the quadratic model holds.
@@ -149,10 +148,8 @@ class Scrub:
     def propose(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> Proposal:
         """Compute the update that removes ``problem.sample``; the network is left as it is.
 
-        Args:
-            problem: The network, the rows to be removed and those that stay.
-            rng: Of the selection and of the rows that curvature is averaged over.
-            noise: Of the perturbed copies and of the noise on the weights.
+        ``rng`` draws the selection and the rows that curvature is averaged over, ``noise`` the perturbed
+        copies and the noise on the weights.
 
         Raises:
             ScrubError: Nothing is selected, or a number is not finite.

@@ -73,7 +73,8 @@ class CurvatureChoice:
             ``kfac`` are solved by conjugate gradients.
         rows: Retained rows, drawn at random for every request, that ``exact``, ``ggn`` and ``kfac`` are
             averaged over; None: all. A share of the rows is an estimate without a bound.
-        tol: Relative residual at which conjugate gradients stop.
+        tol: Relative residual at which conjugate gradients stop. To stop early leaves out the directions in
+            which the curvature is smallest and the step would be longest: it is a damping.
     """
 
     name: str = "fd"
