@@ -36,6 +36,7 @@ def regime(request, monkeypatch):
         monkeypatch.setattr(scan, "SHORT_LIST", 2)
         monkeypatch.setattr(scan, "LONGER", 2)
         monkeypatch.setattr(scan, "ENTRIES", 64)
+        monkeypatch.setattr(neighbours, "ENTRIES", 64)
         monkeypatch.setattr(scan, "PLAIN", 40)
     return request.param
 

@@ -13,10 +13,9 @@ from expunge.core.cores import available_cores
 from expunge.core.errors import DataError, InvalidValue
 from expunge.linear import parallel
 from expunge.linear.factor import Factor
-from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.parallel import set_threads
 from expunge.linear.removal import correct, depart, solve
-from expunge.linear.rows import Rows
+from expunge.linear.rows import Rows, spectral_norm, weighted_gram
 from expunge.linear.solver import build_factor, train
 from tests.oracles import logistic as oracle
 from tests.problems import make, problems
@@ -34,7 +33,7 @@ def test_loss_and_derivatives_equal_the_oracle(problem):
     np.testing.assert_allclose(problem.hessian(w), hessian, **close)
     np.testing.assert_allclose(problem.hessian(w, np.float32), hessian, rtol=1e-4, atol=1e-4)
     step = np.random.default_rng(1).normal(size=len(w))
-    along, scores, squared = problem.curvature_along(w, step)
+    along, scores, squared = problem.curvature(w).along(step)
     np.testing.assert_allclose(along, hessian @ step, **close)
     np.testing.assert_allclose(scores, np.linalg.norm(x @ step), **close)
     np.testing.assert_allclose(squared, np.linalg.norm((x @ step) ** 2), **close)
@@ -313,6 +312,6 @@ def test_results_do_not_depend_on_where_arrays_lie_in_memory(d):
     for _ in range(1500):
         held += [w.copy(), step.copy(), np.empty(rng.integers(1, 60))]
         held = [array for array in held if rng.random() < 0.9]  # leaves holes for the kernels' own arrays
-        along, scores, squares = problem.curvature_along(w.copy(), step.copy())
+        along, scores, squares = problem.curvature(w.copy()).along(step.copy())
         seen.add((problem.gradient(w.copy()).tobytes(), along.tobytes(), scores, squares))
     assert len(seen) == 1

@@ -14,7 +14,7 @@ from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy, mean_gradient
 from expunge.scrub import Problem, Scrub, ScrubError
 from expunge.scrub.noisy_copies import all_units, observe, perturbed
-from expunge.scrub.selectors import SELECTORS, selector
+from expunge.scrub.selectors import SELECTORS, select
 from expunge.scrub.steps import noise_std
 from expunge.training import History
 from tests import networks
@@ -130,21 +130,21 @@ def test_lfoci_selects_as_foci_does_and_cheap_takes_its_first(observed):
     from expunge.codec import foci
 
     module, seen = observed
-    chosen = selector("lfoci").select(module, lambda: seen, rng(1))
+    chosen = select("lfoci", module, lambda: seen, rng(1))
     expected = foci(seen.activations, seen.losses, ties="noise", rng=rng(1))
     assert chosen == [seen.units[column] for column in expected.columns]
     assert 1 < len(chosen) < len(seen.units)
-    assert selector("cheap").select(module, lambda: seen, rng(1)) == chosen[:1]
-    assert selector("lfoci", max_units=2).select(module, lambda: seen, rng(1)) == chosen[:2]
+    assert select("cheap", module, lambda: seen, rng(1)) == chosen[:1]
+    assert select("lfoci", module, lambda: seen, rng(1), max_units=2) == chosen[:2]
 
 
 def test_random_takes_as_many_as_lfoci(observed):
     module, seen = observed
-    count = len(selector("lfoci").select(module, lambda: seen, rng(1)))
-    drawn = selector("random").select(module, lambda: seen, rng(1))
+    count = len(select("lfoci", module, lambda: seen, rng(1)))
+    drawn = select("random", module, lambda: seen, rng(1))
     assert len(drawn) == len(set(drawn)) == count
-    assert drawn == selector("random").select(module, lambda: seen, rng(1))
-    assert drawn != selector("random").select(module, lambda: seen, rng(2))
+    assert drawn == select("random", module, lambda: seen, rng(1))
+    assert drawn != select("random", module, lambda: seen, rng(2))
 
 
 @pytest.mark.parametrize(("name", "count"), [("one", 1), ("all", 11)])
@@ -153,7 +153,7 @@ def test_some_selectors_need_no_copies(name, count):
         raise AssertionError("copies were run")
 
     module = networks.small_cnn()
-    assert len(selector(name).select(module, never, rng())) == count
+    assert len(select(name, module, never, rng())) == count
 
 
 def test_dead_units_are_never_selected():
@@ -164,7 +164,7 @@ def test_dead_units_are_never_selected():
     seen = observe(module, cross_entropy, networks.examples(x, y).take([0]), 100, 0.1, generator())
     assert np.ptp(seen.activations[:, 1]) == 0
     for seed in range(5):
-        assert ("0", 1) not in selector("lfoci").select(module, lambda: seen, rng(seed))
+        assert ("0", 1) not in select("lfoci", module, lambda: seen, rng(seed))
 
 
 def test_an_empty_selection_is_an_error(observed):
@@ -173,10 +173,10 @@ def test_an_empty_selection_is_an_error(observed):
 
     constant = replace(seen, losses=np.ones_like(seen.losses))
     with pytest.raises(ScrubError, match="empty selection"):
-        selector("lfoci").select(module, lambda: constant, rng())
+        select("lfoci", module, lambda: constant, rng())
     dead = replace(seen, activations=np.zeros_like(seen.activations))
     with pytest.raises(ScrubError, match="empty selection"):
-        selector("lfoci").select(module, lambda: dead, rng())
+        select("lfoci", module, lambda: dead, rng())
 
 
 # -- updates ------------------------------------------------------------------------------------------------

@@ -56,9 +56,7 @@ def test_shapes_seeds_and_truth():
     assert np.flatnonzero(TRUTH).tolist() == list(BLANKET) == [2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"), [({"n": 0}, "n, dim"), ({"dim": 0}, "n, dim"), ({"eps": 0}, "eps")]
-)
+@pytest.mark.parametrize(("changed", "said"), [({"n": 0}, "n"), ({"dim": 0}, "dim"), ({"eps": 0}, "eps")])
 def test_bad_networks(changed, said):
     with pytest.raises(ValueError, match=f"^{said}: got .*, allowed: "):
         bullseye(**{"n": 9, **changed})

@@ -84,7 +84,7 @@ def test_seed_decides():
 
 @pytest.mark.parametrize(("n", "p"), [(0, 3), (3, 0)])
 def test_no_samples_or_no_attributes(n, p):
-    with pytest.raises(ValueError, match="allowed: whole numbers >= 1"):
+    with pytest.raises(ValueError, match="allowed: a whole number >= 1"):
         binary_attributes(n, p, np.random.default_rng(0))
 
 

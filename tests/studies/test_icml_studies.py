@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from expunge.certificate import Account, Guarantee
 from expunge.core.errors import UserError
-from expunge.linear.gram import spectral_norm, weighted_gram
+from expunge.linear.rows import spectral_norm, weighted_gram
 from expunge.linear.solver import train
 from expunge.studies.outliers import Outliers, removal_norms
 from expunge.studies.planned import Planned

@@ -44,12 +44,8 @@ def total(upstream: Upstream, epsilon: float | None, delta: float | None) -> Tot
 
     An extractor that is (eps_DP, delta_DP)-differentially private needs no update when a row is removed. DP
     is a promise about one row: the sum is the guarantee of each removed row taken alone. For m rows that
-    leave together (all the rows of one person, say) the extractor's part is that of ``group``.
-
-    Args:
-        upstream: What the features have cost.
-        epsilon: Of the certified removal from the linear model; None where it has no certificate.
-        delta: With ``epsilon``.
+    leave together (all the rows of one person, say) the extractor's part is that of ``group``. Where the
+    linear model has no certificate ``epsilon`` and ``delta`` are None.
     """
     if upstream.not_covered is not None:
         return Total(None, None, upstream.not_covered)

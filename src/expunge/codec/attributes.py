@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from expunge.core.checks import require_count
 
 MOST_PARENTS = 3
 RATES = (0.02, 0.5)  # shares of ones: from rare (bald, moustache) to common (smiling)
 STRENGTHS = (1.5, 3.0)  # change of the log-odds by one parent, either way
-_HALVINGS = 60
 
 
 def binary_attributes(n: int, p: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[list[int]]]:
-    """Draw a random sparse directed acyclic network of binary variables, and samples from it.
+    """Draw a random sparse directed acyclic network of ``p`` binary variables, and ``n`` samples from it.
 
     Attribute j has up to three parents among 0..j-1; ``P(a_j = 1 | parents) = sigmoid(c_j + w_j . parents)``
     where ``|w|`` is uniform in ``STRENGTHS``, of either sign; ``c_j`` makes the mean of the probabilities
     over the samples the attribute's base rate, log-uniform in ``RATES``.
-
-    Args:
-        n: Samples.
-        p: Attributes.
-        rng: Where network and samples are drawn from.
 
     Returns:
         The table, (n, p) of 0 and 1, and the parents of each attribute, ascending.
@@ -29,8 +27,8 @@ def binary_attributes(n: int, p: int, rng: np.random.Generator) -> tuple[NDArray
     Raises:
         ValueError: ``n`` or ``p`` is below 1.
     """
-    if n < 1 or p < 1:
-        raise ValueError(f"n, p: got {n}, {p}, allowed: whole numbers >= 1")
+    require_count("n", n)
+    require_count("p", p)
     table = np.zeros((n, p), dtype=np.uint8)
     parents: list[list[int]] = []
     for j in range(p):
@@ -39,7 +37,7 @@ def binary_attributes(n: int, p: int, rng: np.random.Generator) -> tuple[NDArray
         weights = rng.uniform(*STRENGTHS, size=count) * rng.choice((-1.0, 1.0), size=count)
         rate = float(np.exp(rng.uniform(*np.log(RATES))))
         logits = table[:, chosen] @ weights
-        table[:, j] = rng.random(n) < _sigmoid(logits + _intercept(logits, rate))
+        table[:, j] = rng.random(n) < expit(logits + _intercept(logits, rate))
         parents.append(chosen)
     return table, parents
 
@@ -59,19 +57,8 @@ def neighbours_of(parents: list[list[int]], j: int) -> list[int]:
     return sorted({*parents[j], *(k for k, above in enumerate(parents) if j in above)})
 
 
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 * (1 + np.tanh(0.5 * x))  # never overflows
-
-
 def _intercept(logits: NDArray[np.float64], rate: float) -> float:
-    """Solve ``mean(sigmoid(c + logits)) = rate`` for c by bisection over the few distinct logits."""
+    """Solve ``mean(sigmoid(c + logits)) = rate`` for c, over the few distinct logits."""
     values, counts = np.unique(logits, return_counts=True)
-    share = counts / len(logits)
-    low, high = -float(values.max()) - 50.0, -float(values.min()) + 50.0
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        if share @ _sigmoid(middle + values) < rate:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+    share, low, high = counts / len(logits), -values.max() - 50.0, -values.min() + 50.0
+    return float(brentq(lambda c: share @ expit(c + values) - rate, low, high, xtol=1e-14))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_count, require_positive
+
 VARIABLES = 6
 BLANKET = (2, 3, 4, 5)
 """The Markov blanket of the target: its parents 2 and 4, its child 5 and the child's other parent 3."""
@@ -34,10 +36,9 @@ def bullseye(
     Raises:
         ValueError: ``n`` or ``dim`` below 1, ``eps`` not a positive number.
     """
-    if n < 1 or dim < 1:
-        raise ValueError(f"n, dim: got {n}, {dim}, allowed: whole numbers >= 1")
-    if not 0 < eps < np.inf:
-        raise ValueError(f"eps: got {eps}, allowed: a positive number")
+    require_count("n", n)
+    require_count("dim", dim)
+    require_positive("eps", eps)
     generator = np.random.default_rng(rng)
     noise = iter(generator.uniform(-eps, eps, size=(VARIABLES, n)))
     r0 = generator.uniform(0.25, 0.5, size=n) + 0.5 * generator.integers(0, 2, size=n)

@@ -35,12 +35,6 @@ class DeviceScan:
 
     Each operation rounds on its own (nothing is fused), and IEEE float64 is the same on every device:
     distances, and with them the sums, agree bit for bit.
-
-    Args:
-        columns: (p, n) float64.
-        ranks: R, (n,) int64.
-        cyclic: Ties go to the next row (cyclically); else to the first row.
-        device: Where to compute.
     """
 
     def __init__(

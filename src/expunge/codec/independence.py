@@ -94,15 +94,11 @@ def independence_test(
         return IndependenceTest(np.nan, np.nan, np.full(permutations, np.nan))
     near = None if x is None else near_rows(given, neighbours, threads)
     sums = [sums_of(given, moved, np.arange(n)[None], ranks, cyclic=cyclic, threads=threads)]
-    for count in _chunks(permutations, max(1, CHUNK // moved.size)):
-        drawn = local_permutations(n, near, count, generator)
+    size = max(1, CHUNK // moved.size)
+    for done in range(0, permutations, size):
+        drawn = local_permutations(n, near, min(size, permutations - done), generator)
         sums.append(sums_of(given, moved, drawn, ranks, cyclic=cyclic, threads=threads))
     observed, *copies = np.concatenate(sums).tolist()
     reached = sum(q >= observed for q in copies)  # T grows with Q: integers compare without rounding
     p_value = (1 + reached) / (permutations + 1)
     return IndependenceTest(statistic(observed), p_value, np.array([statistic(q) for q in copies]))
-
-
-def _chunks(total: int, size: int) -> list[int]:
-    """Counts that add up to ``total``, none above ``size``."""
-    return [min(size, total - done) for done in range(0, total, size)]

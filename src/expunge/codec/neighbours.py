@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -62,18 +64,24 @@ class Neighbours:
         longest = LONGEST if self.tree is None else LONGEST_OF_TREE
         return self.count if self.count <= FEW or wanted > min(longest, self.count) else wanted
 
-    def of(self, cells: NDArray[np.int64], m: int, pool: Executor) -> Lists:
-        """The ``m`` nearest cells of each of ``cells`` (q,); unsorted if ``m`` is the whole of many.
+    def of(
+        self, cells: NDArray[np.int64], m: int, pool: Executor
+    ) -> Iterator[tuple[NDArray[np.int64], Lists]]:
+        """Yield, some of ``cells`` (q,) at a time, these and the ``m`` nearest cells of each.
 
-        Lists take 12 bytes for each of the q m entries: ask for at most ``ENTRIES`` at once.
+        Lists take 12 bytes an entry, of which there are at most ``ENTRIES`` at once; they are unsorted if
+        ``m`` is the whole of many.
         """
-        if m == self.count and self.count > FEW:
-            return self._whole(cells, pool)
-        return self._sorted(cells, m, pool) if self.tree is None else self._from_tree(cells, m)
+        block = max(1, ENTRIES // m)
+        for part in (cells[low : low + block] for low in range(0, len(cells), block)):
+            if m == self.count and self.count > FEW:
+                yield part, self._whole(part, pool)
+            else:
+                yield part, self._sorted(part, m, pool) if self.tree is None else self._from_tree(part, m)
 
     def _whole(self, cells: NDArray[np.int64], pool: Executor) -> Lists:
         squared = np.empty((len(cells), self.count))
-        _share(pool, self.threads, len(cells), lambda a, b: self._measure(cells[a:b], squared[a:b]))
+        share(pool, self.threads, len(cells), lambda a, b: self._measure(cells[a:b], squared[a:b]))
         every = np.broadcast_to(np.arange(self.count, dtype=np.int32), squared.shape)
         return Lists(every, squared, np.full(len(cells), np.inf), ascending=False)
 
@@ -102,7 +110,7 @@ class Neighbours:
                 near[a:z] = order
                 _gather(squared, order, distance[a:z])
 
-        _share(pool, self.threads, len(cells), work)
+        share(pool, self.threads, len(cells), work)
         whole = m == self.count
         return Lists(near, distance, np.full(len(cells), np.inf) if whole else distance[:, -1].copy())
 
@@ -121,11 +129,10 @@ class Neighbours:
         )
 
 
-def _share(pool: Executor, threads: int, count: int, work) -> None:  # type: ignore[no-untyped-def]
-    """Call ``work(a, b)`` on slices that cover range(count), a few for each thread."""
+def share(pool: Executor, threads: int, count: int, work: Callable[[int, int], Any]) -> list[Any]:
+    """Return what ``work(a, b)`` does on slices that cover range(count), a few for each thread."""
     cuts = np.linspace(0, count, min(count, 4 * threads) + 1).astype(np.int64)
-    for _ in pool.map(work, cuts[:-1], cuts[1:]):
-        pass
+    return list(pool.map(work, cuts[:-1], cuts[1:]))
 
 
 @numba.njit(nogil=True, cache=True)

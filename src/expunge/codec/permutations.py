@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.codec.neighbours import share
 from expunge.core.cores import available_cores
 
 
@@ -20,25 +21,20 @@ def near_rows(points: NDArray[np.float64], k: int, threads: int | None = None) -
     n = points.shape[1]
     found = np.empty((n, k), dtype=np.int64)
     rows = np.ascontiguousarray(points.T)
-    cuts = np.linspace(0, n, 4 * (threads or available_cores()) + 1).astype(np.int64)
-    with ThreadPoolExecutor(threads or available_cores()) as pool:
-        for _ in pool.map(lambda a, b: _nearest(rows, a, b, found), cuts[:-1], cuts[1:]):
-            pass
+    threads = threads or available_cores()
+    with ThreadPoolExecutor(threads) as pool:
+        share(pool, threads, n, lambda a, b: _nearest(rows, a, b, found))
     return found
 
 
 def local_permutations(
     n: int, near: NDArray[np.int64] | None, count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Whose Z each row takes in ``count`` copies, (count, n).
+    """Whose Z each of ``n`` rows takes in ``count`` copies, (count, n), drawn copy by copy.
 
-    Args:
-        n: Rows.
-        near: The rows that each row may take from, (n, k); None: any, each copy is a permutation. Otherwise
-            rows are visited in random order, and each takes from a random one of its ``near`` that has not
-            given yet; where all have, from a random one of them (Runge 2018, algorithm 1).
-        count: Copies.
-        rng: Drawn from copy by copy.
+    Without ``near`` each copy is a permutation. With the rows that each row may take from, (n, k), rows are
+    visited in random order, and each takes from a random one of its ``near`` that has not given yet; where
+    all have, from a random one of them (Runge 2018, algorithm 1).
     """
     drawn = np.empty((count, n), dtype=np.int64)
     for b in range(count):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.codec.kernels import turn
-from expunge.codec.neighbours import ENTRIES, Lists, Neighbours
+from expunge.codec.neighbours import Lists, Neighbours, share
 from expunge.codec.scan import Scan
 from expunge.codec.statistic import agreement
 from expunge.core.cores import available_cores
@@ -28,18 +30,12 @@ def sums_of(
 ) -> NDArray[np.int64]:
     """``Q(given, z[:, d])`` for each row d of ``drawn`` (c, n), (c,): what ``agreement`` gives, faster.
 
+    X is ``given`` (r, n), where r may be 0, and Z is ``z`` (q, n); without X each copy must be a permutation.
+
     Copies of one column are the candidates of one scan. Copies of several columns walk the same lists of
     neighbours, those in ``given``; without ``given``, a permuted copy has the neighbours of the original
     under other numbers. Only where rows of ``given`` (or distances in z alone) are equal is it one copy after
     the other.
-
-    Args:
-        given: Columns of X, (r, n), r may be 0.
-        z: Columns of Z, (q, n).
-        drawn: Copies; without ``given`` each must be a permutation.
-        ranks: R, (n,).
-        cyclic: See ``Scan``.
-        threads: None: every core.
     """
     if len(z) == 1:
         scan = Scan(np.vstack([given, z[0][drawn]]), ranks, cyclic=cyclic, threads=threads)
@@ -51,7 +47,8 @@ def sums_of(
         if len(np.unique(given, axis=1).T) == len(ranks):
             return _walked(given, z, drawn, ranks, cyclic, threads)
     elif (nearest := _only_nearest(z, threads)) is not None:
-        places = (_relabelled(nearest, copy) for copy in drawn)
+        # A row's nearest is where the nearest of its donor went; argsort inverts the permutation.
+        places = (np.argsort(copy)[nearest[copy]] for copy in drawn)
         return np.array([np.minimum(ranks, ranks[place]).sum() for place in places])
     copies = (np.vstack([given, z[:, copy]]) for copy in drawn)
     return np.array([agreement(columns, ranks, cyclic=cyclic, threads=threads) for columns in copies])
@@ -63,20 +60,12 @@ def _only_nearest(z: NDArray[np.float64], threads: int) -> NDArray[np.int64] | N
     nearest = np.empty(n, dtype=np.int64)
     neighbours = Neighbours(z, rows=True, threads=threads)
     with ThreadPoolExecutor(threads) as pool:
-        for part in _parts(neighbours, np.arange(n), 3):
-            lists = neighbours.of(part, 3, pool)
+        for part, lists in neighbours.of(np.arange(n), 3, pool):
             first = lists.squared[:, 0]
             if (first == lists.squared[:, 1]).any() or (first >= lists.reach).any():
                 return None
             nearest[part] = lists.cell[:, 0]
     return nearest
-
-
-def _relabelled(nearest: NDArray[np.int64], copy: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The nearest row of each row of z[copy]: the place where the neighbour of its donor went."""
-    place = np.empty_like(copy)
-    place[copy] = np.arange(len(copy))
-    return place[nearest[copy]]
 
 
 def _walked(
@@ -90,45 +79,26 @@ def _walked(
     """Rows of ``given`` are distinct: all copies visit the neighbours of a row side by side."""
     values = np.ascontiguousarray(z[:, drawn.T])  # (q, n, c)
     sums = np.zeros(len(drawn), dtype=np.int64)
+
+    def walk(rows: NDArray[np.int64], near: Lists, done: NDArray[np.bool_], a: int, b: int) -> Any:
+        lists, added = (
+            (near.cell[a:b], near.squared[a:b], near.reach[a:b], near.ascending),
+            np.zeros_like(sums),
+        )
+        _walk_copies(values, ranks, cyclic, *lists, rows[a:b], done[a:b], added)
+        return added
+
     neighbours = Neighbours(given, rows=True, threads=threads)
     pending, wanted = np.arange(len(ranks)), LIST
     with ThreadPoolExecutor(threads) as pool:
         while len(pending):
             length, left = neighbours.length(wanted), []
-            for part in _parts(neighbours, pending, length):
+            for part, lists in neighbours.of(pending, length, pool):
                 done = np.zeros(len(part), dtype=bool)
-                lists = neighbours.of(part, length, pool)
-                sums += _share_rows(pool, threads, values, ranks, cyclic, lists, part, done)
+                sums += sum(share(pool, threads, len(part), partial(walk, part, lists, done)))
                 left.append(part[~done])
             pending, wanted = np.concatenate(left), wanted * LIST  # next time all of them
     return sums
-
-
-def _parts(neighbours: Neighbours, rows: NDArray[np.int64], length: int) -> list[NDArray[np.int64]]:
-    """``rows`` in blocks whose lists, or the distances they are taken from, stay small."""
-    size = max(1, ENTRIES // length)
-    return [rows[low : low + size] for low in range(0, len(rows), size)]
-
-
-def _share_rows(
-    pool: Executor,
-    threads: int,
-    values: NDArray[np.float64],
-    ranks: NDArray[np.int64],
-    cyclic: bool,
-    lists: Lists,
-    rows: NDArray[np.int64],
-    done: NDArray[np.bool_],
-) -> NDArray[np.int64]:
-    cuts = np.linspace(0, len(rows), 4 * threads + 1).astype(np.int64)
-
-    def work(a: int, b: int) -> NDArray[np.int64]:
-        near = (lists.cell[a:b], lists.squared[a:b], lists.reach[a:b], lists.ascending)
-        sums = np.zeros(values.shape[2], dtype=np.int64)
-        _walk_copies(values, ranks, cyclic, *near, rows[a:b], done[a:b], sums)
-        return sums
-
-    return sum(pool.map(work, cuts[:-1], cuts[1:]), np.zeros(values.shape[2], dtype=np.int64))
 
 
 @numba.njit(nogil=True, cache=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,53 +52,34 @@ class Scan:
 
     def sums(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """``Q(chosen, column j)`` for each j of ``index`` (c,), (c,) int64."""
-        n = len(self.ranks)
+        n, cells, ranks, cyclic = len(self.ranks), self.cells, self.ranks, self.cyclic
         todo = np.ones((n, len(index)), dtype=bool)
         sums = np.zeros(len(index), dtype=np.int64)
-        cells = self.cells
+
+        def walk(rows: NDArray[np.int64], lists: Lists, first: bool, part: slice) -> None:
+            lines, result = (lists.cell, lists.squared, lists.reach), (rows, todo[:, part], sums[part])
+            if cells.single and not lists.ascending:
+                exhaust_rows(self.columns, index[part], ranks, cyclic, lists.squared, *result)
+                return
+            values = self.columns[index[part]]
+            if cells.single:
+                walk_rows(np.ascontiguousarray(values.T), ranks, cyclic, *lines, *result, first)
+            else:
+                groups = (cells.label, cells.start, *lines, lists.ascending)
+                walk_cells(values, np.argsort(values, axis=1), ranks, cyclic, *groups, *result)
+
+        share = -(-len(index) // (4 * self.threads))  # each thread its own candidates
+        size = max(1, min(WIDTH, share, ENTRIES // n))
+        parts = [slice(a, a + size) for a in range(0, len(index), size)]
         neighbours = Neighbours(cells.points, rows=cells.single, threads=self.threads)
         pending, first = np.arange(cells.count), True
         wanted = FIRST_LIST if len(index) > 1 else SHORT_LIST
         with ThreadPoolExecutor(self.threads) as pool:
             while len(pending):
                 length = neighbours.length(wanted)
-                block = max(1, ENTRIES // length)
-                for low in range(0, len(pending), block):
-                    part = pending[low : low + block]
-                    lists = neighbours.of(part, length, pool)
-                    self._walk(pool, index, part, lists, todo, sums, first)
+                for rows, lists in neighbours.of(pending, length, pool):
+                    list(pool.map(partial(walk, rows, lists, first), parts))
                 pending = np.unique(cells.label[todo.any(axis=1)])
                 few = np.count_nonzero(todo) * cells.count < PLAIN * len(pending)
                 wanted, first = (cells.count if few else length * LONGER), False
         return sums
-
-    def _walk(
-        self,
-        pool: Executor,
-        index: NDArray[np.int64],
-        cells: NDArray[np.int64],
-        lists: Lists,
-        todo: NDArray[np.bool_],
-        sums: NDArray[np.int64],
-        first: bool,
-    ) -> None:
-        """Walk the lists of ``cells`` for every candidate, each thread its own candidates."""
-        ranks, cyclic, label, start = self.ranks, self.cyclic, self.cells.label, self.cells.start
-        lines = (lists.cell, lists.squared, lists.reach)
-
-        def work(part: slice) -> None:
-            result = (cells, todo[:, part], sums[part])
-            if self.cells.single and not lists.ascending:
-                exhaust_rows(self.columns, index[part], ranks, cyclic, lists.squared, *result)
-                return
-            values = self.columns[index[part]]
-            if self.cells.single:
-                walk_rows(np.ascontiguousarray(values.T), ranks, cyclic, *lines, *result, first)
-            else:
-                orders = np.argsort(values, axis=1)
-                walk_cells(values, orders, ranks, cyclic, label, start, *lines, lists.ascending, *result)
-
-        share = -(-len(index) // (4 * self.threads))
-        size = max(1, min(WIDTH, share, ENTRIES // len(self.ranks)))
-        for _ in pool.map(work, [slice(a, a + size) for a in range(0, len(index), size)]):
-            pass

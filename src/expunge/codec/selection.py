@@ -13,7 +13,7 @@ from expunge.codec.inputs import columns_of, ranks_of
 from expunge.codec.scan import Scan
 from expunge.codec.statistic import UndefinedCodecWarning, conditional, unconditional
 from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter
-from expunge.core.checks import require_count
+from expunge.core.checks import require_choice, require_count
 
 
 class Selection(NamedTuple):
@@ -60,7 +60,10 @@ def foci(
             ``ties`` or ``method``, ``max_features`` below 1.
     """
     check_options(ties, noise, threads)
-    most = _most(max_features, method)
+    require_choice("method", method, ("foci", "cheap"))
+    if max_features is not None:
+        require_count("max_features", max_features)
+    most = 1 if method == "cheap" else max_features
     at_most, at_least = ranks_of(y)
     columns = columns_of(X, "X", len(at_most))
     generator = np.random.default_rng(rng)
@@ -104,11 +107,3 @@ def _greedy(
 
 def _selection(columns: list[int], scores: list[float]) -> Selection:
     return Selection(np.array(columns, dtype=np.int64), np.array(scores, dtype=np.float64))
-
-
-def _most(max_features: int | None, method: str) -> int | None:
-    if method not in ("foci", "cheap"):
-        raise ValueError(f"method: got {method!r}, allowed: foci, cheap")
-    if max_features is not None:
-        require_count("max_features", max_features)
-    return 1 if method == "cheap" else max_features

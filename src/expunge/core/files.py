@@ -77,10 +77,7 @@ def save_state(path: Path, state: State) -> None:
     """Write a ``State``: arrays as safetensors, values as JSON in its header."""
     from safetensors.numpy import save
 
-    arrays = {
-        name: np.ascontiguousarray(array).reshape(np.shape(array))  # which makes vectors of scalars
-        for name, array in state.arrays.items()
-    }
+    arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
     _save(path, save(arrays), state.values)
 
 
@@ -144,10 +141,7 @@ def read_header(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the whole file, compare it with its digest, and return the tensors' entries and the header.
 
-    Args:
-        path: The file.
-        progress: Show a bar (on a terminal only).
-        signed: False: a file without a digest will do.
+    Unless it must be ``signed`` a file without a digest will do.
 
     Raises:
         DataError: It cannot be read, was not written here, or a byte is not as it was written.

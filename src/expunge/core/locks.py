@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout, has_fcntl, lock_descriptor
 
 log = logging.getLogger(__name__)
-
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of some network file systems
 
@@ -46,7 +46,7 @@ def exclusive(path: Path, wait: bool = True) -> Iterator[None]:
         return
     file = path.with_name(f".{path.name}.lock") if path.is_dir() else path  # where folders cannot be opened
     lock = FileLock(file)
-    _take(lambda blocking: _acquired(lock, blocking), path, wait)
+    _take(lambda blocking: lock.acquire(blocking=blocking), path, wait)
     try:
         yield
     finally:
@@ -55,10 +55,12 @@ def exclusive(path: Path, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
-def _take(take: Callable[[bool], bool], path: Path, wait: bool) -> None:
+def _take(take: Callable[[bool], Any], path: Path, wait: bool) -> None:
     try:
         if take(False):
             return
+    except Timeout:
+        pass
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -68,11 +70,3 @@ def _take(take: Callable[[bool], bool], path: Path, wait: bool) -> None:
         raise Taken(str(path))
     log.info("another process is at work on %s: waiting for it", path)
     take(True)
-
-
-def _acquired(lock: FileLock, blocking: bool) -> bool:
-    try:
-        lock.acquire(blocking=blocking)
-    except Timeout:
-        return False
-    return True

@@ -90,9 +90,7 @@ class Block:
     def spread(self, vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return whole parameters that hold ``vector`` (size,) in the block and zero elsewhere.
 
-        Args:
-            vector: One entry a weight.
-            like: Parameter name -> tensor whose shape, type and device the result has.
+        They have shape, type and device of the tensors ``like``, by parameter name.
         """
         whole = {name: torch.zeros_like(like[name], requires_grad=False) for name in self.rows}
         for name, part in self.split(vector).items():

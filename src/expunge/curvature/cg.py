@@ -72,42 +72,26 @@ def conjugate_gradient(
                 f"conjugate gradients stay at a relative residual of {left / size:.1e}, above {tol:.1e}: "
                 "the products are rounded too coarsely for this tolerance"
             )
-        measured = left
-        x, taken = _iterate(product, x, residual, shift, target, taken, limit, size)
+        measured, direction, squared = left, residual, float(residual @ residual)
+        while math.sqrt(squared) > target:
+            if taken >= limit:
+                found = math.sqrt(squared) / size
+                raise SolveError(
+                    f"conjugate gradients did not converge in {limit} steps: relative residual {found:.1e}"
+                )
+            taken += 1
+            image = product(direction) + shift * direction
+            curvature = float(direction @ image)
+            if not math.isfinite(curvature):
+                raise SolveError("the curvature or the right side holds numbers that are not finite")
+            if curvature <= 0:
+                relative = curvature / float(direction @ direction)
+                raise SolveError(
+                    f"the curvature plus {shift:g} is not positive definite: {relative:.3g} along step "
+                    f"{taken} of conjugate gradients"
+                )
+            length = squared / curvature
+            x, residual = x + length * direction, residual - length * image
+            before, squared = squared, float(residual @ residual)
+            direction = residual + squared / before * direction
         residual = rhs - product(x) - shift * x
-
-
-def _iterate(
-    product: Product,
-    x: Tensor,
-    residual: Tensor,
-    shift: float,
-    target: float,
-    taken: int,
-    limit: int,
-    size: float,
-) -> tuple[Tensor, int]:
-    """Return where the residual carried along reaches ``target``, and the steps taken in all."""
-    direction, squared = residual, float(residual @ residual)
-    while math.sqrt(squared) > target:
-        if taken >= limit:
-            found = math.sqrt(squared) / size
-            raise SolveError(
-                f"conjugate gradients did not converge in {limit} steps: relative residual {found:.1e}"
-            )
-        taken += 1
-        image = product(direction) + shift * direction
-        curvature = float(direction @ image)
-        if not math.isfinite(curvature):
-            raise SolveError("the curvature or the right side holds numbers that are not finite")
-        if curvature <= 0:
-            relative = curvature / float(direction @ direction)
-            raise SolveError(
-                f"the curvature plus {shift:g} is not positive definite: {relative:.3g} along step {taken} "
-                "of conjugate gradients"
-            )
-        length = squared / curvature
-        x, residual = x + length * direction, residual - length * image
-        before, squared = squared, float(residual @ residual)
-        direction = residual + squared / before * direction
-    return x, taken

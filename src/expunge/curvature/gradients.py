@@ -42,10 +42,7 @@ def example_losses(module: nn.Module, losses: Losses, batches: Batches) -> Tenso
 def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[str, Tensor]:
     """Return the gradient of the **mean** loss over all examples of ``batches``, in evaluation mode.
 
-    Args:
-        module: The network; it is left as it is, gradients in ``.grad`` included.
-        losses: The loss of each example.
-        batches: The examples.
+    The network is left as it is, gradients in ``.grad`` included.
 
     Returns:
         Parameter name (as in ``module.named_parameters()``) -> gradient; zero where a parameter has no part.
@@ -59,11 +56,10 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
     with evaluating(module), torch.enable_grad():
         for x, y in batches:
             total = losses(module(x), y).sum()
-            parts = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+            parts = torch.autograd.grad(total, list(named.values()), materialize_grads=True)
             for name, part in zip(named, parts, strict=True):
-                new = torch.zeros_like(named[name]) if part is None else part
-                sums[name] = sums[name] + new if name in sums else new
-            del parts, part, new  # a large network's gradients are its size: held once, not twice
+                sums[name] = sums[name] + part if name in sums else part
+            del parts, part  # a large network's gradients are its size: held once, not twice
             count += len(y)
     if not count:
         raise ValueError("the mean gradient of no examples is not defined")

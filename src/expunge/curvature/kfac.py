@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature.block import Block
@@ -35,13 +35,8 @@ class KroneckerFactored:
     count as modules of their own.
 
     Factors are float64: for each module at most (inputs of a unit)^2 and (selected units)^2 numbers, see
-    ``SecondMoment``. One pass over the examples with as many walks back as the network has outputs.
-
-    Args:
-        module: The network; it is left as it is.
-        losses: The loss of each example, convex in the outputs.
-        batches: The examples.
-        block: The weights.
+    ``SecondMoment``. One pass over the examples with as many walks back as the network has outputs, which
+    leaves the network as it is.
 
     Raises:
         ValueError: There is no example, or the loss is not convex in the outputs.
@@ -54,14 +49,12 @@ class KroneckerFactored:
     def __init__(self, module: nn.Module, losses: Losses, batches: Batches, block: Block) -> None:
         self._block, self._layers = block, list(_layers(module, block))
         function, count = BlockFunction(module, block), 0
-        handles = [layer.watch() for layer in self._layers]
-        try:
+        with ExitStack() as hooks:
+            for layer in self._layers:
+                hooks.enter_context(layer.module.register_forward_hook(layer.see))
             for x, y in batches:
                 self._add(function(x), y, losses)
                 count += len(y)
-        finally:
-            for handle in handles:
-                handle.remove()
         if not count:
             raise ValueError("the curvature of no examples is not defined")
         for layer in self._layers:
@@ -78,14 +71,13 @@ class KroneckerFactored:
         places = [place for layer in self._layers for place in layer.outputs]
         if places and outputs.requires_grad:
             for column in _root_columns(losses, outputs.detach(), targets):
-                found = torch.autograd.grad(
-                    outputs, places, column, retain_graph=True, materialize_grads=True
+                found = iter(
+                    torch.autograd.grad(outputs, places, column, retain_graph=True, materialize_grads=True)
                 )
-                remaining = iter(found)
                 for layer in self._layers:
-                    layer.add_gradients([next(remaining) for _ in layer.outputs], len(targets))
+                    layer.add_gradients([next(found) for _ in layer.outputs], len(targets))
         for layer in self._layers:
-            layer.next_batch()
+            layer.outputs = []  # and with them the graph of this batch
 
 
 class _Layer:
@@ -105,11 +97,8 @@ class _Layer:
         self.outputs: list[Tensor] = []
         self.called = False
 
-    def watch(self) -> RemovableHandle:
-        """Have every call of the module recorded."""
-        return self.module.register_forward_hook(self._called)
-
-    def _called(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def see(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Record a call of the module, as a forward hook does."""
         with torch.no_grad():
             for rows in self._inputs(inputs[0].detach()):
                 self.a.add(rows)
@@ -146,10 +135,6 @@ class _Layer:
         positions = sum(len(g) for g in rows) / examples
         for g in rows:
             self.b += g.mT @ g / positions
-
-    def next_batch(self) -> None:
-        """Let the graph of the last batch go."""
-        self.outputs = []
 
     def finish(self, count: int) -> None:
         """End the sums over ``count`` examples and turn their product into one of means."""

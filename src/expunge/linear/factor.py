@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,7 @@ class Factor:
             inverse, info = dpotri(lower, lower=1)
         if info != 0:
             raise np.linalg.LinAlgError("Hessian is not positive definite")
-        d = len(hessian)
-        return cls(inverse, np.empty((d, 0)), np.empty((0, 0)))
+        return cls(inverse, np.empty((len(hessian), 0)), np.empty((0, 0)))
 
     def solve(self, rhs: Array) -> Array:
         """Return an approximation of ``H^{-1} rhs``, (d,)."""
@@ -71,13 +70,11 @@ class Factor:
         rank = self.v.shape[1]
         joint = np.zeros((rank + len(u),) * 2)
         joint[:rank, :rank], joint[rank:, rank:] = self.core, core
-        grown = replace(self, v=np.hstack([self.v, new]), core=joint, shift=self.shift + shift)
-        return grown._folded() if len(joint) > _FOLD_RANK else grown
-
-    def _folded(self) -> Factor:
-        lower = np.asfortranarray(self.inverse + self.v @ self.core @ self.v.T)
-        d = len(lower)
-        return replace(self, inverse=lower, v=np.empty((d, 0)), core=np.empty((0, 0)))
+        v, shift = np.hstack([self.v, new]), self.shift + shift
+        if len(joint) <= _FOLD_RANK:
+            return Factor(self.inverse, v, joint, shift)
+        folded = np.asfortranarray(self.inverse + v @ joint @ v.T)
+        return Factor(folded, np.empty((len(folded), 0)), np.empty((0, 0)), shift)
 
     def _solve_unshifted(self, rhs: Array) -> Array:
         """Solve for one right side (d,), or for several (d, m) in one pass over the inverse."""

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from expunge.linear import kernels
-from expunge.linear.gram import weighted_gram
-from expunge.linear.rows import BLOCK_ROWS, Array, Rows
-
-_UNIT = 2.0**-53
+from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows, weighted_gram
 
 
 @dataclass(frozen=True)
@@ -71,10 +68,6 @@ class LogisticProblem:
         scores = self.rows.scores(w)
         return LossCurvature(self.rows, expit(scores) * expit(-scores), self.lam * self.n)
 
-    def curvature_along(self, w: Array, step: Array) -> tuple[Array, float, float]:
-        """(H(w) step, ||X step||, ||(X step)^2||); see ``LossCurvature.along``."""
-        return self.curvature(w).along(step)
-
     def removed_factors(self, w: Array, index: Sequence[int] | NDArray[np.int64]) -> Array:
         """U, (m, d) with ``U^T U = sum over index of s_i (1 - s_i) x_i x_i^T``."""
         x = self.rows.dense(np.asarray(index, dtype=np.int64))
@@ -90,7 +83,7 @@ class LogisticProblem:
         n, d, length = self.n, self.rows.dim, float(np.linalg.norm(w))
         blocked = BLOCK_ROWS + 16 + n / BLOCK_ROWS
         size = n + self.lam * n * length + float(np.linalg.norm(self.b))
-        return _UNIT * (n * (d + 8) * length / 4 + blocked * n + 8 * size)
+        return UNIT * (n * (d + 8) * length / 4 + blocked * n + 8 * size)
 
 
 @dataclass(frozen=True)

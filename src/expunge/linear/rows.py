@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.linear import kernels
-from expunge.linear.gram import Array, spectral_norm, weighted_gram
-from expunge.linear.parallel import for_each
+from expunge.linear.parallel import for_each, one_blas_thread
 
+Array = NDArray[np.float64]
+
+UNIT = 2.0**-53
 BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
+_GRAM_BLOCK = 2048  # rows widened at a time
+_PARTS_BELOW = 1024  # features up to which four partial sums are small beside the rows
 _STORED_TYPES = (np.uint8, np.float32, np.float64)
 _KEEP_GRAM = 2048  # features up to which the Gram matrix (8 d^2 bytes: 32 MiB) is kept with the rows
 _NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
@@ -56,9 +61,7 @@ class Rows:
         Raises:
             DataError: A row holds NaN or infinity, or has norm zero.
         """
-        raw = _stored(raw)
-        norms = _norms(raw, float(offset))
-        _refuse(~np.isfinite(norms), f"{what} {{}} holds NaN or infinity")
+        raw, norms = _measured(raw, float(offset), what)
         if keep_zero:
             norms[norms == 0] = 1.0
         _refuse(norms == 0, f"{what} {{}} has norm zero and cannot be normalised")
@@ -71,9 +74,7 @@ class Rows:
         Raises:
             DataError: A row holds NaN or infinity, or its norm is above 1.
         """
-        raw = _stored(raw)
-        norms = _norms(raw, 0.0)
-        _refuse(~np.isfinite(norms), f"{what} {{}} holds NaN or infinity")
+        raw, norms = _measured(raw, 0.0, what)
         _refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
         # Shrinking by the slack keeps ||x|| <= 1 exactly true, which every bound relies on.
         return cls(raw, np.where(norms > 1, 1.0 / np.maximum(norms, 1.0), 1.0), 0.0)
@@ -148,14 +149,9 @@ class Rows:
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows and those not in use."""
         w = np.ascontiguousarray(w, dtype=np.float64)
-        out, edges = np.zeros(len(self)), _edges(self.places)
-
-        def work(k: int) -> None:
-            kernels.score_block(
-                self.raw, self._walked, self.scale, self.offset, w, edges[k], edges[k + 1], out
-            )
-
-        for_each(work, len(edges) - 1, self.places * self.dim)
+        out, spans = np.zeros(len(self)), _spans(self.places)
+        rows = (self.raw, self._walked, self.scale, self.offset)
+        for_each(lambda k: kernels.score_block(*rows, w, *spans[k], out), len(spans), self.places * self.dim)
         return out
 
     def reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
@@ -166,15 +162,43 @@ class Rows:
             args: The kernel's own arguments.
             shapes: Length of each output vector.
         """
-        edges = _edges(self.places)
-        outputs = [np.zeros((len(edges) - 1, size)) for size in shapes]
+        spans = _spans(self.places)
+        outputs = [np.zeros((len(spans), size)) for size in shapes]
         rows = (self.raw, self._walked, self.scale, self.offset)
 
         def work(k: int) -> None:
-            block(*rows, *args, edges[k], edges[k + 1], *(out[k] for out in outputs))
+            block(*rows, *args, *spans[k], *(out[k] for out in outputs))
 
-        for_each(work, len(edges) - 1, self.places * self.dim)
+        for_each(work, len(spans), self.places * self.dim)
         return [out.sum(axis=0) for out in outputs]
+
+
+def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.float64) -> NDArray[Any]:
+    """``X^T diag(weights) X``, (d, d) symmetric; weights >= 0, None for all ones."""
+    roots = None if weights is None else np.sqrt(weights)
+    # A fixed number of partial sums: the result does not depend on the number of threads.
+    parts = 4 if rows.dim <= _PARTS_BELOW else 2
+    sums = np.zeros((parts, rows.dim, rows.dim), dtype=dtype)
+
+    def add_up(k: int) -> None:
+        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, _GRAM_BLOCK)
+        for block in rows.weighted_blocks(roots, part, dtype):
+            # NumPy knows this product as symmetric (half the work) and lets other threads run meanwhile.
+            sums[k] += block.T @ block
+
+    with one_blas_thread():
+        for_each(add_up, parts, rows.places * rows.dim)
+    return sums.sum(axis=0)
+
+
+def spectral_norm(gram: Array, n: int) -> float:
+    """Upper bound on ||X||_2 from X^T X of n rows.
+
+    The largest eigenvalue, plus what floating point can have hidden: summing n products is off by at most
+    n u |X|^T |X|, whose norm is at most the trace, and the eigensolver by a small multiple of d u ||X^T X||.
+    """
+    largest = float(np.linalg.eigvalsh(gram)[-1])
+    return sqrt(max(largest, 0.0) + 2 * UNIT * (n + 8 * len(gram)) * float(np.trace(gram)))
 
 
 @lru_cache(maxsize=4)  # each removal makes new rows, of the same number
@@ -182,20 +206,18 @@ def _every(n: int) -> NDArray[np.int64]:
     return np.arange(n)
 
 
-def _edges(n: int) -> list[int]:
+def _spans(n: int) -> list[tuple[int, int]]:
     blocks = max(1, -(-n // BLOCK_ROWS))
-    return [n * k // blocks for k in range(blocks + 1)]
+    return [(n * k // blocks, n * (k + 1) // blocks) for k in range(blocks)]
 
 
-def _norms(raw: NDArray[Any], offset: float) -> Array:
-    """``||raw_i - offset||_2`` of every row, (n,)."""
-    out, edges = np.empty(len(raw)), _edges(len(raw))
-
-    def work(k: int) -> None:
-        kernels.square_norm_block(raw, offset, edges[k], edges[k + 1], out)
-
-    for_each(work, len(edges) - 1, raw.size)
-    return np.sqrt(out)
+def _measured(raw: Any, offset: float, what: str) -> tuple[NDArray[Any], Array]:
+    """``raw`` as it is stored, and ``||raw_i - offset||_2`` of every row, (n,)."""
+    raw = _stored(raw)
+    out, spans = np.empty(len(raw)), _spans(len(raw))
+    for_each(lambda k: kernels.square_norm_block(raw, offset, *spans[k], out), len(spans), raw.size)
+    _refuse(~np.isfinite(out), f"{what} {{}} holds NaN or infinity")
+    return raw, np.sqrt(out)
 
 
 def _stored(raw: Any) -> NDArray[Any]:

@@ -29,8 +29,7 @@ _BEFORE_AFTER = {
 def declared(parts: Iterable[Columns]) -> dict[str, Column]:
     """Return the columns of a run: test accuracy before and after where it is measured, then those of parts.
 
-    Args:
-        parts: What the method and each metric declare; of two that declare one key the first counts.
+    The parts are the method and each metric; of two that declare one key the first counts.
     """
     found: dict[str, Column] = {}
     for columns in parts:
@@ -76,11 +75,9 @@ def main_column(tables: Iterable[Columns]) -> tuple[str, Column] | None:
 
 
 def role_of(summary: Mapping[str, Any], target: Any) -> str:
-    """Return the role of a run's method; of a run that does not say so by the bundled table.
+    """Return the role of a run's method by its summary; of a run that does not say so by the bundled table.
 
-    Args:
-        summary: ``summary.json``.
-        target: ``unlearner._target_`` of the configuration; None where there is none.
+    ``target`` is ``unlearner._target_`` of the configuration, or None where there is none.
     """
     said = summary.get("role")
     if isinstance(said, str):

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from expunge.core.errors import RunFolderError
@@ -64,12 +63,9 @@ def read_ledger(
 
 
 class Ledger:
-    """Writes ``removals.jsonl``, or another file of the same make.
+    """Writes ``removals.jsonl``, or another file of the same make; see ``read_ledger`` for the arguments.
 
-    Args:
-        path: The file; appended to, after an incomplete last line has been cut off.
-        keys: As in ``read_ledger``; they come first in every line.
-        kind: As in ``read_ledger``.
+    It is appended to, after an incomplete last line has been cut off; ``keys`` come first in every line.
     """
 
     def __init__(self, path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -> None:
@@ -84,9 +80,7 @@ class Ledger:
     def __enter__(self) -> Ledger:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def append(self, record: dict[str, Any]) -> None:

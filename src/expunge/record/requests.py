@@ -120,16 +120,12 @@ class _Part:
         self.seed = _optional_seed(seed)
 
     def requested(self, rows: NDArray[np.int64], whose: str, seed: int, *index: int) -> list[list[int]]:
-        """Return the rows of each request.
+        """Return the rows of each request, of the ``rows`` of a label, of which there is one at least.
 
-        Args:
-            rows: All rows of the label, one at least.
-            whose: What the message about a ``count`` above their number calls them by.
-            seed: The run's.
-            index: Tells the draws of several labels from each other.
+        ``index`` tells the draws of several labels from each other.
 
         Raises:
-            InvalidValue: ``count`` is above their number.
+            InvalidValue: ``count`` is above their number; the message calls them the rows of ``whose``.
         """
         if self.count is not None and self.count > len(rows):
             raise InvalidValue("count", self.count, f"at most {len(rows)}, the rows of {whose}")
@@ -280,20 +276,15 @@ def _read_rows(path: Path) -> list[Any]:
         reason = getattr(error, "strerror", None) or "not text"
         raise DataError(f"{path}: cannot be read as a file of row ids ({reason})", "rows") from None
     if path.suffix == ".json":
-        return _json_rows(path, text)
+        try:
+            rows = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: not JSON ({error})", "rows") from None
+        if not isinstance(rows, list):
+            allowed = "a list of row ids, or of such lists"
+            raise DataError(f"{path}: holds a {type(rows).__name__}, allowed: {allowed}", "rows")
+        return rows
     lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
     return [
         [int(word) if word.isascii() and word.isdigit() else word for word in line] for line in lines if line
     ]
-
-
-def _json_rows(path: Path, text: str) -> list[Any]:
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error})", "rows") from None
-    if not isinstance(rows, list):
-        raise DataError(
-            f"{path}: holds a {type(rows).__name__}, allowed: a list of row ids, or of such lists", "rows"
-        )
-    return rows

@@ -25,11 +25,8 @@ class RunCheckpoint:
 
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
     and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
-    used: everything is repeated from the beginning.
-
-    Args:
-        folder: The run folder.
-        settings: The resolved configuration; a continued run must have the same.
+    used: everything is repeated from the beginning. A continued run must have the same settings: the resolved
+    configuration.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -42,10 +39,7 @@ class RunCheckpoint:
         save_state(self.path, state)
 
     def load(self, recorded: int) -> State | None:
-        """Return the state to continue from, or None to begin at the beginning.
-
-        Args:
-            recorded: Complete lines in the ledger.
+        """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin anew.
 
         Raises:
             RunFolderError: The checkpoint belongs to another configuration.

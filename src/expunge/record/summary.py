@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import astuple
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -35,6 +36,8 @@ def summarise(
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
     seconds = [r["seconds"] for r in records]
     last = records[-1] if records else dict.fromkeys(("residual_bound", "residual_measured", "budget"))
+    total: Total | None = facts.get("total")
+    together = ("epsilon_total", "delta_total", "not_covered")
     summary = {
         **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
         **{key: facts[key] for key in ("seed", "n_train", "n_test")},
@@ -49,7 +52,7 @@ def summarise(
         "budget": last["budget"],
         "epsilon": facts.get("epsilon"),
         "delta": facts.get("delta"),
-        **_together(facts.get("total")),
+        **(dict(zip(together, astuple(total), strict=True)) if total else {}),
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,
         "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,
@@ -60,23 +63,9 @@ def summarise(
     added = dict.fromkeys(key for record in records for key in record if key not in KEYS)
     for key in (key for key in added if key not in summary):
         summary[key] = _over_run(records, key, known[key].over_run if key in known else "served")
-    return {**summary, **_described(facts, known), "versions": versions()}
-
-
-def _described(facts: dict[str, Any], columns: Columns) -> dict[str, Any]:
-    """What the folder says of itself: the method's role, what its numbers are, what could not be measured."""
     said = {key: facts[key] for key in ("role", "not_measured") if facts.get(key)}
-    return {**said, "columns": as_json(columns)} if columns else said
-
-
-def _together(total: Total | None) -> dict[str, Any]:
-    if total is None:
-        return {}
-    return {
-        "epsilon_total": total.epsilon,
-        "delta_total": total.delta,
-        "not_covered": total.not_covered,
-    }
+    described = {"columns": as_json(known)} if known else {}
+    return {**summary, **said, **described, "versions": versions()}
 
 
 def _over_run(records: list[dict[str, Any]], key: str, how: str) -> float | None:

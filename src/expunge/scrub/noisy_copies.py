@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -83,13 +83,8 @@ def observe(
 ) -> Observed:
     """Run perturbed copies of a sample through the network, many at a time, in evaluation mode.
 
-    Args:
-        module: The network.
-        losses: The loss of each example.
-        sample: Inputs (m, ...) and targets (m,) of the rows to be removed.
-        copies: How many (published: 1,000).
-        std: Of the perturbation (published: 0.1).
-        generator: Of the perturbation.
+    The sample is inputs (m, ...) and targets (m,) of the rows to be removed; for the copies see
+    ``perturbed`` (published: 1,000, of standard deviation 0.1).
 
     Raises:
         ScrubError: A loss or an activation is not finite.
@@ -121,17 +116,13 @@ def _recording(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Tens
     answers: dict[str, list[Tensor]] = {}
 
     def keep(name: str, part: nn.Module, inputs: Any, output: Tensor) -> None:
-        positions = output.flatten(2).mean(dim=2) if isinstance(part, nn.Conv2d) else _features(output)
-        answers.setdefault(name, []).append(positions.double().cpu())
+        if isinstance(part, nn.Conv2d):
+            output = output.flatten(2).mean(dim=2)
+        elif output.ndim > 2:  # a Linear that is applied to tokens
+            output = output.flatten(1, -2).mean(dim=1)
+        answers.setdefault(name, []).append(output.double().cpu())
 
-    hooks = [part.register_forward_hook(partial(keep, name)) for name, part in modules.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, part in modules.items():
+            hooks.enter_context(part.register_forward_hook(partial(keep, name)))
         yield answers
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _features(output: Tensor) -> Tensor:
-    """Output (batch, ..., features) of a Linear: the mean over tokens, where there are any."""
-    return output if output.ndim == 2 else output.flatten(1, -2).mean(dim=1)

@@ -42,15 +42,7 @@ def refit(module: nn.Module, retained: Examples, labels: Sequence[int], l2: floa
     other labels. It is solved in float64 by L-BFGS, to a gradient whose entries are below 1e-6. Removed rows
     are not in it: where few other labels are left, some may still be predicted to have theirs, and since the
     minimum takes the place of what a step did to these units, more of them than after the step alone.
-
-    Args:
-        module: The network, changed in place; its outputs must be those of its last linear layer.
-        retained: The rows that stay.
-        labels: Numbers of the output units.
-        l2: Penalty on these units, that of the training.
-
-    Returns:
-        What takes the change back.
+    ``l2`` is that of the training. The network is changed in place; what is returned takes the change back.
 
     Raises:
         ScrubError: The last linear layer is not the network's output, or no minimum is found.
@@ -59,7 +51,8 @@ def refit(module: nn.Module, retained: Examples, labels: Sequence[int], l2: floa
     inputs = head_inputs(module, retained)
     block = Block.of(module, {name: list(labels)})
     with torch.no_grad():
-        outputs = nn.functional.linear(inputs, head.weight.double().cpu(), _bias(head)).numpy()
+        bias = None if head.bias is None else head.bias.double().cpu()
+        outputs = nn.functional.linear(inputs, head.weight.double().cpu(), bias).numpy()
     x = inputs.numpy() if head.bias is None else np.hstack([inputs.numpy(), np.ones((len(inputs), 1))])
     others = logsumexp(np.delete(outputs, list(labels), axis=1), axis=1)
     units = torch.from_numpy(_minimum(x, others, len(labels), l2))
@@ -90,10 +83,6 @@ def _minimum(x: Array, others: Array, units: int, l2: float) -> Array:
     return np.asarray(found.x).reshape(units, -1)
 
 
-def _bias(head: nn.Linear) -> Tensor | None:
-    return None if head.bias is None else head.bias.double().cpu()
-
-
 def _output_layer(module: nn.Module, retained: Examples) -> tuple[str, nn.Linear]:
     """Return the last linear layer, if what it puts out is what the network does."""
     try:
@@ -102,12 +91,9 @@ def _output_layer(module: nn.Module, retained: Examples) -> tuple[str, nn.Linear
         raise ScrubError(f"the network has no linear layer; {_WAY_OUT}") from None
     x, _ = retained.take(retained.rows[:_LOOKED_AT])
     seen: list[Tensor] = []
-    hook = head.register_forward_hook(lambda _, inputs, output: seen.append(output.clone()))
-    try:
-        with evaluating(module), torch.no_grad():
-            output = module(x)
-    finally:
-        hook.remove()
+    watched = head.register_forward_hook(lambda _, inputs, output: seen.append(output.clone()))
+    with watched, evaluating(module), torch.no_grad():
+        output = module(x)
     if len(seen) != 1 or not torch.equal(output, seen[0]):  # a copy: what follows may work in place
         raise ScrubError(f"the network's last linear layer is not its output; {_WAY_OUT}")
     return name, head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,9 @@ from expunge.core.checks import (
 )
 from expunge.core.columns import Column
 from expunge.curvature import Block
-from expunge.scrub import steps
+from expunge.scrub import selectors, steps
 from expunge.scrub.noisy_copies import Observed, Unit, observe
 from expunge.scrub.scrub_error import ScrubError
-from expunge.scrub.selectors import SELECTORS, selector
 from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice, Problem
 
 _HALVINGS = 20
@@ -59,9 +59,8 @@ class Proposal:
     @property
     def figures(self) -> dict[str, float]:
         """``units``, ``weights`` |S|, ``step_norm`` ||step||_2 and ``step_share``, for the ledger."""
-        norm = float(torch.linalg.vector_norm(self.step))
-        found = {"units": len(self.units), "weights": self.block.size, "step_norm": norm}
-        return {**found, "step_share": self.share}
+        sizes = {"units": len(self.units), "weights": self.block.size}
+        return {**sizes, "step_norm": float(torch.linalg.vector_norm(self.step)), "step_share": self.share}
 
     def apply(self, module: nn.Module) -> Callable[[], None]:
         """Update ``module`` in place, the selected units alone; return what takes it back."""
@@ -90,9 +89,8 @@ class Scrub:
         noise_delta: Likewise.
         smoothness: Likewise.
         lipschitz: Likewise.
-        curvature_rows: Rows that ``exact``, ``ggn`` and ``kfac`` are averaged over; None: all.
-        curvature_tol: Relative residual at which conjugate gradients stop. To stop early leaves out the
-            directions in which the curvature is smallest and the step would be longest: it is a damping.
+        curvature_rows: See ``CurvatureChoice.rows``.
+        curvature_tol: See ``CurvatureChoice.tol``.
         max_rise: The step is halved for as long as it raises the mean loss of the rows that stay (of
             ``curvature_rows`` of them) by more than this, or by more than this share of it where it is above
             1; None: never. Longer steps leave the region where the quadratic model holds.
@@ -121,7 +119,7 @@ class Scrub:
     threads: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        require_choice("selector", self.selector, SELECTORS)
+        require_choice("selector", self.selector, selectors.SELECTORS)
         require_choice("curvature", self.curvature, CURVATURES)
         require_choice("mode", self.mode, MODES)
         require_count("n_perturbations", self.n_perturbations, least=3)
@@ -150,16 +148,14 @@ class Scrub:
     def propose(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> Proposal:
         """Compute the update that removes ``problem.sample``; the network is left as it is.
 
-        Args:
-            problem: The network, the rows to be removed and those that stay.
-            rng: Of the selection and of the rows that curvature is averaged over.
-            noise: Of the perturbed copies and of the noise on the weights.
+        ``rng`` draws the selection and the rows that curvature is averaged over, ``noise`` the perturbed
+        copies and the noise on the weights.
 
         Raises:
             ScrubError: Nothing is selected, or a number is not finite.
             SolveError: The system with the curvature cannot be solved.
         """
-        units = list(self.select(problem, rng, noise))
+        units = self.select(problem, rng, noise)
         block = Block.of(problem.module, by_module(units))
         step, share = self.bounded(problem, block, _finite(self.step(problem, block, rng)), rng)
         std = self.noise_std(problem)
@@ -174,8 +170,8 @@ class Scrub:
 
     def select(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> list[Unit]:
         """Choose the units."""
-        chosen = selector(self.selector, self.max_units, self.threads)
-        return list(chosen.select(problem.module, lambda: self.observe(problem, noise), rng))
+        observe = partial(self.observe, problem, noise)
+        return selectors.select(self.selector, problem.module, observe, rng, self.max_units, self.threads)
 
     def step(self, problem: Problem, block: Block, rng: np.random.Generator) -> Tensor:
         """Return the update of the selected weights, without noise, (|S|,) float64."""

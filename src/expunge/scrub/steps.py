@@ -17,7 +17,6 @@ from expunge.curvature import (
     Hessian,
     KroneckerFactored,
     LowRank,
-    Solution,
     combine,
     conjugate_gradient,
     outer,
@@ -30,6 +29,7 @@ from expunge.training import History
 
 CURVATURES = ("fd", "fisher", "exact", "ggn", "kfac")
 MODES = ("sekhari", "cr", "ascent")
+_SAMPLE_STEP = 1e-3  # length of the gradient step whose change of gradient gives ``fd`` of the sample
 _PRODUCTS: dict[str, type[Hessian | GaussNewton | KroneckerFactored]] = {
     "exact": Hessian,
     "ggn": GaussNewton,
@@ -73,14 +73,13 @@ class CurvatureChoice:
             ``kfac`` are solved by conjugate gradients.
         rows: Retained rows, drawn at random for every request, that ``exact``, ``ggn`` and ``kfac`` are
             averaged over; None: all. A share of the rows is an estimate without a bound.
-        tol: Relative residual at which conjugate gradients stop.
-        sample_step: Length of the gradient step whose change of gradient gives ``fd`` of the sample.
+        tol: Relative residual at which conjugate gradients stop. To stop early leaves out the directions in
+            which the curvature is smallest and the step would be longest: it is a damping.
     """
 
     name: str = "fd"
     rows: int | None = None
     tol: float = 1e-4
-    sample_step: float = 1e-3
 
 
 def sekhari(
@@ -102,7 +101,7 @@ def sekhari(
     if curvature.name in _PRODUCTS:
         kept = some_of(problem.retained, curvature.rows, rng)
         product = _PRODUCTS[curvature.name](module, problem.losses, kept, block)
-        solution = _solve(product, rhs, l2, curvature.tol)
+        solution = conjugate_gradient(product, rhs, l2, curvature.tol).x
     else:
         whole = _low_rank_of_training(problem, block, curvature)
         part = _low_rank_of_sample(problem, block, curvature, slope)
@@ -139,7 +138,7 @@ def cr(problem: Problem, block: Block, curvature: CurvatureChoice, l2: float) ->
     slope = _sample_gradient(problem, block)
     if curvature.name in _PRODUCTS:
         product = _PRODUCTS[curvature.name](problem.module, problem.losses, [problem.sample], block)
-        return _solve(product, slope, l2, curvature.tol)
+        return conjugate_gradient(product, slope, l2, curvature.tol).x
     return _low_rank_of_sample(problem, block, curvature, slope).solve(slope, l2)
 
 
@@ -170,11 +169,6 @@ def _sample_gradient(problem: Problem, block: Block) -> Tensor:
     return block.gather(mean_gradient(problem.module, problem.losses, [problem.sample]))
 
 
-def _solve(product: Hessian | GaussNewton | KroneckerFactored, rhs: Tensor, l2: float, tol: float) -> Tensor:
-    found: Solution = conjugate_gradient(product, rhs, l2, tol)
-    return found.x
-
-
 def _low_rank_of_training(problem: Problem, block: Block, curvature: CurvatureChoice) -> LowRank:
     history = problem.history
     if history is None:
@@ -187,7 +181,7 @@ def _low_rank_of_training(problem: Problem, block: Block, curvature: CurvatureCh
 def _low_rank_of_sample(problem: Problem, block: Block, curvature: CurvatureChoice, slope: Tensor) -> LowRank:
     if curvature.name == "fisher":
         return outer(slope)
-    return secant(*_sample_change(problem, block, curvature.sample_step))
+    return secant(*_sample_change(problem, block, _SAMPLE_STEP))
 
 
 def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tensor]:

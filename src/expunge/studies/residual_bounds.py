@@ -16,10 +16,9 @@ from expunge.certificate import Account, Guarantee, StepFacts
 from expunge.certificate.bounds import INCREMENTS
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import InvalidValue
-from expunge.linear.gram import spectral_norm, weighted_gram
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.rows import Array
+from expunge.linear.rows import Array, spectral_norm, weighted_gram
 from expunge.predictors.linear import LinearModel
 from expunge.record.requests import RandomRows
 from expunge.studies import two_digits
@@ -249,7 +248,7 @@ def facts_of(before: Model, after: Model, spectral: float) -> StepFacts:
     """
     left = np.flatnonzero((before.problem.rows.scale != 0) & (after.problem.rows.scale == 0))
     removed, step = before.problem.removed_gradient(before.w, left), after.w - before.w
-    along, scores, squared = after.problem.curvature_along(before.w, step)
+    along, scores, squared = after.problem.curvature(before.w).along(step)
     return StepFacts(
         removed=len(left),
         retained=after.problem.n,
