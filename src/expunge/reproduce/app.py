@@ -122,8 +122,7 @@ def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Run one row and compare; what comes of it, whatever that is."""
     from expunge.reproduce import output, results, running
 
-    reason = running.skipped(row, args.reduced, asked=bool(args.only))
-    if reason:
+    if reason := running.skipped(row, args.reduced, asked=bool(args.only)):
         return results.of_nothing(row, args.reduced, reason)
     folder = out / "runs" / row.name
     sys.stderr.write(f"{row.name}: {row.what}\n")

@@ -1,6 +1,6 @@
 """``expected.yaml``: the rows of a paper, what was published, and what makes ours agree with it.
 
-The format is described at the top of ``experiments/icml2020/expected.yaml``.
+The format is described at the top of ``experiments/icml2020/expected.yaml``; what is read here has its names.
 """
 
 from __future__ import annotations
@@ -24,15 +24,7 @@ _RULES: dict[str, set[str]] = {
 
 @dataclass(frozen=True)
 class Value:
-    """Where a number is found in a sweep.
-
-    Attributes:
-        key: A key of ``summary.json``, see ``cells.lookup``; with ``at`` a key of ``removals.jsonl``.
-        at: The request: the mean over the last ``window`` requests up to it, nulls left out.
-        window: See ``at``.
-        over: What the number is divided by.
-        where: Taken from another cell of the sweep: the one that differs in these settings alone.
-    """
+    """Where a number is found in a sweep: ``ours`` of a check, or a limit that is a number of ours."""
 
     key: str
     at: int | None = None
@@ -43,13 +35,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Expectation:
-    """A rule and its limits: ``at_most``, ``at_least``, ``between``, ``near`` or ``monotone``.
-
-    Attributes:
-        rule: The rule's name.
-        limits: The numbers (or values) that ours is held against; none for ``monotone``.
-        options: The other parts of ``near`` and ``monotone``.
-    """
+    """A rule, the limits that ours is held against (none for ``monotone``), and the parts of the rule."""
 
     rule: str
     limits: tuple[float | Value, ...] = ()
@@ -58,14 +44,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How ours is held against what was published.
-
-    Attributes:
-        ours: Where ours is found.
-        expect: What makes it agree.
-        where: Settings of the cells it is looked up in.
-        why: Where the tolerance comes from.
-    """
+    """How ours is held against what was published, in the cells with the settings ``where``."""
 
     ours: Value
     expect: Expectation
@@ -75,15 +54,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Check:
-    """One quantity of a row.
-
-    Attributes:
-        quantity: What it is, in words.
-        published: What was published, in words.
-        source: How that is known, one of ``SOURCES``.
-        comparison: None where there is nothing of ours to compare with.
-        not_run: Why there is not.
-    """
+    """One quantity of a row; ``comparison`` is None where there is nothing of ours to compare with."""
 
     quantity: str
     published: str
@@ -94,18 +65,7 @@ class Check:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One table or figure of a paper.
-
-    Attributes:
-        name: Its key in the file.
-        experiment: ``conf/experiment/<experiment>.yaml``.
-        what: What is run, in words.
-        checks: What is compared.
-        needs: What must be at hand and may not be; a run that stops for want of it is not a failure.
-        wants: ``gpu`` if it takes days without one.
-        not_yet: Why it cannot be run yet.
-        figures: Patterns of the pictures' names, in the paper's arrangement; empty: those of the whole sweep.
-    """
+    """One table or figure of a paper; ``name`` is its key in the file."""
 
     name: str
     experiment: str
@@ -161,10 +121,8 @@ def _check(entry: Any, source: str, can_be_run: bool, where: str) -> Check:
         raise DataError(f"{where}: source: got {source!r}, allowed: one of {', '.join(SOURCES)}")
     comparison = None
     if "ours" in entry:
-        ours, expect = (
-            _value(entry["ours"], f"{where}: ours"),
-            _expectation(entry["expect"], f"{where}: expect"),
-        )
+        ours = _value(entry["ours"], f"{where}: ours")
+        expect = _expectation(entry["expect"], f"{where}: expect")
         comparison = Comparison(ours, expect, entry.get("where", {}), entry.get("why"))
     quantity, published = str(entry["quantity"]), str(entry["published"])
     return Check(quantity, published, source, comparison, entry.get("not_run"))

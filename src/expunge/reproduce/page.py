@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from expunge.report import layout
 from expunge.report.text import plain
 from expunge.reproduce.results import NOT_RUN
 
@@ -94,17 +95,14 @@ def _about(paper: str, name: str, result: Mapping[str, Any]) -> Iterator[str]:
         reduced = ["--reduced"] if result["reduced"] else []
         words = ["expunge-reproduce", paper, "--only", name, *reduced, *result["overrides"]]
         seeds = ", ".join(map(str, result.get("seeds", [])))
+        versions = ", ".join(map(" ".join, result.get("versions", {}).items()))
         yield f"    {' '.join(words)}"
-        yield f"{result['runs']} run{'s' * (result['runs'] != 1)}, seed {seeds}; {_versions(result)}."
+        yield f"{result['runs']} run{'s' * (result['runs'] != 1)}, seed {seeds}; {versions}."
     if result.get("failed") and not result.get("not_run"):
         yield "\n".join(["Not done:", "", *(f"- {_cell(line)}" for line in result["failed"])])
     if result["figures"]:
         yield "\n".join(f"![{name}: {figure}]({quote(f'{name}/{figure}')})" for figure in result["figures"])
 
 
-def _versions(result: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in result.get("versions", {}).items())
-
-
 def _cell(text: str) -> str:
-    return plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    return layout.escaped(plain(text)).replace("*", "\\*")

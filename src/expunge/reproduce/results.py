@@ -62,14 +62,14 @@ def _head(row: PaperRow, reduced: bool, overrides: Sequence[str]) -> dict[str, A
 
 
 def _line(check: Check, found: Judged | None) -> dict[str, Any]:
-    shown = {"quantity": check.quantity, "published": check.published, "source": check.source}
-    if found is None:
-        verdict, ours, tolerance, detail = NOT_RUN, NONE, NONE, check.not_run or ""
-    else:
-        verdict = {True: MET, False: MISSED, None: OPEN}[found.met]
-        verdict = OURS.get(verdict, verdict) if check.source == "ours" else verdict
-        ours, tolerance, detail = found.ours, found.tolerance, found.detail
-    return {**shown, "ours": ours, "tolerance": tolerance, "verdict": verdict, "detail": detail}
+    verdict = NOT_RUN if found is None else {True: MET, False: MISSED, None: OPEN}[found.met]
+    found = found or Judged(NONE, NONE, None, check.not_run or "")
+    return {
+        **{"quantity": check.quantity, "published": check.published, "source": check.source},
+        **{"ours": found.ours, "tolerance": found.tolerance},
+        "verdict": OURS.get(verdict, verdict) if check.source == "ours" else verdict,
+        "detail": found.detail,
+    }
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
