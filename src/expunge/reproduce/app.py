@@ -67,16 +67,13 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paper", metavar="PAPER", help=f"one of {papers}")
-    help_ = "handed to every run, such as data_dir=..., threads=1"
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=help_)
-    help_ = "these rows alone, whether or not there is a GPU"
-    parser.add_argument("--only", nargs="+", action="extend", metavar="ROW", help=help_)
-    help_ = "each row in its reduced form, labelled so"
-    parser.add_argument("--reduced", action="store_true", help=help_)
-    help_ = "where runs and page go (default: multirun/reproduce/PAPER, reduced ones PAPER-reduced)"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
-    help_ = "put table and figures into the checkout's experiments/PAPER/, too"
-    parser.add_argument("--write", action="store_true", help=help_)
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="handed to every run, such as threads=1")
+    add("--only", nargs="+", action="extend", metavar="ROW", help="these rows alone, with or without a GPU")
+    add("--reduced", action="store_true", help="each row in its reduced form, labelled so")
+    where = "where runs and page go (default: multirun/reproduce/PAPER, reduced ones PAPER-reduced)"
+    add("--out", type=Path, metavar="DIR", help=where)
+    add("--write", action="store_true", help="put table and figures into experiments/PAPER/, too")
     args = parser.parse_intermixed_args(argv)
     # --only takes all that follows it, overrides among it.
     args.overrides += [text for text in args.only or [] if "=" in text]

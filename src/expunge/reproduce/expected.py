@@ -15,11 +15,7 @@ from expunge.report.run_files import read_config
 
 SOURCES = ("direction only", "read off", "recalled", "measured", "computed", "ours")
 WINDOW = 50
-_RULES: dict[str, set[str]] = {
-    "near": {"value", "by", "factor"},
-    "monotone": {"along", "direction", "slack", "may_be_flat"},
-}
-"""Expectations that have parts; the others are followed by their limits alone."""
+_RULES = ("at_most", "at_least", "between", "near", "monotone")
 
 
 @dataclass(frozen=True)
@@ -137,26 +133,24 @@ def _value(entry: Any, where: str) -> Value:
 
 
 def _expectation(entry: Any, where: str) -> Expectation:
-    rules = ("at_most", "at_least", "between", *_RULES)
-    if not isinstance(entry, dict) or len(entry) != 1 or not set(entry) <= set(rules):
-        raise DataError(f"{where}: got {entry!r}, allowed: one of {', '.join(rules)}, and its limits")
+    if not isinstance(entry, dict) or len(entry) != 1 or not set(entry) <= set(_RULES):
+        raise DataError(f"{where}: got {entry!r}, allowed: one of {', '.join(_RULES)}, and its limits")
     ((rule, given),) = entry.items()
     where = f"{where}: {rule}"
-    if rule == "between":
-        if not isinstance(given, list) or len(given) != 2:
-            raise DataError(f"{where}: got {given!r}, allowed: a list of two")
-        return Expectation(rule, tuple(_limit(limit, where) for limit in given))
-    if rule not in _RULES:
-        return Expectation(rule, (_limit(given, where),))
+    if rule == "monotone":
+        _require_keys(given, {"along", "direction", "slack", "may_be_flat"}, {"along", "direction"}, where)
+        if given["direction"] not in ("up", "down"):
+            raise DataError(f"{where}: direction: got {given['direction']!r}, allowed: up or down")
+        return Expectation(rule, (), given)
     if rule == "near":
-        _require_keys(given, _RULES[rule], {"value"}, where)
+        _require_keys(given, {"value", "by", "factor"}, {"value"}, where)
         if ("by" in given) == ("factor" in given):
             raise DataError(f"{where}: got {given!r}, allowed: one of by and factor")
         return Expectation(rule, (_limit(given["value"], where),), given)
-    _require_keys(given, _RULES[rule], {"along", "direction"}, where)
-    if given["direction"] not in ("up", "down"):
-        raise DataError(f"{where}: direction: got {given['direction']!r}, allowed: up or down")
-    return Expectation(rule, (), given)
+    if rule == "between" and (not isinstance(given, list) or len(given) != 2):
+        raise DataError(f"{where}: got {given!r}, allowed: a list of two")
+    limits = given if rule == "between" else [given]
+    return Expectation(rule, tuple(_limit(limit, where) for limit in limits))
 
 
 def _limit(entry: Any, where: str) -> float | Value:

@@ -15,14 +15,7 @@ _MOST_NAMED = 3  # cells that a verdict names before it counts the rest
 
 @dataclass(frozen=True)
 class Judged:
-    """What came out of one it.
-
-    Attributes:
-        ours: Our figure, in words.
-        tolerance: What was allowed, in words.
-        met: Whether it was as published; None where it could not be measured.
-        detail: Where it was not, or why it was not measured.
-    """
+    """Ours and what was allowed, in words; whether it was met (None: not measured), and where or why not."""
 
     ours: str
     tolerance: str

@@ -22,12 +22,7 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class CellGroup:
-    """The cells that differ in their seed alone.
-
-    Attributes:
-        settings: The sweep's override keys -> values, without the seed.
-        cells: Entries of ``sweep.json``.
-    """
+    """Entries of ``sweep.json`` that differ in their seed alone; their override keys -> values without it."""
 
     settings: Mapping[str, Any]
     cells: Sequence[Mapping[str, Any]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,8 @@ def draw(records: Sequence[dict[str, Any]], readings: Sequence[str], n: int) -> 
         for method in methods:
             _times(axes[-1], [r for r in records if r["method"] == method], method)
         _finish_times(axes[-1], n)
-        style.legend(figure, [_key(method) for method in methods], columns=len(readings) + 1)
+        keys = [Line2D([], [], label=_LABELS[method], ms=5, **_look(method)) for method in methods]
+        style.legend(figure, keys, columns=len(readings) + 1)
         title = "Markov blanket of the bullseye network"
         caption = (
             "ROC: share of the four right and of the two wrong variables found as the confidence level "
@@ -71,12 +71,11 @@ def _finish_roc(ax: Axes, reading: str) -> None:
 
 
 def _times(ax: Axes, records: Sequence[dict[str, Any]], method: str) -> None:
-    times: dict[int, list[float]] = {size: [] for size in range(len(TRUTH))}
-    for record in records:
-        for test in record["tests"]:
-            times[len(test["given"])].append(max(float(test["seconds"]), 1e-6))
-    sizes = [size for size, own in times.items() if own]
-    ax.plot(sizes, [median(times[size]) for size in sizes], **_look(method), ms=5)
+    tests = [test for record in records for test in record["tests"]]
+    given = np.array([len(test["given"]) for test in tests])
+    seconds = np.maximum([test["seconds"] for test in tests], 1e-6)
+    sizes = np.unique(given)
+    ax.plot(sizes, [np.median(seconds[given == size]) for size in sizes], **_look(method), ms=5)
 
 
 def _finish_times(ax: Axes, n: int) -> None:
@@ -93,7 +92,3 @@ def _finish_times(ax: Axes, n: int) -> None:
 
 def _look(method: str) -> dict[str, Any]:
     return {"color": style.SERIES[list(_LABELS).index(method)], "lw": 1.8, **_LOOKS[method]}
-
-
-def _key(method: str) -> Line2D:
-    return Line2D([], [], label=_LABELS[method], ms=5, **_look(method))
