@@ -97,7 +97,3 @@ def main() -> None:
         sys.exit(BAD_INPUT if isinstance(told, UserError) else 1)
     if task.failed:
         sys.exit(BAD_INPUT)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,6 @@ from expunge.core.errors import DataError
 from expunge.report.run_files import read_config
 
 SOURCES = ("direction only", "read off", "recalled", "measured", "computed", "ours")
-WINDOW = 50
 _RULES = ("at_most", "at_least", "between", "near", "monotone")
 
 
@@ -24,7 +23,7 @@ class Value:
 
     key: str
     at: int | None = None
-    window: int = WINDOW
+    window: int = 50
     over: Value | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
 

@@ -35,20 +35,14 @@ def write_row(row: PaperRow, sweep: FinishedSweep, folder: Path) -> list[str]:
         run = sweep.folder / sweep.done[0]["run"]
         places.append(run / "figures")
         if "study" in sweep.done[0]["summary"] and not places[-1].exists():
-            _draw_study(run)
+            from expunge.run.job import show_study  # a cell of a sweep does not draw its study by itself
+
+            show_study(run, read_config(run / ".hydra" / "config.yaml"))
     own = [path for place in places for path in sorted(place.glob("*.png"))]
     for path in own:
         shutil.copyfile(path, folder / path.name)
     chosen = [path for pattern in row.figures for path in sorted(folder.glob(f"{pattern}.png"))]
     return list(dict.fromkeys(path.name for path in (chosen if row.figures else own)))
-
-
-def _draw_study(run: Path) -> None:
-    """Draw a study's pictures into its run folder, which a cell of a sweep does not do by itself."""
-    from expunge.run.build import build_study
-    from expunge.studies.run import draw_study
-
-    draw_study(build_study(read_config(run / ".hydra" / "config.yaml"))[0], run)
 
 
 def write_page(

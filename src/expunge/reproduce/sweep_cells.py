@@ -27,11 +27,6 @@ class CellGroup:
     settings: Mapping[str, Any]
     cells: Sequence[Mapping[str, Any]]
 
-    def matches(self, where: Mapping[str, Any]) -> bool:
-        """Whether the settings, or where they say nothing the summary, have these values."""
-        said = {key: lookup(self.cells[0]["summary"], key) for key in where} | dict(self.settings)
-        return all(_same(said[key], value) for key, value in where.items())
-
 
 @dataclass(frozen=True)
 class FinishedSweep:
@@ -69,12 +64,16 @@ class FinishedSweep:
         ]
 
     def select(self, where: Mapping[str, Any]) -> list[CellGroup]:
-        """The groups with these settings.
+        """The groups whose settings, or where they say nothing the summary, have these values.
 
         Raises:
             NotMeasured: There is none.
         """
-        found = [group for group in self.groups() if group.matches(where)]
+        found = []
+        for group in self.groups():
+            said = {key: lookup(group.cells[0]["summary"], key) for key in where} | dict(group.settings)
+            if all(_same(said[key], value) for key, value in where.items()):
+                found.append(group)
         if not found:
             raise NotMeasured(f"no run with {described(where)}")
         return found

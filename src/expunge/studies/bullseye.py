@@ -115,8 +115,10 @@ class Bullseye:
                 columns = x[:, [c for j in given for c in groups[j]]] if given else None
                 started = time.perf_counter()
                 made[key] = self._test(method, y, x[:, groups[variable]], columns, rng, self.permutations)
-                record = {"variable": variable, "given": given, **_known(*made[key])}
-                tests.append({**record, "seconds": time.perf_counter() - started})
+                seconds = time.perf_counter() - started
+                statistic, p_value = (None if np.isnan(v) else float(v) for v in made[key])
+                values = {"statistic": statistic, "p_value": p_value, "seconds": seconds}
+                tests.append({"variable": variable, "given": given, **values})
             return made[key]
 
         if method not in self._rehearsed:  # compiling the kernels is not testing
@@ -202,11 +204,6 @@ class Bullseye:
         if method == "cmiknn":
             return cmiknn.cmiknn_test(y, z, x, knn=self.knn, rng=rng, **same)
         return independence_test(y, z, x, ties=TIES[method], rng=rng, **same)[:2]
-
-
-def _known(statistic: float, p_value: float) -> dict[str, float | None]:
-    values = {"statistic": statistic, "p_value": p_value}
-    return {key: None if np.isnan(value) else float(value) for key, value in values.items()}
 
 
 def _probabilities(key: str, given: Any) -> list[float]:

@@ -18,7 +18,6 @@ from expunge.record.resume import FREE
 
 FOLDER = ".jobs"
 DONE = "DONE"
-STATUSES = ("done", "failed", "unfinished")
 UNNAMED = tuple(key for key in FREE if key != "data_dir")
 """Keys that do not change a folder's name. Data elsewhere may be other data."""
 _JOB = "job.json"
