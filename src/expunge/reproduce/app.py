@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue, UserError
 from expunge.reproduce.expected import PaperRow, expected_files, read_expected
 
@@ -40,14 +41,7 @@ one line for bad input.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process by default.
-
-    Returns:
-        The exit code; see ``--help``.
-    """
+    """Run the command on ``argv``, by default the process's own; return the exit code, see ``--help``."""
     try:
         return _reproduce(_parsed(argv))
     except UserError as error:
@@ -106,12 +100,9 @@ def _reproduce(args: argparse.Namespace) -> int:
 def _rows(paper: str, only: Sequence[str] | None) -> tuple[Mapping[str, PaperRow], list[str]]:
     """All rows of the paper, and the names of those asked for, in the paper's order."""
     papers = expected_files()
-    if paper not in papers:
-        raise InvalidValue("PAPER", paper, f"one of {', '.join(papers)}")
-    rows = read_expected(papers[paper])
+    rows = read_expected(papers[require_choice("PAPER", paper, papers)])
     for name in only or ():
-        if name not in rows:
-            raise InvalidValue("--only", name, f"one of {', '.join(rows)}")
+        require_choice("--only", name, rows)
     return rows, [name for name in rows if not only or name in only]
 
 

@@ -91,12 +91,9 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 def merged(
     kept: Mapping[str, Any], new: Mapping[str, Any], order: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Put new results in place of kept ones, row by row, in the paper's order.
+    """Put new results in place of kept ones, in the paper's order; return all, and the rows that are new.
 
     What was run is never given up for what was not, nor the whole for the reduced.
-
-    Returns:
-        All results, and the names of the rows whose new result is among them.
     """
     taken = [name for name, result in new.items() if _worth(result) >= _worth(kept.get(name))]
     every = {**kept, **{name: new[name] for name in taken}}

@@ -28,13 +28,7 @@ _TITLES = {"full": "Given all other variables", "grow_shrink": "Grow-shrink"}
 
 
 def draw(records: Sequence[dict[str, Any]], readings: Sequence[str], n: int) -> style.Drawn:
-    """Draw a panel for each way of reading, and one for the time against the size of the condition.
-
-    Args:
-        records: ``method``, ``tests`` and the readings of each cell.
-        readings: Those to draw.
-        n: Samples, for the axis.
-    """
+    """Draw a panel for each of ``readings``, and one for the time on n samples by size of the condition."""
     every = {method: [r for r in records if r["method"] == method] for method in _LABELS}
     by_method = {method: own for method, own in every.items() if own}
     with style.styled():

@@ -17,12 +17,9 @@ _MARKERS = {"codec": "o", "lcodec": "D"}
 def draw(
     records: Sequence[dict[str, Any]], published: Mapping[str, tuple[float, float]], n: int
 ) -> style.Drawn:
-    """Draw a line for each attribute, slowest on top, with a dot for each method.
+    """Draw a line for each attribute, slowest on top, with a dot for each method; n samples.
 
-    Args:
-        records: ``attribute``, ``method`` and ``seconds`` of each cell.
-        published: Method -> fastest and slowest attribute published, in seconds.
-        n: Samples, for the axis.
+    ``published``: method -> fastest and slowest attribute, in seconds.
     """
     times = {(r["attribute"], r["method"]): max(float(r["seconds"]), 1e-6) for r in records}
     names = list(dict.fromkeys(r["attribute"] for r in records))

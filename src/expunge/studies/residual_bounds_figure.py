@@ -29,13 +29,9 @@ def draw(
     names: Mapping[str, str],
     sizes: Mapping[Any, str],
 ) -> style.Drawn:
-    """Draw a panel for each size of a request, all with the same axes.
+    """Draw a panel for each size of a request, all with the same axes, the guarantee's budget across.
 
-    Args:
-        records: ``batch_size``, ``update`` and the curves of each cell.
-        guarantee: Its budget is drawn across.
-        names: Curve -> what the legend calls it.
-        sizes: Size of a request -> what the panel's title calls it.
+    ``names``: curve -> its name in the legend; ``sizes``: size of a request -> its name in the panel's title.
     """
     with style.styled():
         figure, axes = style.canvas(1.4 + 3.3 * len(sizes), 4.9, len(sizes))
