@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import UserError, complain
-from expunge.help import help_text, wants_help
+from expunge.help import help_text
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
@@ -70,7 +70,7 @@ def main() -> None:
     task = Task(JobCache())
     try:
         arguments = with_reduced(sys.argv[1:], config_dir())
-        if wants_help(arguments):
+        if {"--help", "-h"} & set(arguments):
             sys.stdout.write(help_text(config_dir(), arguments) + "\n")
             return
         sys.argv[1:] = prepared(arguments)
@@ -88,22 +88,12 @@ def main() -> None:
         told = explain(error)
         if told is None:
             raise
-        if isinstance(told, WorkerDied):
-            _broken_off()
+        sweep = folder_of(sys.argv[1:]) if isinstance(told, WorkerDied) else None
+        if sweep is not None:  # put together what there is of it
+            from expunge.sweep.ending import finish
+
+            finish(sweep, figures=False)
         complain(told)
         sys.exit(BAD_INPUT if isinstance(told, UserError) else 1)
     if task.failed:
         sys.exit(BAD_INPUT)
-
-
-def _broken_off() -> None:
-    """Put together what there is of a sweep that has lost a worker."""
-    sweep = folder_of(sys.argv[1:])
-    if sweep is not None:
-        from expunge.sweep.ending import finish
-
-        finish(sweep, figures=False)
-
-
-if __name__ == "__main__":
-    main()

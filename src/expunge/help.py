@@ -38,11 +38,6 @@ _FOOTER = """\
 `--hydra-help` Hydra's own flags. Bad input ends with one line and exit code 2."""
 
 
-def wants_help(arguments: Sequence[str]) -> bool:
-    """Whether the command line asks for this page."""
-    return any(argument in ("--help", "-h") for argument in arguments)
-
-
 def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
     """The page for a command line, with the configuration that its overrides come to."""
     flags, overrides = parted(arguments)
@@ -69,6 +64,5 @@ def choices(folders: Sequence[Path]) -> dict[str, list[str]]:
     for folder in folders:
         for file in folder.rglob("*.yaml"):
             group = file.parent.relative_to(folder).as_posix()
-            if group != ".":
-                found.setdefault(group, set()).add(file.stem)
-    return {group: sorted(names) for group, names in sorted(found.items())}
+            found.setdefault(group, set()).add(file.stem)
+    return {group: sorted(names) for group, names in sorted(found.items()) if group != "."}

@@ -19,7 +19,8 @@ CODE = """
     import os
     import signal
 
-    from expunge.core.errors import InvalidValue, require_count
+    from expunge.core.checks import require_count
+    from expunge.core.errors import InvalidValue
     from expunge.report import style
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import isinf
 from typing import Any
 
@@ -18,20 +18,9 @@ _NAMES = {"rdp": "RDP", "rdp_wide": "RDP, wide", "prv": "PRV"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """A DP-SGD training run; by default that of SVHN in Guo et al., ICML 2020.
+    """A DP-SGD training run; by default that of SVHN in Guo et al., ICML 2020; see ``_OPTIONS``."""
 
-    Attributes:
-        rows: Training rows; the default is SVHN's training and extra images.
-        batch_size: Rows of a batch, the mean under Poisson sampling.
-        epochs: Passes over the rows, or as many steps as they would take.
-        noise_multiplier: Standard deviation of the noise over the clipping norm.
-        delta: Of the guarantee.
-        sampling: ``poisson`` or ``fixed``.
-        target_epsilon: If given, the noise multiplier is the smallest that keeps to it.
-        accountant: Whose epsilon is meant by ``target_epsilon``.
-    """
-
-    rows: int = 604_388
+    rows: int = 604_388  # SVHN's training and extra images
     batch_size: int = 500
     epochs: int = 20
     noise_multiplier: float = 6.0
@@ -64,16 +53,16 @@ class Recipe:
         return other.accounting.epsilon(self.noise_multiplier, self.steps)
 
 
-_WHOLE, _NUMBER = (int, "a whole number"), (float, "a number")
-_KINDS: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    "rows": _WHOLE,
-    "batch_size": _WHOLE,
-    "epochs": _WHOLE,
-    "noise_multiplier": _NUMBER,
-    "delta": _NUMBER,
-    "sampling": (str, ""),
-    "target_epsilon": _NUMBER,
-    "accountant": (str, ""),
+_ALLOWED = {int: "a whole number", float: "a number", str: ""}
+_OPTIONS: dict[str, tuple[type[int | float | str], str, str]] = {
+    "rows": (int, "N", "training rows"),
+    "batch_size": (int, "B", "rows of a batch (the mean under poisson)"),
+    "epochs": (int, "E", "passes over the rows"),
+    "noise_multiplier": (float, "S", "standard deviation of the noise over the clipping norm"),
+    "delta": (float, "D", "of the guarantee"),
+    "sampling": (str, "HOW", f"how batches are drawn: {' or '.join(SAMPLINGS)}"),
+    "target_epsilon": (float, "X", "compute the smallest noise multiplier that keeps to it"),
+    "accountant": (str, "WHICH", f"whose epsilon the target is: {', '.join(ACCOUNTANTS)} (default: rdp)"),
 }
 
 
@@ -84,23 +73,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "print the (epsilon, delta) of a DP-SGD recipe; without more options that of the published SVHN run"
     )
     group.add_argument("--privacy", action="store_true", help=help_)
-    for option, letter, help_ in (
-        ("--rows", "N", "training rows"),
-        ("--batch-size", "B", "rows of a batch (the mean under poisson)"),
-        ("--epochs", "E", "passes over the rows"),
-        ("--noise-multiplier", "S", "standard deviation of the noise over the clipping norm"),
-        ("--delta", "D", "of the guarantee"),
-        ("--sampling", "HOW", f"how batches are drawn: {' or '.join(SAMPLINGS)}"),
-        ("--target-epsilon", "X", "compute the smallest noise multiplier that keeps to it"),
-        ("--accountant", "WHICH", f"whose epsilon the target is: {', '.join(ACCOUNTANTS)} (default: rdp)"),
-    ):
-        group.add_argument(option, metavar=letter, help=help_)
+    for name, (_, letter, help_) in _OPTIONS.items():
+        group.add_argument(option(name), metavar=letter, help=help_)
 
 
 def given(args: argparse.Namespace) -> dict[str, str]:
     """Return the options of the recipe that the command line holds, as they were typed."""
-    values = {field.name: getattr(args, field.name) for field in fields(Recipe)}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: vars(args)[name] for name in _OPTIONS if vars(args)[name] is not None}
 
 
 def option(name: str) -> str:
@@ -123,15 +102,15 @@ def report(values: Mapping[str, str]) -> str:
     try:
         return _table(Recipe(**{name: _read(name, value) for name, value in values.items()}), bool(values))
     except InvalidValue as e:
-        raise InvalidValue(option(e.name) if e.name in _KINDS else e.name, e.got, e.allowed) from e
+        raise InvalidValue(option(e.name) if e.name in _OPTIONS else e.name, e.got, e.allowed) from e
 
 
 def _read(name: str, value: str) -> Any:
-    kind, allowed = _KINDS[name]
+    kind = _OPTIONS[name][0]
     try:
         return kind(value)
     except ValueError:
-        raise InvalidValue(name, value, allowed) from None
+        raise InvalidValue(name, value, _ALLOWED[kind]) from None
 
 
 def _table(asked: Recipe, changed: bool) -> str:

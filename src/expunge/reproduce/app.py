@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue, UserError
 from expunge.reproduce.expected import PaperRow, expected_files, read_expected
 
@@ -40,14 +41,7 @@ one line for bad input.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process by default.
-
-    Returns:
-        The exit code; see ``--help``.
-    """
+    """Run the command on ``argv``, by default the process's own; return the exit code, see ``--help``."""
     try:
         return _reproduce(_parsed(argv))
     except UserError as error:
@@ -67,16 +61,13 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paper", metavar="PAPER", help=f"one of {papers}")
-    help_ = "handed to every run, such as data_dir=..., threads=1"
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=help_)
-    help_ = "these rows alone, whether or not there is a GPU"
-    parser.add_argument("--only", nargs="+", action="extend", metavar="ROW", help=help_)
-    help_ = "each row in its reduced form, labelled so"
-    parser.add_argument("--reduced", action="store_true", help=help_)
-    help_ = "where runs and page go (default: multirun/reproduce/PAPER, reduced ones PAPER-reduced)"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
-    help_ = "put table and figures into the checkout's experiments/PAPER/, too"
-    parser.add_argument("--write", action="store_true", help=help_)
+    add = parser.add_argument
+    add("overrides", nargs="*", metavar="KEY=VALUE", help="handed to every run, such as threads=1")
+    add("--only", nargs="+", action="extend", metavar="ROW", help="these rows alone, with or without a GPU")
+    add("--reduced", action="store_true", help="each row in its reduced form, labelled so")
+    where = "where runs and page go (default: multirun/reproduce/PAPER, reduced ones PAPER-reduced)"
+    add("--out", type=Path, metavar="DIR", help=where)
+    add("--write", action="store_true", help="put table and figures into experiments/PAPER/, too")
     args = parser.parse_intermixed_args(argv)
     # --only takes all that follows it, overrides among it.
     args.overrides += [text for text in args.only or [] if "=" in text]
@@ -109,12 +100,9 @@ def _reproduce(args: argparse.Namespace) -> int:
 def _rows(paper: str, only: Sequence[str] | None) -> tuple[Mapping[str, PaperRow], list[str]]:
     """All rows of the paper, and the names of those asked for, in the paper's order."""
     papers = expected_files()
-    if paper not in papers:
-        raise InvalidValue("PAPER", paper, f"one of {', '.join(papers)}")
-    rows = read_expected(papers[paper])
+    rows = read_expected(papers[require_choice("PAPER", paper, papers)])
     for name in only or ():
-        if name not in rows:
-            raise InvalidValue("--only", name, f"one of {', '.join(rows)}")
+        require_choice("--only", name, rows)
     return rows, [name for name in rows if not only or name in only]
 
 
@@ -122,8 +110,7 @@ def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Run one row and compare; what comes of it, whatever that is."""
     from expunge.reproduce import output, results, running
 
-    reason = running.skipped(row, args.reduced, asked=bool(args.only))
-    if reason:
+    if reason := running.skipped(row, args.reduced, asked=bool(args.only)):
         return results.of_nothing(row, args.reduced, reason)
     folder = out / "runs" / row.name
     sys.stderr.write(f"{row.name}: {row.what}\n")

@@ -1,6 +1,6 @@
 """``expected.yaml``: the rows of a paper, what was published, and what makes ours agree with it.
 
-The format is described at the top of ``experiments/icml2020/expected.yaml``.
+The format is described at the top of ``experiments/icml2020/expected.yaml``; what is read here has its names.
 """
 
 from __future__ import annotations
@@ -14,42 +14,23 @@ from expunge.core.errors import DataError
 from expunge.report.run_files import read_config
 
 SOURCES = ("direction only", "read off", "recalled", "measured", "computed", "ours")
-WINDOW = 50
-_RULES: dict[str, set[str]] = {
-    "near": {"value", "by", "factor"},
-    "monotone": {"along", "direction", "slack", "may_be_flat"},
-}
-"""Expectations that have parts; the others are followed by their limits alone."""
+_RULES = ("at_most", "at_least", "between", "near", "monotone")
 
 
 @dataclass(frozen=True)
 class Value:
-    """Where a number is found in a sweep.
-
-    Attributes:
-        key: A key of ``summary.json``, see ``cells.lookup``; with ``at`` a key of ``removals.jsonl``.
-        at: The request: the mean over the last ``window`` requests up to it, nulls left out.
-        window: See ``at``.
-        over: What the number is divided by.
-        where: Taken from another cell of the sweep: the one that differs in these settings alone.
-    """
+    """Where a number is found in a sweep: ``ours`` of a check, or a limit that is a number of ours."""
 
     key: str
     at: int | None = None
-    window: int = WINDOW
+    window: int = 50
     over: Value | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """A rule and its limits: ``at_most``, ``at_least``, ``between``, ``near`` or ``monotone``.
-
-    Attributes:
-        rule: The rule's name.
-        limits: The numbers (or values) that ours is held against; none for ``monotone``.
-        options: The other parts of ``near`` and ``monotone``.
-    """
+    """A rule, the limits that ours is held against (none for ``monotone``), and the parts of the rule."""
 
     rule: str
     limits: tuple[float | Value, ...] = ()
@@ -58,14 +39,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How ours is held against what was published.
-
-    Attributes:
-        ours: Where ours is found.
-        expect: What makes it agree.
-        where: Settings of the cells it is looked up in.
-        why: Where the tolerance comes from.
-    """
+    """How ours is held against what was published, in the cells with the settings ``where``."""
 
     ours: Value
     expect: Expectation
@@ -75,15 +49,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Check:
-    """One quantity of a row.
-
-    Attributes:
-        quantity: What it is, in words.
-        published: What was published, in words.
-        source: How that is known, one of ``SOURCES``.
-        comparison: None where there is nothing of ours to compare with.
-        not_run: Why there is not.
-    """
+    """One quantity of a row; ``comparison`` is None where there is nothing of ours to compare with."""
 
     quantity: str
     published: str
@@ -94,18 +60,7 @@ class Check:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One table or figure of a paper.
-
-    Attributes:
-        name: Its key in the file.
-        experiment: ``conf/experiment/<experiment>.yaml``.
-        what: What is run, in words.
-        checks: What is compared.
-        needs: What must be at hand and may not be; a run that stops for want of it is not a failure.
-        wants: ``gpu`` if it takes days without one.
-        not_yet: Why it cannot be run yet.
-        figures: Patterns of the pictures' names, in the paper's arrangement; empty: those of the whole sweep.
-    """
+    """One table or figure of a paper; ``name`` is its key in the file."""
 
     name: str
     experiment: str
@@ -161,10 +116,8 @@ def _check(entry: Any, source: str, can_be_run: bool, where: str) -> Check:
         raise DataError(f"{where}: source: got {source!r}, allowed: one of {', '.join(SOURCES)}")
     comparison = None
     if "ours" in entry:
-        ours, expect = (
-            _value(entry["ours"], f"{where}: ours"),
-            _expectation(entry["expect"], f"{where}: expect"),
-        )
+        ours = _value(entry["ours"], f"{where}: ours")
+        expect = _expectation(entry["expect"], f"{where}: expect")
         comparison = Comparison(ours, expect, entry.get("where", {}), entry.get("why"))
     quantity, published = str(entry["quantity"]), str(entry["published"])
     return Check(quantity, published, source, comparison, entry.get("not_run"))
@@ -179,26 +132,24 @@ def _value(entry: Any, where: str) -> Value:
 
 
 def _expectation(entry: Any, where: str) -> Expectation:
-    rules = ("at_most", "at_least", "between", *_RULES)
-    if not isinstance(entry, dict) or len(entry) != 1 or not set(entry) <= set(rules):
-        raise DataError(f"{where}: got {entry!r}, allowed: one of {', '.join(rules)}, and its limits")
+    if not isinstance(entry, dict) or len(entry) != 1 or not set(entry) <= set(_RULES):
+        raise DataError(f"{where}: got {entry!r}, allowed: one of {', '.join(_RULES)}, and its limits")
     ((rule, given),) = entry.items()
     where = f"{where}: {rule}"
-    if rule == "between":
-        if not isinstance(given, list) or len(given) != 2:
-            raise DataError(f"{where}: got {given!r}, allowed: a list of two")
-        return Expectation(rule, tuple(_limit(limit, where) for limit in given))
-    if rule not in _RULES:
-        return Expectation(rule, (_limit(given, where),))
+    if rule == "monotone":
+        _require_keys(given, {"along", "direction", "slack", "may_be_flat"}, {"along", "direction"}, where)
+        if given["direction"] not in ("up", "down"):
+            raise DataError(f"{where}: direction: got {given['direction']!r}, allowed: up or down")
+        return Expectation(rule, (), given)
     if rule == "near":
-        _require_keys(given, _RULES[rule], {"value"}, where)
+        _require_keys(given, {"value", "by", "factor"}, {"value"}, where)
         if ("by" in given) == ("factor" in given):
             raise DataError(f"{where}: got {given!r}, allowed: one of by and factor")
         return Expectation(rule, (_limit(given["value"], where),), given)
-    _require_keys(given, _RULES[rule], {"along", "direction"}, where)
-    if given["direction"] not in ("up", "down"):
-        raise DataError(f"{where}: direction: got {given['direction']!r}, allowed: up or down")
-    return Expectation(rule, (), given)
+    if rule == "between" and (not isinstance(given, list) or len(given) != 2):
+        raise DataError(f"{where}: got {given!r}, allowed: a list of two")
+    limits = given if rule == "between" else [given]
+    return Expectation(rule, tuple(_limit(limit, where) for limit in limits))
 
 
 def _limit(entry: Any, where: str) -> float | Value:

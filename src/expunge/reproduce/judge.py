@@ -15,14 +15,7 @@ _MOST_NAMED = 3  # cells that a verdict names before it counts the rest
 
 @dataclass(frozen=True)
 class Judged:
-    """What came out of one it.
-
-    Attributes:
-        ours: Our figure, in words.
-        tolerance: What was allowed, in words.
-        met: Whether it was as published; None where it could not be measured.
-        detail: Where it was not, or why it was not measured.
-    """
+    """Ours and what was allowed, in words; whether it was met (None: not measured), and where or why not."""
 
     ours: str
     tolerance: str
@@ -52,52 +45,41 @@ def _numbers(it: Comparison, sweep: FinishedSweep, groups: Sequence[CellGroup]) 
         ]
         ours.append(value)
         tolerances.append(_tolerance(expect, limits))
-        if not holds(expect, value, limits):
-            missed.append(f"{sweep.name_of(group)}: {number(value)}, {tolerances[-1]}")
+        if not _holds(expect, value, limits):
+            missed.append(f"{sweep.name_of(group.settings)}: {number(value)}, {tolerances[-1]}")
     seeds = max(len(group.cells) for group in groups)
     shown = number(ours[0]) if min(ours) == max(ours) else f"{number(min(ours))} to {number(max(ours))}"
     if len(groups) > 1:
         shown += f", {len(groups) - len(missed)} of {len(groups)} cells"
     if seeds > 1:
         shown += f", mean of {seeds} seeds"
-    tolerance = tolerances[0] if len(set(tolerances)) == 1 else _words(expect)
+    tolerance = tolerances[0] if len(set(tolerances)) == 1 else _tolerance(expect, [])
     return Judged(shown, tolerance, not missed, _listed(missed) if len(groups) > 1 else "")
 
 
-def holds(expect: Expectation, value: float, limits: Sequence[float]) -> bool:
+def _holds(expect: Expectation, value: float, limits: Sequence[float]) -> bool:
     """Whether ``value`` agrees with ``limits`` by a rule about one number."""
-    if expect.rule == "at_most":
-        return value <= limits[0]
-    if expect.rule == "at_least":
-        return value >= limits[0]
-    if expect.rule == "between":
-        return limits[0] <= value <= limits[1]
+    low, high = limits[0], limits[-1]
     if "by" in expect.options:
-        return abs(value - limits[0]) <= expect.options["by"]
-    factor = expect.options["factor"]
-    low, high = sorted((limits[0] / factor, limits[0] * factor))
-    return low <= value <= high
+        return bool(abs(value - low) <= expect.options["by"])
+    if "factor" in expect.options:
+        low, high = sorted((low / expect.options["factor"], low * expect.options["factor"]))
+    return (expect.rule == "at_most" or low <= value) and (expect.rule == "at_least" or value <= high)
 
 
 def _tolerance(expect: Expectation, limits: Sequence[float]) -> str:
-    if expect.rule == "at_most":
-        return f"at most {number(limits[0])}"
-    if expect.rule == "at_least":
-        return f"at least {number(limits[0])}"
-    if expect.rule == "between":
-        return f"{number(limits[0])} to {number(limits[1])}"
+    """What is allowed, in words; without limits, that every cell has one of its own."""
+    shown = [number(limit) for limit in limits]
     if "by" in expect.options:
-        return f"{number(limits[0])} ± {setting(expect.options['by'])}"
-    return f"{number(limits[0])} within a factor of {setting(expect.options['factor'])}"
-
-
-def _words(expect: Expectation) -> str:
-    """The tolerance where every cell has a limit of its own."""
-    if "by" in expect.options:
-        return f"± {setting(expect.options['by'])}, each cell against its own"
-    if "factor" in expect.options:
-        return f"within a factor of {setting(expect.options['factor'])}, each cell against its own"
-    return f"{expect.rule.replace('_', ' ')} its own, each cell"
+        words = f"± {setting(expect.options['by'])}"
+    elif "factor" in expect.options:
+        words = f"within a factor of {setting(expect.options['factor'])}"
+    elif expect.rule == "between" and shown:
+        return " to ".join(shown)
+    else:
+        words = expect.rule.replace("_", " ")
+        return f"{words} {shown[0]}" if shown else f"{words} its own, each cell"
+    return f"{shown[0]} {words}" if shown else f"{words}, each cell against its own"
 
 
 def _direction(it: Comparison, sweep: FinishedSweep, groups: Sequence[CellGroup]) -> Judged:
@@ -106,12 +88,12 @@ def _direction(it: Comparison, sweep: FinishedSweep, groups: Sequence[CellGroup]
     along, slack = options["along"], float(options.get("slack", 0))
     sign = 1 if options["direction"] == "up" else -1
     steps, moved, broken = 0, 0, []
-    for fixed, places, line in _lines(groups, along):
+    for fixed, line in _lines(groups, along).items():
         values = [sweep.number(it.ours, group, it.where) for group in line]
-        against = breaks([sign * value for value in values], slack)
+        places = [setting(group.settings[along]) for group in line]
         steps += len(values) - 1
         moved += sum(sign * (b - a) > 0 for a, b in pairwise(values))
-        for before, after in against:
+        for before, after in breaks([sign * value for value in values], slack):
             step = f"{along.rpartition('.')[2]} {places[before]} → {places[after]}"
             change = f"{number(values[before], 4)} → {number(values[after], 4)}"
             broken.append(f"{fixed}{step} ({change})")
@@ -121,16 +103,12 @@ def _direction(it: Comparison, sweep: FinishedSweep, groups: Sequence[CellGroup]
     detail = _listed(broken) or (f"the same at every {along}" if flat else "")
     words = "does not fall" if sign > 0 else "does not rise"
     tolerance = f"{words} by more than {setting(slack)}" if slack else words
-    return Judged(
-        f"{steps - len(broken)} of {steps} step{'s' * (steps > 1)}",
-        tolerance,
-        not broken and not flat,
-        detail,
-    )
+    ours = f"{steps - len(broken)} of {steps} step{'s' * (steps > 1)}"
+    return Judged(ours, tolerance, not broken and not flat, detail)
 
 
-def _lines(groups: Sequence[CellGroup], along: str) -> list[tuple[str, list[str], list[CellGroup]]]:
-    """The rows of the grid along one setting: what is fixed in words, the setting's values, the cells."""
+def _lines(groups: Sequence[CellGroup], along: str) -> dict[str, list[CellGroup]]:
+    """The rows of the grid along one setting: what is fixed, in words -> the cells by that setting."""
     found: dict[str, list[CellGroup]] = {}
     shared = [key for key in groups[0].settings if len({repr(g.settings.get(key)) for g in groups}) == 1]
     for group in groups:
@@ -138,8 +116,7 @@ def _lines(groups: Sequence[CellGroup], along: str) -> list[tuple[str, list[str]
             raise NotMeasured(f"{along} is not a number of this sweep")
         fixed = {k: v for k, v in group.settings.items() if k != along and k not in shared}
         found.setdefault(f"{described(fixed)}: " if fixed else "", []).append(group)
-    lines = [(name, sorted(line, key=lambda g: g.settings[along])) for name, line in found.items()]
-    return [(name, [setting(g.settings[along]) for g in line], line) for name, line in lines]
+    return {name: sorted(line, key=lambda g: g.settings[along]) for name, line in found.items()}
 
 
 def breaks(values: Sequence[float], slack: float) -> list[tuple[int, int]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +35,14 @@ def write_row(row: PaperRow, sweep: FinishedSweep, folder: Path) -> list[str]:
         run = sweep.folder / sweep.done[0]["run"]
         places.append(run / "figures")
         if "study" in sweep.done[0]["summary"] and not places[-1].exists():
-            _draw_study(run)
+            from expunge.run.job import show_study  # a cell of a sweep does not draw its study by itself
+
+            show_study(run, read_config(run / ".hydra" / "config.yaml"))
     own = [path for place in places for path in sorted(place.glob("*.png"))]
     for path in own:
         shutil.copyfile(path, folder / path.name)
-    if not row.figures:
-        return list(dict.fromkeys(path.name for path in own))
-    names = sorted(path.name for path in folder.glob("*.png"))
-    chosen = [name for pattern in row.figures for name in names if fnmatch(name, f"{pattern}.png")]
-    return list(dict.fromkeys(chosen))
-
-
-def _draw_study(run: Path) -> None:
-    """Draw a study's pictures into its run folder, which a cell of a sweep does not do by itself."""
-    from expunge.run.build import build_study
-    from expunge.studies.run import draw_study
-
-    draw_study(build_study(read_config(run / ".hydra" / "config.yaml"))[0], run)
+    chosen = [path for pattern in row.figures for path in sorted(folder.glob(f"{pattern}.png"))]
+    return list(dict.fromkeys(path.name for path in (chosen if row.figures else own)))
 
 
 def write_page(
@@ -111,11 +102,9 @@ def replaced(text: str, section: str, path: Path) -> str:
         RunFolderError: The text has one mark without the other, or either twice.
     """
     marked = f"{BEGIN}\n{section.strip()}\n{END}"
-    counts = text.count(BEGIN), text.count(END)
-    if counts == (0, 0):
+    marks = re.findall(f"{BEGIN}|{END}", text)
+    if not marks:
         return f"{text.rstrip()}\n\n{marked}\n".lstrip()
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if counts != (1, 1) or not end:
+    if marks != [BEGIN, END]:
         raise RunFolderError(f"{path}: must have {BEGIN} and then {END}, each once, or neither")
-    return f"{before}{marked}{after}"
+    return f"{text.partition(BEGIN)[0]}{marked}{text.partition(END)[2]}"

@@ -6,9 +6,12 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, zip_longest
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
+from expunge.report import layout
 from expunge.report.text import plain
 from expunge.reproduce.results import NOT_RUN
 
@@ -58,20 +61,17 @@ def as_text(results: Results, width: int | None = None) -> str:
     first = max(map(len, (HEAD[0], *results)))
     rest = width - first - len(_GAP) * len(_SHARES)
     room = [first, *(int(share * rest) for share in _SHARES)]
-    rule = _GAP.join("-" * wide for wide in room)
-    shown, before = [*_wrapped(HEAD, room)], None
-    for line in lines(results):
-        if line[0] != before:
-            shown.append(rule)
-        shown += _wrapped(("" if line[0] == before else line[0], *line[1:]), room)
-        before = line[0]
+    shown = [*_wrapped(HEAD, room)]
+    for name, own in groupby(lines(results), itemgetter(0)):
+        shown.append(_GAP.join("-" * wide for wide in room))
+        for k, (_, *cells) in enumerate(own):
+            shown += _wrapped(["" if k else name, *cells], room)
     return "\n".join(shown) + "\n"
 
 
 def _wrapped(cells: Sequence[str], room: Sequence[int]) -> Iterator[str]:
-    folded = [textwrap.wrap(plain(cell), wide) or [""] for cell, wide in zip(cells, room, strict=True)]
-    for k in range(max(map(len, folded))):
-        parts = (text[k] if k < len(text) else "" for text in folded)
+    folded = (textwrap.wrap(plain(cell), wide) for cell, wide in zip(cells, room, strict=True))
+    for parts in zip_longest(*folded, fillvalue=""):
         yield _GAP.join(part.ljust(wide) for part, wide in zip(parts, room, strict=True)).rstrip()
 
 
@@ -94,17 +94,14 @@ def _about(paper: str, name: str, result: Mapping[str, Any]) -> Iterator[str]:
         reduced = ["--reduced"] if result["reduced"] else []
         words = ["expunge-reproduce", paper, "--only", name, *reduced, *result["overrides"]]
         seeds = ", ".join(map(str, result.get("seeds", [])))
+        versions = ", ".join(map(" ".join, result.get("versions", {}).items()))
         yield f"    {' '.join(words)}"
-        yield f"{result['runs']} run{'s' * (result['runs'] != 1)}, seed {seeds}; {_versions(result)}."
+        yield f"{result['runs']} run{'s' * (result['runs'] != 1)}, seed {seeds}; {versions}."
     if result.get("failed") and not result.get("not_run"):
         yield "\n".join(["Not done:", "", *(f"- {_cell(line)}" for line in result["failed"])])
     if result["figures"]:
         yield "\n".join(f"![{name}: {figure}]({quote(f'{name}/{figure}')})" for figure in result["figures"])
 
 
-def _versions(result: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in result.get("versions", {}).items())
-
-
 def _cell(text: str) -> str:
-    return plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    return layout.escaped(plain(text)).replace("*", "\\*")

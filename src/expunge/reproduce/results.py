@@ -62,14 +62,14 @@ def _head(row: PaperRow, reduced: bool, overrides: Sequence[str]) -> dict[str, A
 
 
 def _line(check: Check, found: Judged | None) -> dict[str, Any]:
-    shown = {"quantity": check.quantity, "published": check.published, "source": check.source}
-    if found is None:
-        verdict, ours, tolerance, detail = NOT_RUN, NONE, NONE, check.not_run or ""
-    else:
-        verdict = {True: MET, False: MISSED, None: OPEN}[found.met]
-        verdict = OURS.get(verdict, verdict) if check.source == "ours" else verdict
-        ours, tolerance, detail = found.ours, found.tolerance, found.detail
-    return {**shown, "ours": ours, "tolerance": tolerance, "verdict": verdict, "detail": detail}
+    verdict = NOT_RUN if found is None else {True: MET, False: MISSED, None: OPEN}[found.met]
+    found = found or Judged(NONE, NONE, None, check.not_run or "")
+    return {
+        **{"quantity": check.quantity, "published": check.published, "source": check.source},
+        **{"ours": found.ours, "tolerance": found.tolerance},
+        "verdict": OURS.get(verdict, verdict) if check.source == "ours" else verdict,
+        "detail": found.detail,
+    }
 
 
 def read_results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -91,12 +91,9 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
 def merged(
     kept: Mapping[str, Any], new: Mapping[str, Any], order: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Put new results in place of kept ones, row by row, in the paper's order.
+    """Put new results in place of kept ones, in the paper's order; return all, and the rows that are new.
 
     What was run is never given up for what was not, nor the whole for the reduced.
-
-    Returns:
-        All results, and the names of the rows whose new result is among them.
     """
     taken = [name for name, result in new.items() if _worth(result) >= _worth(kept.get(name))]
     every = {**kept, **{name: new[name] for name in taken}}

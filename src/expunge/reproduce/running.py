@@ -57,16 +57,10 @@ def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]
 
 
 def skipped(row: PaperRow, reduced: bool, asked: bool) -> str | None:
-    """Why the row is not to be run at all, or None.
-
-    Args:
-        row: The row.
-        reduced: Whether its reduced form is meant, which is done in seconds anywhere.
-        asked: Whether it was asked for by name.
-    """
+    """Why the row is not to be run at all, or None, as for one that is ``asked`` for by name."""
     if row.not_yet:
         return f"not yet: {row.not_yet}"
-    if row.wants != "gpu" or reduced or asked:
+    if row.wants != "gpu" or reduced or asked:  # a reduced row is done in seconds anywhere
         return None
     import torch
 

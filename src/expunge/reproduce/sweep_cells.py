@@ -12,6 +12,7 @@ from typing import Any
 from expunge.core.errors import RunFolderError
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.sweeps import FILE as FILE
+from expunge.report.text import setting
 from expunge.reproduce.expected import Value
 
 
@@ -21,24 +22,10 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class CellGroup:
-    """The cells that differ in their seed alone.
-
-    Attributes:
-        settings: The sweep's override keys -> values, without the seed.
-        cells: Entries of ``sweep.json``.
-    """
+    """Entries of ``sweep.json`` that differ in their seed alone; their override keys -> values without it."""
 
     settings: Mapping[str, Any]
     cells: Sequence[Mapping[str, Any]]
-
-    def matches(self, where: Mapping[str, Any]) -> bool:
-        """Whether the settings, or where they say nothing the summary, have these values."""
-        return all(_same(self._setting(key), value) for key, value in where.items())
-
-    def _setting(self, key: str) -> Any:
-        if key in self.settings:
-            return self.settings[key]
-        return lookup(self.cells[0]["summary"], key)
 
 
 @dataclass(frozen=True)
@@ -49,48 +36,44 @@ class FinishedSweep:
     cells: Sequence[Mapping[str, Any]]
 
     @property
-    def failed(self) -> list[Mapping[str, Any]]:
-        """Cells that are not done."""
-        return [cell for cell in self.cells if cell["status"] != "done"]
-
-    @property
     def done(self) -> list[Mapping[str, Any]]:
-        """Cells that are."""
+        """Cells that are done."""
         return [cell for cell in self.cells if cell["status"] == "done"]
 
     def groups(self) -> list[CellGroup]:
         """All cells, one group for each setting, in the sweep's order."""
-        found: dict[tuple[tuple[str, str], ...], CellGroup] = {}
+        found: dict[str, CellGroup] = {}
         for cell in self.cells:
             settings = {key: value for key, value in cell["settings"].items() if key != "seed"}
-            name = tuple(sorted((key, repr(value)) for key, value in settings.items()))
-            before = found[name].cells if name in found else ()
-            found[name] = CellGroup(settings, (*before, cell))
+            name = repr(sorted(settings.items()))
+            found[name] = CellGroup(settings, [*(found[name].cells if name in found else ()), cell])
         return list(found.values())
 
-    def name_of(self, group: CellGroup) -> str:
-        """A group's settings in words, as far as they differ within the sweep."""
-        named = {key: group.settings[key] for key in self._varying() if key in group.settings}
-        return described(named) or "the only one"
+    def name_of(self, settings: Mapping[str, Any]) -> str:
+        """Settings of a cell in words, as far as they differ within the sweep."""
+        keys = dict.fromkeys(key for cell in self.cells for key in cell["settings"] if key in settings)
+        values = {key: {repr(cell["settings"].get(key)) for cell in self.cells} for key in keys}
+        return described({key: settings[key] for key in keys if len(values[key]) > 1}) or "the only one"
 
     def failures(self) -> list[str]:
         """One line for each cell that is not done."""
         return [
-            f"{self.name_of(CellGroup(cell['settings'], (cell,)))}: {cell.get('error') or 'did not finish'}"
-            for cell in self.failed
+            f"{self.name_of(cell['settings'])}: {cell.get('error') or 'did not finish'}"
+            for cell in self.cells
+            if cell["status"] != "done"
         ]
 
-    def _varying(self) -> list[str]:
-        keys = dict.fromkeys(key for cell in self.cells for key in cell["settings"])
-        return [key for key in keys if len({repr(cell["settings"].get(key)) for cell in self.cells}) > 1]
-
     def select(self, where: Mapping[str, Any]) -> list[CellGroup]:
-        """The groups with these settings.
+        """The groups whose settings, or where they say nothing the summary, have these values.
 
         Raises:
             NotMeasured: There is none.
         """
-        found = [group for group in self.groups() if group.matches(where)]
+        found = []
+        for group in self.groups():
+            said = {key: lookup(group.cells[0]["summary"], key) for key in where} | dict(group.settings)
+            if all(_same(said[key], value) for key, value in where.items()):
+                found.append(group)
         if not found:
             raise NotMeasured(f"no run with {described(where)}")
         return found
@@ -108,7 +91,7 @@ class FinishedSweep:
         """
         at = self._partner(group, value.where, free) if value.where else group
         if any(cell["status"] != "done" for cell in at.cells):
-            raise NotMeasured(f"a run is not done ({self.name_of(at)})")
+            raise NotMeasured(f"a run is not done ({self.name_of(at.settings)})")
         number = fmean(self._of_cell(value, cell) for cell in at.cells)
         if value.over is None:
             return number
@@ -126,23 +109,20 @@ class FinishedSweep:
 
     def _of_cell(self, value: Value, cell: Mapping[str, Any]) -> float:
         if value.at is None:
-            found = _number(lookup(cell["summary"], value.key))
-            if found is None:
-                raise NotMeasured(f"{value.key} is not in the summary")
-            return found
-        records = self._records(cell["run"])
-        if len(records) < value.at:
-            raise NotMeasured(f"{len(records):,} requests of {value.at:,}")
-        window = [_number(r.get(value.key)) for r in records[max(0, value.at - value.window) : value.at]]
-        numbers = [number for number in window if number is not None]
+            given, missing = [lookup(cell["summary"], value.key)], "is not in the summary"
+        else:
+            path = self.folder / cell["run"] / "removals.jsonl"
+            lines = enumerate(read_text(path).split("\n"), start=1)
+            records = [parse_object(line, path, number) for number, line in lines if line.strip()]
+            if len(records) < value.at:
+                raise NotMeasured(f"{len(records):,} requests of {value.at:,}")
+            window = records[max(0, value.at - value.window) : value.at]
+            given = [record.get(value.key) for record in window]
+            missing = f"was not evaluated up to request {value.at:,}"
+        numbers = [float(v) for v in given if isinstance(v, (int, float)) and math.isfinite(v)]  # true is 1
         if not numbers:
-            raise NotMeasured(f"{value.key} was not evaluated up to request {value.at:,}")
+            raise NotMeasured(f"{value.key} {missing}")
         return fmean(numbers)
-
-    def _records(self, run: str) -> list[dict[str, Any]]:
-        path = self.folder / run / "removals.jsonl"
-        lines = enumerate(read_text(path).split("\n"), start=1)
-        return [parse_object(line, path, number) for number, line in lines if line.strip()]
 
 
 def read_sweep(folder: Path) -> FinishedSweep:
@@ -162,10 +142,7 @@ def read_sweep(folder: Path) -> FinishedSweep:
 
 def described(settings: Mapping[str, Any]) -> str:
     """Settings as short as they are clear: the last part of each key, and its value."""
-    from expunge.report.text import setting
-
-    named = (f"{key.rpartition('.')[2]} {setting(value)}" for key, value in settings.items())
-    return ", ".join(named)
+    return ", ".join(f"{key.rpartition('.')[2]} {setting(value)}" for key, value in settings.items())
 
 
 def lookup(node: Any, dotted: str) -> Any:
@@ -181,13 +158,6 @@ def lookup(node: Any, dotted: str) -> Any:
         else:
             return None
     return node
-
-
-def _number(value: Any) -> float | None:
-    """``value`` as a finite number (true is 1), or None."""
-    if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def _same(one: Any, other: Any) -> bool:

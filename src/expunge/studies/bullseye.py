@@ -104,20 +104,22 @@ class Bullseye:
         """
         replicate, method = cell["replicate"], cell["method"]
         x, y, groups = bullseye(self.n, self.dim, self.eps, stream(seed, "study", _DATA, replicate))
-        made: dict[tuple[int, tuple[int, ...]], dict[str, Any]] = {}
+        made: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}
+        tests: list[dict[str, Any]] = []
 
         def test(variable: int, given: list[int]) -> tuple[float, float]:
             key = (variable, tuple(given))
             if key not in made:
                 number = sum(2**j for j in given)
-                where = (_TEST, replicate, METHODS.index(method), variable, number)
+                rng = stream(seed, "study", _TEST, replicate, METHODS.index(method), variable, number)
                 columns = x[:, [c for j in given for c in groups[j]]] if given else None
-                rng = stream(seed, "study", *where)
                 started = time.perf_counter()
-                found = self._test(method, y, x[:, groups[variable]], columns, rng, self.permutations)
-                made[key] = _as_record(variable, given, found, time.perf_counter() - started)
-            found = made[key]["statistic"], made[key]["p_value"]
-            return tuple(np.nan if v is None else v for v in found)  # type: ignore[return-value]
+                made[key] = self._test(method, y, x[:, groups[variable]], columns, rng, self.permutations)
+                seconds = time.perf_counter() - started
+                statistic, p_value = (None if np.isnan(v) else float(v) for v in made[key])
+                values = {"statistic": statistic, "p_value": p_value, "seconds": seconds}
+                tests.append({"variable": variable, "given": given, **values})
+            return made[key]
 
         if method not in self._rehearsed:  # compiling the kernels is not testing
             for columns in (None, x[:, groups[0]]):
@@ -127,11 +129,10 @@ class Bullseye:
         if "full" in self.readings:
             for j in range(VARIABLES):
                 test(j, [k for k in range(VARIABLES) if k != j])
-            result["full"] = [record["p_value"] for record in made.values()]
+            result["full"] = [record["p_value"] for record in tests]
         if "grow_shrink" in self.readings:
             result["levels"] = self.levels
             result["grow_shrink"] = [grow_shrink(VARIABLES, test, level) for level in self.levels]
-        tests = list(made.values())
         return {"seconds": sum(record["seconds"] for record in tests), **result, "tests": tests}
 
     def table(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -142,8 +143,7 @@ class Bullseye:
                 "method": f"{row['method']}, {row['reading']}",
                 "replicates": row["replicates"],
                 "AUC": row["auc"],
-                "AUC from": row["auc_interval"][0],
-                "AUC to": row["auc_interval"][1],
+                **dict(zip(("AUC from", "AUC to"), row["auc_interval"], strict=True)),
                 "median s a test": row["seconds_median"],
                 f"right found at {level}": row["true_positive_rate"],
                 f"wrong found at {level}": row["false_positive_rate"],
@@ -204,12 +204,6 @@ class Bullseye:
         if method == "cmiknn":
             return cmiknn.cmiknn_test(y, z, x, knn=self.knn, rng=rng, **same)
         return independence_test(y, z, x, ties=TIES[method], rng=rng, **same)[:2]
-
-
-def _as_record(variable: int, given: list[int], found: tuple[float, float], seconds: float) -> dict[str, Any]:
-    statistic, p_value = (None if np.isnan(v) else float(v) for v in found)
-    values = {"statistic": statistic, "p_value": p_value, "seconds": seconds}
-    return {"variable": variable, "given": given, **values}
 
 
 def _probabilities(key: str, given: Any) -> list[float]:

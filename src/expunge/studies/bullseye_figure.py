@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -29,24 +28,16 @@ _TITLES = {"full": "Given all other variables", "grow_shrink": "Grow-shrink"}
 
 
 def draw(records: Sequence[dict[str, Any]], readings: Sequence[str], n: int) -> style.Drawn:
-    """Draw a panel for each way of reading, and one for the time against the size of the condition.
-
-    Args:
-        records: ``method``, ``tests`` and the readings of each cell.
-        readings: Those to draw.
-        n: Samples, for the axis.
-    """
-    methods = [method for method in _LABELS if any(r["method"] == method for r in records)]
+    """Draw a panel for each of ``readings``, and one for the time on n samples by size of the condition."""
+    every = {method: [r for r in records if r["method"] == method] for method in _LABELS}
+    by_method = {method: own for method, own in every.items() if own}
     with style.styled():
         figure, axes = style.canvas(3.4 * (len(readings) + 1), 3.9, len(readings) + 1)
         for ax, reading in zip(axes, readings, strict=False):
-            for method in methods:
-                _roc(ax, [r for r in records if r["method"] == method], method, reading)
-            _finish_roc(ax, reading)
-        for method in methods:
-            _times(axes[-1], [r for r in records if r["method"] == method], method)
-        _finish_times(axes[-1], n)
-        style.legend(figure, [_key(method) for method in methods], columns=len(readings) + 1)
+            _roc(ax, by_method, reading)
+        _times(axes[-1], by_method, n)
+        keys = [Line2D([], [], label=_LABELS[method], ms=5, **_look(method)) for method in by_method]
+        style.legend(figure, keys, columns=len(readings) + 1)
         title = "Markov blanket of the bullseye network"
         caption = (
             "ROC: share of the four right and of the two wrong variables found as the confidence level "
@@ -55,31 +46,26 @@ def draw(records: Sequence[dict[str, Any]], readings: Sequence[str], n: int) -> 
         return style.render(figure, "bullseye", title, caption)
 
 
-def _roc(ax: Axes, records: Sequence[dict[str, Any]], method: str, reading: str) -> None:
-    scores = np.array([scores_of(record, reading) for record in records])
-    truth = np.tile(TRUTH, len(scores))
-    wrong, right, _ = roc_curve(truth, scores.ravel(), drop_intermediate=False)
-    label = f"{method}: area {auc(scores):.2f}"
-    ax.plot(wrong, right, **_look(method), ms=4, markevery=max(1, len(wrong) // 12), label=label)
-
-
-def _finish_roc(ax: Axes, reading: str) -> None:
+def _roc(ax: Axes, by_method: dict[str, list[dict[str, Any]]], reading: str) -> None:
+    for method, records in by_method.items():
+        scores = np.array([scores_of(record, reading) for record in records])
+        truth = np.tile(TRUTH, len(scores))
+        wrong, right, _ = roc_curve(truth, scores.ravel(), drop_intermediate=False)
+        label = f"{method}: area {auc(scores):.2f}"
+        ax.plot(wrong, right, **_look(method), ms=4, markevery=max(1, len(wrong) // 12), label=label)
     ax.plot([0, 1], [0, 1], color=style.MUTED, lw=0.8, zorder=0)
     ax.set(title=_TITLES[reading], xlabel="wrong variables found", ylabel="right variables found")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     ax.legend(loc="lower right", fontsize=8, handlelength=2.6)
 
 
-def _times(ax: Axes, records: Sequence[dict[str, Any]], method: str) -> None:
-    times: dict[int, list[float]] = {size: [] for size in range(len(TRUTH))}
-    for record in records:
-        for test in record["tests"]:
-            times[len(test["given"])].append(max(float(test["seconds"]), 1e-6))
-    sizes = [size for size, own in times.items() if own]
-    ax.plot(sizes, [median(times[size]) for size in sizes], **_look(method), ms=5)
-
-
-def _finish_times(ax: Axes, n: int) -> None:
+def _times(ax: Axes, by_method: dict[str, list[dict[str, Any]]], n: int) -> None:
+    for method, records in by_method.items():
+        tests = [test for record in records for test in record["tests"]]
+        given = np.array([len(test["given"]) for test in tests])
+        seconds = np.maximum([test["seconds"] for test in tests], 1e-6)
+        sizes = np.unique(given)
+        ax.plot(sizes, [np.median(seconds[given == size]) for size in sizes], **_look(method), ms=5)
     ax.set_yscale("log")
     low, high = np.log10(ax.get_ylim())
     ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))  # whole decades: at least two numbers on the axis
@@ -93,7 +79,3 @@ def _finish_times(ax: Axes, n: int) -> None:
 
 def _look(method: str) -> dict[str, Any]:
     return {"color": style.SERIES[list(_LABELS).index(method)], "lw": 1.8, **_LOOKS[method]}
-
-
-def _key(method: str) -> Line2D:
-    return Line2D([], [], label=_LABELS[method], ms=5, **_look(method))

@@ -191,16 +191,17 @@ def _targets(attributes: Any, names: list[str]) -> list[str]:
 def _of_method(records: list[dict[str, Any]]) -> dict[str, Any]:
     seconds = [record["seconds"] for record in records]
     known = [record for record in records if record["neighbours"] is not None]
-    links = sum(len(record["neighbours"]) for record in known)
-    found = sum(len(set(record["neighbours"]) & set(record["selected"])) for record in known)
-    chosen = sum(len(record["selected"]) for record in known)
-    right = sum(len(set(record["blanket"]) & set(record["selected"])) for record in known)
+
+    def share(of: str, among: str) -> float | None:
+        total = sum(len(record[of]) for record in known)
+        return sum(len(set(record[of]) & set(record[among])) for record in known) / total if total else None
+
     return {
         "attributes": len(records),
         "seconds_median": median(seconds),
         "seconds_min": min(seconds),
         "seconds_max": max(seconds),
         "selected_mean": fmean(len(record["selected"]) for record in records),
-        "neighbours_found": found / links if links else None,
-        "selected_in_blanket": right / chosen if chosen else None,
+        "neighbours_found": share("neighbours", "selected"),
+        "selected_in_blanket": share("selected", "blanket"),
     }

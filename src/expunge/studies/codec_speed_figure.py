@@ -17,12 +17,9 @@ _MARKERS = {"codec": "o", "lcodec": "D"}
 def draw(
     records: Sequence[dict[str, Any]], published: Mapping[str, tuple[float, float]], n: int
 ) -> style.Drawn:
-    """Draw a line for each attribute, slowest on top, with a dot for each method.
+    """Draw a line for each attribute, slowest on top, with a dot for each method; n samples.
 
-    Args:
-        records: ``attribute``, ``method`` and ``seconds`` of each cell.
-        published: Method -> fastest and slowest attribute published, in seconds.
-        n: Samples, for the axis.
+    ``published``: method -> fastest and slowest attribute, in seconds.
     """
     times = {(r["attribute"], r["method"]): max(float(r["seconds"]), 1e-6) for r in records}
     names = list(dict.fromkeys(r["attribute"] for r in records))
@@ -30,12 +27,16 @@ def draw(
     methods = [method for method in _LABELS if any(m == method for _, m in times)]
     with style.styled():
         figure, (ax,) = style.canvas(7.4, 2.0 + 0.19 * len(names))
+        keys: list[Line2D] = []  # for each method its dot, and under it the band that was published
         for method in methods:
-            colour = style.SERIES[list(_LABELS).index(method)]
+            band: Any = {"color": style.SERIES[list(_LABELS).index(method)], "alpha": 0.16}
+            dot: Any = {"color": band["color"], "ls": "none", "marker": _MARKERS[method]}
             at = [(times[name, method], y) for y, name in enumerate(names) if (name, method) in times]
             x, y = zip(*at, strict=True)
-            ax.axvspan(*published[method], color=colour, alpha=0.16, lw=0)
-            ax.plot(x, y, ls="none", marker=_MARKERS[method], ms=5, mew=0.5, mec=style.PAPER, color=colour)
+            ax.axvspan(*published[method], **band, lw=0)
+            ax.plot(x, y, **dot, ms=5, mew=0.5, mec=style.PAPER)
+            keys.append(Line2D([], [], **dot, label=_LABELS[method], ms=6))
+            keys.append(Line2D([], [], **band, label="published, n = 20,000", lw=8))
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(numticks=10))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
@@ -45,16 +46,6 @@ def draw(
         ax.set_ylim(-0.7, len(names) - 0.3)
         title = "Time to select for one attribute"
         ax.set(title=title, xlabel=f"seconds for one FOCI (log scale; n = {n:,})", ylabel="target attribute")
-        style.legend(figure, _keys(methods), columns=2)
+        style.legend(figure, keys, columns=2)
         caption = "Dots: each attribute as the target. Bands: the range published for n = 20,000."
         return style.render(figure, "codec_speed", title, caption)
-
-
-def _keys(methods: Sequence[str]) -> list[Line2D]:
-    """Return, for each method, its dot and under it the band that was published."""
-    keys: list[Line2D] = []
-    for method in methods:
-        colour = style.SERIES[list(_LABELS).index(method)]
-        dot = Line2D([], [], color=colour, label=_LABELS[method], ls="none", marker=_MARKERS[method], ms=6)
-        keys += [dot, Line2D([], [], color=colour, lw=8, alpha=0.16, label="published, n = 20,000")]
-    return keys

@@ -20,6 +20,7 @@ from expunge.studies import two_digits
 
 ENDS = ("most", "least")
 MEASURES = ("norm", "loss", "margin")
+_HEADINGS = ("removed row", "rows", "norm of the step", "loss", "margin", "misclassified")
 
 
 class Outliers:
@@ -77,16 +78,14 @@ class Outliers:
 
     def table(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """A row for either end, and one for the median row of each class."""
-        influence = self.summary(records)["influence"]
-        rows: list[dict[str, Any]] = []
-        for end in ENDS:
-            own = influence[end]
-            means = {key: own[f"mean_{key}"] for key in MEASURES}
-            rows.append(_line(f"change it {end}", len(own["rows"]), means, own["misclassified"]))
-        for record in records:
-            what = f"median of class {record['class']}"
-            rows.append(_line(what, None, record["median"], record["misclassified"]))
-        return rows
+        rows: list[tuple[Any, ...]] = []
+        for end, own in self.summary(records)["influence"].items():
+            means = [own[f"mean_{key}"] for key in MEASURES]
+            rows.append((f"change it {end}", len(own["rows"]), *means, own["misclassified"]))
+        for own in records:
+            medians = [own["median"][key] for key in MEASURES]
+            rows.append((f"median of class {own['class']}", None, *medians, own["misclassified"]))
+        return [dict(zip(_HEADINGS, row, strict=True)) for row in rows]
 
     def summary(self, records: list[dict[str, Any]]) -> dict[str, Any]:
         """What the rows at either end have in common.
@@ -146,14 +145,3 @@ def removal_norms(problem: LogisticProblem, w: Array, rows: NDArray[np.int64]) -
         gain = c * np.sum(x * steps, axis=1) / (1 - c * np.sum(x * u, axis=1))
         norms[part] = np.linalg.norm(steps + gain[:, None] * u, axis=1)
     return norms
-
-
-def _line(what: str, rows: int | None, values: dict[str, float], misclassified: float) -> dict[str, Any]:
-    return {
-        "removed row": what,
-        "rows": rows,
-        "norm of the step": values["norm"],
-        "loss": values["loss"],
-        "margin": values["margin"],
-        "misclassified": misclassified,
-    }

@@ -22,10 +22,7 @@ _GAP = 0.22  # between two digits, in widths of a digit
 def draw(records: Sequence[dict[str, Any]], images: NDArray[Any], unit: float) -> style.Drawn:
     """Draw a strip of digits for each end and class, the most extreme on the left.
 
-    Args:
-        records: ``class``, ``most`` and ``least`` of each cell.
-        images: (n, height, width) of all training rows, as stored.
-        unit: The stored value of full ink.
+    ``images``: (n, height, width) of all training rows, as stored; ``unit``: the stored value of full ink.
     """
     strips = [(end, record) for end in _TITLES for record in records]
     columns = len(strips[0][1]["most"]["row"])

@@ -118,19 +118,17 @@ class ResidualBounds:
     def table(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """For each size of a request, a row for each bound and for either residual."""
         numbers = self.summary(records)
-        rows: list[dict[str, Any]] = []
-        for size in self.batch_sizes:
-            own = numbers[f"batch{size}"]
-            for column, what in TITLES.items():
-                rows.append(
-                    {
-                        "rows removed": f"{own['removals']:,}, {spelled(size)}: {what}",
-                        "bound or residual": own[column],
-                        "over the residual": own[column] / own["true"] if column in BOUNDS else None,
-                        f"rows within the budget of {numbers['budget']:.3g}": own["supported"].get(column),
-                    }
-                )
-        return rows
+        own = {size: numbers[f"batch{size}"] for size in self.batch_sizes}
+        return [
+            {
+                "rows removed": f"{own[size]['removals']:,}, {spelled(size)}: {what}",
+                "bound or residual": own[size][column],
+                "over the residual": own[size][column] / own[size]["true"] if column in BOUNDS else None,
+                f"rows within the budget of {numbers['budget']:.3g}": own[size]["supported"].get(column),
+            }
+            for size in self.batch_sizes
+            for column, what in TITLES.items()
+        ]
 
     def summary(self, records: list[dict[str, Any]]) -> dict[str, Any]:
         """Bounds, residuals and their ratios after the last removal.
@@ -174,12 +172,11 @@ class ResidualBounds:
         return np.array([row for request in requests for row in request.rows])
 
     def _walk(self, order: NDArray[np.int64], size: int | str) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Yield how many rows have left before a request, and the rows of the request."""
+        """For each request, how many rows have left before it, and its rows."""
         if size == ALL:
-            yield from ((0, order[:point]) for point in self.points)
-            return
-        assert isinstance(size, int)
-        yield from ((start, order[start : start + size]) for start in range(0, len(order), size))
+            return ((0, order[:point]) for point in self.points)
+        starts = range(0, len(order), int(size))
+        return ((start, order[start : start + starts.step]) for start in starts)
 
     def _trained(self, update: str, seed: int) -> Newton:
         unlearner = Newton(
@@ -200,8 +197,8 @@ class ResidualBounds:
         spectral = spectral_norm(weighted_gram(problem.rows), problem.n)  # rows that leave never raise it
         opened = first.residual + problem.rounding(w)
         accounts: dict[str, Account] = {}
-        curves = _Curves(self.points)
-        ordered, supported = True, dict.fromkeys(BOUNDS, 0)
+        rows: list[dict[str, float]] = []
+        supported = dict.fromkeys(BOUNDS, 0)
         for before, index in walk:
             if before == 0:
                 model, accounts = first, {b: Account(self.guarantee, b, opened) for b in BOUNDS}
@@ -209,24 +206,28 @@ class ResidualBounds:
             facts = facts_of(model, step, spectral)
             accounts = {bound: account.after(facts) for bound, account in accounts.items()}
             model, total = step, before + len(index)
-            values = {bound: account.beta for bound, account in accounts.items()}
-            ordered &= bool(np.all(np.diff([*values.values(), model.residual]) <= 0))
+            betas = {bound: account.beta for bound, account in accounts.items()}
+            rows.append({"removed": total, "true": model.residual, **betas})
             supported |= {bound: total for bound in BOUNDS if accounts[bound].within_budget}
-            curves.add(total, {"true": model.residual, **values})
-        return {**curves.lists, "ordered": ordered, "supported": supported}
+        falls = np.diff([[row[key] for key in (*BOUNDS, "true")] for row in rows]) <= 0
+        return {**self._curves(rows), "ordered": bool(falls.all()), "supported": supported}
 
     def _corrected(self, walk: Iterator[tuple[int, NDArray[np.int64]]], seed: int) -> dict[str, Any]:
         first = unlearner = self._trained("corrected", seed)
-        curves, largest = _Curves(self.points), 0.0
+        rows: list[dict[str, float]] = []
         for before, index in walk:
             if before == 0:
                 unlearner = deepcopy(first)
             outcome = unlearner.remove(index.tolist())
             if outcome.outcome != "removed" or outcome.residual_measured is None:
                 raise InvalidValue("std", self.std, f"a larger value: {outcome.reason}")
-            largest = max(largest, outcome.residual_measured)
-            curves.add(before + len(index), {"true": outcome.residual_measured})
-        return {**curves.lists, "largest": largest}
+            rows.append({"removed": before + len(index), "true": outcome.residual_measured})
+        return {**self._curves(rows), "largest": max(row["true"] for row in rows)}
+
+    def _curves(self, rows: list[dict[str, float]]) -> dict[str, list[float]]:
+        """Values at the first removal at or beyond each point."""
+        at = np.unique(np.searchsorted([row["removed"] for row in rows], self.points)).tolist()
+        return {key: [rows[i][key] for i in at] for key in rows[0]}
 
 
 def published_step(model: Model, index: NDArray[np.int64]) -> Model:
@@ -270,27 +271,9 @@ def spelled(size: int | str) -> str:
     return "all at once" if size == ALL else "one by one" if size == 1 else f"{size} at a time"
 
 
-class _Curves:
-    """Values at the first removal at or beyond each point."""
-
-    def __init__(self, points: Sequence[int]) -> None:
-        self._left = list(points)
-        self.lists: dict[str, list[float]] = {"removed": []}
-
-    def add(self, total: int, values: dict[str, float]) -> None:
-        if not self._left or total < self._left[0]:
-            return
-        self._left = [point for point in self._left if point > total]
-        for key, value in {"removed": total, **values}.items():
-            self.lists.setdefault(key, []).append(value)
-
-
 def _sizes(given: Any, removals: int) -> list[int | str]:
     allowed = f"a list of one or more of whole numbers from 1 to {removals}, and {ALL}, each once"
-    if not isinstance(given, (list, tuple)) or not given or len(set(map(str, given))) < len(given):
+    distinct = isinstance(given, (list, tuple)) and given and len(set(map(str, given))) == len(given)
+    if not distinct or not all(v == ALL or (type(v) is int and 1 <= v <= removals) for v in given):
         raise InvalidValue("batch_sizes", given, allowed)
-    for size in given:
-        number = isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= removals
-        if not number and size != ALL:
-            raise InvalidValue("batch_sizes", given, allowed)
     return list(given)

@@ -29,13 +29,9 @@ def draw(
     names: Mapping[str, str],
     sizes: Mapping[Any, str],
 ) -> style.Drawn:
-    """Draw a panel for each size of a request, all with the same axes.
+    """Draw a panel for each size of a request, all with the same axes, the guarantee's budget across.
 
-    Args:
-        records: ``batch_size``, ``update`` and the curves of each cell.
-        guarantee: Its budget is drawn across.
-        names: Curve -> what the legend calls it.
-        sizes: Size of a request -> what the panel's title calls it.
+    ``names``: curve -> its name in the legend; ``sizes``: size of a request -> its name in the panel's title.
     """
     with style.styled():
         figure, axes = style.canvas(1.4 + 3.3 * len(sizes), 4.9, len(sizes))
@@ -48,8 +44,12 @@ def draw(
             _panel(ax, own, guarantee.budget)
             ax.set_title(f"Removed {words}")
         axes[0].set_ylabel("norm of the gradient residual (log scale)")
-        budget = Line2D([], [], **_BUDGET, label=_budget(guarantee))
-        style.legend(figure, [*(_key(curve, names[curve]) for curve in _CURVES), budget], columns=2)
+        keys = [
+            Line2D([], [], label=names[curve], ms=5, lw=1.8, **look)
+            for curve, (_, _, look) in _CURVES.items()
+        ]
+        at = f"epsilon {text.number(guarantee.epsilon)}, delta {text.number(guarantee.delta)}"
+        style.legend(figure, [*keys, Line2D([], [], **_BUDGET, label=f"budget at {at}")], columns=2)
         title = "Bounds on the gradient residual, and the residual itself"
         caption = (
             "Every bound is charged for the very same removals; a model may be released while its bound is "
@@ -68,11 +68,3 @@ def _panel(ax: Axes, records: dict[str, dict[str, Any]], budget: float) -> None:
         axis.set_major_locator(LogLocator(numticks=12))
         axis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
         axis.set_minor_formatter(NullFormatter())
-
-
-def _key(curve: str, name: str) -> Line2D:
-    return Line2D([], [], label=name, ms=5, lw=1.8, **_CURVES[curve][2])
-
-
-def _budget(guarantee: Guarantee) -> str:
-    return f"budget at epsilon {text.number(guarantee.epsilon)}, delta {text.number(guarantee.delta)}"

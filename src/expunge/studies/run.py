@@ -56,7 +56,15 @@ def run_study(
                 results.append(_record(study, number, cell, seed))
                 tracker.log(_plain(results.records[-1]))
                 bar.update()
-        summary = _summarise(study, results.records, seed)
+        summary = {
+            "study": study.name,
+            "seed": seed,
+            "cells": len(cells),
+            "seconds": sum(record["seconds"] for record in results.records),
+            **study.summary(results.records),
+            "table": study.table(results.records),
+            "versions": versions(),
+        }
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
     return summary
@@ -82,18 +90,6 @@ def _must_belong(path: Path, records: list[dict[str, Any]], cells: list[dict[str
         cell = cells[number - 1] if number <= len(cells) else None
         if cell is None or any(record.get(key) != value for key, value in cell.items()):
             raise RunFolderError(f"{path}:{number}: not the cell {cell}; the study cannot be continued")
-
-
-def _summarise(study: Study, records: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    return {
-        "study": study.name,
-        "seed": seed,
-        "cells": len(records),
-        "seconds": sum(record["seconds"] for record in records),
-        **study.summary(records),
-        "table": study.table(records),
-        "versions": versions(),
-    }
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from expunge.core.checks import require_choice
 from expunge.datasets import Dataset
 from expunge.extractors.pixels import Pixels
@@ -17,11 +19,7 @@ def load(dataset: str) -> tuple[Dataset, Rows]:
         InvalidValue: It is not one of ``NAMES``.
     """
     require_choice("dataset", dataset, NAMES)
-    if dataset == "mnist_3v8":
-        from expunge.datasets.mnist_3v8 import load as read
-    else:
-        from expunge.datasets.digits_3v8 import load as read
-    images = read()
+    images: Dataset = import_module(f"expunge.datasets.{dataset}").load()
     rows = Pixels().extract(images)[0]
     assert isinstance(rows, Rows)
     return images, rows

@@ -33,7 +33,9 @@ def run_cell(config: DictConfig, cache: JobCache) -> None:
     sweep = Path(hydra_config.sweep.dir).absolute()
     job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
     job.note(sweep)
-    log.info("cell %d%s: %s", job.number + 1, _of(sweep), " ".join(job.overrides))
+    known = total(sweep)
+    of_all = f" of {known}" if known else ""
+    log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
     if multiprocessing.parent_process() is not None:
         config.progress = False  # the bars of several workers would write over each other
     try:
@@ -51,11 +53,6 @@ def run_cell(config: DictConfig, cache: JobCache) -> None:
         replace(job, status="failed", error=line).note(sweep)
 
 
-def _of(sweep: Path) -> str:
-    known = total(sweep)
-    return f" of {known}" if known else ""
-
-
 def _folder(sweep: Path, given: Path, name: str) -> Path:
     """The run folder: named by the settings, unless ``hydra.sweep.subdir`` names it."""
     if given == sweep:  # which this sweep holds: the cell would wait for itself
@@ -65,17 +62,10 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
 
 def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> None:
     done = folder / DONE
-    if not config.get("force") and _is(done, name) and (folder / "summary.json").is_file():
+    complete = done.is_file() and done.read_text().strip() == name and (folder / "summary.json").is_file()
+    if complete and not config.get("force"):
         log.info("%s is complete", folder)
         return
     done.unlink(missing_ok=True)
     run_in(folder, config, cache, sweep.name)
     write_atomically(done, f"{name}\n".encode())
-
-
-def _is(done: Path, name: str) -> bool:
-    """Whether the mark is that of a run with these settings."""
-    try:
-        return done.read_text().strip() == name
-    except FileNotFoundError:
-        return False

@@ -6,7 +6,6 @@ other processes, or on other machines, share nothing else with the process that 
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from expunge.record.resume import FREE
 
 FOLDER = ".jobs"
 DONE = "DONE"
-STATUSES = ("done", "failed", "unfinished")
 UNNAMED = tuple(key for key in FREE if key != "data_dir")
 """Keys that do not change a folder's name. Data elsewhere may be other data."""
 _JOB = "job.json"
@@ -84,15 +82,11 @@ def read(sweep: Path) -> list[Job]:
         except TypeError as error:
             raise RunFolderError(f"{path}: not a job's file ({error})") from None
         found[job.number] = job
-    numbers = range(max([total(sweep) or 0, *(number + 1 for number in found)]))
+    numbers = range(max(total(sweep) or 0, 1 + max(found, default=-1)))
     return [found.get(number, Job(number, [])) for number in numbers]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise RunFolderError(f"{path}: not a job's file")
-    return content
+    from expunge.report.run_files import parse_object, read_text  # which brings the whole report with it
+
+    return parse_object(read_text(path), path)

@@ -7,8 +7,7 @@ those overrides in it before it reads the command line, and the user's own come 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +38,12 @@ def with_reduced(arguments: Sequence[str], config_dir: Path) -> list[str]:
         raise InvalidValue("reduced", value, "true or false")
     if value == "true" and not any(key_in(override) == "experiment" for override in rest):
         raise InvalidValue("reduced", value, "only beside an experiment: +experiment=...")
-    name = partial(_name, value=value, folders=config_folders(config_dir, flags))
-    return [*flags, *(_renamed(o, name) if key_in(o) == "experiment" else o for o in rest)]
-
-
-def _renamed(override: str, name: Callable[[str], str]) -> str:
-    """``+experiment=a``, or more of them in a sweep or a list, with each name replaced."""
-    key, sign, names = override.partition("=")
-    return key + sign + re.sub(r"[\w./-]+", lambda found: name(found[0]), names)
+    folders = config_folders(config_dir, flags)
+    for place, override in enumerate(rest):
+        key, sign, names = override.partition("=")
+        if key_in(override) == "experiment":  # one name, or more of them in a sweep or a list
+            rest[place] = key + sign + re.sub(r"[\w./-]+", lambda name: _name(name[0], value, folders), names)
+    return [*flags, *rest]
 
 
 def _name(given: str, value: str | None, folders: Sequence[Path]) -> str:

@@ -77,7 +77,10 @@ def explain(error: BaseException) -> UserError | WorkerDied | None:
         ``UserError`` where the launcher could not begin, ``WorkerDied`` where it began and lost a process.
     """
     if isinstance(error, MissingConfigException):
-        return _missing(str(error.missing_cfg_file))
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        if group != "hydra/launcher" or choice not in _EXTRAS:
+            return None
+        return UserError(f"{group}: {choice} is not installed; pip install 'expunge[{_EXTRAS[choice]}]'")
     text = str(error)
     if isinstance(error, RuntimeError) and text.startswith('Could not detect "srun"'):
         return UserError("hydra/launcher: got submitit_slurm, but there is no Slurm here (no command srun)")
@@ -87,14 +90,6 @@ def explain(error: BaseException) -> UserError | WorkerDied | None:
     if package in ("joblib", "submitit"):
         return WorkerDied(f"{_how(text)}; the same command again runs what is missing")
     return None
-
-
-def _missing(config: str) -> UserError | None:
-    """A launcher whose package is not there."""
-    group, _, choice = config.rpartition("/")
-    if group != "hydra/launcher" or choice not in _EXTRAS:
-        return None
-    return UserError(f"{group}: {choice} is not installed; pip install 'expunge[{_EXTRAS[choice]}]'")
 
 
 def _how(text: str) -> str:

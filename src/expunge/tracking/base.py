@@ -24,7 +24,8 @@ class Tracker(Protocol):
     def finish(self, summary: dict[str, Any]) -> None:
         """Receive the summary of a run that is complete."""
 
-    def __enter__(self) -> Tracker: ...
+    def __enter__(self) -> Tracker:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
