@@ -61,11 +61,8 @@ class Guarantee:
         require_probability("delta", self.delta)
         if gaussian_profile(self.epsilon, self.epsilon / self.c) > self.delta:
             most = largest_epsilon(self.delta)
-            raise InvalidValue(
-                "epsilon",
-                self.epsilon,
-                f"at most {most:.4g} at delta={self.delta:g} (no guarantee beyond it)",
-            )
+            allowed = f"at most {most:.4g} at delta={self.delta:g} (no guarantee beyond it)"
+            raise InvalidValue("epsilon", self.epsilon, allowed)
 
     @property
     def c(self) -> float:

@@ -112,9 +112,7 @@ def grow_shrink(count: int, test: Test, confidence: float) -> list[int]:
 
 
 def _members(groups: Sequence[Sequence[int]] | None, columns: int) -> list[list[int]]:
-    if groups is None:
-        return [[j] for j in range(columns)]
-    members = [list(group) for group in groups]
+    members = [[j] for j in range(columns)] if groups is None else [list(group) for group in groups]
     for number, group in enumerate(members):
         for j in group:
             whole = isinstance(j, (int, np.integer)) and not isinstance(j, bool)

@@ -101,14 +101,16 @@ class _Layer:
         """Record a call of the module, as a forward hook does."""
         with torch.no_grad():
             for rows in self._inputs(inputs[0].detach()):
-                self.a.add(rows)
+                weight = [rows] if "weight" in self.named else []
+                bias = [torch.ones_like(rows[..., :1])] if "bias" in self.named else []
+                self.a.add(torch.cat(weight + bias, dim=-1))
         if output.requires_grad:  # else the module runs detached, and its weights change no loss
             self.outputs.append(output)
         self.called = True
         return output.clone()  # what follows may work in place (ReLU), and must not move the recorded place
 
     def _inputs(self, x: Tensor) -> Iterator[Tensor]:
-        """Give out a_p of the groups in use, (groups, rows, width), some examples at a time."""
+        """Give out the inputs at every p of the groups in use, (groups, rows, features), some at a time."""
         if isinstance(self.module, nn.Conv2d):
             conv, groups = self.module, self.groups.to(x.device)
             mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
@@ -117,15 +119,10 @@ class _Layer:
             for part in x.split(step):
                 patches = nn.functional.unfold(part, conv.kernel_size, conv.dilation, 0, conv.stride)
                 grouped = patches.unflatten(1, (conv.groups, self.features))[:, groups]
-                yield self._with_one(grouped.permute(1, 0, 3, 2).flatten(1, 2).double())
+                yield grouped.permute(1, 0, 3, 2).flatten(1, 2).double()
         else:
             for part in x.reshape(-1, self.features).split(max(1, _ENTRIES // self.features)):
-                yield self._with_one(part.double()[None])
-
-    def _with_one(self, rows: Tensor) -> Tensor:
-        weight = [rows] if "weight" in self.named else []
-        bias = [torch.ones_like(rows[..., :1])] if "bias" in self.named else []
-        return torch.cat(weight + bias, dim=-1)
+                yield part.double()[None]
 
     def add_gradients(self, gradients: list[Tensor], examples: int) -> None:
         """Add g g^T of one column, of all calls in this batch."""

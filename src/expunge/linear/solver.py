@@ -153,13 +153,8 @@ def train(
             w, gradient = moved
     report = FitReport(stopped_by, iteration, hessians, best_norm)
     if not report.converged:
-        log.warning(
-            "training stopped by %s after %d steps at ||grad|| = %.3g (tol %.3g)",
-            stopped_by,
-            iteration,
-            best_norm,
-            tol,
-        )
+        ended = stopped_by, iteration, best_norm, tol
+        log.warning("training stopped by %s after %d steps at ||grad|| = %.3g (tol %.3g)", *ended)
     return Fit(best, best_gradient, report, memory.factor)
 
 

@@ -46,7 +46,7 @@ class RandomRows:
     def __init__(self, count: int = 100, batch_size: int = 1, seed: int | None = None) -> None:
         self.count = require_count("count", count)
         self.batch_size = require_count("batch_size", batch_size)
-        self.seed = _optional_seed(seed)
+        self.seed = None if seed is None else require_count("seed", seed, least=0)
 
     def stream(self, dataset: Dataset, seed: int) -> list[Request]:
         """Return the requests.
@@ -117,7 +117,7 @@ class _Part:
         self.count = None if count is None else require_count("count", count)
         if self.count is not None and self.share != 1:
             raise InvalidValue("count", count, "null where share is below 1")
-        self.seed = _optional_seed(seed)
+        self.seed = None if seed is None else require_count("seed", seed, least=0)
 
     def requested(self, rows: NDArray[np.int64], whose: str, seed: int, *index: int) -> list[list[int]]:
         """Return the rows of each request, of the ``rows`` of a label, of which there is one at least.
@@ -232,10 +232,6 @@ class OfIdentity(_Part):
         if sum(map(len, batches)) == len(dataset.y_train):
             raise InvalidValue("identity", self.identities, "identities that leave at least one training row")
         return _numbered(batches)
-
-
-def _optional_seed(seed: int | None) -> int | None:
-    return None if seed is None else require_count("seed", seed, least=0)
 
 
 def _batches(rows: Sequence[Any], size: int) -> list[list[Any]]:
