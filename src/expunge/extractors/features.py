@@ -101,8 +101,8 @@ class _Extraction:
                     if bad.any():
                         row = f"{part} row {start + int(np.argmax(bad))}"
                         raise DataError(
-                            f"{self.what}: the features of {row} are NaN or infinite; the extractor's weights "
-                            "are not finite, or have diverged"
+                            f"{self.what}: the features of {row} are NaN or infinite; the extractor's "
+                            "weights are not finite, or have diverged"
                         )
                     yield features
                     bar.update(len(index))
