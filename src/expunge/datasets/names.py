@@ -10,7 +10,6 @@ from typing import Any
 
 from expunge.core.errors import InvalidValue
 
-_SHOWN = 10
 _NEAREST = 3
 
 
@@ -25,7 +24,7 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def listed(names: Iterable[str], shown: int = _SHOWN) -> str:
+def listed(names: Iterable[str], shown: int = 10) -> str:
     """Return the names in a row; of more than ``shown``, the first ones and how many there are."""
     known = list(names)
     if len(known) <= shown:

@@ -14,7 +14,6 @@ from expunge.core.errors import InvalidValue
 from expunge.core.seeds import torch_generator
 from expunge.models.base import require_widths
 
-NORMS = ("none", "group", "batch")
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 _GROUP = 4  # channels that GroupNorm normalises together, where their number allows it
@@ -46,7 +45,7 @@ class ConvNet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", require_widths("filters", self.filters, "[64, 64]"))
         require_count("kernel", self.kernel)
-        require_choice("norm", self.norm, NORMS)
+        require_choice("norm", self.norm, ("none", "group", "batch"))
         require_choice("activation", self.activation, ACTIVATIONS)
 
     def build(self, shape: tuple[int, ...], classes: int, seed: int) -> tuple[nn.Sequential, nn.Linear, int]:

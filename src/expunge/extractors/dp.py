@@ -128,8 +128,7 @@ class Dp:
         with torch_threads(self.threads):
             features, head, dim = self.architecture.build(data.x_train.shape, data.classes, self.seed)
             steps = self.recipe.epochs * self.recipe.steps_per_epoch(rows)
-            recipe = self._with_noise(rows, steps)
-            epsilon = self._cost(recipe, rows, steps)
+            recipe, epsilon = self._priced(rows, steps)
             ingredients = self._ingredients(recipe, data)
             network = Network(features, head).to(self.device)
             said = self._said(recipe, steps, epsilon)
@@ -172,25 +171,21 @@ class Dp:
             raise RuntimeError("extract() comes first")
         return self._found
 
-    def _accounting(self, rows: int) -> Accounting:
-        recipe = self.recipe
-        return Accounting(rows, recipe.batch_size, self.delta, recipe.sampling, self.accountant)
-
-    def _with_noise(self, rows: int, steps: int) -> DpRecipe:
-        """The recipe for this many rows and steps."""
-        noise = self.noise_multiplier
+    def _priced(self, rows: int, steps: int) -> tuple[DpRecipe, float | None]:
+        """The recipe with its noise, and what this many steps cost: epsilon, where there is one."""
+        recipe, noise = self.recipe, self.noise_multiplier
+        if recipe.mode == "none":
+            return recipe, None
+        accounting = Accounting(rows, recipe.batch_size, self.delta, recipe.sampling, self.accountant)
         if self.target_epsilon is not None:
-            noise = self._accounting(rows).noise_multiplier(self.target_epsilon, steps)
-        return replace(self.recipe, noise_multiplier=noise or 0.0)
-
-    def _cost(self, recipe: DpRecipe, rows: int, steps: int) -> float | None:
-        """What this many steps cost: epsilon, where there is one."""
-        if recipe.mode != "full_private":
-            return None
-        epsilon = self._accounting(rows).epsilon(recipe.noise_multiplier, steps)
+            noise = accounting.noise_multiplier(self.target_epsilon, steps)
+        recipe = replace(recipe, noise_multiplier=noise or 0.0)
+        if recipe.mode == "private":
+            return recipe, None
+        epsilon = accounting.epsilon(recipe.noise_multiplier, steps)
         if not isfinite(epsilon):
             raise InvalidValue("noise_multiplier", recipe.noise_multiplier, "more noise: epsilon is infinite")
-        return epsilon
+        return recipe, epsilon
 
     def _said(self, recipe: DpRecipe, steps: int, epsilon: float | None) -> str:
         if epsilon is None:

@@ -18,7 +18,6 @@ MODES = ("full_private", "private", "none")
 """``full_private``: clipped and noised are all parameters. ``private``, as published: those of the extractor;
 the head learns from raw gradients, so that nothing is guaranteed. ``none``: neither clipped nor noised.
 """
-OPTIMIZERS = ("adam", "sgd")
 
 _ROWS = 4  # which stream of the training's random numbers the batches come from
 
@@ -57,7 +56,7 @@ class DpRecipe:
 
     def __post_init__(self) -> None:
         require_choice("mode", self.mode, MODES)
-        require_choice("optimizer", self.optimizer, OPTIMIZERS)
+        require_choice("optimizer", self.optimizer, ("adam", "sgd"))
         self.plain()  # checks what they share
         require_positive("clip", self.clip)
         require_from_zero("noise_multiplier", self.noise_multiplier)

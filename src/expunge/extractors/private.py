@@ -73,7 +73,11 @@ class Stepper:
 
     def __init__(self, network: Network, recipe: DpRecipe) -> None:
         self.network, self.recipe = network, recipe
-        self.at_once = rows_at_once(network)
+        parameters = list(network.parameters())
+        # How many rows go through the network together.
+        self.at_once = max(1, _MOST_NUMBERS // sum(p.numel() for p in parameters))
+        if parameters[0].device.type == "cpu":
+            self.at_once = min(self.at_once, _MOST_ROWS_CPU)
         self.optimizers: list[torch.optim.Optimizer] = []
         self._private: DPOptimizer | None = None
         self._raw: nn.Module | None = network  # the part that learns from raw gradients
@@ -208,13 +212,6 @@ def accuracy(network: Network, examples: Examples) -> float:
     with evaluating(network), torch.no_grad():
         right = sum(int((network(x).argmax(dim=1) == y).sum()) for x, y in examples)
     return right / len(examples)
-
-
-def rows_at_once(network: nn.Module) -> int:
-    """Rows that go through ``network`` together."""
-    parameters = list(network.parameters())
-    most = max(1, _MOST_NUMBERS // sum(p.numel() for p in parameters))
-    return min(most, _MOST_ROWS_CPU) if parameters[0].device.type == "cpu" else most
 
 
 def _epoch(stepper: Stepper, examples: Examples, seed: int, epoch: int, done: Progress, bar: Any) -> float:

@@ -128,20 +128,15 @@ class Torchvision:
         if self.small_images and pool is not None:
             network.set_submodule(pool, nn.Identity())
         if self.embedding is not None:
-            _embed(network, self.embedding)
+            name, head = identity_head(network)
+            layers = OrderedDict[str, nn.Module](
+                embedding=nn.Linear(head.in_features, self.embedding),
+                norm=nn.BatchNorm1d(self.embedding),
+                relu=nn.ReLU(),
+                head=nn.Linear(self.embedding, head.out_features),
+            )
+            network.set_submodule(name, nn.Sequential(layers))
         return fitting(network, self.name, shape)
-
-
-def _embed(network: nn.Module, width: int) -> None:
-    """Put an embedding layer before the identity head."""
-    name, head = identity_head(network)
-    layers = OrderedDict[str, nn.Module](
-        embedding=nn.Linear(head.in_features, width),
-        norm=nn.BatchNorm1d(width),
-        relu=nn.ReLU(),
-        head=nn.Linear(width, head.out_features),
-    )
-    network.set_submodule(name, nn.Sequential(layers))
 
 
 def _convolution(old: nn.Conv2d, channels: int, kernel_stride: tuple[int, int] | None = None) -> nn.Conv2d:

@@ -11,11 +11,6 @@ from torch import nn
 
 from expunge.core.checks import require_choice, require_count, require_from_zero, require_positive
 
-OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("cosine", "constant")
-
-_SECOND_MOMENT = 0.999  # beta_2 of Adam
-
 
 @dataclass(frozen=True)
 class Training:
@@ -48,13 +43,13 @@ class Training:
     max_batches: int | None = None
 
     def __post_init__(self) -> None:
-        require_choice("optimizer", self.optimizer, OPTIMIZERS)
+        require_choice("optimizer", self.optimizer, ("sgd", "adam"))
         require_count("epochs", self.epochs, least=0)
         require_positive("lr", self.lr)
         require_from_zero("momentum", self.momentum, below=1.0)
         require_from_zero("weight_decay", self.weight_decay)
         require_count("batch_size", self.batch_size)
-        require_choice("schedule", self.schedule, SCHEDULES)
+        require_choice("schedule", self.schedule, ("cosine", "constant"))
         if self.max_batches is not None:
             require_count("max_batches", self.max_batches)
 
@@ -62,7 +57,7 @@ class Training:
         """Return the optimizer of the parameters of ``module`` that are to be trained."""
         parameters = [p for p in module.parameters() if p.requires_grad]
         if self.optimizer == "adam":
-            betas = (self.momentum, _SECOND_MOMENT)
+            betas = (self.momentum, 0.999)
             return torch.optim.Adam(parameters, self.lr, betas, weight_decay=self.weight_decay)
         return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay)
 
