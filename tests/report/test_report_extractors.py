@@ -270,7 +270,7 @@ def test_promises_say_that_the_total_is_for_one_row(sweep, page):
 )
 def test_promises_of_a_private_extractor_only_where_there_is_one(tmp_path, write, said):
     run = read_run(write(tmp_path / "a"))
-    (promise,) = promises([run], rows([run]))
+    (promise,) = promises(rows([run]))
     assert ("each removed row taken alone" in promise) == said
     assert "{" not in promise
     assert "(only" not in promise

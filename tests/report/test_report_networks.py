@@ -181,7 +181,7 @@ def _table(*folders: Path) -> list[Row]:
 
 def _page(*folders: Path) -> str:
     runs = ordered(find_runs(folders).runs)
-    return " ".join(html.page(Contents(runs, rows(runs))).split())
+    return " ".join(html.page(Contents(rows(runs))).split())
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from expunge.report.runs import Run
 _BOUND_DASH = (0, (4, 2))
 
 
+@style.styled()
 def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw a number and its bound against requests, with the budget; None if no run has a bound.
 
@@ -30,18 +31,17 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
     shown = drawing.shown(runs, has)
     if not any(run.series(bound)[0] for line in shown.lines for run in line.runs):
         return None
-    with style.styled():
-        figure, (ax,) = style.canvas(drawing.WIDTH, 4.1 + 0.2 * max(len(shown.lines), 4))
-        for line in shown.lines:
-            _lines(ax, line, key, bound)
-        drawing.log_scale(ax)
-        _budget_lines(ax, shown.lines)
-        title = drawing.heading(columns)
-        ax.set(title=title, xlabel=drawing.REQUESTS, ylabel=keyed.plot.unit)
-        drawing.whole_requests(ax)
-        _legend(figure, shown.lines, key)
-        left_out = drawing.shown(runs, lambda run: not has(run))
-        return style.render(figure, name, title, _caption(shown, left_out, keyed) + shown.said())
+    figure, (ax,) = style.canvas(drawing.WIDTH, 4.1 + 0.2 * max(len(shown.lines), 4))
+    for line in shown.lines:
+        _lines(ax, line, key, bound)
+    drawing.log_scale(ax)
+    _budget_lines(ax, shown.lines)
+    title = drawing.heading(columns)
+    ax.set(title=title, xlabel=drawing.REQUESTS, ylabel=keyed.plot.unit)
+    drawing.whole_requests(ax)
+    _legend(figure, shown.lines, key)
+    left_out = drawing.shown(runs, lambda run: not has(run))
+    return style.render(figure, name, title, _caption(shown, left_out, keyed) + shown.said())
 
 
 def _lines(ax: Axes, line: Line, key: str, bound: str) -> None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from expunge.core.columns import Column
 from expunge.record.columns import merged
 from expunge.report import text
-from expunge.report.row import Row
-from expunge.report.rows import OWN_FIT
+from expunge.report.rows import OWN_FIT, Row
 
 LABEL = "unlearner"
 _SERVICE = {

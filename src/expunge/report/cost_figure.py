@@ -17,33 +17,31 @@ from expunge.report.runs import Run
 _STRIP = "A strip has the requests of all runs that differ only in {}"
 
 
+@style.styled()
 def draw_cost(runs: Sequence[Run]) -> style.Drawn | None:
     """Draw the time of every removal, a strip a line, against retraining; None if nothing was removed."""
     shown = drawing.shown(runs, lambda run: bool(removal_seconds(run)))
     lines = shown.lines
     if not lines:
         return None
-    with style.styled():
-        figure, (ax,) = style.canvas(drawing.WIDTH, 1.35 + 0.5 * len(lines))
-        for place, line in enumerate(lines):
-            _strip(ax, place, line, runs)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: text.seconds(v)))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        low, high = ax.get_xlim()
-        narrow = high < 40 * low
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=10))
-        drawing.run_rows(ax, [drawing.wrapped(line.label, 34) for line in lines])
-        ax.set(
-            title="Time of one removal", xlabel="wall time of a request (log scale; evaluation not included)"
-        )
-        style.legend(figure, _keys(lines), columns=3)
-        # The time of a run's own first fit has no run that it was measured in.
-        own = [line.label for line in lines if retrain_seconds(line.runs[0], runs).run is None]
-        whose = "each" if len(own) == len(lines) else ", ".join(own)
-        tail = f" For {whose} the time of retraining is that of the run's own first fit." if own else ""
-        caption = _caption(lines) + tail + shown.said(_STRIP)
-        return style.render(figure, "cost", "Time of one removal", caption)
+    figure, (ax,) = style.canvas(drawing.WIDTH, 1.35 + 0.5 * len(lines))
+    for place, line in enumerate(lines):
+        _strip(ax, place, line, runs)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: text.seconds(v)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    low, high = ax.get_xlim()
+    narrow = high < 40 * low
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=10))
+    drawing.run_rows(ax, [drawing.wrapped(line.label, 34) for line in lines])
+    ax.set(title="Time of one removal", xlabel="wall time of a request (log scale; evaluation not included)")
+    style.legend(figure, _keys(lines), columns=3)
+    # The time of a run's own first fit has no run that it was measured in.
+    own = [line.label for line in lines if retrain_seconds(line.runs[0], runs).run is None]
+    whose = "each" if len(own) == len(lines) else ", ".join(own)
+    tail = f" For {whose} the time of retraining is that of the run's own first fit." if own else ""
+    caption = _caption(lines) + tail + shown.said(_STRIP)
+    return style.render(figure, "cost", "Time of one removal", caption)
 
 
 def _times(line: Line) -> list[float]:

@@ -34,6 +34,7 @@ class Compared:
     promise: str
 
 
+@style.styled()
 def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     """Draw the accuracies by extractor; None unless two extractors on the same rows have any."""
     every = compared(runs)
@@ -43,26 +44,25 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     kinds = _kinds(runs)
     looks = {kind: (_MARKS[i % style.MOST], style.SERIES[i % style.MOST]) for i, kind in enumerate(kinds)}
     looks = {k: look for k, look in looks.items() if any(k in one.accuracies for one in shown)}
-    with style.styled():
-        figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(looks)) * len(shown))
-        for place, one in enumerate(shown):
-            for lane, kind in enumerate(looks):
-                height = place + _LANE * (lane - (len(looks) - 1) / 2)
-                _accuracies(ax, height, one.accuracies.get(kind), looks[kind])
-            ax.text(1.02, place, one.promise, transform=ax.get_yaxis_transform(), va="center", size=9)
-        drawing.run_rows(ax, [drawing.wrapped(one.name, 30) for one in shown])
-        for between in range(1, len(shown)):
-            ax.axhline(between - 0.5, color=style.GRID, lw=0.7)
-        title = "Accuracy by extractor"
-        ax.set(title=title, xlabel="test rows classified correctly")
-        _room(ax, [values for one in shown for values in one.accuracies.values()])
-        keys = [drawing.key(kind, look[1], ls="none", marker=look[0], ms=7) for kind, look in looks.items()]
-        style.legend(figure, keys, columns=min(len(keys), 3))
-        said = [f" {drawing.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
-        caption = _CAPTION.format("".join(said))
-        if len(shown) < len(every):
-            caption += f" The first {len(shown)} of {len(every)} extractors are drawn."
-        return style.render(figure, "extractors", title, caption)
+    figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(looks)) * len(shown))
+    for place, one in enumerate(shown):
+        for lane, kind in enumerate(looks):
+            height = place + _LANE * (lane - (len(looks) - 1) / 2)
+            _accuracies(ax, height, one.accuracies.get(kind), looks[kind])
+        ax.text(1.02, place, one.promise, transform=ax.get_yaxis_transform(), va="center", size=9)
+    drawing.run_rows(ax, [drawing.wrapped(one.name, 30) for one in shown])
+    for between in range(1, len(shown)):
+        ax.axhline(between - 0.5, color=style.GRID, lw=0.7)
+    title = "Accuracy by extractor"
+    ax.set(title=title, xlabel="test rows classified correctly")
+    _room(ax, [values for one in shown for values in one.accuracies.values()])
+    keys = [drawing.key(kind, look[1], ls="none", marker=look[0], ms=7) for kind, look in looks.items()]
+    style.legend(figure, keys, columns=min(len(keys), 3))
+    said = [f" {drawing.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
+    caption = _CAPTION.format("".join(said))
+    if len(shown) < len(every):
+        caption += f" The first {len(shown)} of {len(every)} extractors are drawn."
+    return style.render(figure, "extractors", title, caption)
 
 
 def compared(runs: Sequence[Run]) -> list[Compared]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from expunge.report.row import Row
-from expunge.report.rows import ordered, rows
+from expunge.report.rows import Row, ordered, rows
 from expunge.report.runs import find_runs, finite
 
 

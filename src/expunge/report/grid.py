@@ -86,6 +86,7 @@ def draw_grid(runs: Sequence[Run]) -> list[style.Drawn]:
     return [*draw_heat_maps(runs), *([curves] if curves else [])]
 
 
+@style.styled()
 def draw_heat_maps(runs: Sequence[Run]) -> list[style.Drawn]:
     """Draw accuracy and removals supported over two swept settings, a column of panels a method.
 
@@ -104,11 +105,10 @@ def draw_heat_maps(runs: Sequence[Run]) -> list[style.Drawn]:
     able = [Measure(drawing.capital(main[1].head), main[1])] if main else []
     able.append(Measure("Removals supported"))
     measures = [m for m in able if any(m.value(cell) is not None for cell in cells)]
-    with style.styled():
-        return [
-            _heat_maps(chunk, measures, pair, ticks, cells, f"grid_{i}" if i > 1 else "grid")
-            for i, chunk in enumerate(chunks if measures else [], start=1)
-        ]
+    return [
+        _heat_maps(chunk, measures, pair, ticks, cells, f"grid_{i}" if i > 1 else "grid")
+        for i, chunk in enumerate(chunks if measures else [], start=1)
+    ]
 
 
 def _heat_maps(

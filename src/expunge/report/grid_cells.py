@@ -10,8 +10,7 @@ from typing import Any
 
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
-from expunge.report.row import Row
-from expunge.report.rows import rows
+from expunge.report.rows import Row, rows
 from expunge.report.runs import Run, finite
 from expunge.report.settings import alike, labels, settings
 
@@ -71,15 +70,14 @@ def methods(runs: Sequence[Run], x: str, y: str) -> list[Method]:
     groups, without = _groups(runs, x, y)
     groups = [group for group in groups if len({_place(run, x, y) for run in group}) > 1]
     able = [run for group in groups for run in group]
-    found = {id(run): row for run, row in zip(able, rows(able), strict=True)}
+    found = {id(row.of): row for row in rows(able)}
     main = main_column(run.columns for run in runs)
     every = []
     for group, label in zip(groups, labels(groups, without), strict=True):
-        places: dict[Pair, dict[str, tuple[Run, Row]]] = {}
-        for run in group:
-            row = found[id(run)]
+        places: dict[Pair, dict[str, Row]] = {}
+        for row in (found[id(run)] for run in group):
             # The same run made twice is one run.
-            places.setdefault(_place(run, x, y), {}).setdefault(row.seed, (run, row))
+            places.setdefault(_place(row.of, x, y), {}).setdefault(row.seed, row)
         every.append(Method(label, {at: _cell(list(seeds.values()), main) for at, seeds in places.items()}))
     return every
 
@@ -108,11 +106,10 @@ def _place(run: Run, x: str, y: str) -> Pair:
     return numbers[x], numbers[y]
 
 
-def _cell(pairs: Sequence[tuple[Run, Row]], main: tuple[str, Column] | None) -> Cell:
-    table = [row for _, row in pairs]
+def _cell(table: Sequence[Row], main: tuple[str, Column] | None) -> Cell:
     budgeted = all(row.budget_exhausted is not None for row in table)
     return Cell(
-        main=_mean([run.number(main[0]) for run, _ in pairs]) if main else None,
+        main=_mean([row.of.number(main[0]) for row in table]) if main else None,
         supported=_mean([row.removals_supported for row in table]) if budgeted else None,
         served_all=sum(row.budget_exhausted is False for row in table),
         requests=mean(row.requests for row in table),

@@ -9,40 +9,32 @@ from expunge.core.columns import Columns
 from expunge.record.columns import merged
 from expunge.report import drawing, text, totals
 from expunge.report.over_seeds import SeedGroup
-from expunge.report.row import Row
-from expunge.report.rows import OWN_FIT
-from expunge.report.runs import Run, finite
+from expunge.report.rows import OWN_FIT, Row
 
 _NEARLY_AS_MANY = 0.9
 
 
-def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[SeedGroup] = ()) -> str:
+def headline(lines: Sequence[Row], groups: Sequence[SeedGroup] = ()) -> str:
     """Return the numbers of the certified run that served most, most accurately; of another if none is.
 
     Runs that differ only in their seed are one, with the means of their numbers: the best of many seeds would
     look better than the method is.
     """
-    grouped = {id(run) for group in groups for run in group.runs}
-    alone = [pair for pair in zip(runs, lines, strict=True) if id(pair[0]) not in grouped]
-    pairs = [*((group.runs[0], group.average) for group in groups), *alone]
-    columns = {k: c for k, c in merged(run.columns for run in runs).items() if c.headline or c.main}
-    certified = [pair for pair in pairs if pair[0].certified]
+    grouped = {id(row.of) for group in groups for row in group.rows}
+    every = [*(group.average for group in groups), *(row for row in lines if id(row.of) not in grouped)]
+    columns = {k: c for k, c in merged(row.of.columns for row in lines).items() if c.headline or c.main}
+    certified = [row for row in every if row.of.certified]
     if certified:
-        covered = [pair for pair in certified if not pair[1].not_covered]
-        run, best = max(covered or certified, key=lambda pair: _merit(pair[1], columns))
-        cards, which = (
-            _of_certified(run, best, columns),
-            "The certified run that served most, most accurately",
-        )
+        covered = [row for row in certified if not row.not_covered]
+        best = max(covered or certified, key=lambda row: _merit(row, columns))
+        cards, which = _of_certified(best, columns), "The certified run that served most, most accurately"
         if 0 < len(covered) < len(certified):
             which += ", of those with a guarantee of extractor and model together"
     else:
-        run, best = _most_accurate(pairs, columns)
-        cards, which = (
-            _of_other(best, columns),
-            "No run here carries a certificate. Of those that removed most, the most accurate",
-        )
-    if (total := totals.worded(run)) is not None:
+        best = _most_accurate(every, columns)
+        cards = _of_other(best, columns)
+        which = "No run here carries a certificate. Of those that removed most, the most accurate"
+    if (total := totals.worded(best.of)) is not None:
         cards.append((totals.TOGETHER, *total))
     body = "\n".join(
         f'<div class="card"><dt>{escape(name)}</dt><dd><span class="value">{escape(value)}</span> '
@@ -50,7 +42,7 @@ def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[SeedGro
         for name, value, of in cards
     )
     only = escape(best.unlearner) + ("" if certified else "; it carries no certificate")
-    said = f"{which}: <strong>{escape(best.unlearner)}</strong>" if len(runs) > 1 else only
+    said = f"{which}: <strong>{escape(best.unlearner)}</strong>" if len(lines) > 1 else only
     return f"""\
 <section aria-label="Headline numbers">
 <dl class="cards">
@@ -60,14 +52,14 @@ def headline(runs: Sequence[Run], lines: Sequence[Row], groups: Sequence[SeedGro
 </section>"""
 
 
-def _of_certified(run: Run, best: Row, columns: Columns) -> list[tuple[str, str, str]]:
+def _of_certified(best: Row, columns: Columns) -> list[tuple[str, str, str]]:
     cards = [
         ("removals before a retraining or refusal", *_served(best)),
         *_measured(best, columns, main=True),
         ("time of one removal (median)", *_time(best)),
     ]
     if best.epsilon_spent is not None:
-        budget = f"of ε {text.setting(best.epsilon)}, δ {text.setting(run.number('delta'))}"
+        budget = f"of ε {text.setting(best.epsilon)}, δ {text.setting(best.of.number('delta'))}"
         cards.append(("ε spent at the last release", text.number(best.epsilon_spent), budget))
     return cards
 
@@ -87,7 +79,7 @@ def _measured(row: Row, columns: Columns, main: bool) -> list[tuple[str, str, st
     """Return the cards of what runs are compared by, or of the other numbers that the row has."""
     cards = []
     for key, column in columns.items():
-        value, beside = _value(row, key), _value(row, column.beside)
+        value, beside = row.number(key), row.number(column.beside)
         if column.main is main and (main or value is not None):
             name = column.headline or f"{column.head} after the last request"
             words = column.headline_of.replace("{beside}", drawing.formatted(column, beside))
@@ -95,15 +87,11 @@ def _measured(row: Row, columns: Columns, main: bool) -> list[tuple[str, str, st
     return cards
 
 
-def _value(row: Row, key: str) -> float | None:
-    return finite(getattr(row, key, None)) if key else None
-
-
-def _most_accurate(pairs: Sequence[tuple[Run, Row]], columns: Columns) -> tuple[Run, Row]:
+def _most_accurate(every: Sequence[Row], columns: Columns) -> Row:
     """Return the most accurate of those that removed nearly as many as any, so that no wreck comes first."""
-    most = max(row.removed or 0 for _, row in pairs)
-    near = [pair for pair in pairs if (pair[1].removed or 0) >= _NEARLY_AS_MANY * most]
-    return max(near, key=lambda pair: _good(pair[1], columns))
+    most = max(row.removed or 0 for row in every)
+    near = [row for row in every if (row.removed or 0) >= _NEARLY_AS_MANY * most]
+    return max(near, key=lambda row: _good(row, columns))
 
 
 def _merit(row: Row, columns: Columns) -> tuple[bool, int, float, float]:
@@ -114,16 +102,15 @@ def _merit(row: Row, columns: Columns) -> tuple[bool, int, float, float]:
 def _good(row: Row, columns: Columns) -> float:
     """Return the number that runs are compared by, so that more is better."""
     key, column = next(((key, column) for key, column in columns.items() if column.main), ("", None))
-    value = _value(row, key) or 0.0
+    value = row.number(key) or 0.0
     return -value if column and column.arrow == "↓" else value
 
 
 def _served(row: Row) -> tuple[str, str]:
     if row.budget_exhausted:
         return text.count(row.removals_supported), f"of {text.count(row.requests)} requests"
-    return f"all {text.count(row.requests)}", "requests" + (
-        "; the budget never ran out" if row.budget else ""
-    )
+    never = "; the budget never ran out" * bool(row.budget)
+    return f"all {text.count(row.requests)}", f"requests{never}"
 
 
 def _time(row: Row) -> tuple[str, str]:

@@ -81,16 +81,16 @@ def _body(contents: Contents, drawn: Sequence[style.Drawn], links: Mapping[str, 
     if not runs:
         return [missing, *studied]
     return [
-        headline(runs, lines, contents.groups),
+        headline(lines, contents.groups),
         missing,
         html_tables.side_by_side(lines, contents.notes),
         html_tables.over_seeds(contents.groups) if contents.groups else "",
         *(["<h2>Figures</h2>", *map(_figure, drawn)] if drawn else []),
         html_tables.differences(runs, links),
-        *promises(runs, lines),
+        *promises(lines),
         *studied,
-        sections.settings(runs, lines),
-        sections.sources(runs, lines, links),
+        sections.settings(lines),
+        sections.sources(lines, links),
     ]
 
 

@@ -10,7 +10,7 @@ from html import escape
 from expunge.report import seeds_table, text
 from expunge.report.columns import Shown, columns
 from expunge.report.over_seeds import SeedGroup
-from expunge.report.row import Row
+from expunge.report.rows import Row
 from expunge.report.rows import notes as notes_of
 from expunge.report.runs import Run
 from expunge.report.settings import differing

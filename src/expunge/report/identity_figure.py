@@ -26,6 +26,7 @@ _ASKED = (
 )
 
 
+@style.styled()
 def draw_sides(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw the two curves of every line beside the retrained model's values; None if no run has them."""
     removed = [keyed for keyed in columns if keyed.plot.kind == "removed"]
@@ -36,19 +37,18 @@ def draw_sides(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
     lines = shown.lines
     if not lines:
         return None
-    with style.styled():
-        keys, across = _keys(lines, columns)
-        figure, axes = style.canvas(drawing.WIDTH, 3.1 + 0.2 * -(-len(keys) // across), len(panels))
-        for ax, panel in zip(axes, panels, strict=True):
-            own = [keyed for keyed in columns if keyed.plot.title == panel]
-            _panel(ax, lines, own, asked=bool(shown.alike))
-        style.legend(figure, keys, columns=across)
-        caption = drawing.caption(columns, "As the model stands after each request") + "."
-        if not shown.alike:
-            caption += " Images of refused requests do not count as removed."
-        if _referenced(lines, columns):
-            caption += " The aim for the removed persons is the retrained model's accuracy."
-        return style.render(figure, name, drawing.heading(columns), caption + shown.said(_ASKED))
+    keys, across = _keys(lines, columns)
+    figure, axes = style.canvas(drawing.WIDTH, 3.1 + 0.2 * -(-len(keys) // across), len(panels))
+    for ax, panel in zip(axes, panels, strict=True):
+        own = [keyed for keyed in columns if keyed.plot.title == panel]
+        _panel(ax, lines, own, asked=bool(shown.alike))
+    style.legend(figure, keys, columns=across)
+    caption = drawing.caption(columns, "As the model stands after each request") + "."
+    if not shown.alike:
+        caption += " Images of refused requests do not count as removed."
+    if _referenced(lines, columns):
+        caption += " The aim for the removed persons is the retrained model's accuracy."
+    return style.render(figure, name, drawing.heading(columns), caption + shown.said(_ASKED))
 
 
 def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], list[float]]:

@@ -117,29 +117,29 @@ def _unit(images: NDArray[Any]) -> NDArray[np.float64]:
     return pixels if pixels.ndim == 3 or pixels.shape[3] == 3 else pixels.mean(axis=3)
 
 
+@style.styled()
 def _draw(found: _Pictures, label: str, name: str, many: str) -> style.Drawn:
     columns = ("input", *(key for key in _MAPS if key in found.maps))
     count, (height, width) = len(found.images), found.images.shape[1:3]
     row = min(max(_COLUMN * height / width, 0.6), 3.2)
-    with style.styled():
-        figure, axes = style.canvas(
-            _COLUMN * len(columns) + 1.6, 0.75 + row * count, len(columns), (len(columns),) * (count - 1)
-        )
-        grid = np.array(axes).reshape(count, len(columns))
-        for place in range(count):
-            _row(grid[place], found, place, columns)
-        for ax, title in zip(grid[0], columns, strict=True):
-            ax.set_title(title, loc="center")
-        _bar(figure, axes)
-        title = "Activation maps before and after"
-        caption = (
-            "Sum of squares over the channels of the last feature maps. The colours of a row are one scale, "
-            "up to its largest value before any removal; what is larger looks the same. Maps of removed "
-            "persons that fade say something where those of others do not."
-        )
-        if "retrained" in columns:
-            caption += " Retrained: the same network trained from scratch without the requested rows."
-        return style.render(figure, name, f"{title}: {label}" if label else title, caption + many)
+    figure, axes = style.canvas(
+        _COLUMN * len(columns) + 1.6, 0.75 + row * count, len(columns), (len(columns),) * (count - 1)
+    )
+    grid = np.array(axes).reshape(count, len(columns))
+    for place in range(count):
+        _row(grid[place], found, place, columns)
+    for ax, title in zip(grid[0], columns, strict=True):
+        ax.set_title(title, loc="center")
+    _bar(figure, axes)
+    title = "Activation maps before and after"
+    caption = (
+        "Sum of squares over the channels of the last feature maps. The colours of a row are one scale, "
+        "up to its largest value before any removal; what is larger looks the same. Maps of removed "
+        "persons that fade say something where those of others do not."
+    )
+    if "retrained" in columns:
+        caption += " Retrained: the same network trained from scratch without the requested rows."
+    return style.render(figure, name, f"{title}: {label}" if label else title, caption + many)
 
 
 def _row(axes: Sequence[Axes], found: _Pictures, place: int, columns: Sequence[str]) -> None:

@@ -39,6 +39,7 @@ def running_mean(values: Sequence[float], window: int) -> NDArray[np.float64]:
     return means
 
 
+@style.styled()
 def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers of each request, with that before it, and their running means; None if no run has them."""
     columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
@@ -48,24 +49,24 @@ def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
         return None
     drawn = [run for line in lines for run in line.runs]
     window = _window(max(len(run.series(key)[0]) for run in drawn for key, *_ in columns))
-    with style.styled():
-        height = 3.7 + 0.2 * max(len(lines), 2 + (window > 1))
-        figure, axes = style.canvas(drawing.WIDTH, height, len(columns))
-        cut = [_smoothed_panel(ax, lines, keyed, window) for ax, keyed in zip(axes, columns, strict=True)]
-        before = any(run.series(keyed.plot.against)[0] for run in drawn for keyed in columns)
-        strokes = _smoothed_keys(window, before)
-        style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), strokes), columns=2)
-        title = drawing.heading(columns)
-        caption = drawing.caption(columns, f"{title}, at each request")
-        if window > 1:
-            caption += f"; lines are running means over {window} requests (about {text.share(_SHARE)})"
-        if any(len(run.series(key)[0]) > drawing.MOST_DOTS for run in drawn for key, *_ in columns):
-            caption += f"; dots are {drawing.MOST_DOTS} requests of a run at most, evenly picked"
-        if any(cut):
-            caption += f"; dots more than {_BELOW:.0f} times below the lowest line are outside of the frame"
-        return style.render(figure, name, title, f"{caption}.{shown.said()}")
+    height = 3.7 + 0.2 * max(len(lines), 2 + (window > 1))
+    figure, axes = style.canvas(drawing.WIDTH, height, len(columns))
+    cut = [_smoothed_panel(ax, lines, keyed, window) for ax, keyed in zip(axes, columns, strict=True)]
+    before = any(run.series(keyed.plot.against)[0] for run in drawn for keyed in columns)
+    strokes = _smoothed_keys(window, before)
+    style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), strokes), columns=2)
+    title = drawing.heading(columns)
+    caption = drawing.caption(columns, f"{title}, at each request")
+    if window > 1:
+        caption += f"; lines are running means over {window} requests (about {text.share(_SHARE)})"
+    if any(len(run.series(key)[0]) > drawing.MOST_DOTS for run in drawn for key, *_ in columns):
+        caption += f"; dots are {drawing.MOST_DOTS} requests of a run at most, evenly picked"
+    if any(cut):
+        caption += f"; dots more than {_BELOW:.0f} times below the lowest line are outside of the frame"
+    return style.render(figure, name, title, f"{caption}.{shown.said()}")
 
 
+@style.styled()
 def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers along the requests, a panel each; None if no run has one that has a figure of its own."""
     columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
@@ -74,37 +75,35 @@ def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
     shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, *_ in columns))
     # What a method says of its own updates is also there where one was refused: taken back.
     updates = [keyed for keyed in columns if keyed.column.over_run == "served"]
-    with style.styled():
-        across = drawing.legend_columns(shown.lines)
-        rows = [2] * (len(columns) // 2) + [1] * (len(columns) % 2)
-        height = 3.0 if len(rows) == 1 else 2.3 * len(rows) + 0.4
-        height += 0.2 * -(-len(shown.lines) // across)
-        figure, axes = style.canvas(drawing.WIDTH, height, rows[0], rows[1:])
-        for ax, keyed in zip(axes, columns, strict=True):
-            _line_panel(ax, shown.lines, keyed, bool(updates))
-        limits = [ax.get_xlim() for ax in axes]
-        for ax in axes:
-            ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
-            drawing.whole_requests(ax)
-        for ax in axes[-rows[-1] :]:
-            ax.set_xlabel("removal requests")
-        marked = [line.runs[0] for line in shown.lines if _refused(line)] if updates else []
-        refused = drawing.key("refused", style.MUTED, ls="none", marker=drawing.MARKS["refused"], ms=6)
-        style.legend(figure, [*drawing.run_keys(shown.lines), *[refused] * bool(marked)], columns=across)
-        titles = " and ".join(keyed.plot.title.lower() for keyed in columns).capitalize()
-        caption = drawing.caption(columns, f"{titles} after each request at which it was evaluated") + "."
-        if updates:
-            caption += (
-                f" {updates[0].plot.title} is that after each update; a cross there stands for an update "
-                "that was taken back."
-            )
-        if any(len(_requests(run, "refused")) > _MARKS for run in marked):
-            caption += (
-                f" Of the refused requests {_MARKS} of a run at most are marked on a line, evenly picked."
-            )
-        return style.render(figure, name, drawing.heading(columns), caption + shown.said())
+    across = drawing.legend_columns(shown.lines)
+    rows = [2] * (len(columns) // 2) + [1] * (len(columns) % 2)
+    height = 3.0 if len(rows) == 1 else 2.3 * len(rows) + 0.4
+    height += 0.2 * -(-len(shown.lines) // across)
+    figure, axes = style.canvas(drawing.WIDTH, height, rows[0], rows[1:])
+    for ax, keyed in zip(axes, columns, strict=True):
+        _line_panel(ax, shown.lines, keyed, bool(updates))
+    limits = [ax.get_xlim() for ax in axes]
+    for ax in axes:
+        ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+        drawing.whole_requests(ax)
+    for ax in axes[-rows[-1] :]:
+        ax.set_xlabel("removal requests")
+    marked = [line.runs[0] for line in shown.lines if _refused(line)] if updates else []
+    refused = drawing.key("refused", style.MUTED, ls="none", marker=drawing.MARKS["refused"], ms=6)
+    style.legend(figure, [*drawing.run_keys(shown.lines), *[refused] * bool(marked)], columns=across)
+    titles = " and ".join(keyed.plot.title.lower() for keyed in columns).capitalize()
+    caption = drawing.caption(columns, f"{titles} after each request at which it was evaluated") + "."
+    if updates:
+        caption += (
+            f" {updates[0].plot.title} is that after each update; a cross there stands for an update "
+            "that was taken back."
+        )
+    if any(len(_requests(run, "refused")) > _MARKS for run in marked):
+        caption += f" Of the refused requests {_MARKS} of a run at most are marked on a line, evenly picked."
+    return style.render(figure, name, drawing.heading(columns), caption + shown.said())
 
 
+@style.styled()
 def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw last values alone or beside the retrained model's; None if no run has them."""
     columns = [keyed for keyed in columns if any(lasting(run, keyed.key) is not None for run in runs)]
@@ -114,25 +113,24 @@ def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
     counts = [len(keys) for keys in (stems, pairs) if keys]
     if not counts:
         return None
-    with style.styled():
-        height = 0.9 + (0.65 + 0.42 * len(shown.lines)) * len(counts)
-        figure, axes = style.canvas(drawing.WIDTH, height, counts[0], counts[1:])
-        for ax, keyed in zip(axes, stems, strict=False):
-            _stem_panel(ax, shown.lines, keyed)
-        for ax, keyed in zip(axes[len(stems) :], pairs, strict=True):
-            _pair_panel(ax, shown.lines, keyed)
-        for place, ax in enumerate(axes):
-            first = place in (0, counts[0])
-            drawing.run_rows(ax, [drawing.wrapped(line.label, 26) if first else "" for line in shown.lines])
-        if pairs:
-            keys = [
-                drawing.key("the run", style.MUTED, ls="none", marker="o", ms=7),
-                drawing.key("retrained without the rows", style.INK, ls="none", marker="D", ms=7, mfc="none"),
-            ]
-            style.legend(figure, keys, columns=2)
-        title = drawing.heading(columns)
-        caption = f"{drawing.caption(columns, 'After the last request')}.{shown.said(_MEANS)}"
-        return style.render(figure, name, title, caption)
+    height = 0.9 + (0.65 + 0.42 * len(shown.lines)) * len(counts)
+    figure, axes = style.canvas(drawing.WIDTH, height, counts[0], counts[1:])
+    for ax, keyed in zip(axes, stems, strict=False):
+        _stem_panel(ax, shown.lines, keyed)
+    for ax, keyed in zip(axes[len(stems) :], pairs, strict=True):
+        _pair_panel(ax, shown.lines, keyed)
+    for place, ax in enumerate(axes):
+        first = place in (0, counts[0])
+        drawing.run_rows(ax, [drawing.wrapped(line.label, 26) if first else "" for line in shown.lines])
+    if pairs:
+        keys = [
+            drawing.key("the run", style.MUTED, ls="none", marker="o", ms=7),
+            drawing.key("retrained without the rows", style.INK, ls="none", marker="D", ms=7, mfc="none"),
+        ]
+        style.legend(figure, keys, columns=2)
+    title = drawing.heading(columns)
+    caption = f"{drawing.caption(columns, 'After the last request')}.{shown.said(_MEANS)}"
+    return style.render(figure, name, title, caption)
 
 
 def _window(requests: int) -> int:

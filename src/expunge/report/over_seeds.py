@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from expunge.record.columns import merged
 from expunge.report import text
-from expunge.report.row import Row
-from expunge.report.rows import rows
-from expunge.report.runs import Run, finite
+from expunge.report.rows import Row, rows
+from expunge.report.runs import Run, finite, natural
 from expunge.report.settings import alike, labels
 
 RESAMPLES = 1999
@@ -34,15 +33,13 @@ class SeedGroup:
 
     Attributes:
         label: The method, with what tells it from the other groups.
-        runs: The runs, by ascending seed, one a seed.
-        rows: Their rows of the table.
+        rows: The rows of the table of the runs, by ascending seed, one a seed.
         values: Key -> mean and interval, of the numbers of the rows that every run has.
         paired: Key of a number that runs are compared by -> its differences from the reference method's runs
             of the same seed and requests, one a pair.
     """
 
     label: str
-    runs: list[Run]
     rows: list[Row]
     values: dict[str, Interval]
     paired: dict[str, list[float]]
@@ -64,7 +61,7 @@ class SeedGroup:
                 means[key] = None
         exhausted = [row.budget_exhausted for row in self.rows]
         ran_out = None if None in exhausted else any(exhausted)
-        label = f"{self.label} · mean over {len(self.runs)} seeds"
+        label = f"{self.label} · mean over {len(self.rows)} seeds"
         own = {"unlearner": label, "seed": "", "budget_exhausted": ran_out}
         return Row(first.of, {**first.values, **means, **own})
 
@@ -113,28 +110,26 @@ def _bootstrap(values: tuple[float, ...], method: str) -> tuple[float, float] | 
 
 def over_seeds(runs: Sequence[Run]) -> list[SeedGroup]:
     """Return the groups of runs that differ only in their seed, where there are two seeds or more."""
-    found = {id(run): row for run, row in zip(runs, rows(runs), strict=True)}
+    found = {id(row.of): row for row in rows(runs)}
     groups = []
     for group in alike(runs):
         # The same run made twice is one run.
-        first = {found[id(run)].seed: run for run in reversed(group)}
-        groups.append([first[seed] for seed in sorted(first, key=_natural)])
+        first = {row.seed: row for row in (found[id(run)] for run in reversed(group))}
+        groups.append([first[seed] for seed in sorted(first, key=natural)])
     several = [group for group in groups if len(group) > 1]
-    return [
-        _group(label, group, [found[id(run)] for run in group], runs)
-        for label, group in zip(labels(several), several, strict=True)
-    ]
+    names = labels([[row.of for row in group] for group in several])
+    return [_group(label, group, runs) for label, group in zip(names, several, strict=True)]
 
 
-def _group(label: str, group: list[Run], table: list[Row], runs: Sequence[Run]) -> SeedGroup:
-    values = {}
+def _group(label: str, table: list[Row], runs: Sequence[Run]) -> SeedGroup:
+    values, group = {}, [row.of for row in table]
     for key in table[0].values:
         known = [v for row in table if (v := row.number(key)) is not None]
         # The mean of those that have a value would be another number than the heading says.
         if len(known) == len(table):
             values[key] = interval(known)
     main = [key for key, column in merged(run.columns for run in group).items() if column.main]
-    return SeedGroup(label, group, table, values, {key: _paired(key, group, runs) for key in main})
+    return SeedGroup(label, table, values, {key: _paired(key, group, runs) for key in main})
 
 
 def _paired(key: str, group: Sequence[Run], runs: Sequence[Run]) -> list[float]:
@@ -156,7 +151,3 @@ def _problem(run: Run) -> tuple[object, ...]:
     names = [run.summary.get(key) for key in ("dataset", "extractor", "model", "seed", "n_train", "n_test")]
     lam = text.told(run, "lam")
     return (*names, lam, run.setting("extractor"), run.setting("training"), run.requests())
-
-
-def _natural(seed: str) -> tuple[int, str]:
-    return (int(seed), "") if seed.isdecimal() else (0, seed)

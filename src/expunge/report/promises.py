@@ -9,8 +9,7 @@ from expunge.certificate.composition import group
 from expunge.core.columns import RETRAINED
 from expunge.record.columns import merged
 from expunge.report import text
-from expunge.report.row import Row
-from expunge.report.rows import lasting
+from expunge.report.rows import Row, lasting
 from expunge.report.runs import Run
 
 _ROWS = 10  # of one person: an example
@@ -63,14 +62,13 @@ _REFUSED = """\
 _NOT_RETRAINED = "None of these runs was compared with a model trained again without the rows."
 
 
-def promises(runs: Sequence[Run], lines: Sequence[Row]) -> list[str]:
+def promises(lines: Sequence[Row]) -> list[str]:
     """Return what is not promised: with a certificate, and without one, as far as there are such runs.
 
     Retraining needs no certificate, and doing nothing claims none.
     """
-    pairs = zip(runs, lines, strict=True)
-    others = [(run, line) for run, line in pairs if run.empirical]
-    certified = [line for run, line in zip(runs, lines, strict=True) if run.certified]
+    others = [line for line in lines if line.of.empirical]
+    certified = [line for line in lines if line.of.certified]
     parts = [_CERTIFICATE.format(private=_private(certified))] if certified else []
     return [*parts, _without_certificate(others)] if others else parts
 
@@ -86,14 +84,13 @@ def _private(lines: Sequence[Row]) -> str:
     return _PRIVATE.format(which=_which(private, lines), example=example)
 
 
-def _without_certificate(pairs: Sequence[tuple[Run, Row]]) -> str:
-    lines = [line for _, line in pairs]
-    heuristic = [line for run, line in pairs if _guesses(run)]
+def _without_certificate(lines: Sequence[Row]) -> str:
+    heuristic = [line for line in lines if _guesses(line.of)]
     refused = [f"{escape(line.unlearner)}: {text.count(line.refused)}" for line in lines if line.refused]
     points = [
         _NO_CERTIFICATE,
         *([_HEURISTIC.format(which=_which(heuristic, lines))] if heuristic else []),
-        f"<li><strong>What was compared.</strong> {_compared(pairs)}</li>",
+        f"<li><strong>What was compared.</strong> {_compared(lines)}</li>",
         *([_REFUSED.format(counts=", ".join(refused))] if refused else []),
     ]
     body = "\n".join(points)
@@ -105,18 +102,14 @@ def _without_certificate(pairs: Sequence[tuple[Run, Row]]) -> str:
 </ul>"""
 
 
-def _compared(pairs: Sequence[tuple[Run, Row]]) -> str:
+def _compared(lines: Sequence[Row]) -> str:
     """Return what the numbers of the runs say that they compare, each of the runs that have it."""
-    lines = [line for _, line in pairs]
-    columns = merged(run.columns for run, _ in pairs)
-    said = []
-    for key, column in columns.items():
-        able = [line for run, line in pairs if lasting(run, key) is not None]
+    said, again = [], False
+    for key, column in merged(line.of.columns for line in lines).items():
+        able = [line for line in lines if lasting(line.of, key) is not None]
+        again |= key.startswith(RETRAINED) and bool(able)
         if column.caveat and able:
             said.append(escape(column.caveat.removesuffix(".")) + _which(able, lines) + ".")
-    again = any(
-        key.startswith(RETRAINED) and lasting(run, key) is not None for run, _ in pairs for key in columns
-    )
     return "\n".join([*said, *([] if again else [_NOT_RETRAINED])])
 
 

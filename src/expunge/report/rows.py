@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean, median, quantiles
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from expunge.core.columns import Columns
 from expunge.record.columns import merged
 from expunge.report import text, totals
-from expunge.report.row import Row, ratio
 from expunge.report.runs import OUTCOMES, Run, finite
 
 OWN_FIT = "own fit"
 _RANK = {"certified": 0, "heuristic": 1, "reference": 2, "baseline": 3}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is said of one run: a row of the side-by-side table.
+
+    Attributes:
+        of: The run; of a mean over seeds, the first of them.
+        values: Key -> value, a line of ``table.csv``: words, counts, and unrounded numbers. A value can also
+            be had as an attribute, which is None where the row has no such key.
+    """
+
+    of: Run
+    values: Mapping[str, Any]
+
+    def __getattr__(self, key: str) -> Any:
+        if key == "values" or key.startswith("_"):
+            raise AttributeError(key)
+        return self.values.get(key)
+
+    def number(self, key: str) -> float | None:
+        """Return the value of ``key`` as a finite number; None where it is something else, or not there."""
+        return finite(self.values.get(key))
 
 
 class Retraining(NamedTuple):
@@ -139,14 +162,14 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         **{key: _whole(run, key) for key in ("removals_supported", *OUTCOMES)},
         "budget_exhausted": _exhausted(run),
         **_measured(run, columns),
-        **{"residual_bound": bound, "budget": budget, "used": ratio(bound, budget)},
+        **{"residual_bound": bound, "budget": budget, "used": _ratio(bound, budget)},
         "epsilon_spent": run.last("epsilon_spent"),
         "epsilon": run.number("epsilon"),
         "seconds_removal_median": middle,
         "seconds_removal_p95": p95,
         "seconds_retrain": retraining.seconds,
         "retrain_from": retraining.source,
-        "speed_up": ratio(retraining.seconds, middle),
+        "speed_up": _ratio(retraining.seconds, middle),
         "empirical": run.empirical,
         "extractor_mode": totals.mode(run),
         **{f"extractor_{key}": run.number(f"extractor_{key}") for key in ("epsilon", "delta")},
@@ -156,6 +179,11 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         "not_covered": totals.not_covered(run),
     }
     return Row(run, values)
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    """Return ``above / below``; None where one of them is not known, or from 0."""
+    return above / below if above is not None and below else None
 
 
 def _measured(run: Run, columns: Columns) -> dict[str, float | None]:

@@ -230,7 +230,7 @@ def _walk(roots: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     sweeps: dict[Path, None] = {}
     for root in roots:
         for here, below, files in os.walk(root):
-            below[:] = sorted((name for name in below if not name.startswith(".")), key=_natural)
+            below[:] = sorted((name for name in below if not name.startswith(".")), key=natural)
             if FILE in files:
                 sweeps[Path(here)] = None
                 below[:] = in_order(Path(here), below)
@@ -242,7 +242,8 @@ def _walk(roots: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     return list(found), list(sweeps)
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what sorts names by the numbers in them: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 

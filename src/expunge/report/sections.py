@@ -7,8 +7,7 @@ from html import escape
 
 from expunge.report import text, totals
 from expunge.report.html_tables import linked
-from expunge.report.row import Row
-from expunge.report.rows import OWN_FIT
+from expunge.report.rows import OWN_FIT, Row
 from expunge.report.runs import Run
 from expunge.report.sweeps import LeftOut
 
@@ -39,31 +38,26 @@ def missing(kinds: Mapping[str, Sequence[LeftOut]]) -> str:
 <details class="warning"{" open" if len(some) <= _FEW else ""}>
 <summary>{title}: {len(some)} {"run" if len(some) == 1 else "runs"}, in no table, figure or average</summary>
 <ul class="source">
-{_items(some)}
-</ul>
+{"".join(map(_missing, some))}</ul>
 </details>"""
         for title, some in kinds.items()
     )
 
 
-def _items(some: Sequence[LeftOut]) -> str:
-    return "\n".join(f"<li>{_missing(one)}</li>" for one in some)
-
-
-def settings(runs: Sequence[Run], lines: Sequence[Row]) -> str:
+def settings(lines: Sequence[Row]) -> str:
     """Return the settings and versions of every run, folded away."""
     parts = []
-    for run, line in zip(runs, lines, strict=True):
-        terms = "\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in _facts(run))
-        title = f"{escape(line.unlearner)} <code>{escape(text.plain(run.name))}</code>"
+    for line in lines:
+        terms = "\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in _facts(line.of))
+        title = f"{escape(line.unlearner)} <code>{escape(text.plain(line.of.name))}</code>"
         parts.append(f'<details>\n<summary>{title}</summary>\n<dl class="terms">\n{terms}\n</dl>\n</details>')
-    return "<h2>Settings and versions</h2>\n" + _folded("\n".join(parts), len(runs))
+    return "<h2>Settings and versions</h2>\n" + _folded("\n".join(parts), len(lines))
 
 
-def sources(runs: Sequence[Run], lines: Sequence[Row], links: Mapping[str, str]) -> str:
+def sources(lines: Sequence[Row], links: Mapping[str, str]) -> str:
     """Return where every number comes from: run folders by name, with links where there are."""
-    items = "\n".join(f"<li>{_source(run, line, links)}</li>" for run, line in zip(runs, lines, strict=True))
-    listed = _folded(f'<ul class="source">\n{items}\n</ul>', len(runs))
+    items = "\n".join(f"<li>{_source(line, links)}</li>" for line in lines)
+    listed = _folded(f'<ul class="source">\n{items}\n</ul>', len(lines))
     return f"""\
 <h2>Where the numbers come from</h2>
 <p>Only from the files in these run folders: totals from <code>summary.json</code>, everything along the
@@ -77,19 +71,14 @@ def _folded(body: str, runs: int) -> str:
 
 
 def _missing(one: LeftOut) -> str:
-    return f"<code>{escape(text.plain(one.name))}</code>{escape(text.plain(one.why()))}"
+    return f"<li><code>{escape(text.plain(one.name))}</code>{escape(text.plain(one.why()))}</li>\n"
 
 
-def _source(run: Run, line: Row, links: Mapping[str, str]) -> str:
-    again = (
-        ""
-        if not line.retrain_from or run.role == "reference"
-        else (
-            "; time of retraining: that of this run's own first fit"
-            if line.retrain_from == OWN_FIT
-            else f"; time of retraining: that of {line.retrain_from}"
-        )
-    )
+def _source(line: Row, links: Mapping[str, str]) -> str:
+    again, run = "", line.of
+    if line.retrain_from and run.role != "reference":
+        whose = "this run's own first fit" if line.retrain_from == OWN_FIT else line.retrain_from
+        again = f"; time of retraining: that of {whose}"
     name, count = linked(run, links), text.count(len(run.records))
     return f"{name}: {escape(line.unlearner)}, {count} requests{escape(text.plain(again))}"
 

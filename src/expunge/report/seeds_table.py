@@ -31,17 +31,17 @@ def heads(groups: Sequence[SeedGroup]) -> list[Shown]:
 def cell(group: SeedGroup, column: Shown) -> str:
     """Return what the table over seeds says of a group."""
     if column.key == LABEL:
-        return f"{group.label} · {len(group.runs)} seeds"
+        return f"{group.label} · {len(group.rows)} seeds"
     values = _values(group, column)
     if not values:
         return text.NONE
     said = _of(interval(values), column.one)
     if column.key == "removals_supported":
-        said = _at_least(group) + said
+        said = "≥ " * any(row.budget_exhausted is False for row in group.rows) + said
     elif not in_one_cell(column.key):
         other = group.values.get(column.column.beside)
         said = column.words(said, text.NONE if other is None else _of(other, column.other))
-    return said if len(values) == len(group.runs) else f"{said} ({len(values)} of {len(group.runs)} pairs)"
+    return said if len(values) == len(group.rows) else f"{said} ({len(values)} of {len(group.rows)} pairs)"
 
 
 def value(group: SeedGroup, column: Shown) -> float | None:
@@ -94,7 +94,7 @@ def as_csv(groups: Sequence[SeedGroup]) -> str:
     lines = []
     for group in groups:
         paired = {names[key]: values for key, values in group.paired.items() if values}
-        found = {key: (len(group.runs), one) for key, one in group.values.items()}
+        found = {key: (len(group.rows), one) for key, one in group.values.items()}
         found |= {name: (len(values), interval(values)) for name, values in paired.items()}
         own = {"unlearner": group.label, "seeds": " ".join(group.seeds)}
         lines += [{**own, "value": name, "n": n, **one._asdict()} for name, (n, one) in found.items()]
@@ -104,10 +104,6 @@ def as_csv(groups: Sequence[SeedGroup]) -> str:
 def _of(found: Interval, one: Callable[[float | None, bool], str]) -> str:
     words = [one(v, True) for v in found]
     return words[0] if words[1] == words[2] else f"{words[0]} [{words[1]}, {words[2]}]"
-
-
-def _at_least(group: SeedGroup) -> str:
-    return "≥ " if any(row.budget_exhausted is False for row in group.rows) else ""
 
 
 def sub(column: Shown) -> str:

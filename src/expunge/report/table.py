@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from expunge.report import layout, rows, text
 from expunge.report.columns import Shown, columns
-from expunge.report.row import Row
+from expunge.report.rows import Row
 
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:

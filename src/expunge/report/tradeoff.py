@@ -29,19 +29,11 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     Args:
         points: (a, b) each; of both more is better. Finite.
     """
-    front: list[int] = []
-    best = float("-inf")
-    # From the right: a point stays if it is higher than all that lie further right, and no other one at its
-    # place on the axis is higher.
-    order = sorted(range(len(points)), key=lambda i: (-points[i][0], -points[i][1], i))
-    for i in order:
-        equal = bool(front) and points[front[-1]] == points[i]
-        if points[i][1] > best or equal:
-            front.append(i)
-            best = points[i][1]
-    return sorted(front, key=lambda i: (points[i], i))
+    beaten = {(a, b) for a, b in points for c, d in points if c >= a and d >= b and (c, d) != (a, b)}
+    return sorted((i for i, point in enumerate(points) if point not in beaten), key=lambda i: (points[i], i))
 
 
+@style.styled()
 def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     """Draw one curve a method and epsilon; None unless one has three points with a budget over lam or std."""
     main = main_column(run.columns for run in runs)
@@ -51,24 +43,23 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
         return None
     _, column = main
     cells = [cell for method in shown for cell in _known(method)]
-    with style.styled():
-        names, marks = _keys(shown, cells)
-        beside = max(len(method.label) for method in shown) <= 40
-        keys = drawing.side_by_side(names, marks) if beside else [*names, *marks]
-        columns = 2 if beside else 1
-        figure, (ax,) = style.canvas(drawing.WIDTH, 3.9 + 0.2 * len(keys) / columns)
-        for place, method in enumerate(shown):
-            # Earlier curves are larger, so that one under another can still be seen.
-            wider = _WIDER * (1 - (place + 1) / len(shown))
-            _curve(ax, _known(method), style.SERIES[place], wider, less=column.arrow == "↓")
-        _scale(ax, [_point(cell)[0] for cell in cells])
-        if drawing.is_share(column):
-            drawing.room(ax)
-        title = f"{drawing.capital(column.head)} against removals supported"
-        ax.set(title=title, ylabel=f"{column.head} after the last request")
-        ax.set_xlabel("requests served before a retraining or refusal (log scale)")
-        style.legend(figure, keys, columns=columns)
-        return style.render(figure, "tradeoff", title, _caption(cells, column.head, len(shown), len(able)))
+    names, marks = _keys(shown, cells)
+    beside = max(len(method.label) for method in shown) <= 40
+    keys = drawing.side_by_side(names, marks) if beside else [*names, *marks]
+    columns = 2 if beside else 1
+    figure, (ax,) = style.canvas(drawing.WIDTH, 3.9 + 0.2 * len(keys) / columns)
+    for place, method in enumerate(shown):
+        # Earlier curves are larger, so that one under another can still be seen.
+        wider = _WIDER * (1 - (place + 1) / len(shown))
+        _curve(ax, _known(method), style.SERIES[place], wider, less=column.arrow == "↓")
+    _scale(ax, [_point(cell)[0] for cell in cells])
+    if drawing.is_share(column):
+        drawing.room(ax)
+    title = f"{drawing.capital(column.head)} against removals supported"
+    ax.set(title=title, ylabel=f"{column.head} after the last request")
+    ax.set_xlabel("requests served before a retraining or refusal (log scale)")
+    style.legend(figure, keys, columns=columns)
+    return style.render(figure, "tradeoff", title, _caption(cells, column.head, len(shown), len(able)))
 
 
 def _known(method: Method) -> list[Cell]:
