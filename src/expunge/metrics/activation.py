@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_count
 from expunge.core.columns import AIM, Column, with_references
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.metrics.linear_probe import evenly_spaced
 from expunge.metrics.retrieval import unit_rows
 from expunge.predictors import Mapped
@@ -72,7 +72,7 @@ def _defined(before: Array, after: Array) -> bool:
     return len(before) > 0 and bool(np.isfinite(before).all() and np.isfinite(after).all())
 
 
-class Activation:
+class Activation(Evaluated):
     """How activation maps fade and move for the removed persons and for the rest; see ``COLUMNS``.
 
     **Removed persons** are the classes of which a training row has been requested. For the picture it keeps
@@ -81,15 +81,11 @@ class Activation:
     None is what a model that is not ``Mapped`` gets (a linear model), or a network without convolutions.
 
     Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone. Each
-            time is two trainings, both of them shared with other metrics.
+        every: See ``Evaluated``. Each time is two trainings, both of them shared with other metrics.
         people: Persons in the picture, at most: so many of the removed ones and as many others.
         images: Of each of them, at most.
         max_rows: Training rows on either side that the columns are computed on, at most, evenly spaced.
         seed: Of the draw of others and of images for the picture.
-
-    Raises:
-        InvalidValue: A value is not allowed.
     """
 
     needs = Mapped
@@ -99,7 +95,8 @@ class Activation:
     def __init__(
         self, every: int | None = None, people: int = 1, images: int = 3, max_rows: int = 256, seed: int = 0
     ) -> None:
-        self.every, self.people = require_every(every), require_count("people", people)
+        super().__init__(every)
+        self.people = require_count("people", people)
         self.images, self.max_rows = require_count("images", images), require_count("max_rows", max_rows)
         self.seed = require_count("seed", seed, least=0)
         self._arrays: dict[str, NDArray[Any]] = {}

@@ -122,9 +122,19 @@ class Pictured(Protocol):
         """Return those of its last evaluation, none where there is nothing to show."""
 
 
-def require_every(every: Any) -> int | None:
-    """Return ``every``, or raise ``InvalidValue`` unless it is None or a whole number >= 1."""
-    try:
-        return None if every is None else require_count("every", every)
-    except InvalidValue as error:
-        raise InvalidValue("every", every, f"{error.allowed}, or null for after the last request") from None
+class Evaluated:
+    """A metric that may be evaluated after the last request alone.
+
+    Args:
+        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+
+    Raises:
+        InvalidValue: ``every``, or a value of the metric's own, is not allowed.
+    """
+
+    def __init__(self, every: int | None = None) -> None:
+        try:
+            self.every = None if every is None else require_count("every", every)
+        except InvalidValue as error:
+            allowed = f"{error.allowed}, or null for after the last request"
+            raise InvalidValue("every", every, allowed) from None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expunge.core.checks import require_count, require_positive
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
@@ -64,26 +64,22 @@ _COMPARED = {
     "retrain_js_forget": Column(
         "divergence, forget rows", "↓", f"{_DIVERGENCE}; mean over the forget rows", shown=False
     ),
-    "retrain_kl_test": Column(
-        "KL, test rows",
-        "↓",
-        "KL(retrained model's predictions || this model's), nats, mean over test rows",
-        shown=False,
-    ),
-    "retrain_kl_forget": Column(
-        "KL, forget rows",
-        "↓",
-        "KL(retrained model's predictions || this model's), nats, mean over forget rows",
-        shown=False,
-    ),
-}
-_COMPLETENESS = {
+    **{
+        f"retrain_kl_{rows}": Column(
+            f"KL, {rows} rows",
+            "↓",
+            f"KL(retrained model's predictions || this model's), nats, mean over {rows} rows",
+            shown=False,
+        )
+        for rows in ("test", "forget")
+    },
+    **WEIGHT_DISTANCE,
     "completeness": Column(
         "completeness",
         "↑",
         "share of the forget rows that this and the retrained model classify alike",
         "share",
-    )
+    ),
 }
 
 _SLACK = 1e-6  # relative, of the loss to relearn: the same model trained twice may differ in the last digits
@@ -97,7 +93,7 @@ def completeness(predicted: NDArray[np.int64], reference: NDArray[np.int64]) -> 
     return accuracy(predicted, reference)
 
 
-class Forgetting:
+class Forgetting(Evaluated):
     """What the model still knows of the forget set, beside the retrained model; see ``COLUMNS``.
 
     The retrained model never saw the forget set: all it can do with these rows it has from the others. Test
@@ -108,24 +104,14 @@ class Forgetting:
     retain set without a row gets where the retrained model is needed, and attacks on too few rows.
 
     Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone. Each
-            time is two trainings, both of them shared with other metrics.
+        every: See ``Evaluated``. Each time is two trainings, both of them shared with other metrics.
         relearn_lr: Size of the gradient steps that learn again; None leaves relearning out, and its training.
         relearn_max_steps: Such steps at most; a model that needs more has None.
         seed: Of the folds of the logistic attack.
-
-    Raises:
-        InvalidValue: A value is not allowed.
     """
 
     needs = Probabilistic
-    COLUMNS = {
-        **with_references(_OWN),
-        **_COMPARED,
-        **WEIGHT_DISTANCE,
-        **_COMPLETENESS,
-        **with_references(_RELEARN),
-    }
+    COLUMNS = with_references(_OWN) | _COMPARED | with_references(_RELEARN)
 
     def __init__(
         self,
@@ -134,7 +120,8 @@ class Forgetting:
         relearn_max_steps: int = 1000,
         seed: int = 0,
     ) -> None:
-        self.every, self.seed = require_every(every), require_count("seed", seed, least=0)
+        super().__init__(every)
+        self.seed = require_count("seed", seed, least=0)
         self.relearn_lr = None if relearn_lr is None else require_positive("relearn_lr", relearn_lr)
         self.relearn_max_steps = require_count("relearn_max_steps", relearn_max_steps)
 
@@ -173,13 +160,7 @@ class Forgetting:
         if self.relearn_lr is not None and target is not None:
             weights, mean_loss = model.mean_loss(view.x_train, view.y_train, forget)
             steps = relearn_steps(mean_loss, weights, target, self.relearn_lr, self.relearn_max_steps)
-        return {
-            "membership_auc": threshold.auc,
-            "membership_tpr": threshold.tpr,
-            "membership_logistic_auc": logistic.auc,
-            "membership_logistic_tpr": logistic.tpr,
-            "relearn_steps": steps,
-        }
+        return dict(zip(_OWN | _RELEARN, (*threshold, *logistic, steps), strict=True))
 
 
 def _traits(
@@ -192,17 +173,10 @@ def _traits(
 def _compared(view: View, ours: Probabilistic, reference: Probabilistic) -> Found:
     """The columns that compare the predictions with the retrained model's."""
     forget = np.flatnonzero(view.requested)
-    test, test_aim = (model.probabilities(view.x_test, view.known_test) for model in (ours, reference))
-    told, told_aim = (model.probabilities(view.x_train, forget) for model in (ours, reference))
-    predicted, aim = (model.predict(view.x_train)[forget] for model in (ours, reference))
-    return {
-        "retrain_js_test": _mean(js_divergence(test_aim, test)),
-        "retrain_js_forget": _mean(js_divergence(told_aim, told)),
-        "retrain_kl_test": _mean(kl_divergence(test_aim, test)),
-        "retrain_kl_forget": _mean(kl_divergence(told_aim, told)),
-        "completeness": completeness(predicted, aim),
-    }
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+    found: dict[str, float | None] = {}
+    for name, x, rows in (("test", view.x_test, view.known_test), ("forget", view.x_train, forget)):
+        aim, own = (model.probabilities(x, rows) for model in (reference, ours))
+        for kind, divergence in (("js", js_divergence), ("kl", kl_divergence)):
+            found[f"retrain_{kind}_{name}"] = float(np.mean(divergence(aim, own))) if len(rows) else None
+    predicted, aimed = (model.predict(view.x_train)[forget] for model in (ours, reference))
+    return found | {"completeness": completeness(predicted, aimed)}

@@ -10,52 +10,42 @@ from numpy.typing import NDArray
 from expunge.core.columns import AIM, Column, Plot, beside_references, references
 from expunge.datasets.base import of_known_classes
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.predictors import Differentiable, Predictor
 
 _PERSONS = "of the persons asked to be removed"
 _OVER = "over that of the model before any removal"
 
-_UNIT = "share classified correctly"
 
-
-def _plot(kind: str, part: str) -> Plot:
-    return Plot(
+def _accuracy(side: str, part: str, definition: str) -> Column:
+    rest = side == "rest"
+    plot = Plot(
         "identity",
-        kind,
+        "rest" if rest else "removed",
         {"train": "Training rows", "test": "Test rows"}[part],
-        _UNIT,
-        against=f"rest_{part}_kept" if kind == "rest" else "",
+        "share classified correctly",
+        against=f"rest_{part}_kept" if rest else "",
         heading="Accuracy against removals",
         caption="Share classified correctly, of all images of the persons asked to be removed so far and of "
         "all other persons' images, as the model stands after each request",
     )
+    return Column(f"{side}, {part}", "↑" if rest else "", definition, plot=plot)
 
 
 ACCURACIES = {
-    "identity_train_accuracy": Column(
-        "person, train",
-        "",
+    "identity_train_accuracy": _accuracy(
+        "person",
+        "train",
         f"share of all training rows {_PERSONS} classified correctly, whether requested yet or not; {AIM}",
-        plot=_plot("removed", "train"),
     ),
-    "identity_test_accuracy": Column(
-        "person, test",
-        "",
-        f"share of test rows {_PERSONS} classified correctly; {AIM}",
-        plot=_plot("removed", "test"),
+    "identity_test_accuracy": _accuracy(
+        "person", "test", f"share of test rows {_PERSONS} classified correctly; {AIM}"
     ),
-    "rest_train_accuracy": Column(
-        "rest, train",
-        "↑",
-        "share of training rows of all other persons classified correctly",
-        plot=_plot("rest", "train"),
+    "rest_train_accuracy": _accuracy(
+        "rest", "train", "share of training rows of all other persons classified correctly"
     ),
-    "rest_test_accuracy": Column(
-        "rest, test",
-        "↑",
-        "share of test rows of all other persons classified correctly",
-        plot=_plot("rest", "test"),
+    "rest_test_accuracy": _accuracy(
+        "rest", "test", "share of test rows of all other persons classified correctly"
     ),
 }
 KEPT = {
@@ -92,46 +82,31 @@ def kept(now: float | None, before: float | None) -> float | None:
     return now / before if now is not None and before else None
 
 
-class Identity:
+class Identity(Evaluated):
     """Accuracies of the removed persons and of the rest; see ``COLUMNS``.
 
     None where there are no such rows: of a person without test rows, say, or before any request.
-
-    Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone.
-
-    Raises:
-        InvalidValue: A value is not allowed.
     """
 
     COLUMNS = beside_references(ACCURACIES)
 
     def __init__(self, every: int | None = 1) -> None:
-        self.every = require_every(every)
+        super().__init__(every)
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the training rows and one over the test rows."""
         return dict(_accuracies(view.model, view))
 
 
-class IdentityReference:
+class IdentityReference(Evaluated):
     """The same accuracies of the retrained model, and how much the rest has kept; see ``COLUMNS``.
 
     None is also what a model that is not ``Differentiable`` gets: it has no such models.
-
-    Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone. Each
-            time is two trainings, both of them shared with other metrics.
-
-    Raises:
-        InvalidValue: A value is not allowed.
+    Each evaluation is two trainings, both of them shared with other metrics.
     """
 
     needs = Differentiable
     COLUMNS = {**beside_references(KEPT), **references(ACCURACIES | KEPT)}
-
-    def __init__(self, every: int | None = None) -> None:
-        self.every = require_every(every)
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """Two trainings, and three passes over all rows."""

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from expunge.core.checks import require_count, require_positive
 from expunge.core.columns import Column, Plot
 from expunge.linear.rows import Rows
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 
 log = logging.getLogger(__name__)
 
 _BLOCK = 4096
 
 
-class LinearProbe:
+class LinearProbe(Evaluated):
     """``linear_probe_accuracy``: test accuracy of multinomial logistic regression on the inputs as they are.
 
     It is trained on rows that nobody asked to forget, at most ``max_rows`` of them, evenly spaced in the
@@ -27,13 +27,10 @@ class LinearProbe:
     it could be trained on are of fewer than two classes.
 
     Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+        every: See ``Evaluated``.
         C: Of scikit-learn's ``LogisticRegression``, which minimises C sum_i loss_i + ||W||^2 / 2.
         max_iter: Steps of L-BFGS, at most.
         max_rows: Training rows, at most.
-
-    Raises:
-        InvalidValue: A value is not allowed.
     """
 
     COLUMNS = {
@@ -50,7 +47,8 @@ class LinearProbe:
     def __init__(
         self, every: int | None = None, C: float = 1.0, max_iter: int = 1000, max_rows: int = 10_000
     ) -> None:
-        self.every, self.max_rows = require_every(every), require_count("max_rows", max_rows)
+        super().__init__(every)
+        self.max_rows = require_count("max_rows", max_rows)
         self.settings = {"C": require_positive("C", C), "max_iter": require_count("max_iter", max_iter)}
         self._said: set[str] = set()
 

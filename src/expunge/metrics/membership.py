@@ -88,16 +88,9 @@ def matched(members: Rows, others: Rows) -> tuple[Rows, Rows]:
     shared = np.intersect1d(members, others)
     if not len(shared):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    wanted = [int(np.sum(members == label)) for label in shared]
-    places = [np.flatnonzero(others == label) for label in shared]
-    have, need = min(
-        ((len(found), count) for found, count in zip(places, wanted, strict=True)),
-        key=lambda pair: pair[0] / pair[1],
-    )
-    chosen = [
-        evenly_spaced(found, max(1, count * have // need))
-        for found, count in zip(places, wanted, strict=True)
-    ]
+    pairs = [(np.flatnonzero(others == label), int(np.sum(members == label))) for label in shared]
+    have, need = min(((len(found), count) for found, count in pairs), key=lambda pair: pair[0] / pair[1])
+    chosen = [evenly_spaced(found, max(1, count * have // need)) for found, count in pairs]
     return np.flatnonzero(np.isin(members, shared)), np.sort(np.concatenate(chosen))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from expunge.core.checks import require_choice, require_switch
 from expunge.core.columns import Column, beside_references, references
 from expunge.datasets.base import Retrieval
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.metrics.retrieval import AVERAGE_PRECISIONS, DISTANCES, People, retrieve
 from expunge.predictors import Embedding
 
@@ -35,20 +35,17 @@ _SKIPPED = {
 }
 
 
-class Reid:
+class Reid(Evaluated):
     """Rank-1, 5, 10 and mAP of the query and gallery pictures among the test rows; see ``COLUMNS``.
 
     None is what a model that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
     Any model gets it on a data set without queries and gallery, which the log then says.
 
     Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+        every: See ``Evaluated``.
         retrained: Evaluate the retrained model too, which is a training (shared with other metrics).
         distance: ``cosine``, 1 - cos, or ``euclidean``.
         average_precision: ``trapezoid``, the benchmark's own, or ``matches``; see ``retrieval.evaluate``.
-
-    Raises:
-        InvalidValue: A value is not allowed.
     """
 
     needs = Embedding
@@ -62,7 +59,8 @@ class Reid:
         distance: str = "cosine",
         average_precision: str = "trapezoid",
     ) -> None:
-        self.every, self.retrained = require_every(every), require_switch("retrained", retrained)
+        super().__init__(every)
+        self.retrained = require_switch("retrained", retrained)
         self.distance = require_choice("distance", distance, DISTANCES)
         self.average_precision = require_choice("average_precision", average_precision, AVERAGE_PRECISIONS)
         self._said: set[str] = set()

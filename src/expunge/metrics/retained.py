@@ -5,19 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from expunge.core.columns import Column, Plot
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.metrics.sample import loss_and_gradient
 from expunge.predictors import Differentiable
 
 
-class Retained:
+class Retained(Evaluated):
     """``retain_loss`` and ``retain_gradient_norm``.
 
     Mean loss over the retain set and 2-norm of its gradient with respect to all weights; without
     regularisation or perturbation, so that the gradient is not zero where a regularised training ends.
-
-    Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone.
     """
 
     needs = Differentiable
@@ -46,7 +43,7 @@ class Retained:
     }
 
     def __init__(self, every: int | None = 20) -> None:
-        self.every = require_every(every)
+        super().__init__(every)
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """Two passes over the retain set."""

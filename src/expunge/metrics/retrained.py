@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from expunge.core.columns import Column, Plot
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.predictors import Differentiable
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -67,7 +67,7 @@ def disagreement(predicted: NDArray[np.int64], reference: NDArray[np.int64]) -> 
     return float(np.mean(predicted != reference)) if len(predicted) else None
 
 
-class Retrained:
+class Retrained(Evaluated):
     """Compares with the reference: the same model trained from scratch on the retain set.
 
     - ``retrain_weight_distance``: see ``weight_distance``.
@@ -76,9 +76,6 @@ class Retrained:
     - ``retrain_retain_gradient_norm``: the reference's ``retain_gradient_norm``.
 
     Test rows of classes that no training row has do not count.
-
-    Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone.
     """
 
     needs = Differentiable
@@ -118,9 +115,6 @@ class Retrained:
             shown=False,
         ),
     }
-
-    def __init__(self, every: int | None = None) -> None:
-        self.every = require_every(every)
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One training, and a few passes over all rows."""

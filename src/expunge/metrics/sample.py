@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.columns import Column, Plot
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.predictors import Differentiable
 
 _LOSS = "mean loss of a request's rows"
@@ -28,14 +28,11 @@ def loss_and_gradient(view: View, rows: NDArray[np.int64]) -> tuple[float | None
     return loss, model.gradient_norm(view.x_train, view.y_train, rows)
 
 
-class Sample:
+class Sample(Evaluated):
     """``sample_loss_before``, ``sample_loss_after``, ``sample_gradient_before``, ``sample_gradient_after``.
 
     Mean loss of the request's rows and 2-norm of its gradient, at the models before and after the request. A
     method that forgets a sample leaves it with a higher loss; one that refuses leaves both as they were.
-
-    Args:
-        every: Evaluate at every this many requests (and at the last); None: at the last alone.
     """
 
     needs = Differentiable
@@ -69,7 +66,7 @@ class Sample:
     }
 
     def __init__(self, every: int | None = 1) -> None:
-        self.every = require_every(every)
+        super().__init__(every)
         self._before: tuple[float | None, float | None] = None, None
 
     def before(self, view: View) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_switch
 from expunge.core.columns import AIM, Column, with_references
-from expunge.metrics.base import View, require_every
+from expunge.metrics.base import Evaluated, View
 from expunge.metrics.retrieval import rounded, unit_rows
 from expunge.predictors import Embedding
 
@@ -111,7 +111,7 @@ def _cosines(unit: Array, pairs: Pairs) -> Array:
     )
 
 
-class Verification:
+class Verification(Evaluated):
     """How well persons are verified, with and without those asked to be removed; see ``COLUMNS``.
 
     **Removed persons** are the classes of which a training row has been requested so far. Test rows are those
@@ -122,13 +122,10 @@ class Verification:
     None is what a model that is not ``Embedding`` gets, or one whose embeddings are no longer finite.
 
     Args:
-        every: Evaluate after every this many requests (and after the last); None: after the last alone.
+        every: See ``Evaluated``.
         retrained: Evaluate the retrained model too, which is a training (shared with other metrics).
         max_pairs: See ``verification_auc``.
         seed: Of the drawing of pairs, where there are more.
-
-    Raises:
-        InvalidValue: A value is not allowed.
     """
 
     needs = Embedding
@@ -137,7 +134,8 @@ class Verification:
     def __init__(
         self, every: int | None = None, retrained: bool = True, max_pairs: int = 500_000, seed: int = 0
     ) -> None:
-        self.every, self.retrained = require_every(every), require_switch("retrained", retrained)
+        super().__init__(every)
+        self.retrained = require_switch("retrained", retrained)
         self.max_pairs = require_count("max_pairs", max_pairs)
         self.seed = require_count("seed", seed, least=0)
 

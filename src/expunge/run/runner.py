@@ -31,6 +31,8 @@ from expunge.unlearners import Method, Outcome, Unlearner
 
 log = logging.getLogger(__name__)
 
+_OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
+
 
 @dataclass
 class Experiment:
@@ -95,7 +97,6 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
             record = session.record(request, outcome, seconds, evaluate=not served)
-            session.stop_after(outcome)
             if served:
                 checkpoint.must_repeat(served[0], record)
             else:
@@ -171,11 +172,12 @@ class _Session:
                 metric.before(self._view(request.rows))
 
     def serve(self, request: Request) -> tuple[Outcome, float]:
-        """Remove; only the removal itself is timed."""
+        """Remove; only the removal itself is timed. At a limit that the run was to find, it ends."""
         started = time.perf_counter()
         outcome = self.experiment.unlearner.remove(list(request.rows))
         seconds = time.perf_counter() - started
         self.served = request.number
+        self.stopped = self.experiment.stop_at_limit and outcome.outcome != "removed"
         self.requested[list(request.rows)] = True
         self.removed += 0 if outcome.outcome == "refused" else len(request.rows)
         if outcome.residual_bound is not None and outcome.budget is not None:
@@ -185,7 +187,7 @@ class _Session:
 
     def record(self, request: Request, outcome: Outcome, seconds: float, evaluate: bool) -> dict[str, Any]:
         """The ledger's line for a served request."""
-        due = self._due(request, self._ends_at(outcome)) if evaluate else []
+        due = self._due(request) if evaluate else []
         if outcome.residual_measured is not None:  # never measure again what the update has measured
             due = [m for m in due if [*columns_of(m)] != ["residual_measured"]]
         self.evaluated = due
@@ -194,15 +196,10 @@ class _Session:
         record |= {
             "request": request.number,
             "rows": list(request.rows),
-            "outcome": outcome.outcome,
-            "reason": outcome.reason,
             "removed_total": self.removed,
             "retained": len(self.y_train) - self.removed,
-            "residual_bound": outcome.residual_bound,
-            "residual_measured": outcome.residual_measured,
-            "budget": outcome.budget,
-            "epsilon_spent": outcome.epsilon_spent,
             "seconds": seconds,
+            **{key: getattr(outcome, key) for key in _OF_OUTCOME},
         }
         return record | self._evaluate(due, request.rows) | _finite(outcome.figures)
 
@@ -214,15 +211,8 @@ class _Session:
                 values = {"class_names": names, "picture": getattr(metric, "picture", "")}
                 save_state(folder / f"{key}.safetensors", State(arrays, values))
 
-    def stop_after(self, outcome: Outcome) -> None:
-        """Ask for nothing more where this was the limit that the run was to find."""
-        self.stopped = self._ends_at(outcome)
-
-    def _ends_at(self, outcome: Outcome) -> bool:
-        return self.experiment.stop_at_limit and outcome.outcome != "removed"
-
-    def _due(self, request: Request, last: bool = False) -> list[Metric]:
-        if last or request.number == len(self.experiment.requests):
+    def _due(self, request: Request) -> list[Metric]:
+        if self.stopped or request.number == len(self.experiment.requests):
             return self.experiment.metrics
         return [m for m in self.experiment.metrics if m.every is not None and request.number % m.every == 0]
 

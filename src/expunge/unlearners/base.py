@@ -16,22 +16,6 @@ from expunge.predictors import Predictor
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
 OUTCOMES = ("removed", "retrained", "refused")
-RESIDUAL = {
-    "residual_measured": Column(
-        "residual",
-        "↓",
-        "norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain",
-        sub="measured, last",
-        plot=Plot(
-            "residual",
-            "bounded",
-            "Residual gradient norm and its budget",
-            "residual norm (gradient of the summed loss)",
-            against="residual_bound",
-        ),
-    )
-}
-"""What a method declares whose updates measure the residual that they leave."""
 
 
 @dataclass(frozen=True)
