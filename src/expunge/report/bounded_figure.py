@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import methodcaller
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from expunge.report import drawing, style, text
-from expunge.report.drawing import Curve, Keyed, Line, Shown, measured
+from expunge.report.drawing import Curve, Keyed, Line, Shown
 from expunge.report.runs import Run
 
 _BOUND_DASH = (0, (4, 2))
@@ -45,11 +46,8 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
 
 
 def _lines(ax: Axes, line: Line, key: str, bound: str) -> None:
-    curve = Curve.of(line.runs, measured(bound))
-    for found, dash, width, mark in (
-        (curve, _BOUND_DASH, 1.4, "_"),
-        (Curve.of(line.runs, measured(key)), "solid", 1.2, "o"),
-    ):
+    curve, own = (Curve.of(line.runs, methodcaller("series", name)) for name in (bound, key))
+    for found, dash, width, mark in ((curve, _BOUND_DASH, 1.4, "_"), (own, "solid", 1.2, "o")):
         drawn = found.draw(ax, line.colour, log=True, lw=width, ls=dash)
         if mark := drawing.dot(found.x, mark):
             drawn.set(marker=mark, ms=11 if mark == "_" else 5, mew=1.8, clip_on=False)
@@ -97,11 +95,7 @@ def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:
     if any(run.series(key)[0] for run in runs):
         keys.insert(0, drawing.key("measured", style.MUTED, lw=1.8))
     outcomes = {r["outcome"] for run in runs for r in run.records}
-    keys += [
-        drawing.key(name, style.MUTED, ls="none", marker=marker, ms=6)
-        for name, marker in drawing.MARKS.items()
-        if name in outcomes
-    ]
+    keys += [drawing.dot_key(name, mark) for name, mark in drawing.MARKS.items() if name in outcomes]
     style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), keys), columns=2)
 
 

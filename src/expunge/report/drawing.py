@@ -108,11 +108,6 @@ def shown(runs: Sequence[Run], has: Callable[[Run], bool]) -> Shown:
     return Shown(every[: style.MOST], len(every), sum(len(line.runs) for line in every), which)
 
 
-def measured(column: str) -> Callable[[Run], Series]:
-    """Return what reads the requests and the values of a column."""
-    return lambda run: run.series(column)
-
-
 @dataclass(frozen=True)
 class Curve:
     """Values of one or more runs, at every place where all of them have one: ``values[i]`` at ``x[i]``."""
@@ -208,6 +203,16 @@ def key(label: str, colour: str, **more: Any) -> Line2D:
     return Line2D([], [], color=colour, label=label, **{"lw": 2.4, **more})
 
 
+def dot_key(label: str, marker: str = "o", ms: float = 6, colour: str = style.MUTED, **more: Any) -> Line2D:
+    """Return an entry of a legend that is a mark alone."""
+    return key(label, colour, ls="none", marker=marker, ms=ms, **more)
+
+
+def write(ax: Axes, words: str, at: tuple[float, float], off: tuple[float, float], **more: Any) -> None:
+    """Write words beside a place, ``off`` in points."""
+    ax.annotate(words, at, off, "data", "offset points", fontsize=8.5, **more)
+
+
 def wrapped(label: str, width: int) -> str:
     """Return a label in lines of ``width`` characters, a setting on one line with its value."""
     return fill(text.unbroken(label), width, break_on_hyphens=False)
@@ -243,12 +248,6 @@ def is_share(column: Column) -> bool:
     return column.format in ("accuracy", "share")
 
 
-def formatted(column: Column, value: float | None) -> str:
-    """Return a number as its column says that it is shown."""
-    words: str = getattr(text, column.format)(value)
-    return words
-
-
 def heading(columns: Sequence[Keyed]) -> str:
     """Return the title of a figure: what its numbers say, else the titles of its panels."""
     said = next((keyed.plot.heading for keyed in columns if keyed.plot.heading), "")
@@ -258,8 +257,3 @@ def heading(columns: Sequence[Keyed]) -> str:
 def caption(columns: Sequence[Keyed], otherwise: str) -> str:
     """Return what the figure's numbers say of it, without a full stop; else ``otherwise``."""
     return next((keyed.plot.caption for keyed in columns if keyed.plot.caption), otherwise)
-
-
-def capital(words: str) -> str:
-    """Return words with a capital at their beginning."""
-    return words[:1].upper() + words[1:]

@@ -56,9 +56,9 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     title = "Accuracy by extractor"
     ax.set(title=title, xlabel="test rows classified correctly")
     _room(ax, [values for one in shown for values in one.accuracies.values()])
-    keys = [drawing.key(kind, look[1], ls="none", marker=look[0], ms=7) for kind, look in looks.items()]
+    keys = [drawing.dot_key(kind, marker, 7, colour) for kind, (marker, colour) in looks.items()]
     style.legend(figure, keys, columns=min(len(keys), 3))
-    said = [f" {drawing.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
+    said = [f" {text.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
     caption = _CAPTION.format("".join(said))
     if len(shown) < len(every):
         caption += f" The first {len(shown)} of {len(every)} extractors are drawn."
@@ -95,11 +95,9 @@ def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
     values = {
         _HEAD: [run.number(main[0]) for run in runs if run.certified] if main else [],
         _OWN: [run.number("extractor_test_accuracy") for run in runs],
-        **{
-            keyed.plot.title: [lasting(run, keyed.key) for run in runs]
-            for keyed in drawing.plotted(runs, _FEATURES)
-        },
     }
+    for key, _, plot in drawing.plotted(runs, _FEATURES):
+        values[plot.title] = [lasting(run, key) for run in runs]
     # Runs on one extractor share its own head: equal values are one.
     known = {kind: sorted({v for v in some if v is not None}) for kind, some in values.items()}
     return {kind: some for kind, some in known.items() if some}
@@ -120,9 +118,7 @@ def _accuracies(ax: Axes, height: float, values: Sequence[float] | None, look: t
         return
     marker, colour = look
     ax.plot(values, [height] * len(values), ls="-", lw=1.2, marker=marker, ms=6, color=colour)
-    ax.annotate(
-        _said(values), (values[-1], height), (7, 0), "data", "offset points", va="center", fontsize=8.5
-    )
+    drawing.write(ax, _said(values), (values[-1], height), (7, 0), va="center")
 
 
 def _said(values: Sequence[float]) -> str:

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
+from expunge.report.columns import formatted
 from expunge.report.grid_cells import Cell, Method, axes, methods
 from expunge.report.rows import ordered
 from expunge.report.runs import Run
@@ -61,7 +62,8 @@ class Measure:
         if value is None:
             return ""
         if self.column:
-            return f"{value:.3f}" if drawing.is_share(self.column) else drawing.formatted(self.column, value)
+            share = drawing.is_share(self.column)
+            return f"{value:.3f}" if share else formatted(self.column.format, value)
         if cell.served_all == cell.seeds:
             return f"all {text.number(cell.requests)}"
         return f"≥ {text.number(value)}" if cell.at_least else text.number(value)
@@ -102,7 +104,7 @@ def draw_heat_maps(runs: Sequence[Run]) -> list[style.Drawn]:
     chunks = [every[i : i + across] for i in range(0, len(every), across)]
     cells = [cell for method in every for cell in method.cells.values()]
     main = main_column(run.columns for run in runs)
-    able = [Measure(drawing.capital(main[1].head), main[1])] if main else []
+    able = [Measure(text.capital(main[1].head), main[1])] if main else []
     able.append(Measure("Removals supported"))
     measures = [m for m in able if any(m.value(cell) is not None for cell in cells)]
     return [

@@ -89,7 +89,7 @@ def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
     for ax in axes[-rows[-1] :]:
         ax.set_xlabel("removal requests")
     marked = [line.runs[0] for line in shown.lines if _refused(line)] if updates else []
-    refused = drawing.key("refused", style.MUTED, ls="none", marker=drawing.MARKS["refused"], ms=6)
+    refused = drawing.dot_key("refused", drawing.MARKS["refused"])
     style.legend(figure, [*drawing.run_keys(shown.lines), *[refused] * bool(marked)], columns=across)
     titles = " and ".join(keyed.plot.title.lower() for keyed in columns).capitalize()
     caption = drawing.caption(columns, f"{titles} after each request at which it was evaluated") + "."
@@ -123,10 +123,8 @@ def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
         first = place in (0, counts[0])
         drawing.run_rows(ax, [drawing.wrapped(line.label, 26) if first else "" for line in shown.lines])
     if pairs:
-        keys = [
-            drawing.key("the run", style.MUTED, ls="none", marker="o", ms=7),
-            drawing.key("retrained without the rows", style.INK, ls="none", marker="D", ms=7, mfc="none"),
-        ]
+        theirs = drawing.dot_key("retrained without the rows", "D", 7, style.INK, mfc="none")
+        keys = [drawing.dot_key("the run", ms=7), theirs]
         style.legend(figure, keys, columns=2)
     title = drawing.heading(columns)
     caption = f"{drawing.caption(columns, 'After the last request')}.{shown.said(_MEANS)}"
@@ -192,7 +190,7 @@ def _smoothed_keys(window: int, before: bool) -> list[Line2D]:
     if before:
         keys.append(drawing.key(f"before it{mean}", style.MUTED, lw=1.2, ls=_DASHED))
     if window > 1:
-        keys.append(drawing.key("after, one request", style.MUTED, ls="none", marker="o", ms=3.5, alpha=0.6))
+        keys.append(drawing.dot_key("after, one request", ms=3.5, alpha=0.6))
     return keys
 
 
@@ -261,7 +259,7 @@ def _stem_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:
         ax.plot([value.mean], [place], ls="none", marker="o", ms=7, color=line.colour, clip_on=False)
         _span(ax, value, place, line.colour)
         number = text.share(value.mean) if column.format == "share" else text.number(value.mean, 2)
-        ax.annotate(number, (value.high, place), (7, 0), "data", "offset points", va="center", fontsize=8.5)
+        drawing.write(ax, number, (value.high, place), (7, 0), va="center")
     ax.set(title=plot.title, xlabel=plot.unit)
     ax.set_xlim(0, ax.get_xlim()[1] * 1.22)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4))

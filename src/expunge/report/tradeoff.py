@@ -55,7 +55,7 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     _scale(ax, [_point(cell)[0] for cell in cells])
     if drawing.is_share(column):
         drawing.room(ax)
-    title = f"{drawing.capital(column.head)} against removals supported"
+    title = f"{text.capital(column.head)} against removals supported"
     ax.set(title=title, ylabel=f"{column.head} after the last request")
     ax.set_xlabel("requests served before a retraining or refusal (log scale)")
     style.legend(figure, keys, columns=columns)
@@ -110,11 +110,11 @@ def _keys(shown: Sequence[Method], cells: Sequence[Cell]) -> tuple[list[Line2D],
     """Return the entries of the legend: the curves, and what the points are."""
     names = [drawing.key(m.label, style.SERIES[i], marker="o", ms=6) for i, m in enumerate(shown)]
     marks = [
-        drawing.key("on the Pareto front", style.MUTED, marker="o", ls="none", ms=7),
-        drawing.key("another of the curve is better", style.MUTED, marker="o", ls="none", ms=7, alpha=_FADED),
+        drawing.dot_key("on the Pareto front", ms=7),
+        drawing.dot_key("another of the curve is better", ms=7, alpha=_FADED),
     ]
     if any(cell.at_least for cell in cells):
-        marks.append(drawing.key("all requests served: at least", style.MUTED, ls="none", ms=7, **_OPEN))
+        marks.append(drawing.dot_key("all requests served: at least", ms=7, **_OPEN))
     return names, marks
 
 
