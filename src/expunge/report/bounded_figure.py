@@ -27,10 +27,10 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
 
     def has(run: Run) -> bool:
         # Of a training without a bound it is the training's own leftover, and no update left it.
-        return bool(run.series(bound)[0]) or (run.empirical and bool(run.series(key)[0]))
+        return run.has(bound) or (run.empirical and run.has(key))
 
     shown = drawing.shown(runs, has)
-    if not any(run.series(bound)[0] for line in shown.lines for run in line.runs):
+    if not any(run.has(bound) for line in shown.lines for run in line.runs):
         return None
     figure, (ax,) = style.canvas(drawing.WIDTH, 4.1 + 0.2 * max(len(shown.lines), 4))
     for line in shown.lines:
@@ -92,7 +92,7 @@ def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:
     """Put the lines in the left column, what the strokes mean in the right one."""
     keys = [drawing.key("bound by the certificate", style.MUTED, ls=_BOUND_DASH, lw=1.3)]
     runs = [run for line in lines for run in line.runs]
-    if any(run.series(key)[0] for run in runs):
+    if any(run.has(key) for run in runs):
         keys.insert(0, drawing.key("measured", style.MUTED, lw=1.8))
     outcomes = {r["outcome"] for run in runs for r in run.records}
     keys += [drawing.dot_key(name, mark) for name, mark in drawing.MARKS.items() if name in outcomes]
@@ -113,6 +113,6 @@ def _caption(shown: Shown, left_out: Shown, keyed: Keyed) -> str:
         names = ", ".join(line.label for line in left_out.lines)
         which = names if left_out.every <= style.MOST else f"{left_out.runs} runs"
         caption += f"; without a bound, and so not drawn: {which}"
-    if beyond := [line.label for line in shown.lines if not any(r.series(bound)[0] for r in line.runs)]:
+    if beyond := [line.label for line in shown.lines if not any(r.has(bound) for r in line.runs)]:
         caption += f"; measured alone, without any bound: {', '.join(beyond)}"
     return caption + "."

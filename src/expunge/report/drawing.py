@@ -166,15 +166,6 @@ def dot(x: Sequence[float], mark: str = "o") -> str:
     return mark if len(x) < 3 else ""
 
 
-def along(ax: Axes, lines: Sequence[Line], read: Callable[[Run], Series], log: bool = False) -> None:
-    """Draw what ``read`` gives of every line against the requests; few values get a dot each."""
-    for place, line in enumerate(lines):
-        found = Curve.of(line.runs, read)
-        # Earlier lines are wider, so that one under another can still be seen.
-        width = 1.3 + 0.45 * (len(lines) - 1 - place)
-        found.draw(ax, line.colour, log, lw=width, marker=dot(found.x))
-
-
 def mark(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, colour: str) -> None:
     """Mark what became of some requests, on a line."""
     ax.plot(x, y, ls="none", marker=marker, ms=6, color=colour, mec=style.PAPER, mew=0.6)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean
-from typing import Any
 
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
 from expunge.report.rows import Row, rows
-from expunge.report.runs import Run, finite
+from expunge.report.runs import Run, complete, finite
 from expunge.report.settings import alike, labels, settings
 
 SWEPT = ("unlearner.lam", "unlearner.std")
@@ -87,12 +86,9 @@ def _groups(runs: Sequence[Run], x: str, y: str) -> tuple[list[list[Run]], set[s
     able = [run for run in runs if {x, y} <= _numbers(run).keys()]
     tables = [settings(run) for run in able]
     # What always has the same value, such as a reference to it, is the same setting under another name.
-    same = {key for axis in (x, y) for key in (tables or [{}])[0] if _equal(tables, key, axis)}
+    first = tables[0] if tables else {}
+    same = {key for a in (x, y) for key in first if all(key in t and t[key] == t[a] for t in tables)}
     return alike(able, same), same
-
-
-def _equal(tables: Sequence[dict[str, Any]], key: str, other: str) -> bool:
-    return all(key in table and table[key] == table[other] for table in tables)
 
 
 def _crossed(runs: Sequence[Run], x: str, y: str) -> bool:
@@ -109,18 +105,16 @@ def _place(run: Run, x: str, y: str) -> Pair:
 def _cell(table: Sequence[Row], main: tuple[str, Column] | None) -> Cell:
     budgeted = all(row.budget_exhausted is not None for row in table)
     return Cell(
-        main=_mean([row.of.number(main[0]) for row in table]) if main else None,
-        supported=_mean([row.removals_supported for row in table]) if budgeted else None,
+        main=_mean(row.of.number(main[0]) for row in table) if main else None,
+        supported=_mean(row.removals_supported for row in table) if budgeted else None,
         served_all=sum(row.budget_exhausted is False for row in table),
         requests=mean(row.requests for row in table),
         seeds=len(table),
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean; None where one is missing, since the mean of the others is another number."""
-    known = [v for v in values if v is not None]
-    return mean(known) if len(known) == len(values) else None
+def _mean(values: Iterable[float | None]) -> float | None:
+    return mean(known) if (known := complete(values)) else None
 
 
 def _numbers(run: Run) -> dict[str, float]:

@@ -15,7 +15,7 @@ from expunge.report import drawing, style, text
 from expunge.report.drawing import Curve, Keyed, Line, Series
 from expunge.report.over_seeds import Interval, interval
 from expunge.report.rows import lasting
-from expunge.report.runs import Run
+from expunge.report.runs import Run, complete
 
 _SHARE = 0.05  # of the requests: the window of the running mean
 _LOG_FROM = 30.0  # a larger ratio of largest to smallest value gets a log axis
@@ -42,8 +42,8 @@ def running_mean(values: Sequence[float], window: int) -> NDArray[np.float64]:
 @style.styled()
 def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers of each request, with that before it, and their running means; None if no run has them."""
-    columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
-    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, *_ in columns))
+    columns = [keyed for keyed in columns if any(run.has(keyed.key) for run in runs)]
+    shown = drawing.shown(runs, lambda run: any(run.has(key) for key, *_ in columns))
     lines = shown.lines
     if not lines:
         return None
@@ -52,7 +52,7 @@ def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
     height = 3.7 + 0.2 * max(len(lines), 2 + (window > 1))
     figure, axes = style.canvas(drawing.WIDTH, height, len(columns))
     cut = [_smoothed_panel(ax, lines, keyed, window) for ax, keyed in zip(axes, columns, strict=True)]
-    before = any(run.series(keyed.plot.against)[0] for run in drawn for keyed in columns)
+    before = any(run.has(keyed.plot.against) for run in drawn for keyed in columns)
     strokes = _smoothed_keys(window, before)
     style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), strokes), columns=2)
     title = drawing.heading(columns)
@@ -69,10 +69,10 @@ def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
 @style.styled()
 def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers along the requests, a panel each; None if no run has one that has a figure of its own."""
-    columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
+    columns = [keyed for keyed in columns if any(run.has(keyed.key) for run in runs)]
     if all(keyed.plot.joins for keyed in columns):
         return None
-    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, *_ in columns))
+    shown = drawing.shown(runs, lambda run: any(run.has(key) for key, *_ in columns))
     # What a method says of its own updates is also there where one was refused: taken back.
     updates = [keyed for keyed in columns if keyed.column.over_run == "served"]
     across = drawing.legend_columns(shown.lines)
@@ -202,7 +202,11 @@ def _line_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, marked: bool) -> 
     )
     if log:
         drawing.log_scale(ax)
-    drawing.along(ax, lines, lambda run: run.series(key, refused=not update), log)
+    for place, line in enumerate(lines):
+        found = Curve.of(line.runs, lambda run: run.series(key, refused=not update))
+        # Earlier lines are wider, so that one under another can still be seen.
+        width = 1.3 + 0.45 * (len(lines) - 1 - place)
+        found.draw(ax, line.colour, log, lw=width, marker=drawing.dot(found.x))
     for line in lines if marked else ():
         at, on = _refused_marks(line, key, log, update)
         drawing.mark(ax, at, on, drawing.MARKS["refused"], line.colour)
@@ -245,8 +249,8 @@ def _refused_marks(line: Line, key: str, log: bool, update: bool) -> tuple[list[
 
 def _last(line: Line, read: Callable[[Run], float | None]) -> Interval | None:
     """Return mean and interval of a line's values; None where a run has none."""
-    values = [value for run in line.runs if (value := read(run)) is not None]
-    return interval(values) if len(values) == len(line.runs) else None
+    values = complete(map(read, line.runs))
+    return interval(values) if values else None
 
 
 def _stem_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:

@@ -106,7 +106,8 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     unlike = [(run, other) for run, other in pairs if run.requests() != other.requests()]
     if not unlike:
         return []
-    cut = all(_common_start(run.requests(), other.requests()) for run, other in unlike)
+    pairs_of_rows = (zip(run.requests(), other.requests(), strict=False) for run, other in unlike)
+    cut = all(a == b for start in pairs_of_rows for a, b in start)
     what = "the same requests, but not equally many" if cut else "the same requests (their rows differ)"
     verb = "served" if cut else "did not serve"
     return [f"Warning: the runs {verb} {what}; compare counts and accuracies with that in mind."]
@@ -247,8 +248,3 @@ def _setup(run: Run) -> tuple[object, ...]:
 
 def _taste(run: Run) -> tuple[object, ...]:
     return (*map(run.setting, ("extractor", "unlearner.lam", "training", "device")), run.summary.get("seed"))
-
-
-def _common_start(a: list[list[object]], b: list[list[object]]) -> bool:
-    least = min(len(a), len(b))
-    return a[:least] == b[:least]

@@ -93,6 +93,10 @@ class Run:
         pairs = [(int(r["request"]), v) for r in records if (v := finite(r.get(key))) is not None]
         return [x for x, _ in pairs], [y for _, y in pairs]
 
+    def has(self, key: str) -> bool:
+        """Return whether any record has a number under ``key``."""
+        return any(finite(record.get(key)) is not None for record in self.records)
+
     def setting(self, dotted: str) -> Any:
         """Return a value of the configuration by its dotted key, or None."""
         return lookup(self.config, dotted)
@@ -132,6 +136,13 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def complete(values: Iterable[float | None]) -> list[float]:
+    """Return the values; none where one is missing, since the mean of the others is another number."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return known if len(known) == len(found) else []
 
 
 def find_runs(folders: Iterable[str | os.PathLike[str]]) -> FoundRuns:

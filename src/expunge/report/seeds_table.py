@@ -9,6 +9,7 @@ from expunge.core.columns import Column
 from expunge.report import layout, text
 from expunge.report.columns import LABEL, Shown, columns, formatted, in_one_cell
 from expunge.report.over_seeds import RESAMPLES, Interval, SeedGroup, interval
+from expunge.report.runs import complete
 
 CAPTION = (
     "Mean over the seeds and, in brackets, its 95% interval: scipy's bootstrap (BCa, the percentile method "
@@ -67,8 +68,7 @@ def _values(group: SeedGroup, column: Shown) -> list[float]:
     """Return the numbers behind a cell: those of every run, or none; of differences those of every pair."""
     if column.less:
         return group.paired.get(column.less, [])
-    known = [v for row in group.rows if (v := column.value(row)) is not None]
-    return known if len(known) == len(group.rows) else []
+    return complete(map(column.value, group.rows))
 
 
 def as_text(groups: Sequence[SeedGroup]) -> str:

@@ -19,8 +19,7 @@ def settings(run: Run) -> dict[str, Any]:
 
     The seed is left out, and with it every setting that follows it (``removal.seed: ${seed}``).
     """
-    every = {part: run.summary.get(part) for part in _PARTS}
-    every |= {k: v for group in text.GROUPS for k, v in text.flat(run.config.get(group), group)}
+    every = {part: run.summary.get(part) for part in _PARTS} | text.settings(run)
     seed = run.summary.get("seed")
     return {k: v for k, v in every.items() if not (k.endswith(".seed") and v == seed)}
 
@@ -54,8 +53,7 @@ def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
 def _every(run: Run) -> dict[str, str]:
     every: dict[str, Any] = {part: run.summary.get(part) for part in _PARTS}
     every |= {key: run.config.get(key, run.summary.get(key)) for key in _TOP}
-    for group in (*text.GROUPS, *_BESIDE):
-        every |= dict(text.flat(run.config.get(group), group))
+    every |= text.settings(run, (*text.GROUPS, *_BESIDE))
     # A part is named above: its class and its name in the configuration say no more.
     named = {f"{part}.name" for part in _PARTS}
     said = {k: v for k, v in every.items() if not k.endswith("._target_") and k not in named}

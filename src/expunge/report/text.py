@@ -144,7 +144,7 @@ def extractors(runs: Sequence[Run]) -> list[list[str]]:
         if isinstance(mode := run.summary.get("extractor_mode"), str):
             note.append(f"mode {plain(mode)}")
     for group in _same(notes):
-        tables = [_shown(runs[i], "extractor") for i in group]
+        tables = [{k: shown(v) for k, v in flat(runs[i].config.get("extractor"))} for i in group]
         common = [key for key in tables[0] if key != "seed" and all(key in table for table in tables)]
         kinds = dict.fromkeys(tuple((key, table[key]) for key in common) for table in tables)
         keys = _telling([dict(kind) for kind in kinds]) if len(kinds) > 1 else []
@@ -170,12 +170,13 @@ def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
+def settings(run: Run, groups: Iterable[str] = GROUPS) -> dict[str, Any]:
+    """Return the dotted settings of groups of a run's configuration."""
+    return {key: value for group in groups for key, value in flat(run.config.get(group), group)}
+
+
 def _name(run: Run, key: str) -> str:
     return plain(run.summary.get(key) or f"no {key}")
-
-
-def _shown(run: Run, group: str, prefix: str = "") -> dict[str, str]:
-    return {key: shown(value) for key, value in flat(run.config.get(group), prefix)}
 
 
 def _same(notes: Sequence[Sequence[str]]) -> list[list[int]]:
@@ -196,8 +197,7 @@ def _by_method(runs: Sequence[Run], without: Collection[str]) -> list[list[str]]
 
 def _last_resort(runs: Sequence[Run], without: Collection[str]) -> list[list[str]]:
     """Return the first other setting in which all runs differ, else a few together, else their folders."""
-    every = [{k: v for group in GROUPS for k, v in _shown(run, group, group).items()} for run in runs]
-    tables = [{k: v for k, v in table.items() if k not in without} for table in every]
+    tables = [{k: shown(v) for k, v in settings(run).items() if k not in without} for run in runs]
     keys = _telling(tables)
     if not keys:
         return [[plain(run.name or run.folder.name)] for run in runs]
