@@ -79,13 +79,10 @@ def _budget_lines(ax: Axes, lines: Sequence[Line]) -> None:
 
 def _spread(heights: list[float], gap: float) -> list[float]:
     """Move ascending ``heights`` at least ``gap`` apart: up, and down from 1 where they would pass it."""
-    for i in range(1, len(heights)):
-        heights[i] = max(heights[i], heights[i - 1] + gap)
-    limit = 1.0
-    for i in reversed(range(len(heights))):
-        heights[i] = min(heights[i], limit)
-        limit = heights[i] - gap
-    return heights
+    steps = gap * np.arange(len(heights))
+    starts = np.minimum(np.maximum.accumulate(heights - steps), 1 - steps[-1:])
+    spread: list[float] = (starts + steps).tolist()
+    return spread
 
 
 def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:

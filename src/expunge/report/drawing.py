@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from expunge.core.columns import Column, Plot
 from expunge.record.columns import merged
 from expunge.report import style, text
-from expunge.report.over_seeds import Interval, interval
+from expunge.report.over_seeds import interval
 from expunge.report.runs import Run
 from expunge.report.settings import alike, labels
 
@@ -127,15 +127,11 @@ class Curve:
         """The means."""
         return [fmean(values) for values in self.values]
 
-    def interval(self, place: int) -> Interval:
-        """Return the mean and its interval at ``x[place]``."""
-        return interval(self.values[place])
-
     def draw(self, ax: Axes, colour: str, log: bool = False, **stroke: Any) -> Line2D:
         """Draw the means, and of several runs the band of the intervals; return the line."""
         if self.x and len(self.values[0]) > 1:
             places = thin(list(range(len(self.x))), _BANDS)
-            bands = [self.interval(place) for place in places]
+            bands = [interval(self.values[place]) for place in places]
             low, high = ([band[side] for band in bands] for side in (1, 2))
             along = [self.x[place] for place in places]
             ax.fill_between(along, positive(low) if log else low, high, color=colour, alpha=0.15, lw=0)
@@ -222,9 +218,9 @@ def run_keys(lines: Sequence[Line]) -> list[Line2D]:
     return [key(line.label, line.colour) for line in lines]
 
 
-def legend_columns(lines: Sequence[Line]) -> int:
+def legend_columns(labels: Iterable[str]) -> int:
     """Return how many labels fit side by side."""
-    return 2 if max(len(line.label) for line in lines) <= 40 else 1
+    return 2 if max(map(len, labels)) <= 40 else 1
 
 
 def side_by_side(left: Sequence[Line2D], right: Sequence[Line2D]) -> list[Line2D]:

@@ -41,7 +41,8 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     shown = every[: style.MOST]
     if not shown:
         return None
-    kinds = _kinds(runs)
+    features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
+    kinds = {_HEAD: "", _OWN: "", **features}  # and what those mean that are of the features alone
     looks = {kind: (_MARKS[i % style.MOST], style.SERIES[i % style.MOST]) for i, kind in enumerate(kinds)}
     looks = {k: look for k, look in looks.items() if any(k in one.accuracies for one in shown)}
     figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(looks)) * len(shown))
@@ -82,12 +83,6 @@ def compared(runs: Sequence[Run]) -> list[Compared]:
         able = [one for one in able if one.accuracies]
         found += able if len(able) > 1 else []
     return found
-
-
-def _kinds(runs: Sequence[Run]) -> dict[str, str]:
-    """Return the kinds of accuracies, and what those mean that were measured of the features alone."""
-    features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
-    return {_HEAD: "", _OWN: "", **features}
 
 
 def _known(runs: Sequence[Run]) -> dict[str, list[float]]:

@@ -75,7 +75,7 @@ def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
     shown = drawing.shown(runs, lambda run: any(run.has(key) for key, *_ in columns))
     # What a method says of its own updates is also there where one was refused: taken back.
     updates = [keyed for keyed in columns if keyed.column.over_run == "served"]
-    across = drawing.legend_columns(shown.lines)
+    across = drawing.legend_columns(line.label for line in shown.lines)
     rows = [2] * (len(columns) // 2) + [1] * (len(columns) % 2)
     height = 3.0 if len(rows) == 1 else 2.3 * len(rows) + 0.4
     height += 0.2 * -(-len(shown.lines) // across)
@@ -153,7 +153,8 @@ def _smoothed_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, window: int) 
     for line in lines if window > 1 else ():
         for run in line.runs:
             x, y = run.series(key)
-            dots = drawing.thin(list(zip(x, drawing.positive(y) if log else y, strict=True)), _dots(line))
+            most = max(drawing.MOST_DOTS // len(line.runs), 1)  # of the runs of a line together
+            dots = drawing.thin(list(zip(x, drawing.positive(y) if log else y, strict=True)), most)
             (points,) = ax.plot(*zip(*dots, strict=True), ls="none", marker="o", ms=2.6, color=line.colour)
             points.set(mew=0, alpha=0.25)
     lowest = math.inf
@@ -169,11 +170,6 @@ def _smoothed_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, window: int) 
     ax.set(title=plot.title, xlabel=drawing.REQUESTS, ylabel=plot.unit)
     drawing.whole_requests(ax)
     return cut
-
-
-def _dots(line: Line) -> int:
-    """Return how many dots a run has; those of one line share its number."""
-    return max(drawing.MOST_DOTS // len(line.runs), 1)
 
 
 def _smoothed(key: str, window: int) -> Callable[[Run], Series]:

@@ -13,6 +13,7 @@ from expunge.report import text, totals
 from expunge.report.runs import OUTCOMES, Run, finite
 
 OWN_FIT = "own fit"
+_COUNTS = ("removals_supported", *OUTCOMES)
 _RANK = {"certified": 0, "heuristic": 1, "reference": 2, "baseline": 3}
 
 
@@ -160,7 +161,7 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         "seed": str(s.get("seed", "")),
         "role": run.role,
         "requests": s["requests"],
-        **{key: _whole(run, key) for key in ("removals_supported", *OUTCOMES)},
+        **{key: None if (n := run.number(key)) is None else int(n) for key in _COUNTS},
         "budget_exhausted": _exhausted(run),
         **_measured(run, columns),
         **{"residual_bound": bound, "budget": budget, "used": _ratio(bound, budget)},
@@ -229,11 +230,6 @@ def _exhausted(run: Run) -> bool | None:
     said = run.summary.get("budget_exhausted")
     # A summary need not say; that not every request was served says the same.
     return said if isinstance(said, bool) else run.number("removals_supported") != run.summary["requests"]
-
-
-def _whole(run: Run, key: str) -> int | None:
-    value = run.number(key)
-    return None if value is None else int(value)
 
 
 def _setup(run: Run) -> tuple[object, ...]:

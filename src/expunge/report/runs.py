@@ -130,6 +130,13 @@ class FoundRuns:
     left_out: list[LeftOut] = field(default_factory=list)
     studies: list[StudyRun] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, named: Iterable[tuple[Path, str]], left_out: Sequence[LeftOut] = ()) -> FoundRuns:
+        """Read finished folders, each with what it is called, by what their summaries say that they hold."""
+        read = [(read_study if _is_study(path) else read_run)(path, name) for path, name in named]
+        runs = [one for one in read if isinstance(one, Run)]
+        return cls(runs, list(left_out), [one for one in read if isinstance(one, StudyRun)])
+
 
 def finite(value: Any) -> float | None:
     """Return ``value`` as a float if it is a finite number, else None."""
@@ -170,12 +177,7 @@ def find_runs(folders: Iterable[str | os.PathLike[str]]) -> FoundRuns:
     rest = [*told, *(LeftOut(path, path.relative_to(base).as_posix()) for path in begun)]
     if not finished:
         raise RunFolderError(_nothing(folders, rest))
-    named = [(path, path.relative_to(base).as_posix()) for path in finished]
-    return FoundRuns(
-        [read_run(path, name) for path, name in named if not _is_study(path)],
-        rest,
-        [read_study(path, name) for path, name in named if _is_study(path)],
-    )
+    return FoundRuns.of(((path, path.relative_to(base).as_posix()) for path in finished), rest)
 
 
 def _nothing(folders: Sequence[str | os.PathLike[str]], rest: Sequence[LeftOut]) -> str:
@@ -211,15 +213,7 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
 
 
 def read_study(folder: str | os.PathLike[str], name: str | None = None) -> StudyRun:
-    """Read the folder of a study.
-
-    Args:
-        folder: A folder with ``summary.json`` and ``.hydra/config.yaml``.
-        name: How to call it; the folder's own name by default.
-
-    Raises:
-        RunFolderError: If a file is missing or broken; the line names the file and the line in it.
-    """
+    """Read the folder of a study, without ``removals.jsonl``; arguments and errors as in ``read_run``."""
     folder = Path(folder)
     path = folder / "summary.json"
     summary = parse_object(read_text(path), path)

@@ -11,8 +11,8 @@ from matplotlib.ticker import NullFormatter
 
 from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
-from expunge.report.grid_cells import SWEPT, Cell, Method, methods
 from expunge.report.runs import Run
+from expunge.report.settings import SWEPT, Cell, Method, methods
 
 _FEWEST = 3  # points of a curve
 _FADED = 0.35
@@ -44,9 +44,8 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     _, column = main
     cells = [cell for method in shown for cell in _known(method)]
     names, marks = _keys(shown, cells)
-    beside = max(len(method.label) for method in shown) <= 40
-    keys = drawing.side_by_side(names, marks) if beside else [*names, *marks]
-    columns = 2 if beside else 1
+    columns = drawing.legend_columns(method.label for method in shown)
+    keys = drawing.side_by_side(names, marks) if columns == 2 else [*names, *marks]
     figure, (ax,) = style.canvas(drawing.WIDTH, 3.9 + 0.2 * len(keys) / columns)
     for place, method in enumerate(shown):
         # Earlier curves are larger, so that one under another can still be seen.
