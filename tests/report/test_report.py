@@ -326,7 +326,7 @@ def test_folders_in_natural_order_and_unfinished_ones_apart(tmp_path, capsys):
     (tmp_path / "deep" / "begun" / "removals.jsonl").write_text('{"cut')
     found = find_runs([tmp_path, tmp_path / "deep"])
     assert [run.folder.name for run in found.runs] == ["2", "10"]
-    assert [path.name for path in found.unfinished] == ["begun"]
+    assert [(one.folder.name, one.failed) for one in found.left_out] == [("begun", False)]
     assert app.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     assert re.search(r"unfinished, left out: .*begun", capsys.readouterr().err)
     assert "/deep/begun</code>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -24,11 +24,10 @@ from expunge.metrics.forgetting import Forgetting
 from expunge.report import app, find_runs, seeds_table, table, text, write_report
 from expunge.report.contents import Contents, link
 from expunge.report.grid import draw_grid, write_grid
-from expunge.report.grid_cells import axes, methods
 from expunge.report.html import page as render
 from expunge.report.over_seeds import interval, over_seeds
 from expunge.report.rows import ordered, rows, warnings
-from expunge.report.settings import differing
+from expunge.report.settings import axes, differing, methods
 from expunge.report.sweeps import without_folders
 from expunge.report.tradeoff import draw_tradeoff, pareto
 from tests.report.test_report import make_run

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import methodcaller
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from expunge.report import drawing, style, text
-from expunge.report.drawing import Curve, Keyed, Line, Shown, measured
+from expunge.report.drawing import Curve, Keyed, Line, Shown
 from expunge.report.runs import Run
 
 _BOUND_DASH = (0, (4, 2))
@@ -26,10 +27,10 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
 
     def has(run: Run) -> bool:
         # Of a training without a bound it is the training's own leftover, and no update left it.
-        return bool(run.series(bound)[0]) or (run.empirical and bool(run.series(key)[0]))
+        return run.has(bound) or (run.empirical and run.has(key))
 
     shown = drawing.shown(runs, has)
-    if not any(run.series(bound)[0] for line in shown.lines for run in line.runs):
+    if not any(run.has(bound) for line in shown.lines for run in line.runs):
         return None
     figure, (ax,) = style.canvas(drawing.WIDTH, 4.1 + 0.2 * max(len(shown.lines), 4))
     for line in shown.lines:
@@ -45,11 +46,8 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
 
 
 def _lines(ax: Axes, line: Line, key: str, bound: str) -> None:
-    curve = Curve.of(line.runs, measured(bound))
-    for found, dash, width, mark in (
-        (curve, _BOUND_DASH, 1.4, "_"),
-        (Curve.of(line.runs, measured(key)), "solid", 1.2, "o"),
-    ):
+    curve, own = (Curve.of(line.runs, methodcaller("series", name)) for name in (bound, key))
+    for found, dash, width, mark in ((curve, _BOUND_DASH, 1.4, "_"), (own, "solid", 1.2, "o")):
         drawn = found.draw(ax, line.colour, log=True, lw=width, ls=dash)
         if mark := drawing.dot(found.x, mark):
             drawn.set(marker=mark, ms=11 if mark == "_" else 5, mew=1.8, clip_on=False)
@@ -81,27 +79,20 @@ def _budget_lines(ax: Axes, lines: Sequence[Line]) -> None:
 
 def _spread(heights: list[float], gap: float) -> list[float]:
     """Move ascending ``heights`` at least ``gap`` apart: up, and down from 1 where they would pass it."""
-    for i in range(1, len(heights)):
-        heights[i] = max(heights[i], heights[i - 1] + gap)
-    limit = 1.0
-    for i in reversed(range(len(heights))):
-        heights[i] = min(heights[i], limit)
-        limit = heights[i] - gap
-    return heights
+    steps = gap * np.arange(len(heights))
+    starts = np.minimum(np.maximum.accumulate(heights - steps), 1 - steps[-1:])
+    spread: list[float] = (starts + steps).tolist()
+    return spread
 
 
 def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:
     """Put the lines in the left column, what the strokes mean in the right one."""
     keys = [drawing.key("bound by the certificate", style.MUTED, ls=_BOUND_DASH, lw=1.3)]
     runs = [run for line in lines for run in line.runs]
-    if any(run.series(key)[0] for run in runs):
+    if any(run.has(key) for run in runs):
         keys.insert(0, drawing.key("measured", style.MUTED, lw=1.8))
     outcomes = {r["outcome"] for run in runs for r in run.records}
-    keys += [
-        drawing.key(name, style.MUTED, ls="none", marker=marker, ms=6)
-        for name, marker in drawing.MARKS.items()
-        if name in outcomes
-    ]
+    keys += [drawing.dot_key(name, mark) for name, mark in drawing.MARKS.items() if name in outcomes]
     style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), keys), columns=2)
 
 
@@ -119,6 +110,6 @@ def _caption(shown: Shown, left_out: Shown, keyed: Keyed) -> str:
         names = ", ".join(line.label for line in left_out.lines)
         which = names if left_out.every <= style.MOST else f"{left_out.runs} runs"
         caption += f"; without a bound, and so not drawn: {which}"
-    if beyond := [line.label for line in shown.lines if not any(r.series(bound)[0] for r in line.runs)]:
+    if beyond := [line.label for line in shown.lines if not any(r.has(bound) for r in line.runs)]:
         caption += f"; measured alone, without any bound: {', '.join(beyond)}"
     return caption + "."

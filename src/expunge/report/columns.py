@@ -71,15 +71,6 @@ _LIMITS = {
     "speed_up": Column("speed-up", "↑", "retraining time over median time of a removal", "times"),
 }
 _METHOD = {LABEL: Column("unlearner", "", "the method, with the settings that tell the rows apart")}
-_FORMATS: dict[str, Callable[[float | None], str]] = {
-    "number": text.number,
-    "accuracy": text.accuracy,
-    "share": text.share,
-    "count": text.count,
-    "seconds": text.seconds,
-    "times": text.times,
-    "difference": lambda value: text.NONE if value is None else f"{value:+.4f}",
-}
 
 
 @dataclass(frozen=True)
@@ -118,26 +109,19 @@ class Shown:
     @property
     def definition(self) -> str:
         """What it means, as a sentence."""
-        words = text.plain(self.column.definition)
-        return f"{words[:1].upper()}{words[1:]}." if words else ""
+        words = text.capital(text.plain(self.column.definition))
+        return f"{words}." if words else ""
 
     def cell(self, row: Row) -> str:
         """Return what the table says of ``row``."""
         if (say := _SAID.get(self.key)) is not None:
             return say(row)
-        return self.words(self.one(row.number(self.key)), self.other(row.number(self.column.beside)))
+        beside = formatted(self.beside, row.number(self.column.beside))
+        return self.words(formatted(self.format, row.number(self.key)), beside)
 
     def value(self, row: Row) -> float | None:
         """Return the unrounded number behind the cell; None where the cell says nothing, or holds words."""
         return None if self.cell(row) == text.NONE else row.number(self.key)
-
-    def one(self, value: float | None, mean: bool = False) -> str:
-        """Return how a value is written; the mean of counts need not be whole."""
-        return _written(self.format, value, mean)
-
-    def other(self, value: float | None, mean: bool = False) -> str:
-        """Return how the second value of a cell is written."""
-        return _written(self.beside, value, mean)
 
     def words(self, value: str, beside: str) -> str:
         """Return a cell of one or two values that are written already."""
@@ -157,7 +141,7 @@ def columns(table: Sequence[Row]) -> list[Shown]:
     first = {key: column for key, column in own.items() if column.main}
     roles = {"", *(row.of.role for row in table)}
     every = {**_METHOD, **first, **_SERVICE, **own, **_LIMITS}
-    if not any(map(_total_differs, table)):
+    if not any(row.not_covered or row.epsilon_total not in (None, row.epsilon) for row in table):
         del every["epsilon_total"]
     able = {key: c for key, c in every.items() if c.shown and c.over_run and c.only in roles}
     formats = {key: column.format for key, column in every.items()}
@@ -165,13 +149,10 @@ def columns(table: Sequence[Row]) -> list[Shown]:
     return [column for column in shown if any(column.cell(row) != text.NONE for row in table)]
 
 
-def _written(how: str, value: float | None, mean: bool) -> str:
-    return (text.number if mean and how == "count" else _FORMATS[how])(value)
-
-
-def _total_differs(row: Row) -> bool:
-    """Whether extractor and model together guarantee other than the model alone."""
-    return bool(row.not_covered) or row.epsilon_total not in (None, row.epsilon)
+def formatted(how: str, value: float | None) -> str:
+    """Return a number as a column's ``format`` says that it is shown: each is a function of ``text``."""
+    words: str = getattr(text, how)(value)
+    return words
 
 
 def _supported(row: Row) -> str:
@@ -195,16 +176,14 @@ def _total(row: Row) -> str:
     return f"{text.number(row.epsilon_total)}, {text.number(row.delta_total)}"
 
 
-def _retraining(row: Row) -> str:
-    return text.seconds(row.seconds_retrain) + (" (fit)" if row.retrain_from == OWN_FIT else "")
-
-
 _SAID: dict[str, Callable[[Row], str]] = {
     LABEL: lambda row: str(row.unlearner),
     "removals_supported": _supported,
     "epsilon_spent": _epsilon,
     "epsilon_total": _total,
-    "seconds_retrain": _retraining,
+    "seconds_retrain": lambda row: (
+        text.seconds(row.seconds_retrain) + " (fit)" * (row.retrain_from == OWN_FIT)
+    ),
 }
 
 

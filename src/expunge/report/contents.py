@@ -65,11 +65,10 @@ class Contents:
 
     def missing(self) -> dict[str, list[LeftOut]]:
         """Return what was left out under a heading each: what failed, and what never finished."""
-        kinds = {
-            "Failed": [one for one in self.left_out if one.failed],
-            "Unfinished": [one for one in self.left_out if not one.failed],
-        }
-        return {title: some for title, some in kinds.items() if some}
+        kinds: dict[str, list[LeftOut]] = {}
+        for one in sorted(self.left_out, key=lambda one: not one.failed):
+            kinds.setdefault("Failed" if one.failed else "Unfinished", []).append(one)
+        return kinds
 
 
 def write_report(

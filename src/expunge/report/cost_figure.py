@@ -58,15 +58,7 @@ def _strip(ax: Axes, place: int, line: Line, runs: Sequence[Run]) -> None:
     if times:
         middle = float(np.median(times))
         ax.plot([middle] * 2, [place - 0.3, place + 0.3], color=style.INK, lw=2, solid_capstyle="butt")
-        ax.annotate(
-            text.seconds(middle),
-            (middle, place - 0.3),
-            (0, 1),
-            "data",
-            "offset points",
-            ha="center",
-            fontsize=8.5,
-        )
+        drawing.write(ax, text.seconds(middle), (middle, place - 0.3), (0, 1), ha="center")
     again = [seconds for run in line.runs if (seconds := retrain_seconds(run, runs).seconds)]
     if again and line.runs[0].role != "reference":
         middle = float(np.median(again))
@@ -75,13 +67,11 @@ def _strip(ax: Axes, place: int, line: Line, runs: Sequence[Run]) -> None:
 
 def _keys(lines: Sequence[Line]) -> list[Line2D]:
     keys = [
-        drawing.key("one request", style.MUTED, ls="none", marker="o", ms=4),
-        drawing.key("median", style.INK, ls="none", marker="|", ms=11, mew=2),
+        drawing.dot_key("one request", ms=4),
+        drawing.dot_key("median", "|", 11, style.INK, mew=2),
     ]
     if any(line.runs[0].role != "reference" for line in lines):
-        keys.append(
-            drawing.key("retraining instead", style.INK, ls="none", marker="D", ms=8, mfc="none", mew=1.2)
-        )
+        keys.append(drawing.dot_key("retraining instead", "D", 8, style.INK, mfc="none", mew=1.2))
     return keys
 
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from expunge.core.columns import Column, Plot
 from expunge.record.columns import merged
 from expunge.report import style, text
-from expunge.report.over_seeds import Interval, interval
+from expunge.report.over_seeds import interval
 from expunge.report.runs import Run
 from expunge.report.settings import alike, labels
 
@@ -108,11 +108,6 @@ def shown(runs: Sequence[Run], has: Callable[[Run], bool]) -> Shown:
     return Shown(every[: style.MOST], len(every), sum(len(line.runs) for line in every), which)
 
 
-def measured(column: str) -> Callable[[Run], Series]:
-    """Return what reads the requests and the values of a column."""
-    return lambda run: run.series(column)
-
-
 @dataclass(frozen=True)
 class Curve:
     """Values of one or more runs, at every place where all of them have one: ``values[i]`` at ``x[i]``."""
@@ -132,15 +127,11 @@ class Curve:
         """The means."""
         return [fmean(values) for values in self.values]
 
-    def interval(self, place: int) -> Interval:
-        """Return the mean and its interval at ``x[place]``."""
-        return interval(self.values[place])
-
     def draw(self, ax: Axes, colour: str, log: bool = False, **stroke: Any) -> Line2D:
         """Draw the means, and of several runs the band of the intervals; return the line."""
         if self.x and len(self.values[0]) > 1:
             places = thin(list(range(len(self.x))), _BANDS)
-            bands = [self.interval(place) for place in places]
+            bands = [interval(self.values[place]) for place in places]
             low, high = ([band[side] for band in bands] for side in (1, 2))
             along = [self.x[place] for place in places]
             ax.fill_between(along, positive(low) if log else low, high, color=colour, alpha=0.15, lw=0)
@@ -171,15 +162,6 @@ def dot(x: Sequence[float], mark: str = "o") -> str:
     return mark if len(x) < 3 else ""
 
 
-def along(ax: Axes, lines: Sequence[Line], read: Callable[[Run], Series], log: bool = False) -> None:
-    """Draw what ``read`` gives of every line against the requests; few values get a dot each."""
-    for place, line in enumerate(lines):
-        found = Curve.of(line.runs, read)
-        # Earlier lines are wider, so that one under another can still be seen.
-        width = 1.3 + 0.45 * (len(lines) - 1 - place)
-        found.draw(ax, line.colour, log, lw=width, marker=dot(found.x))
-
-
 def mark(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, colour: str) -> None:
     """Mark what became of some requests, on a line."""
     ax.plot(x, y, ls="none", marker=marker, ms=6, color=colour, mec=style.PAPER, mew=0.6)
@@ -208,6 +190,16 @@ def key(label: str, colour: str, **more: Any) -> Line2D:
     return Line2D([], [], color=colour, label=label, **{"lw": 2.4, **more})
 
 
+def dot_key(label: str, marker: str = "o", ms: float = 6, colour: str = style.MUTED, **more: Any) -> Line2D:
+    """Return an entry of a legend that is a mark alone."""
+    return key(label, colour, ls="none", marker=marker, ms=ms, **more)
+
+
+def write(ax: Axes, words: str, at: tuple[float, float], off: tuple[float, float], **more: Any) -> None:
+    """Write words beside a place, ``off`` in points."""
+    ax.annotate(words, at, off, "data", "offset points", fontsize=8.5, **more)
+
+
 def wrapped(label: str, width: int) -> str:
     """Return a label in lines of ``width`` characters, a setting on one line with its value."""
     return fill(text.unbroken(label), width, break_on_hyphens=False)
@@ -226,9 +218,9 @@ def run_keys(lines: Sequence[Line]) -> list[Line2D]:
     return [key(line.label, line.colour) for line in lines]
 
 
-def legend_columns(lines: Sequence[Line]) -> int:
+def legend_columns(labels: Iterable[str]) -> int:
     """Return how many labels fit side by side."""
-    return 2 if max(len(line.label) for line in lines) <= 40 else 1
+    return 2 if max(map(len, labels)) <= 40 else 1
 
 
 def side_by_side(left: Sequence[Line2D], right: Sequence[Line2D]) -> list[Line2D]:
@@ -243,12 +235,6 @@ def is_share(column: Column) -> bool:
     return column.format in ("accuracy", "share")
 
 
-def formatted(column: Column, value: float | None) -> str:
-    """Return a number as its column says that it is shown."""
-    words: str = getattr(text, column.format)(value)
-    return words
-
-
 def heading(columns: Sequence[Keyed]) -> str:
     """Return the title of a figure: what its numbers say, else the titles of its panels."""
     said = next((keyed.plot.heading for keyed in columns if keyed.plot.heading), "")
@@ -258,8 +244,3 @@ def heading(columns: Sequence[Keyed]) -> str:
 def caption(columns: Sequence[Keyed], otherwise: str) -> str:
     """Return what the figure's numbers say of it, without a full stop; else ``otherwise``."""
     return next((keyed.plot.caption for keyed in columns if keyed.plot.caption), otherwise)
-
-
-def capital(words: str) -> str:
-    """Return words with a capital at their beginning."""
-    return words[:1].upper() + words[1:]

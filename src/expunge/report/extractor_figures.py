@@ -41,7 +41,8 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     shown = every[: style.MOST]
     if not shown:
         return None
-    kinds = _kinds(runs)
+    features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
+    kinds = {_HEAD: "", _OWN: "", **features}  # and what those mean that are of the features alone
     looks = {kind: (_MARKS[i % style.MOST], style.SERIES[i % style.MOST]) for i, kind in enumerate(kinds)}
     looks = {k: look for k, look in looks.items() if any(k in one.accuracies for one in shown)}
     figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(looks)) * len(shown))
@@ -56,9 +57,9 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     title = "Accuracy by extractor"
     ax.set(title=title, xlabel="test rows classified correctly")
     _room(ax, [values for one in shown for values in one.accuracies.values()])
-    keys = [drawing.key(kind, look[1], ls="none", marker=look[0], ms=7) for kind, look in looks.items()]
+    keys = [drawing.dot_key(kind, marker, 7, colour) for kind, (marker, colour) in looks.items()]
     style.legend(figure, keys, columns=min(len(keys), 3))
-    said = [f" {drawing.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
+    said = [f" {text.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
     caption = _CAPTION.format("".join(said))
     if len(shown) < len(every):
         caption += f" The first {len(shown)} of {len(every)} extractors are drawn."
@@ -84,22 +85,14 @@ def compared(runs: Sequence[Run]) -> list[Compared]:
     return found
 
 
-def _kinds(runs: Sequence[Run]) -> dict[str, str]:
-    """Return the kinds of accuracies, and what those mean that were measured of the features alone."""
-    features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
-    return {_HEAD: "", _OWN: "", **features}
-
-
 def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
     main = main_column(run.columns for run in runs)
     values = {
         _HEAD: [run.number(main[0]) for run in runs if run.certified] if main else [],
         _OWN: [run.number("extractor_test_accuracy") for run in runs],
-        **{
-            keyed.plot.title: [lasting(run, keyed.key) for run in runs]
-            for keyed in drawing.plotted(runs, _FEATURES)
-        },
     }
+    for key, _, plot in drawing.plotted(runs, _FEATURES):
+        values[plot.title] = [lasting(run, key) for run in runs]
     # Runs on one extractor share its own head: equal values are one.
     known = {kind: sorted({v for v in some if v is not None}) for kind, some in values.items()}
     return {kind: some for kind, some in known.items() if some}
@@ -120,9 +113,7 @@ def _accuracies(ax: Axes, height: float, values: Sequence[float] | None, look: t
         return
     marker, colour = look
     ax.plot(values, [height] * len(values), ls="-", lw=1.2, marker=marker, ms=6, color=colour)
-    ax.annotate(
-        _said(values), (values[-1], height), (7, 0), "data", "offset points", va="center", fontsize=8.5
-    )
+    drawing.write(ax, _said(values), (values[-1], height), (7, 0), va="center")
 
 
 def _said(values: Sequence[float]) -> str:

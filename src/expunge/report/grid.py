@@ -16,9 +16,10 @@ from matplotlib.patches import Rectangle
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
-from expunge.report.grid_cells import Cell, Method, axes, methods
+from expunge.report.columns import formatted
 from expunge.report.rows import ordered
 from expunge.report.runs import Run
+from expunge.report.settings import Cell, Method, axes, methods
 from expunge.report.tradeoff import draw_tradeoff
 
 # ColorBrewer's map from a light yellow to a dark blue: safe for the colour-blind, and darker means more in
@@ -33,23 +34,14 @@ _LEAST_SPAN = 0.02  # of accuracies
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of panels: its title, the value of a cell, and whether the colours are on a log scale.
+    """One row of panels: its title, and the value of a cell.
 
-    ``column`` is what is declared of the number that runs are compared by; None of removals supported.
+    ``column`` is what is declared of the number that runs are compared by; None of removals supported, whose
+    colours are on a log scale.
     """
 
     title: str
     column: Column | None = None
-
-    @property
-    def log(self) -> bool:
-        """Whether the colours are on a log scale."""
-        return self.column is None
-
-    @property
-    def least(self) -> float:
-        """The least span of the colours: noise of single test rows gets no colours of its own."""
-        return _LEAST_SPAN if self.column and drawing.is_share(self.column) else 1e-9
 
     def value(self, cell: Cell) -> float | None:
         """Return the number behind the colour."""
@@ -61,7 +53,8 @@ class Measure:
         if value is None:
             return ""
         if self.column:
-            return f"{value:.3f}" if drawing.is_share(self.column) else drawing.formatted(self.column, value)
+            share = drawing.is_share(self.column)
+            return f"{value:.3f}" if share else formatted(self.column.format, value)
         if cell.served_all == cell.seeds:
             return f"all {text.number(cell.requests)}"
         return f"≥ {text.number(value)}" if cell.at_least else text.number(value)
@@ -102,7 +95,7 @@ def draw_heat_maps(runs: Sequence[Run]) -> list[style.Drawn]:
     chunks = [every[i : i + across] for i in range(0, len(every), across)]
     cells = [cell for method in every for cell in method.cells.values()]
     main = main_column(run.columns for run in runs)
-    able = [Measure(drawing.capital(main[1].head), main[1])] if main else []
+    able = [Measure(text.capital(main[1].head), main[1])] if main else []
     able.append(Measure("Removals supported"))
     measures = [m for m in able if any(m.value(cell) is not None for cell in cells)]
     return [
@@ -156,10 +149,11 @@ def _square(ax: Axes, x: int, y: int, cell: Cell | None, measure: Measure, cells
 
 def _share(value: float, every: Sequence[float], measure: Measure) -> float:
     """Return where a value lies between the smallest and the largest, from 0 to 1."""
-    if measure.log:
+    if measure.column is None:
         every, value = [log(max(v, 1.0)) for v in every], log(max(value, 1.0))
-    low, high = min(every), max(every)
-    low = min(low, high - measure.least)
+    # Noise of single test rows gets no colours of its own.
+    least = _LEAST_SPAN if measure.column and drawing.is_share(measure.column) else 1e-9
+    low, high = min(min(every), max(every) - least), max(every)
     return (value - low) / (high - low)
 
 
@@ -191,7 +185,7 @@ def _caption(measures: Sequence[Measure], cells: Sequence[Cell]) -> str:
     seeds = max(cell.seeds for cell in cells)
     caption = "One cell a run" + (f", the mean over up to {seeds} seeds" if seeds > 1 else "")
     caption += "; darker is more, on the same scale in every panel of a row."
-    if any(m.log for m in measures):
+    if any(m.column is None for m in measures):
         caption += (
             " Removals supported: requests served before the first retraining or refusal; 'all' and ≥ where "
             "a budget never ran out, so that it might have been more. Their colours are on a log scale."

@@ -7,7 +7,8 @@ from html import escape
 
 from expunge.core.columns import Columns
 from expunge.record.columns import merged
-from expunge.report import drawing, text, totals
+from expunge.report import text, totals
+from expunge.report.columns import formatted
 from expunge.report.over_seeds import SeedGroup
 from expunge.report.rows import OWN_FIT, Row
 
@@ -82,8 +83,8 @@ def _measured(row: Row, columns: Columns, main: bool) -> list[tuple[str, str, st
         value, beside = row.number(key), row.number(column.beside)
         if column.main is main and (main or value is not None):
             name = column.headline or f"{column.head} after the last request"
-            words = column.headline_of.replace("{beside}", drawing.formatted(column, beside))
-            cards.append((name, drawing.formatted(column, value), words))
+            words = column.headline_of.replace("{beside}", formatted(column.format, beside))
+            cards.append((name, formatted(column.format, value), words))
     return cards
 
 

@@ -30,10 +30,10 @@ _ASKED = (
 def draw_sides(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw the two curves of every line beside the retrained model's values; None if no run has them."""
     removed = [keyed for keyed in columns if keyed.plot.kind == "removed"]
-    parts = {keyed.plot.title for keyed in removed if any(_measured(run, keyed) for run in runs)}
+    parts = {keyed.plot.title for keyed in removed if any(run.has(keyed.key) for run in runs)}
     columns = [keyed for keyed in columns if keyed.plot.title in parts]
     panels = list(dict.fromkeys(keyed.plot.title for keyed in columns))
-    shown = drawing.shown(runs, lambda run: any(_measured(run, keyed) for keyed in removed))
+    shown = drawing.shown(runs, lambda run: any(run.has(keyed.key) for keyed in removed))
     lines = shown.lines
     if not lines:
         return None
@@ -68,10 +68,6 @@ def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], lis
     if points and kept and points[0][0] > 0:
         points.insert(0, (0.0, points[-1][1] / kept))
     return [x for x, _ in points], [y for _, y in points]
-
-
-def _measured(run: Run, keyed: Keyed) -> bool:
-    return bool(run.series(keyed.key)[0])
 
 
 def _panel(ax: Axes, lines: Sequence[Line], columns: Sequence[Keyed], asked: bool) -> None:

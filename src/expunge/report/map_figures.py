@@ -95,9 +95,8 @@ def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> _Pictur
         raise KeyError("before, after")
     per_image = (images, labels, removed, *maps.values())
     flat = labels.ndim == removed.ndim == 1 and all(found.ndim == 3 for found in maps.values())
-    if {len(array) for array in per_image} != {len(images)} or not len(images) or not flat:
-        raise ValueError("shapes")
-    if images.ndim not in (3, 4) or any(0 in array.shape for array in per_image):
+    alike = {len(array) for array in per_image} == {len(images)}
+    if not (alike and flat and images.ndim in (3, 4)) or any(0 in array.shape for array in per_image):
         raise ValueError("shapes")
     known = values["class_names"]
     names = [str(known.get(str(label), label)) for label in labels.tolist()]

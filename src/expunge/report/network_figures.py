@@ -15,7 +15,7 @@ from expunge.report import drawing, style, text
 from expunge.report.drawing import Curve, Keyed, Line, Series
 from expunge.report.over_seeds import Interval, interval
 from expunge.report.rows import lasting
-from expunge.report.runs import Run
+from expunge.report.runs import Run, complete
 
 _SHARE = 0.05  # of the requests: the window of the running mean
 _LOG_FROM = 30.0  # a larger ratio of largest to smallest value gets a log axis
@@ -42,8 +42,8 @@ def running_mean(values: Sequence[float], window: int) -> NDArray[np.float64]:
 @style.styled()
 def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers of each request, with that before it, and their running means; None if no run has them."""
-    columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
-    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, *_ in columns))
+    columns = [keyed for keyed in columns if any(run.has(keyed.key) for run in runs)]
+    shown = drawing.shown(runs, lambda run: any(run.has(key) for key, *_ in columns))
     lines = shown.lines
     if not lines:
         return None
@@ -52,7 +52,7 @@ def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
     height = 3.7 + 0.2 * max(len(lines), 2 + (window > 1))
     figure, axes = style.canvas(drawing.WIDTH, height, len(columns))
     cut = [_smoothed_panel(ax, lines, keyed, window) for ax, keyed in zip(axes, columns, strict=True)]
-    before = any(run.series(keyed.plot.against)[0] for run in drawn for keyed in columns)
+    before = any(run.has(keyed.plot.against) for run in drawn for keyed in columns)
     strokes = _smoothed_keys(window, before)
     style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), strokes), columns=2)
     title = drawing.heading(columns)
@@ -69,13 +69,13 @@ def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
 @style.styled()
 def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw numbers along the requests, a panel each; None if no run has one that has a figure of its own."""
-    columns = [keyed for keyed in columns if any(run.series(keyed.key)[0] for run in runs)]
+    columns = [keyed for keyed in columns if any(run.has(keyed.key) for run in runs)]
     if all(keyed.plot.joins for keyed in columns):
         return None
-    shown = drawing.shown(runs, lambda run: any(run.series(key)[0] for key, *_ in columns))
+    shown = drawing.shown(runs, lambda run: any(run.has(key) for key, *_ in columns))
     # What a method says of its own updates is also there where one was refused: taken back.
     updates = [keyed for keyed in columns if keyed.column.over_run == "served"]
-    across = drawing.legend_columns(shown.lines)
+    across = drawing.legend_columns(line.label for line in shown.lines)
     rows = [2] * (len(columns) // 2) + [1] * (len(columns) % 2)
     height = 3.0 if len(rows) == 1 else 2.3 * len(rows) + 0.4
     height += 0.2 * -(-len(shown.lines) // across)
@@ -89,7 +89,7 @@ def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
     for ax in axes[-rows[-1] :]:
         ax.set_xlabel("removal requests")
     marked = [line.runs[0] for line in shown.lines if _refused(line)] if updates else []
-    refused = drawing.key("refused", style.MUTED, ls="none", marker=drawing.MARKS["refused"], ms=6)
+    refused = drawing.dot_key("refused", drawing.MARKS["refused"])
     style.legend(figure, [*drawing.run_keys(shown.lines), *[refused] * bool(marked)], columns=across)
     titles = " and ".join(keyed.plot.title.lower() for keyed in columns).capitalize()
     caption = drawing.caption(columns, f"{titles} after each request at which it was evaluated") + "."
@@ -123,10 +123,8 @@ def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
         first = place in (0, counts[0])
         drawing.run_rows(ax, [drawing.wrapped(line.label, 26) if first else "" for line in shown.lines])
     if pairs:
-        keys = [
-            drawing.key("the run", style.MUTED, ls="none", marker="o", ms=7),
-            drawing.key("retrained without the rows", style.INK, ls="none", marker="D", ms=7, mfc="none"),
-        ]
+        theirs = drawing.dot_key("retrained without the rows", "D", 7, style.INK, mfc="none")
+        keys = [drawing.dot_key("the run", ms=7), theirs]
         style.legend(figure, keys, columns=2)
     title = drawing.heading(columns)
     caption = f"{drawing.caption(columns, 'After the last request')}.{shown.said(_MEANS)}"
@@ -155,7 +153,8 @@ def _smoothed_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, window: int) 
     for line in lines if window > 1 else ():
         for run in line.runs:
             x, y = run.series(key)
-            dots = drawing.thin(list(zip(x, drawing.positive(y) if log else y, strict=True)), _dots(line))
+            most = max(drawing.MOST_DOTS // len(line.runs), 1)  # of the runs of a line together
+            dots = drawing.thin(list(zip(x, drawing.positive(y) if log else y, strict=True)), most)
             (points,) = ax.plot(*zip(*dots, strict=True), ls="none", marker="o", ms=2.6, color=line.colour)
             points.set(mew=0, alpha=0.25)
     lowest = math.inf
@@ -173,11 +172,6 @@ def _smoothed_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, window: int) 
     return cut
 
 
-def _dots(line: Line) -> int:
-    """Return how many dots a run has; those of one line share its number."""
-    return max(drawing.MOST_DOTS // len(line.runs), 1)
-
-
 def _smoothed(key: str, window: int) -> Callable[[Run], Series]:
     def read(run: Run) -> Series:
         x, y = run.series(key)
@@ -192,7 +186,7 @@ def _smoothed_keys(window: int, before: bool) -> list[Line2D]:
     if before:
         keys.append(drawing.key(f"before it{mean}", style.MUTED, lw=1.2, ls=_DASHED))
     if window > 1:
-        keys.append(drawing.key("after, one request", style.MUTED, ls="none", marker="o", ms=3.5, alpha=0.6))
+        keys.append(drawing.dot_key("after, one request", ms=3.5, alpha=0.6))
     return keys
 
 
@@ -204,7 +198,11 @@ def _line_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed, marked: bool) -> 
     )
     if log:
         drawing.log_scale(ax)
-    drawing.along(ax, lines, lambda run: run.series(key, refused=not update), log)
+    for place, line in enumerate(lines):
+        found = Curve.of(line.runs, lambda run: run.series(key, refused=not update))
+        # Earlier lines are wider, so that one under another can still be seen.
+        width = 1.3 + 0.45 * (len(lines) - 1 - place)
+        found.draw(ax, line.colour, log, lw=width, marker=drawing.dot(found.x))
     for line in lines if marked else ():
         at, on = _refused_marks(line, key, log, update)
         drawing.mark(ax, at, on, drawing.MARKS["refused"], line.colour)
@@ -247,8 +245,8 @@ def _refused_marks(line: Line, key: str, log: bool, update: bool) -> tuple[list[
 
 def _last(line: Line, read: Callable[[Run], float | None]) -> Interval | None:
     """Return mean and interval of a line's values; None where a run has none."""
-    values = [value for run in line.runs if (value := read(run)) is not None]
-    return interval(values) if len(values) == len(line.runs) else None
+    values = complete(map(read, line.runs))
+    return interval(values) if values else None
 
 
 def _stem_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:
@@ -261,7 +259,7 @@ def _stem_panel(ax: Axes, lines: Sequence[Line], keyed: Keyed) -> None:
         ax.plot([value.mean], [place], ls="none", marker="o", ms=7, color=line.colour, clip_on=False)
         _span(ax, value, place, line.colour)
         number = text.share(value.mean) if column.format == "share" else text.number(value.mean, 2)
-        ax.annotate(number, (value.high, place), (7, 0), "data", "offset points", va="center", fontsize=8.5)
+        drawing.write(ax, number, (value.high, place), (7, 0), va="center")
     ax.set(title=plot.title, xlabel=plot.unit)
     ax.set_xlim(0, ax.get_xlim()[1] * 1.22)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4))

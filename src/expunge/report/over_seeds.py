@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from expunge.record.columns import merged
 from expunge.report import text
 from expunge.report.rows import Row, rows
-from expunge.report.runs import Run, finite, natural
+from expunge.report.runs import Run, complete, finite, natural
 from expunge.report.settings import alike, labels
 
 RESAMPLES = 1999
@@ -124,9 +124,7 @@ def over_seeds(runs: Sequence[Run]) -> list[SeedGroup]:
 def _group(label: str, table: list[Row], runs: Sequence[Run]) -> SeedGroup:
     values, group = {}, [row.of for row in table]
     for key in table[0].values:
-        known = [v for row in table if (v := row.number(key)) is not None]
-        # The mean of those that have a value would be another number than the heading says.
-        if len(known) == len(table):
+        if known := complete(row.number(key) for row in table):
             values[key] = interval(known)
     main = [key for key, column in merged(run.columns for run in group).items() if column.main]
     return SeedGroup(label, table, values, {key: _paired(key, group, runs) for key in main})

@@ -13,6 +13,7 @@ from expunge.report import text, totals
 from expunge.report.runs import OUTCOMES, Run, finite
 
 OWN_FIT = "own fit"
+_COUNTS = ("removals_supported", *OUTCOMES)
 _RANK = {"certified": 0, "heuristic": 1, "reference": 2, "baseline": 3}
 
 
@@ -106,7 +107,8 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     unlike = [(run, other) for run, other in pairs if run.requests() != other.requests()]
     if not unlike:
         return []
-    cut = all(_common_start(run.requests(), other.requests()) for run, other in unlike)
+    pairs_of_rows = (zip(run.requests(), other.requests(), strict=False) for run, other in unlike)
+    cut = all(a == b for start in pairs_of_rows for a, b in start)
     what = "the same requests, but not equally many" if cut else "the same requests (their rows differ)"
     verb = "served" if cut else "did not serve"
     return [f"Warning: the runs {verb} {what}; compare counts and accuracies with that in mind."]
@@ -159,7 +161,7 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         "seed": str(s.get("seed", "")),
         "role": run.role,
         "requests": s["requests"],
-        **{key: _whole(run, key) for key in ("removals_supported", *OUTCOMES)},
+        **{key: None if (n := run.number(key)) is None else int(n) for key in _COUNTS},
         "budget_exhausted": _exhausted(run),
         **_measured(run, columns),
         **{"residual_bound": bound, "budget": budget, "used": _ratio(bound, budget)},
@@ -230,11 +232,6 @@ def _exhausted(run: Run) -> bool | None:
     return said if isinstance(said, bool) else run.number("removals_supported") != run.summary["requests"]
 
 
-def _whole(run: Run, key: str) -> int | None:
-    value = run.number(key)
-    return None if value is None else int(value)
-
-
 def _setup(run: Run) -> tuple[object, ...]:
     keys = ("dataset", "extractor", "extractor_architecture", "extractor_features", "model", "n_train")
     named = (run.summary.get(key) for key in keys)
@@ -247,8 +244,3 @@ def _setup(run: Run) -> tuple[object, ...]:
 
 def _taste(run: Run) -> tuple[object, ...]:
     return (*map(run.setting, ("extractor", "unlearner.lam", "training", "device")), run.summary.get("seed"))
-
-
-def _common_start(a: list[list[object]], b: list[list[object]]) -> bool:
-    least = min(len(a), len(b))
-    return a[:least] == b[:least]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,16 @@ from expunge.report.run_files import lookup, parse_object, read_config, read_tex
 from expunge.report.sweeps import FILE, LeftOut, in_order, left_out
 
 OUTCOMES = ("removed", "retrained", "refused")
+_OUTCOME = f"one of {', '.join(OUTCOMES)}"
+_RECORD = {"outcome": _OUTCOME, "request": "a count", "rows": "a list"}
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    _OUTCOME: lambda value: value in OUTCOMES,
+    "a name": lambda value: isinstance(value, str),
+    "a count": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "a number or null": lambda value: value is None or type(value) in (int, float),
+    "a list": lambda value: isinstance(value, list),
+    "a list of rows": lambda value: isinstance(value, list) and all(isinstance(row, dict) for row in value),
+}
 _LEDGER = ("removed_total", "retained", "residual_bound", "budget", "epsilon_spent", "seconds")
 
 
@@ -83,6 +93,10 @@ class Run:
         pairs = [(int(r["request"]), v) for r in records if (v := finite(r.get(key))) is not None]
         return [x for x, _ in pairs], [y for _, y in pairs]
 
+    def has(self, key: str) -> bool:
+        """Return whether any record has a number under ``key``."""
+        return any(finite(record.get(key)) is not None for record in self.records)
+
     def setting(self, dotted: str) -> Any:
         """Return a value of the configuration by its dotted key, or None."""
         return lookup(self.config, dotted)
@@ -116,10 +130,12 @@ class FoundRuns:
     left_out: list[LeftOut] = field(default_factory=list)
     studies: list[StudyRun] = field(default_factory=list)
 
-    @property
-    def unfinished(self) -> list[Path]:
-        """Folders of the runs that never finished."""
-        return [one.folder for one in self.left_out if not one.failed]
+    @classmethod
+    def of(cls, named: Iterable[tuple[Path, str]], left_out: Sequence[LeftOut] = ()) -> FoundRuns:
+        """Read finished folders, each with what it is called, by what their summaries say that they hold."""
+        read = [(read_study if _is_study(path) else read_run)(path, name) for path, name in named]
+        runs = [one for one in read if isinstance(one, Run)]
+        return cls(runs, list(left_out), [one for one in read if isinstance(one, StudyRun)])
 
 
 def finite(value: Any) -> float | None:
@@ -127,6 +143,13 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def complete(values: Iterable[float | None]) -> list[float]:
+    """Return the values; none where one is missing, since the mean of the others is another number."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return known if len(known) == len(found) else []
 
 
 def find_runs(folders: Iterable[str | os.PathLike[str]]) -> FoundRuns:
@@ -154,12 +177,7 @@ def find_runs(folders: Iterable[str | os.PathLike[str]]) -> FoundRuns:
     rest = [*told, *(LeftOut(path, path.relative_to(base).as_posix()) for path in begun)]
     if not finished:
         raise RunFolderError(_nothing(folders, rest))
-    named = [(path, path.relative_to(base).as_posix()) for path in finished]
-    return FoundRuns(
-        [read_run(path, name) for path, name in named if not _is_study(path)],
-        rest,
-        [read_study(path, name) for path, name in named if _is_study(path)],
-    )
+    return FoundRuns.of(((path, path.relative_to(base).as_posix()) for path in finished), rest)
 
 
 def _nothing(folders: Sequence[str | os.PathLike[str]], rest: Sequence[LeftOut]) -> str:
@@ -195,23 +213,11 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
 
 
 def read_study(folder: str | os.PathLike[str], name: str | None = None) -> StudyRun:
-    """Read the folder of a study.
-
-    Args:
-        folder: A folder with ``summary.json`` and ``.hydra/config.yaml``.
-        name: How to call it; the folder's own name by default.
-
-    Raises:
-        RunFolderError: If a file is missing or broken; the line names the file and the line in it.
-    """
+    """Read the folder of a study, without ``removals.jsonl``; arguments and errors as in ``read_run``."""
     folder = Path(folder)
     path = folder / "summary.json"
     summary = parse_object(read_text(path), path)
-    if not isinstance(summary.get("study"), str):
-        raise RunFolderError(f"{path}:1: 'study' must be a name, is {summary.get('study')!r}")
-    table = summary.get("table")
-    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
-        raise RunFolderError(f"{path}:1: 'table' must be a list of rows, is {table!r}")
+    _check(summary, f"{path}:1", {"study": "a name", "table": "a list of rows"})
     config = read_config(folder / ".hydra" / "config.yaml")
     return StudyRun(folder, summary, config, folder.resolve().name if name is None else name)
 
@@ -249,12 +255,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 def _read_summary(path: Path) -> dict[str, Any]:
     summary = parse_object(read_text(path), path)
-    for key in ("dataset", "unlearner"):
-        if not isinstance(summary.get(key), str):
-            raise RunFolderError(f"{path}:1: {key!r} must be a name, is {summary.get(key)!r}")
-    requests = summary.get("requests")
-    if isinstance(requests, bool) or not isinstance(requests, int):
-        raise RunFolderError(f"{path}:1: 'requests' must be a count, is {requests!r}")
+    _check(summary, f"{path}:1", {"dataset": "a name", "unlearner": "a name", "requests": "a count"})
     try:
         of_run(summary)
     except (TypeError, ValueError) as error:
@@ -264,25 +265,16 @@ def _read_summary(path: Path) -> dict[str, Any]:
 
 def _read_records(path: Path, numbers: Collection[str]) -> list[dict[str, Any]]:
     # split("\n") and not splitlines(): JSON strings may hold characters that splitlines takes for line ends.
-    lines = enumerate(read_text(path).split("\n"), start=1)
-    return [
-        _record(parse_object(text, path, line), f"{path}:{line}", numbers)
-        for line, text in lines
-        if text.strip()
-    ]
+    records = []
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        if text.strip():
+            records.append(record := parse_object(text, path, line))
+            kinds = {key: "a number or null" for key in record if key in numbers}
+            _check(record, f"{path}:{line}", {**_RECORD, **kinds})
+    return records
 
 
-def _record(record: dict[str, Any], where: str, numbers: Collection[str]) -> dict[str, Any]:
-    if record.get("outcome") not in OUTCOMES:
-        allowed = ", ".join(OUTCOMES)
-        raise RunFolderError(f"{where}: 'outcome' must be one of {allowed}, is {record.get('outcome')!r}")
-    request = record.get("request")
-    if isinstance(request, bool) or not isinstance(request, int):
-        raise RunFolderError(f"{where}: 'request' must be a count, is {request!r}")
-    if not isinstance(record.get("rows"), list):
-        raise RunFolderError(f"{where}: 'rows' must be a list, is {record.get('rows')!r}")
-    for key in (key for key in record if key in numbers):
-        value = record.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise RunFolderError(f"{where}: {key!r} must be a number or null, is {value!r}")
-    return record
+def _check(values: Mapping[str, Any], where: str, kinds: Mapping[str, str]) -> None:
+    for key, kind in kinds.items():
+        if not _KINDS[kind](value := values.get(key)):
+            raise RunFolderError(f"{where}: {key!r} must be {kind}, is {value!r}")

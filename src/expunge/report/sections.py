@@ -85,7 +85,7 @@ def _source(line: Row, links: Mapping[str, str]) -> str:
 
 def _facts(run: Run) -> list[tuple[str, str]]:
     facts = [(key, run.config.get(key, run.summary.get(key))) for key in _TOP]
-    facts += [pair for group in text.GROUPS for pair in text.flat(run.config.get(group), group)]
+    facts += text.settings(run).items()
     facts += [(f"version of {name}", value) for name, value in text.flat(run.summary.get("versions"))]
     facts += [(key, run.number(key)) for key in ("seconds_fit", "peak_memory_mb")]
     extracted = {key: value for key, value in run.summary.items() if key.startswith("extractor_")}

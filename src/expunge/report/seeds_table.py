@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 
 from expunge.core.columns import Column
 from expunge.report import layout, text
-from expunge.report.columns import LABEL, Shown, columns, in_one_cell
+from expunge.report.columns import LABEL, Shown, columns, formatted, in_one_cell
 from expunge.report.over_seeds import RESAMPLES, Interval, SeedGroup, interval
+from expunge.report.runs import complete
 
 CAPTION = (
     "Mean over the seeds and, in brackets, its 95% interval: scipy's bootstrap (BCa, the percentile method "
@@ -35,12 +36,12 @@ def cell(group: SeedGroup, column: Shown) -> str:
     values = _values(group, column)
     if not values:
         return text.NONE
-    said = _of(interval(values), column.one)
+    said = _of(interval(values), column.format)
     if column.key == "removals_supported":
         said = "≥ " * any(row.budget_exhausted is False for row in group.rows) + said
     elif not in_one_cell(column.key):
         other = group.values.get(column.column.beside)
-        said = column.words(said, text.NONE if other is None else _of(other, column.other))
+        said = column.words(said, text.NONE if other is None else _of(other, column.beside))
     return said if len(values) == len(group.rows) else f"{said} ({len(values)} of {len(group.rows)} pairs)"
 
 
@@ -67,8 +68,7 @@ def _values(group: SeedGroup, column: Shown) -> list[float]:
     """Return the numbers behind a cell: those of every run, or none; of differences those of every pair."""
     if column.less:
         return group.paired.get(column.less, [])
-    known = [v for row in group.rows if (v := column.value(row)) is not None]
-    return known if len(known) == len(group.rows) else []
+    return complete(map(column.value, group.rows))
 
 
 def as_text(groups: Sequence[SeedGroup]) -> str:
@@ -101,8 +101,8 @@ def as_csv(groups: Sequence[SeedGroup]) -> str:
     return frames.as_csv(lines)
 
 
-def _of(found: Interval, one: Callable[[float | None, bool], str]) -> str:
-    words = [one(v, True) for v in found]
+def _of(found: Interval, how: str) -> str:
+    words = [formatted("number" if how == "count" else how, v) for v in found]  # a mean need not be whole
     return words[0] if words[1] == words[2] else f"{words[0]} [{words[1]}, {words[2]}]"
 
 

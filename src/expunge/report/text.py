@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from expunge.report.runs import Run, finite
@@ -72,6 +72,16 @@ def times(value: float | None) -> str:
     return NONE if value is None else f"{number(value, 2)}×"
 
 
+def difference(value: float | None) -> str:
+    """Return a difference of shares with its sign and four decimals."""
+    return NONE if value is None else f"{value:+.4f}"
+
+
+def capital(words: str) -> str:
+    """Return words with a capital at their beginning."""
+    return words[:1].upper() + words[1:]
+
+
 def setting(value: Any) -> str:
     """Return a configuration value as short as it can be written."""
     if finite(value) is not None:
@@ -110,18 +120,17 @@ def labels(runs: Sequence[Run], without: Collection[str] = ()) -> list[str]:
         runs: The runs.
         without: Dotted settings that are said elsewhere, such as on an axis: they do not tell runs apart.
     """
-    notes: list[list[str]] = [[] for _ in runs]
+    notes = [[plain(run.unlearner)] for run in runs]
     for key in _PLACE:
         values = extractors(runs) if key == "extractor" else [[_name(run, key)] for run in runs]
         if len(set(map(tuple, values))) > 1:
             for note, value in zip(notes, values, strict=True):
                 note.extend(value)
-    for group in _alike(runs, notes):
-        _tell_apart(runs, notes, group, without)
-    return [
-        f"{plain(run.unlearner)} ({', '.join(note)})" if note else plain(run.unlearner)
-        for run, note in zip(runs, notes, strict=True)
-    ]
+    for telling in (_by_method, _last_resort):
+        for group in _same(notes):
+            for i, words in zip(group, telling([runs[i] for i in group], without), strict=True):
+                notes[i] += words
+    return [f"{name} ({', '.join(note)})" if note else name for name, *note in notes]
 
 
 def extractors(runs: Sequence[Run]) -> list[list[str]]:
@@ -135,12 +144,12 @@ def extractors(runs: Sequence[Run]) -> list[list[str]]:
         if isinstance(mode := run.summary.get("extractor_mode"), str):
             note.append(f"mode {plain(mode)}")
     for group in _same(notes):
-        tables = [_shown(runs[i], "extractor") for i in group]
+        tables = [{k: shown(v) for k, v in flat(runs[i].config.get("extractor"))} for i in group]
         common = [key for key in tables[0] if key != "seed" and all(key in table for table in tables)]
         kinds = dict.fromkeys(tuple((key, table[key]) for key in common) for table in tables)
         keys = _telling([dict(kind) for kind in kinds]) if len(kinds) > 1 else []
         for i, table in zip(group, tables, strict=True):
-            notes[i] += [f"{key} {table[key]}" for key in keys if table[key] != NONE]
+            notes[i] += _words(table, keys)
     return notes
 
 
@@ -161,16 +170,13 @@ def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
+def settings(run: Run, groups: Iterable[str] = GROUPS) -> dict[str, Any]:
+    """Return the dotted settings of groups of a run's configuration."""
+    return {key: value for group in groups for key, value in flat(run.config.get(group), group)}
+
+
 def _name(run: Run, key: str) -> str:
     return plain(run.summary.get(key) or f"no {key}")
-
-
-def _shown(run: Run, group: str, prefix: str = "") -> dict[str, str]:
-    return {key: shown(value) for key, value in flat(run.config.get(group), prefix)}
-
-
-def _alike(runs: Sequence[Run], notes: list[list[str]]) -> list[list[int]]:
-    return _same([[run.unlearner, *note] for run, note in zip(runs, notes, strict=True)])
 
 
 def _same(notes: Sequence[Sequence[str]]) -> list[list[int]]:
@@ -181,31 +187,25 @@ def _same(notes: Sequence[Sequence[str]]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _tell_apart(
-    runs: Sequence[Run], notes: list[list[str]], group: list[int], without: Collection[str]
-) -> None:
-    for name in (*_SETTINGS, "seed"):
-        if name in without or f"unlearner.{name}" in without:
-            continue
-        values = [told(runs[i], name) for i in group]
-        if len(set(values)) > 1:
-            for i, value in zip(group, values, strict=True):
-                if value != NONE:
-                    notes[i].append(f"{name} {value}")
-    for cluster in _alike([runs[i] for i in group], [notes[i] for i in group]):
-        _last_resort(runs, notes, [group[i] for i in cluster], without)
+def _by_method(runs: Sequence[Run], without: Collection[str]) -> list[list[str]]:
+    """Return the settings of the method that matter most, and the seed, where the runs differ in them."""
+    names = [n for n in (*_SETTINGS, "seed") if n not in without and f"unlearner.{n}" not in without]
+    tables = [{name: told(run, name) for name in names} for run in runs]
+    differing = [name for name in names if len({table[name] for table in tables}) > 1]
+    return [_words(table, differing) for table in tables]
 
 
-def _last_resort(
-    runs: Sequence[Run], notes: list[list[str]], cluster: list[int], without: Collection[str]
-) -> None:
-    """Use the first other setting in which the runs all differ, else a few together, else their folders."""
-    every = [{k: v for group in GROUPS for k, v in _shown(runs[i], group, group).items()} for i in cluster]
-    tables = [{k: v for k, v in table.items() if k not in without} for table in every]
+def _last_resort(runs: Sequence[Run], without: Collection[str]) -> list[list[str]]:
+    """Return the first other setting in which all runs differ, else a few together, else their folders."""
+    tables = [{k: shown(v) for k, v in settings(run).items() if k not in without} for run in runs]
     keys = _telling(tables)
-    for i, table in zip(cluster, tables, strict=True):
-        told = [f"{key} {table.get(key, NONE)}" for key in keys]
-        notes[i] += told or [plain(runs[i].name or runs[i].folder.name)]
+    if not keys:
+        return [[plain(run.name or run.folder.name)] for run in runs]
+    return [[f"{key} {table.get(key, NONE)}" for key in keys] for table in tables]
+
+
+def _words(table: Mapping[str, str], keys: Iterable[str]) -> list[str]:
+    return [f"{key} {table[key]}" for key in keys if table[key] != NONE]
 
 
 def _telling(tables: Sequence[dict[str, str]]) -> list[str]:

@@ -11,8 +11,8 @@ from matplotlib.ticker import NullFormatter
 
 from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
-from expunge.report.grid_cells import SWEPT, Cell, Method, methods
 from expunge.report.runs import Run
+from expunge.report.settings import SWEPT, Cell, Method, methods
 
 _FEWEST = 3  # points of a curve
 _FADED = 0.35
@@ -44,9 +44,8 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     _, column = main
     cells = [cell for method in shown for cell in _known(method)]
     names, marks = _keys(shown, cells)
-    beside = max(len(method.label) for method in shown) <= 40
-    keys = drawing.side_by_side(names, marks) if beside else [*names, *marks]
-    columns = 2 if beside else 1
+    columns = drawing.legend_columns(method.label for method in shown)
+    keys = drawing.side_by_side(names, marks) if columns == 2 else [*names, *marks]
     figure, (ax,) = style.canvas(drawing.WIDTH, 3.9 + 0.2 * len(keys) / columns)
     for place, method in enumerate(shown):
         # Earlier curves are larger, so that one under another can still be seen.
@@ -55,7 +54,7 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     _scale(ax, [_point(cell)[0] for cell in cells])
     if drawing.is_share(column):
         drawing.room(ax)
-    title = f"{drawing.capital(column.head)} against removals supported"
+    title = f"{text.capital(column.head)} against removals supported"
     ax.set(title=title, ylabel=f"{column.head} after the last request")
     ax.set_xlabel("requests served before a retraining or refusal (log scale)")
     style.legend(figure, keys, columns=columns)
@@ -110,11 +109,11 @@ def _keys(shown: Sequence[Method], cells: Sequence[Cell]) -> tuple[list[Line2D],
     """Return the entries of the legend: the curves, and what the points are."""
     names = [drawing.key(m.label, style.SERIES[i], marker="o", ms=6) for i, m in enumerate(shown)]
     marks = [
-        drawing.key("on the Pareto front", style.MUTED, marker="o", ls="none", ms=7),
-        drawing.key("another of the curve is better", style.MUTED, marker="o", ls="none", ms=7, alpha=_FADED),
+        drawing.dot_key("on the Pareto front", ms=7),
+        drawing.dot_key("another of the curve is better", ms=7, alpha=_FADED),
     ]
     if any(cell.at_least for cell in cells):
-        marks.append(drawing.key("all requests served: at least", style.MUTED, ls="none", ms=7, **_OPEN))
+        marks.append(drawing.dot_key("all requests served: at least", ms=7, **_OPEN))
     return names, marks
 
 

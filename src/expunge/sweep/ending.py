@@ -41,14 +41,10 @@ def finish(sweep: Path, figures: bool = True) -> int:
 def _shown(sweep: Path, cells: Sequence[Mapping[str, Any]], figures: bool) -> str:
     """Draw the figures and return the tables of runs and studies."""
     from expunge.report.contents import Contents
-    from expunge.report.runs import FoundRuns, read_run, read_study
+    from expunge.report.runs import FoundRuns
 
-    done = {cell["run"]: cell for cell in cells if cell["status"] == "done"}
-    studied = [name for name, cell in done.items() if "study" in cell["summary"]]
-    found = FoundRuns(
-        runs=[read_run(sweep / name, name) for name in done if name not in studied],
-        studies=[read_study(sweep / name, name) for name in studied],
-    )
+    done = [cell["run"] for cell in cells if cell["status"] == "done"]
+    found = FoundRuns.of((sweep / name, name) for name in done)
     if figures and found.runs:
         from expunge.report.grid import write_grid
 
