@@ -35,23 +35,14 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     residual of all of them together.
 
     Args:
-        lam: Regularisation per example; it multiplies n.
         std: Standard deviation of b. With corrected updates the residual stays far below the budget, so
             this can be small; then b costs no accuracy.
-        epsilon: Guarantee, with ``delta``.
-        delta: In (0, 1); 0 with ``perturbation="pure_eps"``.
-        certificate: ``worst_case``, ``data_dependent``, ``third_order`` or ``measured``.
-        update: ``fresh``, ``frozen`` or ``corrected``.
-        at_limit: ``retrain`` (with a fresh b) or ``refuse`` when the bound would pass the budget.
-        perturbation: ``gaussian`` or ``pure_eps``.
-        anchor: Replace the accumulated bound by the measured residual every this many requests; 0 never.
+        epsilon: See ``expunge.unlearners.newton.Newton``, like ``delta``, ``certificate``, ``update``,
+            ``at_limit``, ``perturbation`` and ``anchor``.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
-        tol: Training stops at ||grad||_2 < tol.
-        max_iter: Newton steps at most in training.
-        subsample_ratio: With more than two classes, the share of the other classes' rows that each class is
-            trained on; a row costs nothing to remove from a class that does not use it.
-        joint_training: Whether ``tol`` is for all classes together or for each.
+        lam: See ``expunge.predictors.linear.LinearModel``, like ``tol``, ``max_iter``, ``subsample_ratio``
+            and ``joint_training``.
         random_state: Seed of b; None (right for a service) takes one from the operating system.
 
     Attributes:

@@ -25,6 +25,12 @@ def require_positive(name: str, value: Any) -> float:
     return _require(name, value, "a finite number > 0", lambda v: 0 < v < float("inf"))
 
 
+def require_nonneg(name: str, value: Any, below: float = math.inf) -> float:
+    """Return ``value`` as a float, or raise ``InvalidValue`` unless 0 <= value < below."""
+    allowed = "a finite number >= 0" if below == math.inf else f"a number >= 0 and < {below:g}"
+    return _require(name, value, allowed, lambda v: 0 <= v < below)
+
+
 def require_probability(name: str, value: Any) -> float:
     """Return ``value`` as a float, or raise ``InvalidValue`` unless 0 < value < 1."""
     return _require(name, value, "a number strictly between 0 and 1", lambda v: 0 < v < 1)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
-from expunge.core.checks import require_choice, require_count, require_positive
-from expunge.core.errors import InvalidValue
+from expunge.core.checks import require_choice, require_count, require_nonneg, require_positive
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "constant")
@@ -53,8 +51,8 @@ class Training:
         require_choice("optimizer", self.optimizer, OPTIMIZERS)
         require_count("epochs", self.epochs, least=0)
         require_positive("lr", self.lr)
-        _require_from_zero("momentum", self.momentum, below=1.0)
-        _require_from_zero("weight_decay", self.weight_decay, below=math.inf)
+        require_nonneg("momentum", self.momentum, below=1.0)
+        require_nonneg("weight_decay", self.weight_decay)
         require_count("batch_size", self.batch_size)
         require_choice("schedule", self.schedule, SCHEDULES)
         if self.max_batches is not None:
@@ -84,10 +82,3 @@ class Training:
         if len(starts) > 1 and rows - starts[-1] == 1:
             starts.pop()
         return list(zip(starts, [*starts[1:], rows], strict=True))[: self.max_batches]
-
-
-def _require_from_zero(name: str, value: Any, below: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < below:
-        allowed = "a finite number >= 0" if below == math.inf else f"a number >= 0 and < {below:g}"
-        raise InvalidValue(name, value, allowed)
