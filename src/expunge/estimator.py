@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
 
 
+@dataclass(eq=False, repr=False)  # an __init__ that keeps its arguments as they are, as scikit-learn asks
 class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     """Logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
 
@@ -35,23 +37,14 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     residual of all of them together.
 
     Args:
-        lam: Regularisation per example; it multiplies n.
+        lam: See ``expunge.predictors.linear.LinearModel``, like ``tol``, ``max_iter``, ``subsample_ratio``
+            and ``joint_training``.
         std: Standard deviation of b. With corrected updates the residual stays far below the budget, so
             this can be small; then b costs no accuracy.
-        epsilon: Guarantee, with ``delta``.
-        delta: In (0, 1); 0 with ``perturbation="pure_eps"``.
-        certificate: ``worst_case``, ``data_dependent``, ``third_order`` or ``measured``.
-        update: ``fresh``, ``frozen`` or ``corrected``.
-        at_limit: ``retrain`` (with a fresh b) or ``refuse`` when the bound would pass the budget.
-        perturbation: ``gaussian`` or ``pure_eps``.
-        anchor: Replace the accumulated bound by the measured residual every this many requests; 0 never.
+        epsilon: See ``expunge.unlearners.newton.Newton``, like ``delta``, ``certificate``, ``update``,
+            ``at_limit``, ``perturbation`` and ``anchor``.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
-        tol: Training stops at ||grad||_2 < tol.
-        max_iter: Newton steps at most in training.
-        subsample_ratio: With more than two classes, the share of the other classes' rows that each class is
-            trained on; a row costs nothing to remove from a class that does not use it.
-        joint_training: Whether ``tol`` is for all classes together or for each.
         random_state: Seed of b; None (right for a service) takes one from the operating system.
 
     Attributes:
@@ -62,40 +55,22 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         retained_: (n,) bool, rows that have not been removed.
     """
 
-    def __init__(
-        self,
-        lam: float = 1e-4,
-        std: float = 1.0,
-        epsilon: float = 1.0,
-        delta: float = 1e-4,
-        *,
-        certificate: str = "measured",
-        update: str = "corrected",
-        at_limit: str = "retrain",
-        perturbation: str = "gaussian",
-        anchor: int = 0,
-        normalize: bool = True,
-        tol: float = 1e-8,
-        max_iter: int = 200,
-        subsample_ratio: float = 1.0,
-        joint_training: bool = True,
-        random_state: int | None = None,
-    ) -> None:
-        self.lam = lam
-        self.std = std
-        self.epsilon = epsilon
-        self.delta = delta
-        self.certificate = certificate
-        self.update = update
-        self.at_limit = at_limit
-        self.perturbation = perturbation
-        self.anchor = anchor
-        self.normalize = normalize
-        self.tol = tol
-        self.max_iter = max_iter
-        self.subsample_ratio = subsample_ratio
-        self.joint_training = joint_training
-        self.random_state = random_state
+    lam: float = 1e-4
+    std: float = 1.0
+    epsilon: float = 1.0
+    delta: float = 1e-4
+    _: KW_ONLY
+    certificate: str = "measured"
+    update: str = "corrected"
+    at_limit: str = "retrain"
+    perturbation: str = "gaussian"
+    anchor: int = 0
+    normalize: bool = True
+    tol: float = 1e-8
+    max_iter: int = 200
+    subsample_ratio: float = 1.0
+    joint_training: bool = True
+    random_state: int | None = None
 
     def fit(self, X: Any, y: Any) -> CertifiedLogisticRegression:
         """Train on rows X (n, d) with labels y (n,) of two classes or more.

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from expunge.core.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Kept = TypeVar("Kept")
 
 _HEADER, _DIGEST, _UNKNOWN = "expunge", "sha256", "0" * 64
 _SIGNATURE = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
@@ -42,6 +44,11 @@ class State:
 
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+
+
+def under(arrays: Mapping[str, Kept], prefix: str) -> dict[str, Kept]:
+    """Those whose names begin with ``prefix``, by the rest of the name."""
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 @contextmanager

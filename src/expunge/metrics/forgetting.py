@@ -20,30 +20,24 @@ from expunge.predictors import Probabilistic
 
 Found = Mapping[str, float | None]
 
-_LOSS = "by their loss: a forget row is taken for a training row where its loss is small"
-_OUTPUTS = "by a logistic regression on the model's outputs"
 _DIVERGENCE = "Jensen-Shannon divergence of the predictions from the retrained model's, in nats"
 
+
+def _of_attack(name: str, by: str, which: str, kind: str = "") -> dict[str, Column]:
+    told = f"how well forget rows are told from test rows by {by}; 0.5 is chance; {AIM}"
+    share = f"share of forget rows that {which} attack recognises at 1% false alarms; {AIM}"
+    return {
+        f"{name}_auc": Column(f"membership AUC{kind}", "", told),
+        f"{name}_tpr": Column(f"membership TPR{kind}", "", share, sub="at 1% FPR"),
+    }
+
+
 _OWN = {
-    "membership_auc": Column(
-        "membership AUC", "", f"how well forget rows are told from test rows {_LOSS}; 0.5 is chance; {AIM}"
+    **_of_attack(
+        "membership", "their loss: a forget row is taken for a training row where its loss is small", "this"
     ),
-    "membership_tpr": Column(
-        "membership TPR",
-        "",
-        f"share of forget rows that this attack recognises at 1% false alarms; {AIM}",
-        sub="at 1% FPR",
-    ),
-    "membership_logistic_auc": Column(
-        "membership AUC, logistic",
-        "",
-        f"how well forget rows are told from test rows {_OUTPUTS}; 0.5 is chance; {AIM}",
-    ),
-    "membership_logistic_tpr": Column(
-        "membership TPR, logistic",
-        "",
-        f"share of forget rows that the logistic attack recognises at 1% false alarms; {AIM}",
-        sub="at 1% FPR",
+    **_of_attack(
+        "membership_logistic", "a logistic regression on the model's outputs", "the logistic", ", logistic"
     ),
 }
 _RELEARN = {

@@ -114,11 +114,10 @@ class IdentityReference(Evaluated):
             return dict.fromkeys(self.COLUMNS)
         before = _accuracies(view.original, view)
         found = dict(_kept(_accuracies(view.model, view), before))
-        theirs: dict[str, float | None] = {}
         if view.reference is not None:
             accuracies = _accuracies(view.reference, view)
             theirs = {**accuracies, **_kept(accuracies, before)}
-        found |= {f"retrain_{name}": value for name, value in theirs.items()}
+            found |= {f"retrain_{name}": value for name, value in theirs.items()}
         return {name: found.get(name) for name in self.COLUMNS}
 
 

@@ -81,15 +81,11 @@ class Reid(Evaluated):
         return found
 
     def _of(self, view: View, retrieval: Retrieval, model: Embedding) -> dict[str, float | None]:
-        query, gallery = (
-            model.embeddings(view.x_test, rows) for rows in (retrieval.query, retrieval.gallery)
-        )
+        sides = retrieval.query, retrieval.gallery
+        query, gallery = (model.embeddings(view.x_test, rows) for rows in sides)
         if not (np.isfinite(query).all() and np.isfinite(gallery).all()):
             return {}
-        asked, offered = (
-            People(view.y_test[rows], retrieval.cameras[rows])
-            for rows in (retrieval.query, retrieval.gallery)
-        )
+        asked, offered = (People(view.y_test[rows], retrieval.cameras[rows]) for rows in sides)
         ranking = retrieve(query, gallery, asked, offered, self.distance, self.average_precision)
         if ranking.skipped:
             self._say(

@@ -70,12 +70,7 @@ def disagreement(predicted: NDArray[np.int64], reference: NDArray[np.int64]) -> 
 class Retrained(Evaluated):
     """Compares with the reference: the same model trained from scratch on the retain set.
 
-    - ``retrain_weight_distance``: see ``weight_distance``.
-    - ``retrain_disagreement``: share of test rows that the two classify differently.
-    - ``retrain_test_accuracy``, ``retrain_forget_accuracy``, ``retrain_retain_accuracy``: the reference's.
-    - ``retrain_retain_gradient_norm``: the reference's ``retain_gradient_norm``.
-
-    Test rows of classes that no training row has do not count.
+    See ``COLUMNS`` and ``weight_distance``. Test rows of classes that no training row has do not count.
     """
 
     needs = Differentiable

@@ -173,9 +173,9 @@ class Predictor(Probabilistic, ABC):
     def predict(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Labels of some rows of any inputs (None: all of them), (m,)."""
 
-    @abstractmethod
     def residual(self) -> float | None:
-        """||grad||_2 of the training loss over the rows that are there, where the model has one."""
+        """||grad L_b||_2 over the rows that are there; None where the model has no perturbed loss ``L_b``."""
+        return None
 
     @abstractmethod
     def is_finite(self) -> bool:

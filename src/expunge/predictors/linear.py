@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import hypot, sqrt
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from expunge.core.checks import require_count, require_positive, require_share, require_switch
+from expunge.core.checks import (
+    require_count,
+    require_from_zero,
+    require_positive,
+    require_share,
+    require_switch,
+)
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.seeds import stream
@@ -40,6 +46,7 @@ class LinearModel(LinearOutputs):
         tol: Training stops at ||grad||_2 < tol (of the summed loss).
         max_iter: Newton steps at most, for each class.
         subsample_ratio: Share of the other classes' rows that a class uses, in (0, 1]; 1 with two classes.
+            A row costs nothing to remove from a class that does not use it.
         joint_training: Whether ``tol`` is for the norm over all classes, ``sqrt(sum_k ||grad_k||^2)``, or
             for each class by itself.
         progress: Show a bar over the classes (on a terminal only).
@@ -63,7 +70,7 @@ class LinearModel(LinearOutputs):
         progress: bool = False,
     ) -> None:
         self.lam = require_positive("lam", lam)
-        self.std = require_std(std)
+        self.std = require_from_zero("std", std)
         self.tol = require_positive("tol", tol)
         self.max_iter = require_count("max_iter", max_iter)
         self.subsample_ratio = require_share("subsample_ratio", subsample_ratio)
@@ -181,12 +188,7 @@ class LinearModel(LinearOutputs):
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the weights; calling the result puts them back bit by bit."""
-        columns = self.columns
-
-        def put_back() -> None:
-            self.columns = columns
-
-        return put_back
+        return partial(setattr, self, "columns", self.columns)
 
     @one_blas_thread()
     def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
@@ -219,13 +221,6 @@ class LinearModel(LinearOutputs):
 def zero(problem: LogisticProblem) -> Start:
     """Zero, with the inverse Hessian there."""
     return Start(build_factor(problem, np.zeros(problem.rows.dim)))
-
-
-def require_std(std: Any) -> float:
-    """Return ``std``, or raise ``InvalidValue`` unless it is a finite number >= 0."""
-    if isinstance(std, (str, bool)) or not 0 <= std < float("inf"):
-        raise InvalidValue("std", std, "a finite number >= 0")
-    return float(std)
 
 
 def as_columns(flat: Array, dim: int) -> Array:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from expunge.core.errors import DataError
-from expunge.core.files import State
+from expunge.core.files import State, under
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
@@ -80,9 +80,7 @@ class NetworkModel(Predictor):
         saved = {name: value.clone() for name, value in self.module.state_dict().items()}
 
         def put_back() -> None:
-            with torch.no_grad():
-                for name, value in self.module.state_dict().items():
-                    value.copy_(saved[name])
+            self.module.load_state_dict(saved)
 
         return put_back
 
@@ -123,10 +121,6 @@ class NetworkModel(Predictor):
         inputs = Images.of(x)
         chosen = np.arange(len(inputs)) if rows is None else rows
         return self._examples(inputs, np.zeros(len(inputs), dtype=np.int64), chosen)
-
-    def residual(self) -> float | None:
-        """None: a network has no perturbed loss ``L_b``; see the metric ``retained`` for its gradient."""
-        return None
 
     def losses(self, x: Any, y: NDArray[np.int64], rows: Any) -> NDArray[np.float64]:
         """Cross-entropy of each of these training rows, (m,)."""
@@ -195,11 +189,7 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _under(state: State, prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): torch.from_numpy(value)
-        for name, value in state.arrays.items()
-        if name.startswith(prefix)
-    }
+    return {name: torch.from_numpy(value) for name, value in under(state.arrays, prefix).items()}
 
 
 def _load(module: nn.Module, found: dict[str, Tensor]) -> None:

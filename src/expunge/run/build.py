@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Collection
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def build_experiment(
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
     extractor = _extractor(settings, cache, network=network)
-    dataset = _dataset(settings, cache)
+    make = partial(build, "dataset", settings["dataset"], data_dir=data_dir(settings))
+    dataset = cache.get("dataset", _data_of(settings), make)
     _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -128,13 +130,6 @@ def build_experiment(
     )
 
 
-def _dataset(settings: dict[str, Any], cache: JobCache) -> Any:
-    def make() -> Any:
-        return build("dataset", settings["dataset"], data_dir=data_dir(settings))
-
-    return cache.get("dataset", _data_of(settings), make)
-
-
 def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, str]) -> None:
     """Refuse to look for people where there are neither queries nor a gallery: nothing would be measured."""
     for name, metric in metrics.items():
@@ -153,11 +148,9 @@ def _extractor(settings: dict[str, Any], cache: JobCache, network: bool) -> Any:
         "threads": settings["threads"],
     }
 
-    def make() -> Any:
-        return Once(build("extractor", settings["extractor"], **common))
-
-    made_from = {**_data_of(settings), **common, "extractor": settings["extractor"]}
-    return cache.get("extractor", {**made_from, "cache": str(common["cache"])}, make)
+    of = settings["extractor"]
+    made_from = {**_data_of(settings), **common, "extractor": of, "cache": str(common["cache"])}
+    return cache.get("extractor", made_from, lambda: Once(build("extractor", of, **common)))
 
 
 def _data_of(settings: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import DataError
-from expunge.core.files import load_tensors, save_tensors
+from expunge.core.files import load_tensors, save_tensors, under
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ class TrainingCheckpoint:
         if header.get("identity") != self.identity:
             log.warning("%s: of another training; training starts from scratch", self.path)
             return Progress()
-        module.load_state_dict(_under(tensors, _MODULE))
+        module.load_state_dict(under(tensors, _MODULE))
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under(tensors, _OPTIMIZER).items():
+        for name, tensor in under(tensors, _OPTIMIZER).items():
             number, _, key = name.partition(".")
             moments.setdefault(int(number), {})[key] = tensor.clone()
         for one, first in _numbered(optimizers):
@@ -104,7 +104,3 @@ def _numbered(optimizers: Optimizers) -> list[tuple[torch.optim.Optimizer, int]]
         found.append((one, first))
         first += sum(len(group["params"]) for group in one.param_groups)
     return found
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -18,13 +18,10 @@ class Finetune(Guarded):
 
     Args:
         model: The network.
-        optimizer: As in ``Training``, like the next ones; the learning rate stays constant.
+        optimizer: See ``Training``, like ``momentum``, ``batch_size`` and ``max_batches``.
         epochs: Passes over the retained rows in each request.
-        lr: See ``Training``.
-        momentum: See ``Training``.
+        lr: See ``Training``; it stays constant.
         weight_decay: None: that of the network's training.
-        batch_size: See ``Training``.
-        max_batches: See ``Training``.
         val_gap: See ``Guarded``.
         name: What the run files call the method.
     """

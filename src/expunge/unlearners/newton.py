@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import hypot, sqrt
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.certificate.guarantee import PERTURBATIONS
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue
-from expunge.core.files import State
+from expunge.core.files import State, under
 from expunge.core.seeds import stream
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
@@ -239,11 +239,6 @@ class Newton(Method):
         opened = Account(self.guarantee, self.certificate, 0.0)
         saved = zip(self.predictor.columns, state.values["columns"], strict=True)
         self.predictor.columns = [
-            CertifiedColumn.loaded(column, opened, State(_under(state.arrays, f"column{k}."), values))
+            CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), values))
             for k, (column, values) in enumerate(saved)
         ]
-
-
-def _under(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """The arrays whose names begin with ``prefix``, by the rest of the name."""
-    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
