@@ -17,8 +17,8 @@ from PIL import Image
 from expunge.app import config_dir
 from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import faces
-from expunge.datasets.holdout import held_out
 from expunge.datasets.image_files import Decoding, decode
+from expunge.datasets.image_folders import held_out
 from expunge.datasets.names import listed, natural, person
 from expunge.run.build import build
 from tests import cli

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from expunge.core.errors import DataError, last_line
 
@@ -25,17 +25,7 @@ Reader = Callable[[], NDArray[Any]]
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, (skipped), length of the name and of the extra field
 _ENCRYPTED = 1
-_TENSOR_TYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "<i1",
-    "U8": "<u1",
-    "BOOL": "|b1",
-}
+_TENSOR_TYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
 
 
 def open_arrays(path: Path) -> dict[str, Reader]:
@@ -44,30 +34,27 @@ def open_arrays(path: Path) -> dict[str, Reader]:
     Raises:
         DataError: The file is missing, damaged or of another kind; the functions raise it likewise.
     """
-    formats = {".npz": _npz_members, ".safetensors": _tensors}
+    formats = {".npz": (_npz_members, "an .npz archive"), ".safetensors": (_tensors, "a .safetensors file")}
     if path.suffix not in formats:
         raise DataError(f"{path}: cannot tell its format, allowed: a name ending in {' or '.join(formats)}")
+    read, kind = formats[path.suffix]
     try:
-        return formats[path.suffix](path)
+        return read(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # see _npz_member
+        raise DataError(f"{path}: not {kind}, or damaged ({last_line(error)})") from None
 
 
 def _npz_members(path: Path) -> dict[str, Reader]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except OSError:
-        raise
-    except Exception as error:  # see _npz_member
-        raise DataError(f"{path}: not an .npz archive, or damaged ({last_line(error)})") from None
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
     return {info.filename.removesuffix(".npy"): partial(_npz_member, path, info) for info in infos}
 
 
 def _npz_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
-    mapped = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED
     try:
-        if mapped:
+        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED:
             return _map_member(path, info)
         with zipfile.ZipFile(path) as archive, archive.open(info) as member:
             array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
@@ -100,12 +87,9 @@ def _map_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 
 def _tensors(path: Path) -> dict[str, Reader]:
-    try:
-        with safe_open(path, framework="numpy"), open(path, "rb") as file:  # it checks the whole header
-            start = 8 + int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(start - 8))
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a .safetensors file, or damaged ({last_line(error)})") from None
+    with safe_open(path, framework="numpy"), open(path, "rb") as file:  # it checks the whole header
+        start = 8 + int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(start - 8))
     header.pop("__metadata__", None)
     return {name: partial(_map_tensor, path, name, entry, start) for name, entry in header.items()}
 
@@ -115,7 +99,8 @@ def _map_tensor(path: Path, name: str, entry: Mapping[str, Any], start: int) -> 
     if kind not in _TENSOR_TYPES:
         raise DataError(f"{path}: tensor {name} is of type {kind}, allowed: {', '.join(_TENSOR_TYPES)}")
     offset = start + entry["data_offsets"][0]
-    return _map(path, np.dtype(_TENSOR_TYPES[kind]), tuple(entry["shape"]), offset, "C")
+    dtype = np.dtype("?" if kind == "BOOL" else f"<{kind[0].lower()}{int(kind[1:]) // 8}")
+    return _map(path, dtype, tuple(entry["shape"]), offset, "C")
 
 
 def _map(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order: Any) -> NDArray[Any]:

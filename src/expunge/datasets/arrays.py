@@ -53,13 +53,11 @@ def load(
     share = require_probability("test_share", test_share)
     offset, unit = require_finite("offset", offset), require_positive("unit", unit)
     file = _locate("path", path, data_dir)
-    train, test = _pairs(
-        file, None if test_path is None else _locate("test_path", test_path, data_dir), share
-    )
-    if train[0].shape[1:] != test[0].shape[1:]:
-        raise DataError(
-            f"{file}: a training row is of shape {train[0].shape[1:]}, a test row of {test[0].shape[1:]}"
-        )
+    test_file = None if test_path is None else _locate("test_path", test_path, data_dir)
+    train, test = _pairs(file, test_file, share)
+    shape, other = train[0].shape[1:], test[0].shape[1:]
+    if shape != other:
+        raise DataError(f"{file}: a training row is of shape {shape}, a test row of {other}")
     names = _class_names(file, train[1], test[1])
     return Dataset("arrays", *train, *test, class_names=names, unit=unit, offset=offset).only(classes)
 
@@ -83,9 +81,8 @@ def _pairs(file: Path, test_file: Path | None, share: float) -> tuple[Pair, Pair
         return train, _pair(file, arrays, "_test")
     first = len(x) - max(1, round(share * len(x)))
     if first < 1:
-        raise DataError(
-            f"{file}: {len(x)} rows cannot be split into training and test rows, allowed: 2 or more"
-        )
+        got = f"{len(x)} rows cannot be split into training and test rows"
+        raise DataError(f"{file}: {got}, allowed: 2 or more")
     if len(np.unique(y[first:])) < 2:
         log.warning("%s: the last %d rows, taken for the test, are all of one class", file, len(x) - first)
     return (x[:first], y[:first]), (x[first:], y[first:])
@@ -99,9 +96,8 @@ def _pair(file: Path, arrays: Mapping[str, Reader], suffix: str = "") -> Pair:
         raise DataError(f"{file}: x{suffix} is of shape {x.shape}, allowed: (rows, features) or (rows, ...)")
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.shape != x.shape[:1]:
-        raise DataError(
-            f"{file}: y{suffix} is of shape {y.shape}, allowed: ({len(x)},), a label for each row"
-        )
+        allowed = f"({len(x)},), a label for each row"
+        raise DataError(f"{file}: y{suffix} is of shape {y.shape}, allowed: {allowed}")
     return x.view(np.uint8) if x.dtype.kind == "b" else x, _labels(file, f"y{suffix}", y)
 
 
@@ -121,9 +117,7 @@ def _class_names(file: Path, y_train: NDArray[np.int64], y_test: NDArray[np.int6
         raise DataError(f"{file}: labels must be of two or more classes, got {len(known)} ({known[0]})")
     strange = sorted(set(np.unique(y_test).tolist()) - set(known))
     if strange:
-        raise DataError(
-            f"{file}: the test rows' label {strange[0]} is not among the training rows' "
-            f"({listed(map(str, known))}); "
-            "rows that are sorted by class must be shuffled first"
-        )
+        among = f"the training rows' ({listed(map(str, known))})"
+        got = f"the test rows' label {strange[0]} is not among {among}"
+        raise DataError(f"{file}: {got}; rows that are sorted by class must be shuffled first")
     return {label: str(label) for label in known}

@@ -10,10 +10,9 @@ import numpy as np
 
 from expunge.core.checks import require_count, require_finite, require_probability
 from expunge.core.errors import InvalidValue
-from expunge.datasets import holdout
 from expunge.datasets.base import Dataset
 from expunge.datasets.image_files import Decoding, read_images
-from expunge.datasets.image_folders import find_faces, list_identities, require_two, warn
+from expunge.datasets.image_folders import find_faces, hold_out, list_identities, require_two, warn
 from expunge.datasets.names import person, require_several
 
 _NAME = "faces"
@@ -70,9 +69,8 @@ def load(
     require_two(root, list(rows))
     y = np.unique(owners, return_inverse=True)[1].astype(np.int64)
     test = np.zeros(len(y), dtype=bool)
-    test[holdout.split(_NAME, rows, share, seed)] = True
-    names = dict(enumerate(rows))
-    return Dataset(_NAME, x[~test], y[~test], x[test], y[test], names, unit=255.0, offset=offset)
+    test[hold_out(_NAME, rows, share, seed)] = True
+    return Dataset(_NAME, x[~test], y[~test], x[test], y[test], dict(enumerate(rows)), 255.0, offset)
 
 
 def _chosen(people: Mapping[str, list[Path]], identities: Any) -> dict[str, list[Path]]:

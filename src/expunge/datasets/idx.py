@@ -18,11 +18,9 @@ _UNSIGNED_BYTE = 8  # the third byte of the magic number; the fourth is the numb
 
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
-    """Return the bytes of an IDX file as an array.
+    """Return the bytes of an IDX file, gzipped where its name ends in ``.gz``, as an array.
 
-    Args:
-        path: The file, gzipped where its name ends in ``.gz``.
-        ndim: How many dimensions it must have: 3 for images, 1 for labels.
+    It must have ``ndim`` dimensions: 3 for images, 1 for labels.
 
     Raises:
         DataError: The file is missing, damaged or another kind of file.
@@ -38,9 +36,8 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     magic = int.from_bytes(content[:4], "big")
     expected = _UNSIGNED_BYTE << 8 | ndim
     if magic != expected or len(content) < 4 + 4 * ndim:
-        raise DataError(
-            f"{path}: not an IDX file of {ndim}-d bytes: magic number {magic}, allowed: {expected}"
-        )
+        got = f"not an IDX file of {ndim}-d bytes: magic number {magic}"
+        raise DataError(f"{path}: {got}, allowed: {expected}")
     shape = struct.unpack_from(f">{ndim}I", content, 4)
     found, promised = len(content) - 4 - 4 * ndim, math.prod(shape)
     if found != promised:

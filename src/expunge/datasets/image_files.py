@@ -69,19 +69,10 @@ class Decoding:
         object.__setattr__(self, "size", (height, width))
 
 
-class Unreadable(DataError):
-    """A file that ought to be an image cannot be read as one."""
-
-
 def read_images(
     paths: Sequence[Path], decoding: Decoding, what: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the images of some files, and a mask (len(paths),) of those that were read.
-
-    Args:
-        paths: The files, one at least.
-        decoding: How they are read.
-        what: How messages call the data set.
+    """Return the images of one file or more, and a mask (len(paths),) of those that were read.
 
     Returns:
         Images (m, height, width) uint8, or (m, height, width, 3) in colour, in the order of ``paths``.
@@ -93,12 +84,11 @@ def read_images(
     skipped, count, colour = [], 0, False
     kept = np.zeros(len(paths), dtype=bool)
     # Nothing is shown of what takes less than two seconds.
-    for number, path in enumerate(
-        progress_bar(iterable=paths, desc=f"reading {what}", unit="image", delay=2)
-    ):
+    bar = progress_bar(iterable=paths, desc=f"reading {what}", unit="image", delay=2)
+    for number, path in enumerate(bar):
         try:
             image, is_colour = decode(path, decoding)
-        except Unreadable as error:
+        except DataError as error:
             if not decoding.skip_unreadable:
                 raise DataError(f"{error}; mend or remove it, or set dataset.skip_unreadable=true") from None
             skipped.append(f"{path.parent.name}/{path.name}")
@@ -107,10 +97,8 @@ def read_images(
             pixels, first = np.empty((len(paths), *image.shape), np.uint8), path
         if image.shape != pixels.shape[1:]:
             own, other = (f"{height} x {width}" for height, width in (image.shape[:2], pixels.shape[1:3]))
-            raise DataError(
-                f"{path}: {own} pixels (height x width), but {first} has {other}; "
-                "set dataset.image_size, such as 64"
-            )
+            got = f"{own} pixels (height x width), but {first} has {other}"
+            raise DataError(f"{path}: {got}; set dataset.image_size, such as 64")
         pixels[count], kept[number] = image, True
         count, colour = count + 1, colour or is_colour
     if skipped:
@@ -132,7 +120,7 @@ def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
         (height, width, 3) uint8, or (height, width) if no colour is asked for.
 
     Raises:
-        Unreadable: The file is missing, damaged, no image, or larger than Pillow's limit.
+        DataError: The file is missing, damaged, no image, or larger than Pillow's limit.
     """
     from PIL import Image, ImageOps
 
@@ -149,7 +137,7 @@ def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
         return np.asarray(image), colour
     except Exception as error:  # damaged bytes make Pillow's readers raise all sorts
         reason = getattr(error, "strerror", None) or last_line(error)
-        raise Unreadable(f"{path}: cannot be read as an image ({reason})") from None
+        raise DataError(f"{path}: cannot be read as an image ({reason})") from None
 
 
 def _eight_bits(image: Image) -> Image:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets.image_files import SUFFIXES
@@ -139,6 +143,36 @@ def require_two(where: Any, names: list[str]) -> None:
     if len(names) < 2:
         got = f"images of one identity only ({names[0]})" if names else "no images of any identity"
         raise DataError(f"{where}: holds {got}, allowed: two identities or more")
+
+
+def hold_out(
+    what: str, images: Mapping[str, NDArray[np.int64]], share: float, seed: int
+) -> NDArray[np.int64]:
+    """Return the rows that are not to be trained on, (m,), in the order of the identities and their images.
+
+    ``images`` are the ids of the rows, one at least, by identity; share and seed are as in ``held_out``. The
+    warning about identities with a single image calls the data set ``what``.
+    """
+    single = [name for name, rows in images.items() if len(rows) == 1]
+    of = f"of {len(images)} identities have a single image, which is trained on: no test row shows them"
+    warn(what, of, single)
+    chosen = [rows[held_out(name, len(rows), share, seed)] for name, rows in images.items()]
+    return np.concatenate(chosen).astype(np.int64)
+
+
+def held_out(name: str, images: int, share: float, seed: int) -> NDArray[np.bool_]:
+    """Return a mask (images,) of those of one identity that are not to be trained on.
+
+    Of two or more images, ``max(1, round(share * images))`` are held out, but never all of them; a single
+    image is not. They are drawn by a generator made of ``seed`` and ``name`` alone: other identities change
+    nothing.
+    """
+    mask = np.zeros(images, dtype=bool)
+    count = min(images - 1, max(1, round(share * images)))
+    key = np.frombuffer(hashlib.sha256(name.encode(errors="surrogateescape")).digest(), dtype="<u4").tolist()
+    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    mask[generator.permutation(images)[:count]] = True
+    return mask
 
 
 def _require_distinct(root: Path, names: list[str]) -> None:

@@ -35,13 +35,7 @@ class Images:
 
     @classmethod
     def of(cls, x: Any, unit: float = 1.0, offset: float = 0.0, what: str = "inputs") -> Images:
-        """Return ``x`` as inputs; images that are such already are returned as they are.
-
-        Args:
-            x: Images, an array or a tensor.
-            unit: As in the class.
-            offset: As in the class.
-            what: How error messages call ``x``.
+        """Return an array, a tensor or images, which stay as they are, as inputs that messages call ``what``.
 
         Raises:
             InvalidValue: ``x`` is not an array of numbers of one of the three layouts.

@@ -21,7 +21,6 @@ from expunge.datasets.image_files import Decoding
 from expunge.datasets.image_folders import find_faces, list_identities
 from expunge.datasets.reid import GALLERY, PARTS, QUERY, TRAIN, Shot
 
-_FEWEST = 4
 log = logging.getLogger(__name__)
 
 Plan = dict[str, list[tuple[str, Path]]]
@@ -56,11 +55,9 @@ def plan(
     cameras = require_count("cameras", cameras, least=2)
     away = require_count("distractors", len(people) // 20 if distractors is None else distractors, least=0)
     tested = list(range(1, len(people) + 1, 2))
-    if len(people) < _FEWEST or away >= len(tested):
-        raise DataError(
-            f"{len(people)} identities cannot be laid out with {away} as distractors, allowed: at least "
-            f"{max(_FEWEST, 2 * away + 1)}"
-        )
+    if len(people) < (least := max(4, 2 * away + 1)):
+        got = f"{len(people)} identities cannot be laid out with {away} as distractors"
+        raise DataError(f"{got}, allowed: at least {least}")
     nobody = set(tested[len(tested) - away :])
     left = require_count("junk", (len(tested) - away) // 4 if junk is None else junk, least=0)
     found: Plan = {part: [] for part in PARTS}
@@ -125,16 +122,8 @@ def load(
 ) -> Dataset:
     """Return what ``reid.load`` would of the folder laid out; messages name the folder's own files.
 
-    Args:
-        data_dir: Where ``folder`` is looked for first.
-        folder: A folder with one sub-folder of images for each identity, or the path of one; None:
-            ``data_dir`` itself, or the only such folder in it.
-        cameras: How many cameras there are, two or more.
-        image_size: As for ``reid.load``.
-        val_share: As for ``reid.load``.
-        split_seed: As for ``reid.load``.
-        skip_unreadable: As for ``reid.load``.
-        offset: As for ``reid.load``.
+    ``folder`` has one sub-folder of images for each identity, as for ``faces.load``; ``cameras`` is how many
+    there are, two or more. The other settings are those of ``reid.load``.
 
     Raises:
         DataError: The folder is missing or not as above, or an image is unreadable.

@@ -23,18 +23,7 @@ from expunge.core.errors import DataError
 
 _HEADER, _VERSION = 128, b"\x00\x01IM"
 _INT8, _INT32, _UINT32, _ARRAY, _COMPRESSED = 1, 5, 6, 14, 15
-_TYPES = {
-    1: "<i1",
-    2: "<u1",
-    3: "<i2",
-    4: "<u2",
-    5: "<i4",
-    6: "<u4",
-    7: "<f4",
-    9: "<f8",
-    12: "<i8",
-    13: "<u8",
-}
+_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _NUMBERS = range(6, 16)  # classes of arrays: double to uint64
 _COMPLEX = 0x08
 _PIECE = 1 << 18
@@ -56,10 +45,7 @@ class _Element(NamedTuple):
 def read_array(path: Path, name: str, allowed: str) -> NDArray[np.generic]:
     """Return the array called ``name``, in the type it is stored in; the others are passed over.
 
-    Args:
-        path: The file.
-        name: Of the array.
-        allowed: How the error message calls the arrays of such files.
+    The error message calls the arrays of such files ``allowed``.
 
     Raises:
         DataError: The file cannot be opened, is of another kind or damaged, or has no such array.
@@ -119,7 +105,7 @@ def _array(element: _Element, name: str) -> NDArray[np.generic] | None:
     numbers = _element(element.data, at)
     if numbers.kind not in _TYPES:
         raise _Damaged(f"{name} holds numbers of an unknown kind, {numbers.kind}")
-    dtype = np.dtype(_TYPES[numbers.kind])
+    dtype = np.dtype(f"<{_TYPES[numbers.kind]}")
     if len(numbers.data) != prod(dims) * dtype.itemsize:
         raise _Damaged(f"{name} is not as long as its shape {dims} says")
     return np.frombuffer(numbers.data, dtype).reshape(dims, order="F")

@@ -64,9 +64,8 @@ def load_variant(
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
     raw = Path(require_choice("variant", variant, _VARIANTS), "raw")
-    names = list(
-        map(str, require_several("class_names", class_names, "a list of two or more different names"))
-    )
+    several = require_several("class_names", class_names, "a list of two or more different names")
+    names = list(map(str, several))
     root = Path(data_dir).expanduser()
     md5s = _md5s(variant) if check else None
     wanted = [_path(root / raw, file, md5s) for file in _FILES]
@@ -86,12 +85,7 @@ def _md5s(variant: str) -> dict[str, str]:
 
 
 def _path(raw: Path, file: str, md5s: Mapping[str, str] | None) -> Path:
-    """The unpacked file where torchvision left one (it opens faster), else the original.
-
-    Args:
-        raw: The folder.
-        file: Name of the unpacked file.
-        md5s: The known MD5s; None if none is asked for.
+    """The unpacked ``file`` where torchvision left one in ``raw`` (it opens faster), else the original.
 
     Raises:
         DataError: There is but an unpacked file, and no telling whether it is the original.

@@ -39,10 +39,8 @@ def load(
     """
     offset = require_finite("offset", offset)
     x, y, x_test, y_test = _unpack(resources.files("expunge.datasets") / "data" / "mnist_3v8.npz")
-    names = {1: "3", -1: "8"}
-    dataset = Dataset(
-        "mnist_3v8", x, y.astype(np.int64), x_test, y_test.astype(np.int64), names, 255.0, offset
-    )
+    y, y_test = y.astype(np.int64), y_test.astype(np.int64)
+    dataset = Dataset("mnist_3v8", x, y, x_test, y_test, {1: "3", -1: "8"}, 255.0, offset)
     return dataset.only(classes).first(train_rows)
 
 

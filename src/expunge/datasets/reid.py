@@ -16,10 +16,9 @@ import numpy as np
 
 from expunge.core.checks import require_count, require_finite, require_probability
 from expunge.core.errors import DataError
-from expunge.datasets import holdout
 from expunge.datasets.base import Dataset, Retrieval
 from expunge.datasets.image_files import Decoding, read_images
-from expunge.datasets.image_folders import find_fitting, list_folder, require_two, warn
+from expunge.datasets.image_folders import find_fitting, hold_out, list_folder, require_two, warn
 from expunge.datasets.names import natural
 
 TRAIN, QUERY, GALLERY = PARTS = ("bounding_box_train", "query", "bounding_box_test")
@@ -102,28 +101,15 @@ def load(
         InvalidValue: A setting is not allowed.
     """
     reading = Reading(Decoding(image_size, None, skip_unreadable), val_share, split_seed, offset)
-    root = find_fitting(
-        data_dir,
-        folder,
-        lambda own: (own / TRAIN).is_dir(),
-        "re-identification data",
-        "Market-1501-v15.09.15",
-        f"{TRAIN}/{_EXAMPLE}",
-    )
+    words = "re-identification data", "Market-1501-v15.09.15", f"{TRAIN}/{_EXAMPLE}"
+    root = find_fitting(data_dir, folder, lambda own: (own / TRAIN).is_dir(), *words)
     return assemble("reid", root, {part: _shots(root, part) for part in PARTS}, reading)
 
 
 def assemble(name: str, where: Path, shots: Mapping[str, Sequence[Shot]], reading: Reading) -> Dataset:
-    """Return the data set of some shots.
+    """Return the data set of the shots in each folder of the layout, or raise ``DataError`` as ``load`` does.
 
-    Args:
-        name: Of the data set.
-        where: The folder that messages name.
-        shots: Name of a folder of the layout -> what is in it.
-        reading: The settings.
-
-    Raises:
-        DataError: As for ``load``.
+    Messages name the folder ``where``.
     """
     chosen = [(part, shot) for part in PARTS for shot in _ordered(part, shots[part])]
     persons = _names(where, [shot for _, shot in chosen])
@@ -137,7 +123,7 @@ def assemble(name: str, where: Path, shots: Mapping[str, Sequence[Shot]], readin
     both = [persons[label] for label in np.intersect1d(y[every], y[query]).tolist()]
     warn(where, "persons are trained on and asked for as well, unlike in the benchmark", both)
     own = {persons[label]: every[y[every] == label] for label in np.unique(y[every]).tolist()}
-    held = holdout.split(name, own, reading.val_share, reading.split_seed)
+    held = hold_out(name, own, reading.val_share, reading.split_seed)
     train = np.setdiff1d(every, held)
     order = np.concatenate([train, held, query, gallery])
     x, y = x[order], y[order]
@@ -150,8 +136,7 @@ def assemble(name: str, where: Path, shots: Mapping[str, Sequence[Shot]], readin
 
 def _shots(root: Path, part: str) -> list[Shot]:
     if not (root / part).is_dir():
-        wanted = ", ".join(PARTS)
-        raise DataError(f"{root / part}: no such folder; {root} must hold the folders {wanted}")
+        raise DataError(f"{root / part}: no such folder; {root} must hold the folders {', '.join(PARTS)}")
     found = list_folder(root / part)
     ignored = [f"{part}/{path.name}" for path in found.others + found.folders]
     warn(root, "files and folders that are no images by their ending are ignored", ignored)
@@ -172,10 +157,8 @@ def _names(where: Path, shots: Sequence[Shot]) -> dict[int, str]:
     """Return person -> the number as written, for all who are somebody."""
     found: dict[int, str] = {}
     for shot in shots:
-        if shot.person > 0 and found.setdefault(shot.person, shot.written) != shot.written:
-            raise DataError(
-                f"{where}: person {shot.person} is written {found[shot.person]} and {shot.written}"
-            )
+        if shot.person > 0 and (known := found.setdefault(shot.person, shot.written)) != shot.written:
+            raise DataError(f"{where}: person {shot.person} is written {known} and {shot.written}")
     return dict(sorted(found.items()))
 
 

@@ -28,18 +28,16 @@ def obtain(
         DataError: A file is neither there nor to be had, or is not the original one.
     """
     missing = [file for file in files if not (root / file).is_file()]
-    if check_integrity:
-        for file, md5 in files.items():
-            if file not in missing:
-                require_md5(root / file, md5)
+    for file, md5 in files.items() if check_integrity else ():
+        if file not in missing:
+            require_md5(root / file, md5)
     if not missing:
         return
     wanted = f"put {', '.join(missing)} into {root}"
     existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise DataError(
-            f"{existing} cannot be written to: {name} is not there and cannot be downloaded; {wanted}"
-        )
+        why = f"{existing} cannot be written to"
+        raise DataError(f"{why}: {name} is not there and cannot be downloaded; {wanted}")
     try:
         getattr(import_torchvision().datasets, name)(root, download=True, **options)
     except Exception as error:  # torchvision lets through what sockets, archives and file systems raise
