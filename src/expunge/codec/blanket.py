@@ -59,22 +59,12 @@ def markov_blanket(
     members = _members(groups, len(columns))
     _check_confidence(confidence, permutations)
     generator = np.random.default_rng(rng)
+    how: Any = {"permutations": permutations, "neighbours": neighbours, "ties": ties, "noise": noise}
 
     def test(variable: int, given: list[int]) -> tuple[float, float]:
         x = columns[[c for j in given for c in members[j]]].T if given else None
         z = columns[members[variable]].T
-        found = independence_test(
-            y,
-            z,
-            x,
-            permutations=permutations,
-            neighbours=neighbours,
-            ties=ties,
-            noise=noise,
-            rng=generator,
-            threads=threads,
-        )
-        return found.statistic, found.p_value
+        return independence_test(y, z, x, **how, rng=generator, threads=threads)[:2]
 
     return grow_shrink(len(members), test, confidence)
 
@@ -87,13 +77,7 @@ def grow_shrink(count: int, test: Test, confidence: float) -> list[int]:
     given the other members; of those whose test does not reject, drop the one with the largest p-value (among
     equals the smallest statistic, then the lowest number); until all reject. NaN does not reject.
 
-    Args:
-        count: Variables.
-        test: See ``Test``.
-        confidence: A test rejects if p <= 1 - confidence.
-
-    Returns:
-        The set, ascending.
+    ``test`` is that of variables 0..count-1 and rejects if p <= 1 - ``confidence``. The set is ascending.
     """
     level = 1 - confidence + 1e-12  # p is a fraction: 0.1 must count as 1 - 0.9
     chosen: list[int] = []
@@ -130,6 +114,5 @@ def _check_confidence(confidence: float, permutations: int) -> None:
     require_count("permutations", permutations)
     if 1 / (permutations + 1) > 1 - confidence + 1e-12:
         needed = int(np.ceil(1 / (1 - confidence) - 1e-9)) - 1
-        raise ValueError(
-            f"permutations: got {permutations}, allowed: at least {needed} at confidence {confidence}"
-        )
+        allowed = f"at least {needed} at confidence {confidence}"
+        raise ValueError(f"permutations: got {permutations}, allowed: {allowed}")

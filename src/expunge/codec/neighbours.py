@@ -122,11 +122,8 @@ class Neighbours:
         _measure_listed(self.points, cells, near, squared, self.rows)
         order = np.argsort(squared, axis=1)
         # The tree rounds in its own way, by a few units in the last place.
-        return Lists(
-            np.take_along_axis(near, order, axis=1),
-            np.take_along_axis(squared, order, axis=1),
-            reach**2 * (1 - 1e-12),
-        )
+        near, squared = (np.take_along_axis(table, order, axis=1) for table in (near, squared))
+        return Lists(near, squared, reach**2 * (1 - 1e-12))
 
 
 def share(pool: Executor, threads: int, count: int, work: Callable[[int, int], Any]) -> list[Any]:

@@ -81,11 +81,8 @@ def _walked(
     sums = np.zeros(len(drawn), dtype=np.int64)
 
     def walk(rows: NDArray[np.int64], near: Lists, done: NDArray[np.bool_], a: int, b: int) -> Any:
-        lists, added = (
-            (near.cell[a:b], near.squared[a:b], near.reach[a:b], near.ascending),
-            np.zeros_like(sums),
-        )
-        _walk_copies(values, ranks, cyclic, *lists, rows[a:b], done[a:b], added)
+        lists, added = (near.cell[a:b], near.squared[a:b], near.reach[a:b]), np.zeros_like(sums)
+        _walk_copies(values, ranks, cyclic, *lists, near.ascending, rows[a:b], done[a:b], added)
         return added
 
     neighbours = Neighbours(given, rows=True, threads=threads)

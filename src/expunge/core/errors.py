@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -58,6 +59,16 @@ def last_line(error: BaseException) -> str:
 def one_line(error: object) -> str:
     """The text of an error with its lines joined."""
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def say(text: str) -> None:
+    """Print text on standard output; a terminal that cannot show an arrow gets a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`| head`) has had enough; the files are written all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(error: object) -> None:

@@ -72,9 +72,8 @@ class Block:
     def split(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the parts of a (size,) vector by parameter name, each of shape (rows, ...)."""
         if vector.shape != (self.size,):
-            raise ValueError(
-                f"got a vector of shape {tuple(vector.shape)}, the block has {self.size} weights"
-            )
+            got = f"got a vector of shape {tuple(vector.shape)}"
+            raise ValueError(f"{got}, the block has {self.size} weights")
         shapes = [(len(rows), *self.shapes[name][1:]) for name, rows in self.rows.items()]
         parts = vector.split([torch.Size(shape).numel() for shape in shapes])
         return {name: part.view(shape) for name, part, shape in zip(self.rows, parts, shapes, strict=True)}

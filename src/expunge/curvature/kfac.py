@@ -193,9 +193,8 @@ def _root_columns(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterator[
         flat = slope.reshape(len(outputs), -1)
         rows = [torch.zeros_like(flat)] * flat.shape[1]
         if slope.requires_grad:
-            rows = [
-                torch.autograd.grad(part.sum(), point, retain_graph=True)[0].view_as(flat) for part in flat.T
-            ]
+            slopes = (torch.autograd.grad(part.sum(), point, retain_graph=True)[0] for part in flat.T)
+            rows = [slope.view_as(flat) for slope in slopes]
     curvatures = torch.stack(rows, dim=1)
     if not torch.isfinite(curvatures).all():
         raise SolveError("the loss or its curvature in the outputs of the network is not finite")

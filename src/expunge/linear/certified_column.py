@@ -152,9 +152,8 @@ class CertifiedColumn(WeightColumn):
         account = replace(self.account, beta=beta)
         if self.account.needs_facts and found.last is not None:
             account = self.account.after(self._facts(after, found.last, aims_at_residual=True))
-        return CertifiedColumn(
-            after, found.w, account, self.spectral, found.factor, found.gradient, found.extra_steps
-        )
+        kept = self.spectral, found.factor, found.gradient, found.extra_steps
+        return CertifiedColumn(after, found.w, account, *kept)
 
     def _facts(
         self,

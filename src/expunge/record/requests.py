@@ -97,9 +97,8 @@ class ListedRows:
         nested = [isinstance(entry, Sequence) and not isinstance(entry, str) for entry in listed]
         if all(nested):
             if self.batch_size != 1:
-                raise InvalidValue(
-                    "batch_size", self.batch_size, "1 where rows lists the requests themselves"
-                )
+                allowed = "1 where rows lists the requests themselves"
+                raise InvalidValue("batch_size", self.batch_size, allowed)
             batches = [list(batch) for batch in listed]
         elif any(nested):
             raise InvalidValue("rows", listed, "either row ids or lists of row ids, not both")
@@ -255,9 +254,8 @@ def _checked(batches: Sequence[Sequence[Any]], n: int) -> list[list[int]]:
             if isinstance(row, bool) or not hasattr(row, "__index__") or not 0 <= row < n:
                 raise InvalidValue("rows", row, f"row ids from 0 to {n - 1} {where}")
             if int(row) in seen:
-                raise InvalidValue(
-                    "rows", row, f"each row once {where}; it is in request {seen[row]} already"
-                )
+                allowed = f"each row once {where}; it is in request {seen[row]} already"
+                raise InvalidValue("rows", row, allowed)
             seen[int(row)] = number
     if len(seen) == n:
         raise InvalidValue("rows", f"all {n} rows", "at least one training row left")
@@ -281,6 +279,4 @@ def _read_rows(path: Path) -> list[Any]:
             raise DataError(f"{path}: holds a {type(rows).__name__}, allowed: {allowed}", "rows")
         return rows
     lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
-    return [
-        [int(word) if word.isascii() and word.isdigit() else word for word in line] for line in lines if line
-    ]
+    return [[int(w) if w.isascii() and w.isdigit() else w for w in line] for line in lines if line]

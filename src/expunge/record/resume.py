@@ -66,10 +66,9 @@ class RunCheckpoint:
         """
         for key in OUTCOME_KEYS:
             if recorded[key] != again[key]:
-                raise RunFolderError(
-                    f"request {recorded['request']}: {key} was {recorded[key]!r} and is now {again[key]!r}; "
-                    "data, versions or machine have changed, the run cannot be continued"
-                )
+                found = f"{key} was {recorded[key]!r} and is now {again[key]!r}"
+                why = "data, versions or machine have changed, the run cannot be continued"
+                raise RunFolderError(f"request {recorded['request']}: {found}; {why}")
 
     def done(self) -> None:
         """The run is complete: the checkpoint, which holds secrets, goes."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from expunge.core.errors import UserError
+from expunge.core.errors import UserError, say
 from expunge.report import privacy, text
 from expunge.report.contents import Contents, default_out, write_contents
 from expunge.report.runs import find_runs
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.out and not args.folders:
             raise UserError("--out: only with a FOLDER; --privacy alone writes no files")
         if args.privacy:
-            _say(privacy.report(recipe))
+            say(privacy.report(recipe))
         if args.folders:
             _report(args.folders, args.out)
     except UserError as e:
@@ -89,18 +88,7 @@ def _report(folders: list[str], out: Path | None) -> None:
         what = "failed" if one.failed else "unfinished"
         sys.stderr.write(f"{what}, left out: {one.folder}{text.plain(one.why())}\n")
     contents = Contents.of(found)
-    _say(contents.as_text())
+    say(contents.as_text())
     page = write_contents(contents, default_out(list(folders)) if out is None else out)
     files = "table.csv and the figures" if contents.runs else "and a CSV file a study"
-    _say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
-
-
-def _say(what: str) -> None:
-    # A terminal that cannot show an arrow gets a question mark, not a traceback.
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        sys.stdout.write(what.encode(encoding, "replace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (`| head`) has had enough; the files are written all the same, and the exit stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")

@@ -12,9 +12,13 @@ from typing import Any
 
 from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from expunge.report import text
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 # Okabe and Ito's set without its yellow, which vanishes on white; the last two are a violet and a grey.
@@ -104,6 +108,12 @@ def canvas(
     for ax in axes:
         ax.set_facecolor("none")
     return figure, axes
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a log axis with numbers as tables show them, and nothing between its ticks."""
+    axis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend(figure: Figure, handles: list[Line2D], columns: int) -> None:

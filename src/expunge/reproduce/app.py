@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from expunge.core.checks import require_choice
-from expunge.core.errors import InvalidValue, UserError
+from expunge.core.errors import InvalidValue, UserError, say
 from expunge.reproduce.expected import PaperRow, expected_files, read_expected
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -89,11 +88,11 @@ def _reproduce(args: argparse.Namespace) -> int:
     for name in asked:
         results[name] = _row(rows[name], out, args)
         path, _ = output.write_page(args.paper, rows, results, out)  # after each: a command may be broken off
-    _say(f"{page.as_text(results)}\n{page.counted(results)}\nWritten to {path}\n")
+    say(f"{page.as_text(results)}\n{page.counted(results)}\nWritten to {path}\n")
     if folder is not None:
         taken = output.write_records(args.paper, rows, results, out, folder)
         kept = [name for name in asked if name not in taken]
-        _say(f"Written to {folder}" + (f"; kept as it was: {', '.join(kept)}\n" if kept else "\n"))
+        say(f"Written to {folder}" + (f"; kept as it was: {', '.join(kept)}\n" if kept else "\n"))
     return FAILED if any(result["failed"] for result in results.values()) else 0
 
 
@@ -122,16 +121,6 @@ def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
         return results.of_nothing(row, args.reduced, str(error), failed)
     result = results.of_sweep(row, sweep, args.reduced, args.overrides)
     return {**result, "figures": output.write_row(row, sweep, out / row.name)}
-
-
-def _say(what: str) -> None:
-    # A terminal that cannot show an arrow gets a question mark, not a traceback.
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        sys.stdout.write(what.encode(encoding, "replace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader (`| head`) has had enough; the files are written all the same
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -11,13 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from expunge.core.checks import (
-    require_choice,
-    require_count,
-    require_positive,
-    require_probability,
-    require_switch,
-)
+from expunge.core import checks
+from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.columns import Column
 from expunge.curvature import Block
 from expunge.scrub import selectors, steps
@@ -26,7 +21,6 @@ from expunge.scrub.scrub_error import ScrubError
 from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice, Problem
 
 _HALVINGS = 20
-
 
 _OF_UPDATE: dict[str, Any] = {"over_run": "served", "shown": False}
 FIGURES = {
@@ -131,7 +125,7 @@ class Scrub:
         for name in ("noise_epsilon", "max_rise"):
             if getattr(self, name) is not None:
                 require_positive(name, getattr(self, name))
-        require_switch("refit_outputs", self.refit_outputs)
+        checks.require_switch("refit_outputs", self.refit_outputs)
         require_probability("noise_delta", self.noise_delta)
         require_probability("curvature_tol", self.curvature_tol)
 
@@ -198,10 +192,8 @@ class Scrub:
         for share in (0.5**halvings for halvings in range(_HALVINGS + 1)):
             if steps.mean_loss(problem, rows, block, share * step) <= most:  # no: NaN
                 return share * step, share
-        least = f"{0.5**_HALVINGS:.1g} of the step"
-        raise ScrubError(
-            f"{least} still raises the loss of the rows that stay by more than {self.max_rise:g}"
-        )
+        still = f"{0.5**_HALVINGS:.1g} of the step still raises"
+        raise ScrubError(f"{still} the loss of the rows that stay by more than {self.max_rise:g}")
 
     def noise_std(self, problem: Problem) -> float:
         """Return the standard deviation of the noise on every selected weight."""

@@ -50,14 +50,8 @@ def select(
     observed = observe()
     if np.ptp(observed.losses) == 0:
         raise ScrubError("empty selection: the loss is the same for every perturbed copy")
-    found = foci(
-        observed.activations,
-        observed.losses,
-        max_features=1 if name == "cheap" else max_units,
-        ties="noise",
-        rng=rng,
-        threads=threads,
-    ).columns
+    most, x, y = 1 if name == "cheap" else max_units, observed.activations, observed.losses
+    found = foci(x, y, max_features=most, ties="noise", rng=rng, threads=threads).columns
     if not len(found):
         raise ScrubError("empty selection: no unit says anything about the loss of the perturbed copies")
     if name == "random":

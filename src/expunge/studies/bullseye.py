@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ from expunge.core.seeds import stream
 from expunge.studies import cmiknn
 from expunge.studies.blanket_scores import TRUTH, auc, auc_interval, scores_of, tests_of
 from expunge.studies.checks import require_names
+from expunge.studies.codec_speed import TIES
 
 METHODS = ("codec", "lcodec", "cmiknn")
 READINGS = ("full", "grow_shrink")
-TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 _DATA, _TEST = 2, 3
 

@@ -8,22 +8,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
 from sklearn.metrics import roc_curve
 
-from expunge.report import style, text
+from expunge.report import style
 from expunge.studies.blanket_scores import TRUTH, auc, scores_of
+from expunge.studies.codec_speed_figure import LABELS, MARKERS
 
-_LABELS = {
-    "codec": "CODEC, ties broken at random",
-    "lcodec": "L-CODEC, ties broken by noise",
-    "cmiknn": "mutual information (CMIknn)",
-}
-_LOOKS: dict[str, dict[str, Any]] = {
-    "codec": {"ls": "-", "marker": "o"},
-    "lcodec": {"ls": "--", "marker": "D"},
-    "cmiknn": {"ls": ":", "marker": "s"},
-}
+_LABELS = {**LABELS, "cmiknn": "mutual information (CMIknn)"}
+_LINES = {"codec": "-", "lcodec": "--", "cmiknn": ":"}
+_MARKERS = {**MARKERS, "cmiknn": "s"}
 _TITLES = {"full": "Given all other variables", "grow_shrink": "Grow-shrink"}
 
 
@@ -69,13 +62,12 @@ def _times(ax: Axes, by_method: dict[str, list[dict[str, Any]]], n: int) -> None
     ax.set_yscale("log")
     low, high = np.log10(ax.get_ylim())
     ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))  # whole decades: at least two numbers on the axis
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    style.plain_numbers(ax.yaxis)
     ax.set_xticks(range(len(TRUTH)))
-    ax.set(
-        title="Time of a test", xlabel="variables conditioned on", ylabel=f"seconds (log scale; n = {n:,})"
-    )
+    ax.set(title="Time of a test", xlabel="variables conditioned on")
+    ax.set_ylabel(f"seconds (log scale; n = {n:,})")
 
 
 def _look(method: str) -> dict[str, Any]:
-    return {"color": style.SERIES[list(_LABELS).index(method)], "lw": 1.8, **_LOOKS[method]}
+    look = {"ls": _LINES[method], "marker": _MARKERS[method]}
+    return {"color": style.SERIES[list(_LABELS).index(method)], "lw": 1.8, **look}

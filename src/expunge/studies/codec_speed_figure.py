@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
 from expunge.report import style, text
 
-_LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
-_MARKERS = {"codec": "o", "lcodec": "D"}
+LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
+MARKERS = {"codec": "o", "lcodec": "D"}
 
 
 def draw(
@@ -24,23 +24,22 @@ def draw(
     times = {(r["attribute"], r["method"]): max(float(r["seconds"]), 1e-6) for r in records}
     names = list(dict.fromkeys(r["attribute"] for r in records))
     names.sort(key=lambda name: max(v for (a, _), v in times.items() if a == name))
-    methods = [method for method in _LABELS if any(m == method for _, m in times)]
+    methods = [method for method in LABELS if any(m == method for _, m in times)]
     with style.styled():
         figure, (ax,) = style.canvas(7.4, 2.0 + 0.19 * len(names))
         keys: list[Line2D] = []  # for each method its dot, and under it the band that was published
         for method in methods:
-            band: Any = {"color": style.SERIES[list(_LABELS).index(method)], "alpha": 0.16}
-            dot: Any = {"color": band["color"], "ls": "none", "marker": _MARKERS[method]}
+            band: Any = {"color": style.SERIES[list(LABELS).index(method)], "alpha": 0.16}
+            dot: Any = {"color": band["color"], "ls": "none", "marker": MARKERS[method]}
             at = [(times[name, method], y) for y, name in enumerate(names) if (name, method) in times]
             x, y = zip(*at, strict=True)
             ax.axvspan(*published[method], **band, lw=0)
             ax.plot(x, y, **dot, ms=5, mew=0.5, mec=style.PAPER)
-            keys.append(Line2D([], [], **dot, label=_LABELS[method], ms=6))
+            keys.append(Line2D([], [], **dot, label=LABELS[method], ms=6))
             keys.append(Line2D([], [], **band, label="published, n = 20,000", lw=8))
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(numticks=10))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        style.plain_numbers(ax.xaxis)
         ax.set_yticks(range(len(names)), [text.plain(name) for name in names])
         ax.tick_params(axis="y", labelsize=8, length=0)
         ax.set_ylim(-0.7, len(names) - 0.3)

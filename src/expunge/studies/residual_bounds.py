@@ -179,14 +179,9 @@ class ResidualBounds:
         return ((start, order[start : start + starts.step]) for start in starts)
 
     def _trained(self, update: str, seed: int) -> Newton:
-        unlearner = Newton(
-            LinearModel(self.lam, self.std),
-            self.guarantee.epsilon,
-            self.guarantee.delta,
-            certificate="measured",
-            update=update,
-            at_limit="refuse",
-        )
+        how: Any = {"certificate": "measured", "update": update, "at_limit": "refuse"}
+        model, asked = LinearModel(self.lam, self.std), (self.guarantee.epsilon, self.guarantee.delta)
+        unlearner = Newton(model, *asked, **how)
         unlearner.fit(self.rows, self.dataset.y_train, seed)
         return unlearner
 

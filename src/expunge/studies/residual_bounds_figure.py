@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator
 
 from expunge.certificate import Guarantee
 from expunge.report import style, text
@@ -44,10 +44,8 @@ def draw(
             _panel(ax, own, guarantee.budget)
             ax.set_title(f"Removed {words}")
         axes[0].set_ylabel("norm of the gradient residual (log scale)")
-        keys = [
-            Line2D([], [], label=names[curve], ms=5, lw=1.8, **look)
-            for curve, (_, _, look) in _CURVES.items()
-        ]
+        looks = {names[curve]: look for curve, (_, _, look) in _CURVES.items()}
+        keys = [Line2D([], [], label=name, ms=5, lw=1.8, **look) for name, look in looks.items()]
         at = f"epsilon {text.number(guarantee.epsilon)}, delta {text.number(guarantee.delta)}"
         style.legend(figure, [*keys, Line2D([], [], **_BUDGET, label=f"budget at {at}")], columns=2)
         title = "Bounds on the gradient residual, and the residual itself"
@@ -66,5 +64,4 @@ def _panel(ax: Axes, records: dict[str, dict[str, Any]], budget: float) -> None:
     ax.set(xscale="log", yscale="log", xlabel="rows removed (log scale)")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(numticks=12))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
-        axis.set_minor_formatter(NullFormatter())
+        style.plain_numbers(axis)
