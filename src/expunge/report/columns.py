@@ -42,7 +42,7 @@ _LIMITS = {
     "epsilon_spent": Column(
         "ε spent",
         "↓",
-        "c·bound/std at the last release: the ε of (ε, δ) that the bound has used",
+        "the ε of (ε, δ) that the bound has used at the last release: c·bound/std",
         sub="of ε",
     ),
     "epsilon_total": Column(
