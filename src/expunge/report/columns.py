@@ -42,7 +42,7 @@ _LIMITS = {
     "epsilon_spent": Column(
         "ε spent",
         "↓",
-        "the ε of (ε, δ) that the bound has used at the last release: c·bound/std",
+        "the ε of (ε, δ) that the bound has used, at the last release: c·bound/std",
         sub="of ε",
     ),
     "epsilon_total": Column(
