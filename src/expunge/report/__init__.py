@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.report.contents import write_report
 from expunge.report.runs import Run, find_runs, read_run
+from expunge.report.write import write_report
 
 __all__ = ["Run", "find_runs", "read_run", "write_report"]

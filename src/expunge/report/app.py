@@ -9,8 +9,9 @@ from pathlib import Path
 
 from expunge.core.errors import UserError, say
 from expunge.report import privacy, text
-from expunge.report.contents import Contents, default_out, write_contents
+from expunge.report.contents import Contents
 from expunge.report.runs import find_runs
+from expunge.report.write import default_out, write_contents
 
 _DESCRIPTION = """\
 Compare finished runs side by side: a table here; table.md, table.csv, figures

@@ -10,8 +10,8 @@ from typing import Any
 
 from expunge.core.errors import RunFolderError, UserError
 from expunge.core.files import write_atomically, write_json
-from expunge.report.contents import write_report
 from expunge.report.run_files import read_config
+from expunge.report.write import write_report
 from expunge.reproduce import page
 from expunge.reproduce.expected import PaperRow
 from expunge.reproduce.results import FILE, merged, portable, read_results

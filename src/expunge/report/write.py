@@ -1,0 +1,66 @@
+"""From folders to files: the tables, the figures and the page, all in one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from expunge.core.errors import RunFolderError
+from expunge.report import seeds_table, studies, table
+from expunge.report.contents import Contents, link
+from expunge.report.runs import find_runs
+
+
+def write_report(
+    folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write a report of what is in ``folders``: page, tables (Markdown, CSV) and figures (PNG, SVG).
+
+    Args:
+        folders: Folders of runs or studies, or folders that hold run folders at any depth.
+        out: Where the files go; ``report`` in the folder if one was given, else ``./report``.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        RunFolderError: If a run folder is broken, there is no finished run, or ``out`` cannot be written.
+    """
+    folders = list(folders)
+    contents = Contents.of(find_runs(folders))
+    return write_contents(contents, default_out(folders) if out is None else Path(out))
+
+
+def write_contents(contents: Contents, out: Path) -> Path:
+    """Write the report of runs that have been read already; return the path of ``report.html``."""
+    # Matplotlib is slow to import, and the table alone can do without.
+    from expunge.report.figures import draw_all
+    from expunge.report.html import page
+
+    drawn = draw_all(contents.runs)
+    links = {run.name: address for run in contents.runs if (address := link(run.folder, out))}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / "table.md", contents.as_markdown())
+        if contents.runs:
+            _write(out / "table.csv", table.as_csv(contents.lines))
+        if contents.groups:
+            _write(out / "over_seeds.csv", seeds_table.as_csv(contents.groups))
+        for name, content in studies.as_csv(contents.studies).items():
+            _write(out / name, content)
+        for figure in drawn:
+            figure.save(out)
+        _write(out / "report.html", page(contents, drawn, links))
+    except OSError as e:
+        raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None
+    return out / "report.html"
+
+
+def default_out(folders: list[str | os.PathLike[str]]) -> Path:
+    """Return where a report of ``folders`` goes when nothing else is said."""
+    return Path(folders[0] if len(folders) == 1 else ".") / "report"
+
+
+def _write(path: Path, content: str) -> None:
+    path.write_text(content, encoding="utf-8", newline="\n")
