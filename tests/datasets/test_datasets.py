@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.datasets import Dataset, cifar10, digits_3v8, mnist, mnist_3v8, vision
 from expunge.datasets.cifar_pickle import read_batch
-from expunge.datasets.idx import read_idx
+from expunge.datasets.mnist import read_idx
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 DATA = Path(mnist_3v8.__file__).parent / "data"

@@ -15,14 +15,10 @@ _ALLOWED = {"-1", "1"}
 
 
 def read_celeba_attributes(path: Path, n: int | None = None) -> tuple[NDArray[np.uint8], list[str]]:
-    """Read the attributes of the first ``n`` images.
+    """Read the attributes of the first ``n`` images (None: of all).
 
     The first line is the number of images, the second the names of the attributes; then comes a line for each
     image, its file name and -1 (no) or 1 (yes) for each attribute.
-
-    Args:
-        path: The file.
-        n: How many images; None: all.
 
     Returns:
         The table, (n, p) of 0 and 1, and the p names.

@@ -23,13 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Listing:
-    """What lies in a folder, hidden entries left out, each kind in natural order.
-
-    Attributes:
-        images: Files that are images by their ending.
-        others: Other files.
-        folders: Folders.
-    """
+    """Images (by their ending), other files and folders in a folder, in natural order; nothing hidden."""
 
     images: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)

@@ -25,8 +25,7 @@ class Images:
 
     Attributes:
         raw: (n, d), (n, height, width) or (n, height, width, channels), real numbers; may be a memory map.
-        unit: The raw value that means 1.0 (255 for 8-bit pixels).
-        offset: Subtracted after division by ``unit``.
+        unit, offset: As in ``Dataset``.
     """
 
     raw: NDArray[Any]

@@ -5,6 +5,10 @@ A data set of the same four files (Fashion-MNIST, Kuzushiji-MNIST) needs no code
 
 from __future__ import annotations
 
+import gzip
+import math
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,10 @@ from expunge.core.checks import require_choice, require_finite, require_switch
 from expunge.core.errors import DataError
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
-from expunge.datasets.idx import read_images
 from expunge.datasets.names import require_several
 
 _VARIANTS = ("MNIST", "FashionMNIST", "KMNIST")
+_UNSIGNED_BYTE = 8  # the third byte of IDX's magic number; the fourth is the number of dimensions
 # MD5 of each file as downloaded (torchvision.datasets.MNIST.resources) and as torchvision unpacks it.
 _FILES = {
     "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
@@ -107,7 +111,38 @@ def _split(
     raw: Path, split: str, md5s: Mapping[str, str] | None, classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     images, labels = (_path(raw, f"{split}-{kind}-ubyte", md5s) for kind in ("images-idx3", "labels-idx1"))
-    x, y = read_images(images, labels)
+    x, y = read_idx(images, 3), read_idx(labels, 1)
+    if len(x) != len(y):
+        raise DataError(f"{labels}: holds {len(y)} labels, but {images.name} holds {len(x)} images")
     if y.max(initial=0) >= classes:
         raise DataError(f"{labels}: holds the label {y.max()}, allowed: 0 to {classes - 1}")
     return x, y.astype(np.int64)
+
+
+def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
+    """Return the bytes of an IDX file, gzipped where its name ends in ``.gz``, as an array.
+
+    The format is a magic number, the dimensions (big-endian), then the bytes. There must be ``ndim``
+    dimensions: 3 for images, 1 for labels.
+
+    Raises:
+        DataError: The file is missing, damaged or another kind of file.
+    """
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            content = bytearray(file.read())  # mutable: the array over it is an ordinary writable one
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read, it may be damaged ({error})") from None
+    magic = int.from_bytes(content[:4], "big")
+    expected = _UNSIGNED_BYTE << 8 | ndim
+    if magic != expected or len(content) < 4 + 4 * ndim:
+        got = f"not an IDX file of {ndim}-d bytes: magic number {magic}"
+        raise DataError(f"{path}: {got}, allowed: {expected}")
+    shape = struct.unpack_from(f">{ndim}I", content, 4)
+    found, promised = len(content) - 4 - 4 * ndim, math.prod(shape)
+    if found != promised:
+        raise DataError(f"{path}: damaged: its header promises {promised} bytes, {found} follow")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * ndim).reshape(shape)

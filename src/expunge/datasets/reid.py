@@ -33,10 +33,8 @@ class Shot:
     """An image and what its name says.
 
     Attributes:
-        path: The file.
-        name: Its name in the layout.
-        person: The person's number; 0: a distractor, -1: junk.
-        written: The person as written in the name.
+        path, name: The file, and its name in the layout.
+        person, written: The person's number (0: a distractor, -1: junk), and as it is written in the name.
         camera: The camera's number.
     """
 

@@ -17,12 +17,8 @@ def obtain(
 ) -> None:
     """See to it that the files of a data set lie under ``root``, through torchvision where they do not.
 
-    Args:
-        name: The class in ``torchvision.datasets``.
-        root: What that class calls ``root``.
-        files: Path under ``root`` -> MD5, as torchvision has them.
-        check_integrity: Whether the files' MD5s must be the original ones.
-        options: More arguments of the class.
+    ``name`` is the class in ``torchvision.datasets``, which gets ``root`` and ``options``; ``files`` are the
+    paths under ``root`` -> MD5, as torchvision has them.
 
     Raises:
         DataError: A file is neither there nor to be had, or is not the original one.

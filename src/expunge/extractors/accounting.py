@@ -146,14 +146,11 @@ class Accounting:
 
     def _unreachable(self, target: float, steps: int) -> InvalidValue:
         least = self.epsilon(_MOST_NOISE, steps)  # says so itself where PRV fails
-        others = {"rdp": "rdp_wide and prv go lower", "rdp_wide": "prv may go lower"}.get(self.accountant)
-        return InvalidValue(
-            "target_epsilon",
-            target,
-            # 0.5% more: rounded to three digits it is then still one that can be met
-            f"at least {1.005 * least:.3g}, what accountant={self.accountant} can show for {steps} steps at "
-            f"delta={self.delta:g}, whatever the noise" + (f" ({others})" if others else ""),
-        )
+        others = {"rdp": " (rdp_wide and prv go lower)", "rdp_wide": " (prv may go lower)", "prv": ""}
+        # 0.5% more: rounded to three digits it is then still one that can be met
+        most = f"at least {1.005 * least:.3g}, what accountant={self.accountant} can show for {steps} steps"
+        allowed = f"{most} at delta={self.delta:g}, whatever the noise{others[self.accountant]}"
+        return InvalidValue("target_epsilon", target, allowed)
 
 
 def _by_rdp(history: _History, delta: float, wide: bool) -> float:

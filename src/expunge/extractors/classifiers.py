@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,7 @@ class Classifier:
     """An architecture and where its weights come from.
 
     Args:
-        architecture: A name of ``torchvision.models.list_models()`` that is a classifier's.
-        weights: Name of weights of it, path of a file with a state dict, or None for random ones.
+        architecture, weights: As in ``extractors.pretrained.Pretrained``.
 
     Raises:
         InvalidValue: There is no such architecture, or it has no such weights.
@@ -98,11 +95,8 @@ class Classifier:
     def _head(self, network: nn.Module) -> str:
         """Name of the last linear layer with an output for each class."""
         classes = len(self._like.meta["categories"])
-        linear = [
-            name
-            for name, part in network.named_modules()
-            if isinstance(part, nn.Linear) and part.out_features == classes
-        ]
+        parts = network.named_modules()
+        linear = [name for name, p in parts if isinstance(p, nn.Linear) and p.out_features == classes]
         if not linear:
             allowed = "a classifier whose last layer is linear, such as resnet18"
             raise InvalidValue("architecture", self.architecture, allowed)
@@ -117,17 +111,17 @@ class Classifier:
         file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
         if not file.is_file():
             checksum = file.stem.rpartition("-")[2]  # first digits of the SHA-256
-            bar = progress and sys.stderr.isatty()
+            bar, before = progress and sys.stderr.isatty(), socket.getdefaulttimeout()
+            socket.setdefaulttimeout(_PATIENCE)  # by default a silent server is waited for without end
             try:
-                with _impatient():
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    torch.hub.download_url_to_file(url, str(file), checksum, bar)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(url, str(file), checksum, bar)
             except Exception as error:  # sockets and file systems raise whatever they like
-                raise DataError(
-                    f"{self._named} cannot be downloaded from {url} ({last_line(error)}); put "
-                    f"{file.name} into {file.parent}, or give the path of a .safetensors or .pth file",
-                    "weights",
-                ) from None
+                got = f"{self._named} cannot be downloaded from {url} ({last_line(error)})"
+                cure = f"put {file.name} into {file.parent}, or give the path of a .safetensors or .pth file"
+                raise DataError(f"{got}; {cure}", "weights") from None
+            finally:
+                socket.setdefaulttimeout(before)
         read_state(file)
 
 
@@ -139,14 +133,3 @@ def _published(architecture: str, name: Any, published: Any) -> Any:
         found = f"{' or '.join(names)} (of {architecture})"
         raise InvalidValue("weights", name, f"{found}, the path of a {', '.join(_FILES)} file, or null")
     return published[short]
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """A server that does not answer is given up; by default it would be waited for without end."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

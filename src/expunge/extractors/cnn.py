@@ -51,11 +51,8 @@ class ConvNet:
     def build(self, shape: tuple[int, ...], classes: int, seed: int) -> tuple[nn.Sequential, nn.Linear, int]:
         """Return extractor (m, *shape) -> (m, dim), head (m, dim) -> (m, classes), and dim.
 
-        Args:
-            shape: (channels, height, width) of one image.
-            classes: Outputs of the head, one per class.
-            seed: Of the weights; the same seed gives the same bytes, and torch's own random numbers are
-                left alone.
+        The shape is (channels, height, width) of one image. The same seed of the weights gives the same
+        bytes, and torch's own random numbers are left alone.
 
         Raises:
             InvalidValue: ``filters``: the images are too small for that many blocks.

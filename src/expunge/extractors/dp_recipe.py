@@ -28,12 +28,10 @@ class DpRecipe:
 
     Attributes:
         mode: One of ``MODES``.
-        optimizer: ``adam`` or ``sgd``.
+        optimizer, momentum, max_batches: As in ``Training``.
         lr: Learning rate, constant.
-        momentum: Of SGD; beta_1 of Adam (beta_2 is 0.999).
         epochs: Passes over the rows, which Poisson sampling makes on average; 0 leaves the random weights.
         batch_size: Rows of a step, with Poisson sampling on average.
-        max_batches: Stop each epoch after this many steps (None: never).
         clip: Largest L2 norm of a row's gradient.
         noise_multiplier: Standard deviation of the noise, in clips; 0 adds none.
         sampling: ``poisson``: each row is in each batch with probability batch_size / rows. ``fixed``:

@@ -36,8 +36,7 @@ class FeatureFile:
     def write(self, blocks: Iterable[Features]) -> None:
         """Write the rows of ``train``, then those of ``test``; two processes may write one path.
 
-        Args:
-            blocks: (rows, d) each, of the same d; one is held at a time.
+        The blocks are (rows, d) each, of the same d; one is held at a time.
 
         Raises:
             OSError: It cannot be written.
@@ -58,26 +57,20 @@ class FeatureFile:
         return arrays["train"](), arrays["test"]()
 
     def require_sound(self, progress: bool = False) -> None:
-        """Read the whole file and compare it with what was written.
-
-        Args:
-            progress: Show a bar (on a terminal only).
+        """Read the whole file, with a bar or without, and compare it with what was written.
 
         Raises:
             DataError: It cannot be read, or a byte is not as it was written.
         """
         entries, ingredients = read_header(self.path, progress)
-        if ingredients != json.loads(json.dumps(self.ingredients)) or entries != self._entries(
-            entries["train"]["shape"][1]
-        ):
+        expected = self._entries(entries["train"]["shape"][1]), json.loads(json.dumps(self.ingredients))
+        if (entries, ingredients) != expected:
             raise DataError(f"{self.path}: not made from the same things")
 
     def _entries(self, dim: int) -> dict[str, Any]:
         """The tensors as a file's header has them."""
         end = 4 * self.rows[0] * dim
         ends = (0, end), (end, end + 4 * self.rows[1] * dim)
-        parts = zip(("train", "test"), self.rows, ends, strict=True)
-        return {
-            name: {"dtype": "F32", "shape": [rows, dim], "data_offsets": list(where)}
-            for name, rows, where in parts
-        }
+        parts = zip(self.rows, ends, strict=True)
+        tensors = ({"dtype": "F32", "shape": [n, dim], "data_offsets": list(where)} for n, where in parts)
+        return dict(zip(("train", "test"), tensors, strict=True))

@@ -99,11 +99,9 @@ class _Extraction:
                     features: Features = block.flatten(1).float().cpu().numpy()
                     bad = ~np.isfinite(features).all(axis=1)
                     if bad.any():
-                        row = f"{part} row {start + int(np.argmax(bad))}"
-                        raise DataError(
-                            f"{self.what}: the features of {row} are NaN or infinite; the extractor's "
-                            "weights are not finite, or have diverged"
-                        )
+                        got = f"the features of {part} row {start + int(np.argmax(bad))} are NaN or infinite"
+                        why = "the extractor's weights are not finite, or have diverged"
+                        raise DataError(f"{self.what}: {got}; {why}")
                     yield features
                     bar.update(len(index))
 

@@ -23,10 +23,8 @@ class Labelled:
     """Training and test images with class numbers from 0.
 
     Attributes:
-        x_train: Training images.
-        y_train: (len(x_train),) class numbers.
-        x_test: Test images.
-        y_test: (len(x_test),) class numbers; 0 where there is none.
+        x_train, x_test: Training and test images.
+        y_train, y_test: (rows,) class numbers; 0 where a test image has none.
         tested: Ids of the test images that have a class: all but the queries and gallery of
             re-identification.
         classes: Number of classes.

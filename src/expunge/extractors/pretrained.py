@@ -44,11 +44,8 @@ class Pretrained:
         scaling: See ``extractors.scaling``.
         batch_size: Images that go through the network together.
         seed: Of random weights.
-        network: Whether the model is a network.
-        device: ``auto``, ``cpu`` or ``cuda``.
         cache: Folder of features; None keeps none.
-        progress: Show a bar (on a terminal only).
-        threads: Of torch on the CPU (None: every core).
+        network, device, progress, threads: As in ``extractors.dp.Dp``.
 
     Raises:
         InvalidValue: A value is not allowed.

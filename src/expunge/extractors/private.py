@@ -61,11 +61,7 @@ class Network(nn.Module):
 
 
 class Stepper:
-    """Takes the steps of a training.
-
-    Args:
-        network: Trained in place.
-        recipe: How.
+    """Takes the steps of a training of ``network``, in place.
 
     Raises:
         InvalidValue: ``norm``: a layer mixes the rows of a batch, in a private mode.
@@ -192,10 +188,8 @@ def train(
     stepper = Stepper(network, recipe)
     done = kept.load(network, stepper.optimizers)
     started -= done.seconds
-    steps, said = (
-        recipe.epochs * recipe.steps_per_epoch(len(examples)),
-        f"training the extractor ({recipe.mode})",
-    )
+    steps = recipe.epochs * recipe.steps_per_epoch(len(examples))
+    said = f"training the extractor ({recipe.mode})"
     with progress_bar(progress, total=steps, initial=done.steps, desc=said, unit="batch") as bar:
         for epoch in range(len(done.losses), recipe.epochs):
             done.losses.append(_epoch(stepper, examples, seed, epoch, done, bar))

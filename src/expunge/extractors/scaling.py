@@ -66,12 +66,7 @@ def standardised(
     """``(x_ij - mean_j) / std_j`` with mean and standard deviation (divisor n) of the training features.
 
     A feature that does not vary over the training rows becomes 0 in all rows: no deviation tells how far from
-    them a test row is. Arithmetic in float64.
-
-    Args:
-        train: (n, d) numbers.
-        test: (m, d).
-        what: As in ``scaled``.
+    them a test row is. Arithmetic in float64; the arguments are as in ``scaled``.
 
     Raises:
         DataError: A row holds NaN or infinity.

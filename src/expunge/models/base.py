@@ -34,9 +34,7 @@ class Architecture(Protocol):
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return a network with random weights: (m, ...) -> (m, classes), on the CPU in float32.
 
-        Args:
-            shape: Of one input: (channels, height, width) or (d,).
-            classes: Outputs, one per class.
+        The shape is that of one input: (channels, height, width) or (d,).
 
         Raises:
             InvalidValue: The network cannot take such inputs.
@@ -48,11 +46,7 @@ def initialised(
 ) -> nn.Module:
     """Return the network that training begins with; the global random numbers of torch are left alone.
 
-    Args:
-        architecture: The family.
-        shape: Of one input.
-        classes: Number of classes.
-        seed: Of the random weights; the same seed gives the same bytes.
+    The same seed of the random weights gives the same bytes.
 
     Raises:
         InvalidValue: The network cannot take such inputs.
@@ -86,12 +80,9 @@ def require_widths(name: str, value: Any, example: str = "[100]") -> tuple[int, 
 
 
 def fitting(network: nn.Module, name: str, shape: tuple[int, ...]) -> nn.Module:
-    """Return ``network`` once it has taken one image of zeros in evaluation mode.
+    """Return ``network`` once it has taken one image of zeros, (channels, height, width), in evaluation mode.
 
-    Args:
-        network: Takes images of any size that survives its strides.
-        name: As messages call it.
-        shape: (channels, height, width).
+    It takes images of any size that survives its strides; messages call it ``name``.
 
     Raises:
         InvalidValue: The images are too small for it.

@@ -31,8 +31,7 @@ class Vgg11:
         small_images: True: the mean over positions and one linear map, for images of 32 x 32 pixels. False:
             torchvision's own classifier (7 x 7 positions, three linear layers with dropout).
         batch_norm: Normalise after every convolution.
-        weights: File of the state to begin from.
-        name: What messages call it.
+        weights, name: As in ``Architecture``.
     """
 
     small_images: bool = True
@@ -59,12 +58,9 @@ class Vgg11:
 
 
 def vgg_features(layout: Sequence[int | str], channels: int, batch_norm: bool) -> nn.Sequential:
-    """Return convolutions of 3 x 3 with ReLU, and max-pools of 2 x 2.
+    """Return convolutions of 3 x 3 with ReLU, and max-pools of 2 x 2, for images of so many channels.
 
-    Args:
-        layout: In their order, the width of a convolution or ``"M"`` for a max-pool.
-        channels: Of the images.
-        batch_norm: Normalise after every convolution.
+    In their order, ``layout`` has the width of a convolution or ``"M"`` for a max-pool.
     """
     features: nn.Sequential = import_torchvision().models.vgg.make_layers(list(layout), batch_norm)
     features[0] = _convolution(features[0], channels)  # type: ignore[arg-type]
@@ -98,8 +94,7 @@ class Torchvision:
         small_images: Keep more of small images: a first convolution of 3 x 3 with stride 1 and no max-pool
             (ResNet, DenseNet), or the first convolution with stride 1 (MobileNet, which has no max-pool).
         embedding: Width of the embedding layer; None: the head is given the mean over the last map itself.
-        weights: File of the state to begin from.
-        name: What messages call it; that of ``arch`` where it is not given.
+        weights, name: As in ``Architecture``; the name is that of ``arch`` where it is not given.
     """
 
     arch: str

@@ -23,11 +23,7 @@ def identity_head(module: nn.Module) -> tuple[str, nn.Linear]:
 
 
 def head_inputs(module: nn.Module, batches: Batches) -> Tensor:
-    """Return what the identity head is given, in evaluation mode.
-
-    Args:
-        module: The network; it is left as it is.
-        batches: m examples; the targets are not looked at.
+    """Return what the identity head is given for m examples, in evaluation mode; the network stays as it is.
 
     Returns:
         (m, d) float64 on the CPU, where d is the number of inputs of the head.

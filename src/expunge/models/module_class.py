@@ -28,8 +28,7 @@ class ModuleClass:
     Attributes:
         target: Full name of the class, as ``model._target_`` has it.
         settings: Other arguments of its constructor, JSON values.
-        weights: File of the state to begin from.
-        name: What messages call it.
+        weights, name: As in ``Architecture``.
 
     Raises:
         InvalidValue: The constructor does not know one of the settings.

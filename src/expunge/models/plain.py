@@ -18,8 +18,7 @@ class Softmax:
     """Multinomial logistic regression: the flattened input, one linear map with a bias.
 
     Attributes:
-        weights: File of the state to begin from.
-        name: What messages call it.
+        weights, name: As in ``Architecture``.
     """
 
     weights: str | None = None
@@ -40,8 +39,7 @@ class Mlp:
 
     Attributes:
         hidden: Widths of the hidden layers, the first one first.
-        weights: File of the state to begin from.
-        name: What messages call it.
+        weights, name: As in ``Architecture``.
     """
 
     hidden: Sequence[int] = (100,)

@@ -32,8 +32,7 @@ class VggFace:
         batch_norm: Normalise after every convolution.
         pool: The last maps are averaged to this many positions per side.
         dropout: Share of outputs of each embedding layer that training leaves out.
-        weights: File of the state to begin from.
-        name: What messages call it.
+        weights, name: As in ``Architecture``.
     """
 
     widths: Sequence[int] = (16, 32, 64, 64)

@@ -97,9 +97,8 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise DataError(f"{path}: not a safetensors file ({error})", "weights") from None
     except pickle.UnpicklingError:
-        raise DataError(
-            f"{path}: damaged, or it holds more than tensors, which is not read", "weights"
-        ) from None
+        held = "damaged, or it holds more than tensors, which is not read"
+        raise DataError(f"{path}: {held}", "weights") from None
     except Exception as error:  # damaged bytes make the readers of archives and pickles raise all sorts
         raise DataError(f"{path}: cannot be read ({last_line(error)})", "weights") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -115,9 +114,8 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             nothing has been changed then.
     """
     state = module.state_dict()
-    for name in state:
-        if name not in tensors:
-            raise DataError(f"{name} is missing")
+    if missing := [name for name in state if name not in tensors]:
+        raise DataError(f"{missing[0]} is missing")
     for name, tensor in tensors.items():
         if name not in state:
             raise DataError(f"{name} is not part of the network")

@@ -26,10 +26,8 @@ _MODULE = "module."
 class Cache:
     """One safetensors file per network: its state, its history, and a header of all else that is known of it.
 
-    A folder that cannot be written to costs one warning; what lies in it is used all the same.
-
-    Args:
-        folder: Made when it is first needed.
+    The folder is made when it is first needed. One that cannot be written to costs one warning; what lies in
+    it is used all the same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,11 +43,9 @@ class Cache:
     ) -> Trained:
         """Return what was trained like this before; else make it, while other processes wait, and keep it.
 
-        Args:
-            ingredients: All that the trained network depends on (JSON values).
-            module: A network of the same architecture, which gets the stored state.
-            make: Trains; gets a file for its checkpoint, None where nothing can be written.
-            reuse: False: make it even if it is there.
+        ``ingredients`` are all that the trained network depends on (JSON values); ``module``, of the same
+        architecture, gets the stored state. ``make`` trains: it gets a file for its checkpoint, None where
+        nothing can be written. Without ``reuse`` it does so even if the network is there.
         """
         key = sha256_of_settings(ingredients)
         with self._making(key) as checkpoint:

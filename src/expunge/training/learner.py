@@ -99,9 +99,8 @@ class Learner:
             module = self.build(x.shape, classes, seed)
 
             def fit(checkpoint: Path | None) -> Trained:
-                examples = Examples(
-                    x, torch.from_numpy(y), rows, size=self.training.batch_size, device=self.device
-                )
+                targets, size = torch.from_numpy(y), self.training.batch_size
+                examples = Examples(x, targets, rows, size, device=self.device)
                 how = self.training, cross_entropy, seed, self.device, self.progress, checkpoint
                 try:
                     return train(module, examples, *how)

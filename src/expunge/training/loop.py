@@ -59,8 +59,7 @@ def train(
     """
     if not len(examples):
         raise InvalidValue("rows", 0, "at least one row to train on")
-    module.to(device)
-    where = next(module.parameters()).device
+    where = next(module.to(device).parameters()).device
     task = _Task(module, replace(examples, device=where), settings, losses, seed, record)
     return task.run(progress, checkpoint)
 
