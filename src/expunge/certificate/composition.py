@@ -12,11 +12,9 @@ from expunge.core.checks import require_count
 class Upstream:
     """What the features have cost the training rows before the linear model saw them.
 
-    Attributes:
-        epsilon: How far one training row can change the features of all others, as differential privacy
-            measures it; 0 where a row's features depend on that row alone.
-        delta: With ``epsilon``.
-        not_covered: Why nothing is known about it; ``epsilon`` and ``delta`` then mean nothing.
+    epsilon and delta: how far one training row can change the features of all others, as differential privacy
+    measures it; 0 where a row's features depend on that row alone. They mean nothing where ``not_covered``
+    says why nothing is known about it.
     """
 
     epsilon: float = 0.0
@@ -26,12 +24,9 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Total:
-    """The guarantee of features and linear model together, or why there is none.
+    """The guarantee of features and linear model together, for each removed row taken alone.
 
-    Attributes:
-        epsilon: For each removed row taken alone; None without a guarantee.
-        delta: With ``epsilon``.
-        not_covered: The reason; None where there is a guarantee.
+    Without one epsilon and delta are None, and ``not_covered`` is the reason.
     """
 
     epsilon: float | None

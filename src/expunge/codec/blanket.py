@@ -31,21 +31,11 @@ def markov_blanket(
 ) -> list[int]:
     """Variables given which Y is independent of all others, as far as tests at ``confidence`` can tell.
 
-    ``grow_shrink`` with ``independence_test``; all tests draw from one generator, one after the other. About
-    (size of the set + 1) tests for each variable.
-
-    Args:
-        X: (n, p) numbers.
-        y: (n,) numbers; only their order matters.
-        groups: The columns of each variable; None: every column is a variable of its own. Columns in no group
-            are left out; a column may be in several.
-        confidence: A test rejects if p <= 1 - confidence.
-        permutations: At least 1 / (1 - confidence) - 1, or nothing would ever be rejected.
-        neighbours: As in ``independence_test``.
-        ties: As in ``codec``.
-        noise: As in ``codec``.
-        rng: Seed or generator.
-        threads: None: every core. The result is the same for any number.
+    ``grow_shrink`` with ``independence_test``, which says what its arguments mean; all tests draw from one
+    generator, one after the other. About (size of the set + 1) tests for each variable. X is (n, p), y (n,).
+    ``groups`` are the columns of each variable (None: every column is a variable of its own); columns in no
+    group are left out, and a column may be in several. A test rejects if p <= 1 - ``confidence``, which takes
+    at least 1 / (1 - confidence) - 1 ``permutations``.
 
     Returns:
         Numbers of the variables (places in ``groups``), ascending. An undefined T counts as independence: Y

@@ -22,13 +22,8 @@ def bullseye(
         r1 = r0 + e                r2 = r0 + e        r3 = r2 + e
         r4 = (r1 + r3) / 2 + e     y = (r2 + r4) / 2 + e     r5 = (r3 + y) / 2 + e
 
-    Variable j is a point of R^dim in a uniformly random direction with norm r_j; y is the number itself.
-
-    Args:
-        n: Samples.
-        dim: Columns of each variable; 1: the radius with a random sign.
-        eps: Half width of the noise. (A radius below 0, possible beyond 2/27, is a point opposite.)
-        rng: Seed or generator.
+    Variable j is a point of R^dim in a uniformly random direction (of R: sign) with norm r_j; y is the number
+    itself. A radius below 0, possible with ``eps`` beyond 2/27, is a point opposite.
 
     Returns:
         X, (n, 6 dim); y, (n,); the columns of each variable.
@@ -40,14 +35,13 @@ def bullseye(
     require_count("dim", dim)
     require_positive("eps", eps)
     generator = np.random.default_rng(rng)
-    noise = iter(generator.uniform(-eps, eps, size=(VARIABLES, n)))
+    noise = generator.uniform(-eps, eps, size=(VARIABLES, n))
     r0 = generator.uniform(0.25, 0.5, size=n) + 0.5 * generator.integers(0, 2, size=n)
-    r1 = r0 + next(noise)
-    r2 = r0 + next(noise)
-    r3 = r2 + next(noise)
-    r4 = (r1 + r3) / 2 + next(noise)
-    y = (r2 + r4) / 2 + next(noise)
-    r5 = (r3 + y) / 2 + next(noise)
+    r1, r2 = r0 + noise[0], r0 + noise[1]
+    r3 = r2 + noise[2]
+    r4 = (r1 + r3) / 2 + noise[3]
+    y = (r2 + r4) / 2 + noise[4]
+    r5 = (r3 + y) / 2 + noise[5]
     directions = generator.standard_normal((n, VARIABLES, dim))
     directions /= np.linalg.norm(directions, axis=2, keepdims=True)
     points = np.stack([r0, r1, r2, r3, r4, r5], axis=1)[:, :, None] * directions

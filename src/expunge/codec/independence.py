@@ -55,16 +55,9 @@ def independence_test(
     ``permutations`` candidate columns; for Z of several columns somewhat more, and much more if rows of X are
     equal: then one copy after the other. See Azadkia and Chatterjee (2021) for T.
 
-    Args:
-        y: (n,) numbers; only their order matters.
-        z: (n,) or (n, q); rows are moved as a whole.
-        x: (n,) or (n, r); None: unconditional.
-        permutations: Copies; p is at least 1 / (permutations + 1).
-        neighbours: How many rows in X a row may take its Z from, 1 (only itself: p = 1) to n.
-        ties: As in ``codec``; noise is added once, before rows are moved.
-        noise: As in ``codec``.
-        rng: Seed or generator; first the draws of ``codec``, then those of the copies.
-        threads: None: every core. The result is the same for any number.
+    There are ``permutations`` copies: p is at least 1 / (permutations + 1). A row may take the Z of 1 (itself
+    alone: p = 1) to n ``neighbours``. All else is as in ``codec``: noise is added once, before rows are moved
+    as a whole; ``rng`` makes first the draws of ``codec``, then those of the copies.
 
     Returns:
         Statistic, p-value and the T_b. All NaN, with an ``UndefinedCodecWarning``, where T is 0/0: in the

@@ -13,11 +13,9 @@ FEWEST_ROWS = 3
 def columns_of(values: Any, name: str, rows: int | None = None) -> NDArray[np.float64]:
     """The columns of ``values`` as float64, shape (p, n), each contiguous.
 
-    Args:
-        values: Numbers of shape (n,) or (n, p): NumPy, torch, or anything ``np.asarray`` takes. float32 and
-            float16 are widened without loss, so that they give the same neighbours as their float64 copy.
-        name: What messages call it.
-        rows: How many rows it must have.
+    ``values`` are numbers of shape (n,) or (n, p): NumPy, torch, or anything ``np.asarray`` takes. float32
+    and float16 are widened without loss, so that they give the same neighbours as their float64 copy.
+    ``name`` is what messages call them, ``rows`` how many rows they must have.
 
     Raises:
         ValueError: Not one- or two-dimensional, no columns, fewer than 3 rows, another number of rows than
@@ -30,9 +28,8 @@ def columns_of(values: Any, name: str, rows: int | None = None) -> NDArray[np.fl
         raise ValueError(f"{name}: got {array.ndim} dimensions, allowed: shape (n,) or (n, p)")
     if array.shape[1] == 0:
         raise ValueError(f"{name}: got no columns, allowed: at least 1")
-    _check_length(array.shape[0], name, rows)
     columns = np.ascontiguousarray(array.T, dtype=np.float64)
-    _check_finite(columns, name)
+    _check(columns.T, name, rows)
     with np.errstate(over="ignore"):
         widest = np.square(columns.max(axis=1) - columns.min(axis=1)).sum()
     if not np.isfinite(widest):
@@ -51,10 +48,8 @@ def ranks_of(y: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(f"y: got shape {array.shape}, allowed: (n,) or (n, 1)")
-    _check_length(len(array), "y", None)
-    _check_finite(array, "y")
-    ordered = np.sort(array)
-    n = len(array)
+    _check(array, "y")
+    ordered, n = np.sort(array), len(array)
     at_most = np.searchsorted(ordered, array, side="right").astype(np.int64)
     at_least = n - np.searchsorted(ordered, array, side="left").astype(np.int64)
     return at_most, at_least
@@ -73,14 +68,12 @@ def _numeric(values: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def _check_length(n: int, name: str, rows: int | None) -> None:
+def _check(array: NDArray[Any], name: str, rows: int | None = None) -> None:
+    n = len(array)
     if n < FEWEST_ROWS:
         raise ValueError(f"{name}: got {n} rows, allowed: at least {FEWEST_ROWS}")
     if rows is not None and n != rows:
         raise ValueError(f"{name}: got {n} rows where y has {rows}, allowed: the same number")
-
-
-def _check_finite(array: NDArray[Any], name: str) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.size(array) - np.isfinite(array).sum())
         raise ValueError(f"{name}: got {bad} entries that are NaN or infinite, allowed: finite numbers")

@@ -44,11 +44,7 @@ class Neighbours:
 
     A few thousand cells are sorted whole. Of more, the nearest come from a k-d tree (scipy) in few columns,
     from a plain pass in many. Distances are summed in the same order everywhere: ties are the same ties.
-
-    Args:
-        points: One column of numbers for each chosen column.
-        rows: Cells are single rows: a row is not its own neighbour (its squared distance is set to inf).
-        threads: How many to use.
+    With ``rows`` cells are single rows: a row is not its own neighbour (its squared distance is set to inf).
     """
 
     def __init__(self, points: NDArray[np.float64], *, rows: bool, threads: int) -> None:

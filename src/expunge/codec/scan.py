@@ -26,12 +26,8 @@ class Scan:
 
     ``M(i)`` is the nearest neighbour of row i by squared Euclidean distance, summed in float64 in the order
     of choice. Sums are integers: the result depends neither on the threads nor on the order of the work.
-
-    Args:
-        columns: (p, n) float64.
-        ranks: R, (n,) int64.
-        cyclic: Ties go to the next row (cyclically); else to the first row.
-        threads: None: see ``available_cores``.
+    ``columns`` are (p, n) float64, ``ranks`` R, (n,) int64. Ties go to the next row on the circle if
+    ``cyclic``, else to the first row.
     """
 
     def __init__(

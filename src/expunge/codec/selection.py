@@ -39,18 +39,12 @@ def foci(
 
     First the column with the largest T(Y, X_j), then that with the largest T(Y, X_j | chosen), until the
     largest is not above zero, or Y is a function of the chosen columns in the sample (T would be 0/0). Equal
-    scores go to the lower column; constant columns are never chosen. See ``codec`` for T and for ties.
+    scores go to the lower column; constant columns are never chosen. ``ties="noise"`` makes this L-FOCI
+    (Mehta et al. 2022). See ``codec`` for T and for arguments that have its names.
 
-    Args:
-        X: (n, p) numbers, NumPy or torch (on a GPU the scan runs there and chooses the same columns).
-        y: (n,) numbers; only their order matters.
-        max_features: Choose at most this many.
-        stop: False: go on past scores of zero and below, up to ``max_features``.
-        method: ``foci``, or ``cheap``: the first column alone.
-        ties: As in ``codec``; ``noise`` makes this L-FOCI (Mehta et al. 2022).
-        noise: As in ``codec``.
-        rng: Seed or generator.
-        threads: None: every core. The result is the same for any number.
+    X is (n, p), NumPy or torch (on a GPU the scan runs there and chooses the same columns), y (n,). At most
+    ``max_features`` are chosen; with ``stop=False`` also those with scores of zero and below. ``method`` is
+    ``foci``, or ``cheap``: the first column alone.
 
     Returns:
         Columns and scores, both empty (with an ``UndefinedCodecWarning``) for a constant ``y``.
@@ -72,7 +66,7 @@ def foci(
     columns = jitter(columns, ties, noise, generator)[:, order]
     if at_most.min() == len(at_most):
         warnings.warn("y is constant: nothing to choose", UndefinedCodecWarning, stacklevel=2)
-        return _selection([], [])
+        return Selection(np.empty(0, dtype=np.int64), np.empty(0))
     scan = open_scan(columns, at_most[order], cyclic=ties != "first", threads=threads, like=X)
     return _greedy(scan, candidates, at_most, at_least, most, stop)
 
@@ -102,8 +96,4 @@ def _greedy(
             break
         scan.choose(chosen[-1])
         candidates = np.delete(candidates, best)
-    return _selection(chosen, scores)
-
-
-def _selection(columns: list[int], scores: list[float]) -> Selection:
-    return Selection(np.array(columns, dtype=np.int64), np.array(scores, dtype=np.float64))
+    return Selection(np.array(chosen, dtype=np.int64), np.array(scores, dtype=np.float64))

@@ -85,11 +85,10 @@ def agreement(
     """``Q = sum_i min(R_i, R_M(i))`` with M(i) the nearest neighbour in all of ``columns`` (k, n)."""
     still = np.zeros((1, columns.shape[1]))  # a candidate that changes no distance
     scan = open_scan(np.vstack([columns, still]), ranks, cyclic=cyclic, threads=threads, like=like)
-    if len(columns) == 1:  # sorting will do
-        return int(scan.sums(np.array([0]))[0])
-    for j in range(len(columns)):
+    single = len(columns) == 1  # sorting will do
+    for j in range(0 if single else len(columns)):
         scan.choose(j)
-    return int(scan.sums(np.array([len(columns)]))[0])
+    return int(scan.sums(np.array([0 if single else len(columns)]))[0])
 
 
 def unconditional(q: int, at_least: NDArray[np.int64]) -> float:

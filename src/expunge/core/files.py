@@ -121,13 +121,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def write_blocks(
     path: Path, entries: Mapping[str, Any], header: Mapping[str, Any], blocks: Iterable[Any]
 ) -> None:
-    """Write a file of tensors whose bytes come a block at a time.
+    """Write a file of tensors, into a folder that exists, whose bytes come a block at a time.
 
-    Args:
-        path: In a folder that exists.
-        entries: Tensor -> its ``dtype``, ``shape`` and ``data_offsets``, as safetensors has them.
-        header: JSON values; NaN and infinity are errors.
-        blocks: The bytes of the tensors, one after the other.
+    ``entries``: tensor -> its ``dtype``, ``shape`` and ``data_offsets``, as safetensors has them; ``header``:
+    JSON values, NaN and infinity are errors; ``blocks``: the bytes of the tensors, one after the other.
 
     Raises:
         OSError: It cannot be written.

@@ -25,12 +25,8 @@ class Taken(Exception):
 def exclusive(path: Path, wait: bool = True) -> Iterator[None]:
     """Hold ``path`` for as long as the block runs; other processes that ask for it wait.
 
-    A folder is locked itself; anything else by an empty file of this name, which goes when the block ends.
-    Where the file system knows no such locks, nothing is held, with a warning.
-
-    Args:
-        path: A folder that exists, or a name for a file in one.
-        wait: False: do not wait for another process.
+    A folder that exists is locked itself; anything else by an empty file of this name, which goes when the
+    block ends. Where the file system knows no such locks, nothing is held, with a warning.
 
     Raises:
         Taken: Another process holds it, and ``wait`` is False.

@@ -33,11 +33,8 @@ class Block:
         """Return the block of ``units``.
 
         A tensor that two modules share stands under the one name that ``named_parameters()`` gives it, each
-        row once. Frozen parameters (``requires_grad`` False) are left out.
-
-        Args:
-            module: The network.
-            units: Module name, as in ``module.named_modules()`` -> numbers of output units.
+        row once. Frozen parameters (``requires_grad`` False) are left out. ``units``: module name, as in
+        ``module.named_modules()`` -> numbers of output units.
 
         Raises:
             InvalidValue: Nothing is selected, or nothing that is not frozen; a module is unknown, neither

@@ -20,12 +20,9 @@ _LEAST, _MOST = 100, 2000  # bounds of the default number of iterations: each is
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A solved system.
+    """A solved system: x, (size,) float64, and ||rhs - (A + shift I) x||_2 measured there.
 
-    Attributes:
-        x: (size,) float64.
-        residual_norm: ||rhs - (A + shift I) x||_2, measured at ``x``.
-        iterations: Steps taken; one product each, and one more for each time the residual is measured.
+    ``iterations`` cost one product each, and one more for each time the residual is measured.
     """
 
     x: Tensor
@@ -42,13 +39,9 @@ def conjugate_gradient(
     float32 network). So the true one is measured before it is believed; where it is still too large the
     iteration starts again from there, as long as that helps.
 
-    Args:
-        product: A, symmetric; A + shift I must be positive definite.
-        rhs: (size,) right side.
-        shift: Added to the diagonal.
-        tol: Bound on the measured residual's norm relative to that of ``rhs``. A network in float32 reaches
-            about 1e-7 ||A|| / shift.
-        max_iter: None: 2 size, but at least 100 and at most 2000.
+    A is symmetric, A + shift I must be positive definite; ``rhs`` is (size,). ``tol`` bounds the measured
+    residual's norm relative to that of ``rhs``; a network in float32 reaches about 1e-7 ||A|| / shift.
+    ``max_iter`` None: 2 size, but at least 100 and at most 2000.
 
     Raises:
         SolveError: Curvature along a step is not positive, a number is not finite, or ``tol`` is not reached.

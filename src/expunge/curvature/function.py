@@ -15,10 +15,8 @@ class BlockFunction:
     """A network in evaluation mode that autograd sees as a function of a block's parameters, twice over.
 
     All other parameters are constants, so the graph starts at the first layer of the block and costs no
-    memory before it. The block's parameters are copies made now. The network is left as it is.
-
-    Attributes:
-        leaves: Parameter name -> copy to differentiate in.
+    memory before it. The block's parameters are copies made now: ``leaves``, parameter name -> copy to
+    differentiate in. The network is left as it is.
     """
 
     def __init__(self, module: nn.Module, block: Block) -> None:

@@ -14,9 +14,8 @@ from expunge.curvature.solve_error import SolveError
 class LowRank:
     """H = sum_k weights_k v_k v_k^T.
 
-    Attributes:
-        vectors: (r, size) float64, the v_k as rows; they need not be independent.
-        weights: (r,) float64, of any sign; zero is allowed.
+    The v_k, rows of ``vectors`` (r, size) float64, need not be independent; ``weights`` (r,) float64 may have
+    any sign, or be zero.
     """
 
     vectors: Tensor
@@ -40,11 +39,8 @@ class LowRank:
             shift x = rhs - U^T A (sigma E^2 + A G A)^{-1} A U rhs
             A = diag(t / sqrt(1 + t^2)),   E = diag(1 / sqrt(1 + t^2))
 
-        so that no entry of the core passes 1, however large or small vectors and weights are.
-
-        Args:
-            rhs: (size,) float64.
-            shift: Any number but zero (``l2`` > 0 in the scrub).
+        so that no entry of the core passes 1, however large or small vectors and weights are. ``rhs`` is
+        (size,) float64, ``shift`` any number but zero (``l2`` > 0 in the scrub).
 
         Raises:
             SolveError: H + shift I is singular to working precision, or a number is not finite.
@@ -75,9 +71,7 @@ def outer(gradient: Tensor) -> LowRank:
 def secant(gradient_change: Tensor, weight_change: Tensor) -> LowRank:
     """Return dg dg^T / ||dw||_1, the ``fd`` curvature as published: a heuristic without an error bound.
 
-    Args:
-        gradient_change: dg, (size,), between two states of the weights.
-        weight_change: dw, (size,), between the same states.
+    dg and dw, (size,), are the changes of gradient and weights between the same two states.
 
     Raises:
         SolveError: dw is zero.

@@ -19,11 +19,9 @@ from expunge.linear.solver import build_factor
 
 @dataclass(frozen=True)
 class WeightColumn:
-    """The weights of one binary problem. Immutable: a removal proposes another column.
+    """The weights ``w`` (d,) of one binary problem. Immutable: a removal proposes another column.
 
-    Attributes:
-        problem: The loss over the rows that the column uses and that have not been removed.
-        w: (d,) weights.
+    ``problem`` is the loss over the rows that the column uses and that have not been removed.
     """
 
     problem: LogisticProblem
@@ -36,12 +34,9 @@ class WeightColumn:
 
 @dataclass(frozen=True)
 class Start:
-    """Where the training of a column begins.
+    """Where the training of a column begins: inverse Hessian, weights (d,) or None for zero.
 
-    Attributes:
-        factor: Inverse Hessian to start with.
-        spectral: Upper bound on ||X||_2 of the column's rows.
-        w: (d,) weights; None for zero.
+    ``spectral`` is an upper bound on ||X||_2 of the column's rows.
     """
 
     factor: Factor
@@ -71,13 +66,10 @@ class CertifiedColumn(WeightColumn):
     def removed(
         self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float
     ) -> CertifiedColumn:
-        """Propose the column after an update that removes rows.
+        """Propose the column after an update that removes the rows ``index``, all of which it uses.
 
-        Args:
-            after: The problem over the rows that stay.
-            index: Ids of the rows that leave; the column uses all of them.
-            update: ``fresh``, ``frozen`` or ``corrected``.
-            target: Residual norm that ``corrected`` steps aim at.
+        ``after`` is the problem over the rows that stay, ``update`` ``fresh``, ``frozen`` or ``corrected``,
+        whose steps aim at the residual norm ``target``.
         """
         factor = depart(self.factor, self.problem, self.w, index)
         if update == "corrected":

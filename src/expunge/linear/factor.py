@@ -52,8 +52,7 @@ class Factor:
 
     def solve(self, rhs: Array) -> Array:
         """Return an approximation of ``H^{-1} rhs``, (d,)."""
-        term = self._solve_unshifted(rhs)
-        total = term
+        total = term = self._solve_unshifted(rhs)
         for _ in range(_SHIFT_TERMS if self.shift else 0):
             term = self.shift * self._solve_unshifted(term)
             total = total + term

@@ -19,11 +19,8 @@ from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows, weighted_gram
 class LogisticProblem:
     """``L_b(w; D) = sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2 + b.w`` (a **sum** over rows).
 
-    Attributes:
-        rows: x_i with ||x_i|| <= 1; n counts those not removed.
-        y: (len(rows),) float64 labels, -1 or +1.
-        lam: Regularisation per example: it multiplies n.
-        b: (d,) perturbation of the summed loss.
+    ||x_i|| <= 1, and n counts the rows not removed; y are (len(rows),) float64 labels, -1 or +1; lam is per
+    example: it multiplies n; b is the (d,) perturbation of the summed loss.
 
     Source: Guo et al., ICML 2020, section 3.
     """
@@ -90,10 +87,7 @@ class LogisticProblem:
 class LossCurvature:
     """``H(w) = X^T diag(slopes) X + ridge I`` at fixed weights; a product is one pass over the stored rows.
 
-    Attributes:
-        rows: X.
-        slopes: (len(rows),) s_i (1 - s_i) with s_i = sigmoid(x_i.w).
-        ridge: lam n.
+    slopes, (len(rows),), are s_i (1 - s_i) with s_i = sigmoid(x_i.w); ridge is lam n.
     """
 
     rows: Rows

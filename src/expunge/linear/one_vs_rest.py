@@ -30,14 +30,8 @@ def one_vs_rest(
     probability. The draws of one row depend on no other row: the model trained without a row would use the
     very same rows otherwise, which a certificate needs. ``lam`` multiplies the rows that the class uses.
 
-    Args:
-        rows: All n rows; problems that use all of them share this object.
-        labels: (n,).
-        classes: (K,) different labels in rising order.
-        lam: Regularisation per example.
-        b: (d, K) perturbation, (d, 1) for two classes.
-        subsample_ratio: In (0, 1].
-        rng: Draws the subsamples; not used where the ratio is 1.
+    ``labels`` are (n,), ``classes`` (K,) different ones in rising order, ``b`` the (d, K)
+    perturbation, (d, 1) for two classes. Problems that use all of ``rows`` share this object.
     """
     positive = classes[1:] if len(classes) == 2 else classes
     used = None

@@ -55,10 +55,8 @@ def one_blas_thread() -> Iterator[None]:
 def for_each(work: Callable[[int], None], count: int, numbers: int) -> None:
     """Call ``work(k)`` for k in 0..count-1; each thread takes one contiguous run of them.
 
-    Args:
-        work: Must release the interpreter lock to gain anything, and write only what is its own.
-        count: How many pieces there are.
-        numbers: How many numbers they read together; a few are not worth a thread.
+    ``work`` must release the interpreter lock to gain anything, and write only what is its own. Together they
+    read this many ``numbers``; a few are not worth a thread.
     """
     threads = min(_Setting.threads, count)
     if threads == 1 or numbers < _MANY:

@@ -50,13 +50,11 @@ class Rows:
 
     @classmethod
     def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row", keep_zero: bool = False) -> Rows:
-        """Rows divided by their L2 norm after ``offset`` is subtracted.
+        """Rows divided by their L2 norm after ``offset`` is subtracted from every entry.
 
-        Args:
-            raw: (n, d); kept without a copy where its type is uint8, float32 or float64.
-            offset: Subtracted from every entry before normalising.
-            what: How error messages call a row.
-            keep_zero: Leave rows of norm zero as they are (they teach the model nothing, and harm no bound).
+        ``raw`` (n, d) is kept without a copy where its type is uint8, float32 or float64. ``keep_zero``
+        leaves rows of norm zero as they are (they teach the model nothing, and harm no bound). Errors call a
+        row ``what``.
 
         Raises:
             DataError: A row holds NaN or infinity, or has norm zero.
@@ -155,12 +153,9 @@ class Rows:
         return out
 
     def reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
-        """Sum a kernel's outputs over fixed blocks of rows, in block order.
+        """Sum a kernel's outputs, of the lengths ``shapes``, over fixed blocks of rows, in block order.
 
-        Args:
-            block: ``block(raw, index, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
-            args: The kernel's own arguments.
-            shapes: Length of each output vector.
+        ``block(raw, index, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
         """
         spans = _spans(self.places)
         outputs = [np.zeros((len(spans), size)) for size in shapes]

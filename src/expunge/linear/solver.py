@@ -48,13 +48,9 @@ class FitReport:
 
 @dataclass(frozen=True)
 class Fit:
-    """Where a training ended.
+    """Where a training ended: the weights (d,) with the smallest gradient norm seen, and grad L_b(w) there.
 
-    Attributes:
-        w: (d,) weights with the smallest gradient norm seen.
-        gradient: grad L_b(w), (d,).
-        report: By which test, and after what.
-        factor: The last inverse Hessian, for later removals.
+    ``report`` says by which test; ``factor`` is the last inverse Hessian, for later removals.
     """
 
     w: Array
@@ -111,17 +107,9 @@ def train(
     """Minimise ``problem`` until ||grad L_b(w)||_2 < tol.
 
     Each step solves ``H step = -grad`` with the kept Hessian and the secant memory; where a step contracts
-    the gradient norm too little, the Hessian is rebuilt at the current weights.
-
-    Args:
-        problem: Loss over the rows that remain.
-        tol: On the gradient of the **summed** loss, 2-norm.
-        max_iter: Newton steps at most.
-        start: Weights to start from, (d,); zero if None.
-        factor: An inverse Hessian to start with; built at ``start`` if None.
-
-    Returns:
-        The best point found; ``stopped_by`` names the test that ended it.
+    the gradient norm too little, the Hessian is rebuilt at the current weights. The loss is **summed**. None:
+    start from weights of zero, and with an inverse Hessian built there. After at most ``max_iter`` Newton
+    steps the best point found is returned; ``stopped_by`` names the test that ended it.
     """
     w = np.zeros(problem.rows.dim) if start is None else start.copy()
     gradient = problem.gradient(w)

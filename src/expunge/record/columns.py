@@ -44,9 +44,8 @@ def as_json(columns: Columns) -> dict[str, Any]:
 
 def of_run(summary: Mapping[str, Any]) -> dict[str, Column]:
     """Return the columns of a run by its summary; of one made before runs said so by the bundled table."""
-    said = summary.get("columns")
-    if not isinstance(said, dict):
-        said = _bundled()["columns"]
+    given = summary.get("columns")
+    said = given if isinstance(given, dict) else _bundled()["columns"]
     return {key: Column.of(key, value) for key, value in said.items() if isinstance(value, dict)}
 
 

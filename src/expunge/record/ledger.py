@@ -37,12 +37,8 @@ def read_ledger(
     """Return the complete lines of a ledger and the byte length they take.
 
     A last line without its newline was being written when the run ended: it does not count, and the request
-    is to be served again.
-
-    Args:
-        path: The file.
-        keys: What every record holds; the first one numbers the lines, from 1.
-        kind: What the records are of, for messages.
+    is to be served again. Every record holds ``keys``, of which the first numbers the lines, from 1; ``kind``
+    is what the records are of, for messages.
 
     Raises:
         RunFolderError: A complete line is not a record, or numbers are missing.

@@ -20,12 +20,7 @@ from expunge.datasets.names import person
 
 @dataclass(frozen=True)
 class Request:
-    """One removal request.
-
-    Attributes:
-        number: 1, 2, ...
-        rows: Ids of the training rows, as numbered in the data set before any removal.
-    """
+    """Removal request 1, 2, ...: ids of training rows, as numbered in the data set before any removal."""
 
     number: int
     rows: tuple[int, ...]

@@ -83,15 +83,14 @@ def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
         RunFolderError: They differ in something that results depend on.
     """
     old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
-    difference = first_difference(old, new)
-    if difference:
+    if difference := first_difference(old, new):
         raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")
 
 
 def first_difference(old: Any, new: Any, name: str = "") -> str | None:
     """Say where two nested settings differ first, or None."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(k for k in new if k not in old)]:
+        for key in old | new:
             inner = first_difference(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
             if inner:
                 return inner

@@ -16,6 +16,7 @@ from expunge.record.ledger import KEYS
 from expunge.unlearners.base import OUTCOMES
 
 _PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
+_RESIDUAL = ("residual_bound", "residual_measured", "budget")
 
 
 def summarise(
@@ -35,7 +36,7 @@ def summarise(
     counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
     seconds = [r["seconds"] for r in records]
-    last = records[-1] if records else dict.fromkeys(("residual_bound", "residual_measured", "budget"))
+    last = records[-1] if records else dict.fromkeys(_RESIDUAL)
     total: Total | None = facts.get("total")
     together = ("epsilon_total", "delta_total", "not_covered")
     summary = {
@@ -45,13 +46,9 @@ def summarise(
         **counts,
         "removals_supported": supported,
         "budget_exhausted": supported < len(records),
-        "test_accuracy_before": facts.get("test_accuracy_before"),
-        "test_accuracy_after": facts.get("test_accuracy_after"),
-        "residual_bound": last["residual_bound"],
-        "residual_measured": last["residual_measured"],
-        "budget": last["budget"],
-        "epsilon": facts.get("epsilon"),
-        "delta": facts.get("delta"),
+        **{key: facts.get(key) for key in ("test_accuracy_before", "test_accuracy_after")},
+        **{key: last[key] for key in _RESIDUAL},
+        **{key: facts.get(key) for key in ("epsilon", "delta")},
         **(dict(zip(together, astuple(total), strict=True)) if total else {}),
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,

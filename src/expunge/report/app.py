@@ -40,14 +40,7 @@ what is wrong and in which file and line.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process by default.
-
-    Returns:
-        The exit code: 0, or 2 after one line on stderr.
-    """
+    """Run the command on ``argv``, by default the process's own; return 0, or 2 after one line on stderr."""
     parser = _parser()
     args = parser.parse_args(argv)
     recipe = privacy.given(args)

@@ -81,10 +81,7 @@ class FinishedSweep:
     def number(self, value: Value, group: CellGroup, free: Mapping[str, Any]) -> float:
         """The number that ``value`` names for ``group``, the mean over its seeds.
 
-        Args:
-            value: What to look up.
-            group: The cells it is looked up in, unless ``value.where`` sends to others.
-            free: Settings in which those others may differ, besides ``value.where``.
+        Where ``value.where`` sends to other cells, those may differ in the settings ``free`` besides.
 
         Raises:
             NotMeasured: A cell failed, has no such number, or stopped before that request.

@@ -25,12 +25,10 @@ _BATCH = 200  # copies a forward pass: activations of a large network take littl
 
 @dataclass(frozen=True)
 class Observed:
-    """Losses of the copies and the units' answers to them.
+    """Losses of the copies, (n,) float64, and the units' answers to them.
 
-    Attributes:
-        losses: (n,) float64.
-        activations: (n, units) float64, before the nonlinearity, averaged over positions.
-        units: The unit that each column belongs to.
+    ``activations``, (n, units) float64, are before the nonlinearity, averaged over positions; ``units`` are
+    those that the columns belong to.
     """
 
     losses: NDArray[np.float64]
@@ -60,11 +58,8 @@ def perturbed(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield ``z' + N(0, std^2)`` batch by batch, with the row of ``x`` that each copy is of.
 
-    Args:
-        x: (m, ...) the rows to be removed; the copies are shared out among them in turn.
-        copies: Copies in all; at least one of each row.
-        std: Standard deviation of each input value.
-        generator: On the CPU: the same copies on every device.
+    ``x`` is (m, ...), the rows to be removed; the ``copies`` (at least one of each row) are shared out among
+    them in turn. ``generator`` is on the CPU: the same copies on every device.
     """
     of = torch.arange(max(copies, len(x))) % len(x)
     for start in range(0, len(of), _BATCH):

@@ -28,17 +28,12 @@ def select(
 ) -> list[Unit]:
     """Return the units that a selector chooses.
 
-    Args:
-        name: ``lfoci``: L-FOCI of the copies' losses on the units' activations (Mehta et al., CVPR 2022,
-            Algorithm 1), in the order in which FOCI takes them, until no unit adds information about the loss
-            given the chosen ones. ``cheap``: the first of these alone. ``random``: as many as ``lfoci``
-            takes, drawn at random, to compare it with. ``one``: one unit, drawn at random, to compare
-            ``cheap`` with. ``all``: the whole network, its normalisation layers aside.
-        module: The network.
-        observe: See ``Observe``.
-        rng: Of what is drawn.
-        max_units: The most units of ``lfoci`` and ``random``; None for as many as FOCI takes.
-        threads: Of the scan; None: every core. The choice is the same for any number.
+    ``lfoci``: L-FOCI of the copies' losses on the units' activations (Mehta et al., CVPR 2022, Algorithm 1),
+    in the order in which FOCI takes them, until no unit adds information about the loss given the chosen
+    ones. ``cheap``: the first of these alone. ``random``: as many as ``lfoci`` takes, drawn at random, to
+    compare it with. ``one``: one unit, drawn at random, to compare ``cheap`` with. ``all``: the whole
+    network, its normalisation layers aside. ``lfoci`` and ``random`` take at most ``max_units``, None for as
+    many as FOCI takes. The choice is the same for any number of ``threads``.
 
     Raises:
         ScrubError: None is chosen.

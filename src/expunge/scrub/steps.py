@@ -152,14 +152,9 @@ def noise_std(
 ) -> float:
     """Return ``s = (Gamma / epsilon) sqrt(2 ln(1.25 / delta))``, ``Gamma = 2 M Lip^2 m^2 / (n^2 l2^3)``.
 
-    Args:
-        n: Training rows.
-        m: Rows to be removed.
-        l2: Strong convexity of the objective, in theory; here the damping.
-        epsilon: Of the published noise (0.1); the network is not convex: it stands for no guarantee.
-        delta: Likewise (published: 0.01).
-        smoothness: M, the Lipschitz constant of the Hessian (published: 0.25).
-        lipschitz: Lip, that of the loss (published: 1).
+    Of n training rows m are removed. ``l2`` is the strong convexity of the objective, in theory; here the
+    damping. ``smoothness`` is M, the Lipschitz constant of the Hessian, ``lipschitz`` Lip, that of the loss
+    (published: 0.25, 1; epsilon 0.1, delta 0.01). The network is not convex: they stand for no guarantee.
     """
     gamma = 2 * smoothness * lipschitz**2 * m**2 / (n**2 * l2**3)
     return gamma / epsilon * sqrt(2 * log(1.25 / delta))

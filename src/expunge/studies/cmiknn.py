@@ -35,15 +35,7 @@ def cmiknn_test(
     The statistic is the estimator of Frenzel and Pompe (2007) with ``knn`` neighbours on ranks; copies are
     local permutations as in ``independence_test``, or without X permutations of all rows.
 
-    Args:
-        y: (n,).
-        z: (n, q).
-        x: (n, r) or None.
-        permutations: Copies.
-        neighbours: From how many rows a row may take.
-        knn: Neighbours of the estimator.
-        rng: Seeds the test.
-        threads: None: every core.
+    y is (n,), z (n, q), x (n, r) or None; ``rng`` seeds the test; the rest is as in ``independence_test``.
 
     Returns:
         Estimate in nats and p-value, (1 + copies that reach it) / (permutations + 1).

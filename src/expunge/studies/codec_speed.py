@@ -23,6 +23,10 @@ from expunge.studies.checks import require_names
 TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
 PUBLISHED = {"codec": (1100.0, 2170.0), "lcodec": (30.0, 510.0)}
 """Seconds an attribute, read off the slides of Mehta et al. (CVPR 2022); n = 20,000, their machine."""
+_HEADINGS = (
+    *("method", "attributes", "median s", "min s", "max s", "published s (n = 20,000)"),
+    *("selected", "neighbours found", "in blanket", "same selection"),
+)
 _DATA, _CELL = 0, 1
 _REHEARSAL = 2000  # rows of the first selection by a method, which is not timed
 
@@ -105,21 +109,10 @@ class CodecSpeed:
         numbers = self.summary(records)
         rows: list[dict[str, Any]] = []
         for method, own in numbers["methods"].items():
-            low, high = PUBLISHED[method]
-            rows.append(
-                {
-                    "method": method,
-                    "attributes": own["attributes"],
-                    "median s": own["seconds_median"],
-                    "min s": own["seconds_min"],
-                    "max s": own["seconds_max"],
-                    "published s (n = 20,000)": f"{low:,.0f}-{high:,.0f}",
-                    "selected": own["selected_mean"],
-                    "neighbours found": own["neighbours_found"],
-                    "in blanket": own["selected_in_blanket"],
-                    "same selection": None,
-                }
-            )
+            published = "{:,.0f}-{:,.0f}".format(*PUBLISHED[method])
+            *times, selected, found, inside = own.values()
+            row = (method, *times, published, selected, found, inside, None)
+            rows.append(dict(zip(_HEADINGS, row, strict=True)))
         if numbers["seconds_ratio"] is not None:
             both = {"median s": numbers["seconds_ratio"], "same selection": numbers["jaccard_mean"]}
             rows.append({"method": "codec / lcodec", **both})

@@ -123,12 +123,8 @@ def removal_norms(problem: LogisticProblem, w: Array, rows: NDArray[np.int64]) -
 
     With s = sigmoid(x.w), ``c = s (1 - s)`` and ``g = a x + lam w`` for one row (a = -y sigmoid(-y x.w)),
     ``H(w; D\i) = A - c x x^T``, where A = X^T diag(c) X + lam (n - 1) I is the same for all rows. One
-    factorisation therefore serves them all, exactly (Sherman and Morrison).
-
-    Args:
-        problem: The loss over all rows.
-        w: (d,) weights.
-        rows: (m,) ids of rows that have not been removed.
+    factorisation therefore serves them all, exactly (Sherman and Morrison). ``problem`` is the loss over all
+    rows, ``w`` (d,), ``rows`` (m,) ids of rows that have not been removed.
     """
     matrix = problem.hessian(w)
     matrix[np.diag_indices(len(w))] -= problem.lam

@@ -237,10 +237,7 @@ def published_step(model: Model, index: NDArray[np.int64]) -> Model:
 def facts_of(before: Model, after: Model, spectral: float) -> StepFacts:
     """What the certificates ask of a step that removed the rows in which the two problems differ.
 
-    Args:
-        before: The model before.
-        after: The model released.
-        spectral: Upper bound on ||X||_2 of the rows that stay.
+    ``spectral`` is an upper bound on ||X||_2 of the rows that stay.
     """
     left = np.flatnonzero((before.problem.rows.scale != 0) & (after.problem.rows.scale == 0))
     removed, step = before.problem.removed_gradient(before.w, left), after.w - before.w

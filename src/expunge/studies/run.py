@@ -30,14 +30,9 @@ def run_study(
 ) -> dict[str, Any]:
     """Run ``study`` in ``folder`` and return its summary; one that was interrupted goes on at its next cell.
 
-    Args:
-        study: What to compute.
-        settings: The resolved configuration, for the tracker.
-        folder: The run folder.
-        seed: Seed of the run.
-        progress: Show a progress bar on a terminal.
-        tracker: Receives each record's plain values with ``request`` as the number of the cell.
-        group: Name of the sweep the run belongs to.
+    ``tracker`` is given ``settings`` (the resolved configuration), ``group`` (the name of the sweep the run
+    belongs to), and each record's plain values with ``request`` as the number of the cell. ``progress`` shows
+    a bar on a terminal.
 
     Raises:
         RunFolderError: The folder holds records of other cells.

@@ -67,13 +67,14 @@ def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if cell["status"] == "done" and "seed" in (cell["summary"] or {}):
             rest = {key: value for key, value in cell["settings"].items() if key != "seed"}
             groups.setdefault(json.dumps(rest, sort_keys=True), []).append(cell)
-    return [_group(group) for group in groups.values() if len(_seeds(group)) > 1]
+    by_seed = ({cell["summary"]["seed"]: cell for cell in group} for group in groups.values())
+    return [_group(cells) for cells in by_seed if len(cells) > 1]  # a cell asked for twice counts once
 
 
-def _group(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _group(by_seed: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
     from expunge.report.over_seeds import interval
 
-    by_seed = {cell["summary"]["seed"]: cell for cell in cells}  # a cell asked for twice counts once
+    settings = next(iter(by_seed.values()))["settings"]
     values = {}
     for key in _keys(cell["summary"] for cell in by_seed.values()):
         known = [finite(cell["summary"].get(key)) for cell in by_seed.values()]
@@ -81,15 +82,11 @@ def _group(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if key != "seed" and len(numbers) == len(by_seed):
             values[key] = dict(zip(("mean", "low", "high"), interval(numbers), strict=True))
     return {
-        "settings": {key: value for key, value in cells[0]["settings"].items() if key != "seed"},
+        "settings": {key: value for key, value in settings.items() if key != "seed"},
         "seeds": list(by_seed),
         "runs": [cell["run"] for cell in by_seed.values()],
         "values": values,
     }
-
-
-def _seeds(cells: Iterable[Mapping[str, Any]]) -> set[Any]:
-    return {cell["summary"]["seed"] for cell in cells}
 
 
 def _cell(sweep: Path, job: Job) -> dict[str, Any]:

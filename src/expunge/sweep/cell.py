@@ -25,16 +25,13 @@ log = logging.getLogger(__name__)
 def run_cell(config: DictConfig, cache: JobCache) -> None:
     """Run a cell unless it is done already, and note what became of it; an error does not stop the others.
 
-    Args:
-        config: The cell's configuration; the rest is Hydra's.
-        cache: What cells of the same process have in common.
+    ``config`` is the cell's own (the rest is Hydra's), ``cache`` what cells of one process have in common.
     """
     hydra_config = HydraConfig.get()
     sweep = Path(hydra_config.sweep.dir).absolute()
     job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
     job.note(sweep)
-    known = total(sweep)
-    of_all = f" of {known}" if known else ""
+    of_all = f" of {known}" if (known := total(sweep)) else ""
     log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
     if multiprocessing.parent_process() is not None:
         config.progress = False  # the bars of several workers would write over each other

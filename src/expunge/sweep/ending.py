@@ -15,9 +15,7 @@ from expunge.sweep.jobs import read
 def finish(sweep: Path, figures: bool = True) -> int:
     """Put together what there is; print the table; name every cell that is not done.
 
-    Args:
-        sweep: The sweep's folder.
-        figures: Draw heat maps and trade-off curves, where the cells have values for them.
+    With ``figures`` heat maps and trade-off curves are drawn, where the cells have values for them.
 
     Returns:
         0, 2 where all that failed is bad input, else 1.

@@ -26,15 +26,10 @@ _SWEEP = "sweep.json"
 
 @dataclass(frozen=True)
 class Job:
-    """One cell of a sweep.
+    """Cell 0, 1, ... of a sweep: what it is asked for, and what became of it.
 
-    Attributes:
-        number: 0, 1, ... in the sweep.
-        overrides: What the job is asked for.
-        run: Name of its run folder in the sweep folder; None as long as the settings are not known.
-        status: ``done``, ``failed``, or ``unfinished``.
-        error: The line that says why it failed.
-        bad_input: Whether the user can mend it.
+    ``run`` is its run folder's name in the sweep folder, None as long as the settings are not known. Its
+    status is ``done``, ``failed`` (see ``error``; ``bad_input``: the user can mend it) or ``unfinished``.
     """
 
     number: int

@@ -23,9 +23,7 @@ SUFFIX = "_reduced"
 def with_reduced(arguments: Sequence[str], config_dir: Path) -> list[str]:
     """Return the arguments with ``reduced=true`` in the experiment's name, and let Hydra know that name.
 
-    Args:
-        arguments: The command line.
-        config_dir: Where our own YAML is; the user's is looked for where ``--config-dir`` says.
+    Our own YAML is in ``config_dir``; the user's is looked for where ``--config-dir`` says.
 
     Raises:
         InvalidValue: ``reduced`` is neither true nor false, or there is nothing that could be reduced.
@@ -65,11 +63,8 @@ def reduced(name: str, folders: Sequence[Path]) -> DictConfig:
     """Return the content of an experiment's file with its own ``reduced:`` put in.
 
     A key that the experiment sweeps is swept over other values; a group that is chosen anew keeps nothing
-    of what the experiment says of its own choice; any other key gets another value.
-
-    Args:
-        name: The experiment.
-        folders: Where experiments and groups are.
+    of what the experiment says of its own choice; any other key gets another value. ``folders`` hold the
+    experiments and groups.
 
     Raises:
         InvalidValue: It has no ``reduced:``.

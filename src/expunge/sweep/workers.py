@@ -29,10 +29,8 @@ class WorkerDied(Exception):
 def prepare(launcher: Mapping[str, Any]) -> None:
     """Make this process a good worker, if it is one: its cores and no more, and no longer than its parent.
 
-    To be called before a numerical library is imported: they read the number of threads once.
-
-    Args:
-        launcher: The settings of ``hydra.launcher``.
+    To be called before a numerical library is imported: they read the number of threads once. ``launcher`` is
+    ``hydra.launcher`` of the settings.
     """
     keep_to_cores(launcher)
     if multiprocessing.parent_process() is not None:
@@ -47,9 +45,8 @@ def keep_to_cores(launcher: Mapping[str, Any]) -> None:
     """
     slurm = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
     cores = launcher.get("cpus_per_task") or slurm
-    if cores:
-        for pool in _POOLS:
-            os.environ.setdefault(pool, str(cores))
+    for pool in _POOLS if cores else ():
+        os.environ.setdefault(pool, str(cores))
 
 
 @cache
@@ -71,10 +68,8 @@ def _end_with_parent() -> None:
 def explain(error: BaseException) -> UserError | WorkerDied | None:
     """What a launcher's exception means, on one line; None for any other exception.
 
-    Their types are told by name, as neither library need be installed.
-
-    Returns:
-        ``UserError`` where the launcher could not begin, ``WorkerDied`` where it began and lost a process.
+    ``UserError`` where the launcher could not begin, ``WorkerDied`` where it began and lost a process. Their
+    types are told by name, as neither library need be installed.
     """
     if isinstance(error, MissingConfigException):
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
@@ -94,11 +89,9 @@ def explain(error: BaseException) -> UserError | WorkerDied | None:
 
 def _how(text: str) -> str:
     """How a worker ended, from the many lines of the library that lost it."""
-    job = re.match(r"Job (\S+) \(task: \d+\) with path (\S+)", text)
-    if job:
+    if job := re.match(r"Job (\S+) \(task: \d+\) with path (\S+)", text):
         return f"job {job[1]} ended without a result (what it printed is in {Path(job[2]).parent})"
-    trace = re.search(r"-{9,}\n(.*?)\n-{9,}", text, re.DOTALL)
-    if trace:
+    if trace := re.search(r"-{9,}\n(.*?)\n-{9,}", text, re.DOTALL):
         return f"a job failed ({trace[1].strip().splitlines()[-1].strip()})"
     codes = re.search(r"\{(.+?)\}", text)
     return f"a worker process ended before its time ({codes[1] if codes else ' '.join(text.split())})"
