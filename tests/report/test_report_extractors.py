@@ -17,7 +17,7 @@ from expunge.report import find_runs, read_run, table, text, write_report
 from expunge.report.extractor_figures import compared, draw_extractors
 from expunge.report.figures import draw_all
 from expunge.report.promises import promises
-from expunge.report.rows import Row, ordered, rows
+from expunge.report.table_rows import Row, ordered, rows
 from tests.cli import SMALL, expunge
 from tests.report.test_report import make_run
 
@@ -217,7 +217,7 @@ def test_a_seed_is_told_as_that_of_the_run(tmp_path):
 
 def test_warnings_name_reason_and_runs(sweep, page):
     expected = [
-        f"Warning: as published, no guarantee: {RAW} (newton_corrected (dp, mode private)).",
+        f"Warning: as published: {NOT_COVERED['private']} (newton_corrected (dp, mode private)).",
         f"Warning: no guarantee for extractor and model together: {NOT_COVERED['none']} "
         "(newton_corrected (dp, mode none), retrain (dp, mode none)).",
     ]
@@ -233,7 +233,7 @@ def test_warnings_name_reason_and_runs(sweep, page):
 @pytest.mark.parametrize("unlearner", ["newton_corrected", "retrain", "none"])
 def test_a_run_as_published_is_warned_of_whatever_its_method(tmp_path, unlearner):
     lines = lines_of(dp(tmp_path / "a", "private", unlearner=unlearner))
-    assert f"Warning: as published, no guarantee: {RAW}.\n" in table.as_text(lines)
+    assert f"Warning: as published: {NOT_COVERED['private']}.\n" in table.as_text(lines)
 
 
 def test_features_scaled_by_the_training_set_are_warned_of(tmp_path):
@@ -382,7 +382,7 @@ def test_a_real_run_as_published_warns_at_its_end(tmp_path):
     arguments = [*SMALL, "figures=true", "extractor=dp", *(f"extractor.{key}" for key in quick)]
     ended = expunge(*arguments, "removal.count=2", f"cache_dir={tmp_path / 'cache'}", cwd=tmp_path)
     assert ended.code == 0, ended.err
-    assert f"Warning: as published, no guarantee: {RAW}.\n" in ended.out
+    assert f"Warning: as published: {NOT_COVERED['private']}.\n" in ended.out
     assert "own head ↑" in ended.out
     (line,) = lines_of(tmp_path / "outputs")
     assert (line.not_covered, line.epsilon_total) == (NOT_COVERED["private"], None)

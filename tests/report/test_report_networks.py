@@ -21,7 +21,7 @@ from expunge.report.contents import Contents
 from expunge.report.drawing import Line
 from expunge.report.figures import draw_all, draw_plots, write_run_figures
 from expunge.report.network_figures import running_mean
-from expunge.report.rows import Row, ordered, rows
+from expunge.report.table_rows import Row, ordered, rows
 from tests.report.test_report import make_run
 
 SELECTORS = ("lfoci", "random", "all")

@@ -15,8 +15,8 @@ from expunge.metrics.verification import Verification
 from expunge.record.columns import merged
 from expunge.report import html_tables, seeds_table, table
 from expunge.report.over_seeds import over_seeds
-from expunge.report.rows import rows
 from expunge.report.runs import find_runs
+from expunge.report.table_rows import rows
 from tests.report.test_report_networks import edit, make_network
 
 METRICS = (Identity, IdentityReference, Verification, Reid, Activation)

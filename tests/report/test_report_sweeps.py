@@ -26,9 +26,9 @@ from expunge.report.contents import Contents, link
 from expunge.report.grid import draw_grid, write_grid
 from expunge.report.html import page as render
 from expunge.report.over_seeds import interval, over_seeds
-from expunge.report.rows import ordered, rows, warnings
-from expunge.report.settings import axes, differing, methods
+from expunge.report.run_settings import axes, differing, methods
 from expunge.report.sweeps import without_folders
+from expunge.report.table_rows import ordered, rows, warnings
 from expunge.report.tradeoff import draw_tradeoff, pareto
 from tests.report.test_report import make_run
 

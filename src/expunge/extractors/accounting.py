@@ -39,6 +39,14 @@ _History = list[tuple[float, float, int]]
 """Noise multiplier, rate of the Poisson sample and number of some Gaussian mechanisms, as Opacus keeps it."""
 
 
+class PrvFailed(InvalidValue):
+    """The PRV accountant has no answer for these numbers; ``cause`` says why."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__("accountant", "prv", f"rdp with these numbers: {cause}")
+
+
 @dataclass(frozen=True)
 class Accounting:
     """Accounting of DP-SGD: ``steps`` noisy batches of about ``batch_size`` out of ``rows``.
@@ -221,6 +229,5 @@ def _opacus_prv(history: _History, delta: float) -> float:
         return float(accountant.get_epsilon(delta, eps_error=PRV_ERROR, delta_error=delta / 1000))
 
 
-def _failed(cause: str) -> InvalidValue:
-    allowed = f"rdp with these numbers: Opacus's PRV accountant fails ({cause})"
-    return InvalidValue("accountant", "prv", allowed)
+def _failed(cause: str) -> PrvFailed:
+    return PrvFailed(f"Opacus's PRV accountant fails ({cause})")

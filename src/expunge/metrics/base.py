@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -14,6 +15,9 @@ from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval, of_known_classes
 from expunge.predictors import Differentiable
+
+Values = Mapping[str, float | None]
+"""Key -> number; None where it is not defined."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,12 @@ from numpy.typing import NDArray
 from expunge.core.checks import require_count, require_positive
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import Evaluated, View
+from expunge.metrics.base import Evaluated, Values, View
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
 from expunge.metrics.retrained import WEIGHT_DISTANCE, weight_distance
 from expunge.predictors import Probabilistic
-
-Found = Mapping[str, float | None]
 
 _DIVERGENCE = "Jensen-Shannon divergence of the predictions from the retrained model's, in nats"
 
@@ -142,7 +139,7 @@ class Forgetting(Evaluated):
         losses = view.original.losses(view.x_train, view.y_train, np.flatnonzero(view.requested))
         return (1 + _SLACK) * float(np.mean(losses))
 
-    def _of(self, view: View, model: Probabilistic, target: float | None) -> Found:
+    def _of(self, view: View, model: Probabilistic, target: float | None) -> Values:
         """The columns that look at one model alone."""
         forget = np.flatnonzero(view.requested)
         chosen, others = matched(view.y_train[forget], view.y_test)
@@ -164,7 +161,7 @@ def _traits(
     return traits(model.probabilities(x, rows), np.searchsorted(model.classes_, y[rows]))
 
 
-def _compared(view: View, ours: Probabilistic, reference: Probabilistic) -> Found:
+def _compared(view: View, ours: Probabilistic, reference: Probabilistic) -> Values:
     """The columns that compare the predictions with the retrained model's."""
     forget = np.flatnonzero(view.requested)
     found: dict[str, float | None] = {}

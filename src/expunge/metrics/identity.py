@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.columns import AIM, Column, Plot, beside_references, references
 from expunge.datasets.base import of_known_classes
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import Evaluated, View
+from expunge.metrics.base import Evaluated, Values, View
 from expunge.predictors import Differentiable, Predictor
 
 _PERSONS = "of the persons asked to be removed"
@@ -55,11 +53,10 @@ KEPT = {
     "rest_test_kept": Column("rest kept, test", "↑", f"accuracy on test rows of all other persons, {_OVER}"),
 }
 
-Found = Mapping[str, float | None]
-Rows = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 
-def of_persons(y_train: NDArray[np.int64], y_test: NDArray[np.int64], requested: Rows) -> tuple[Rows, ...]:
+def of_persons(y_train: NDArray[np.int64], y_test: NDArray[np.int64], requested: Mask) -> tuple[Mask, ...]:
     """Which rows are the removed persons' and which everybody else's.
 
     Removed persons are the classes of which a training row has been requested.
@@ -121,7 +118,7 @@ class IdentityReference(Evaluated):
         return {name: found.get(name) for name in self.COLUMNS}
 
 
-def _accuracies(model: Predictor | Differentiable, view: View) -> Found:
+def _accuracies(model: Predictor | Differentiable, view: View) -> Values:
     """The columns of ``Identity`` for any model."""
     train, test = (model.predict(view.x_train), view.y_train), (model.predict(view.x_test), view.y_test)
     parts = of_persons(view.y_train, view.y_test, view.requested)
@@ -129,7 +126,7 @@ def _accuracies(model: Predictor | Differentiable, view: View) -> Found:
     return {name: accuracy(predicted[rows], labels[rows]) for name, (predicted, labels), rows in sides}
 
 
-def _kept(now: Found, before: Found) -> Found:
+def _kept(now: Values, before: Values) -> Values:
     return {
         f"rest_{part}_kept": kept(now[f"rest_{part}_accuracy"], before[f"rest_{part}_accuracy"])
         for part in ("train", "test")

@@ -16,7 +16,7 @@ from scipy.special import entr
 from expunge.metrics.linear_probe import evenly_spaced
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
+Ids = NDArray[np.int64]
 
 FALSE_ALARMS = 0.01
 FOLDS = 5
@@ -39,7 +39,7 @@ class Attack(NamedTuple):
     tpr: float | None = None
 
 
-def row_losses(probabilities: Array, labels: Rows) -> Array:
+def row_losses(probabilities: Array, labels: Ids) -> Array:
     """Cross-entropy ``-log p_i[label_i]`` of each row, (n,), in nats, at most 708; smaller fits better.
 
     A probability near one is taken as one less the sum of the others: losses below 1e-16 then still differ.
@@ -56,7 +56,7 @@ def row_losses(probabilities: Array, labels: Rows) -> Array:
     return np.where(rest < 0.5, -np.log1p(-np.minimum(rest, 0.5)), -np.log(np.maximum(right, _TINY)))
 
 
-def traits(probabilities: Array, labels: Rows) -> Array:
+def traits(probabilities: Array, labels: Ids) -> Array:
     """What the logistic attack sees of each row, (n, 4).
 
     Its loss, the largest probability, the margin (largest less second largest) and the entropy (nats).
@@ -71,7 +71,7 @@ def traits(probabilities: Array, labels: Rows) -> Array:
     return np.stack([loss, largest, largest - second, entr(probabilities).sum(axis=1)], axis=1)
 
 
-def matched(members: Rows, others: Rows) -> tuple[Rows, Rows]:
+def matched(members: Ids, others: Ids) -> tuple[Ids, Ids]:
     """Choose rows on both sides whose classes stand in the same proportions.
 
     Classes differ in how easy they are: members of class 0 against others of all classes would be told apart

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from expunge.report import drawing, style, text
-from expunge.report.drawing import Curve, Keyed, Line, Shown
+from expunge.report.drawing import Curve, DrawnLines, Keyed, Line
 from expunge.report.runs import Run
 
 _BOUND_DASH = (0, (4, 2))
@@ -96,7 +96,7 @@ def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:
     style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), keys), columns=2)
 
 
-def _caption(shown: Shown, left_out: Shown, keyed: Keyed) -> str:
+def _caption(shown: DrawnLines, left_out: DrawnLines, keyed: Keyed) -> str:
     runs = [run for line in shown.lines for run in line.runs]
     key, bound = keyed.key, keyed.plot.against
     caption = drawing.caption(

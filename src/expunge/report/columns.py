@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from expunge.core.columns import Column
 from expunge.record.columns import merged
 from expunge.report import text
-from expunge.report.rows import OWN_FIT, Row
+from expunge.report.table_rows import OWN_FIT, Row
 
 LABEL = "unlearner"
 _SERVICE = {
@@ -74,7 +74,7 @@ _METHOD = {LABEL: Column("unlearner", "", "the method, with the settings that te
 
 
 @dataclass(frozen=True)
-class Shown:
+class TableColumn:
     """A column of a table: how its heading and its cells are written.
 
     Attributes:
@@ -130,7 +130,7 @@ class Shown:
         return text.plain(self.column.cell).replace("{value}", value).replace("{beside}", beside)
 
 
-def columns(table: Sequence[Row]) -> list[Shown]:
+def columns(table: Sequence[Row]) -> list[TableColumn]:
     """Return the columns that say something of a row of ``table``.
 
     What is declared for methods of one role alone is shown where there is a run of that role, the total of
@@ -145,7 +145,7 @@ def columns(table: Sequence[Row]) -> list[Shown]:
         del every["epsilon_total"]
     able = {key: c for key, c in every.items() if c.shown and c.over_run and c.only in roles}
     formats = {key: column.format for key, column in every.items()}
-    shown = [Shown(key, c, c.format, formats.get(c.beside, c.format)) for key, c in able.items()]
+    shown = [TableColumn(key, c, c.format, formats.get(c.beside, c.format)) for key, c in able.items()]
     return [column for column in shown if any(column.cell(row) != text.NONE for row in table)]
 
 
@@ -182,7 +182,7 @@ _SAID: dict[str, Callable[[Row], str]] = {
     "epsilon_spent": _epsilon,
     "epsilon_total": _total,
     "seconds_retrain": lambda row: (
-        text.seconds(row.seconds_retrain) + " (fit)" * (row.retrain_from == OWN_FIT)
+        text.seconds(row.seconds_retrain) + (" (fit)" if row.retrain_from == OWN_FIT else "")
     ),
 }
 

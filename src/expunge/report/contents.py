@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from expunge.report import layout, seeds_table, studies, table
 from expunge.report.over_seeds import SeedGroup, over_seeds
-from expunge.report.rows import Row, ordered, rows, warnings
 from expunge.report.runs import FoundRuns, Run, StudyRun
 from expunge.report.sweeps import LeftOut
+from expunge.report.table_rows import Row, ordered, rows, warnings
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from expunge.report import drawing, style, text
 from expunge.report.drawing import Line
-from expunge.report.rows import removal_seconds, retrain_seconds
 from expunge.report.runs import Run
+from expunge.report.table_rows import removal_seconds, retrain_seconds
 
 _STRIP = "A strip has the requests of all runs that differ only in {}"
 

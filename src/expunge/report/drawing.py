@@ -18,8 +18,8 @@ from expunge.core.columns import Column, Plot
 from expunge.record.columns import merged
 from expunge.report import style, text
 from expunge.report.over_seeds import interval
+from expunge.report.run_settings import alike, labels
 from expunge.report.runs import Run
-from expunge.report.settings import alike, labels
 
 MARKS = {"retrained": "^", "refused": "X"}
 MOST_MARKS = 120
@@ -61,7 +61,7 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shown:
+class DrawnLines:
     """What a figure draws.
 
     Attributes:
@@ -90,7 +90,7 @@ class Shown:
         return f" {line.format(self.alike)}: {self.runs} runs{left}; the table has each."
 
 
-def shown(runs: Sequence[Run], has: Callable[[Run], bool]) -> Shown:
+def shown(runs: Sequence[Run], has: Callable[[Run], bool]) -> DrawnLines:
     """Return the lines of the runs that have something to draw; of all ``runs`` a line keeps its colour.
 
     Where these are more runs than can be told apart, those that differ only in their seed are drawn as one;
@@ -105,7 +105,7 @@ def shown(runs: Sequence[Run], has: Callable[[Run], bool]) -> Shown:
         if own := [run for run in group if has(run)]:
             short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
             every.append(Line(own, short, style.SERIES[i % style.MOST]))
-    return Shown(every[: style.MOST], len(every), sum(len(line.runs) for line in every), which)
+    return DrawnLines(every[: style.MOST], len(every), sum(len(line.runs) for line in every), which)
 
 
 @dataclass(frozen=True)

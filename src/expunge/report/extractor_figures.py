@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from expunge.record.columns import main_column
 from expunge.report import drawing, style, text, totals
-from expunge.report.rows import lasting
 from expunge.report.runs import Run
+from expunge.report.table_rows import lasting
 
 _HEAD, _OWN = "certified model, after the removals", "own head, end to end"
 _FEATURES = ("features",)

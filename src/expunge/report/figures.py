@@ -16,8 +16,8 @@ from expunge.report.grid import draw_grid
 from expunge.report.identity_figure import draw_sides
 from expunge.report.map_figures import draw_maps
 from expunge.report.network_figures import draw_distance, draw_lines, draw_smoothed
-from expunge.report.rows import ordered
 from expunge.report.runs import Run
+from expunge.report.table_rows import ordered
 
 _DRAWN_BY: dict[str, Callable[[Sequence[Run], Sequence[Keyed], str], style.Drawn | None]] = {
     "bounded": draw_bounded,

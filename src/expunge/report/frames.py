@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from expunge.report.rows import Row, ordered, rows
 from expunge.report.runs import find_runs, finite
+from expunge.report.table_rows import Row, ordered, rows
 
 
 class Runs(pd.DataFrame):

@@ -17,9 +17,9 @@ from expunge.core.columns import Column
 from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
 from expunge.report.columns import formatted
-from expunge.report.rows import ordered
+from expunge.report.run_settings import Cell, SweptMethod, axes, methods
 from expunge.report.runs import Run
-from expunge.report.settings import Cell, Method, axes, methods
+from expunge.report.table_rows import ordered
 from expunge.report.tradeoff import draw_tradeoff
 
 # ColorBrewer's map from a light yellow to a dark blue: safe for the colour-blind, and darker means more in
@@ -105,7 +105,7 @@ def draw_heat_maps(runs: Sequence[Run]) -> list[style.Drawn]:
 
 
 def _heat_maps(
-    shown: Sequence[Method],
+    shown: Sequence[SweptMethod],
     measures: Sequence[Measure],
     pair: tuple[str, str],
     ticks: tuple[list[float], list[float]],

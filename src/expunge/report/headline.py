@@ -10,7 +10,7 @@ from expunge.record.columns import merged
 from expunge.report import text, totals
 from expunge.report.columns import formatted
 from expunge.report.over_seeds import SeedGroup
-from expunge.report.rows import OWN_FIT, Row
+from expunge.report.table_rows import OWN_FIT, Row
 
 _NEARLY_AS_MANY = 0.9
 
@@ -110,7 +110,7 @@ def _good(row: Row, columns: Columns) -> float:
 def _served(row: Row) -> tuple[str, str]:
     if row.budget_exhausted:
         return text.count(row.removals_supported), f"of {text.count(row.requests)} requests"
-    never = "; the budget never ran out" * bool(row.budget)
+    never = "; the budget never ran out" if row.budget else ""
     return f"all {text.count(row.requests)}", f"requests{never}"
 
 

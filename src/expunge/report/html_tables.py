@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from expunge.report import seeds_table, text
-from expunge.report.columns import Shown, columns
+from expunge.report.columns import TableColumn, columns
 from expunge.report.over_seeds import SeedGroup
-from expunge.report.rows import Row
-from expunge.report.rows import notes as notes_of
+from expunge.report.run_settings import differing
 from expunge.report.runs import Run
-from expunge.report.settings import differing
+from expunge.report.table_rows import Row
+from expunge.report.table_rows import notes as notes_of
 
 _TALL = 24  # lines; a longer table scrolls below its headings
 _FEW = 4  # runs that stand side by side in the table of settings; of more, each has a row
@@ -76,7 +76,7 @@ def linked(run: Run, links: Mapping[str, str]) -> str:
 def _of_columns(
     name: str,
     label: str,
-    head: Sequence[Shown],
+    head: Sequence[TableColumn],
     subs: Iterable[str],
     body: Sequence[Sequence[tuple[str, float | None]]],
 ) -> str:

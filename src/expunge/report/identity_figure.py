@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from expunge.report import drawing, style
 from expunge.report.drawing import Curve, Keyed, Line
-from expunge.report.rows import lasting
 from expunge.report.runs import Run, finite
+from expunge.report.table_rows import lasting
 
 _SIDES = {"removed": "images of the removed persons", "rest": "images of everybody else"}
 _STROKES = {"removed": "solid", "rest": (0, (4, 1.5))}

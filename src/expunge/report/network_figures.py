@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from expunge.report import drawing, style, text
 from expunge.report.drawing import Curve, Keyed, Line, Series
 from expunge.report.over_seeds import Interval, interval
-from expunge.report.rows import lasting
 from expunge.report.runs import Run, complete
+from expunge.report.table_rows import lasting
 
 _SHARE = 0.05  # of the requests: the window of the running mean
 _LOG_FROM = 30.0  # a larger ratio of largest to smallest value gets a log axis

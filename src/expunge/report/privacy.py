@@ -10,7 +10,7 @@ from typing import Any
 
 from expunge.core.checks import require_count
 from expunge.core.errors import InvalidValue, UserError
-from expunge.extractors.accounting import ACCOUNTANTS, PRV_ERROR, SAMPLINGS, Accounting
+from expunge.extractors.accounting import ACCOUNTANTS, PRV_ERROR, SAMPLINGS, Accounting, PrvFailed
 from expunge.report import text
 
 _NAMES = {"rdp": "RDP", "rdp_wide": "RDP, wide", "prv": "PRV"}
@@ -153,8 +153,8 @@ def _epsilons(recipe: Recipe) -> list[tuple[str, str, str]]:
     for accountant, name in _NAMES.items():
         try:
             rows.append((f"ε by {name}", _shown(recipe.epsilon(accountant)), meaning[accountant]))
-        except InvalidValue as e:  # the numbers are in order by now: PRV has no answer for them
-            rows.append((f"ε by {name}", text.NONE, e.allowed.partition(": ")[2]))
+        except PrvFailed as e:
+            rows.append((f"ε by {name}", text.NONE, e.cause))
     return rows
 
 

@@ -9,8 +9,8 @@ from expunge.certificate.composition import group
 from expunge.core.columns import RETRAINED
 from expunge.record.columns import merged
 from expunge.report import text
-from expunge.report.rows import Row, lasting
 from expunge.report.runs import Run
+from expunge.report.table_rows import Row, lasting
 
 _ROWS = 10  # of one person: an example
 _CERTIFICATE = """\

@@ -7,9 +7,9 @@ from html import escape
 
 from expunge.report import text, totals
 from expunge.report.html_tables import linked
-from expunge.report.rows import OWN_FIT, Row
 from expunge.report.runs import Run
 from expunge.report.sweeps import LeftOut
+from expunge.report.table_rows import OWN_FIT, Row
 
 _DATA = ("dataset", "extractor", "model")
 _TOP = ("seed", "device")

@@ -7,7 +7,7 @@ from textwrap import fill
 
 from expunge.core.columns import Column
 from expunge.report import layout, text
-from expunge.report.columns import LABEL, Shown, columns, formatted, in_one_cell
+from expunge.report.columns import LABEL, TableColumn, columns, formatted, in_one_cell
 from expunge.report.over_seeds import RESAMPLES, Interval, SeedGroup, interval
 from expunge.report.runs import complete
 
@@ -19,7 +19,7 @@ CAPTION = (
 _PAIRED = "against_retrain"
 
 
-def heads(groups: Sequence[SeedGroup]) -> list[Shown]:
+def heads(groups: Sequence[SeedGroup]) -> list[TableColumn]:
     """Return the columns of the table over seeds: those of the table of runs, and the paired differences."""
     names = _names(groups)
     shown = []
@@ -29,7 +29,7 @@ def heads(groups: Sequence[SeedGroup]) -> list[Shown]:
     return shown
 
 
-def cell(group: SeedGroup, column: Shown) -> str:
+def cell(group: SeedGroup, column: TableColumn) -> str:
     """Return what the table over seeds says of a group."""
     if column.key == LABEL:
         return f"{group.label} · {len(group.rows)} seeds"
@@ -38,24 +38,24 @@ def cell(group: SeedGroup, column: Shown) -> str:
         return text.NONE
     said = _of(interval(values), column.format)
     if column.key == "removals_supported":
-        said = "≥ " * any(row.budget_exhausted is False for row in group.rows) + said
+        said = f"≥ {said}" if any(row.budget_exhausted is False for row in group.rows) else said
     elif not in_one_cell(column.key):
         other = group.values.get(column.column.beside)
         said = column.words(said, text.NONE if other is None else _of(other, column.beside))
     return said if len(values) == len(group.rows) else f"{said} ({len(values)} of {len(group.rows)} pairs)"
 
 
-def value(group: SeedGroup, column: Shown) -> float | None:
+def value(group: SeedGroup, column: TableColumn) -> float | None:
     """Return the mean that the cell shows; None where it shows none."""
     values = _values(group, column)
     return interval(values).mean if values else None
 
 
-def _against(column: Shown, name: str) -> Shown:
+def _against(column: TableColumn, name: str) -> TableColumn:
     """Return the column of the differences in another one."""
     said = f"{column.head} after the last request less that of the retraining of the same seed and requests"
     declared = Column("against retraining", column.column.arrow, said, sub=f"{column.head}, paired")
-    return Shown(name, declared, "difference", less=column.key)
+    return TableColumn(name, declared, "difference", less=column.key)
 
 
 def _names(groups: Sequence[SeedGroup]) -> dict[str, str]:
@@ -64,7 +64,7 @@ def _names(groups: Sequence[SeedGroup]) -> dict[str, str]:
     return {key: f"{_PAIRED}_{key}" if place else _PAIRED for place, key in enumerate(every)}
 
 
-def _values(group: SeedGroup, column: Shown) -> list[float]:
+def _values(group: SeedGroup, column: TableColumn) -> list[float]:
     """Return the numbers behind a cell: those of every run, or none; of differences those of every pair."""
     if column.less:
         return group.paired.get(column.less, [])
@@ -106,6 +106,6 @@ def _of(found: Interval, how: str) -> str:
     return words[0] if words[1] == words[2] else f"{words[0]} [{words[1]}, {words[2]}]"
 
 
-def sub(column: Shown) -> str:
+def sub(column: TableColumn) -> str:
     """Return what the heading's second line says where a cell holds the one value that is summarised."""
     return "" if in_one_cell(column.key) else column.sub

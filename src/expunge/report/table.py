@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expunge.report import layout, rows, text
-from expunge.report.columns import Shown, columns
-from expunge.report.rows import Row
+from expunge.report import layout, table_rows, text
+from expunge.report.columns import TableColumn, columns
+from expunge.report.table_rows import Row
 
 
 def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
@@ -19,10 +19,10 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     head = columns(table)
     heads = [[c.title for c in head], [c.sub for c in head]]
     body = layout.aligned(heads, [[c.cell(row) for c in head] for row in table])
-    return "\n".join([body, *notes, *rows.notes(table), "", legend(head)]) + "\n"
+    return "\n".join([body, *notes, *table_rows.notes(table), "", legend(head)]) + "\n"
 
 
-def legend(head: Sequence[Shown]) -> str:
+def legend(head: Sequence[TableColumn]) -> str:
     """Return the columns' definitions, one a line."""
     width = max(len(c.title) for c in head)
     lines = [f"{c.title.ljust(width)}  {c.definition}" for c in head]
@@ -37,7 +37,7 @@ def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
     body = layout.markdown(titles, [[c.cell(row) for c in head] for row in table])
     terms = "\n".join(f"- **{layout.escaped(c.title)}**: {layout.escaped(c.definition)}" for c in head)
-    said = [layout.escaped(note) for note in (*notes, *rows.notes(table))]
+    said = [layout.escaped(note) for note in (*notes, *table_rows.notes(table))]
     return "\n\n".join([body, *said, terms]) + "\n"
 
 

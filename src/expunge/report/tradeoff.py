@@ -11,8 +11,8 @@ from matplotlib.ticker import NullFormatter
 
 from expunge.record.columns import main_column
 from expunge.report import drawing, style, text
+from expunge.report.run_settings import SWEPT, Cell, SweptMethod, methods
 from expunge.report.runs import Run
-from expunge.report.settings import SWEPT, Cell, Method, methods
 
 _FEWEST = 3  # points of a curve
 _FADED = 0.35
@@ -61,7 +61,7 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     return style.render(figure, "tradeoff", title, _caption(cells, column.head, len(shown), len(able)))
 
 
-def _known(method: Method) -> list[Cell]:
+def _known(method: SweptMethod) -> list[Cell]:
     return [c for c in method.cells.values() if c.supported is not None and c.main is not None]
 
 
@@ -105,7 +105,7 @@ def _scale(ax: Axes, counts: Sequence[float]) -> None:
     ax.set_xlim(low, high)
 
 
-def _keys(shown: Sequence[Method], cells: Sequence[Cell]) -> tuple[list[Line2D], list[Line2D]]:
+def _keys(shown: Sequence[SweptMethod], cells: Sequence[Cell]) -> tuple[list[Line2D], list[Line2D]]:
     """Return the entries of the legend: the curves, and what the points are."""
     names = [drawing.key(m.label, style.SERIES[i], marker="o", ms=6) for i, m in enumerate(shown)]
     marks = [

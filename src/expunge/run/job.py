@@ -189,7 +189,7 @@ def show_run(folder: Path) -> str:
     """Draw the figures of a run and return its table."""
     from expunge.report import read_run, table
     from expunge.report.figures import write_run_figures
-    from expunge.report.rows import rows
+    from expunge.report.table_rows import rows
 
     finished = read_run(folder)
     write_run_figures(finished, folder / "figures")

@@ -140,11 +140,9 @@ def _without_guarantee(table: Sequence[Row]) -> list[str]:
             groups.setdefault((published, row.not_covered), []).append(row.unlearner)
     lines = []
     for (published, reason), names in groups.items():
-        what = "as published, no guarantee" if published else "no guarantee for extractor and model together"
-        # The reason may begin with these very words.
-        why = reason.partition("no guarantee: ")[2] or reason
+        what = "as published" if published else "no guarantee for extractor and model together"
         which = f" ({', '.join(names)})" if len(names) < len(table) else ""
-        lines.append(f"Warning: {what}: {why}{which}.")
+        lines.append(f"Warning: {what}: {reason}{which}.")
     return lines
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
 from expunge.report import text
-from expunge.report.rows import Row, rows
 from expunge.report.runs import Run, complete, finite
+from expunge.report.table_rows import Row, rows
 
 _PARTS = ("dataset", "extractor", "model", "unlearner")
 _BESIDE = ("metrics",)  # what is measured besides, and on what: no part of what a run comes to
@@ -48,7 +48,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Method:
+class SweptMethod:
     """Runs that differ in nothing but the two swept settings and the seed: ``cells`` by the two values."""
 
     label: str
@@ -116,7 +116,7 @@ def axes(runs: Sequence[Run]) -> tuple[str, str] | None:
     return next((pair for pair in (*preferred, *pairs) if _crossed(runs, *pair)), None)
 
 
-def methods(runs: Sequence[Run], x: str, y: str) -> list[Method]:
+def methods(runs: Sequence[Run], x: str, y: str) -> list[SweptMethod]:
     """Return the methods that have both settings and more than one cell, in the order of ``runs``."""
     groups, without = _groups(runs, x, y)
     groups = [group for group in groups if len({_place(run, x, y) for run in group}) > 1]
@@ -129,7 +129,9 @@ def methods(runs: Sequence[Run], x: str, y: str) -> list[Method]:
         for row in (found[id(run)] for run in group):
             # The same run made twice is one run.
             places.setdefault(_place(row.of, x, y), {}).setdefault(row.seed, row)
-        every.append(Method(label, {at: _cell(list(seeds.values()), main) for at, seeds in places.items()}))
+        every.append(
+            SweptMethod(label, {at: _cell(list(seeds.values()), main) for at, seeds in places.items()})
+        )
     return every
 
 
