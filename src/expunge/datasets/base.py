@@ -99,9 +99,8 @@ class Dataset:
         try:
             labels = [self.label_of(name) for name in names]
         except InvalidValue:
-            raise InvalidValue(
-                "classes", names, f"names out of {listed(self.class_names.values())}"
-            ) from None
+            known = listed(self.class_names.values())
+            raise InvalidValue("classes", names, f"names out of {known}") from None
         if len(set(labels)) < len(labels):  # a class by its name and again by its label
             raise InvalidValue("classes", names, several)
         train, test = np.isin(self.y_train, labels), np.isin(self.y_test, labels)

@@ -23,8 +23,8 @@ def activation_maps(module: nn.Module, batches: Batches) -> Tensor | None:
     Source: attention transfer, Zagoruyko and Komodakis (2017), ``F_sum^2``.
 
     Returns:
-        (m, h, w) float64 on the CPU for m examples; None for none, or a network without convolutions of
-        images. The network is left as it is.
+        (m, h, w) float64 on the CPU for m examples, whose targets are not looked at; None for none, or a
+        network without convolutions of images. The network is left as it is.
     """
     leaves = [part for part in module.modules() if not any(True for _ in part.children())]
     last = _Last()

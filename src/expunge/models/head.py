@@ -26,7 +26,7 @@ def head_inputs(module: nn.Module, batches: Batches) -> Tensor:
     """Return what the identity head is given for m examples, in evaluation mode; the network stays as it is.
 
     Returns:
-        (m, d) float64 on the CPU, where d is the number of inputs of the head.
+        (m, d) float64 on the CPU, where d is the head's number of inputs; targets are not looked at.
 
     Raises:
         InvalidValue: The network has no linear layer.
