@@ -107,9 +107,9 @@ def train(
     """Minimise ``problem`` until ||grad L_b(w)||_2 < tol.
 
     Each step solves ``H step = -grad`` with the kept Hessian and the secant memory; where a step contracts
-    the gradient norm too little, the Hessian is rebuilt at the current weights. The loss is **summed**. None:
-    start from weights of zero, and with an inverse Hessian built there. After at most ``max_iter`` Newton
-    steps the best point found is returned; ``stopped_by`` names the test that ended it.
+    the gradient norm too little, the Hessian is rebuilt at the current weights. The loss is **summed**.
+    ``start`` is (d,), None for zero; ``factor`` an inverse Hessian to start with, None for one built there.
+    After at most ``max_iter`` Newton steps the best point found is returned.
     """
     w = np.zeros(problem.rows.dim) if start is None else start.copy()
     gradient = problem.gradient(w)
