@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from expunge.core.errors import UserError
 from expunge.core.hashing import sha256_of
 from expunge.datasets import mnist_3v8
-from expunge.datasets.idx import read_images
+from expunge.datasets.mnist import read_idx
 
 FILE = "mnist_3v8.npz"
 DATA = Path(mnist_3v8.__file__).parent / "data"
@@ -39,7 +39,9 @@ def select(raw: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     Raises:
         DataError: A file is missing or damaged.
     """
-    x, y = read_images(raw / f"{split}-images-idx3-ubyte.gz", raw / f"{split}-labels-idx1-ubyte.gz")
+    x, y = (
+        read_idx(raw / f"{split}-{kind}-ubyte.gz", n) for kind, n in (("images-idx3", 3), ("labels-idx1", 1))
+    )
     chosen = (y == 3) | (y == 8)
     return x[chosen], np.where(y[chosen] == 3, 1, -1).astype(np.int8)
 

@@ -35,7 +35,7 @@ def test_what_is_looked_for():
     assert found('row.test_accuracy_after, "retrain", "newton_corrected", if run.unlearner == "none"') == [
         *("test_accuracy_after", "retrain", "newton_corrected", "none"),
     ]
-    assert found('ax.plot(ls="none"), extractor_test_accuracy, retraining, retrain_from') == []
+    assert found('ax.plot(ls="none"), retraining, retrain_from') == []
 
 
 @pytest.mark.parametrize("file", sorted(path for path in REPORT.rglob("*.py")), ids=lambda path: path.name)

@@ -14,6 +14,7 @@ import torch
 
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.columns import Column, Plot
 from expunge.core.cores import available_cores
 from expunge.core.errors import InvalidValue, UserError
 from expunge.datasets import Dataset
@@ -37,6 +38,19 @@ _NOT_COVERED = {
         "carry a row into every other row's gradient"
     ),
     "none": "the extractor was trained on the rows to be removed without differential privacy",
+}
+
+
+OWN_HEAD = {
+    "extractor_test_accuracy": Column(
+        "own head",
+        "↑",
+        "share of test rows that the network behind the features classifies correctly with its own last "
+        "layer; removals do not change it",
+        "accuracy",
+        sub="end to end",
+        plot=Plot("extractors", "features", "own head, end to end"),
+    )
 }
 
 
@@ -68,6 +82,8 @@ class Dp:
     """
 
     name = "dp"
+
+    COLUMNS = OWN_HEAD
 
     def __init__(
         self,

@@ -12,14 +12,6 @@ from expunge.report.table_rows import OWN_FIT, Row
 
 LABEL = "unlearner"
 _SERVICE = {
-    "extractor_test_accuracy": Column(
-        "own head",
-        "↑",
-        "share of test rows that the network behind the features classifies correctly with its own last "
-        "layer; removals do not change it",
-        "accuracy",
-        sub="end to end",
-    ),
     "removals_supported": Column(
         "supported",
         "↑",

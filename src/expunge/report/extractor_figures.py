@@ -13,15 +13,14 @@ from expunge.report import drawing, style, text, totals
 from expunge.report.runs import Run
 from expunge.report.table_rows import lasting
 
-_HEAD, _OWN = "certified model, after the removals", "own head, end to end"
+_HEAD = "certified model, after the removals"
 _FEATURES = ("features",)
 _MARKS = ("o", "D", "s", "^", "v", "P", "X", "*")
 _LANE = 0.26  # between the accuracies of one extractor; extractors are 1 apart
 _NOTHING = "no guarantee"
 _CAPTION = (
-    "Share of test rows classified correctly. The certified model is that after the last request; own head "
-    "is the network the features come from, with its own last layer.{} At the right, what extractor and "
-    "certified model promise together for each removed row taken alone."
+    "Share of test rows classified correctly. The certified model is that after the last request.{} At the "
+    "right, what extractor and certified model promise together for each removed row taken alone."
 )
 
 
@@ -42,7 +41,7 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     if not shown:
         return None
     features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
-    kinds = {_HEAD: "", _OWN: "", **features}  # and what those mean that are of the features alone
+    kinds = {_HEAD: "", **features}  # and what those mean that are of the features alone
     looks = {kind: (_MARKS[i % style.MOST], style.SERIES[i % style.MOST]) for i, kind in enumerate(kinds)}
     looks = {k: look for k, look in looks.items() if any(k in one.accuracies for one in shown)}
     figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(looks)) * len(shown))
@@ -89,7 +88,6 @@ def _known(runs: Sequence[Run]) -> dict[str, list[float]]:
     main = main_column(run.columns for run in runs)
     values = {
         _HEAD: [run.number(main[0]) for run in runs if run.certified] if main else [],
-        _OWN: [run.number("extractor_test_accuracy") for run in runs],
     }
     for key, _, plot in drawing.plotted(runs, _FEATURES):
         values[plot.title] = [lasting(run, key) for run in runs]

@@ -1,7 +1,7 @@
 "use strict";
 // Sorts a table by a column: by the raw numbers in data-value where a column has them, else by its words.
-// Blank cells come last either way. The address keeps the order: #sort=runs.test_accuracy_after, or
-// #sort=-runs.test_accuracy_after for descending.
+// Blank cells come last either way. The address keeps the order: #sort=runs.seconds_removal_median, or
+// #sort=-runs.seconds_removal_median for descending.
 (() => {
   const heads = Array.from(document.querySelectorAll("table.sortable thead th"));
 

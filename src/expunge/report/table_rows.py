@@ -173,7 +173,6 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         "empirical": run.empirical,
         "extractor_mode": totals.mode(run),
         **{f"extractor_{key}": run.number(f"extractor_{key}") for key in ("epsilon", "delta")},
-        "extractor_test_accuracy": run.number("extractor_test_accuracy"),
         "epsilon_total": epsilon_total,
         "delta_total": delta_total,
         "not_covered": totals.not_covered(run),

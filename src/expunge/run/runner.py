@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.certificate.composition import Total, Upstream, total
-from expunge.core.columns import Column, Columns
+from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
 from expunge.datasets import Dataset
@@ -282,8 +282,9 @@ class _Session:
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""
-        own: Columns = getattr(self.experiment.unlearner, "COLUMNS", {})
-        return declared([*map(columns_of, self.experiment.metrics), own])
+        parts = (self.experiment.extractor, self.experiment.unlearner)
+        extractor, unlearner = (getattr(part, "COLUMNS", {}) for part in parts)
+        return declared([extractor, *map(columns_of, self.experiment.metrics), unlearner])
 
 
 def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
