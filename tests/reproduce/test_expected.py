@@ -85,7 +85,7 @@ def run_keys(experiment: str) -> tuple[set[str], set[str]]:
     facts = dict.fromkeys(("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"))
     record = {**dict.fromkeys([*KEYS, *columns]), "outcome": "removed", "seconds": 1.0}
     summary = summarise([record], {**facts, "seconds_fit": 1.0})
-    own = inspect.getsource(Dp.facts) if config["hydra"]["runtime"]["choices"]["extractor"] == "dp" else ""
+    own = inspect.getsource(Dp) if config["hydra"]["runtime"]["choices"]["extractor"] == "dp" else ""
     extracted = {word for word in own.split('"') if word.startswith("extractor_")}
     return {*summary, *extracted}, set(record)
 

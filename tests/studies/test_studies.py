@@ -181,7 +181,7 @@ def test_sweep(place, tmp_path):
         (3, 0),
         (3, 1),
     ]
-    assert (found.runs, found.unfinished) == ([], [])
+    assert (found.runs, found.left_out) == ([], [])
 
 
 def test_help_lists_it(place):
