@@ -10,7 +10,7 @@ import pytest
 
 from expunge.core.columns import KINDS, Column, Plot
 from expunge.record.columns import as_json
-from expunge.report import find_runs, read_run
+from expunge.report import find_runs, read_run, style
 from expunge.report.figures import draw_all, draw_plots, write_run_figures
 from tests.report.test_report import make_run
 from tests.report.test_report_networks import _drawn, make_network
@@ -89,3 +89,21 @@ def test_every_method_of_a_comparison_over_seeds_is_drawn(tmp_path):
         assert all(method in words for method in methods), figure.name
         assert "differ only in their seed" in figure.caption
         assert "15 runs; the table has each" in figure.caption
+
+
+def test_a_run_without_a_bound_leaves_the_axes_their_room(tmp_path, monkeypatch):
+    """The mark of a bound that it does not have, outside of the axes, once took half of the figure."""
+    make_run(tmp_path / "with", "newton", 5)
+    without = make_run(tmp_path / "without", "newton", 5, role="heuristic")
+    ledger = without / "removals.jsonl"
+    records = [json.loads(line) | {"residual_bound": None} for line in ledger.read_text().splitlines()]
+    ledger.write_text("".join(json.dumps(record) + "\n" for record in records))
+    heights = {}
+
+    def render(figure, name, *words):
+        figure.canvas.draw()
+        heights[name] = figure.axes[0].get_position().height
+
+    monkeypatch.setattr(style, "render", render)
+    draw_plots(find_runs([tmp_path]).runs)
+    assert heights["residual"] > 0.75  # with the mark: 0.68

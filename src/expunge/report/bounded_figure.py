@@ -49,7 +49,7 @@ def _lines(ax: Axes, line: Line, key: str, bound: str) -> None:
     curve, own = (Curve.of(line.runs, methodcaller("series", name)) for name in (bound, key))
     for found, dash, width, mark in ((curve, _BOUND_DASH, 1.4, "_"), (own, "solid", 1.2, "o")):
         drawn = found.draw(ax, line.colour, log=True, lw=width, ls=dash)
-        if mark := drawing.dot(found.x, mark):
+        if found.x and (mark := drawing.dot(found.x, mark)):  # of no points a mark would stand in the corner
             drawn.set(marker=mark, ms=11 if mark == "_" else 5, mew=1.8, clip_on=False)
     known = dict(zip(curve.x, curve.y, strict=True))
     for outcome, marker in drawing.MARKS.items():

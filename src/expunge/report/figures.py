@@ -66,5 +66,5 @@ def draw_plots(runs: Sequence[Run]) -> list[style.Drawn]:
     for (by, figure, _), columns in sorted(groups.items(), key=lambda group: group[0][0]):
         names.append(re.sub(r"\W+", "_", figure))  # a file's name, from a file
         again = names.count(names[-1])
-        found.append(drawers[by](runs, columns, names[-1] + f"_{again}" * (again > 1)))
+        found.append(drawers[by](runs, columns, f"{names[-1]}_{again}" if again > 1 else names[-1]))
     return [drawn for drawn in found if drawn is not None]
