@@ -207,6 +207,7 @@ def test_columns_of_several_runs_keep_their_order():
         ({"head": "x", "format": "roman"}, "format 'roman'"),
         ({"head": "x", "arrow": "→"}, "arrow '→'"),
         ({"head": "x", "plot": {"colour": "red"}}, "colour"),
+        ({"head": "x", "plot": {"figure": "f", "kind": "spiral"}}, "kind 'spiral'"),
     ],
 )
 def test_columns_that_cannot_be_read_are_one_line(tmp_path, said, what):

@@ -22,9 +22,9 @@ class Plot:
 
     Attributes:
         figure: Name of the figure; numbers that name the same figure are its panels.
-        kind: ``line`` along the requests; ``smoothed``, with its running mean; ``stem`` and ``pair``, the
-            last value alone, a pair with that of ``against``; ``removed`` and ``rest``, the two curves of a
-            panel along the removed rows; ``bounded``, beside its bound ``against`` and the budget;
+        kind: One of ``KINDS``: ``line`` along the requests; ``smoothed``, with its running mean; ``stem`` and
+            ``pair``, the last value alone, a pair with that of ``against``; ``removed`` and ``rest``, the two
+            curves of a panel along the removed rows; ``bounded``, beside its bound ``against`` and the budget;
             ``features``, what the features of an extractor are worth, by extractor.
         title: Of the panel.
         unit: Of the values, the label of their axis.
@@ -43,6 +43,10 @@ class Plot:
     heading: str = ""
     caption: str = ""
     joins: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:  # it would be drawn nowhere, without a word
+            raise ValueError(f"Plot {self.figure!r}: kind {self.kind!r} is none of {KINDS}")
 
 
 @dataclass(frozen=True)

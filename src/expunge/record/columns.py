@@ -1,4 +1,4 @@
-"""What a run folder says of its own numbers: the columns that its metrics and its method declare."""
+"""What a run folder says of its own numbers: what its extractor, its metrics and its method declare."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BEFORE_AFTER = {
 def declared(parts: Iterable[Columns]) -> dict[str, Column]:
     """Return the columns of a run: test accuracy before and after where it is measured, then those of parts.
 
-    The parts are the method and each metric; of two that declare one key the first counts.
+    The parts are the extractor, each metric and the method; of two that declare one key the first counts.
     """
     found: dict[str, Column] = {}
     for columns in parts:
@@ -94,6 +94,6 @@ def picture_of(name: str, header: Mapping[str, Any]) -> str:
 
 @cache
 def _bundled() -> dict[str, Any]:
-    """What folders from before 0.2 hold, which do not say it themselves."""
+    """What folders hold that were made before a run said it itself."""
     text = resources.files("expunge.record").joinpath("bundled.json").read_text(encoding="utf-8")
     return dict(json.loads(text))

@@ -39,7 +39,7 @@ class RunCheckpoint:
         save_state(self.path, state)
 
     def load(self, recorded: int) -> State | None:
-        """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin anew.
+        """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
 
         Raises:
             RunFolderError: The checkpoint belongs to another configuration.

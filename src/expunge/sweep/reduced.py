@@ -62,7 +62,7 @@ def _name(given: str, value: str | None, folders: Sequence[Path]) -> str:
 def reduced(name: str, folders: Sequence[Path]) -> DictConfig:
     """Return the content of an experiment's file with its own ``reduced:`` put in.
 
-    A key that the experiment sweeps is swept over other values; a group that is chosen anew keeps nothing
+    A key that the experiment sweeps is swept over other values; a group with another choice keeps nothing
     of what the experiment says of its own choice; any other key gets another value. ``folders`` hold the
     experiments and groups.
 

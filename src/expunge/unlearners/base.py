@@ -23,7 +23,7 @@ class Outcome:
     """How one request ended.
 
     Attributes:
-        outcome: ``removed`` (by an update), ``retrained`` (the model was trained anew without the rows) or
+        outcome: ``removed`` (by an update), ``retrained`` (the model was trained again without the rows) or
             ``refused`` (nothing changed; the rows stay in the retained set).
         reason: Why, where it is not ``removed``.
         rows: The requested rows.
