@@ -24,8 +24,8 @@ class Plot:
         figure: Name of the figure; numbers that name the same figure are its panels.
         kind: One of ``KINDS``: ``line`` along the requests; ``smoothed``, with its running mean; ``stem`` and
             ``pair``, the last value alone, a pair with that of ``against``; ``removed`` and ``rest``, the two
-            curves of a panel along the removed rows; ``bounded``, beside its bound ``against`` and the budget;
-            ``features``, what the features of an extractor are worth, by extractor.
+            curves of a panel along the removed rows; ``bounded``, beside its bound ``against`` and the
+            budget; ``features``, what the features of an extractor are worth, by extractor.
         title: Of the panel.
         unit: Of the values, the label of their axis.
         against: Key of the number that it is drawn with: that before, the retrained model's, the bound; of
