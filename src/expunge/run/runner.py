@@ -26,7 +26,7 @@ from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
 from expunge.record.resume import RunCheckpoint
 from expunge.record.summary import summarise
-from expunge.tracking import Tracker
+from expunge.tracking import Guarded, Tracker
 from expunge.unlearners import Method, Outcome, Unlearner
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """
     checkpoint = RunCheckpoint(folder, experiment.settings)
     session = _Session(experiment, *_extract(experiment))
-    with Ledger(folder / FILE) as ledger, experiment.tracker as tracker:
+    with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         state = checkpoint.load(len(ledger.records))
         if state is None:
             session.fit()
@@ -87,8 +87,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             session.load(state)
         columns = session.columns()
         tracker.start(experiment.settings, folder, experiment.group)
-        if hasattr(tracker, "define"):  # a plug-in's need not know what the numbers are
-            tracker.define(columns)
+        tracker.define(columns)
         for record in ledger.records:
             tracker.log(record)
         for request in session.pending():

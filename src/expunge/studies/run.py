@@ -14,7 +14,7 @@ from expunge.core.files import write_json
 from expunge.record.ledger import RESULTS, Ledger, read_ledger
 from expunge.record.summary import versions
 from expunge.studies.base import Study
-from expunge.tracking import Tracker
+from expunge.tracking import Guarded, Tracker
 
 _KEYS = ("cell", "seconds")
 
@@ -39,17 +39,17 @@ def run_study(
         InvalidValue: A setting turned out not to be usable; it is named ``study.key``.
     """
     cells = [json.loads(json.dumps(cell)) for cell in study.cells()]  # as they come back from the file
-    with Ledger(folder / RESULTS, _KEYS, "study") as results, tracker:
+    with Ledger(folder / RESULTS, _KEYS, "study") as results, Guarded(tracker) as told:
         _must_belong(folder / RESULTS, results.records, cells)
-        tracker.start(settings, folder, group)
+        told.start(settings, folder, group)
         for record in results.records:
-            tracker.log(_plain(record))
+            told.log(_plain(record))
         done, disable = len(results.records), None if progress else True
         with tqdm(total=len(cells), initial=done, disable=disable, unit="cell", dynamic_ncols=True) as bar:
             for number, cell in enumerate(cells[done:], start=done + 1):
                 bar.set_postfix_str(" ".join(map(str, cell.values())))
                 results.append(_record(study, number, cell, seed))
-                tracker.log(_plain(results.records[-1]))
+                told.log(_plain(results.records[-1]))
                 bar.update()
         summary = {
             "study": study.name,
@@ -61,7 +61,7 @@ def run_study(
             "versions": versions(),
         }
         write_json(folder / "summary.json", summary)
-        tracker.finish(summary)
+        told.finish(summary)
     return summary
 
 
