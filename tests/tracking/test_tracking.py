@@ -222,7 +222,7 @@ def test_dead_network_costs_a_warning_and_the_run_is_recorded_offline(tmp_path, 
     quick = {"WANDB_INIT_TIMEOUT": "1", "WANDB_ERROR_REPORTING": "false"}
     ended = run_in(tmp_path / "run", **{**keyless, **quick, "WANDB_API_KEY": "a" * 40})
     assert ended.code == 0
-    (line,) = [line for line in ended.out.splitlines() if "does not answer" in line]
+    (line,) = [line for line in ended.out.splitlines() if "cannot be reached" in line]
     assert "recorded offline" in line
     assert cli.summary(tmp_path / "run")["requests"] == 2
     (file,) = (tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb")

@@ -75,7 +75,8 @@ class WandbTracker:
                 return
             except Error as error:
                 WandbTracker._unreachable = True
-                log.warning("wandb does not answer (%s); recorded offline, see `wandb sync`", one_line(error))
+                why = one_line(error)
+                log.warning("wandb cannot be reached (%s); recorded offline, see `wandb sync`", why)
         self._open("offline" if online else self.mode, config, folder, group)
 
     def _open(self, mode: str, config: dict[str, Any], folder: Path, group: str | None) -> None:
