@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from expunge.core.torchvision_import import import_torchvision
 from expunge.datasets.images import Images
 from expunge.extractors.features import extracted
 from expunge.models import Mlp, Softmax
@@ -212,3 +213,20 @@ def test_data_that_change_between_two_cells_are_read_again(tmp_path, monkeypatch
     assert cache.get("data", {"path": "x"}, make) == "b"
     assert cache.get("data", {"path": "x"}, make, reuse=False) == "b"
     assert len(read) == 4
+
+
+def test_other_weights_under_a_published_name_are_other_weights(tmp_path, monkeypatch):
+    models = import_torchvision().models
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    chosen = ("extractor=pretrained", "extractor.architecture=shufflenet_v2_x0_5")
+    chosen += ("extractor.weights=DEFAULT", "extractor.image_size=32", f"cache_dir={tmp_path / 'cache'}")
+    chosen += ("removal.count=1", *cli.SMALL)
+    network = models.shufflenet_v2_x0_5()
+    name = models.ShuffleNet_V2_X0_5_Weights.DEFAULT.url.rpartition("/")[2]
+    file = tmp_path / "hub" / "checkpoints" / name
+    file.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), file)
+    cli.completed(*chosen, folder=tmp_path / "run")
+    torch.save({k: v * 2 for k, v in network.state_dict().items()}, file)
+    ended = cli.expunge(*chosen, "resume=true", "hydra.run.dir=run", cwd=tmp_path)
+    assert (ended.code, "resume: extractor.weights: content differs" in ended.err) == (2, True)

@@ -59,6 +59,10 @@ class Inputs:
         asked_by = "removal.rows" if isinstance(rows, str) else "removal"
         return cls({**told, **digests_of(files), **sources}, asked_by=asked_by, files=files)
 
+    def with_files(self, digests: Mapping[str, str]) -> Inputs:
+        """Return them with files that no setting names."""
+        return replace(self, digests={**self.digests, **digests})
+
     def with_data(self, digests: Mapping[str, str], settings: Any) -> Inputs:
         """Return them with the parts of a data set; ``settings`` are those of its group, to name its file."""
         names = settings if isinstance(settings, Mapping) else {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, UserError
-from expunge.core.sources import targets_in
+from expunge.core.sources import digests_of, targets_in
 from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
 from expunge.record.inputs import Inputs
@@ -99,7 +99,7 @@ def build_experiment(
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
     dataset, digests = _data(settings, cache)
-    extractor = _extractor(settings, cache, digests, network=network)
+    extractor, files = _extractor(settings, cache, digests, network=network)
     _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -118,7 +118,7 @@ def build_experiment(
         stop_at_limit=settings["stop_at_limit"],
         progress=bool(settings["progress"]),
         group=group,
-        inputs=named.with_data(digests, settings["dataset"]).with_requests(requests),
+        inputs=named.with_files(files).with_data(digests, settings["dataset"]).with_requests(requests),
         facts={
             "dataset": choices.get("dataset", dataset.name),
             "extractor": choices.get("extractor"),
@@ -158,8 +158,11 @@ def _data(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str,
     return found
 
 
-def _extractor(settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool) -> Any:
-    """The extractor, with the features that it has found for the same data already."""
+def _extractor(settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool) -> tuple[Any, dict[str, str]]:
+    """The extractor, with the features that it has found for the same data already, and what it is made from.
+
+    An extractor may read files that no setting names, and then ``reads()`` gives them, by their keys.
+    """
     common = {
         "network": network,
         "device": settings["device"],
@@ -171,7 +174,17 @@ def _extractor(settings: dict[str, Any], cache: JobCache, data: dict[str, str], 
     of = settings["extractor"]
     own = Inputs.of({"extractor": of}, data_dir(settings)).digests
     made_from = {**common, "data": data, **own, "cache": str(common["cache"])}
-    return cache.get("extractor", made_from, lambda: Once(build("extractor", of, **common)))
+
+    def make() -> tuple[Any, dict[str, str]]:
+        made = build("extractor", of, **common)
+        try:
+            files = digests_of(made.reads()) if hasattr(made, "reads") else {}
+        except DataError as error:
+            raise error.within("extractor") from None
+        return Once(made), {f"extractor.{key}": digest for key, digest in files.items()}
+
+    found: tuple[Any, dict[str, str]] = cache.get("extractor", made_from, make)
+    return found
 
 
 def _is_network(settings: dict[str, Any], choices: dict[str, str]) -> bool:
