@@ -144,7 +144,14 @@ def test_one_file_and_one_yaml_are_an_experiment(place, tmp_path):
     folder = tmp_path / "run"
     assert (ended.code, ended.err) == (0, "")
     assert set(cli.contents(folder)) == {
-        *("results.jsonl", "summary.json", "figures/squares.png", "figures/squares.svg", "watched.txt"),
+        *(
+            "results.jsonl",
+            "summary.json",
+            "inputs.json",
+            "figures/squares.png",
+            "figures/squares.svg",
+            "watched.txt",
+        ),
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
     }
     lines = records(folder)

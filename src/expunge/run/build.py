@@ -158,7 +158,9 @@ def _data(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str,
     return found
 
 
-def _extractor(settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool) -> tuple[Any, dict[str, str]]:
+def _extractor(
+    settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool
+) -> tuple[Any, dict[str, str]]:
     """The extractor, with the features that it has found for the same data already, and what it is made from.
 
     An extractor may read files that no setting names, and then ``reads()`` gives them, by their keys.
