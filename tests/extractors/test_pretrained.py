@@ -249,6 +249,7 @@ def test_published_weights_are_read_from_torchs_folder(no_network):
         train, _ = ours.extract(data)
         np.testing.assert_allclose(train.dense(), expected, rtol=1e-3, atol=1e-6)
         assert ours.facts()["extractor_weights"] == "ResNet18_Weights.IMAGENET1K_V1"
+        assert ours.reads() == {"weights": no_network / PUBLISHED}
 
 
 def test_a_malicious_file_in_torchs_folder_is_refused(no_network, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.hashing import sha256_of
+from expunge.core.hashing import sha256_of_array
 
 _LAYOUTS = {2: "(rows, features)", 3: "(rows, height, width)", 4: "(rows, height, width, channels)"}
 _BLOCK = 4096
@@ -73,10 +72,7 @@ class Images:
 
     def digest(self) -> str:
         """SHA-256 of all that a network trained on these inputs could depend on."""
-        kind = repr((self.raw.shape, self.raw.dtype.str, self.unit, self.offset)).encode()
-        starts = range(0, len(self.raw), _BLOCK)
-        blocks = (np.ascontiguousarray(self.raw[start : start + _BLOCK]) for start in starts)
-        return sha256_of(chain([kind], blocks))
+        return sha256_of_array(self.raw, self.unit, self.offset)
 
 
 class Inputs(Protocol):

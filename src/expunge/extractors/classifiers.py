@@ -92,6 +92,14 @@ class Classifier:
                 network.transform_input = True
         return network
 
+    def published(self, progress: bool) -> Path | None:
+        """The file of torchvision's weights, downloaded unless it is there; None where others are asked for.
+
+        Raises:
+            DataError: It cannot be had, or holds more than tensors.
+        """
+        return None if self._named is None else self._fetch(progress)
+
     def _head(self, network: nn.Module) -> str:
         """Name of the last linear layer with an output for each class."""
         classes = len(self._like.meta["categories"])
@@ -102,7 +110,7 @@ class Classifier:
             raise InvalidValue("architecture", self.architecture, allowed)
         return linear[-1]
 
-    def _fetch(self, progress: bool) -> None:
+    def _fetch(self, progress: bool) -> Path:
         """Download the named weights unless they are there, and see that the file holds nothing but tensors.
 
         For torchvision, which reads it afterwards, would unpickle anything.
@@ -123,6 +131,7 @@ class Classifier:
             finally:
                 socket.setdefaulttimeout(before)
         read_state(file)
+        return file
 
 
 def _published(architecture: str, name: Any, published: Any) -> Any:

@@ -98,6 +98,15 @@ class Pretrained:
         }
         return train, test
 
+    def reads(self) -> dict[str, Path]:
+        """Files that are read besides those that the settings name; downloaded where they are not there.
+
+        Raises:
+            DataError: They cannot be had.
+        """
+        published = self.classifier.published(self.progress)
+        return {} if published is None else {"weights": published}
+
     def upstream(self) -> Upstream:
         """What the features have cost the training rows: nothing, unless the weights have seen them."""
         if self.trained_on_dataset:

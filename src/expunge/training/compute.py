@@ -1,4 +1,4 @@
-"""Where torch computes, and with how many threads."""
+"""Where torch computes, with how many threads, and by whose code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue
@@ -22,6 +23,11 @@ def device_named(name: str) -> torch.device:
     if name == "cuda" and not found:
         raise InvalidValue("device", name, "auto or cpu: torch finds no GPU here")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
+def code_of(module: nn.Module) -> list[str]:
+    """Return the names of the Python modules that hold the classes of a network and of its parts."""
+    return sorted({type(part).__module__ for part in module.modules()})
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from torch import nn
 
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.hashing import sha256_of
+from expunge.core.hashing import sha256_of, sha256_of_tensors
+from expunge.core.sources import digests_of, files_in, sources_of, targets_in
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples, Images
 from expunge.models import Architecture, initialised
 from expunge.training.cache import Cache
-from expunge.training.compute import device_named, torch_threads
+from expunge.training.compute import code_of, device_named, torch_threads
 from expunge.training.history import Trained
 from expunge.training.loop import train
 from expunge.training.settings import Training
@@ -109,21 +110,31 @@ class Learner:
 
             if self._cache is None:
                 return fit(None)
-            return self._cache.through(self._ingredients(x, y, rows, classes, seed), module, fit, reuse)
+            ingredients = self._ingredients(module, x, y, rows, classes, seed)
+            return self._cache.through(ingredients, module, fit, reuse)
 
     def _ingredients(
-        self, x: Images, y: NDArray[np.int64], rows: NDArray[np.int64], classes: int, seed: int
+        self,
+        module: nn.Module,
+        x: Images,
+        y: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        classes: int,
+        seed: int,
     ) -> dict[str, Any]:
         """All that the trained network depends on, as JSON values."""
         if self._last is None or self._last[0] is not x:
             self._last = x, x.digest()
         architecture: dict[str, Any] = asdict(self.architecture)  # type: ignore[call-overload]
-        del architecture["name"]
-        weights = architecture["weights"]
-        architecture["weights"] = weights and sha256_of([Path(weights).expanduser().read_bytes()])
+        del architecture["name"], architecture["weights"]  # these count by the state that they give
         kind = type(self.architecture)
+        family = f"{kind.__module__}.{kind.__qualname__}"
+        code = [family, type(self.training).__module__, *targets_in(architecture), *code_of(module)]
         return {
-            "architecture": {"family": f"{kind.__module__}.{kind.__qualname__}", **architecture},
+            "architecture": {"family": family, **architecture},
+            "first_weights": sha256_of_tensors(module.state_dict()),
+            "files": digests_of(files_in(architecture)),
+            "sources": sources_of([*code, str(architecture.get("target", ""))]),
             "training": asdict(self.training),
             "seed": int(seed),
             "inputs": self._last[1],
