@@ -43,6 +43,10 @@ class NetworkModel(Predictor):
         super().begin(Images.of(x), y, seed)
         self.codes = np.searchsorted(self.classes_, y).astype(np.int64)
 
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Take a step with a network of the kind, which is thrown away."""
+        self.learner.rehearse(Images.of(x), len(np.unique(y)))
+
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, or take the network from the cache if it has been trained before."""
         self.begin(x, y, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 
@@ -22,6 +23,16 @@ def device_named(name: str) -> torch.device:
     if name == "cuda" and not found:
         raise InvalidValue("device", name, "auto or cpu: torch finds no GPU here")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
+@lru_cache(maxsize=1)
+def rehearse_optimizer() -> None:
+    """Take a step of nothing: at the first one of a process torch loads its compiler, no part of training."""
+    nothing = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([nothing], 0.0)
+    optimizer.zero_grad()
+    nothing.sum().backward()
+    optimizer.step()
 
 
 @contextmanager
