@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from expunge.core.errors import DataError
 from expunge.core.files import State, under
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
+from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
 from expunge.predictors.base import Predictor
@@ -141,7 +141,7 @@ class NetworkModel(Predictor):
 
         In evaluation mode: statistics of BatchNorm stay as they are.
         """
-        module, examples = copy.deepcopy(self.module), self.training(rows)
+        module, examples = duplicate(self.module), self.training(rows)
         parameters = [p for p in module.parameters() if p.requires_grad]
 
         def loss_and_gradient(w: Tensor) -> tuple[float, Tensor]:
