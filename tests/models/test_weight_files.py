@@ -24,11 +24,13 @@ from torch import nn
 from expunge.core.errors import DataError
 from expunge.core.records import Record, RecordReader
 from expunge.models import Mlp, load_weights
+from expunge.models.weights import load_body
+from tests import cli
 
 SHAPE = (3, 8, 8)
 FORMATS = ("zip", "zip protocol 4", "old", "safetensors")
 SUFFIXES = (".ckpt", ".bin", ".pth.tar", ".pt", ".pth", ".pkl", ".safetensors", ".weights", "")
-CONTAINERS = ("", "state_dict", "model", "model_state_dict", "net", "ema", "params", "a.b", "[0]")
+CONTAINERS = ("", "state_dict", "model", "model_state_dict", "module", "ema", "a.b", "a.module", "[0]")
 PREFIXES = ("", "module.", "backbone.", "model.", "encoder.", "_orig_mod.", "net.", "module.encoder_q.")
 
 
@@ -218,6 +220,16 @@ def test_momentum_copies_give_way(tmp_path, caplog):
     assert same(net.state_dict(), query)
 
 
+def test_a_body_without_its_head(tmp_path):
+    net, body = trained(), small()
+    state = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save({"state_dict": state, **beside()}, tmp_path / "w.pth.tar")
+    body.set_submodule("head", nn.Identity())
+    load_body(body, tmp_path / "w.pth.tar", "head")
+    expected = {name: t for name, t in net.state_dict().items() if not name.startswith("head.")}
+    assert same(body.state_dict(), expected)
+
+
 def test_there_is_no_guessing_between_states(tmp_path):
     first, second = trained(1).state_dict(), trained(2).state_dict()
     torch.save({"student": first, "teacher": second}, tmp_path / "w.pt")
@@ -398,3 +410,25 @@ def test_damaged_files_are_refused_or_whole(tmp_path, form, place, bits):
     except DataError as error:
         line = str(error)
     assert not line or (line.startswith(f"weights: {tmp_path / 'bad'}: ") and "\n" not in line)
+
+
+# From the command line
+
+
+def test_a_run_says_what_it_takes_and_refuses_in_one_line(tmp_path):
+    net = Mlp((8,)).build((64,), 10)
+    torch.save(
+        {"state_dict": {f"module.{name}": t for name, t in net.state_dict().items()}, "epoch": 1},
+        tmp_path / "best.ckpt",
+    )
+    (tmp_path / "none.pt").write_bytes(b"<html>")
+    run = ("dataset=digits", "model=mlp", "model.hidden=[8]", "training.epochs=0", "unlearner=none")
+    run = (*run, "metrics=[accuracy]", "figures=false", "threads=1", "removal.count=1", "hydra.run.dir=run")
+    ended = cli.expunge(*run, "model.weights=none.pt", cwd=tmp_path)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert line.startswith("expunge: model.weights: none.pt: a page of the web")
+    assert not (tmp_path / "run" / "removals.jsonl").exists() or not cli.records(tmp_path / "run")
+    ended = cli.expunge(*run, "model.weights=best.ckpt", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert "weights: best.ckpt names taken without state_dict.module.; left out: epoch" in ended.out

@@ -54,14 +54,14 @@ def chosen(module: nn.Module, file: StateFile, completed: Completed) -> Taken:
         DataError: ``weights``: nothing fits, with what is wrong with the most likely; or several different
             states do.
     """
-    own, names = _canonical(module.state_dict()), _canonical(file.shapes)
+    own = _canonical(module.state_dict())
     fitting: dict[str, dict[str, str]] = {}
     complaint: DataError | None = None
-    for prefix in _prefixes(own, names):
-        inside = {name.removeprefix(prefix): raw for name, raw in names.items() if name.startswith(prefix)}
-        if _within_a_layer(prefix, len(inside) < len(names)):
+    for prefix in _prefixes(own, file.shapes):
+        inside = _canonical(raw.removeprefix(prefix) for raw in file.shapes if raw.startswith(prefix))
+        if _within_a_layer(prefix, len(inside) < len(file.shapes)):
             continue
-        there = {own.get(name, name): raw for name, raw in inside.items()}
+        there = {own.get(name, name): f"{prefix}{rest}" for name, rest in inside.items()}
         try:
             state = completed({name: file.shapes[raw] for name, raw in there.items()})
             require_alike(module.state_dict(), state, file.others)
@@ -100,19 +100,20 @@ def require_alike(
 def _canonical(names: Iterable[str]) -> dict[str, str]:
     """The names without what wrappers put in -> as they are; as they are where two would be the same."""
     raw = list(names)
-    found = {}
-    for name in raw:
-        parts = [part for part in _DENSENET.sub(r"\1", name).split(".") if part not in _WRAPPERS]
-        found[".".join(parts)] = name
+    found = {_bare(name): name for name in raw}
     return found if len(found) == len(raw) else {name: name for name in raw}
 
 
-def _prefixes(own: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
+def _bare(name: str) -> str:
+    return ".".join(part for part in _DENSENET.sub(r"\1", name).split(".") if part not in _WRAPPERS)
+
+
+def _prefixes(own: Mapping[str, str], names: Iterable[str]) -> list[str]:
     """What may stand before the network's names in the file: that before most of them first."""
     counts = Counter[str]({"": 0})
     for name in names:
         ends = [0, *(found.end() for found in re.finditer(r"\.", name))]
-        counts.update(name[:end] for end in ends if name[end:] in own)
+        counts.update(name[:end] for end in ends if _bare(name[end:]) in own)
     return sorted(counts, key=lambda prefix: (-counts[prefix], len(prefix)))[:_PROBED]
 
 
