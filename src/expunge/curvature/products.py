@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
+from expunge.curvature.watching import naming_checkpoints
 
 Parts = Mapping[str, Tensor]
 
@@ -115,7 +116,7 @@ def _pull(ends: Iterable[Tensor], weights: Iterable[Tensor], by: Parts, last: bo
     linked = [(end, weight) for end, weight in zip(ends, weights, strict=True) if end.requires_grad]
     if not linked:
         return {name: torch.zeros_like(tensor) for name, tensor in by.items()}
-    with torch.enable_grad():
+    with torch.enable_grad(), naming_checkpoints():
         found = torch.autograd.grad(
             [end for end, _ in linked],
             list(by.values()),

@@ -146,6 +146,12 @@ class Predictor(Probabilistic, ABC):
         """Count these rows as gone; the weights stay as they are."""
         self.kept[index] = False
 
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Compile and set up what training on ``x`` and ``y`` will run; no time that is taken shall have it.
+
+        Nothing of it is kept, and no random numbers are used up.
+        """
+
     @abstractmethod
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows ``x`` (n, ...) with labels ``y`` (n,)."""

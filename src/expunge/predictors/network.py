@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from expunge.core.errors import DataError
 from expunge.core.files import State, under
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
+from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
 from expunge.predictors.base import Predictor
@@ -42,6 +42,10 @@ class NetworkModel(Predictor):
         """Take over the training data."""
         super().begin(Images.of(x), y, seed)
         self.codes = np.searchsorted(self.classes_, y).astype(np.int64)
+
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Take a step with a network of the kind, which is thrown away."""
+        self.learner.rehearse(Images.of(x), len(np.unique(y)))
 
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, or take the network from the cache if it has been trained before."""
@@ -137,7 +141,7 @@ class NetworkModel(Predictor):
 
         In evaluation mode: statistics of BatchNorm stay as they are.
         """
-        module, examples = copy.deepcopy(self.module), self.training(rows)
+        module, examples = duplicate(self.module), self.training(rows)
         parameters = [p for p in module.parameters() if p.requires_grad]
 
         def loss_and_gradient(w: Tensor) -> tuple[float, Tensor]:

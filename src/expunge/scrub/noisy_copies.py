@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
-from expunge.curvature.gradients import Losses, evaluating
+from expunge.curvature.gradients import Losses
+from expunge.curvature.watching import require_derivatives, require_open, runs_of, watching
+from expunge.datasets.names import listed
 from expunge.scrub.scrub_error import ScrubError
+
+log = logging.getLogger(__name__)
 
 Unit = tuple[str, int]
 """Module name and number of the output channel (Conv2d) or output feature (Linear)."""
@@ -44,8 +49,33 @@ def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     """
     found = {name: part for name, part in module.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))}
     if not found:
+        require_open(module)
         raise InvalidValue("model", type(module).__name__, "a network with Conv2d or Linear layers")
     return found
+
+
+def require_watched(module: nn.Module, x: Tensor) -> None:
+    """See by inputs (m, ...) whether the layers that have units can be watched; warn of those that cannot.
+
+    Raises:
+        InvalidValue: None of them is called, or gradients do not pass through one.
+    """
+    parts = unit_modules(module)
+    runs = runs_of(module, parts, x)
+    require_derivatives(runs)
+    silent = {name: part for name, part in parts.items() if not runs[name].count}
+    if not silent:
+        return
+    with watching(module), torch.enable_grad():
+        weights = {name: part.weight for name, part in silent.items() if part.weight.requires_grad}
+        total = module(x).sum()
+        reached = bool(weights) and total.requires_grad
+        slopes = torch.autograd.grad(total, [*weights.values()], allow_unused=True) if reached else []
+    used = {name for name, slope in zip(weights, slopes, strict=False) if slope is not None}
+    said = [f"{name} ({'used without being called' if name in used else 'not reached'})" for name in silent]
+    if len(silent) == len(parts):
+        raise InvalidValue("model", listed(said), "a network that calls one of its Conv2d or Linear layers")
+    log.warning("no unit of these layers is selected by what it answers: %s", listed(said))
 
 
 def all_units(module: nn.Module) -> list[Unit]:
@@ -83,17 +113,19 @@ def observe(
 
     Raises:
         ScrubError: A loss or an activation is not finite.
-        InvalidValue: The network has no Conv2d or Linear layer.
+        InvalidValue: The network has no Conv2d or Linear layer, or calls none.
     """
     x, y = sample
     found: list[Tensor] = []
     answers: list[dict[str, Tensor]] = []
-    with evaluating(module), torch.no_grad(), _recording(unit_modules(module)) as answer:
+    with watching(module), torch.no_grad(), _recording(unit_modules(module)) as answer:
         for copy, rows in perturbed(x, copies, std, generator):
             answer.clear()
             found.append(losses(module(copy), y[rows]).double().cpu())
             answers.append({name: torch.stack(calls).mean(dim=0) for name, calls in answer.items()})
     names = list(answers[0])
+    if not names:
+        raise InvalidValue("model", type(module).__name__, "a network that calls its Conv2d or Linear layers")
     activations = torch.cat([torch.cat([part[name] for name in names], dim=1) for part in answers])
     loss = torch.cat(found)
     if not (torch.isfinite(loss).all() and torch.isfinite(activations).all()):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
-from expunge.curvature.gradients import evaluating
+from expunge.curvature.watching import watching
 from expunge.datasets.images import Examples
 from expunge.models.head import head_inputs, identity_head
 from expunge.scrub.scrub_error import ScrubError
@@ -92,7 +92,7 @@ def _output_layer(module: nn.Module, retained: Examples) -> tuple[str, nn.Linear
     x, _ = retained.take(retained.rows[:_LOOKED_AT])
     seen: list[Tensor] = []
     watched = head.register_forward_hook(lambda _, inputs, output: seen.append(output.clone()))
-    with watched, evaluating(module), torch.no_grad():
+    with watched, watching(module), torch.no_grad():
         output = module(x)
     if len(seen) != 1 or not torch.equal(output, seen[0]):  # a copy: what follows may work in place
         raise ScrubError(f"the network's last linear layer is not its output; {_WAY_OUT}")

@@ -139,6 +139,10 @@ class Scrub:
         others = {"curvature_rows": 2048, "curvature_tol": 1e-4}
         return cls(**{**theirs, **others, **settings})
 
+    def rehearse(self) -> None:
+        """Compile what the selection runs on so many copies; see ``selectors.rehearse``."""
+        selectors.rehearse(self.selector, self.n_perturbations, self.threads)
+
     def propose(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> Proposal:
         """Compute the update that removes ``problem.sample``; the network is left as it is.
 

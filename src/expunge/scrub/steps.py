@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from math import log, sqrt
 
@@ -23,6 +22,7 @@ from expunge.curvature import (
     secant,
 )
 from expunge.curvature.gradients import Batches, Losses, example_losses, mean_gradient
+from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples
 from expunge.scrub.scrub_error import ScrubError
 from expunge.training import History
@@ -185,7 +185,7 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     In float64: of a small gradient, the change would drown in float32's rounding and come out as zero.
     """
     x, y = problem.sample
-    double = deepcopy(problem.module).double()
+    double = duplicate(problem.module).double()
     sample: Batches = [(x.double(), y)]
     gradient = mean_gradient(double, problem.losses, sample)
     before = block.gather(gradient)

@@ -16,7 +16,8 @@ from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_tensors
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
-from expunge.curvature.gradients import cross_entropy
+from expunge.curvature.gradients import cross_entropy, mean_gradient
+from expunge.curvature.watching import compiled
 from expunge.datasets.images import Examples, Images
 from expunge.models import Architecture, initialised
 from expunge.training.cache import Cache
@@ -24,6 +25,8 @@ from expunge.training.compute import code_of, device_named, torch_threads
 from expunge.training.history import Trained
 from expunge.training.loop import train
 from expunge.training.settings import Training
+
+_FEW = 2  # rows
 
 
 class Learner:
@@ -67,6 +70,34 @@ class Learner:
             return initialised(self.architecture, shape, classes, seed).to(self.device).eval()
         except DataError as error:
             raise error.within("model") from None
+
+    def rehearse(self, x: Images, classes: int) -> None:
+        """Take a step with a network of this architecture, which is thrown away.
+
+        What torch loads, and compiles, at its first steps is then in no time of training or removal. Neither
+        random numbers nor a file of weights are touched.
+
+        Raises:
+            InvalidValue: The architecture cannot take such inputs.
+        """
+        if not self.training.epochs or not len(x):
+            return
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch_threads(self.threads), torch.random.fork_rng(devices=gpus):
+            module = self.architecture.build(x.shape, classes).to(self.device)
+            optimizer = self.training.new_optimizer(module)
+            examples = Examples(
+                x, torch.zeros(len(x), dtype=torch.int64), np.arange(len(x)), device=self.device
+            )
+            sizes = {_FEW}  # enough for BatchNorm
+            if compiled(module):  # for each size of a batch
+                sizes = {max(_FEW, stop - start) for start, stop in self.training.batches(len(x))}
+            for size in sorted(sizes, reverse=True):
+                batch = examples.take(np.arange(size) % len(x))
+                mean_gradient(module.eval(), cross_entropy, [batch])
+                optimizer.zero_grad()
+                cross_entropy(module.train()(batch[0]), batch[1]).mean().backward()
+                optimizer.step()
 
     def train(
         self,

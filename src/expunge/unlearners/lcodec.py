@@ -66,6 +66,11 @@ class Lcodec(Guarded):
         super().fit(x, y, seed)
         self.target.trained(self.scrub)
 
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Compile what training and selection run."""
+        super().rehearse(x, y)
+        self.scrub.rehearse()
+
     def update(self, index: NDArray[np.int64]) -> Update:
         """Scrub the rows from the selected units, and from the outputs of labels that no row has any more."""
         seed = self.predictor.seed

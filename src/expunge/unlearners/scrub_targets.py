@@ -23,11 +23,12 @@ from expunge.predictors import Predictor
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.network import NetworkModel
 from expunge.scrub import Problem, Proposal, Scrub, ScrubError
-from expunge.scrub.noisy_copies import unit_modules
+from expunge.scrub.noisy_copies import require_watched
 from expunge.scrub.outputs import emptied, refit
 from expunge.training import History
 from expunge.unlearners.guard import Update
 
+_LOOKED_AT = 2  # rows that show how a network runs its layers
 _WEIGHT = "weight"
 _RECORDED = ("gradient", "gradient_change", "weight_change")
 
@@ -58,9 +59,11 @@ class NetworkTarget:
         """Look at the network once it is trained.
 
         Raises:
-            InvalidValue: It has no units, or its training recorded nothing for the curvature.
+            InvalidValue: It has no units, they cannot be watched, or its training recorded nothing for the
+                curvature.
         """
-        unit_modules(self.model.module)
+        first = np.arange(min(_LOOKED_AT, len(self.model.x)))
+        require_watched(self.model.module, self.model.training(first).take(first)[0])
         recorded = self.model.history is not None
         if not recorded and scrub.mode == "sekhari" and scrub.curvature in ("fd", "fisher"):
             raise InvalidValue("curvature", scrub.curvature, "exact, ggn or kfac where training.epochs is 0")
