@@ -27,7 +27,7 @@ class SecondMoment:
             if sum(part.shape[1] for part in self._rows) <= self._width:
                 return
             self._sum, rows, self._rows = rows.new_zeros(1), torch.cat(self._rows, dim=1), []
-        self._sum = self._sum + rows.mT @ rows
+        self._sum = self._sum + rows.mT @ rows if self._sum.dim() == 1 else self._sum.baddbmm_(rows.mT, rows)
 
     def cpu(self) -> None:
         """Move all that is kept to the CPU; nothing is added afterwards."""
@@ -41,3 +41,7 @@ class SecondMoment:
             return matrix @ self._sum[group]
         rows = self._rows[0][group]
         return (matrix @ rows.mT) @ rows
+
+    def matrix(self, group: int) -> Tensor:
+        """Return the sum of one group, (width, width), on the CPU."""
+        return self.times(torch.eye(self._width, dtype=torch.float64), group)

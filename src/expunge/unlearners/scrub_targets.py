@@ -168,9 +168,12 @@ class LinearTarget:
 
 
 def logistic_losses(outputs: Tensor, targets: Tensor) -> Tensor:
-    """``log(1 + exp(-y s))`` of each score s, (m,); targets 0 and 1 stand for y = -1 and +1."""
-    scores = outputs[:, 0]
-    return nn.functional.binary_cross_entropy_with_logits(scores, targets.to(scores), reduction="none")
+    """``log(1 + exp(-y s))`` of each score s, (m,); targets 0 and 1 stand for y = -1 and +1.
+
+    As the cross-entropy of outputs 0 and s, which cancels for neither sign.
+    """
+    scores = outputs[:, :1]
+    return cross_entropy(torch.cat([torch.zeros_like(scores), scores], dim=1), targets)
 
 
 @dataclass(frozen=True)
