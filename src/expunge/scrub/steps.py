@@ -24,7 +24,7 @@ from expunge.curvature import (
     secant,
 )
 from expunge.curvature.gradients import Batches, Losses, example_losses, mean_gradient
-from expunge.curvature.kfac import COLUMNS
+from expunge.curvature.kfac import COLUMNS, require_memory
 from expunge.datasets.images import Examples
 from expunge.scrub.scrub_error import ScrubError
 from expunge.training import History
@@ -85,9 +85,15 @@ class CurvatureChoice:
     def of(
         self, problem: Problem, examples: Batches, block: Block, rng: np.random.Generator | None = None
     ) -> Product:
-        """Return the products of ``exact``, ``ggn`` or ``kfac`` over some examples; ``rng`` draws columns."""
+        """Return the products of ``exact``, ``ggn`` or ``kfac`` over some examples; ``rng`` draws columns.
+
+        Raises:
+            InvalidValue: ``kfac`` takes more memory than there is.
+        """
         how = problem.module, problem.losses, examples, block
         if self.name == "kfac":
+            count = len(examples) if isinstance(examples, Examples) else problem.m
+            require_memory(problem.module, block, count, self.columns)
             return KroneckerFactored(*how, columns=self.columns, rng=rng)
         return _PRODUCTS[self.name](*how)
 
