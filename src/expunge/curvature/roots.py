@@ -14,6 +14,7 @@ from expunge.curvature.losses import Losses, cross_entropy
 from expunge.curvature.solve_error import SolveError
 
 _ROUNDING = 1e-8  # how negative an eigenvalue may be, relative to the largest of a batch, and count as zero
+_EPS = 1e-14  # the same relative to the largest slope, of which curvatures are differences
 _ENTRIES = 1 << 24  # of Hessians held at once, in float64: 128 MB
 _COPIES = 5  # the Hessian, its rows before they are stacked, its eigenvectors, the solver's work
 
@@ -101,9 +102,7 @@ def _by_eigenvectors(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterat
     step = max(1, _ENTRIES // max(1, size**2))
     needed, there = 8 * (len(outputs) + _COPIES * min(step, len(outputs))) * size**2, available_memory()
     if needed > there:
-        what = (
-            f"kfac needs {needed / 1e9:.3g} GB for a loss of one's own in {size:,} outputs of {len(outputs)}"
-        )
+        what = f"kfac needs {needed / 1e9:.3g} GB for a loss of one's own ({len(outputs)} x {size:,} outputs)"
         instead = "fewer curvature_rows, ggn (takes any number of outputs), or the loss cross_entropy"
         raise InvalidValue("curvature", f"{what}, and there are {there / 1e9:.3g} GB", instead)
     parts = zip(outputs.split(step), targets.split(step), strict=True)
@@ -126,6 +125,7 @@ def _root(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
     if not torch.isfinite(curvatures).all():
         raise SolveError("the loss or its curvature in the outputs of the network is not finite")
     values, vectors = torch.linalg.eigh(curvatures)
-    if (values < -_ROUNDING * values.abs().amax()).any():
+    rounded = torch.maximum(_ROUNDING * values.abs().amax(), _EPS * slope.detach().abs().amax())
+    if (values < -rounded).any():
         raise ValueError("kfac needs a loss that is convex in the outputs of the network")
     return vectors * values.clamp(min=0).sqrt()[:, None]
