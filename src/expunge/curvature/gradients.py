@@ -9,16 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-Losses = Callable[[Tensor, Tensor], Tensor]
-"""``losses(outputs, targets) -> (m,)``: the loss of each example, without any penalty on the weights."""
+from expunge.curvature.losses import Losses, cross_entropy, precise
+
+__all__ = ["Batches", "Losses", "cross_entropy", "evaluating", "example_losses", "mean_gradient", "norm"]
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Inputs and targets, batch by batch; can be walked through more than once."""
-
-
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """``-log softmax(outputs)[target]`` of each example, (m,)."""
-    return nn.functional.cross_entropy(outputs, targets, reduction="none")
 
 
 @contextmanager
@@ -34,16 +30,17 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def example_losses(module: nn.Module, losses: Losses, batches: Batches) -> Tensor:
-    """Return the loss of every example in evaluation mode, (m,) float64 on the CPU."""
+    """Return the loss of every example in evaluation mode, (m,) float64 on the CPU, computed in float64."""
     with evaluating(module), torch.no_grad():
-        found = [losses(module(x), y).double().cpu() for x, y in batches]
+        found = [precise(losses, module(x), y).double().cpu() for x, y in batches]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
 def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[str, Tensor]:
     """Return the gradient of the **mean** loss over all examples of ``batches``, in evaluation mode.
 
-    The network is left as it is, gradients in ``.grad`` included.
+    The network is left as it is, gradients in ``.grad`` included. The loss and its derivatives in the outputs
+    are computed in float64, those before the outputs in the network's own type.
 
     Returns:
         Parameter name (as in ``module.named_parameters()``) -> gradient; zero where a parameter has no part.
@@ -67,7 +64,7 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
 
 
 def _total(module: nn.Module, losses: Losses, x: Tensor, y: Tensor) -> Tensor:
-    return losses(module(x), y).sum()
+    return precise(losses, module(x), y).sum()
 
 
 def _parts(total: Callable[[], Tensor], parameters: list[nn.Parameter]) -> list[Tensor]:

@@ -16,7 +16,7 @@ class SecondMoment:
     """
 
     def __init__(self, groups: int, width: int) -> None:
-        self._groups, self._width = groups, width
+        self._groups, self.width = groups, width
         self._rows: list[Tensor] = []
         self._sum: Tensor | None = None
 
@@ -24,14 +24,16 @@ class SecondMoment:
         """Add rows, (groups, m, width) float64."""
         if self._sum is None:
             self._rows.append(rows)
-            if sum(part.shape[1] for part in self._rows) <= self._width:
+            if sum(part.shape[1] for part in self._rows) <= self.width:
                 return
-            self._sum, rows, self._rows = rows.new_zeros(1), torch.cat(self._rows, dim=1), []
-        self._sum = self._sum + rows.mT @ rows
+            rows, self._rows = torch.cat(self._rows, dim=1), []
+            self._sum = rows.mT @ rows
+        else:
+            self._sum.baddbmm_(rows.mT, rows)
 
     def cpu(self) -> None:
         """Move all that is kept to the CPU; nothing is added afterwards."""
-        empty = torch.zeros(self._groups, 0, self._width, dtype=torch.float64)
+        empty = torch.zeros(self._groups, 0, self.width, dtype=torch.float64)
         self._rows = [torch.cat([empty, *(part.cpu() for part in self._rows)], dim=1)]
         self._sum = None if self._sum is None else self._sum.cpu()
 
@@ -41,3 +43,7 @@ class SecondMoment:
             return matrix @ self._sum[group]
         rows = self._rows[0][group]
         return (matrix @ rows.mT) @ rows
+
+    def matrix(self, group: int) -> Tensor:
+        """Return the sum of one group, (width, width), on the CPU."""
+        return self.times(torch.eye(self.width, dtype=torch.float64), group)

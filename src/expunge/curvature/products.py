@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
+from expunge.curvature.losses import precise
 from expunge.curvature.watching import naming_checkpoints
 
 Parts = Mapping[str, Tensor]
@@ -23,7 +24,8 @@ class _Product(ABC):
     Nothing of size |S| x |S| is formed; a product walks once through the batches. With a single batch its
     graph is kept from the first product on, and each product is then only a walk back through it.
 
-    The weights are those of the moment this is made: make another one when they have changed.
+    The weights are those of the moment this is made: make another one when they have changed. The loss is
+    computed in float64: in float32 the curvature of a network that is sure of its answers is rounding.
 
     Args:
         module: The network; it is left as it is.
@@ -73,7 +75,7 @@ class Hessian(_Product):
 
     def _linear(self, x: Tensor, y: Tensor) -> Callable[[Parts], Parts]:
         leaves = self._function.leaves
-        total = self._losses(self._function(x), y).sum()
+        total = precise(self._losses, self._function(x), y).sum()
         gradient = _pull([total], [torch.ones_like(total)], leaves)
         return lambda along: _pull(gradient.values(), along.values(), leaves, last=True)
 
@@ -96,7 +98,7 @@ class GaussNewton(_Product):
         point = {"outputs": outputs.detach().requires_grad_()}
         dual = {"outputs": torch.zeros_like(outputs, requires_grad=True)}
         with torch.enable_grad():
-            total = self._losses(point["outputs"], y).sum()
+            total = precise(self._losses, point["outputs"], y).sum()
         slope = _pull([total], [torch.ones_like(total)], point)
         pulled = _pull([outputs], dual.values(), leaves)
 

@@ -15,7 +15,7 @@ from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
 from expunge.metrics.retrained import WEIGHT_DISTANCE, weight_distance
-from expunge.predictors import Probabilistic
+from expunge.predictors import Graded, Probabilistic
 
 _DIVERGENCE = "Jensen-Shannon divergence of the predictions from the retrained model's, in nats"
 
@@ -145,7 +145,10 @@ class Forgetting(Evaluated):
         chosen, others = matched(view.y_train[forget], view.y_test)
         members = _traits(model, view.x_train, view.y_train, forget[chosen])
         strangers = _traits(model, view.x_test, view.y_test, others)
-        threshold = threshold_attack(members[:, 0], strangers[:, 0])
+        threshold = threshold_attack(
+            _hardness(model, view.x_train, view.y_train, forget[chosen], members),
+            _hardness(model, view.x_test, view.y_test, others, strangers),
+        )
         logistic = logistic_attack(members, strangers, self.seed)
         steps = None
         if self.relearn_lr is not None and target is not None:
@@ -159,6 +162,20 @@ def _traits(
 ) -> NDArray[np.float64]:
     """Traits of some rows, (m, 4); the loss comes first."""
     return traits(model.probabilities(x, rows), np.searchsorted(model.classes_, y[rows]))
+
+
+def _hardness(
+    model: Probabilistic,
+    x: Any,
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    found: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Numbers in the order of the rows' losses, (m,): the losses among the traits, or better the log odds.
+
+    Losses from probabilities are 0 from a margin of 745 on, and the same for all rows that are as wrong.
+    """
+    return model.log_odds(x, y, rows) if isinstance(model, Graded) else found[:, 0]
 
 
 def _compared(view: View, ours: Probabilistic, reference: Probabilistic) -> Values:

@@ -4,10 +4,20 @@ from expunge.predictors.base import (
     KINDS,
     Differentiable,
     Embedding,
+    Graded,
     Mapped,
     NothingLeft,
     Predictor,
     Probabilistic,
 )
 
-__all__ = ["KINDS", "Differentiable", "Embedding", "Mapped", "NothingLeft", "Predictor", "Probabilistic"]
+__all__ = [
+    "KINDS",
+    "Differentiable",
+    "Embedding",
+    "Graded",
+    "Mapped",
+    "NothingLeft",
+    "Predictor",
+    "Probabilistic",
+]

@@ -67,6 +67,14 @@ class Probabilistic(Differentiable, Protocol):
 
 
 @runtime_checkable
+class Graded(Protocol):
+    """What tells rows apart whose probabilities are 0 and 1 in float64; any model may do without."""
+
+    def log_odds(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """``log((1 - p_i) / p_i)`` of the own label ``y[i]`` of some rows of any inputs, (m,)."""
+
+
+@runtime_checkable
 class Embedding(Protocol):
     """What the metrics of verification and re-identification ask of a model besides."""
 

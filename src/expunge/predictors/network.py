@@ -14,6 +14,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from expunge.core.errors import DataError
 from expunge.core.files import State, under
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
+from expunge.curvature.losses import log_odds
 from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
@@ -102,6 +103,16 @@ class NetworkModel(Predictor):
         with evaluating(self.module), torch.no_grad():
             found = [self.module(batch).double().softmax(dim=1).cpu() for batch, _ in examples]
         return torch.cat(found).numpy() if found else np.zeros((0, len(self.classes_)))
+
+    def log_odds(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """``log((1 - p_i) / p_i)`` of the own labels of some rows, (m,); see ``Graded``."""
+        codes = np.searchsorted(self.classes_, y).astype(np.int64)
+        with evaluating(self.module), torch.no_grad():
+            found = [
+                log_odds(self.module(batch).double(), own).cpu()
+                for batch, own in self._examples(Images.of(x), codes, rows)
+            ]
+        return np.asarray(torch.cat([torch.zeros(0, dtype=torch.float64), *found]).numpy())
 
     def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """What the identity head, the last linear layer, is given, (m, d), for the inputs ``rows`` of ``x``.

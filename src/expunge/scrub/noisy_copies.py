@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
+from expunge.curvature.double import Unfolded, in_float64
 from expunge.curvature.gradients import Losses
+from expunge.curvature.losses import order_of, precise
 from expunge.curvature.watching import require_derivatives, require_open, runs_of, watching
 from expunge.datasets.names import listed
 from expunge.scrub.scrub_error import ScrubError
@@ -33,12 +35,19 @@ class Observed:
     """Losses of the copies, (n,) float64, and the units' answers to them.
 
     ``activations``, (n, units) float64, are before the nonlinearity, averaged over positions; ``units`` are
-    those that the columns belong to.
+    those that the columns belong to. ``order``, (n,) float64, is there where a loss is too small for a
+    number: it rises with the losses, and tells such copies apart; see ``curvature.losses.order_of``.
     """
 
     losses: NDArray[np.float64]
     activations: NDArray[np.float64]
     units: list[Unit]
+    order: NDArray[np.float64] | None = None
+
+    @property
+    def ranked(self) -> NDArray[np.float64]:
+        """What the copies are ranked by, (n,): ``order``, or the losses where there is none."""
+        return self.losses if self.order is None else self.order
 
 
 def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
@@ -108,6 +117,9 @@ def observe(
 ) -> Observed:
     """Run perturbed copies of a sample through the network, many at a time, in evaluation mode.
 
+    The copies have the network's type, and the network is run on them in float64: the ranks of losses, and
+    which copies are neighbours, hang on differences that float32 rounds away.
+
     The sample is inputs (m, ...) and targets (m,) of the rows to be removed; for the copies see
     ``perturbed`` (published: 1,000, of standard deviation 0.1).
 
@@ -116,22 +128,30 @@ def observe(
         InvalidValue: The network has no Conv2d or Linear layer, or calls none.
     """
     x, y = sample
-    found: list[Tensor] = []
+    unit_modules(module)  # before it is copied: there must be units
+    network = in_float64(module, x[:1])
+    dtype = x.dtype if network is module else torch.float64
+    found: list[tuple[Tensor, Tensor]] = []
     answers: list[dict[str, Tensor]] = []
-    with watching(module), torch.no_grad(), _recording(unit_modules(module)) as answer:
+    with ExitStack() as stack:
+        for context in (watching(network), torch.no_grad(), Unfolded()):
+            stack.enter_context(context)
+        answer = stack.enter_context(_recording(unit_modules(network)))
         for copy, rows in perturbed(x, copies, std, generator):
             answer.clear()
-            found.append(losses(module(copy), y[rows]).double().cpu())
+            outputs, own = network(copy.to(dtype)), y[rows]
+            found.append((precise(losses, outputs, own), order_of(losses, outputs, own)))
             answers.append({name: torch.stack(calls).mean(dim=0) for name, calls in answer.items()})
     names = list(answers[0])
     if not names:
         raise InvalidValue("model", type(module).__name__, "a network that calls its Conv2d or Linear layers")
     activations = torch.cat([torch.cat([part[name] for name in names], dim=1) for part in answers])
-    loss = torch.cat(found)
+    loss, order = (torch.cat(parts).double().cpu() for parts in zip(*found, strict=True))
     if not (torch.isfinite(loss).all() and torch.isfinite(activations).all()):
         raise ScrubError("losses or activations of the perturbed copies are not finite")
     units = [(name, unit) for name in names for unit in range(answers[0][name].shape[1])]
-    return Observed(loss.numpy(), activations.numpy(), units)
+    small = bool((loss.abs() < torch.finfo(torch.float64).tiny).any())
+    return Observed(loss.numpy(), activations.numpy(), units, order.numpy() if small else None)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from expunge.core import checks
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.columns import Column
 from expunge.curvature import Block
+from expunge.curvature.kfac import COLUMNS
 from expunge.scrub import selectors, steps
 from expunge.scrub.noisy_copies import Observed, Unit, observe
 from expunge.scrub.scrub_error import ScrubError
@@ -85,6 +86,7 @@ class Scrub:
         lipschitz: Likewise.
         curvature_rows: See ``CurvatureChoice.rows``.
         curvature_tol: See ``CurvatureChoice.tol``.
+        curvature_columns: See ``CurvatureChoice.columns``.
         max_rise: The step is halved for as long as it raises the mean loss of the rows that stay (of
             ``curvature_rows`` of them) by more than this, or by more than this share of it where it is above
             1; None: never. Longer steps leave the region where the quadratic model holds.
@@ -110,6 +112,7 @@ class Scrub:
     curvature_tol: float = 1e-2
     max_rise: float | None = 0.01
     refit_outputs: bool = True
+    curvature_columns: int | None = COLUMNS
     threads: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +122,7 @@ class Scrub:
         require_count("n_perturbations", self.n_perturbations, least=3)
         for name in ("perturbation_std", "l2", "lr", "smoothness", "lipschitz"):
             require_positive(name, getattr(self, name))
-        for name in ("max_units", "curvature_rows"):
+        for name in ("max_units", "curvature_rows", "curvature_columns"):
             if getattr(self, name) is not None:
                 require_count(name, getattr(self, name))
         for name in ("noise_epsilon", "max_rise"):
@@ -175,7 +178,8 @@ class Scrub:
         """Return the update of the selected weights, without noise, (|S|,) float64."""
         if self.mode == "ascent":
             return steps.ascent(problem, block, self.lr)
-        curvature = CurvatureChoice(self.curvature, self.curvature_rows, self.curvature_tol)
+        how = self.curvature_rows, self.curvature_tol, self.curvature_columns
+        curvature = CurvatureChoice(self.curvature, *how)
         if self.mode == "cr":
             return steps.cr(problem, block, curvature, self.l2)
         return steps.sekhari(problem, block, curvature, self.l2, rng)

@@ -54,9 +54,9 @@ def select(
         units = all_units(module)
         return [units[int(rng.integers(len(units)))]] if name == "one" else units
     observed = observe()
-    if np.ptp(observed.losses) == 0:
+    if np.ptp(observed.ranked) == 0:
         raise ScrubError("empty selection: the loss is the same for every perturbed copy")
-    most, x, y = 1 if name == "cheap" else max_units, observed.activations, observed.losses
+    most, x, y = 1 if name == "cheap" else max_units, observed.activations, observed.ranked
     found = foci(x, y, max_features=most, ties="noise", rng=rng, threads=threads).columns
     if not len(found):
         raise ScrubError("empty selection: no unit says anything about the loss of the perturbed copies")

@@ -16,12 +16,14 @@ from expunge.curvature import (
     Hessian,
     KroneckerFactored,
     LowRank,
+    Product,
     combine,
     conjugate_gradient,
     outer,
     secant,
 )
 from expunge.curvature.gradients import Batches, Losses, example_losses, mean_gradient
+from expunge.curvature.kfac import COLUMNS, require_memory
 from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples
 from expunge.scrub.scrub_error import ScrubError
@@ -30,11 +32,8 @@ from expunge.training import History
 CURVATURES = ("fd", "fisher", "exact", "ggn", "kfac")
 MODES = ("sekhari", "cr", "ascent")
 _SAMPLE_STEP = 1e-3  # length of the gradient step whose change of gradient gives ``fd`` of the sample
-_PRODUCTS: dict[str, type[Hessian | GaussNewton | KroneckerFactored]] = {
-    "exact": Hessian,
-    "ggn": GaussNewton,
-    "kfac": KroneckerFactored,
-}
+_SOLVED_BY_PRODUCTS = ("exact", "ggn", "kfac")
+_PRODUCTS: dict[str, type[Hessian | GaussNewton]] = {"exact": Hessian, "ggn": GaussNewton}
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,28 @@ class CurvatureChoice:
             averaged over; None: all. A share of the rows is an estimate without a bound.
         tol: Relative residual at which conjugate gradients stop. To stop early leaves out the directions in
             which the curvature is smallest and the step would be longest: it is a damping.
+        columns: Of ``kfac``, see ``KroneckerFactored``: with more outputs its factors are sampled.
     """
 
     name: str = "fd"
     rows: int | None = None
     tol: float = 1e-4
+    columns: int | None = COLUMNS
+
+    def of(
+        self, problem: Problem, examples: Batches, block: Block, rng: np.random.Generator | None = None
+    ) -> Product:
+        """Return the products of ``exact``, ``ggn`` or ``kfac`` over some examples; ``rng`` draws columns.
+
+        Raises:
+            InvalidValue: ``kfac`` takes more memory than there is.
+        """
+        how = problem.module, problem.losses, examples, block
+        if self.name == "kfac":
+            count = len(examples) if isinstance(examples, Examples) else problem.m
+            require_memory(problem.module, block, count, self.columns)
+            return KroneckerFactored(*how, columns=self.columns, rng=rng)
+        return _PRODUCTS[self.name](*how)
 
 
 def sekhari(
@@ -98,9 +114,9 @@ def sekhari(
     module, m, n = problem.module, problem.m, problem.n
     slope = _sample_gradient(problem, block)
     rhs = slope + l2 * block.read(module)
-    if curvature.name in _PRODUCTS:
+    if curvature.name in _SOLVED_BY_PRODUCTS:
         kept = some_of(problem.retained, curvature.rows, rng)
-        product = _PRODUCTS[curvature.name](module, problem.losses, kept, block)
+        product = curvature.of(problem, kept, block, rng)
         solution = conjugate_gradient(product, rhs, l2, curvature.tol).x
     else:
         whole = _low_rank_of_training(problem, block, curvature)
@@ -136,8 +152,8 @@ def mean_loss(
 def cr(problem: Problem, block: Block, curvature: CurvatureChoice, l2: float) -> Tensor:
     """Return ``(H_f + l2 I)^{-1} grad f(w)_S``, (|S|,) float64: a step of the sample's own, whatever n is."""
     slope = _sample_gradient(problem, block)
-    if curvature.name in _PRODUCTS:
-        product = _PRODUCTS[curvature.name](problem.module, problem.losses, [problem.sample], block)
+    if curvature.name in _SOLVED_BY_PRODUCTS:
+        product = curvature.of(problem, [problem.sample], block)
         return conjugate_gradient(product, slope, l2, curvature.tol).x
     return _low_rank_of_sample(problem, block, curvature, slope).solve(slope, l2)
 

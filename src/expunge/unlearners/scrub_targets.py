@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
+from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy
+from expunge.curvature.kfac import require_memory
 from expunge.datasets.images import Examples
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.parallel import one_blas_thread
@@ -23,10 +26,13 @@ from expunge.predictors import Predictor
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.network import NetworkModel
 from expunge.scrub import Problem, Proposal, Scrub, ScrubError
-from expunge.scrub.noisy_copies import require_watched
+from expunge.scrub.noisy_copies import all_units, require_watched
 from expunge.scrub.outputs import emptied, refit
+from expunge.scrub.scrub import by_module
 from expunge.training import History
 from expunge.unlearners.guard import Update
+
+log = logging.getLogger(__name__)
 
 _LOOKED_AT = 2  # rows that show how a network runs its layers
 _WEIGHT = "weight"
@@ -59,14 +65,27 @@ class NetworkTarget:
         """Look at the network once it is trained.
 
         Raises:
-            InvalidValue: It has no units, they cannot be watched, or its training recorded nothing for the
-                curvature.
+            InvalidValue: It has no units, they cannot be watched, its training recorded nothing for the
+                curvature, or the curvature takes more memory than there is.
         """
         first = np.arange(min(_LOOKED_AT, len(self.model.x)))
         require_watched(self.model.module, self.model.training(first).take(first)[0])
         recorded = self.model.history is not None
         if not recorded and scrub.mode == "sekhari" and scrub.curvature in ("fd", "fisher"):
             raise InvalidValue("curvature", scrub.curvature, "exact, ggn or kfac where training.epochs is 0")
+        if scrub.curvature == "kfac" and scrub.mode != "ascent":
+            self._fits(scrub)
+
+    def _fits(self, scrub: Scrub) -> None:
+        """Look whether the factors of ``kfac`` fit into memory, and say where they are estimated."""
+        module, kept, columns = self.model.module, int(self.model.kept.sum()), scrub.curvature_columns
+        if scrub.selector == "all":
+            block = Block.of(module, by_module(all_units(module)))
+            require_memory(module, block, min(kept, scrub.curvature_rows or kept), columns)
+        outputs = len(self.model.classes_)
+        if columns is not None and outputs > columns:
+            line = "kfac: factors are estimated from %s of %s columns a row, drawn (curvature_columns)"
+            log.info(line, columns, f"{outputs:,}")
 
     def problem(self, index: NDArray[np.int64]) -> Problem:
         """What the scrub is told of a request."""
@@ -171,9 +190,12 @@ class LinearTarget:
 
 
 def logistic_losses(outputs: Tensor, targets: Tensor) -> Tensor:
-    """``log(1 + exp(-y s))`` of each score s, (m,); targets 0 and 1 stand for y = -1 and +1."""
-    scores = outputs[:, 0]
-    return nn.functional.binary_cross_entropy_with_logits(scores, targets.to(scores), reduction="none")
+    """``log(1 + exp(-y s))`` of each score s, (m,); targets 0 and 1 stand for y = -1 and +1.
+
+    As the cross-entropy of outputs 0 and s, which cancels for neither sign.
+    """
+    scores = outputs[:, :1]
+    return cross_entropy(torch.cat([torch.zeros_like(scores), scores], dim=1), targets)
 
 
 @dataclass(frozen=True)

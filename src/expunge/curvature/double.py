@@ -1,0 +1,102 @@
+"""A network in float64, and convolutions that are worth their time there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from expunge.curvature.watching import duplicate, watching
+
+_ENTRIES = 1 << 18  # of unfolded inputs at once: 2 MB, so that they are still in the cache when they are used
+
+
+def in_float64(module: nn.Module, x: Tensor) -> nn.Module:
+    """Return a copy of a network in float64, or the network itself where all of it is that already.
+
+    A network that cannot be run in float64 (its forward makes tensors of float32, or the device has no such
+    type) is returned as it is, with a warning.
+
+    Args:
+        module: The network; it is left as it is.
+        x: Inputs to try the copy with.
+    """
+    tensors = chain(module.parameters(), module.buffers())
+    if all(t.dtype == torch.float64 for t in tensors if t.is_floating_point()):
+        return module
+    try:
+        double = duplicate(module).double()
+        with watching(double), torch.no_grad():
+            double(x.double())
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        warnings.warn(f"the network is run in its own type, for in float64 it fails: {reason}", stacklevel=2)
+        return module
+    return double
+
+
+class Unfolded(TorchFunctionMode):
+    """While it is entered, convolutions in float64 on the CPU are products of large matrices.
+
+    torch has no fast kernel for them there: it multiplies one small matrix for each image. Results are the
+    same but for rounding. What is differentiated, and convolutions in groups, are left to torch.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Take over the calls of ``conv2d``."""
+        if func is torch.conv2d and _plain(*args, **(kwargs or {})):
+            return _convolution(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _plain(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> bool:
+    """Whether ``_convolution`` computes this."""
+    kind = x.ndim == 4 and x.dtype == weight.dtype == torch.float64 and x.device.type == "cpu"
+    return kind and groups == 1 and not isinstance(padding, str) and not torch.is_grad_enabled()
+
+
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """``torch.conv2d`` with channels last in memory: rows of patches times the filters."""
+    (down, across), (pad, pad_across) = _pair(stride), _pair(padding)
+    (gap, gap_across), (height, width) = _pair(dilation), weight.shape[2:]
+    x = nn.functional.pad(x, (pad_across, pad_across, pad, pad)).permute(0, 2, 3, 1).contiguous()
+    rows = (x.shape[1] - gap * (height - 1) - 1) // down + 1
+    columns = (x.shape[2] - gap_across * (width - 1) - 1) // across + 1
+    filters = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
+    out = x.new_empty(len(x), rows, columns, len(weight))
+    size = torch.Size((rows, columns, height, width, x.shape[3]))
+    image, line, pixel, one = x.stride()
+    strides = (image, line * down, pixel * across, line * gap, pixel * gap_across, one)
+    step = max(1, _ENTRIES // max(1, size.numel()))
+    for part, found in zip(x.split(step), out.split(step), strict=True):
+        patches = part.as_strided((len(part), *size), strides, part.storage_offset())
+        torch.mm(patches.reshape(-1, len(filters)), filters, out=found.view(-1, len(weight)))
+    return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else tuple(value) * (2 if len(value) == 1 else 1)
+    return first, second

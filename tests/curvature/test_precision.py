@@ -1,0 +1,192 @@
+"""Losses, gradients and curvature of networks that are sure of their answers: nothing is rounded away."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from expunge.curvature import Block, GaussNewton, Hessian, cross_entropy, example_losses, mean_gradient
+from expunge.curvature.double import Unfolded, in_float64
+from expunge.curvature.losses import log_odds, order_of, precise
+from expunge.unlearners.scrub_targets import logistic_losses
+
+EPS = np.finfo(np.float64).eps
+single = st.floats(-800, 800, width=32)
+
+
+def oracle(row):
+    """Loss of class 0, its log odds and its gradient, with 400 digits."""
+    with mpmath.workdps(400):
+        z = [mpmath.mpf(v) for v in row]
+        e = [mpmath.exp(v - z[0]) for v in z]
+        rest, whole = mpmath.fsum(e[1:]), mpmath.fsum(e)
+        return mpmath.log1p(rest), mpmath.log(rest), [-rest / whole, *(v / whole for v in e[1:])]
+
+
+def near(found, expected, ulps):
+    return abs(found - expected) <= ulps * EPS * abs(expected) + mpmath.mpf(2) ** -1000
+
+
+@given(st.floats(-800, 800, width=32), st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=5))
+@settings(max_examples=150, deadline=None)
+def test_cross_entropy_is_right_to_a_few_units_in_the_last_place(margin, others):
+    z = torch.tensor([[np.float32(margin), *others]], dtype=torch.float64, requires_grad=True)
+    y = torch.zeros(1, dtype=torch.int64)
+    loss, odds, slope = oracle(z[0].tolist())
+    found = cross_entropy(z, y)
+    assert near(float(found.detach()), loss, 8)
+    assert abs(float(log_odds(z, y).detach()) - odds) <= 8 * EPS * max(1, abs(odds), abs(margin))
+    (gradient,) = torch.autograd.grad(found.sum(), z, create_graph=True)
+    assert all(near(g, s, 16) for g, s in zip(gradient[0].tolist(), slope, strict=True))
+    rows = [torch.autograd.grad(g, z, retain_graph=True)[0] for g in gradient[0]]
+    assert torch.isfinite(torch.cat(rows)).all()
+
+
+@given(st.lists(st.lists(single, min_size=3, max_size=3), min_size=1, max_size=5), st.data())
+@settings(max_examples=50, deadline=None)
+def test_cross_entropy_is_torchs_own_where_nothing_cancels(rows, data):
+    z = torch.tensor(rows, dtype=torch.float64)
+    y = torch.tensor([data.draw(st.integers(0, 2)) for _ in rows])
+    torch.testing.assert_close(cross_entropy(z, y), nn.functional.cross_entropy(z, y, reduction="none"))
+    wide = z.reshape(1, 3, -1)  # (m, K, places) is torch's to compute
+    assert cross_entropy(wide, torch.zeros(1, wide.shape[2], dtype=torch.int64)).shape == (1, wide.shape[2])
+    assert not cross_entropy(z[:, :1], torch.zeros_like(y)).any()
+
+
+def test_a_margin_beyond_every_number_still_has_its_place():
+    z = torch.zeros(3, 2, dtype=torch.float64)
+    z[:, 0] = torch.tensor([900.0, 901.0, 1e6])
+    y = torch.zeros(3, dtype=torch.int64)
+    assert not cross_entropy(z, y).any()
+    assert order_of(cross_entropy, z.float(), y).tolist() == [-900.0, -901.0, -1e6]
+
+
+def test_losses_of_the_linear_model_do_not_cancel_for_either_sign():
+    s = torch.tensor([[-50.0], [50.0]], dtype=torch.float64)
+    found = logistic_losses(s, torch.tensor([0, 1]))
+    torch.testing.assert_close(found, torch.full((2,), 50.0).double().neg().exp(), rtol=1e-14, atol=0)
+
+
+def sure(scale):
+    """A classifier in float32 whose margins are large, its copy in float64 and rows that it gets right."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    with torch.no_grad():
+        net[2].weight.mul_(scale)
+    x = torch.randn(60, 4)
+    with torch.no_grad():
+        top = net(x).topk(2, dim=1)
+    x, y = x[top.values[:, 0] - top.values[:, 1] > 20], top.indices[top.values.diff(dim=1)[:, 0] < -20, 0]
+    return net, copy.deepcopy(net).double(), x, y
+
+
+def test_gradients_and_curvature_in_float32_are_those_of_float64():
+    """In float32 throughout, the gradient in the target's output is 0, and the curvature rounding."""
+    net, double, x, y = sure(60.0)
+    assert len(x) > 5
+    batch, wide = [(x, y)], [(x.double(), y)]
+    torch.testing.assert_close(
+        example_losses(net, cross_entropy, batch),
+        example_losses(double, cross_entropy, wide),
+        rtol=1e-3,
+        atol=0,
+    )
+    found = mean_gradient(net, cross_entropy, batch)
+    for name, expected in mean_gradient(double, cross_entropy, wide).items():
+        gap = (found[name] - expected).abs().max() / expected.abs().max()
+        assert float(gap) < 1e-3, name
+    block = Block.of(net, {"2": [0, 1, 2]})
+    v = torch.randn(block.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for curvature in (Hessian, GaussNewton):
+        ours, theirs = (
+            curvature(net, cross_entropy, batch, block),
+            curvature(double, cross_entropy, wide, block),
+        )
+        gap = torch.linalg.vector_norm(ours(v) - theirs(v)) / torch.linalg.vector_norm(theirs(v))
+        assert float(gap) < 1e-3
+
+
+def test_a_loss_that_float64_fails_is_computed_in_float32_and_it_is_said():
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]), reduction="none")
+    z, y = torch.randn(3, 2), torch.tensor([0, 1, 1])
+    with pytest.warns(UserWarning, match="loss is computed in float32"):
+        found = precise(weighted, z, y)
+    assert torch.equal(found, weighted(z, y))
+    with pytest.raises(RuntimeError):
+        precise(lambda outputs, targets: outputs @ torch.ones(7), z, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert precise(cross_entropy, z, y).dtype == torch.float64
+        assert precise(lambda outputs, targets: outputs[0], (z, z), y) is z  # outputs of another kind
+
+
+class Stubborn(nn.Module):
+    """A network whose forward makes a tensor of float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.layer(x) @ torch.eye(2)
+
+
+def test_a_network_that_float64_fails_is_run_as_it_is_and_it_is_said():
+    net = Stubborn()
+    with pytest.warns(UserWarning, match="run in its own type, for in float64 it fails"):
+        assert in_float64(net, torch.ones(1, 2)) is net
+    whole = nn.BatchNorm1d(2).double()
+    assert in_float64(whole, torch.ones(1, 2)) is whole
+    part = nn.Linear(2, 2)
+    found = in_float64(part, torch.ones(1, 2))
+    assert found.weight.dtype == torch.float64
+    assert part.weight.dtype == torch.float32
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3)),
+    st.tuples(st.integers(1, 4), st.integers(1, 3)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(0, 2), st.integers(0, 3)),
+    st.tuples(st.integers(1, 2), st.integers(1, 3)),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_unfolded_convolutions_are_torchs(sizes, kernel, stride, padding, dilation, bias):
+    batch, channels, out = sizes
+    torch.manual_seed(0)
+    net = nn.Conv2d(channels, out, kernel, stride, padding, dilation, bias=bias).double()
+    x = torch.randn(batch, channels, 9, 11, dtype=torch.float64)
+    with torch.no_grad():
+        expected = net(x)
+        with Unfolded():
+            found = net(x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 2, 3, padding="same"),
+        nn.Conv2d(4, 2, 3, padding=1, padding_mode="circular"),
+        nn.Conv2d(4, 2, (1, 1)),
+    ],
+)
+def test_what_is_not_unfolded_is_left_to_torch(layer):
+    x = torch.randn(2, 4, 6, 6, dtype=torch.float64)
+    layer = layer.double()
+    with torch.no_grad(), Unfolded():
+        found = layer(x)
+    torch.testing.assert_close(found, layer(x))
+    with Unfolded():
+        assert layer(x).requires_grad
+        assert layer.float()(x.float()).dtype == torch.float32
