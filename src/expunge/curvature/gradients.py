@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from expunge.core.errors import InvalidValue
 
 Losses = Callable[[Tensor, Tensor], Tensor]
 """``losses(outputs, targets) -> (m,)``: the loss of each example, without any penalty on the weights."""
@@ -18,6 +21,20 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """``-log softmax(outputs)[target]`` of each example, (m,)."""
     return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def each_loss(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return ``losses(outputs, targets)``, (m,), the loss of each example.
+
+    Raises:
+        InvalidValue: It is anything else: their mean, say, which would count for one example.
+    """
+    found: Any = losses(outputs, targets)
+    if not isinstance(found, Tensor) or found.shape != (len(targets),):
+        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        allowed = f"the loss of each, shape ({len(targets)},) (torch's losses: reduction='none')"
+        raise InvalidValue("losses", f"{got} for {len(targets)} examples", allowed)
+    return found
 
 
 @contextmanager
@@ -35,7 +52,7 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 def example_losses(module: nn.Module, losses: Losses, batches: Batches) -> Tensor:
     """Return the loss of every example in evaluation mode, (m,) float64 on the CPU."""
     with evaluating(module), torch.no_grad():
-        found = [losses(module(x), y).double().cpu() for x, y in batches]
+        found = [each_loss(losses, module(x), y).double().cpu() for x, y in batches]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
@@ -49,13 +66,14 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
 
     Raises:
         ValueError: There is no example.
+        InvalidValue: ``losses`` does not give the loss of each example.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     sums: dict[str, Tensor] = {}
     count = 0
     with evaluating(module), torch.enable_grad():
         for x, y in batches:
-            total = losses(module(x), y).sum()
+            total = each_loss(losses, module(x), y).sum()
             parts = torch.autograd.grad(total, list(named.values()), materialize_grads=True)
             for name, part in zip(named, parts, strict=True):
                 sums[name] = sums[name] + part if name in sums else part

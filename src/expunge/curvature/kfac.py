@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from expunge.core.errors import InvalidValue
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
-from expunge.curvature.gradients import Batches, Losses
+from expunge.curvature.gradients import Batches, Losses, each_loss
 from expunge.curvature.moment import SecondMoment
 from expunge.curvature.solve_error import SolveError
 
@@ -189,7 +189,7 @@ def _root_columns(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterator[
     """
     with torch.enable_grad():
         point = outputs.double().requires_grad_()
-        slope = torch.autograd.grad(losses(point, targets).sum(), point, create_graph=True)[0]
+        slope = torch.autograd.grad(each_loss(losses, point, targets).sum(), point, create_graph=True)[0]
         flat = slope.reshape(len(outputs), -1)
         rows = [torch.zeros_like(flat)] * flat.shape[1]
         if slope.requires_grad:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
-from expunge.curvature.gradients import Batches, Losses
+from expunge.curvature.gradients import Batches, Losses, each_loss
 
 Parts = Mapping[str, Tensor]
 
@@ -72,7 +72,7 @@ class Hessian(_Product):
 
     def _linear(self, x: Tensor, y: Tensor) -> Callable[[Parts], Parts]:
         leaves = self._function.leaves
-        total = self._losses(self._function(x), y).sum()
+        total = each_loss(self._losses, self._function(x), y).sum()
         gradient = _pull([total], [torch.ones_like(total)], leaves)
         return lambda along: _pull(gradient.values(), along.values(), leaves, last=True)
 
@@ -95,7 +95,7 @@ class GaussNewton(_Product):
         point = {"outputs": outputs.detach().requires_grad_()}
         dual = {"outputs": torch.zeros_like(outputs, requires_grad=True)}
         with torch.enable_grad():
-            total = self._losses(point["outputs"], y).sum()
+            total = each_loss(self._losses, point["outputs"], y).sum()
         slope = _pull([total], [torch.ones_like(total)], point)
         pulled = _pull([outputs], dual.values(), leaves)
 

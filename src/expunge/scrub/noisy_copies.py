@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import Losses, evaluating
+from expunge.scrub.coverage import has_units
 from expunge.scrub.scrub_error import ScrubError
 
 Unit = tuple[str, int]
@@ -37,15 +38,16 @@ class Observed:
 
 
 def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the modules that have units, by name: every Conv2d and every Linear.
+    """Return the modules that have units, by name: every Conv2d and every Linear whose weights may change.
 
     Raises:
         InvalidValue: There is none, so that nothing can be selected.
     """
-    found = {name: part for name, part in module.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))}
+    found = {name: part for name, part in module.named_modules() if has_units(part)}
     if not found:
-        raise InvalidValue("model", type(module).__name__, "a network with Conv2d or Linear layers")
-    return found
+        allowed = "a network with Conv2d or Linear layers that are not frozen"
+        raise InvalidValue("model", type(module).__name__, allowed)
+    return cast("dict[str, nn.Conv2d | nn.Linear]", found)
 
 
 def all_units(module: nn.Module) -> list[Unit]:
