@@ -7,11 +7,11 @@ for the others there is ``conjugate_gradient``.
 
 from expunge.curvature.block import Block
 from expunge.curvature.cg import Product, Solution, conjugate_gradient
+from expunge.curvature.each_loss import each_loss
 from expunge.curvature.gradients import (
     Batches,
     Losses,
     cross_entropy,
-    each_loss,
     evaluating,
     example_losses,
     mean_gradient,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from expunge.core.errors import InvalidValue
+from expunge.curvature.each_loss import each_loss
 
 Losses = Callable[[Tensor, Tensor], Tensor]
 """``losses(outputs, targets) -> (m,)``: the loss of each example, without any penalty on the weights."""
@@ -21,20 +20,6 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """``-log softmax(outputs)[target]`` of each example, (m,)."""
     return nn.functional.cross_entropy(outputs, targets, reduction="none")
-
-
-def each_loss(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return ``losses(outputs, targets)``, (m,), the loss of each example.
-
-    Raises:
-        InvalidValue: It is anything else: their mean, say, which would count for one example.
-    """
-    found: Any = losses(outputs, targets)
-    if not isinstance(found, Tensor) or found.shape != (len(targets),):
-        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        allowed = f"the loss of each, shape ({len(targets)},) (torch's losses: reduction='none')"
-        raise InvalidValue("losses", f"{got} for {len(targets)} examples", allowed)
-    return found
 
 
 @contextmanager

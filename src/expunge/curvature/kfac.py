@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature.block import Block
+from expunge.curvature.each_loss import each_loss
 from expunge.curvature.function import BlockFunction
-from expunge.curvature.gradients import Batches, Losses, each_loss
+from expunge.curvature.gradients import Batches, Losses
 from expunge.curvature.moment import SecondMoment
 from expunge.curvature.solve_error import SolveError
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from expunge.curvature.block import Block
+from expunge.curvature.each_loss import each_loss
 from expunge.curvature.function import BlockFunction
-from expunge.curvature.gradients import Batches, Losses, each_loss
+from expunge.curvature.gradients import Batches, Losses
 
 Parts = Mapping[str, Tensor]
 

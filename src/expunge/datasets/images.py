@@ -148,7 +148,7 @@ class Examples:
         x: The inputs.
         y: (rows,) targets, one for each input, as the loss takes them: class numbers from 0 (whole numbers of
             any type are kept as int64) or real numbers; a tensor, or an array that becomes one.
-        rows: (m,) ids of the rows to give out, in this order, each once; no mask.
+        rows: (m,) ids of the rows to give out, in this order; no mask.
         size: Rows in a batch.
         dtype: Of the inputs.
         device: Where the tensors lie.
@@ -171,7 +171,7 @@ class Examples:
         count = len(self.x) if isinstance(self.x, Sized) else len(self.y)
         if len(self.y) != count:
             raise InvalidValue("y", f"{len(self.y)} targets", f"{count}, one for each input")
-        object.__setattr__(self, "rows", row_ids(self.rows, count))
+        object.__setattr__(self, "rows", row_ids(self.rows, count, distinct=False))
         require_count("size", self.size)
         if not isinstance(self.dtype, torch.dtype) or not self.dtype.is_floating_point:
             raise InvalidValue("dtype", self.dtype, "a torch type of real numbers, such as torch.float32")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from torch import nn
 
 _FROZEN = "frozen"
+_said: WeakSet[nn.Module] = WeakSet()
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ class Coverage:
     def share(self) -> float:
         """Share of the parameters that can be reached."""
         return self.reached / self.total
+
+    def say(self, module: nn.Module, selector: str) -> None:
+        """Log what is out of reach, once for a network: a warning where ``selector`` means to reach all."""
+        if self.left and module not in _said:
+            _said.add(module)
+            level = logging.WARNING if selector == "all" else logging.INFO
+            log.log(level, "selector %s reaches %s", selector, self)
 
     def __str__(self) -> str:
         """One line."""

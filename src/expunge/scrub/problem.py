@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from expunge.core.checks import require_count, require_from_zero
 from expunge.core.errors import InvalidValue, last_line
 from expunge.core.row_ids import row_ids
-from expunge.curvature.gradients import Losses, cross_entropy, each_loss, evaluating
+from expunge.curvature.each_loss import each_loss
+from expunge.curvature.gradients import Losses, cross_entropy, evaluating
 from expunge.datasets.images import Examples, Taken
 from expunge.training import History
 
@@ -112,7 +113,8 @@ class Problem:
         sample = self.sample
         if not isinstance(sample, Taken):
             return
-        row_ids(sample.rows, 1 + int(sample.rows.max(initial=-1)), "sample")
+        for name, rows in (("sample", sample.rows), ("retained", self.retained.rows)):
+            row_ids(rows, 1 + int(rows.max(initial=-1)), name)
         if sample.source is self.retained.x:
             for row in np.intersect1d(sample.rows, self.retained.rows)[:1]:
                 raise InvalidValue("retained", f"row {row}", "no row that is to be removed")

@@ -139,7 +139,9 @@ class Scrub:
         if std:
             step = step + std * torch.randn(block.size, generator=noise, dtype=torch.float64)
         moved = count_moved(problem.module, block, _finite(step), units)
-        return Proposal(block, step, units, std, share, moved, Coverage.of(problem.module), refit)
+        coverage = Coverage.of(problem.module)
+        coverage.say(problem.module, self.selector)
+        return Proposal(block, step, units, std, share, moved, coverage, refit)
 
     @property
     def needs_penalty(self) -> bool:
