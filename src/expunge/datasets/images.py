@@ -191,7 +191,7 @@ class Examples:
         """
         index = row_ids(rows, len(self.y), distinct=False)
         x, y = self.x.batch(index, self.dtype, self.device), self.y[torch.from_numpy(index)].to(self.device)
-        return Taken(x, y, index, self.x)
+        return Taken(x, y, index)
 
     def only(self, rows: Any) -> Examples:
         """Return the same examples with other rows to give out."""
@@ -199,20 +199,14 @@ class Examples:
 
 
 class Taken(tuple[Tensor, Tensor]):
-    """Inputs and targets, a pair, that know which rows they are.
-
-    Attributes:
-        rows: Their ids.
-        source: The inputs that they are taken from.
-    """
+    """Inputs and targets, a pair, with the ids of the rows that they are, ``rows`` (m,)."""
 
     rows: NDArray[np.int64]
-    source: Inputs
 
-    def __new__(cls, x: Tensor, y: Tensor, rows: NDArray[np.int64], source: Inputs) -> Taken:
+    def __new__(cls, x: Tensor, y: Tensor, rows: NDArray[np.int64]) -> Taken:
         """Make a pair."""
         made = super().__new__(cls, (x, y))
-        made.rows, made.source = rows, source
+        made.rows = rows
         return made
 
 

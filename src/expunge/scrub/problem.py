@@ -115,8 +115,11 @@ class Problem:
             return
         for name, rows in (("sample", sample.rows), ("retained", self.retained.rows)):
             row_ids(rows, 1 + int(rows.max(initial=-1)), name)
-        if sample.source is self.retained.x:
-            for row in np.intersect1d(sample.rows, self.retained.rows)[:1]:
+        common = np.isin(sample.rows, self.retained.rows)
+        x, y = self.retained.take(sample.rows[common])
+        for place, row in enumerate(sample.rows[common]):  # of other inputs, another row may have the number
+            own = np.flatnonzero(common)[place]
+            if torch.equal(x[place], sample[0][own]) and torch.equal(y[place], sample[1][own]):
                 raise InvalidValue("retained", f"row {row}", "no row that is to be removed")
 
     def _require_record(self) -> None:
