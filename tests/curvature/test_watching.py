@@ -265,12 +265,13 @@ def test_torchscript_is_named(script):
     ],
 )
 def test_computed_weights(change):
-    """They are named where they would be changed, seen where they are looked at, and copied."""
+    """They are no units, and named where they would be; seen where they are looked at, and copied."""
     network = Plain().eval()
     change(network.body[2])
     mean_gradient(network, cross_entropy, BATCHES)
+    assert "body.2" not in unit_modules(network)
     with pytest.raises(InvalidValue, match=r"^units: got 'body\.2', .*parametrised"):
-        block(network)
+        Block.of(network, {"body.2": [0]})
     x, _ = BATCHES.take([0])
     maps = activation_maps(network, [(x, None)])
     expected = network.body(x).double().square().sum(dim=1)

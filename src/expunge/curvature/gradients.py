@@ -47,6 +47,7 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
 
     Raises:
         ValueError: There is no example.
+        InvalidValue: ``losses`` does not give the loss of each example.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     sums: dict[str, Tensor] = {}

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -117,4 +118,10 @@ def duplicate(module: nn.Module) -> nn.Module:
         for name, value in vars(part).items():
             if isinstance(value, Tensor) and value.grad_fn is not None:  # torch copies no result
                 setattr(part, name, value.detach())
-    return deepcopy(module)
+    copied = deepcopy(module)
+    for part, twin in zip(module.modules(), copied.modules(), strict=True):
+        # What torch.compile has made of a forward would go on working on the weights of the first.
+        own = getattr(vars(part).get("forward"), "_torchdynamo_orig_callable", None)
+        if own is not None and getattr(own, "__self__", None) is part:
+            twin.forward = MethodType(own.__func__, twin)
+    return copied

@@ -40,7 +40,9 @@ def head_inputs(module: nn.Module, batches: Batches) -> Tensor:
     found: list[Tensor] = []
 
     def see(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.append(first_input(args, kwargs).double().cpu())
+        found.append(
+            first_input(args, kwargs).to(torch.float64, copy=True).cpu()
+        )  # what follows may work in place
 
     with (
         head.register_forward_pre_hook(see, with_kwargs=True),

@@ -53,15 +53,15 @@ class NetworkModel(Predictor):
         self.begin(x, y, seed)
         self._learn(np.flatnonzero(self.kept))
 
-    def _learn(self, rows: NDArray[np.int64], reuse: bool = True) -> None:
+    def _learn(self, rows: Any, reuse: bool = True) -> None:
         trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), self.seed, reuse=reuse)
         self.module, self.history, self.seconds_fit = trained.module, trained.history, trained.seconds
 
     def training(self, rows: Any) -> Examples:
         """The training rows ``rows``, whether or not they have been removed."""
-        return self._examples(self.x, self.codes, np.asarray(rows, dtype=np.int64))
+        return self._examples(self.x, self.codes, rows)
 
-    def _examples(self, x: Images, codes: NDArray[np.int64], rows: NDArray[np.int64]) -> Examples:
+    def _examples(self, x: Images, codes: NDArray[np.int64], rows: Any) -> Examples:
         dtype = next(self.module.parameters()).dtype
         return Examples(x, torch.from_numpy(codes), rows, dtype=dtype, device=self.learner.device)
 
@@ -166,7 +166,7 @@ class NetworkModel(Predictor):
         """Return the same network trained from scratch, with the same seed, on ``rows`` alone."""
         other = NetworkModel(self.learner)
         other.begin(x, y, self.seed)
-        other._learn(np.asarray(rows, dtype=np.int64))
+        other._learn(rows)
         return other
 
     # -- saving -----------------------------------------------------------------------------------------

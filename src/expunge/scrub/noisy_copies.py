@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import order_of, precise
 from expunge.curvature.watching import require_derivatives, require_open, runs_of, watching
 from expunge.datasets.names import listed
+from expunge.scrub.coverage import has_units
 from expunge.scrub.scrub_error import ScrubError
 
 log = logging.getLogger(__name__)
@@ -51,16 +52,17 @@ class Observed:
 
 
 def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the modules that have units, by name: every Conv2d and every Linear.
+    """Return the modules that have units, by name: every Conv2d and every Linear whose weights may change.
 
     Raises:
         InvalidValue: There is none, so that nothing can be selected.
     """
-    found = {name: part for name, part in module.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))}
+    found = {name: part for name, part in module.named_modules() if has_units(part)}
     if not found:
         require_open(module)
-        raise InvalidValue("model", type(module).__name__, "a network with Conv2d or Linear layers")
-    return found
+        allowed = "a network with Conv2d or Linear layers that are not frozen"
+        raise InvalidValue("model", type(module).__name__, allowed)
+    return cast("dict[str, nn.Conv2d | nn.Linear]", found)
 
 
 def require_watched(module: nn.Module, x: Tensor) -> None:
@@ -167,7 +169,8 @@ def _recording(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Tens
             output = output.flatten(2).mean(dim=2)
         elif output.ndim > 2:  # a Linear that is applied to tokens
             output = output.flatten(1, -2).mean(dim=1)
-        answers.setdefault(name, []).append(output.double().cpu())
+        # A copy: what comes next may work in place.
+        answers.setdefault(name, []).append(output.to(torch.float64, copy=True).cpu())
 
     with ExitStack() as hooks:
         for name, part in modules.items():

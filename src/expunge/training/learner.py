@@ -15,6 +15,7 @@ from torch import nn
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_tensors
+from expunge.core.row_ids import row_ids
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
 from expunge.curvature.gradients import cross_entropy, mean_gradient
 from expunge.curvature.watching import compiled
@@ -122,8 +123,12 @@ class Learner:
             InvalidValue: The inputs do not fit the network, the training diverges, there are no rows.
             DataError: A target is not a class number, or the file of weights cannot be used.
         """
-        rows = np.ascontiguousarray(rows, dtype=np.int64)
-        y = np.ascontiguousarray(y, dtype=np.int64)
+        rows = np.ascontiguousarray(row_ids(rows, len(x)))
+        y = np.ascontiguousarray(y)
+        if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+            got = f"{y.dtype} of shape {y.shape}"
+            raise InvalidValue("y", got, f"class numbers of shape ({len(x)},), one for each input")
+        y = y.astype(np.int64, copy=False)
         wrong = rows[(y[rows] < 0) | (y[rows] >= classes)]
         if len(wrong):
             raise DataError(f"row {wrong[0]} has target {y[wrong[0]]}, which is not one of {classes} classes")

@@ -20,7 +20,7 @@ class Lcodec(Guarded):
     """The scrub of a network, or of the linear model of the certified path; see ``Scrub``.
 
     The weights of the linear model are one unit of a Linear layer without bias, in float64. With ``exact``
-    curvature over all rows, all units, no noise and ``l2 = lam`` the update is the Newton step of Guo et al.;
+    curvature over all rows, all units and no noise the update is the Newton step of Guo et al.;
     it carries no certificate, and the measured residual stands beside that of the certified methods.
 
     Args:
@@ -79,8 +79,7 @@ class Lcodec(Guarded):
             proposal = self.scrub.propose(
                 problem, stream(seed, "scrub", 0, self.served), torch_generator(seed, "scrub", 1, self.served)
             )
-            more, undo = self.target.apply(proposal, problem, self.scrub)
-        return proposal.figures | more, undo
+            return self.target.apply(proposal)
 
     def state(self) -> State:
         """Everything needed to continue."""

@@ -27,8 +27,7 @@ from expunge.predictors.linear import LinearModel
 from expunge.predictors.network import NetworkModel
 from expunge.scrub import Problem, Proposal, Scrub, ScrubError
 from expunge.scrub.noisy_copies import all_units, require_watched
-from expunge.scrub.outputs import emptied, refit
-from expunge.scrub.scrub import by_module
+from expunge.scrub.scrub import PENALTY, by_module
 from expunge.training import History
 from expunge.unlearners.guard import Update
 
@@ -65,14 +64,17 @@ class NetworkTarget:
         """Look at the network once it is trained.
 
         Raises:
-            InvalidValue: It has no units, they cannot be watched, its training recorded nothing for the
-                curvature, or the curvature takes more memory than there is.
+            InvalidValue: It has no units, or they cannot be watched; it was not trained here, and the
+                curvature or the penalty is not known; the curvature takes more memory than there is.
         """
         first = np.arange(min(_LOOKED_AT, len(self.model.x)))
         require_watched(self.model.module, self.model.training(first).take(first)[0])
         recorded = self.model.history is not None
         if not recorded and scrub.mode == "sekhari" and scrub.curvature in ("fd", "fisher"):
             raise InvalidValue("curvature", scrub.curvature, "exact, ggn or kfac where training.epochs is 0")
+        unknown = scrub.penalty is None and self._penalty() is None
+        if unknown and (scrub.needs_penalty or scrub.refit_outputs):
+            raise InvalidValue("penalty", None, f"{PENALTY} (training.epochs is 0)")
         if scrub.curvature == "kfac" and scrub.mode != "ascent":
             self._fits(scrub)
 
@@ -91,25 +93,17 @@ class NetworkTarget:
         """What the scrub is told of a request."""
         model, training = self.model, self.model.without(index)
         n = int(model.kept.sum())
-        return Problem(model.module, cross_entropy, training.take(index), training, n, model.history)
+        sample, penalty = training.take(index), self._penalty()
+        return Problem(model.module, cross_entropy, sample, training, n, model.history, penalty)
 
-    def apply(self, proposal: Proposal, problem: Problem, scrub: Scrub) -> Update:
-        """Make the step, and train the outputs of labels again that no row has any more."""
-        module, undo = self.model.module, proposal.apply(self.model.module)
-        labels = emptied(problem.sample[1].tolist(), problem.retained) if scrub.refit_outputs else []
-        if not labels:
-            return {}, undo
-        try:
-            undo_outputs = refit(module, problem.retained, labels, scrub.l2)
-        except ScrubError:
-            undo()
-            raise
+    def _penalty(self) -> float | None:
+        """That of the training; None where the weights come from elsewhere."""
+        training = self.model.learner.training
+        return training.weight_decay if training.epochs else None
 
-        def undo_both() -> None:
-            undo_outputs()
-            undo()
-
-        return {"outputs_refitted": len(labels)}, undo_both
+    def apply(self, proposal: Proposal) -> Update:
+        """Make the update."""
+        return proposal.figures, proposal.apply(self.model.module)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Nothing beyond the network's own state."""
@@ -168,16 +162,16 @@ class LinearTarget:
         with torch.no_grad():
             module.weight.copy_(torch.from_numpy(model.w)[None])
         sample = examples.take(index)
-        return Problem(module, logistic_losses, sample, examples, own.n, self.history)
+        return Problem(module, logistic_losses, sample, examples, own.n, self.history, own.lam)
 
-    def apply(self, proposal: Proposal, problem: Problem, scrub: Scrub) -> Update:
+    def apply(self, proposal: Proposal) -> Update:
         """Make the step."""
         w = self.model.w + proposal.step.numpy()
         if not np.isfinite(w @ w):
             raise ScrubError("the update leaves weights that are not finite")
         undo = self.model.snapshot()
         self.model.columns = [WeightColumn(self.model.problem, w)]
-        return {}, undo
+        return proposal.figures, undo
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The record."""
@@ -203,6 +197,9 @@ class RowInputs:
     """Feature rows as ``Examples`` wants its inputs."""
 
     rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def batch(self, index: Any, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> Tensor:
         """Return the rows of ``index``, (m, d)."""
