@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
+from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy
-from expunge.datasets.images import Examples
+from expunge.datasets.images import Examples, Images
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
@@ -23,8 +24,9 @@ from expunge.predictors import Predictor
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.network import NetworkModel
 from expunge.scrub import Problem, Proposal, Scrub, ScrubError
-from expunge.scrub.noisy_copies import require_watched
+from expunge.scrub.noisy_copies import all_units, require_watched
 from expunge.scrub.outputs import emptied, refit
+from expunge.scrub.scrub import by_module
 from expunge.training import History
 from expunge.unlearners.guard import Update
 
@@ -52,18 +54,25 @@ class NetworkTarget:
         """Nothing to be limited while the update is computed."""
         return nullcontext()
 
-    def require(self, y: NDArray[np.int64]) -> None:
-        """Allow any labels."""
+    def require(self, x: Any, y: NDArray[np.int64], scrub: Scrub) -> None:
+        """Look at the layers of the network before it is trained.
+
+        Raises:
+            InvalidValue: It has no units, or they cannot be watched, or not changed.
+        """
+        images, learner = Images.of(x), self.model.learner
+        module = learner.build(images.shape, len(np.unique(y)), 0)
+        first = np.arange(min(_LOOKED_AT, len(images)))
+        require_watched(module, images.batch(first, next(module.parameters()).dtype, learner.device))
+        if scrub.selector == "all":
+            Block.of(module, by_module(all_units(module)))
 
     def trained(self, scrub: Scrub) -> None:
         """Look at the network once it is trained.
 
         Raises:
-            InvalidValue: It has no units, they cannot be watched, or its training recorded nothing for the
-                curvature.
+            InvalidValue: Its training recorded nothing for the curvature.
         """
-        first = np.arange(min(_LOOKED_AT, len(self.model.x)))
-        require_watched(self.model.module, self.model.training(first).take(first)[0])
         recorded = self.model.history is not None
         if not recorded and scrub.mode == "sekhari" and scrub.curvature in ("fd", "fisher"):
             raise InvalidValue("curvature", scrub.curvature, "exact, ggn or kfac where training.epochs is 0")
@@ -114,7 +123,7 @@ class LinearTarget:
         """Keep BLAS to one thread while the update is computed."""
         return one_blas_thread()
 
-    def require(self, y: NDArray[np.int64]) -> None:
+    def require(self, x: Any, y: NDArray[np.int64], scrub: Scrub) -> None:
         """Raise ``UserError`` unless there are two classes at most."""
         classes = np.unique(y)
         if len(classes) > 2:
