@@ -17,7 +17,10 @@ from expunge.curvature import Block, GaussNewton, Hessian, KroneckerFactored, cr
 from expunge.curvature.watching import compiled, duplicate
 from expunge.models import activation_maps, head_inputs
 from expunge.models.module_class import ModuleClass
+from expunge.predictors.network import NetworkModel
 from expunge.scrub.noisy_copies import observe, require_watched, unit_modules
+from expunge.training import Learner, Training
+from expunge.unlearners.lcodec import Lcodec
 from tests.networks import examples, pictures
 
 X, Y = pictures(6)
@@ -181,6 +184,29 @@ def test_reentrant_checkpoints_are_named(make, named):
         require_watched(network, BATCHES.take([0, 1])[0])
     said = f"{named} under torch.utils.checkpoint with use_reentrant=True"
     assert str(caught.value) == f"model: got {said!r}, allowed: use_reentrant=False"
+
+
+def reentrant(shape, classes):
+    return Reentrant(shape, classes)
+
+
+def pruned(shape, classes):
+    network = Plain(shape, classes)
+    prune.l1_unstructured(network.body[2], "weight", 0.5)
+    return network
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "settings", "named"),
+    [(reentrant, {}, "use_reentrant"), (pruned, {"selector": "all"}, "parametrised")],
+)
+def test_a_network_that_cannot_be_scrubbed_is_not_trained_first(make, settings, named):
+    learner = Learner(ModuleClass(f"{__name__}.{make.__name__}"), Training(), progress=False)
+    model = NetworkModel(learner)
+    with pytest.raises(InvalidValue, match=named):
+        Lcodec(model, **settings).fit(X, Y, 0)
+    assert not hasattr(model, "module")
 
 
 @pytest.mark.filterwarnings("ignore")

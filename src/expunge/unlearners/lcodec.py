@@ -59,10 +59,11 @@ class Lcodec(Guarded):
         """Train on all rows.
 
         Raises:
-            UserError: The linear model has more than two classes, or the network no units.
+            UserError: The linear model has more than two classes, or the network no units that can be watched
+                (see ``scrub.noisy_copies.require_watched``).
             InvalidValue: The training recorded nothing for the curvature.
         """
-        self.target.require(y)
+        self.target.require(x, y, self.scrub)
         super().fit(x, y, seed)
         self.target.trained(self.scrub)
 

@@ -17,7 +17,7 @@ from expunge.core.files import State
 from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy
 from expunge.curvature.kfac import require_memory
-from expunge.datasets.images import Examples
+from expunge.datasets.images import Examples, Images
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
@@ -57,34 +57,41 @@ class NetworkTarget:
         """Nothing to be limited while the update is computed."""
         return nullcontext()
 
-    def require(self, y: NDArray[np.int64]) -> None:
-        """Allow any labels."""
+    def require(self, x: Any, y: NDArray[np.int64], scrub: Scrub) -> None:
+        """Look at the layers of the network before it is trained.
+
+        Raises:
+            InvalidValue: It has no units, or they cannot be watched, or not changed; the curvature takes more
+                memory than there is.
+        """
+        images, learner, outputs = Images.of(x), self.model.learner, len(np.unique(y))
+        module = learner.build(images.shape, outputs, 0)
+        first = np.arange(min(_LOOKED_AT, len(images)))
+        require_watched(module, images.batch(first, next(module.parameters()).dtype, learner.device))
+        if scrub.selector == "all":
+            Block.of(module, by_module(all_units(module)))
+        if scrub.curvature == "kfac" and scrub.mode != "ascent":
+            self._fits(scrub, module, len(y), outputs)
 
     def trained(self, scrub: Scrub) -> None:
         """Look at the network once it is trained.
 
         Raises:
-            InvalidValue: It has no units, or they cannot be watched; it was not trained here, and the
-                curvature or the penalty is not known; the curvature takes more memory than there is.
+            InvalidValue: It was not trained here, and the curvature or the penalty is not known.
         """
-        first = np.arange(min(_LOOKED_AT, len(self.model.x)))
-        require_watched(self.model.module, self.model.training(first).take(first)[0])
         recorded = self.model.history is not None
         if not recorded and scrub.mode == "sekhari" and scrub.curvature in ("fd", "fisher"):
             raise InvalidValue("curvature", scrub.curvature, "exact, ggn or kfac where training.epochs is 0")
         unknown = scrub.penalty is None and self._penalty() is None
         if unknown and (scrub.needs_penalty or scrub.refit_outputs):
             raise InvalidValue("penalty", None, f"{PENALTY} (training.epochs is 0)")
-        if scrub.curvature == "kfac" and scrub.mode != "ascent":
-            self._fits(scrub)
 
-    def _fits(self, scrub: Scrub) -> None:
+    def _fits(self, scrub: Scrub, module: nn.Module, rows: int, outputs: int) -> None:
         """Look whether the factors of ``kfac`` fit into memory, and say where they are estimated."""
-        module, kept, columns = self.model.module, int(self.model.kept.sum()), scrub.curvature_columns
+        columns = scrub.curvature_columns
         if scrub.selector == "all":
             block = Block.of(module, by_module(all_units(module)))
-            require_memory(module, block, min(kept, scrub.curvature_rows or kept), columns)
-        outputs = len(self.model.classes_)
+            require_memory(module, block, min(rows, scrub.curvature_rows or rows), columns)
         if columns is not None and outputs > columns:
             line = "kfac: factors are estimated from %s of %s columns a row, drawn (curvature_columns)"
             log.info(line, columns, f"{outputs:,}")
@@ -127,7 +134,7 @@ class LinearTarget:
         """Keep BLAS to one thread while the update is computed."""
         return one_blas_thread()
 
-    def require(self, y: NDArray[np.int64]) -> None:
+    def require(self, x: Any, y: NDArray[np.int64], scrub: Scrub) -> None:
         """Raise ``UserError`` unless there are two classes at most."""
         classes = np.unique(y)
         if len(classes) > 2:
