@@ -186,6 +186,30 @@ def test_reentrant_checkpoints_are_named(make, named):
     assert str(caught.value) == f"model: got {said!r}, allowed: use_reentrant=False"
 
 
+class Attention(nn.Module):
+    """In evaluation torch has a quick way through such a layer, which calls none of those inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(24, 8), nn.Linear(8, 3)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.blocks = nn.TransformerEncoder(layer, 1)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.first(x.permute(0, 2, 1, 3).flatten(2))).mean(dim=1))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_layers_inside_of_attention(caplog):
+    network = Attention().eval()
+    require_watched(network, BATCHES.take([0, 1])[0])
+    assert caplog.text.rstrip().endswith(
+        "is selected by what it answers: blocks.layers.0.self_attn.out_proj (used without being called)"
+    )
+    inside = {f"blocks.layers.0.linear{k}" for k in (1, 2)}
+    assert {name for name, _ in sample(network).units} == {"first", "head", *inside}
+
+
 def reentrant(shape, classes):
     return Reentrant(shape, classes)
 

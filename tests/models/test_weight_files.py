@@ -12,6 +12,7 @@ import pickle
 import re
 import tarfile
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,6 +280,16 @@ class Evil:
         return self.call
 
 
+class Touch:
+    """Calls what it finds by name."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
 def evils(touched):
     """Objects that would write a file, in every place where a reader might look."""
     call = Evil(os.system, f"touch {touched}")
@@ -288,7 +299,7 @@ def evils(touched):
     yield call
     yield [call]
     yield Evil(eval, f"open({str(touched)!r}, 'w')")
-    yield {"model": state, "args": Evil(getattr, Evil(__import__, "os"), "system")}
+    yield {"model": state, "args": Evil(getattr, Evil(__import__, "os"), "system"), "touch": Touch(touched)}
 
 
 @pytest.mark.parametrize("form", FORMATS[:-1])

@@ -60,11 +60,10 @@ def clocks(folder, *arguments):
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
-        ("uint8", ("unlearner=newton",)),
         ("float32", ("unlearner=newton_corrected", "unlearner.anchor=1")),
         (None, (*NETWORK, "unlearner=lcodec", "unlearner.n_perturbations=60")),
     ],
-    ids=["uint8 newton", "float32 corrected", "network lcodec"],
+    ids=["linear", "network"],
 )
 def test_nothing_is_compiled_while_a_clock_runs(kind, arguments, tmp_path):
     if kind is not None:

@@ -38,6 +38,10 @@ class Record:
         made.arguments, made.state, made.entries, made.elements = arguments, None, {}, []
         return made
 
+    def __call__(self, *arguments: Any) -> Record:
+        """Record a call of what was asked for, such as a method that ``getattr`` was to find."""
+        return type(self)(*arguments)
+
     def __setstate__(self, state: Any) -> None:
         """Record a state."""
         self.state = state
