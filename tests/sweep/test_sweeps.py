@@ -393,8 +393,11 @@ def test_data_that_change_from_cell_to_cell_are_told():
         return {"settings": settings, "summary": {"inputs": inputs}}
 
     labels = ["dataset.path, training labels"]
-    assert mixed([cell("a", lam=1), cell("b", lam=2), {"settings": {}, "summary": None}]) == labels
-    assert mixed([cell("a", lam=1), cell("a", lam=2), cell("b", **{"dataset.path": "other"})]) == []
+    assert (
+        mixed([cell("a", **{"unlearner.lam": 1}), cell("b", model="mlp"), {"settings": {}, "summary": None}])
+        == labels
+    )
+    assert mixed([cell("a", model="mlp"), cell("a"), cell("b", **{"dataset.path": "other"})]) == []
 
 
 def test_csv_has_a_blank_where_a_cell_has_no_value():

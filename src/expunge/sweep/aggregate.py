@@ -20,6 +20,7 @@ from expunge.sweep.jobs import Job, read
 
 CSV = "sweep.csv"
 _VARYING = ("peak_memory_mb", "versions")  # besides times
+_NOT_OF_DATA = re.compile("(extractor|model|training|unlearner|removal|metrics)([.@]|$)")
 _FIRST = ("run", "status", "error")
 
 
@@ -42,15 +43,13 @@ def write(sweep: Path, found: Mapping[str, Any]) -> None:
 
 
 def mixed(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the parts of data of which cells of equal data settings have different contents.
+    """Return the parts of data of which cells have different contents that differ in no setting of data.
 
     Such data have changed while the sweep was running, from one cell to the next.
     """
     seen: dict[tuple[str, str], set[str]] = {}
     for cell in cells:
-        asked = {
-            k: v for k, v in cell["settings"].items() if re.match(r"dataset|data_dir|seed|experiment", k)
-        }
+        asked = {key: value for key, value in cell["settings"].items() if not _NOT_OF_DATA.match(key)}
         for name, digest in ((cell["summary"] or {}).get("inputs") or {}).items():
             if name.startswith("dataset"):
                 seen.setdefault((name, json.dumps(asked, sort_keys=True)), set()).add(digest)
