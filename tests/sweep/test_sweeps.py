@@ -21,7 +21,7 @@ from expunge.core.locks import exclusive
 from expunge.datasets import digits_3v8
 from expunge.record.ledger import FILE
 from expunge.run.job_cache import JobCache, Once
-from expunge.sweep.aggregate import as_csv, over_seeds
+from expunge.sweep.aggregate import as_csv, mixed, over_seeds
 from expunge.sweep.command import name_of, parted, prepared
 from expunge.sweep.jobs import fingerprint
 from tests import cli
@@ -385,6 +385,19 @@ def test_an_extractor_that_extracts_once_says_what_its_own_says():
     once = Once(Own())
     assert once.extract(None) == once.extract(None) == ("train", "test")
     assert (once.count, once.facts(), hasattr(once, "upstream")) == (1, {"extractor_x": 1}, False)
+
+
+def test_data_that_change_from_cell_to_cell_are_told():
+    def cell(digest, **settings):
+        inputs = {"expunge": "1", "dataset.path, training labels": digest, "source of x": digest}
+        return {"settings": settings, "summary": {"inputs": inputs}}
+
+    labels = ["dataset.path, training labels"]
+    assert (
+        mixed([cell("a", **{"unlearner.lam": 1}), cell("b", model="mlp"), {"settings": {}, "summary": None}])
+        == labels
+    )
+    assert mixed([cell("a", model="mlp"), cell("a"), cell("b", **{"dataset.path": "other"})]) == []
 
 
 def test_csv_has_a_blank_where_a_cell_has_no_value():

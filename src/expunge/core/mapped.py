@@ -61,9 +61,15 @@ class _Mapped:
 
     def content(self) -> str:
         """SHA-256 of the part, read and not through the mapping: what is missing is no fault here."""
-        ends = range(self.start, self.start + self.size, _BLOCK)
-        most = self.start + self.size
-        return sha256_of(os.pread(self.descriptor, min(_BLOCK, most - at), at) for at in ends)
+
+        def blocks() -> Iterator[bytes]:
+            left = self.size
+            while left and (block := os.read(self.descriptor, min(_BLOCK, left))):
+                yield block
+                left -= len(block)
+
+        os.lseek(self.descriptor, self.start, os.SEEK_SET)
+        return sha256_of(blocks())
 
     def changed(self, thorough: bool) -> bool:
         """Whether its bytes are others; a mere new time is forgiven."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from expunge.sweep.jobs import Job, read
 
 CSV = "sweep.csv"
 _VARYING = ("peak_memory_mb", "versions")  # besides times
+_NOT_OF_DATA = re.compile("(extractor|model|training|unlearner|removal|metrics)([.@]|$)")
 _FIRST = ("run", "status", "error")
 
 
@@ -38,6 +40,20 @@ def write(sweep: Path, found: Mapping[str, Any]) -> None:
     """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all."""
     write_json(sweep / JSON, found)
     write_atomically(sweep / CSV, as_csv(found["cells"]).encode())
+
+
+def mixed(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the parts of data of which cells have different contents that differ in no setting of data.
+
+    Such data have changed while the sweep was running, from one cell to the next.
+    """
+    seen: dict[tuple[str, str], set[str]] = {}
+    for cell in cells:
+        asked = {key: value for key, value in cell["settings"].items() if not _NOT_OF_DATA.match(key)}
+        for name, digest in ((cell["summary"] or {}).get("inputs") or {}).items():
+            if name.startswith("dataset"):
+                seen.setdefault((name, json.dumps(asked, sort_keys=True)), set()).add(digest)
+    return list(dict.fromkeys(name for (name, _), digests in seen.items() if len(digests) > 1))
 
 
 def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:

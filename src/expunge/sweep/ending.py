@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import complain
-from expunge.sweep.aggregate import collect, write
+from expunge.sweep.aggregate import collect, mixed, write
 from expunge.sweep.jobs import read
 
 
@@ -29,6 +29,9 @@ def finish(sweep: Path, figures: bool = True) -> int:
     for number, cell in enumerate(found["cells"]):
         if cell["status"] != "done":
             complain(f"{_called(number, cell)}: {cell['error'] or 'did not finish'}")
+    if names := mixed(found["cells"]):
+        what = "; ".join(names)
+        complain(f"{what}: changed while the sweep was running; the same command does older cells again")
     sys.stdout.write(f"{_counted(found['cells'])}\nSweep folder: {sweep}\n")
     left = [job for job in read(sweep) if job.status != "done"]
     if not left:
