@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from expunge.core.plain import as_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def sha256_of_settings(settings: Mapping[str, Any]) -> str:
     """SHA-256 of JSON values in canonical form: no spaces, keys in order."""
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = as_json(settings, "settings", sort_keys=True, separators=(",", ":"))
     return sha256_of([text.encode()])
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from expunge.core.checks import is_whole
+from expunge.core.errors import InvalidValue
 
 if TYPE_CHECKING:
     import torch
@@ -28,3 +31,21 @@ def torch_generator(seed: int | None, purpose: str, *index: int) -> torch.Genera
     import torch
 
     return torch.Generator().manual_seed(int(stream(seed, purpose, *index).integers(2**63 - 1)))
+
+
+def seed_from(given: Any) -> int | None:
+    """The seed that ``random_state`` stands for, as scikit-learn and NumPy have it; None for None.
+
+    Raises:
+        InvalidValue: It is neither a whole number >= 0 nor something to draw one from.
+    """
+    if given is None:
+        return None
+    if isinstance(given, np.random.RandomState) or given is np.random:
+        return int(given.randint(2**31))
+    if isinstance(given, np.random.Generator):
+        return int(given.integers(2**63 - 1))
+    if not is_whole(given) or given < 0:
+        allowed = "None, a whole number >= 0, or a RandomState or Generator of NumPy"
+        raise InvalidValue("random_state", given, allowed)
+    return int(given)

@@ -21,6 +21,7 @@ from expunge.core.checks import (
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.seeds import stream
+from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.one_vs_rest import one_vs_rest
@@ -94,6 +95,7 @@ class LinearModel(LinearOutputs):
         if len(self.classes_) == 2 and self.subsample_ratio != 1:
             raise InvalidValue("subsample_ratio", self.subsample_ratio, "1 with two classes")
 
+    @alone
     @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, with the b that a certified Gaussian method of the same seed draws first."""
@@ -165,18 +167,21 @@ class LinearModel(LinearOutputs):
             problems.append(problem if left is rows else replace(problem, rows=left))
         return problems
 
+    @alone
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
         """Train again, from zero and with the same b, without these rows, which leave."""
         self._train(self.without(index))
-        self.kept[index] = False
+        super().leave(index)
         return hypot(*(report.gradient_norm for report in self.fit_reports))
 
+    @alone
     def leave(self, index: NDArray[np.int64]) -> None:
         """Count these rows as gone; the weights stay as they are."""
         left = zip(self.columns, self._left(index), strict=True)
         self.release([column.without(problem) for column, problem in left], index)
 
+    @alone
     def release(self, columns: Sequence[WeightColumn], index: NDArray[np.int64]) -> None:
         """Take over columns that these rows have left."""
         self.columns = columns
@@ -190,6 +195,10 @@ class LinearModel(LinearOutputs):
         """Keep the weights; calling the result puts them back bit by bit."""
         return partial(setattr, self, "columns", self.columns)
 
+    def try_out(self, columns: Sequence[WeightColumn]) -> None:
+        """Take columns that may yet be put back: other threads wait for what becomes of them."""
+        self._columns = columns, True
+
     @one_blas_thread()
     def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
         """The minimiser of ``L_b`` over these rows of ``x``, with this model's settings, b and subsamples."""
@@ -202,11 +211,13 @@ class LinearModel(LinearOutputs):
 
     # -- saving -----------------------------------------------------------------------------------------
 
+    @alone
     def state(self) -> State:
         """Weights, perturbation, which rows have left, and the seed of what was drawn (a secret)."""
         arrays = {**self.model(), "removed_rows": np.flatnonzero(~self.kept)}
         return State(arrays, {"classes": self.classes_.tolist(), "secret": self.seed})
 
+    @alone
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
         self.begin(x, y, state.values["secret"])

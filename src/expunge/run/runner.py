@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from expunge.certificate.composition import Total, Upstream, total
 from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
+from expunge.core.plain import finite, plain
 from expunge.datasets import Dataset
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
@@ -101,12 +101,11 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 checkpoint.must_repeat(served[0], record)
             else:
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
-                ledger.append(record)
-                tracker.log(record)
+                tracker.log(ledger.append(record))
             if request.number % experiment.checkpoint_every == 0:
                 checkpoint.save(session.state())
         save_state(folder / "model.safetensors", State(experiment.model.model()))
-        summary = summarise(ledger.records, session.facts(), columns)
+        summary: dict[str, Any] = plain(summarise(ledger.records, session.facts(), columns), "summary")
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
     checkpoint.done()
@@ -201,7 +200,7 @@ class _Session:
             "seconds": seconds,
             **{key: getattr(outcome, key) for key in _OF_OUTCOME},
         }
-        return record | self._evaluate(due, request.rows) | _finite(outcome.figures)
+        return record | self._evaluate(due, request.rows) | finite(outcome.figures)
 
     def save_arrays(self, folder: Path) -> None:
         """Write what metrics keep for pictures of the request just evaluated, a file each, by their key."""
@@ -218,7 +217,7 @@ class _Session:
 
     def _evaluate(self, metrics: list[Metric], rows: Sequence[int] = ()) -> dict[str, float | None]:
         view = self._view(rows)
-        return _finite({name: value for metric in metrics for name, value in metric(view).items()})
+        return finite({name: value for metric in metrics for name, value in metric(view).items()})
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
@@ -285,10 +284,3 @@ class _Session:
         parts = (self.experiment.extractor, self.experiment.unlearner)
         extractor, unlearner = (getattr(part, "COLUMNS", {}) for part in parts)
         return declared([extractor, *map(columns_of, self.experiment.metrics), unlearner])
-
-
-def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """None for NaN and infinity, which JSON does not have."""
-    return {
-        name: None if value is None or not math.isfinite(value) else value for name, value in values.items()
-    }

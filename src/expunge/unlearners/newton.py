@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.certificate.guarantee import PERTURBATIONS
-from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.checks import (
+    require_choice,
+    require_count,
+    require_from_zero,
+    require_positive,
+    require_probability,
+)
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, under
 from expunge.core.seeds import stream
@@ -28,6 +34,7 @@ from expunge.predictors.linear import LinearModel, as_columns, zero
 from expunge.unlearners.base import RESIDUAL, Method, Outcome
 
 POLICIES = ("retrain", "refuse")
+_NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 class Newton(Method):
@@ -76,7 +83,8 @@ class Newton(Method):
         require_positive("std", model.std)
         self.epsilon = require_positive("epsilon", epsilon)
         self.perturbation = require_choice("perturbation", perturbation, PERTURBATIONS)
-        self.delta = delta if perturbation == "pure_eps" else require_probability("delta", delta)
+        allowed = require_from_zero if perturbation == "pure_eps" else require_probability
+        self.delta = allowed("delta", delta)
         self.certificate = require_choice("certificate", certificate, CERTIFICATES)
         self.update = require_choice("update", update, UPDATES)
         self.at_limit = require_choice("at_limit", at_limit, POLICIES)
@@ -105,9 +113,13 @@ class Newton(Method):
         return Guarantee(self.epsilon, self.delta, self.predictor.std, dim, self.perturbation)
 
     def _learn(
-        self, problems: Sequence[LogisticProblem], epoch: int, starts: Sequence[Start] | None = None
+        self,
+        problems: Sequence[LogisticProblem],
+        epoch: int,
+        starts: Sequence[Start] | None = None,
+        gone: NDArray[np.int64] = _NO_ROWS,
     ) -> None:
-        """Train with a fresh b; nothing changes if the result could not be certified.
+        """Train with a fresh b, without the rows ``gone``; nothing changes if it could not be certified.
 
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
         """
@@ -130,7 +142,8 @@ class Newton(Method):
             )
         if self.update != "fresh":  # theirs pay for an inverse Hessian of somewhere else at every request
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
-        model.columns, model.fit_reports = columns, reports
+        model.release(columns, gone)
+        model.fit_reports = reports
 
     def _start(self, problem: LogisticProblem) -> Start:
         """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
@@ -191,10 +204,9 @@ class Newton(Method):
         pairs = zip(self.columns, proposed, strict=True)  # w of the model that is out, H without these rows
         starts = [Start(after.factor, column.spectral, column.w) for column, after in pairs]
         try:
-            self._learn(problems, self.account.epoch + 1, starts)
+            self._learn(problems, self.account.epoch + 1, starts, index)
         except InvalidValue as error:
             return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
-        self.predictor.kept[index] = False
         return self._outcome("retrained", index, reason)
 
     def _removed(
