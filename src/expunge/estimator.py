@@ -288,7 +288,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         require_numbers("X", X)
         X, y = validate_data(self, X, readable(y), dtype=[np.float64, np.float32], order="C")
         classes, labels = numbered(y)
-        rows = Rows.normalised(X, keep_zero=True) if self.normalize else Rows.as_given(X)
+        rows = Rows.normalised(X) if self.normalize else Rows.as_given(X)
         names = getattr(self, "feature_names_in_", None)
         return TrainingData(rows, labels, classes, None if names is None else names.tolist())
 

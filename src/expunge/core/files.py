@@ -6,6 +6,7 @@ whole file with zeros in its place: a byte that is not as it was written is foun
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -74,6 +75,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` beside ``path``, flush it to disk, then put it in place."""
     with atomically(path) as file:
         file.write(content)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file of the user's: UTF-8, or UTF-16 where it begins with the mark of that.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is neither.
+    """
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
 
 
 def write_json(path: Path, value: Any) -> None:
