@@ -18,14 +18,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from expunge.certificate import Account
 from expunge.core.checks import is_whole, require_numbers, require_switch
 from expunge.core.errors import DataError
-from expunge.core.files import load_state
 from expunge.core.plain import plain
 from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear import SETTINGS, LinearModel
-from expunge.record.model_file import Version
+from expunge.record.model_file import Version, read_model
 from expunge.record.training_data import TrainingData, numbered, readable
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
@@ -246,7 +245,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             DataError: The file is not one of ours, or X and y are not the data the model was trained on.
         """
         path = Path(path)
-        state = load_state(path)
+        state = read_model(path)
         saved = state.values
         try:
             model = cls(**saved["settings"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from expunge.core.errors import InvalidValue
 if TYPE_CHECKING:
     import torch
 
+_GLOBAL = threading.RLock()
 _PURPOSES = ("perturbation", "requests", "study", "training", "scrub", "subsample")
 
 
@@ -31,6 +35,22 @@ def torch_generator(seed: int | None, purpose: str, *index: int) -> torch.Genera
     import torch
 
     return torch.Generator().manual_seed(int(stream(seed, purpose, *index).integers(2**63 - 1)))
+
+
+@contextmanager
+def torch_draws_from(generator: torch.Generator, devices: Sequence[torch.device] = ()) -> Iterator[None]:
+    """Let torch's global random numbers be those of ``generator``, on these GPUs too, and put them back after.
+
+    They are the process's: another thread that wants them waits, or each would draw the other's.
+    """
+    import torch
+
+    with _GLOBAL, torch.random.fork_rng(devices=devices):
+        torch.set_rng_state(generator.get_state())
+        for gpu in devices:
+            own = torch.Generator(gpu).manual_seed(generator.initial_seed())
+            torch.cuda.set_rng_state(own.get_state(), gpu)
+        yield
 
 
 def seed_from(given: Any) -> int | None:

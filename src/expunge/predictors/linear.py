@@ -24,12 +24,13 @@ from expunge.core.seeds import stream
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.memory import BUILDING, require_matrices
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.base import NothingLeft
-from expunge.predictors.linear_outputs import LinearOutputs
+from expunge.predictors.linear_outputs import LinearOutputs, width_of
 
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
@@ -85,8 +86,10 @@ class LinearModel(LinearOutputs):
 
         Raises:
             UserError: There is only one class.
-            InvalidValue: ``subsample_ratio`` is not 1 with two.
+            InvalidValue: ``subsample_ratio`` is not 1 with two, or there are more features than fit into
+                memory.
         """
+        require_matrices(x.dim, width_of(len(np.unique(y))), BUILDING)
         super().begin(x, y, seed)
         if len(self.classes_) < 2:
             raise UserError(

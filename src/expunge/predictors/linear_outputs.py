@@ -41,7 +41,7 @@ class LinearOutputs(Predictor):
     @property
     def width(self) -> int:
         """Number of columns: 1 for two classes, K for more."""
-        return 1 if len(self.classes_) == 2 else len(self.classes_)
+        return width_of(len(self.classes_))
 
     @property
     def problem(self) -> LogisticProblem:
@@ -142,6 +142,11 @@ class LinearOutputs(Predictor):
         if len(columns) == 1:
             return {"weight": weight[0], "perturbation": b[0]}
         return {"weight": _side_by_side(weight), "perturbation": _side_by_side(b)}
+
+
+def width_of(classes: int) -> int:
+    """Weight vectors for this many classes."""
+    return classes if classes > 2 else 1
 
 
 def _side_by_side(columns: Sequence[Array]) -> Array:

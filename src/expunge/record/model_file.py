@@ -18,12 +18,28 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from expunge.core.errors import DataError
-from expunge.core.files import State, load_header, save_state
+from expunge.core.files import State, load_header, load_state, save_state
 from expunge.core.locks import exclusive
+from expunge.linear.memory import require_matrices
+from expunge.predictors.linear_outputs import width_of
 
 log = logging.getLogger(__name__)
 
 _KEY, _REMOVED, _DATA = "version", "removed_rows", "fingerprint"
+
+
+def read_model(path: Path) -> State:
+    """Read what ``Version.save`` wrote.
+
+    Raises:
+        DataError: It is missing, damaged, or something else.
+        InvalidValue: ``features``: there are more than fit into memory here.
+    """
+    values = load_header(path)
+    if "n_features" in values:
+        width = width_of(len(values["labels"]["values"] if "labels" in values else values["classes"]))
+        require_matrices(values["n_features"], width, 2 * width)  # as stored, and as used
+    return load_state(path)
 
 
 class MovedOn(DataError):

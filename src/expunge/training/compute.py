@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,8 @@ import torch
 
 from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue
+
+_SETTING = threading.RLock()
 
 
 def device_named(name: str) -> torch.device:
@@ -26,10 +29,17 @@ def device_named(name: str) -> torch.device:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """Let torch use this many threads on the CPU for a while (None: as many as it has)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
+    """Let torch use this many threads on the CPU for a while (None: as many as it has).
+
+    The number is the process's: others that set it wait, or one would put back what another has set.
+    """
+    if count is None:
         yield
-    finally:
-        torch.set_num_threads(before)
+        return
+    with _SETTING:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -25,12 +25,14 @@ from expunge.core.seeds import stream
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.memory import BUILDING, enough_memory, require_matrices
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.removal import UPDATES
+from expunge.linear.removal import UPDATES, replaces_inverse
 from expunge.linear.rows import Rows
 from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel, as_columns, zero
+from expunge.predictors.linear_outputs import width_of
 from expunge.unlearners.base import RESIDUAL, Method, Outcome
 
 POLICIES = ("retrain", "refuse")
@@ -102,11 +104,17 @@ class Newton(Method):
             x: Rows with ||x_i|| <= 1.
             y: (n,) labels of two classes or more.
             seed: Seed of b; None draws one from the operating system. It must stay as secret as b.
+
+        Raises:
+            InvalidValue: ``features``: their matrices do not fit into memory; or a setting is not allowed.
         """
-        self.predictor.begin(x, y, seed)
-        self.served = 0
-        self.guarantee = self._guarantee()
-        self._learn(self.predictor.problems(), epoch=0)
+        width = width_of(len(np.unique(y)))
+        require_matrices(x.dim, width, width + BUILDING)
+        with enough_memory(x.dim, width, width + BUILDING):
+            self.predictor.begin(x, y, seed)
+            self.served = 0
+            self.guarantee = self._guarantee()
+            self._learn(self.predictor.problems(), epoch=0)
 
     def _guarantee(self) -> Guarantee:
         dim = self.predictor.x.dim * self.predictor.width
@@ -178,9 +186,25 @@ class Newton(Method):
         """Remove training rows from the model, in one release.
 
         Raises:
-            InvalidValue: A row is out of range, named twice or gone already, or no row would stay.
+            InvalidValue: A row is out of range, named twice or gone already, or no row would stay; or memory
+                runs out. The model is as it was.
         """
-        index = self.predictor.checked(rows)
+        index, served = self.predictor.checked(rows), self.served
+        made = sum(self._makes_inverse(column, index) for column in self.columns)
+        room = (self.predictor.x.dim, self.predictor.width, made + 1)  # 1 more while it is made
+        require_matrices(*room)
+        try:
+            with enough_memory(*room):
+                return self._serve(index)
+        except InvalidValue:
+            self.served = served
+            raise
+
+    def _makes_inverse(self, column: CertifiedColumn, index: NDArray[np.int64]) -> bool:
+        used = int(np.count_nonzero(column.problem.rows.scale[index]))
+        return bool(used) and replaces_inverse(column.factor, column.problem.rows.dim, used)
+
+    def _serve(self, index: NDArray[np.int64]) -> Outcome:
         self.served += 1
         try:
             problems = self.predictor.without(index)
