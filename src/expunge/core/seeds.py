@@ -39,7 +39,7 @@ def torch_generator(seed: int | None, purpose: str, *index: int) -> torch.Genera
 
 @contextmanager
 def torch_draws_from(generator: torch.Generator, devices: Sequence[torch.device] = ()) -> Iterator[None]:
-    """Let torch's global random numbers be those of ``generator``, on these GPUs too, and put them back after.
+    """Let torch draw its global random numbers from ``generator``, on these GPUs too, for a while.
 
     They are the process's: another thread that wants them waits, or each would draw the other's.
     """

@@ -80,7 +80,8 @@ class TrainingData:
             own, others = (listed(map(str, labels.tolist()), 6) for labels in (known, now))
             raise DataError(f"{path}: y has the labels {others}, the model's are {own}; allowed: those")
         names = saved.get("feature_names")
-        for k, (name, given) in enumerate(zip(names or [], self.names or names or [], strict=True)):
+        both = zip(names, self.names, strict=True) if names and self.names else ()
+        for k, (name, given) in enumerate(both):
             if name != given:
                 got = f"column {k} of X is called {given!r}, that of the model {name!r}"
                 raise DataError(f"{path}: {got}; allowed: the same columns")
