@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.datasets import arrays
 from expunge.datasets.array_files import open_arrays
+from expunge.datasets.images import Images
 
 
 def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:
@@ -308,3 +309,11 @@ def test_settings_are_checked_where_they_enter(tmp_path, setting, value):
     with pytest.raises(InvalidValue) as caught:
         arrays.load(tmp_path, **({"path": path} | {setting: value}))
     assert caught.value.name == setting
+
+
+@pytest.mark.parametrize("kind", [">f4", "f2", "u2", "u4", "i8", "?", "g"])
+def test_a_network_gets_every_type_of_numbers(tmp_path, kind):
+    x = np.arange(48).reshape(12, 4).astype(kind)
+    dataset = arrays.load(tmp_path, write(tmp_path / "a.npz", {"x": x, "y": np.arange(12) % 2}))
+    batch = Images.of(dataset.x_train).batch(np.arange(5))
+    np.testing.assert_array_equal(batch.numpy(), x[:5].astype(np.float32))
