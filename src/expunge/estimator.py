@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from copy import copy
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +13,50 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account
-from expunge.core.errors import DataError, UserError
-from expunge.core.files import load_state, save_state
-from expunge.core.hashing import sha256_of
+from expunge.core.checks import is_whole, require_numbers, require_switch
+from expunge.core.errors import DataError
+from expunge.core.plain import plain
+from expunge.core.seeds import seed_from
+from expunge.core.threads import Shared
 from expunge.linear.rows import Array, Rows
+from expunge.linear.solver import FitReport
 from expunge.predictors.linear import SETTINGS, LinearModel
+from expunge.record.model_file import Version, read_model
+from expunge.record.training_data import TrainingData, numbered, readable
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """What one training came to. It is replaced as a whole: whoever reads it reads of one model.
+
+    Attributes:
+        engine: Model and certificate.
+        settings: Those of the training, whatever has been set since.
+        data: What it was trained on.
+        version: Of the files that it comes from.
+    """
+
+    engine: Newton
+    settings: dict[str, Any]
+    data: TrainingData
+    version: Version
+
+
+class _Trained:
+    """What ``fit`` leaves, and is no setting."""
+
+    _fitted_: _Fitted
+    classes_: NDArray[Any]
+    n_iter_: int
+
+
 @dataclass(eq=False, repr=False)  # an __init__ that keeps its arguments as they are, as scikit-learn asks
-class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
+class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Trained):
     """Logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
 
     Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2 + b.w`` (a sum over rows) with a random
@@ -45,7 +76,8 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
             ``at_limit``, ``perturbation`` and ``anchor``.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
-        random_state: Seed of b; None (right for a service) takes one from the operating system.
+        random_state: Seed of b, a whole number, or a RandomState or Generator that it is drawn from; None
+            (right for a service) takes one from the operating system.
 
     Attributes:
         classes_: (K,) labels; of two, the second is the positive class.
@@ -77,19 +109,17 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
 
         X is kept (uncopied where it is a C-ordered float32 or float64 array): removal needs the rows that
         stay. Do not change it afterwards.
-        """
-        rows, labels = self._training_data(X, y)
-        engine = self._engine()
-        seed = self.random_state
-        if isinstance(seed, np.random.RandomState):
-            seed = int(seed.randint(2**31))
-        engine.fit(rows, labels, seed)
-        self._keep(engine, rows, labels)
-        self.n_iter_ = max(1, *(report.iterations for report in engine.predictor.fit_reports))
-        unfinished = [report for report in engine.predictor.fit_reports if not report.converged]
-        if unfinished:
-            import warnings
 
+        Raises:
+            InvalidValue: A setting is not allowed, or labels are nothing that can be saved.
+        """
+        with self.lock:
+            fresh = type(self)(**self.get_params(deep=False))  # what fails leaves the last model whole
+            reports = fresh._train(X, y)
+            kept = {key: value for key, value in vars(self).items() if not key.endswith("_")}
+            self.__dict__ = kept | vars(fresh)  # in one: other threads see one model or the other
+        unfinished = [report for report in reports if not report.converged]
+        if unfinished:
             warnings.warn(
                 f"training stopped by {unfinished[0].stopped_by} at ||grad|| = "
                 f"{unfinished[0].gradient_norm:.3g}; the leftover is charged to the certificate",
@@ -98,8 +128,19 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
             )
         return self
 
+    def _train(self, X: Any, y: Any) -> list[FitReport]:
+        engine, seed = self._engine(), seed_from(self.random_state)
+        data = self._training_data(X, y)
+        engine.fit(data.rows, data.labels, seed)
+        reports = engine.predictor.fit_reports
+        self._keep(engine, data, max(1, *(report.iterations for report in reports)), Version())
+        return reports
+
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Remove training rows (indices into the X of ``fit``), as one release.
+
+        Threads may share a model: their requests are served one after the other, and what it predicts
+        meanwhile is what the last release says.
 
         Returns:
             What became of the request: ``removed``, ``retrained`` or ``refused`` with its reason, and the
@@ -109,22 +150,29 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
             InvalidValue: A row is out of range, named twice or removed already, or none would stay.
         """
         check_is_fitted(self)
-        return self._engine_.remove(rows)
+        with self.lock:
+            return self._fitted_.engine.remove(rows)
 
     def decision_function(self, X: Any) -> Array:
         """``x.w`` for each row: (n,) for two classes, positive meaning ``classes_[1]``; (n, K) for more."""
+        return self._scored(X)[0]
+
+    def _scored(self, X: Any) -> tuple[Array, NDArray[Any]]:
+        """Scores, and the classes that the same model has."""
         check_is_fitted(self)
+        fitted = self._fitted_
+        require_numbers("X", X)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
-        scores = X @ self.coef_.T
-        if self.normalize:
+        scores = X @ fitted.engine.predictor.weights
+        if fitted.settings["normalize"]:
             norms = np.linalg.norm(X, axis=1)
             scores = scores / np.where(norms > 0, norms, 1.0)[:, None]
-        return scores[:, 0] if len(self.classes_) == 2 else scores
+        return scores[:, 0] if len(fitted.data.classes) == 2 else scores, fitted.data.classes
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Labels, (n,): the class with the largest score."""
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
+        scores, classes = self._scored(X)
+        return classes[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> Array:
         """``sigmoid(x.w)`` in the second of two columns, (n, 2); of K classes the K sigmoids over their sum.
@@ -154,6 +202,10 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         """(n,) bool."""
         return self._engine_.predictor.kept.copy()
 
+    @property
+    def _engine_(self) -> Newton:
+        return self._fitted_.engine
+
     def residual(self) -> float:
         """Measure ||grad L_b(w; D)||_2 over the rows that remain (one float64 pass)."""
         check_is_fitted(self)
@@ -162,62 +214,87 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Write model, certificate and settings to one safetensors file (JSON in its header, no pickle).
 
-        The training data are not in it, only their fingerprint. It does hold b: keep it secret.
+        The training data are not in it, only their fingerprint, and the settings are those of ``fit``. It
+        does hold b: keep it secret. A file that has been written since this model was loaded from it (or
+        saved to it) is left as it is, so that processes that share a file lose no removal; so is one that has
+        removed rows of the same data which this model, trained anew, still has.
+
+        Raises:
+            MovedOn: The file is such a one: load it again, or save elsewhere.
         """
         check_is_fitted(self)
-        state = self._engine_.state()
-        state.values |= {
-            "settings": self.get_params(),
-            "classes": self.classes_.tolist(),
-            "n_iter": self.n_iter_,
-            "n_features": self.n_features_in_,
-            "fingerprint": self._fingerprint,
-        }
-        if not isinstance(state.values["settings"]["random_state"], (int, type(None))):
-            state.values["settings"]["random_state"] = None
-        save_state(Path(path), state)
+        with self.lock:
+            fitted = self._fitted_
+            state = fitted.engine.state()
+            state.values |= {
+                **fitted.data.as_plain(),
+                "settings": fitted.settings,
+                "n_iter": self.n_iter_,
+                "n_features": self.n_features_in_,
+            }
+            version = fitted.version.save(Path(path), state, fitted.engine.served)
+            self._fitted_ = replace(fitted, version=version)
 
     @classmethod
     def load(cls, path: str | Path, X: Any, y: Any) -> CertifiedLogisticRegression:
         """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
 
+        Another container with the same numbers and labels will do, such as a list or a DataFrame.
+
         Raises:
             DataError: The file is not one of ours, or X and y are not the data the model was trained on.
         """
-        state = load_state(Path(path))
+        path = Path(path)
+        state = read_model(path)
+        saved = state.values
         try:
-            model = cls(**state.values["settings"])
-            rows, labels = model._training_data(X, y)
-            if _fingerprint(rows, labels) != state.values["fingerprint"]:
-                raise DataError(f"{path}: X and y are not the training data of this model")
+            model = cls(**saved["settings"])
+            data = model._training_data(X, y).known_from(path, saved)
             engine = model._engine()
-            engine.load_state(state, rows, labels)
-            model._keep(engine, rows, labels)
-            model.n_iter_ = state.values["n_iter"]
+            engine.load_state(state, data.rows, data.labels)
+            model._keep(engine, data, saved["n_iter"], Version.loaded(path, saved))
         except (KeyError, TypeError) as error:
             raise DataError(f"{path}: not a model written by save ({error})") from None
         return model
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which go on apart from this model: a release as it stands."""
+        with self.lock:
+            state = super().__getstate__()
+            if fitted := state.get("_fitted_"):
+                with fitted.engine.lock:
+                    engine = copy(fitted.engine)
+                    engine.predictor = copy(engine.predictor)
+                state["_fitted_"] = replace(fitted, engine=engine)
+            return state
+
     def _engine(self) -> Newton:
         own = {key: getattr(self, key) for key in self.get_params()}
+        require_switch("normalize", own.pop("normalize"))
+        del own["random_state"]
         model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own})
-        return Newton(model, **{key: own[key] for key in own if key not in ("normalize", "random_state")})
+        return Newton(model, **own)
 
-    def _training_data(self, X: Any, y: Any) -> tuple[Rows, NDArray[np.int64]]:
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], order="C")
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise UserError(f"y holds one class ({self.classes_[0]}); two are needed")
-        return (Rows.normalised(X, keep_zero=True) if self.normalize else Rows.as_given(X)), labels.astype(
-            np.int64
-        )
+    def _settings(self, engine: Newton) -> dict[str, Any]:
+        """The settings as they were understood, in Python's own types."""
+        seed = self.random_state
+        found = {"normalize": bool(self.normalize), "random_state": seed if is_whole(seed) else None}
+        for key in self.get_params().keys() - found.keys():
+            found[key] = getattr(engine.predictor if key in SETTINGS else engine, key)
+        return plain({key: found[key] for key in self.get_params()}, "settings")
 
-    def _keep(self, engine: Newton, rows: Rows, labels: NDArray[np.int64]) -> None:
-        self._engine_ = engine
-        self._fingerprint = _fingerprint(rows, labels)
+    def _training_data(self, X: Any, y: Any) -> TrainingData:
+        require_numbers("X", X)
+        X, y = validate_data(self, X, readable(y), dtype=[np.float64, np.float32], order="C")
+        classes, labels = numbered(y)
+        rows = Rows.normalised(X) if self.normalize else Rows.as_given(X)
+        names = getattr(self, "feature_names_in_", None)
+        return TrainingData(rows, labels, classes, None if names is None else names.tolist())
 
-
-def _fingerprint(rows: Rows, labels: NDArray[np.int64]) -> str:
-    kind = f"{rows.raw.dtype}{rows.raw.shape}".encode()
-    return sha256_of([kind, np.ascontiguousarray(rows.raw), labels.tobytes()])
+    def _keep(self, engine: Newton, data: TrainingData, n_iter: int, version: Version) -> None:
+        self._fitted_ = _Fitted(engine, self._settings(engine), data, version)
+        self.classes_, self.n_iter_ = data.classes, n_iter
+        if data.names is None:
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            self.feature_names_in_ = np.array(data.names, dtype=object)

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.datasets import arrays
 from expunge.datasets.array_files import open_arrays
+from expunge.datasets.images import Images
 
 
 def one_line(caught: pytest.ExceptionInfo[UserError]) -> str:
@@ -133,6 +134,42 @@ def test_path_is_taken_from_here_and_then_from_the_data_folder(tmp_path, monkeyp
         arrays.load(data, "b.npz")
 
 
+DAYS = ["1999-01-01", "2020-02-01", "2024-12-31"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array(["wombat", "Ant", "ant"]), ["Ant", "ant", "wombat"]),
+        (np.array(["10", "9", "1 0"]).astype(">U4"), ["1 0", "10", "9"]),
+        (np.array([DAYS[1], DAYS[0], DAYS[2]], "M8[D]"), DAYS),
+        (np.array([2**64 - 1, 3, 2**63], np.uint64), ["3", str(2**63), str(2**64 - 1)]),
+    ],
+)
+def test_labels_of_other_kinds_are_numbered_in_their_order(tmp_path, labels, names):
+    y = labels[np.arange(12) % 3]
+    content = {"x": table(12)["x"], "y": y, "x_test": table(4)["x"], "y_test": y[:4, None]}
+    dataset = arrays.load(tmp_path, write(tmp_path / "a.npz", content))
+    assert dataset.class_names == dict(enumerate(names))
+    assert [dataset.class_names[label] for label in dataset.y_train.tolist()] == [str(label) for label in y]
+    assert dataset.y_test.tolist() == dataset.y_train[:4].tolist()
+    two = arrays.load(tmp_path, tmp_path / "a.npz", classes=names[:2])
+    assert set(two.class_names.values()) == set(names[:2])
+
+
+@pytest.mark.parametrize("kind", ["U16", "U32", "U64", "I8", "BF16"])
+def test_every_type_of_tensors_is_read(tmp_path, kind):
+    values = np.array([[0, 1], [3, 100], [2, 0.5 if kind == "BF16" else 7]])
+    narrow = (values.astype(np.float32).view(np.uint32) >> 16).astype("<u2")
+    stored = narrow if kind == "BF16" else values.astype(f"<{kind[0].lower()}{int(kind[1:]) // 8}")
+    entry = {"dtype": kind, "shape": [3, 2], "data_offsets": [0, stored.nbytes]}
+    header = json.dumps({"x": entry}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + stored.tobytes())
+    read = open_arrays(tmp_path / "a.safetensors")["x"]()
+    np.testing.assert_array_equal(read, values)
+    assert read.dtype == (np.float32 if kind == "BF16" else stored.dtype)
+
+
 def test_a_test_share_of_one_class_is_worth_a_warning(tmp_path, caplog):
     content = table() | {"y": np.array([0] * 5 + [1] * 5)}
     arrays.load(tmp_path, write(tmp_path / "a.npz", content))
@@ -156,14 +193,17 @@ X, Y = table()["x"], table()["y"]
         ({"x": X[:0], "y": Y[:0]}, r"x is of shape \(0, 3\)"),
         ({"x": X[:1], "y": Y[:1]}, "1 rows cannot be split"),
         ({"x": X * 1j, "y": Y}, "x is of type complex128, allowed: real numbers"),
-        ({"x": X, "y": Y.astype(str)}, "y is of type <U.*, allowed: whole numbers"),
+        ({"x": X, "y": Y.astype("S")}, r"y is of type \|S.*, allowed: whole numbers, text or dates"),
+        ({"x": X, "y": Y * 1j}, "y is of type complex128, allowed: whole numbers, text or dates"),
+        ({"x": X, "y": np.where(Y, np.datetime64("NaT"), np.datetime64("2020"))}, "y holds no date in row 1"),
+        (
+            {"x": X, "y": Y, "x_test": X, "y_test": Y.astype(str)},
+            "training labels are whole numbers, test labels text, allowed: one kind",
+        ),
         ({"x": X, "y": Y + 0.5}, "y holds 0.5 in row 0, allowed: whole numbers"),
         ({"x": X, "y": np.where(Y, np.nan, 1)}, "y holds nan in row 1"),
         ({"x": X, "y": np.where(Y, np.inf, 1)}, "y holds inf in row 1"),
-        (
-            {"x": X, "y": np.where(Y, np.uint64(2**64 - 1), np.uint64(0))},
-            "y holds 18446744073709551615 in row 1",
-        ),
+        ({"x": X, "y": np.where(Y, 2.0**63, 0.0)}, r"y holds 9\.2.*e\+18 in row 1"),
         ({"x": X, "y": Y * 0}, r"labels must be of two or more classes, got 1 \(0\)"),
         ({"x": X, "y": np.arange(10) // 4}, r"label 2 is not among the training rows' \(0, 1\).*shuffled"),
         (
@@ -219,7 +259,10 @@ def test_files_of_another_kind_are_refused(tmp_path, name, content, message):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"dtype": "BF16", "shape": [2, 4], "data_offsets": [0, 16]}, "x is of type BF16, allowed: F64"),
+        (
+            {"dtype": "F8_E5M2", "shape": [4, 4], "data_offsets": [0, 16]},
+            "x is of type F8_E5M2, allowed: F64, F32, F16, BF16, .*U8, BOOL",
+        ),
         ({"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 15]}, "damaged"),
         ({"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "damaged"),
         ({"dtype": "F32", "shape": [2, 2], "data_offsets": [8, 24]}, "damaged"),
@@ -266,3 +309,11 @@ def test_settings_are_checked_where_they_enter(tmp_path, setting, value):
     with pytest.raises(InvalidValue) as caught:
         arrays.load(tmp_path, **({"path": path} | {setting: value}))
     assert caught.value.name == setting
+
+
+@pytest.mark.parametrize("kind", [">f4", "f2", "u2", "u4", "i8", "?", "g"])
+def test_a_network_gets_every_type_of_numbers(tmp_path, kind):
+    x = np.arange(48).reshape(12, 4).astype(kind)
+    dataset = arrays.load(tmp_path, write(tmp_path / "a.npz", {"x": x, "y": np.arange(12) % 2}))
+    batch = Images.of(dataset.x_train).batch(np.arange(5))
+    np.testing.assert_array_equal(batch.numpy(), x[:5].astype(np.float32))

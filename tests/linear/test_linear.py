@@ -279,7 +279,7 @@ def test_rows_keep_their_stored_type_and_normalise_exactly():
     ("raw", "message"),
     [
         ([[1.0, np.nan], [1.0, 1.0]], "row 0 holds NaN or infinity"),
-        ([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]], r"row 1 has norm zero.*and 1 more"),
+        ([[1.0, np.inf], [0.0, 0.0], [np.nan, 0.0]], r"row 0 holds NaN or infinity \(and 1 more\)"),
         ([[1.0, np.inf]], "row 0 holds NaN"),
     ],
 )

@@ -83,8 +83,9 @@ def test_rows_from_a_configuration_list():
         ("a.json", "[[5, 2], [9]]"),
     ],
 )
-def test_rows_from_a_file(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_rows_from_a_file(tmp_path, name, text, encoding):
+    (tmp_path / name).write_bytes(text.encode(encoding))  # a mark at the beginning, as some editors put there
     assert rows_of(ListedRows(str(tmp_path / name)).stream(dataset(), 0)) == [(5, 2), (9,)]
 
 

@@ -108,8 +108,8 @@ def arrays(case: str) -> dict[str, np.ndarray]:
     x, y = rng.normal(size=(40, 5)), np.arange(40) % 2
     if case == "nan":
         x[7, 2] = np.nan
-    if case == "zero":
-        x[7] = 0
+    if case == "bytes":
+        y = y.astype("S1")
     if case == "one":
         y[:] = 1
     if case == "object":
@@ -121,7 +121,7 @@ def arrays(case: str) -> dict[str, np.ndarray]:
     ("case", "named", "allowed"),
     [
         ("nan", "dataset arrays", "row 7"),
-        ("zero", "dataset arrays", "row 7"),
+        ("bytes", "rows.npz", "whole numbers, text or dates"),
         ("one", "rows.npz", "must be of two or more classes"),
         ("object", "rows.npz", "allowed: numbers"),
         ("missing", "dataset.path", "rows.npz"),

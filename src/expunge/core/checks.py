@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
+from operator import index
 from typing import Any
 
+import numpy as np
+
 from expunge.core.errors import InvalidValue
+
+_NO_NUMBERS = "USTmMV"  # kinds of NumPy's types
 
 
 def require_finite(name: str, value: Any) -> float:
@@ -15,9 +21,9 @@ def require_finite(name: str, value: Any) -> float:
 
 def require_switch(name: str, value: Any) -> bool:
     """Return ``value``, or raise ``InvalidValue`` unless it is true or false."""
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise InvalidValue(name, value, "true or false")
-    return value
+    return bool(value)
 
 
 def require_positive(name: str, value: Any) -> float:
@@ -43,24 +49,41 @@ def require_share(name: str, value: Any) -> float:
 
 def require_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number in these bounds."""
-    whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not whole or int(value) < least or (most is not None and int(value) > most):
+    try:
+        number = least - 1 if isinstance(value, (bool, np.bool_)) else index(value)
+    except TypeError:  # an array of several numbers among others
+        number = least - 1
+    if number < least or (most is not None and number > most):
         bounds = f">= {least}" if most is None else f"from {least} to {most}"
         raise InvalidValue(name, value, f"a whole number {bounds}")
-    return int(value)
+    return number
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is a whole number, of Python's or NumPy's, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def require_numbers(name: str, table: Any) -> None:
+    """Raise ``InvalidValue`` for a table of text or times, which some would read as numbers."""
+    types = getattr(table, "dtypes", None)
+    for dtype in [getattr(table, "dtype", None) or np.asarray(table).dtype] if types is None else types:
+        if getattr(dtype, "kind", "f") in _NO_NUMBERS:
+            raise InvalidValue(name, str(dtype), "real numbers")
 
 
 def require_choice(name: str, value: Any, choices: Any) -> str:
     """Return ``value``, or raise ``InvalidValue`` unless it is one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, (str, int)) or value not in choices:
         raise InvalidValue(name, value, "one of " + ", ".join(map(str, choices)))
     return str(value)
 
 
 def _require(name: str, value: Any, allowed: str, test: Any) -> float:
     try:
-        number = float(value) if not isinstance(value, (str, bool)) else float("nan")
-    except (TypeError, ValueError):
+        strange = isinstance(value, (str, bytes, bytearray, bool, np.bool_)) or np.ndim(value)
+        number = float("nan") if strange else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not test(number):
         raise InvalidValue(name, value, allowed)

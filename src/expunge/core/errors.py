@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any
 
+_LONGEST = 400  # of what a message shows of a value
+
 
 class UserError(ValueError):
     """Something the user gave cannot be used; ``str()`` of it is one line fit to be shown."""
@@ -22,11 +24,17 @@ class InvalidValue(UserError):
 
     def __init__(self, name: str, got: Any, allowed: str) -> None:
         self.name, self.got, self.allowed = name, got, allowed
-        super().__init__(f"{name}: got {got!r}, allowed: {allowed}")
+        super().__init__(f"{name}: got {_shown(got)}, allowed: {allowed}")
 
     def within(self, group: str) -> InvalidValue:
         """Return the same complaint with ``group.`` before the name."""
         return InvalidValue(f"{group}.{self.name}", self.got, self.allowed)
+
+
+def _shown(got: Any) -> str:
+    """What ``repr`` says of a value, in one line that is no longer than it helps."""
+    text = one_line(repr(got))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({type(got).__name__})"
 
 
 class DataError(UserError):

@@ -6,6 +6,7 @@ whole file with zeros in its place: a byte that is not as it was written is foun
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
+from expunge.core.plain import as_json
 from expunge.core.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -75,13 +77,33 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def read_text(path: Path) -> str:
+    """Read a text file of the user's: UTF-8, or UTF-16 where it begins with the mark of that.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is neither.
+    """
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON (NaN and infinity are errors, for JSON has none)."""
-    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    """Write ``value`` as indented JSON (NaN and infinity are errors, for JSON has none).
+
+    Raises:
+        InvalidValue: It holds what JSON does not have; see ``expunge.core.plain``.
+    """
+    write_atomically(path, (as_json(value, path.name, indent=2) + "\n").encode())
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write a ``State``: arrays as safetensors, values as JSON in its header."""
+    """Write a ``State``: arrays as safetensors, values as JSON in its header.
+
+    Raises:
+        InvalidValue: A value is nothing that JSON has; see ``expunge.core.plain``. Nothing is written.
+    """
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
@@ -129,7 +151,7 @@ def write_blocks(
     Raises:
         OSError: It cannot be written.
     """
-    head = _head(entries, header)
+    head = _head(entries, as_json(header, path.name))
     found = hashlib.sha256(head)
     with atomically(path) as file:
         file.write(head)
@@ -186,17 +208,32 @@ def _save(path: Path, content: bytes, header: Mapping[str, Any]) -> None:
 def _load(path: Path, framework: str, signed: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
-    header = read_header(path, signed=signed)[1]
+    while True:
+        seen = _stamp(path)
+        header = read_header(path, signed=signed)[1]
+        try:
+            with safe_open(str(path), framework=framework) as file:
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (SafetensorError, OSError) as error:
+            if seen == _stamp(path):
+                raise DataError(f"{path}: not a file written by expunge ({error})") from None
+            continue
+        if seen == _stamp(path):  # else another took its place in between, and header and tensors are of two
+            return found, header
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file takes the place of another."""
     try:
-        with safe_open(str(path), framework=framework) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: not a file written by expunge ({error})") from None
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
-def _head(entries: Mapping[str, Any], header: Mapping[str, Any]) -> bytes:
+def _head(entries: Mapping[str, Any], header: str) -> bytes:
     """Length and JSON header, filled up with spaces to a multiple of 8 bytes; zeros for the digest."""
-    metadata = {_HEADER: json.dumps(dict(header), allow_nan=False), _DIGEST: _UNKNOWN}
+    metadata = {_HEADER: header, _DIGEST: _UNKNOWN}
     text = json.dumps({"__metadata__": metadata, **entries}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGN)
     return len(text).to_bytes(_LENGTH, "little") + text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from expunge.core.plain import as_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +21,7 @@ _ROWS = 4096  # of an array that are looked at together: it may be mapped, and l
 
 def sha256_of_settings(settings: Mapping[str, Any]) -> str:
     """SHA-256 of JSON values in canonical form: no spaces, keys in order."""
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = as_json(settings, "settings", sort_keys=True, separators=(",", ":"))
     return sha256_of([text.encode()])
 
 

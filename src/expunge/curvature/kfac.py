@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
-from expunge.core.memory import available_memory
+from expunge.core.memory import in_words, room_below
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
@@ -229,11 +229,10 @@ def require_memory(module: nn.Module, block: Block, rows: int, columns: int | No
         inputs = len(layer.groups) * width * min(width, rows * positions)
         size = 8 * (inputs + units * min(units, rows * positions * (columns or units)))
         needed, widest = needed + size, max(widest, (size, layer.name))
-    there = available_memory()
-    if needed > there:
-        what = f"kfac needs {needed / 1e9:.3g} GB, {widest[0] / 1e9:.3g} of them for {widest[1]}"
-        instead = "ggn, a selector that takes fewer units, or fewer curvature_rows"
-        raise InvalidValue("curvature", f"{what}, and there are {there / 1e9:.3g} GB", instead)
+    if room := room_below(needed):
+        what = f"kfac, which needs {in_words(needed)}, {in_words(widest[0])} of them for {widest[1]}"
+        instead = f"ggn, a selector that takes fewer units, or fewer curvature_rows: {room} are left"
+        raise InvalidValue("curvature", what, instead)
 
 
 def _layers(module: nn.Module, block: Block) -> Iterator[_Layer]:

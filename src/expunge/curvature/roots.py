@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expunge.core.errors import InvalidValue
-from expunge.core.memory import available_memory
+from expunge.core.memory import in_words, room_below
 from expunge.curvature.each_loss import each_loss
 from expunge.curvature.losses import Losses, cross_entropy
 from expunge.curvature.solve_error import SolveError
@@ -101,11 +101,13 @@ def _closed(outputs: Tensor, columns: int | None, rng: np.random.Generator) -> I
 def _by_eigenvectors(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:
     size = outputs[0].numel() if len(outputs) else 1
     step = max(1, _ENTRIES // max(1, size**2))
-    needed, there = 8 * (len(outputs) + _COPIES * min(step, len(outputs))) * size**2, available_memory()
-    if needed > there:
-        what = f"kfac needs {needed / 1e9:.3g} GB for a loss of one's own ({len(outputs)} x {size:,} outputs)"
+    needed = 8 * (len(outputs) + _COPIES * min(step, len(outputs))) * size**2
+    if room := room_below(needed):
+        of = f"a loss of one's own and {len(outputs)} x {size:,} outputs"
         instead = "fewer curvature_rows, ggn (takes any number of outputs), or the loss cross_entropy"
-        raise InvalidValue("curvature", f"{what}, and there are {there / 1e9:.3g} GB", instead)
+        raise InvalidValue(
+            "curvature", f"kfac, which needs {in_words(needed)} for {of}", f"{instead}: {room} are left"
+        )
     parts = zip(outputs.split(step), targets.split(step), strict=True)
     roots = [_root(losses, part, own) for part, own in parts]
     for k in range(size):

@@ -1,7 +1,7 @@
 """Arrays in ``.npz`` and ``.safetensors`` files, mapped into memory and never unpickled.
 
 An array on disk costs no memory until it is used, and then only what is used. The members of a compressed
-``.npz`` cannot be mapped; they are read into memory.
+``.npz`` cannot be mapped, nor can bfloat16 tensors; they are read into memory, these as float32.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ Reader = Callable[[], NDArray[Any]]
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, (skipped), length of the name and of the extra field
 _ENCRYPTED = 1
-_TENSOR_TYPES = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+_NARROW = "BF16"  # the upper half of a float32, for which NumPy has no type
+_FLOATS = ("F64", "F32", "F16", _NARROW)
+_TENSOR_TYPES = (*_FLOATS, *(f"{kind}{bits}" for kind in "IU" for bits in (64, 32, 16, 8)), "BOOL")
 
 
 def open_arrays(path: Path) -> dict[str, Reader]:
@@ -100,8 +102,9 @@ def _map_tensor(path: Path, name: str, entry: Mapping[str, Any], start: int) -> 
     if kind not in _TENSOR_TYPES:
         raise DataError(f"{path}: tensor {name} is of type {kind}, allowed: {', '.join(_TENSOR_TYPES)}")
     offset = start + entry["data_offsets"][0]
-    dtype = np.dtype("?" if kind == "BOOL" else f"<{kind[0].lower()}{int(kind[1:]) // 8}")
-    return _map(path, dtype, tuple(entry["shape"]), offset, "C")
+    name = {"BOOL": "?", _NARROW: "<u2"}.get(kind) or f"<{kind[0].lower()}{int(kind[1:]) // 8}"
+    found = _map(path, np.dtype(name), tuple(entry["shape"]), offset, "C")
+    return (found.astype(np.uint32) << 16).view(np.float32) if kind == _NARROW else found
 
 
 def _map(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order: Any) -> NDArray[Any]:

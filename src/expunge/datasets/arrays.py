@@ -16,9 +16,11 @@ from expunge.datasets.array_files import Reader, open_arrays, pick
 from expunge.datasets.base import Dataset
 from expunge.datasets.names import listed
 
-Pair = tuple[NDArray[Any], NDArray[np.int64]]
+Pair = tuple[NDArray[Any], NDArray[Any]]
 
 _LARGEST = 2**63
+_WIDEST = 8  # bytes of a number that rows and images are computed from
+_WORDS = {"U": "text", "M": "dates", "m": "lengths of time"}
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +41,8 @@ def load(
 
     Args:
         data_dir: Where ``path`` is looked for when it is not under the current directory.
-        path: ``.npz`` or ``.safetensors``; x is (n, ...) with real entries, y (n,) with whole numbers.
+        path: ``.npz`` or ``.safetensors``; x is (n, ...) with real entries, y (n,) with whole numbers, text
+            or dates. Classes are in the order of their labels; words are numbered from 0 in that order.
         test_path: Another such file, or None.
         test_share: Share of the rows, between 0 and 1; used only where no test arrays are given.
         classes: Names of the classes to keep (a class is called by its label); None: all.
@@ -58,8 +61,9 @@ def load(
     shape, other = train[0].shape[1:], test[0].shape[1:]
     if shape != other:
         raise DataError(f"{file}: a training row is of shape {shape}, a test row of {other}")
-    names = _class_names(file, train[1], test[1])
-    return Dataset("arrays", *train, *test, class_names=names, unit=unit, offset=offset).only(classes)
+    y_train, y_test, names = _numbered(file, train[1], test[1])
+    pairs = train[0], y_train, test[0], y_test
+    return Dataset("arrays", *pairs, class_names=names, unit=unit, offset=offset).only(classes)
 
 
 def _locate(name: str, path: Any, data_dir: Any) -> Path:
@@ -98,26 +102,50 @@ def _pair(file: Path, arrays: Mapping[str, Reader], suffix: str = "") -> Pair:
     if y.shape != x.shape[:1]:
         allowed = f"({len(x)},), a label for each row"
         raise DataError(f"{file}: y{suffix} is of shape {y.shape}, allowed: {allowed}")
+    if x.dtype.itemsize > _WIDEST:
+        x = x.astype(np.float64)
     return x.view(np.uint8) if x.dtype.kind == "b" else x, _labels(file, f"y{suffix}", y)
 
 
-def _labels(file: Path, name: str, y: NDArray[Any]) -> NDArray[np.int64]:
-    if y.dtype.kind not in "fiub":
-        raise DataError(f"{file}: {name} is of type {y.dtype}, allowed: whole numbers")
-    with np.errstate(invalid="ignore"):
-        bad = np.flatnonzero(~((y == np.floor(y)) & (np.abs(y.astype(np.float64)) < _LARGEST)))
-    if bad.size:
-        raise DataError(f"{file}: {name} holds {y[bad[0]]} in row {bad[0]}, allowed: whole numbers")
+def _labels(file: Path, name: str, y: NDArray[Any]) -> NDArray[Any]:
+    """Labels that have an order: int64, larger whole numbers, text or dates."""
+    kind = y.dtype.kind
+    if kind not in "fiub" + "".join(_WORDS):
+        raise DataError(f"{file}: {name} is of type {y.dtype}, allowed: whole numbers, text or dates")
+    if kind in "mM" and np.isnat(y).any():
+        row = np.flatnonzero(np.isnat(y))[0]
+        raise DataError(f"{file}: {name} holds no date in row {row}, allowed: a date in each")
+    if kind in _WORDS or (kind == "u" and y.max() >= _LARGEST):
+        return y
+    if kind == "f":
+        wide = y.astype(np.result_type(y.dtype, np.float64))
+        with np.errstate(invalid="ignore"):
+            bad = np.flatnonzero(~((wide == np.floor(wide)) & (wide >= -_LARGEST) & (wide < _LARGEST)))
+        if bad.size:
+            raise DataError(f"{file}: {name} holds {y[bad[0]]} in row {bad[0]}, allowed: whole numbers")
     return np.asarray(y, dtype=np.int64) if y.dtype != np.int64 else np.array(y)
 
 
-def _class_names(file: Path, y_train: NDArray[np.int64], y_test: NDArray[np.int64]) -> dict[int, str]:
-    known = np.unique(y_train).tolist()
+def _numbered(
+    file: Path, y_train: NDArray[Any], y_test: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, str]]:
+    """Training and test labels as whole numbers, and what each number is called."""
+    kinds = [_WORDS.get(y.dtype.kind, "whole numbers") for y in (y_train, y_test)]
+    if kinds[0] != kinds[1]:
+        raise DataError(f"{file}: training labels are {kinds[0]}, test labels {kinds[1]}, allowed: one kind")
+    known = np.unique(y_train)
     if len(known) < 2:
         raise DataError(f"{file}: labels must be of two or more classes, got {len(known)} ({known[0]})")
-    strange = sorted(set(np.unique(y_test).tolist()) - set(known))
-    if strange:
-        among = f"the training rows' ({listed(map(str, known))})"
-        got = f"the test rows' label {strange[0]} is not among {among}"
-        raise DataError(f"{file}: {got}; rows that are sorted by class must be shuffled first")
-    return {label: str(label) for label in known}
+    numbers = known.tolist() if known.dtype == np.int64 else range(len(known))
+    names = {number: str(label) for number, label in zip(numbers, known, strict=True)}
+    number_of = {name: number for number, name in names.items()}
+    found = []
+    for y in (y_train, y_test):
+        own, place = np.unique(y, return_inverse=True)
+        for name in map(str, own):
+            if name not in number_of:
+                among = f"the training rows' ({listed(names.values())})"
+                got = f"the test rows' label {name} is not among {among}"
+                raise DataError(f"{file}: {got}; rows that are sorted by class must be shuffled first")
+        found.append(np.array([number_of[str(label)] for label in own], dtype=np.int64)[place.ravel()])
+    return found[0], found[1], names

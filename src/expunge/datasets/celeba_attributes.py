@@ -27,7 +27,7 @@ def read_celeba_attributes(path: Path, n: int | None = None) -> tuple[NDArray[np
         DataError: The file is missing or not in this format, or has fewer than ``n`` images.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return _parse(path, enumerate(file, start=1), n)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None

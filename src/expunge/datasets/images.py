@@ -92,8 +92,9 @@ class Images:
 
     def batch(self, index: Any, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> Tensor:
         """Return the inputs of ``index``, (m, ...); raise ``InvalidValue`` unless these are ids of rows."""
-        rows = row_ids(index, len(self.raw), distinct=False)
-        chosen = torch.from_numpy(np.ascontiguousarray(self.raw[rows])).to(device)
+        stored = np.ascontiguousarray(self.raw[row_ids(index, len(self.raw), distinct=False)])
+        stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)  # torch knows no other order
+        chosen = torch.from_numpy(stored).to(device)
         chosen = chosen.reshape(len(chosen), *self.raw.shape[1:]).to(dtype) / self.unit - self.offset
         if self.raw.ndim == 3:
             return chosen[:, None]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.core.seeds import torch_draws_from
 from expunge.core.torchvision_import import import_torchvision
 from expunge.models.weights import load_body, require_tensors_only
 
@@ -76,9 +77,8 @@ class Classifier:
         """
         if self._named is not None:
             self._fetch(progress)
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with torch_draws_from(generator), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of how some will be initialised one day
-            torch.set_rng_state(generator.get_state())
             network = self._models.get_model(self.architecture, weights=self._named)
         head = self._head(network)
         network.set_submodule(head, nn.Identity())

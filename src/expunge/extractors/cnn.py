@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
-import torch
 from torch import nn
 
 from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import InvalidValue
-from expunge.core.seeds import torch_generator
+from expunge.core.seeds import torch_draws_from, torch_generator
 from expunge.models.base import require_widths
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -59,8 +58,7 @@ class ConvNet:
         """
         height, width = self._output(shape)
         dim = self.filters[-1] * height * width
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(torch_generator(seed, "training", _WEIGHTS).get_state())
+        with torch_draws_from(torch_generator(seed, "training", _WEIGHTS)):
             layers: list[nn.Module] = []
             channels = shape[0]
             for filters in self.filters:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
 from expunge.core.files import read_header, write_blocks
+from expunge.core.plain import plain
 from expunge.datasets.array_files import open_arrays
 
 Features = NDArray[np.float32]
@@ -63,7 +63,7 @@ class FeatureFile:
             DataError: It cannot be read, or a byte is not as it was written.
         """
         entries, ingredients = read_header(self.path, progress)
-        expected = self._entries(entries["train"]["shape"][1]), json.loads(json.dumps(self.ingredients))
+        expected = self._entries(entries["train"]["shape"][1]), plain(self.ingredients, "ingredients")
         if (entries, ingredients) != expected:
             raise DataError(f"{self.path}: not made from the same things")
 

@@ -72,7 +72,7 @@ def extracted(
     module.to(device)
     job = _Extraction(module, train, test, device, batch_size, progress, what)
     found = job.in_memory() if cache is None else _through(Path(cache), job, identity)
-    return scaled(*found, scaling, f"{what}, features", keep_zero=True)
+    return scaled(*found, scaling, f"{what}, features")
 
 
 @dataclass(frozen=True)

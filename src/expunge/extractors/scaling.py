@@ -36,7 +36,6 @@ def scaled(
     scaling: str,
     what: str,
     offset: float = 0.0,
-    keep_zero: bool = False,
 ) -> tuple[Rows, Rows]:
     """Return training and test features as rows.
 
@@ -46,17 +45,16 @@ def scaled(
         scaling: One of ``SCALINGS``; ``dataset`` makes float32 arrays of the same shapes, in memory.
         what: How error messages call the two together.
         offset: Subtracted from every entry (which ``dataset`` has no need of).
-        keep_zero: Whether rows of norm zero may be; with ``dataset`` they may.
 
     Raises:
-        DataError: A row holds NaN or infinity, or has norm zero and must not.
+        DataError: A row holds NaN or infinity.
     """
     if scaling == "dataset":
         train, test = standardised(train, test, what)
-        offset, keep_zero = 0.0, True
+        offset = 0.0
     return (
-        Rows.normalised(train, offset, f"{what}: training row", keep_zero),
-        Rows.normalised(test, offset, f"{what}: test row", keep_zero),
+        Rows.normalised(train, offset, f"{what}: training row"),
+        Rows.normalised(test, offset, f"{what}: test row"),
     )
 
 

@@ -12,7 +12,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from expunge.linear.rows import Array
 
-_FOLD_RANK = 32  # rank at which the low-rank correction is folded into the inverse
+FOLD_RANK = 32  # rank at which the low-rank correction is folded into the inverse
 _SHIFT_TERMS = 2
 
 
@@ -43,9 +43,10 @@ class Factor:
         Raises:
             numpy.linalg.LinAlgError: It is not positive definite in its precision.
         """
-        lower, info = dpotrf(np.asarray(hessian, dtype=np.float64), lower=1)
+        inverse = np.array(hessian, dtype=np.float64, order="F")  # all that follows happens in this one copy
+        inverse, info = dpotrf(inverse, lower=1, overwrite_a=1)
         if info == 0:
-            inverse, info = dpotri(lower, lower=1)
+            inverse, info = dpotri(inverse, lower=1, overwrite_c=1)
         if info != 0:
             raise np.linalg.LinAlgError("Hessian is not positive definite")
         return cls(inverse, np.empty((len(hessian), 0)), np.empty((0, 0)))
@@ -70,7 +71,7 @@ class Factor:
         joint = np.zeros((rank + len(u),) * 2)
         joint[:rank, :rank], joint[rank:, rank:] = self.core, core
         v, shift = np.hstack([self.v, new]), self.shift + shift
-        if len(joint) <= _FOLD_RANK:
+        if len(joint) <= FOLD_RANK:
             return Factor(self.inverse, v, joint, shift)
         folded = np.asfortranarray(self.inverse + v @ joint @ v.T)
         return Factor(folded, np.empty((len(folded), 0)), np.empty((0, 0)), shift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -42,14 +43,65 @@ def _blas() -> Any:
     return ThreadpoolController()
 
 
+class _Limit:
+    """The limit on BLAS is the process's: the first thread sets it, the last puts back what there was."""
+
+    lock = threading.Lock()
+    inside = 0
+    own = threading.local()
+    kept: Any = None
+
+    @classmethod
+    def set(cls) -> None:
+        _disown()
+        cls.kept = _blas().limit(limits=1, user_api="blas")
+        _disown()
+
+    @classmethod
+    def put_back(cls) -> None:
+        _disown()
+        cls.kept.restore_original_limits()
+        _disown()
+
+    @classmethod
+    def forked(cls) -> None:
+        """Forget the threads of the parent, which are not in the child."""
+        cls.lock, inside, cls.inside = threading.Lock(), cls.inside, getattr(cls.own, "depth", 0)
+        if inside and not cls.inside:
+            cls.put_back()
+
+
+def _disown() -> None:
+    """Let any thread change the limit: threadpoolctl ignores all but the one that changed it first."""
+    from threadpoolctl import OpenBLASController
+
+    if hasattr(OpenBLASController, "clear_controlling_thread"):  # since 3.8
+        OpenBLASController.clear_controlling_thread(force=True)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Limit.forked)
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS to the calling thread.
+    """Keep BLAS to the calling thread, as long as any thread is within.
 
     Its own threads wait for each other by spinning: on a busy machine an inversion of 40 ms takes seconds.
     """
-    with _blas().limit(limits=1, user_api="blas"):
+    _Limit.own.depth = getattr(_Limit.own, "depth", 0) + 1
+    with _Limit.lock:
+        if not _Limit.inside:
+            _Limit.set()
+        _Limit.inside += 1
+    try:
         yield
+    finally:
+        _Limit.own.depth -= 1
+        with _Limit.lock:
+            _Limit.inside -= 1
+            if not _Limit.inside:
+                _Limit.put_back()
 
 
 def for_each(work: Callable[[int], None], count: int, numbers: int) -> None:

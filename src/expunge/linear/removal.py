@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, cg
 
-from expunge.linear.factor import Factor
+from expunge.linear.factor import FOLD_RANK, Factor
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor, train
@@ -51,6 +51,11 @@ class Step:
     def w(self) -> Array:
         """Weights after the step."""
         return self.origin + self.step
+
+
+def replaces_inverse(factor: Factor, dim: int, count: int) -> bool:
+    """Whether ``depart`` makes another inverse for this many rows, not a correction alone."""
+    return count * _MAX_RANK_SHARE > dim or factor.v.shape[1] + count > FOLD_RANK
 
 
 def depart(

@@ -7,6 +7,7 @@ a memory-mapped array is never copied.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -21,6 +22,7 @@ from expunge.linear import kernels
 from expunge.linear.parallel import for_each, one_blas_thread
 
 Array = NDArray[np.float64]
+log = logging.getLogger(__name__)
 
 UNIT = 2.0**-53
 BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
@@ -49,20 +51,19 @@ class Rows:
     index: NDArray[np.int64] | None = None
 
     @classmethod
-    def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row", keep_zero: bool = False) -> Rows:
+    def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row") -> Rows:
         """Rows divided by their L2 norm after ``offset`` is subtracted from every entry.
 
-        ``raw`` (n, d) is kept without a copy where its type is uint8, float32 or float64. ``keep_zero``
-        leaves rows of norm zero as they are (they teach the model nothing, and harm no bound). Errors call a
-        row ``what``.
+        ``raw`` (n, d) is kept without a copy where its type is uint8, float32 or float64. Rows of norm zero
+        stay as they are: they teach the model nothing, and harm no bound. Errors call a row ``what``.
 
         Raises:
-            DataError: A row holds NaN or infinity, or has norm zero.
+            DataError: A row holds NaN or infinity.
         """
         raw, norms = _measured(raw, float(offset), what)
-        if keep_zero:
+        if zero := np.count_nonzero(norms == 0):
+            log.info("%s: %d of %d have norm zero, and stay as they are", what, zero, len(norms))
             norms[norms == 0] = 1.0
-        _refuse(norms == 0, f"{what} {{}} has norm zero and cannot be normalised")
         return cls(raw, 1.0 / norms, float(offset))
 
     @classmethod

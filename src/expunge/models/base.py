@@ -10,7 +10,7 @@ from torch import nn
 
 from expunge.core.checks import require_count
 from expunge.core.errors import InvalidValue
-from expunge.core.seeds import torch_generator
+from expunge.core.seeds import torch_draws_from, torch_generator
 from expunge.curvature.gradients import evaluating
 from expunge.models.weights import load_weights
 
@@ -52,8 +52,7 @@ def initialised(
         InvalidValue: The network cannot take such inputs.
         DataError: The file of weights is missing, damaged or another network's.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(torch_generator(seed, "training", 0).get_state())
+    with torch_draws_from(torch_generator(seed, "training", 0)):
         module = architecture.build(shape, classes)
     if architecture.weights is not None:
         load_weights(module, architecture.weights)

@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_count
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.row_ids import row_ids
+from expunge.core.threads import Shared, deep_copy
 
 KINDS = {"logistic": "logistic", "network": "a network"}
 """What a method can be for, and what messages call it."""
@@ -95,8 +97,10 @@ class NothingLeft(UserError):
     """There is no model for the rows that would stay; nothing has changed."""
 
 
-class Predictor(Probabilistic, ABC):
+class Predictor(Shared, Probabilistic, ABC):
     """A model that is trained on rows, can be trained again without some of them, and predicts.
+
+    Threads may share it; ``lock`` is held by whoever changes it, so that what it says is of one model.
 
     Row ids are those of the training set as given to ``fit``, whatever has left since. ``x`` and ``y`` of the
     methods that metrics call are that training set again.
@@ -114,13 +118,14 @@ class Predictor(Probabilistic, ABC):
 
     kind: ClassVar[str]
     seconds_fit: float | None = None
+    __deepcopy__ = deep_copy
 
     def begin(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
         """Take over the training data; ``seed`` None draws one from the operating system."""
         self.x, self.y = x, y
         self.classes_ = np.unique(y)
         self.kept: NDArray[np.bool_] = np.ones(len(y), dtype=bool)
-        self.seed = secrets.randbits(63) if seed is None else seed
+        self.seed = secrets.randbits(63) if seed is None else require_count("seed", seed, least=0)
 
     def checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Return the ids of a request as an array.
@@ -146,7 +151,9 @@ class Predictor(Probabilistic, ABC):
 
     def leave(self, index: NDArray[np.int64]) -> None:
         """Count these rows as gone; the weights stay as they are."""
-        self.kept[index] = False
+        kept = self.kept.copy()  # whoever reads the old one goes on with it
+        kept[index] = False
+        self.kept = kept
 
     def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
         """Compile and set up what training on ``x`` and ``y`` will run; no time that is taken shall have it.

@@ -21,15 +21,17 @@ from expunge.core.checks import (
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.seeds import stream
+from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.memory import BUILDING, require_matrices
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.base import NothingLeft
-from expunge.predictors.linear_outputs import LinearOutputs
+from expunge.predictors.linear_outputs import LinearOutputs, width_of
 
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
@@ -85,8 +87,10 @@ class LinearModel(LinearOutputs):
 
         Raises:
             UserError: There is only one class.
-            InvalidValue: ``subsample_ratio`` is not 1 with two.
+            InvalidValue: ``subsample_ratio`` is not 1 with two, or there are more features than fit into
+                memory.
         """
+        require_matrices(x.dim, width_of(len(np.unique(y))), BUILDING)
         super().begin(x, y, seed)
         if len(self.classes_) < 2:
             raise UserError(
@@ -99,6 +103,7 @@ class LinearModel(LinearOutputs):
         """Compile the kernels for rows that are stored like these."""
         rehearse(x)
 
+    @alone
     @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, with the b that a certified Gaussian method of the same seed draws first."""
@@ -170,18 +175,21 @@ class LinearModel(LinearOutputs):
             problems.append(problem if left is rows else replace(problem, rows=left))
         return problems
 
+    @alone
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
         """Train again, from zero and with the same b, without these rows, which leave."""
         self._train(self.without(index))
-        self.kept[index] = False
+        super().leave(index)
         return hypot(*(report.gradient_norm for report in self.fit_reports))
 
+    @alone
     def leave(self, index: NDArray[np.int64]) -> None:
         """Count these rows as gone; the weights stay as they are."""
         left = zip(self.columns, self._left(index), strict=True)
         self.release([column.without(problem) for column, problem in left], index)
 
+    @alone
     def release(self, columns: Sequence[WeightColumn], index: NDArray[np.int64]) -> None:
         """Take over columns that these rows have left."""
         self.columns = columns
@@ -195,6 +203,10 @@ class LinearModel(LinearOutputs):
         """Keep the weights; calling the result puts them back bit by bit."""
         return partial(setattr, self, "columns", self.columns)
 
+    def try_out(self, columns: Sequence[WeightColumn]) -> None:
+        """Take columns that may yet be put back: other threads wait for what becomes of them."""
+        self._columns = columns, True
+
     @one_blas_thread()
     def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
         """The minimiser of ``L_b`` over these rows of ``x``, with this model's settings, b and subsamples."""
@@ -207,11 +219,13 @@ class LinearModel(LinearOutputs):
 
     # -- saving -----------------------------------------------------------------------------------------
 
+    @alone
     def state(self) -> State:
         """Weights, perturbation, which rows have left, and the seed of what was drawn (a secret)."""
         arrays = {**self.model(), "removed_rows": np.flatnonzero(~self.kept)}
         return State(arrays, {"classes": self.classes_.tolist(), "secret": self.seed})
 
+    @alone
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
         self.begin(x, y, state.values["secret"])

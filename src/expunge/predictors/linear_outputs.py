@@ -19,18 +19,30 @@ from expunge.predictors.base import Predictor
 
 
 class LinearOutputs(Predictor):
-    """The half of ``LinearModel`` that only looks at the weights.
+    """The half of ``LinearModel`` that only looks at the weights."""
 
-    Attributes:
-        columns: Weights and problem of each class.
-    """
+    _columns: tuple[Sequence[WeightColumn], bool]
 
-    columns: Sequence[WeightColumn]
+    @property
+    def columns(self) -> Sequence[WeightColumn]:
+        """Weights and problem of each class, all of one release: they are replaced together.
+
+        So nobody waits while a release is prepared; only where columns are on trial do other threads.
+        """
+        columns, on_trial = self._columns
+        if not on_trial:
+            return columns
+        with self.lock:
+            return self._columns[0]
+
+    @columns.setter
+    def columns(self, columns: Sequence[WeightColumn]) -> None:
+        self._columns = columns, False
 
     @property
     def width(self) -> int:
         """Number of columns: 1 for two classes, K for more."""
-        return 1 if len(self.classes_) == 2 else len(self.classes_)
+        return width_of(len(self.classes_))
 
     @property
     def problem(self) -> LogisticProblem:
@@ -47,7 +59,7 @@ class LinearOutputs(Predictor):
     @property
     def weights(self) -> Array:
         """(d, K), (d, 1) for two classes."""
-        return np.stack([column.w for column in self.columns], axis=1)
+        return _side_by_side([column.w for column in self.columns])
 
     def decision(self, x: Rows) -> Array:
         """``x_i.w``, (n,) for two classes, (n, K) for more."""
@@ -83,7 +95,8 @@ class LinearOutputs(Predictor):
         self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> tuple[Array, Callable[[Array], tuple[float, Array]]]:
         """The mean of those losses as a function of the weights, column after column of (d, K) in one row."""
-        shape = self.weights.shape
+        weights = self.weights
+        shape = weights.shape
 
         @one_blas_thread()
         def loss_and_gradient(flat: Array) -> tuple[float, Array]:
@@ -94,7 +107,7 @@ class LinearOutputs(Predictor):
                 gradient -= block.T @ (signs * expit(-margins))
             return loss / len(rows), gradient.ravel() / len(rows)
 
-        return self.weights.ravel(), loss_and_gradient
+        return weights.ravel(), loss_and_gradient
 
     @one_blas_thread()
     def probabilities(self, x: Rows, rows: NDArray[np.int64] | None = None) -> Array:
@@ -125,11 +138,21 @@ class LinearOutputs(Predictor):
 
     def model(self) -> dict[str, NDArray[Any]]:
         """``weight`` w and ``perturbation`` b, float64, (d,) or (d, K): enough to recompute the residual."""
-        if self.width == 1:
-            return {"weight": self.w, "perturbation": self.problem.b}
-        b = np.stack([column.problem.b for column in self.columns], axis=1)
-        return {"weight": self.weights, "perturbation": b}
+        columns = self.columns
+        weight, b = [column.w for column in columns], [column.problem.b for column in columns]
+        if len(columns) == 1:
+            return {"weight": weight[0], "perturbation": b[0]}
+        return {"weight": _side_by_side(weight), "perturbation": _side_by_side(b)}
 
 
 def _ids(rows: Any, x: Rows) -> NDArray[np.int64]:
     return row_ids(rows, len(x), distinct=False)
+
+
+def width_of(classes: int) -> int:
+    """Weight vectors for this many classes."""
+    return classes if classes > 2 else 1
+
+
+def _side_by_side(columns: Sequence[Array]) -> Array:
+    return np.stack(columns, axis=1)

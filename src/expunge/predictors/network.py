@@ -13,6 +13,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from expunge.core.errors import DataError
 from expunge.core.files import State, under
+from expunge.core.threads import alone
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.curvature.losses import log_odds
 from expunge.curvature.watching import duplicate
@@ -26,6 +27,8 @@ _MODULE, _HISTORY = "module.", "history."
 
 class NetworkModel(Predictor):
     """A network trained by stochastic gradients.
+
+    Updates change its weights where they are: what several threads ask of it comes one after the other.
 
     Args:
         learner: Architecture, training, device.
@@ -48,6 +51,7 @@ class NetworkModel(Predictor):
         """Take a step with a network of the kind, which is thrown away."""
         self.learner.rehearse(Images.of(x), len(np.unique(y)))
 
+    @alone
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, or take the network from the cache if it has been trained before."""
         self.begin(x, y, seed)
@@ -71,15 +75,18 @@ class NetworkModel(Predictor):
         """The training rows that stay without these."""
         return self.training(self.staying(index))
 
+    @alone
     def refit(self, index: NDArray[np.int64]) -> None:
         """Train again from the first weights, with the same seed; never taken from the cache."""
         self._learn(self.staying(index), reuse=False)
         self.leave(index)
 
+    @alone
     def is_finite(self) -> bool:
         """Whether every number of the network's state is one."""
         return all(bool(torch.isfinite(p).all()) for p in self.module.state_dict().values())
 
+    @alone
     def snapshot(self) -> Callable[[], None]:
         """Keep the network's whole state; calling the result puts it back."""
         saved = {name: value.clone() for name, value in self.module.state_dict().items()}
@@ -91,12 +98,14 @@ class NetworkModel(Predictor):
 
     # -- what the network says --------------------------------------------------------------------------
 
+    @alone
     def predict(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Labels of the inputs ``rows`` of ``x`` (None: all), (m,)."""
         with evaluating(self.module), torch.no_grad():
             found = [self.module(batch).argmax(dim=1).cpu() for batch, _ in self._unlabelled(x, rows)]
         return self.classes_[torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64)]
 
+    @alone
     def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Softmax of the outputs, (m, K) float64, for the inputs ``rows`` of ``x`` (None: all)."""
         examples = self._unlabelled(x, rows)
@@ -104,6 +113,7 @@ class NetworkModel(Predictor):
             found = [self.module(batch).double().softmax(dim=1).cpu() for batch, _ in examples]
         return torch.cat(found).numpy() if found else np.zeros((0, len(self.classes_)))
 
+    @alone
     def log_odds(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """``log((1 - p_i) / p_i)`` of the own labels of some rows, (m,); see ``Graded``."""
         codes = np.searchsorted(self.classes_, y).astype(np.int64)
@@ -114,6 +124,7 @@ class NetworkModel(Predictor):
             ]
         return np.asarray(torch.cat([torch.zeros(0, dtype=torch.float64), *found]).numpy())
 
+    @alone
     def embeddings(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """What the identity head, the last linear layer, is given, (m, d), for the inputs ``rows`` of ``x``.
 
@@ -124,6 +135,7 @@ class NetworkModel(Predictor):
         """
         return np.asarray(head_inputs(self.module, self._unlabelled(x, rows)).numpy())
 
+    @alone
     def activation_maps(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
         """Energy of the last feature maps at each position, (m, h, w); see ``expunge.models.feature_maps``.
 
@@ -137,14 +149,17 @@ class NetworkModel(Predictor):
         chosen = np.arange(len(inputs)) if rows is None else rows
         return self._examples(inputs, np.zeros(len(inputs), dtype=np.int64), chosen)
 
+    @alone
     def losses(self, x: Any, y: NDArray[np.int64], rows: Any) -> NDArray[np.float64]:
         """Cross-entropy of each of these training rows, (m,)."""
         return np.asarray(example_losses(self.module, cross_entropy, self.training(rows)).numpy())
 
+    @alone
     def gradient_norm(self, x: Any, y: NDArray[np.int64], rows: Any) -> float:
         """2-norm of the gradient of the mean cross-entropy of these training rows."""
         return norm(mean_gradient(self.module, cross_entropy, self.training(rows)).values())
 
+    @alone
     def mean_loss(
         self, x: Any, y: NDArray[np.int64], rows: Any
     ) -> tuple[Tensor, Callable[[Tensor], tuple[float, Tensor]]]:
@@ -171,10 +186,12 @@ class NetworkModel(Predictor):
 
     # -- saving -----------------------------------------------------------------------------------------
 
+    @alone
     def model(self) -> dict[str, NDArray[Any]]:
         """The network's state by the names that torch gives it."""
         return {name: _array(value) for name, value in self.module.state_dict().items()}
 
+    @alone
     def state(self) -> State:
         """The network, what training recorded, and which rows have left."""
         arrays = {_MODULE + name: value for name, value in self.model().items()}
@@ -183,6 +200,7 @@ class NetworkModel(Predictor):
         arrays["removed_rows"] = np.flatnonzero(~self.kept)
         return State(arrays, {"seed": self.seed, "seconds_fit": self.seconds_fit})
 
+    @alone
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunFolderError
+from expunge.core.plain import plain
 
 FILE = "removals.jsonl"
 RESULTS = "results.jsonl"  # that of a study
@@ -60,13 +60,6 @@ def read_ledger(
     return records, whole
 
 
-def finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """None for NaN and infinity, which JSON does not have."""
-    return {
-        name: None if value is None or not math.isfinite(value) else value for name, value in values.items()
-    }
-
-
 class Ledger:
     """Writes ``removals.jsonl``, or another file of the same make; see ``read_ledger`` for the arguments.
 
@@ -88,10 +81,15 @@ class Ledger:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Write one record and wait until it is on disk."""
-        ordered = {key: record[key] for key in self.keys} | record
+    def append(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Write one record, wait until it is on disk, and return it as a reader of the file finds it.
+
+        Raises:
+            InvalidValue: A value is nothing that JSON has; nothing is written.
+        """
+        ordered: dict[str, Any] = plain({key: record[key] for key in self.keys} | record, "record")
         self._file.write(json.dumps(ordered, allow_nan=False).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
         self.records.append(ordered)
+        return ordered

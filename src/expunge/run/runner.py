@@ -17,12 +17,13 @@ from expunge.certificate.composition import Total, Upstream, total
 from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
+from expunge.core.plain import finite, plain
 from expunge.datasets import Dataset
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
 from expunge.record.inputs import Inputs
-from expunge.record.ledger import FILE, KEYS, Ledger, finite
+from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
 from expunge.record.resume import RunCheckpoint
 from expunge.record.summary import summarise
@@ -104,14 +105,13 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 checkpoint.must_repeat(served[0], record)
             else:
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
-                ledger.append(record)
-                tracker.log(record)
+                tracker.log(ledger.append(record))
             if request.number % experiment.checkpoint_every == 0:
                 checkpoint.save(session.state())
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
-        summary = summarise(ledger.records, facts, columns)
+        summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
     checkpoint.done()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from expunge.core.errors import InvalidValue, RunFolderError
 from expunge.core.files import write_json
+from expunge.core.plain import plain
 from expunge.record.inputs import Inputs
 from expunge.record.ledger import RESULTS, Ledger, read_ledger
 from expunge.record.summary import versions
@@ -41,7 +41,7 @@ def run_study(
         DataError: A file that a setting names has changed in the meantime.
         InvalidValue: A setting turned out not to be usable; it is named ``study.key``.
     """
-    cells = [json.loads(json.dumps(cell)) for cell in study.cells()]  # as they come back from the file
+    cells = [plain(cell, "cell") for cell in study.cells()]  # as they come back from the file
     with Ledger(folder / RESULTS, _KEYS, "study") as results, Guarded(tracker) as told:
         _must_belong(folder / RESULTS, results.records, cells)
         told.start(settings, folder, group)
@@ -51,12 +51,11 @@ def run_study(
         with tqdm(total=len(cells), initial=done, disable=disable, unit="cell", dynamic_ncols=True) as bar:
             for number, cell in enumerate(cells[done:], start=done + 1):
                 bar.set_postfix_str(" ".join(map(str, cell.values())))
-                results.append(_record(study, number, cell, seed))
-                told.log(_plain(results.records[-1]))
+                told.log(_plain(results.append(_record(study, number, cell, seed))))
                 bar.update()
         inputs = inputs or Inputs()
         inputs.require_unchanged(thorough=True)
-        summary = {
+        found = {
             "study": study.name,
             "seed": seed,
             "cells": len(cells),
@@ -66,6 +65,7 @@ def run_study(
             "inputs": inputs.shown(),
             "versions": versions(),
         }
+        summary: dict[str, Any] = plain(found, "summary")
         write_json(folder / "summary.json", summary)
         told.finish(summary)
     return summary

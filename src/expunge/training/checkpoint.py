@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from expunge.core.errors import DataError
 from expunge.core.files import load_tensors, save_tensors, under
+from expunge.core.plain import plain
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class TrainingCheckpoint:
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
         self.path = path
-        self.identity = json.loads(json.dumps(identity))  # as it is read back: JSON has no tuples
+        self.identity = plain(identity, "identity")  # as it is read back: JSON has no tuples
 
     def save(self, module: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
         """Put the state in place of the last one; a file that cannot be written costs a warning."""

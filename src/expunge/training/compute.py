@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,6 +12,8 @@ from torch import nn
 
 from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue
+
+_SETTING = threading.RLock()
 
 
 def device_named(name: str) -> torch.device:
@@ -43,10 +46,17 @@ def rehearse_optimizer() -> None:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """Let torch use this many threads on the CPU for a while (None: as many as it has)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
+    """Let torch use this many threads on the CPU for a while (None: as many as it has).
+
+    The number is the process's: others that set it wait, or one would put back what another has set.
+    """
+    if count is None:
         yield
-    finally:
-        torch.set_num_threads(before)
+        return
+    with _SETTING:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

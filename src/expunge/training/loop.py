@@ -15,7 +15,7 @@ from torch import nn
 from expunge.core.errors import InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_tensors
 from expunge.core.progress import progress_bar
-from expunge.core.seeds import stream, torch_generator
+from expunge.core.seeds import stream, torch_draws_from, torch_generator
 from expunge.curvature.gradients import Losses
 from expunge.datasets.images import Examples
 from expunge.training.checkpoint import TrainingCheckpoint
@@ -144,11 +144,7 @@ class _Task:
         """Random numbers that layers draw (dropout) are the epoch's own, and nobody else's are used up."""
         generator = torch_generator(self.seed, "training", 2, epoch)
         gpus = [self.examples.device] if self.examples.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=gpus):
-            torch.set_rng_state(generator.get_state())
-            for gpu in gpus:
-                own = torch.Generator(gpu).manual_seed(generator.initial_seed())
-                torch.cuda.set_rng_state(own.get_state(), gpu)
+        with torch_draws_from(generator, gpus):
             yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import isfunction
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
+from expunge.core.threads import alone, deep_copy
 from expunge.predictors import Predictor
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
 OUTCOMES = ("removed", "retrained", "refused")
+_ALONE = ("fit", "remove", "validate_on", "state", "load_state")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ class Method(ABC):
     its own adds it to that of ``Method``. ``validate_on(x, y)``, where there is one, is given the test rows
     once after ``fit`` or ``load_state``.
 
+    Threads may share a method: those five hold the model's lock, in a subclass too, so that requests are
+    served one after the other, each as if it were alone, and a state is saved between two of them.
+
     Args:
         model: What it works on.
         name: What the run files call the method.
@@ -89,10 +95,24 @@ class Method(ABC):
     def __init__(self, model: Predictor, name: str) -> None:
         self.predictor, self.name, self.served = model, name, 0
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _ALONE:
+            if isfunction(own := vars(cls).get(name)):
+                setattr(cls, name, alone(own))
+
+    @property
+    def lock(self) -> Any:
+        """That of the model: whoever changes it holds it, whichever method it is."""
+        return self.predictor.lock
+
+    __deepcopy__ = deep_copy
+
     def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
         """Compile and set up what ``fit`` and ``remove`` run on such data; see ``Predictor.rehearse``."""
         self.predictor.rehearse(x, y)
 
+    @alone
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train the model on features ``x`` (n, ...) with labels ``y`` (n,)."""
         self.predictor.fit(x, y, seed)
@@ -102,12 +122,14 @@ class Method(ABC):
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Serve one request; every request ends in an ``Outcome``."""
 
+    @alone
     def state(self) -> State:
         """Everything needed to continue, the model included."""
         state = self.predictor.state()
         state.values["served"] = self.served
         return state
 
+    @alone
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given."""
         self.predictor.load_state(state, x, y)

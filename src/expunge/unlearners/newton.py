@@ -12,22 +12,31 @@ from numpy.typing import NDArray
 
 from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.certificate.guarantee import PERTURBATIONS
-from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.checks import (
+    require_choice,
+    require_count,
+    require_from_zero,
+    require_positive,
+    require_probability,
+)
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, under
 from expunge.core.seeds import stream
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.memory import BUILDING, enough_memory, require_matrices
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.removal import UPDATES
+from expunge.linear.removal import UPDATES, replaces_inverse
 from expunge.linear.rows import Rows
 from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel, as_columns, zero
+from expunge.predictors.linear_outputs import width_of
 from expunge.unlearners.base import RESIDUAL, Method, Outcome
 
 POLICIES = ("retrain", "refuse")
+_NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 class Newton(Method):
@@ -76,7 +85,8 @@ class Newton(Method):
         require_positive("std", model.std)
         self.epsilon = require_positive("epsilon", epsilon)
         self.perturbation = require_choice("perturbation", perturbation, PERTURBATIONS)
-        self.delta = delta if perturbation == "pure_eps" else require_probability("delta", delta)
+        allowed = require_from_zero if perturbation == "pure_eps" else require_probability
+        self.delta = allowed("delta", delta)
         self.certificate = require_choice("certificate", certificate, CERTIFICATES)
         self.update = require_choice("update", update, UPDATES)
         self.at_limit = require_choice("at_limit", at_limit, POLICIES)
@@ -94,20 +104,30 @@ class Newton(Method):
             x: Rows with ||x_i|| <= 1.
             y: (n,) labels of two classes or more.
             seed: Seed of b; None draws one from the operating system. It must stay as secret as b.
+
+        Raises:
+            InvalidValue: ``features``: their matrices do not fit into memory; or a setting is not allowed.
         """
-        self.predictor.begin(x, y, seed)
-        self.served = 0
-        self.guarantee = self._guarantee()
-        self._learn(self.predictor.problems(), epoch=0)
+        width = width_of(len(np.unique(y)))
+        require_matrices(x.dim, width, width + BUILDING)
+        with enough_memory(x.dim, width, width + BUILDING):
+            self.predictor.begin(x, y, seed)
+            self.served = 0
+            self.guarantee = self._guarantee()
+            self._learn(self.predictor.problems(), epoch=0)
 
     def _guarantee(self) -> Guarantee:
         dim = self.predictor.x.dim * self.predictor.width
         return Guarantee(self.epsilon, self.delta, self.predictor.std, dim, self.perturbation)
 
     def _learn(
-        self, problems: Sequence[LogisticProblem], epoch: int, starts: Sequence[Start] | None = None
+        self,
+        problems: Sequence[LogisticProblem],
+        epoch: int,
+        starts: Sequence[Start] | None = None,
+        gone: NDArray[np.int64] = _NO_ROWS,
     ) -> None:
-        """Train with a fresh b; nothing changes if the result could not be certified.
+        """Train with a fresh b, without the rows ``gone``; nothing changes if it could not be certified.
 
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
         """
@@ -130,7 +150,8 @@ class Newton(Method):
             )
         if self.update != "fresh":  # theirs pay for an inverse Hessian of somewhere else at every request
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
-        model.columns, model.fit_reports = columns, reports
+        model.release(columns, gone)
+        model.fit_reports = reports
 
     def _start(self, problem: LogisticProblem) -> Start:
         """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
@@ -165,9 +186,25 @@ class Newton(Method):
         """Remove training rows from the model, in one release.
 
         Raises:
-            InvalidValue: A row is out of range, named twice or gone already, or no row would stay.
+            InvalidValue: A row is out of range, named twice or gone already, or no row would stay; or memory
+                runs out. The model is as it was.
         """
-        index = self.predictor.checked(rows)
+        index, served = self.predictor.checked(rows), self.served
+        made = sum(self._makes_inverse(column, index) for column in self.columns)
+        room = (self.predictor.x.dim, self.predictor.width, made + 1)  # 1 more while it is made
+        require_matrices(*room)
+        try:
+            with enough_memory(*room):
+                return self._serve(index)
+        except InvalidValue:
+            self.served = served
+            raise
+
+    def _makes_inverse(self, column: CertifiedColumn, index: NDArray[np.int64]) -> bool:
+        used = int(np.count_nonzero(column.problem.rows.scale[index]))
+        return bool(used) and replaces_inverse(column.factor, column.problem.rows.dim, used)
+
+    def _serve(self, index: NDArray[np.int64]) -> Outcome:
         self.served += 1
         try:
             problems = self.predictor.without(index)
@@ -191,10 +228,9 @@ class Newton(Method):
         pairs = zip(self.columns, proposed, strict=True)  # w of the model that is out, H without these rows
         starts = [Start(after.factor, column.spectral, column.w) for column, after in pairs]
         try:
-            self._learn(problems, self.account.epoch + 1, starts)
+            self._learn(problems, self.account.epoch + 1, starts, index)
         except InvalidValue as error:
             return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
-        self.predictor.kept[index] = False
         return self._outcome("retrained", index, reason)
 
     def _removed(

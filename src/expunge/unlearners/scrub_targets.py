@@ -177,7 +177,7 @@ class LinearTarget:
         if not np.isfinite(w @ w):
             raise ScrubError("the update leaves weights that are not finite")
         undo = self.model.snapshot()
-        self.model.columns = [WeightColumn(self.model.problem, w)]
+        self.model.try_out([WeightColumn(self.model.problem, w)])
         return proposal.figures, undo
 
     def arrays(self) -> dict[str, NDArray[Any]]:

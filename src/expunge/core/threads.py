@@ -1,0 +1,51 @@
+"""Objects that several threads share: one at a time changes them."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def alone(method: Call) -> Call:
+    """Let the method hold the ``lock`` of its object: other threads wait, its own may call on."""
+
+    @functools.wraps(method)
+    def held(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return held  # type: ignore[return-value]
+
+
+class Shared:
+    """An object with a ``lock`` of its own, which goes into no copy and no pickle.
+
+    It is there before ``__init__`` runs, and lies in a slot: what the object holds is in ``vars`` alone.
+    """
+
+    __slots__ = ("lock",)
+    lock: Any
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make the object and its lock."""
+        made = super().__new__(cls)
+        made.lock = threading.RLock()
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the object holds, between two changes."""
+        with self.lock:
+            return dict(vars(self))
+
+
+def deep_copy(original: Any, memo: dict[int, Any]) -> Any:
+    """Copy an object and all that it holds while no other thread changes it: a ``__deepcopy__``."""
+    with original.lock:
+        made = memo[id(original)] = copy.copy(original)
+        vars(made).update(copy.deepcopy(dict(vars(original)), memo))
+        return made

@@ -1,0 +1,129 @@
+"""What a saved classifier remembers of its training data: enough to know them again, and not the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+
+from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.core.hashing import sha256_of
+from expunge.datasets.names import listed
+from expunge.linear.rows import Rows
+
+_NUMBERS, _TIMES = "biuf", "mM"
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows and labels as a model takes them.
+
+    Attributes:
+        rows: n rows.
+        labels: (n,) numbers from 0 of the labels among ``classes``.
+        classes: (K,) different labels, in rising order.
+        names: Of the features, where they have names.
+    """
+
+    rows: Rows
+    labels: NDArray[np.int64]
+    classes: NDArray[Any]
+    names: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse labels that could not be saved.
+
+        Raises:
+            InvalidValue: They are of a type that is not for names: bytes, structures, times that are none.
+        """
+        kind, allowed = self.classes.dtype.kind, "whole numbers, text, true and false, or dates"
+        if kind in _TIMES and np.isnat(self.classes).any():
+            raise InvalidValue("labels", "NaT", allowed)
+        text = kind == "U" or (kind == "O" and all(isinstance(label, str) for label in self.classes))
+        if not text and kind not in _NUMBERS + _TIMES:
+            raise InvalidValue("labels", str(self.classes.dtype), allowed)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the numbers and the label numbers, whatever types and container they came in."""
+        blocks = (self.rows.raw[start : start + _BLOCK] for start in range(0, len(self.rows), _BLOCK))
+        numbers = (np.ascontiguousarray(block, dtype=np.float64) + 0.0 for block in blocks)  # no -0.0
+        return sha256_of([f"numbers{self.rows.raw.shape}".encode(), *numbers, self.labels.tobytes()])
+
+    def as_plain(self) -> dict[str, Any]:
+        """What ``known_from`` wants, as JSON values."""
+        kind, values = self.classes.dtype.kind, self.classes.tolist()
+        if kind in _TIMES:
+            values = self.classes.astype(np.int64).tolist()
+        elif kind == "f":  # whole numbers all; the longest floats have no type in Python
+            values = [int(label) for label in self.classes]
+        labels = {"dtype": "O" if kind == "O" else self.classes.dtype.str, "values": values}
+        return {"fingerprint": self.fingerprint, "labels": labels, "feature_names": self.names}
+
+    def known_from(self, path: Path, saved: dict[str, Any]) -> TrainingData:
+        """Return these data with labels and feature names as the file ``path`` has them in its header.
+
+        Raises:
+            DataError: The file is of a model of other data, of other labels or of other feature names.
+        """
+        known, now = _labels(saved, self.classes), self.classes
+        if saved["fingerprint"] != (self.fingerprint if "labels" in saved else self._old_fingerprint()):
+            got = f"{self.rows.raw.dtype} of shape {self.rows.raw.shape}"
+            raise DataError(f"{path}: X ({got}) and y are not the training data of this model")
+        if not np.array_equal(known, now):
+            own, others = (listed(map(str, labels.tolist()), 6) for labels in (known, now))
+            raise DataError(f"{path}: y has the labels {others}, the model's are {own}; allowed: those")
+        names = saved.get("feature_names")
+        both = zip(names, self.names, strict=True) if names and self.names else ()
+        for k, (name, given) in enumerate(both):
+            if name != given:
+                got = f"column {k} of X is called {given!r}, that of the model {name!r}"
+                raise DataError(f"{path}: {got}; allowed: the same columns")
+        return replace(self, classes=known, names=names)
+
+    def _old_fingerprint(self) -> str:
+        """That of files of earlier versions, for which a number of another type is another number."""
+        raw = self.rows.raw
+        return sha256_of(
+            [f"{raw.dtype}{raw.shape}".encode(), np.ascontiguousarray(raw), self.labels.tobytes()]
+        )
+
+
+def readable(y: Any) -> Any:
+    """Return labels that scikit-learn can read: NumPy's own text it cannot."""
+    return y.astype(object) if getattr(getattr(y, "dtype", None), "kind", "") == "T" else y
+
+
+def numbered(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the different labels among ``y`` (n,) in rising order, and the number of each row's, (n,).
+
+    Raises:
+        ValueError: They are no labels for scikit-learn.
+        InvalidValue: They are of several kinds, or of one that has no order.
+        UserError: There is only one.
+    """
+    try:
+        check_classification_targets(y)
+        classes, labels = np.unique(y, return_inverse=True)
+    except TypeError as error:  # of bytes, or of words among numbers
+        allowed = f"labels of one kind, text or whole numbers ({error})"
+        raise InvalidValue("y", f"labels of type {y.dtype}", allowed) from None
+    if len(classes) < 2:
+        raise UserError(f"y holds one class ({classes[0]}); two are needed")
+    return classes, labels.astype(np.int64)
+
+
+def _labels(saved: dict[str, Any], now: NDArray[Any]) -> NDArray[Any]:
+    """The labels that a file has; those of earlier versions lack their type."""
+    if "labels" not in saved:
+        return now if now.tolist() == saved["classes"] else np.asarray(saved["classes"])
+    dtype, values = np.dtype(saved["labels"]["dtype"]), saved["labels"]["values"]
+    if dtype.kind in _TIMES:
+        return np.array(values, dtype=np.int64).astype(dtype)
+    return np.array(values, dtype=dtype)
