@@ -19,9 +19,10 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
         c + log1p(sum_{j != target} exp(d_j - c) + expm1(-c))
 
-    is right to a few units in the last place, however sure the network is, and so is its gradient;
-    ``logsumexp(z) - z_target`` is rounded to 0 from a margin of 37 on, in float32 of 17. In other types it is
-    torch's own, which is what training takes: see ``precise`` for where small differences decide.
+    is as right as d is, however sure the network is: to a few units in the last place and |d| / 2 more where
+    d itself was rounded, and so is its gradient; ``logsumexp(z) - z_target`` is rounded to 0 from a margin of
+    37 on, in float32 of 17. In other types it is torch's own, which is what training takes: see ``precise``
+    for where small differences decide.
 
     Args:
         outputs: (m, K).
