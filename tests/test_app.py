@@ -26,7 +26,7 @@ LINE = [
     *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
 ]
 SUMMARY = {
-    *("columns", "role"),
+    *("columns", "inputs", "role"),
     *("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"),
     *("requests", "removed", "retrained", "refused", "removals_supported", "budget_exhausted"),
     *("test_accuracy_before", "test_accuracy_after", "residual_bound", "residual_measured"),
@@ -52,7 +52,7 @@ def runs(tmp_path_factory):
 def test_run_folder_holds_what_the_contract_lists(runs, unlearner):
     folder = runs[unlearner]
     assert set(cli.contents(folder)) == {
-        *("removals.jsonl", "summary.json", "model.safetensors"),
+        *("removals.jsonl", "summary.json", "model.safetensors", "inputs.json"),
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
     }
     assert [list(record) for record in cli.records(folder)] == [LINE] * 12

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.errors import InvalidValue
 from expunge.core.files import State
 from expunge.unlearners.base import OUTCOMES, ROLES, Outcome
 
@@ -16,6 +17,7 @@ Array = NDArray[np.float64]
 _METHODS = ("fit", "remove", "state", "load_state")
 _OF_MODELS = ("predict", "residual", "model")
 _FIRST, _SECOND = [3, 8, 11], [5, 20]  # what is asked to be removed, in two requests
+_ROWS = 30  # at least
 _BACK = 0.1  # share of the influence before any removal that the second request may bring back
 
 
@@ -50,8 +52,9 @@ def check_unlearner(
 
     Raises:
         CheckFailed: It does not hold what it must; the line says what, and with which rows.
+        InvalidValue: ``x`` or ``y`` is not as above, or one of them is given alone.
     """
-    x, y = _data() if x is None or y is None else (np.asarray(x), np.asarray(y))
+    x, y = _data() if x is None and y is None else _given(x, y)
     unlearner, rows_of_x = _interface(make()), inputs(x)
     unlearner.fit(rows_of_x, y, seed)
     known = set(np.unique(_model(unlearner).predict(rows_of_x))) <= set(np.unique(y))
@@ -72,6 +75,18 @@ def _data() -> tuple[Array, NDArray[np.int64]]:
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
     return rng.normal(size=(60, 5)) + 1.5 * (y[:, None] - 0.5), y
+
+
+def _given(x: Any, y: Any) -> tuple[Array, NDArray[np.int64]]:
+    for name, value in (("x", x), ("y", y)):
+        if value is None:
+            raise InvalidValue(name, None, "x and y together, or neither")
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim != 2 or len(x) < _ROWS:
+        raise InvalidValue("x", f"shape {x.shape}", f"(n, d) with n >= {_ROWS}")
+    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+        raise InvalidValue("y", f"{y.dtype} of shape {y.shape}", f"whole numbers of shape ({len(x)},)")
+    return x, y
 
 
 def _model(unlearner: Any) -> Any:

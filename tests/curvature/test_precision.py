@@ -42,11 +42,11 @@ def test_cross_entropy_is_as_right_as_the_outputs_are(margin, others):
     y = torch.zeros(1, dtype=torch.int64)
     loss, odds, slope = oracle(z[0].tolist())
     found = cross_entropy(z, y)
-    ulps = 8 + abs(margin) + 4  # exp(d) is as sure as d, of which 1 ulp is |d| of exp(d)
-    assert near(float(found.detach()), loss, ulps)
+    of_differences = max(abs(v - z[0, 0].item()) for v in others)  # exp makes their rounding a relative one
+    assert near(float(found.detach()), loss, 8 + of_differences)
     assert abs(float(log_odds(z, y).detach()) - odds) <= 8 * EPS * max(1, abs(odds), abs(margin))
     (gradient,) = torch.autograd.grad(found.sum(), z, create_graph=True)
-    assert all(near(g, s, 2 * ulps) for g, s in zip(gradient[0].tolist(), slope, strict=True))
+    assert all(near(g, s, 16 + of_differences) for g, s in zip(gradient[0].tolist(), slope, strict=True))
     rows = [torch.autograd.grad(g, z, retain_graph=True)[0] for g in gradient[0]]
     assert torch.isfinite(torch.cat(rows)).all()
 
@@ -126,7 +126,9 @@ def test_a_loss_that_float64_fails_is_computed_in_float32_and_it_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert precise(cross_entropy, z, y).dtype == torch.float64
-        assert precise(lambda outputs, targets: outputs[0], (z, z), y) is z  # outputs of another kind
+        assert (
+            precise(lambda outputs, targets: outputs[0], (z[:, 0], z), y).dtype == torch.float32
+        )  # another kind
 
 
 class Stubborn(nn.Module):

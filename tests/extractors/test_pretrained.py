@@ -199,8 +199,8 @@ def test_both_formats_give_the_same_features(classes, tmp_path):
 def test_a_malicious_pickle_is_refused(tmp_path):
     torch.save({"features": Evil(tmp_path / "made")}, tmp_path / "w.pth")
     (tmp_path / "w.pt").write_bytes(pickle.dumps(Evil(tmp_path / "made"), protocol=2))
-    for name in ("w.pth", "w.pt"):
-        with pytest.raises(DataError, match=rf"^weights: .*{name}: damaged, or it holds more than tensors"):
+    for name, held in (("w.pth", "not a state dict"), ("w.pt", "a pickle that torch has not written")):
+        with pytest.raises(DataError, match=rf"^weights: .*{name}: {held}"):
             extractor(weights=str(tmp_path / name)).extract(dataset())
     assert not (tmp_path / "made").exists()
 
@@ -249,6 +249,7 @@ def test_published_weights_are_read_from_torchs_folder(no_network):
         train, _ = ours.extract(data)
         np.testing.assert_allclose(train.dense(), expected, rtol=1e-3, atol=1e-6)
         assert ours.facts()["extractor_weights"] == "ResNet18_Weights.IMAGENET1K_V1"
+        assert ours.reads() == {"weights": no_network / PUBLISHED}
 
 
 def test_a_malicious_file_in_torchs_folder_is_refused(no_network, tmp_path):
@@ -292,7 +293,7 @@ def test_a_server_that_does_not_answer_is_given_up(no_network, monkeypatch):
         ({"architecture": "?"}, "architecture: .*such as resnet18"),
         ({"architecture": "fasterrcnn_resnet50_fpn"}, "architecture: "),
         ({"weights": "IMAGENET1K"}, "weights: got 'IMAGENET1K', allowed: DEFAULT or IMAGENET1K_V1 "),
-        ({"weights": "w.bin"}, "weights: got 'w.bin', allowed: .*safetensors"),
+        ({"weights": "w"}, "weights: got 'w', allowed: .*a file of weights"),
         ({"weights": 3}, "weights: got 3"),
         ({"image_size": 0}, "image_size: got 0"),
         ({"trained_on_dataset": "yes"}, "trained_on_dataset: got 'yes', allowed: true or false"),

@@ -22,8 +22,8 @@ from tests.golden.settings import ESTIMATOR, arguments
 FROZEN = Path(__file__).parent / "frozen"
 MACHINE = FROZEN / "machine.json"
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "numba", "scikit-learn", "opacus")
-_VARY = ("peak_memory_mb", "versions", "columns")
-"""Of a summary: what a machine adds, and words that say what the numbers mean."""
+_VARY = ("peak_memory_mb", "versions", "columns", "inputs")
+"""Of a summary: what a machine adds, words that say what the numbers mean, and digests."""
 _TIME = re.compile(r"seconds| s$|^(faster|times|speed)|ratio")
 
 

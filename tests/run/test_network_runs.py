@@ -165,6 +165,7 @@ BAD = {
     "unlearner.mode=newton": ("unlearner.mode: got 'newton'", "sekhari, cr, ascent"),
     "unlearner.val_gap=2": ("unlearner.val_gap: got 2", "strictly between 0 and 1"),
     "unlearner.l2=0": ("unlearner.l2: got 0", "a finite number > 0"),
+    "unlearner.penalty=-1": ("unlearner.penalty: got -1", "a finite number >= 0"),
     "training.epochs=0": ("unlearner.curvature: got 'fd'", "where training.epochs is 0"),
     "training.epochs=-1": ("training.epochs: got -1", "a whole number >= 0"),
     "training.lr=1e9": ("training.lr: got 1000000000.0", "a smaller value"),
@@ -201,7 +202,13 @@ def test_methods_for_networks_say_so(tmp_path):
 def test_weights_of_a_run_can_be_begun_from(tmp_path):
     first = cli.completed(*arguments("none", "removal.count=1"), folder=tmp_path / "a")
     weights = f"model.weights={first / 'model.safetensors'}"
-    again = ("training.epochs=0", weights, "removal.count=1", "unlearner.curvature=ggn")
+    again = (
+        "training.epochs=0",
+        weights,
+        "removal.count=1",
+        "unlearner.curvature=ggn",
+        "unlearner.penalty=0.01",
+    )
     second = cli.completed(*arguments("lcodec", *again), folder=tmp_path / "b")
     before = "test_accuracy_before"
     assert cli.summary(first)[before] == cli.summary(second)[before]

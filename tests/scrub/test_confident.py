@@ -75,7 +75,7 @@ def test_selections_of_a_confident_network_are_those_of_float64(scale):
 
 def test_losses_of_the_copies_are_kept_as_losses():
     net, data = confident(1.0)
-    problem = Problem(net, cross_entropy, data.take([3]), data.only(data.rows[4:]), 90, None)
+    problem = Problem(net, cross_entropy, data.take([3]), data.only(np.delete(data.rows, 3)), 90, None)
     seen = Scrub(n_perturbations=50).observe(problem, torch.Generator().manual_seed(0))
     copies = torch.cat(
         [c for c, _ in perturbed(problem.sample[0], 50, 0.1, torch.Generator().manual_seed(0))]

@@ -182,10 +182,10 @@ def test_an_empty_selection_is_an_error(observed):
 # -- updates ------------------------------------------------------------------------------------------------
 
 
-def problem_of(module, losses, x, y, index, history=None):
+def problem_of(module, losses, x, y, index, history=None, penalty=0.01):
     stay = np.setdiff1d(np.arange(len(x)), index)
     kept = networks.examples(x, y, stay)
-    return Problem(module, losses, kept.take(index), kept, len(x), history)
+    return Problem(module, losses, kept.take(index), kept, len(x), history, penalty)
 
 
 def history_of(earlier, later, losses, batches):
@@ -201,8 +201,8 @@ EXACT = dict(selector="all", noise_epsilon=None, curvature_rows=None, curvature_
 
 
 def landed(module, problem, curvature, l2, **more):
-    """The weights after one scrub."""
-    scrub = Scrub(curvature=curvature, l2=l2, **{**EXACT, **more})
+    """The weights after one scrub; ``l2`` is penalty and damping."""
+    scrub = Scrub(curvature=curvature, l2=l2, penalty=l2, **{**EXACT, **more})
     proposal = scrub.propose(problem, rng(), generator())
     scrubbed = deepcopy(module)
     proposal.apply(scrubbed)

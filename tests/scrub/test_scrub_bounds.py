@@ -48,7 +48,7 @@ def problem(index=4, losses=cross_entropy, dtype=torch.float64):
     """One row of 60 to be removed from a softmax regression that is not trained."""
     x, y = networks.blobs(60, 4)
     stay = networks.examples(x, y, np.delete(np.arange(60), index), dtype=dtype)
-    return Problem(networks.softmax(4, 3).to(dtype), losses, stay.take([index]), stay, 60, None)
+    return Problem(networks.softmax(4, 3).to(dtype), losses, stay.take([index]), stay, 60, None, 0.01)
 
 
 # -- max_rise -----------------------------------------------------------------------------------------------
@@ -131,14 +131,17 @@ def test_noise_is_added_to_the_share_and_must_be_finite():
 
 def test_the_published_settings_are_those_of_the_paper_and_of_the_files():
     ours, theirs = asdict(Scrub()), asdict(Scrub.published())
-    assert theirs | {"curvature": "kfac", "noise_epsilon": None, "max_rise": 0.01, "refit_outputs": True} == (
+    bounded = {"max_rise": 0.01, "refit_outputs": True, "l2": None, "penalty": None}
+    assert theirs | {"curvature": "kfac", "noise_epsilon": None, **bounded} == (
         ours | {"curvature_rows": 2048, "curvature_tol": 1e-4}
     )
-    assert Scrub.published(curvature="kfac", l2=0.5) == replace(Scrub.published(), curvature="kfac", l2=0.5)
+    other = {"curvature": "kfac", "l2": 0.5}
+    assert Scrub.published(**other) == replace(Scrub.published(), penalty=0.5, **other)
+    assert (Scrub.published().l2, Scrub.published().penalty) == (0.01, 0.01)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         for name, expected in (("lcodec", ours), ("lcodec_published", theirs)):
             chosen = compose("config", overrides=[f"unlearner={name}"]).unlearner
-            found = {key: chosen[key] for key in expected if key not in ("threads", "l2")}
+            found = {key: chosen[key] for key in expected if key != "threads"}
             assert chosen.name == name
             assert found == {key: expected[key] for key in found}
 

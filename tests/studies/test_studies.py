@@ -144,7 +144,14 @@ def test_one_file_and_one_yaml_are_an_experiment(place, tmp_path):
     folder = tmp_path / "run"
     assert (ended.code, ended.err) == (0, "")
     assert set(cli.contents(folder)) == {
-        *("results.jsonl", "summary.json", "figures/squares.png", "figures/squares.svg", "watched.txt"),
+        *(
+            "results.jsonl",
+            "summary.json",
+            "inputs.json",
+            "figures/squares.png",
+            "figures/squares.svg",
+            "watched.txt",
+        ),
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
     }
     lines = records(folder)
@@ -152,7 +159,7 @@ def test_one_file_and_one_yaml_are_an_experiment(place, tmp_path):
     assert [line["cell"] for line in lines] == [1, 2, 3, 4, 5]
     assert [line["square"] for line in lines] == [4, 5, 8, 13, 20]
     summary = cli.summary(folder)
-    assert set(summary) == {"study", "seed", "cells", "seconds", "versions", "table", "total"}
+    assert set(summary) == {"study", "seed", "cells", "seconds", "inputs", "versions", "table", "total"}
     assert (summary["study"], summary["seed"], summary["cells"]) == ("toy/squares", 3, 5)
     assert summary["total"] == 50
     assert summary["seconds"] == sum(line["seconds"] for line in lines)

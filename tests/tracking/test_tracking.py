@@ -95,12 +95,12 @@ def test_each_job_has_a_finished_run_of_its_own(sweep, tracked):
 
 
 def test_configuration_is_the_run_s_own(tracked):
-    for seed, records in enumerate(tracked.values()):
+    for records in tracked.values():
         config = {
             entry.key: json.loads(entry.value_json) for entry in of_kind(records, "run")[0].config.update
         }
-        assert config["seed"] == seed
         assert config["unlearner"]["name"] == "newton_corrected"
+        assert "seed" not in config
 
 
 def test_values_are_those_of_the_ledger(tracked):
@@ -119,17 +119,39 @@ def test_numbers_are_defined_along_the_requests_by_what_the_run_says_of_them(tra
         defined = {metric.name: metric for metric in metrics if metric.name in said}
         assert set(defined) == set(said) >= {"test_accuracy", "residual_measured"}
         assert {metric.step_metric for metric in defined.values()} == {"request"}
-        assert all(metric.summary.last for metric in defined.values())
+
+
+def shown(records: list[Any]) -> dict[str, Any]:
+    """The summary that wandb comes to, update after update, and the keys that the history left there."""
+    found: dict[str, Any] = {}
+    for update in of_kind(records, "summary"):
+        found |= items(update.update)
+    return found
+
+
+def assert_mirrored(folder: Path, records: list[Any]) -> None:
+    """Every number of ``summary.json`` is wandb's too, but for the seed, which stays here."""
+    sent, kept = shown(records), cli.summary(folder)
+    del kept["columns"], kept["seed"]
+    assert {key: sent.get(key) for key in kept} == kept
+    assert "seed" not in sent
 
 
 def test_summary_is_that_of_the_run(tracked):
     for folder, records in tracked.items():
-        sent = {}
-        for update in of_kind(records, "summary"):
-            sent |= items(update.update)
-        summary = cli.summary(folder)
-        for key in ("dataset", "unlearner", "requests", "removed", "residual_bound", "test_accuracy_after"):
-            assert sent[key] == summary[key]
+        assert_mirrored(folder, records)
+
+
+def test_means_over_the_requests_are_not_overwritten_by_the_last_one(tmp_path, keyless):
+    """A network's sample losses are means in ``summary.json``; the last request's differ."""
+    network = ("dataset=digits", "model=mlp", "unlearner=gradient_ascent", "metrics=[accuracy,network]")
+    program = [*network, *SMALL[1:], "tracker=wandb", "removal.count=3", "training.epochs=1"]
+    folder, cache = tmp_path / "run", f"cache_dir={tmp_path / 'cache'}"
+    ended = cli.wait(cli.start(*program, cache, f"hydra.run.dir={folder}", cwd=tmp_path, **keyless))
+    assert (ended.code, ended.err) == (0, "")
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    assert cli.summary(folder)["sample_loss_after"] != cli.records(folder)[-1]["sample_loss_after"]
+    assert_mirrored(folder, list(stored(file)))
 
 
 def test_run_folder_is_the_same_with_and_without(tracked, tmp_path):
@@ -147,3 +169,61 @@ def test_online_without_a_key_is_refused_before_anything_is_written(tmp_path, ke
     (line,) = ended.err.splitlines()
     assert "tracker.mode: got 'online'" in line
     assert not (tmp_path / "run").exists()
+
+
+def run_in(folder: Path, *more: str, **env: str) -> cli.Ended:
+    """A run of two requests with ``tracker=wandb`` in ``folder``, as a process of its own."""
+    values = (*SMALL, "tracker=wandb", "removal.count=2", f"hydra.run.dir={folder}", *more)
+    return cli.wait(cli.start(*values, cwd=folder.parent, **env))
+
+
+def run_record(folder: Path) -> Any:
+    """What the wandb run in ``folder`` says of itself."""
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    return of_kind(list(stored(file)), "run")[0]
+
+
+def test_wandb_s_variables_count_where_the_keys_are_silent(tmp_path, keyless):
+    named = {"WANDB_PROJECT": "theirs", "WANDB_NAME": "mine", "WANDB_TAGS": "a,b", "WANDB_RUN_GROUP": "g"}
+    assert run_in(tmp_path / "run", "seed=987654", WANDB_MODE="dryrun", **named, **keyless).code == 0
+    run = run_record(tmp_path / "run")
+    assert (run.project, run.display_name, run.run_group) == ("theirs", "mine", "g")
+    assert list(run.tags) == ["a", "b"]
+    sent = [path for path in (tmp_path / "run" / "wandb").rglob("*") if path.is_file()]
+    assert not [path for path in sent if b"987654" in path.read_bytes()]
+
+
+def test_mode_key_wins_over_the_variables(monkeypatch):
+    from expunge.tracking.wandb import WandbTracker
+
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert WandbTracker(mode="offline").mode == "offline"
+    assert WandbTracker().mode == "disabled"
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert WandbTracker().mode == "offline"
+    monkeypatch.setenv("WANDB_DISABLED", "true")
+    assert WandbTracker().mode == "disabled"
+
+
+def test_disabled_by_a_variable(tmp_path, keyless):
+    assert run_in(tmp_path / "run", WANDB_DISABLED="true", **keyless).code == 0
+    assert not (tmp_path / "run" / "wandb").exists()
+
+
+@pytest.mark.parametrize("mode", ["nonsense", "online"])
+def test_variable_that_cannot_be_followed_is_refused_before_anything_is_written(mode, tmp_path, keyless):
+    ended = run_in(tmp_path / "run", WANDB_MODE=mode, **keyless)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"expunge: WANDB_MODE: got {mode!r}, allowed: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_dead_network_costs_a_warning_and_the_run_is_recorded_offline(tmp_path, keyless):
+    quick = {"WANDB_INIT_TIMEOUT": "1", "WANDB_ERROR_REPORTING": "false"}
+    ended = run_in(tmp_path / "run", **{**keyless, **quick, "WANDB_API_KEY": "a" * 40})
+    assert ended.code == 0
+    (line,) = [line for line in ended.out.splitlines() if "cannot be reached" in line]
+    assert "recorded offline" in line
+    assert cli.summary(tmp_path / "run")["requests"] == 2
+    (file,) = (tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb")
+    assert_mirrored(tmp_path / "run", list(stored(file)))

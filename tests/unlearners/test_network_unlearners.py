@@ -226,7 +226,10 @@ def test_without_training_the_published_curvature_is_refused_at_once():
     untrained = Training(optimizer="sgd", epochs=0)
     with pytest.raises(InvalidValue, match=r"^curvature: got 'fd', allowed: exact, ggn or kfac"):
         fitted(_scrubbed(Scrub.published(), untrained))
-    assert fitted(_scrubbed(Scrub(n_perturbations=60), untrained)).remove([1]).outcome == "removed"
+    with pytest.raises(InvalidValue, match=r"^penalty: got None, allowed: a number >= 0"):
+        fitted(_scrubbed(Scrub(n_perturbations=60), untrained))
+    known = Scrub(n_perturbations=60, penalty=0.0)
+    assert fitted(_scrubbed(known, untrained)).remove([1]).outcome == "removed"
 
 
 @pytest.mark.parametrize("other", [Softmax(), Mlp(hidden=(9,)), Mlp(hidden=(8, 8))])

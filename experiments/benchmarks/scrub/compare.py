@@ -155,9 +155,10 @@ class Rivals:
 
 
 def in_float64(problem: Problem) -> Problem:
-    """Return the same problem with network and sample in float64, so that only methods differ."""
-    x, y = problem.sample
-    return replace(problem, module=deepcopy(problem.module).double(), sample=(x.double(), y))
+    """Return the same problem with network and inputs in float64, so that only methods differ."""
+    (x, y), kept = problem.sample, replace(problem.retained, dtype=torch.float64)
+    module = deepcopy(problem.module).double()
+    return replace(problem, module=module, sample=(x.double(), y), retained=kept)
 
 
 def relative(ours: Any, theirs: Any) -> float:

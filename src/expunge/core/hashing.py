@@ -1,14 +1,21 @@
-"""SHA-256 of settings, arrays and tensors: one name for what is equal."""
+"""SHA-256 of settings, files, arrays and tensors: one name for what is equal."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_ROWS = 4096  # of an array that are looked at together: it may be mapped, and larger than the memory
 
 
 def sha256_of_settings(settings: Mapping[str, Any]) -> str:
@@ -23,6 +30,23 @@ def sha256_of(parts: Iterable[Any]) -> str:
     for part in parts:
         found.update(part)
     return found.hexdigest()
+
+
+def sha256_of_array(array: NDArray[Any], *about: Any) -> str:
+    """SHA-256 of shape, type and entries of an array (n, ...), and of the values ``about`` it."""
+    kind = repr((array.shape, array.dtype.str, *about)).encode()
+    starts = range(0, len(array), _ROWS)
+    return sha256_of(chain([kind], (np.ascontiguousarray(array[at : at + _ROWS]) for at in starts)))
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as file:
+        return sha256_of(iter(lambda: file.read(1 << 20), b""))
 
 
 def sha256_of_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ for the others there is ``conjugate_gradient``.
 
 from expunge.curvature.block import Block
 from expunge.curvature.cg import Product, Solution, conjugate_gradient
+from expunge.curvature.each_loss import each_loss
 from expunge.curvature.gradients import (
     Batches,
     Losses,
@@ -35,6 +36,7 @@ __all__ = [
     "combine",
     "conjugate_gradient",
     "cross_entropy",
+    "each_loss",
     "evaluating",
     "example_losses",
     "mean_gradient",

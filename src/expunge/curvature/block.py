@@ -105,6 +105,15 @@ class Block:
                 whole, rows = parameters[name], self.rows[name]
                 whole[rows] = (whole[rows].double().cpu() + part).to(whole)  # rounded once, to its own type
 
+    def moved(self, module: nn.Module, step: Tensor) -> Tensor:
+        """Return which of the block's weights ``add`` would change, (size,) bool: rounding may leave some."""
+        parameters = dict(module.named_parameters())
+        found = []
+        for name, part in self.split(step).items():
+            old = parameters[name].detach()[self.rows[name]]
+            found.append(((old.double().cpu() + part).to(old) != old).reshape(-1).cpu())
+        return torch.cat(found)
+
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """Return a copy of the block's weights, for ``restore``."""
         parameters = dict(module.named_parameters())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from itertools import chain
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from expunge.curvature.gradients import evaluating
+from expunge.curvature.watching import duplicate, watching
 
 _ENTRIES = 1 << 18  # of unfolded inputs at once: 2 MB, so that they are still in the cache when they are used
 
@@ -31,8 +30,8 @@ def in_float64(module: nn.Module, x: Tensor) -> nn.Module:
     if all(t.dtype == torch.float64 for t in tensors if t.is_floating_point()):
         return module
     try:
-        double = deepcopy(module).double()
-        with evaluating(double), torch.no_grad():
+        double = duplicate(module).double()
+        with watching(double), torch.no_grad():
             double(x.double())
     except (RuntimeError, TypeError) as error:
         reason = str(error).partition("\n")[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -46,14 +47,14 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
 
     Raises:
         ValueError: There is no example.
+        InvalidValue: ``losses`` does not give the loss of each example.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     sums: dict[str, Tensor] = {}
     count = 0
     with evaluating(module), torch.enable_grad():
         for x, y in batches:
-            total = precise(losses, module(x), y).sum()
-            parts = torch.autograd.grad(total, list(named.values()), materialize_grads=True)
+            parts = _parts(partial(_total, module, losses, x, y), list(named.values()))
             for name, part in zip(named, parts, strict=True):
                 sums[name] = sums[name] + part if name in sums else part
             del parts, part  # a large network's gradients are its size: held once, not twice
@@ -61,6 +62,28 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
     if not count:
         raise ValueError("the mean gradient of no examples is not defined")
     return sums if count == 1 else {name: sums.pop(name) / count for name in named}
+
+
+def _total(module: nn.Module, losses: Losses, x: Tensor, y: Tensor) -> Tensor:
+    return precise(losses, module(x), y).sum()
+
+
+def _parts(total: Callable[[], Tensor], parameters: list[nn.Parameter]) -> list[Tensor]:
+    """The gradient of ``total()`` in each parameter, zero where it has no part."""
+    try:
+        return list(torch.autograd.grad(total(), parameters, materialize_grads=True))
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):  # checkpoints that know no way back but to ``.grad``
+            raise
+    kept = [parameter.grad for parameter in parameters]
+    try:
+        for parameter in parameters:
+            parameter.grad = None
+        total().backward()
+        return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    finally:
+        for parameter, grad in zip(parameters, kept, strict=True):
+            parameter.grad = grad
 
 
 def norm(tensors: Iterable[Tensor]) -> float:

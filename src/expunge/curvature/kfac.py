@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
 from expunge.curvature.moment import SecondMoment
 from expunge.curvature.roots import root_columns, sampled
+from expunge.curvature.watching import first_input, naming_checkpoints
 
 _ENTRIES = 1 << 24  # of unfolded inputs held at once, in float64
 _TOLD = "for kfac a module that {} (curvature=ggn takes any)"
@@ -77,12 +79,14 @@ class KroneckerFactored:
         self._block, self._layers = block, list(_layers(module, block))
         self._columns, self._rng = columns, rng or np.random.default_rng(0)
         function, count = BlockFunction(module, block), 0
-        with ExitStack() as hooks:
-            for layer in self._layers:
-                hooks.enter_context(layer.module.register_forward_hook(layer.see))
-            for x, y in batches:
-                self._add(function(x), y, losses)
-                count += len(y)
+        for x, y in batches:
+            with ExitStack() as hooks:  # not in the walk back: there, checkpointed layers run once more
+                for layer in self._layers:
+                    hooks.enter_context(layer.module.register_forward_hook(layer.see, with_kwargs=True))
+                outputs = function(x)
+            with naming_checkpoints():
+                self._add(outputs, y, losses)
+            count += len(y)
         if not count:
             raise ValueError("the curvature of no examples is not defined")
         for layer in self._layers:
@@ -132,10 +136,10 @@ class _Layer:
         self.last: Tensor | None = None
         self.called = False
 
-    def see(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         """Record a call of the module, as a forward hook does."""
         with torch.no_grad():
-            for rows in self._inputs(inputs[0].detach()):
+            for rows in self._inputs(first_input(args, kwargs).detach()):
                 weight = [rows] if "weight" in self.named else []
                 bias = [torch.ones_like(rows[..., :1])] if "bias" in self.named else []
                 self.a.add(torch.cat(weight + bias, dim=-1))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from expunge.curvature.each_loss import each_loss
+
 Losses = Callable[[Tensor, Tensor], Tensor]
 """``losses(outputs, targets) -> (m,)``: the loss of each example, without any penalty on the weights."""
 
@@ -19,10 +21,10 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
         c + log1p(sum_{j != target} exp(d_j - c) + expm1(-c))
 
-    is as right as d is, however sure the network is: to a few units in the last place and |d| / 2 more where
-    d itself was rounded, and so is its gradient; ``logsumexp(z) - z_target`` is rounded to 0 from a margin of
-    37 on, in float32 of 17. In other types it is torch's own, which is what training takes: see ``precise``
-    for where small differences decide.
+    is right to a few units in the last place but for the rounding of the differences d_j, however sure the
+    network is, and so is its gradient;
+    ``logsumexp(z) - z_target`` is rounded to 0 from a margin of 37 on, in float32 of 17. In other types it is
+    torch's own, which is what training takes: see ``precise`` for where small differences decide.
 
     Args:
         outputs: (m, K).
@@ -61,13 +63,18 @@ def precise(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
     float32 gives the losses of a network that is sure of its answers no more than a few values, and their
     gradients in the target's output none. A loss of one's own that cannot be computed in float64 (class
     weights in float32) is computed in float32, with a warning.
+
+    Raises:
+        InvalidValue: It is not one number for each example.
     """
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
-        return losses(outputs, targets)
+        return each_loss(losses, outputs, targets)
     try:
-        return losses(outputs.double(), targets)
+        return each_loss(losses, outputs.double(), targets)
     except RuntimeError as error:
-        found = losses(outputs.float(), targets)  # where this fails as well, its error is the one that counts
+        found = each_loss(
+            losses, outputs.float(), targets
+        )  # where this fails as well, its error is the one that counts
         reason = str(error).partition("\n")[0]
         warnings.warn(f"the loss is computed in float32, for in float64 it fails: {reason}", stacklevel=2)
         return found

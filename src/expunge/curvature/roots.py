@@ -10,6 +10,7 @@ from torch import Tensor
 
 from expunge.core.errors import InvalidValue
 from expunge.core.memory import available_memory
+from expunge.curvature.each_loss import each_loss
 from expunge.curvature.losses import Losses, cross_entropy
 from expunge.curvature.solve_error import SolveError
 
@@ -115,7 +116,7 @@ def _root(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
     """A root of each example's Hessian, (m, K, K) float64."""
     with torch.enable_grad():
         point = outputs.double().requires_grad_()
-        slope = torch.autograd.grad(losses(point, targets).sum(), point, create_graph=True)[0]
+        slope = torch.autograd.grad(each_loss(losses, point, targets).sum(), point, create_graph=True)[0]
         flat = slope.reshape(len(outputs), -1)
         rows = [torch.zeros_like(flat)] * flat.shape[1]
         if slope.requires_grad:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from expunge.core.errors import DataError, last_line
+from expunge.core.mapped import map_array
 
 Reader = Callable[[], NDArray[Any]]
 
@@ -106,7 +107,7 @@ def _map_tensor(path: Path, name: str, entry: Mapping[str, Any], start: int) -> 
 def _map(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order: Any) -> NDArray[Any]:
     if math.prod(shape) == 0:  # nothing there to map
         return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, shape, order)
+    return map_array(path, dtype, shape, offset, order)
 
 
 def pick(path: Path, arrays: Mapping[str, Reader], names: tuple[str, ...]) -> NDArray[Any]:

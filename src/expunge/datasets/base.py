@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.hashing import sha256_of, sha256_of_array
 from expunge.datasets.names import listed, require_several
 
 
@@ -69,6 +70,20 @@ class Dataset:
     def raw_offset(self) -> float:
         """The offset in raw units."""
         return self.offset * self.unit
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of all that it holds, by what each part is; ``unit`` and ``offset`` go with the inputs."""
+        found = {
+            "training inputs": sha256_of_array(self.x_train, self.unit, self.offset),
+            "training labels": sha256_of_array(self.y_train),
+            "test inputs": sha256_of_array(self.x_test, self.unit, self.offset),
+            "test labels": sha256_of_array(self.y_test),
+            "class names": sha256_of([repr(sorted(self.class_names.items())).encode()]),
+        }
+        if self.retrieval is not None:
+            parts = (self.retrieval.query, self.retrieval.gallery, self.retrieval.cameras)
+            found["queries, gallery and cameras"] = sha256_of(sha256_of_array(p).encode() for p in parts)
+        return found
 
     def label_of(self, name: Any) -> int:
         """Return the label of the class a user calls ``name``.

@@ -1,14 +1,11 @@
 """CIFAR's batches are pickles: read here without letting a file call or import anything.
 
-An ordinary unpickler runs whatever a file tells it to. Allowing the names that numpy arrays need would not
-be enough: a file may also give numpy's own objects a state that makes numpy take its bytes for addresses.
-So nothing that a file names is ever used. A record of what it asks for takes its place, and the one array of
-a batch is made afterwards from its bytes, once they have been found to be what a batch holds.
+The one array of a batch is made of what the file asks for (see ``expunge.core.records``), once its bytes have
+been found to be what a batch holds.
 """
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, last_line
+from expunge.core.records import Record, RecordReader
 
 _NAMES = {
     ("numpy.core.multiarray", "_reconstruct"),  # as numpy 1 and Python 2 wrote it
@@ -28,26 +26,14 @@ _SIDE, _CHANNELS, _CLASSES = 32, 3, 10
 _PIXELS = _CHANNELS * _SIDE * _SIDE
 
 
-class _Record:
-    """What a file asks for: a call with these arguments, and a state given to its result."""
-
-    __slots__ = ("arguments", "state")
-
-    def __init__(self, *arguments: object) -> None:
-        self.arguments, self.state = arguments, None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Reader(pickle.Unpickler):
+class _Reader(RecordReader):
     def __init__(self, file: IO[bytes], path: Path) -> None:
         super().__init__(file, encoding="latin1")
         self._path = path
 
-    def find_class(self, module: str, name: str) -> type[_Record]:
+    def find_class(self, module: str, name: str) -> type[Record]:
         if (module, name) in _NAMES:
-            return _Record
+            return super().find_class(module, name)
         asked = f"{module}.{name}"[:80]
         raise DataError(f"{self._path}: refused, it asks for {asked!r}, which no file of images needs")
 
@@ -88,7 +74,7 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def _pixels(array: Any) -> NDArray[np.uint8]:
     """(n, 3072), from the state that numpy gives an array in a pickle."""
     match array:
-        case _Record(state=(_, shape, _Record(arguments=("u1" | "|u1", *_)), by_column, content)):
+        case Record(state=(_, shape, Record(arguments=("u1" | "|u1", *_)), by_column, content)):
             pixels = np.frombuffer(_bytes(content), np.uint8)
         case _:
             raise ValueError("data that are no array of uint8")
@@ -103,7 +89,7 @@ def _bytes(content: Any) -> bytes:
         case bytes():
             return content
         # Strings of Python 2, and bytes that Python 3 wrote in protocol 2.
-        case (str() as text) | _Record(arguments=(str() as text, "latin1")):
+        case (str() as text) | Record(arguments=(str() as text, "latin1")):
             return text.encode("latin1")
         case _:
             raise ValueError("data that are no bytes")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,44 @@ SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm"}
     | {".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""Endings of the files that are taken for images, in lower case."""
+"""Endings of the files that are taken for images, in lower case; without one the content decides."""
+
+PICTURES = frozenset(
+    {
+        ".arw",
+        ".avif",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".exr",
+        ".hdr",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".ico",
+        ".j2k",
+        ".jp2",
+    }
+    | {".jpx", ".jxl", ".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf"}
+)
+"""Endings of pictures that are not read."""
+
+_BEGINNINGS = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+)
+_NETPBM = re.compile(rb"P[1-6]\s")
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
+_HEAD = 16
 
 # What a file may hold, whatever its ending: Pillow hands some other formats to programs outside it.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -136,8 +175,54 @@ def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
             image = image.resize(decoding.size[::-1], Image.Resampling.BILINEAR)
         return np.asarray(image), colour
     except Exception as error:  # damaged bytes make Pillow's readers raise all sorts
-        reason = getattr(error, "strerror", None) or last_line(error)
+        reason = getattr(error, "strerror", None) or _reason(path) or last_line(error)
         raise DataError(f"{path}: cannot be read as an image ({reason})") from None
+
+
+def _reason(path: Path) -> str | None:
+    """Why Pillow knows no image in a file, where the file says so."""
+    head = _head(path)
+    if not head:
+        return "it is empty"
+    kind = _brand(head)
+    return kind and f"it is {kind}, which is not read whatever its ending; convert it"
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is taken for an image: by its ending, or by its first bytes where it has none."""
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    head = _head(path)
+    return head.startswith(_BEGINNINGS) or _NETPBM.match(head) is not None
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is an image of a type that is not read."""
+    return path.suffix.lower() in PICTURES or _brand(_head(path)) is not None
+
+
+def not_read(folder: Path, files: Sequence[Path]) -> str:
+    """What is said of a folder that holds files of other types and no image."""
+    counts = Counter(file.suffix.lower() or "without ending" for file in files)
+    (kind, _), *more = counts.most_common()
+    of = f"type {kind}" if not more else "types " + ", ".join(f"{k} ({n})" for k, n in counts.most_common())
+    allowed = ", ".join(sorted(SUFFIXES))
+    return f"{folder}: {len(files)} files of {of} cannot be read; allowed: {allowed}; convert them"
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes; none of what cannot be read."""
+    if not path.is_file():  # a pipe would be waited for
+        return b""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
+
+
+def _brand(head: bytes) -> str | None:
+    return _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
 
 
 def _eight_bits(image: Image) -> Image:

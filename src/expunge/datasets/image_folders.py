@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, InvalidValue
-from expunge.datasets.image_files import SUFFIXES
+from expunge.datasets.image_files import is_image, is_picture, not_read
 from expunge.datasets.names import listed, natural, plain
 
 _EXAMPLE = "NAME/1.jpg"
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Listing:
-    """Images (by their ending), other files and folders in a folder, in natural order; nothing hidden."""
+    """Images (see ``is_image``), other files and folders in a folder, in natural order; nothing hidden."""
 
     images: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
@@ -32,11 +32,17 @@ class Listing:
 
 def find_faces(data_dir: Any, folder: Any) -> Path:
     """Return the folder with one sub-folder of images for each identity; see ``find_fitting``."""
-    return find_fitting(data_dir, folder, _has_identities, "identities", "faces", _EXAMPLE)
+    return find_fitting(data_dir, folder, _has_identities, "identities", "faces", _EXAMPLE, _hidden)
 
 
 def find_fitting(
-    data_dir: Any, folder: Any, fits: Callable[[Path], bool], of: str, name: str, example: str
+    data_dir: Any,
+    folder: Any,
+    fits: Callable[[Path], bool],
+    of: str,
+    name: str,
+    example: str,
+    why: Callable[[Path], str | None] = lambda own: None,
 ) -> Path:
     """Return ``data_dir / folder``, or ``folder`` itself where that alone exists.
 
@@ -49,6 +55,7 @@ def find_fitting(
         of: What it is a folder of.
         name: What a user would call it.
         example: A file that a user would put there, as seen from it.
+        why: What keeps a folder from fitting, where that is likely to be one that is looked for.
 
     Raises:
         InvalidValue: ``folder`` is no name.
@@ -69,12 +76,15 @@ def find_fitting(
         )
     if root.is_dir() and fits(root):
         return root
-    found = [own for own in (list_folder(root).folders if root.is_dir() else []) if fits(own)]
+    inside = list_folder(root).folders if root.is_dir() else []
+    found = [own for own in inside if fits(own)]
     if len(found) == 1:
         return found[0]
     if found:
         names = listed([own.name for own in found])
         raise DataError(f"{root} holds {len(found)} folders of {of}: name one of {names}", "folder")
+    if reason := next(filter(None, map(why, [root, *inside] if root.is_dir() else [])), None):
+        raise DataError(f"no folder of {of} in {root}: {reason}", "folder")
     raise DataError(
         f"no folder of {of} in {root}; put images there: {root / name / example} and so on", "folder"
     )
@@ -83,6 +93,21 @@ def find_fitting(
 def _has_identities(folder: Path) -> bool:
     people = list_folder(folder).folders
     return any(list_folder(own).images for own in people) and not (folder / _MARKET).is_dir()
+
+
+def _hidden(folder: Path) -> str | None:
+    """Why a folder holds no identities though it looks as if it should."""
+    if (folder / _MARKET).is_dir():
+        return None
+    people = {own: list_folder(own) for own in list_folder(folder).folders}
+    for own, content in people.items():
+        if any(map(is_picture, content.others)):
+            return not_read(own, content.others)
+    for own, content in people.items():
+        if any(list_folder(inner).images for inner in content.folders):
+            return f"the images lie one folder deeper; if these are the identities, set dataset.folder={own}"
+    filled = [own for own, content in people.items() if content.others]
+    return not_read(filled[0], people[filled[0]].others) if len(filled) > 1 else None
 
 
 def list_folder(folder: Path) -> Listing:
@@ -102,7 +127,7 @@ def list_folder(folder: Path) -> Listing:
         if entry.is_dir():
             found.folders.append(entry)
         else:
-            (found.images if entry.suffix.lower() in SUFFIXES else found.others).append(entry)
+            (found.images if is_image(entry) else found.others).append(entry)
     return found
 
 
@@ -110,16 +135,24 @@ def list_identities(root: Path) -> dict[str, list[Path]]:
     """Return each identity's name and images, both in natural order; warns of all that is left out.
 
     Raises:
-        DataError: There are no folders, one cannot be read, or two names differ only in letter case.
+        DataError: There are no folders, one cannot be read, two names differ only in letter case, or there
+            are files in them but no image.
     """
     people = list_folder(root).folders
     if not people:
         raise DataError(f"{root}: no folders in it, allowed: one folder of images for each identity")
     _require_distinct(root, [plain(folder.name) for folder in people])
     content = {plain(folder.name): list_folder(folder) for folder in people}
-    ignored = [f"{name}/{file.name}" for name, own in content.items() for file in own.others]
+    if not any(own.images for own in content.values()):
+        filled = next((own for own in people if content[plain(own.name)].others), None)
+        if filled is not None:
+            raise DataError(not_read(filled, content[plain(filled.name)].others))
+    others = {f"{name}/{file.name}": file for name, own in content.items() for file in own.others}
+    pictures = [name for name, file in others.items() if is_picture(file)]
     nested = [f"{name}/{folder.name}" for name, own in content.items() for folder in own.folders]
     empty = [name for name, own in content.items() if not own.images]
+    warn(root, "pictures of types that are not read are ignored; convert them", pictures)
+    ignored = [name for name in others if name not in pictures]
     warn(root, "files that are no images by their ending are ignored", ignored)
     warn(root, "folders inside those of identities are ignored", nested)
     warn(root, "identities without images are skipped", empty)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expunge.core.errors import DataError, InvalidValue
-from expunge.core.hashing import sha256_of
+from expunge.core.checks import require_choice, require_count, require_finite, require_positive
+from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.core.hashing import sha256_of_array
+from expunge.core.row_ids import row_ids
 
-_LAYOUTS = {2: "(rows, features)", 3: "(rows, height, width)", 4: "(rows, height, width, channels)"}
+LAYOUTS = ("channels_last", "channels_first")
+_SHAPES = {2: "(rows, features)", 3: "(rows, height, width)", 4: "(rows, height, width, channels)"}
+_CHANNELS = (1, 3, 4)  # of an image: grey, colour, colour with transparency
 _BLOCK = 4096
 
 
@@ -32,21 +35,45 @@ class Images:
     unit: float = 1.0
     offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.raw, np.ndarray) or self.raw.ndim not in _SHAPES:
+            got = getattr(self.raw, "shape", type(self.raw).__name__)
+            raise InvalidValue("raw", got, "an array of shape " + " or ".join(_SHAPES.values()))
+
     @classmethod
-    def of(cls, x: Any, unit: float = 1.0, offset: float = 0.0, what: str = "inputs") -> Images:
+    def of(
+        cls,
+        x: Any,
+        unit: float = 1.0,
+        offset: float = 0.0,
+        what: str = "inputs",
+        layout: str | None = None,
+    ) -> Images:
         """Return an array, a tensor or images, which stay as they are, as inputs that messages call ``what``.
 
+        Of four axes, ``layout`` says which one is the channels: ``channels_last`` (rows, height, width,
+        channels) or ``channels_first`` (rows, channels, height, width), as torch's networks take them. Where
+        it is None, a tensor's are the one of the two that has 1, 3 or 4 entries, if only one has; a tensor
+        with both or neither is refused. An array's are the last, unless it looks like the other (1, 3 or 4
+        entries in the second axis and not in the last, and another number in the third): that is refused.
+
         Raises:
-            InvalidValue: ``x`` is not an array of numbers of one of the three layouts.
+            InvalidValue: ``x`` is not an array of numbers of one of the three shapes, or its layout is not
+                clear; ``unit``, ``offset`` or ``layout`` is not allowed.
             DataError: A row holds NaN or infinity.
         """
+        require_positive("unit", unit), require_finite("offset", offset)
+        if layout is not None:
+            require_choice("layout", layout, LAYOUTS)
         if isinstance(x, Images):
             return x
-        raw = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+        raw = _array(x, what)
         real = np.issubdtype(raw.dtype, np.integer) or np.issubdtype(raw.dtype, np.floating)
-        if raw.ndim not in _LAYOUTS or not real or 0 in raw.shape[1:]:
+        if raw.ndim not in _SHAPES or not real or 0 in raw.shape[1:]:
             got = f"{raw.dtype} of shape {raw.shape}"
-            raise InvalidValue(what, got, "real numbers of shape " + " or ".join(_LAYOUTS.values()))
+            raise InvalidValue(what, got, "real numbers of shape " + " or ".join(_SHAPES.values()))
+        if raw.ndim == 4 and (layout or _layout(raw.shape, isinstance(x, Tensor), what)) == LAYOUTS[1]:
+            raw = np.moveaxis(raw, 1, 3)
         if np.issubdtype(raw.dtype, np.floating):
             for start in range(0, len(raw), _BLOCK):
                 bad = ~np.isfinite(raw[start : start + _BLOCK].reshape(-1, raw[0].size)).all(axis=1)
@@ -64,8 +91,9 @@ class Images:
         return one if len(one) == 1 else (1, *one) if len(one) == 2 else (one[2], one[0], one[1])
 
     def batch(self, index: Any, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> Tensor:
-        """Return the inputs of ``index``, (m, ...)."""
-        chosen = torch.from_numpy(np.ascontiguousarray(self.raw[index])).to(device)
+        """Return the inputs of ``index``, (m, ...); raise ``InvalidValue`` unless these are ids of rows."""
+        rows = row_ids(index, len(self.raw), distinct=False)
+        chosen = torch.from_numpy(np.ascontiguousarray(self.raw[rows])).to(device)
         chosen = chosen.reshape(len(chosen), *self.raw.shape[1:]).to(dtype) / self.unit - self.offset
         if self.raw.ndim == 3:
             return chosen[:, None]
@@ -73,10 +101,32 @@ class Images:
 
     def digest(self) -> str:
         """SHA-256 of all that a network trained on these inputs could depend on."""
-        kind = repr((self.raw.shape, self.raw.dtype.str, self.unit, self.offset)).encode()
-        starts = range(0, len(self.raw), _BLOCK)
-        blocks = (np.ascontiguousarray(self.raw[start : start + _BLOCK]) for start in starts)
-        return sha256_of(chain([kind], blocks))
+        return sha256_of_array(self.raw, self.unit, self.offset)
+
+
+def _array(x: Any, what: str) -> NDArray[Any]:
+    try:
+        if not isinstance(x, Tensor):
+            return np.asarray(x)
+        tensor = x.detach().cpu()  # NumPy has no bfloat16: float32 holds the same numbers
+        return np.asarray((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+    except (TypeError, ValueError, RuntimeError) as error:
+        got = f"a {type(x).__name__}" if not isinstance(x, Tensor) else f"a tensor ({x.layout}, {x.dtype})"
+        raise InvalidValue(what, got, f"an array of numbers or a dense tensor ({last_line(error)})") from None
+
+
+def _layout(shape: tuple[int, ...], tensor: bool, what: str) -> str:
+    """Return the layout of four axes, or raise ``InvalidValue``; see ``Images.of``."""
+    first, last = shape[1] in _CHANNELS, shape[3] in _CHANNELS
+    if last and not (first and tensor):
+        return LAYOUTS[0]
+    if tensor and first and not last:
+        return LAYOUTS[1]
+    if not tensor and not (first and shape[1] != shape[2]):
+        return LAYOUTS[0]
+    which = " or ".join(f"layout={name!r}" for name in LAYOUTS)
+    allowed = f"{_SHAPES[4]}, or to say which axis is the channels: {which}"
+    raise InvalidValue(what, f"{'a tensor' if tensor else 'an array'} of shape {shape}", allowed)
 
 
 class Inputs(Protocol):
@@ -92,11 +142,15 @@ class Examples:
 
     Attributes:
         x: The inputs.
-        y: (rows,) int64 targets, as the loss takes them (class numbers from 0).
-        rows: (m,) ids of the rows to give out, in this order.
+        y: (rows,) targets, one for each input, as the loss takes them: class numbers from 0 (whole numbers of
+            any type are kept as int64) or real numbers; a tensor, or an array that becomes one.
+        rows: (m,) ids of the rows to give out, in this order; no mask.
         size: Rows in a batch.
         dtype: Of the inputs.
         device: Where the tensors lie.
+
+    Raises:
+        InvalidValue: An attribute is not as above; the message names it.
     """
 
     x: Inputs
@@ -106,6 +160,18 @@ class Examples:
     dtype: torch.dtype = torch.float32
     device: Any = "cpu"
 
+    def __post_init__(self) -> None:
+        if not callable(getattr(self.x, "batch", None)):
+            raise InvalidValue("x", f"a {type(self.x).__name__}", "inputs, such as Images.of(array)")
+        object.__setattr__(self, "y", _targets(self.y))
+        count = len(self.x) if isinstance(self.x, Sized) else len(self.y)
+        if len(self.y) != count:
+            raise InvalidValue("y", f"{len(self.y)} targets", f"{count}, one for each input")
+        object.__setattr__(self, "rows", row_ids(self.rows, count, distinct=False))
+        require_count("size", self.size)
+        if not isinstance(self.dtype, torch.dtype) or not self.dtype.is_floating_point:
+            raise InvalidValue("dtype", self.dtype, "a torch type of real numbers, such as torch.float32")
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -113,11 +179,45 @@ class Examples:
         for start in range(0, len(self.rows), self.size):
             yield self.take(self.rows[start : start + self.size])
 
-    def take(self, rows: Any) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of some rows, whether or not ``self.rows`` has them."""
-        index = np.asarray(rows, dtype=np.int64)
-        return self.x.batch(index, self.dtype, self.device), self.y[torch.from_numpy(index)].to(self.device)
+    def take(self, rows: Any) -> Taken:
+        """Return inputs and targets of some rows, whether or not ``self.rows`` has them.
+
+        Raises:
+            InvalidValue: ``rows`` are not ids of rows that there are.
+        """
+        index = row_ids(rows, len(self.y), distinct=False)
+        x, y = self.x.batch(index, self.dtype, self.device), self.y[torch.from_numpy(index)].to(self.device)
+        return Taken(x, y, index)
 
     def only(self, rows: Any) -> Examples:
         """Return the same examples with other rows to give out."""
-        return replace(self, rows=np.asarray(rows, dtype=np.int64))
+        return replace(self, rows=rows)
+
+
+class Taken(tuple[Tensor, Tensor]):
+    """Inputs and targets, a pair, with the ids of the rows that they are, ``rows`` (m,)."""
+
+    rows: NDArray[np.int64]
+
+    def __new__(cls, x: Tensor, y: Tensor, rows: NDArray[np.int64]) -> Taken:
+        """Make a pair."""
+        made = super().__new__(cls, (x, y))
+        made.rows = rows
+        return made
+
+
+def _targets(y: Any) -> Tensor:
+    """Return targets as a tensor, whole numbers as int64."""
+    try:
+        targets = torch.as_tensor(np.asarray(y) if not isinstance(y, Tensor) else y)
+    except (TypeError, ValueError) as error:
+        kind = f"{type(y).__name__} of {getattr(y, 'dtype', 'mixed type')}"
+        raise InvalidValue("y", kind, f"numbers, one for each input ({last_line(error)})") from None
+    if targets.ndim != 1 or targets.is_complex():
+        got = f"{targets.dtype} of shape {tuple(targets.shape)}"
+        raise InvalidValue("y", got, "real numbers of shape (rows,), one for each input")
+    if targets.is_floating_point():
+        if not torch.isfinite(targets).all():
+            raise InvalidValue("y", "NaN or infinity", "finite targets")
+        return targets
+    return targets.to(torch.int64)

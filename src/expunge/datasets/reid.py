@@ -17,7 +17,7 @@ import numpy as np
 from expunge.core.checks import require_count, require_finite, require_probability
 from expunge.core.errors import DataError
 from expunge.datasets.base import Dataset, Retrieval
-from expunge.datasets.image_files import Decoding, read_images
+from expunge.datasets.image_files import Decoding, not_read, read_images
 from expunge.datasets.image_folders import find_fitting, hold_out, list_folder, require_two, warn
 from expunge.datasets.names import natural
 
@@ -136,6 +136,8 @@ def _shots(root: Path, part: str) -> list[Shot]:
     if not (root / part).is_dir():
         raise DataError(f"{root / part}: no such folder; {root} must hold the folders {', '.join(PARTS)}")
     found = list_folder(root / part)
+    if found.others and not found.images:
+        raise DataError(not_read(root / part, found.others))
     ignored = [f"{part}/{path.name}" for path in found.others + found.folders]
     warn(root, "files and folders that are no images by their ending are ignored", ignored)
     return [Shot.of(path, path.name) for path in found.images]

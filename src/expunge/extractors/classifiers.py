@@ -14,9 +14,9 @@ from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue, last_line
 from expunge.core.torchvision_import import import_torchvision
-from expunge.models.weights import PICKLED, assign, read_state
+from expunge.models.weights import load_body, require_tensors_only
 
-_FILES = (".safetensors", *PICKLED)
+_FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")  # as they are often called
 _PATIENCE = 60.0  # seconds without an answer after which a download is given up
 
 
@@ -41,10 +41,10 @@ class Classifier:
         published = self._models.get_model_weights(architecture)
         self._file: str | None = None
         self._named: Any = None
-        if isinstance(weights, (str, Path)) and Path(weights).suffix in _FILES:
-            self._file = str(weights)
-        elif weights is not None:
-            self._named = _published(architecture, weights, published)
+        if weights is not None:
+            self._named = _published(weights, published)
+        if weights is not None and self._named is None:
+            self._file = _file(architecture, weights, published)
         self._like = self._named or published.DEFAULT
 
     @property
@@ -83,14 +83,18 @@ class Classifier:
         head = self._head(network)
         network.set_submodule(head, nn.Identity())
         if self._file is not None:
-            tensors = read_state(self._file).items()
-            try:  # all but those of the layer that is not there any more
-                assign(network, {name: t for name, t in tensors if not name.startswith(f"{head}.")})
-            except DataError as error:
-                raise DataError(f"{self._file}: {error}", "weights") from None
+            load_body(network, self._file, head)
             if hasattr(network, "transform_input"):  # published weights of these were trained so
                 network.transform_input = True
         return network
+
+    def published(self, progress: bool) -> Path | None:
+        """The file of torchvision's weights, downloaded unless it is there; None where others are asked for.
+
+        Raises:
+            DataError: It cannot be had, or holds more than tensors.
+        """
+        return None if self._named is None else self._fetch(progress)
 
     def _head(self, network: nn.Module) -> str:
         """Name of the last linear layer with an output for each class."""
@@ -102,7 +106,7 @@ class Classifier:
             raise InvalidValue("architecture", self.architecture, allowed)
         return linear[-1]
 
-    def _fetch(self, progress: bool) -> None:
+    def _fetch(self, progress: bool) -> Path:
         """Download the named weights unless they are there, and see that the file holds nothing but tensors.
 
         For torchvision, which reads it afterwards, would unpickle anything.
@@ -118,18 +122,25 @@ class Classifier:
                 torch.hub.download_url_to_file(url, str(file), checksum, bar)
             except Exception as error:  # sockets and file systems raise whatever they like
                 got = f"{self._named} cannot be downloaded from {url} ({last_line(error)})"
-                cure = f"put {file.name} into {file.parent}, or give the path of a .safetensors or .pth file"
+                cure = f"put {file.name} into {file.parent}, or give the path of a file of weights"
                 raise DataError(f"{got}; {cure}", "weights") from None
             finally:
                 socket.setdefaulttimeout(before)
-        read_state(file)
+        require_tensors_only(file)
+        return file
 
 
-def _published(architecture: str, name: Any, published: Any) -> Any:
-    """The weights that torchvision has for ``architecture`` under ``name``, with or without its prefix."""
-    names = ["DEFAULT", *(member.name for member in published)]
+def _published(name: Any, published: Any) -> Any:
+    """The weights that torchvision has under ``name``, with or without its prefix; None for none."""
     short = str(name).removeprefix(f"{published.__name__}.")
-    if short not in names:
-        found = f"{' or '.join(names)} (of {architecture})"
-        raise InvalidValue("weights", name, f"{found}, the path of a {', '.join(_FILES)} file, or null")
-    return published[short]
+    return published[short] if short in published.__members__ else None
+
+
+def _file(architecture: str, weights: Any, published: Any) -> str:
+    """The path of a file of weights, whether or not it is there; ``InvalidValue`` for what cannot be one."""
+    if isinstance(weights, (str, Path)):
+        path = Path(weights)
+        if path.suffix in _FILES or len(path.parts) > 1 or path.expanduser().exists():
+            return str(weights)
+    names = f"{' or '.join(['DEFAULT', *(member.name for member in published)])} (of {architecture})"
+    raise InvalidValue("weights", weights, f"{names}, the path of a file of weights, or null")

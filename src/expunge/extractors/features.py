@@ -18,12 +18,15 @@ from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import DataError
 from expunge.core.hashing import sha256_of_settings, sha256_of_tensors
 from expunge.core.locks import exclusive
+from expunge.core.mapped import require_unchanged
 from expunge.core.progress import progress_bar
+from expunge.core.sources import sources_of
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.extractors.feature_files import FeatureFile, Features
 from expunge.extractors.scaling import SCALINGS, scaled
 from expunge.linear.rows import Rows
+from expunge.training.compute import code_of
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ def extracted(
 
     Raises:
         InvalidValue: ``scaling`` or ``batch_size`` is not allowed.
-        DataError: A feature is NaN or infinite.
+        DataError: A feature is NaN or infinite, or a file that is mapped into memory has changed meanwhile.
     """
     require_choice("scaling", scaling, SCALINGS)
     require_count("batch_size", batch_size)
@@ -104,6 +107,7 @@ class _Extraction:
                         raise DataError(f"{self.what}: {got}; {why}")
                     yield features
                     bar.update(len(index))
+        require_unchanged()  # before the last block is taken for the end of a file that can be kept
 
     def in_memory(self) -> tuple[Features, Features]:
         """The features as two arrays, (n, d) and (m, d)."""
@@ -122,6 +126,7 @@ class _Extraction:
             "test": self.test.digest(),
             "module": sha256_of_tensors(self.module.state_dict()),
             "identity": dict(identity),
+            "sources": sources_of(code_of(self.module)),
             "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
             # These two change the order of additions, and with it the last digits.

@@ -38,7 +38,7 @@ class Pretrained:
     Args:
         architecture: A name of ``torchvision.models.list_models()`` that is a classifier's.
         weights: ``DEFAULT`` or another name of torchvision's weights for it, downloaded on first use; the
-            path of a ``.safetensors``, ``.pth`` or ``.pt`` file with a state dict; None draws random weights.
+            path of a file with a state dict, see ``models.load_weights``; None draws random weights.
         image_size: Height and width to resize to; None: that of the weights.
         trained_on_dataset: Whether the weights have seen training rows: no guarantee covers that.
         scaling: See ``extractors.scaling``.
@@ -97,6 +97,15 @@ class Pretrained:
             "extractor_seconds": time.perf_counter() - started,
         }
         return train, test
+
+    def reads(self) -> dict[str, Path]:
+        """Files that are read besides those that the settings name; downloaded where they are not there.
+
+        Raises:
+            DataError: They cannot be had.
+        """
+        published = self.classifier.published(self.progress)
+        return {} if published is None else {"weights": published}
 
     def upstream(self) -> Upstream:
         """What the features have cost the training rows: nothing, unless the weights have seen them."""

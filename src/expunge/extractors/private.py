@@ -38,6 +38,7 @@ from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Examples
 from expunge.extractors.dp_recipe import DpRecipe, refuse_mixing
 from expunge.training.checkpoint import Progress, TrainingCheckpoint
+from expunge.training.compute import rehearse_optimizer
 from expunge.training.loop import end_epoch
 
 _NOISE = 3  # which stream of the training's random numbers
@@ -182,6 +183,7 @@ def train(
     if recipe.batch_size > len(examples):
         allowed = f"at most {len(examples)}, the training rows there are"
         raise InvalidValue("batch_size", recipe.batch_size, allowed)
+    rehearse_optimizer()
     started = time.perf_counter()
     start = sha256_of_tensors(network.state_dict())
     kept = TrainingCheckpoint(checkpoint, {**(identity or {}), "start": start})

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
+from expunge.core.errors import InvalidValue
+
 Array = NDArray[np.float64]
 
 _TINY = np.finfo(np.float64).tiny  # 2.2e-308, the smallest normal number
@@ -22,7 +24,12 @@ def kl_divergence(p: Array, q: Array) -> Array:
     Args:
         p: (n, K), rows of probabilities.
         q: (n, K).
+
+    Raises:
+        InvalidValue: They are not two such arrays of equal shape.
     """
+    if np.ndim(p) != 2 or np.shape(p) != np.shape(q):
+        raise InvalidValue("q", f"shape {np.shape(q)} beside {np.shape(p)}", "two arrays of one shape (n, K)")
     return np.maximum(rel_entr(p, np.maximum(q, _TINY)).sum(axis=1), 0.0)  # rounding can go below zero
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from expunge.core.errors import InvalidValue
 from expunge.metrics.linear_probe import evenly_spaced
 
 Array = NDArray[np.float64]
@@ -47,7 +48,14 @@ def row_losses(probabilities: Array, labels: Ids) -> Array:
     Args:
         probabilities: (n, K).
         labels: (n,) numbers of the right classes, 0..K-1.
+
+    Raises:
+        InvalidValue: ``labels`` are not those of n rows, or not of the K classes.
     """
+    n, classes = probabilities.shape
+    if labels.shape != (n,) or not ((labels >= 0) & (labels < classes)).all():
+        allowed = f"numbers from 0 to {classes - 1}, shape ({n},)"
+        raise InvalidValue("labels", f"{labels.dtype} of shape {labels.shape}", allowed)
     each = np.arange(len(labels))
     right = probabilities[each, labels]
     others = probabilities.copy()

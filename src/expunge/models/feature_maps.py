@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from expunge.curvature.gradients import Batches, evaluating
+from expunge.curvature.gradients import Batches
+from expunge.curvature.watching import require_open, watching
 
+log = logging.getLogger(__name__)
+
+_SHOWN = 5
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
@@ -25,24 +32,41 @@ def activation_maps(module: nn.Module, batches: Batches) -> Tensor | None:
     Returns:
         (m, h, w) float64 on the CPU for m examples, whose targets are not looked at; None for none, or a
         network without convolutions of images. The network is left as it is.
+
+    Raises:
+        InvalidValue: The network, or a part of it, is in TorchScript.
     """
-    leaves = [part for part in module.modules() if not any(True for _ in part.children())]
+    require_open(module)
     last = _Last()
     found: list[Tensor] = []
-    hooks = [part.register_forward_hook(last.see) for part in leaves]
-    try:
-        with evaluating(module), torch.no_grad():
-            for x, _ in batches:
-                last.map, last.open = None, False
-                module(x)
-                # Only now: an activation may yet have changed the map in place.
-                if last.map is None:
-                    return None
-                found.append(last.map.double().square().sum(dim=1).cpu())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, watching(module), torch.no_grad():
+        for part in _leaves(module):
+            hooks.enter_context(part.register_forward_hook(last.see))
+        for x, _ in batches:
+            last.map, last.open = None, False
+            module(x)
+            # Only now: an activation may yet have changed the map in place.
+            if last.map is None:
+                _warn_of_hidden(module)
+                return None
+            found.append(last.map.double().square().sum(dim=1).cpu())
     return torch.cat(found) if found else None
+
+
+def _leaves(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers without layers inside; what computes the weights of one is no layer."""
+    inner = [part for name, part in module.named_children() if name != "parametrizations"]
+    if not inner:
+        yield module
+    for part in inner:
+        yield from _leaves(part)
+
+
+def _warn_of_hidden(module: nn.Module) -> None:
+    hidden = [name for name, part in module.named_modules() if isinstance(part, nn.Conv2d)]
+    if hidden:
+        why = "it has convolutions, but none of them is called as a layer (their weights may be used without)"
+        log.warning("no activation maps of this network: %s: %s", why, ", ".join(hidden[:_SHOWN]))
 
 
 class _Last:

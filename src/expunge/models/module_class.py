@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -13,7 +14,10 @@ from torch import nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import evaluating
+from expunge.curvature.watching import PARALLEL
 from expunge.models.weights import require_weights
+
+log = logging.getLogger(__name__)
 
 _OFFERED = ("shape", "classes")
 
@@ -56,7 +60,7 @@ class ModuleClass:
         known = self._parameters()
         offered = {"shape": shape, "classes": classes}
         given = {key: value for key, value in offered.items() if known is None or key in known}
-        network: nn.Module = self._class()(**self.settings, **given)
+        network: nn.Module = _alone(self._class()(**self.settings, **given))
         try:
             with evaluating(network), torch.no_grad():
                 found = tuple(network(torch.zeros((2, *shape))).shape)
@@ -76,6 +80,20 @@ class ModuleClass:
         """Arguments of the constructor by name; None where it takes any."""
         known = inspect.signature(self._class()).parameters
         return None if any(p.kind is p.VAR_KEYWORD for p in known.values()) else known
+
+
+def _alone(network: nn.Module) -> nn.Module:
+    """Return the network without wrappers that share it out among devices: here it runs on one."""
+    wrapped = [name for name, part in network.named_modules() if isinstance(part, PARALLEL)]
+    for name in reversed(wrapped):
+        inside: nn.Module = network.get_submodule(name).get_submodule("module")
+        if name:
+            network.set_submodule(name, inside)
+        else:
+            network = inside
+    if wrapped:
+        log.info("%s: taken out of DataParallel, for it runs on one device", type(network).__name__)
+    return network
 
 
 def _wanted(shape: tuple[int, ...], classes: int) -> str:

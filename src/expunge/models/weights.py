@@ -5,49 +5,93 @@ from __future__ import annotations
 import logging
 import pickle  # for the name of its error: torch's restricted reader does the reading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.models import weight_files
 from expunge.models.head import identity_head
+from expunge.models.weight_names import Taken, chosen, require_alike
 
 log = logging.getLogger(__name__)
-
-PICKLED = (".pth", ".pt")
 
 
 def load_weights(module: nn.Module, path: Path | str) -> None:
     """Put the tensors of a file into ``module``: every name, no other, the same shapes.
 
-    Only the end of the network may differ, for one that was trained on other identities. The identity head
-    keeps its values where the file has none, or one with another number of outputs; so do head and embedding
-    layer together where the file has neither. A line in the log says so.
+    What is around them in the file (``state_dict``, the optimiser, settings, ``module.`` before every name)
+    is found and left out, see ``expunge.models.weight_names``. Only the end of the network may differ, for
+    one that was trained on other identities. The identity head keeps its values where the file has none, or
+    one with another number of outputs, or other layers in its place; so do head and embedding layer together
+    where the file has neither. A line in the log says what was taken.
 
     Args:
         module: Left as it is if anything is wrong.
-        path: A state dict in a ``.safetensors`` file, such as the ``model.safetensors`` of a run of the same
-            network, or in a ``.pth`` or ``.pt`` file as torch saves it.
+        path: A state dict in safetensors, such as the ``model.safetensors`` of a run of the same network, or
+            as ``torch.save`` writes it, old or new; the file's name does not matter.
 
     Raises:
         DataError: The file is missing or damaged, holds NaN or infinity, or is another network's.
     """
-    tensors, state = read_state(path), module.state_dict()
-    new = _new_end(module, tensors)
-    taken = {name: tensor for name, tensor in tensors.items() if not _within(new, name)}
+    with weight_files.opened(path) as file:
+        taken = chosen(module, file, partial(_completed, module))
+    new = _new_end(module, taken.found)
+    _give(module, taken, path, [f"gives all but {new}, which begins with random weights"] if new else [])
+
+
+def load_body(body: nn.Module, path: Path | str, head: str) -> None:
+    """Put the tensors of a file into a network that has lost its layer ``head``, whose tensors are left out.
+
+    Otherwise as ``load_weights``, but that nothing else may be missing.
+    """
+    gone = partial(_without, head)
+    with weight_files.opened(path) as file:
+        taken = chosen(body, file, gone)
+    _give(body, taken, path, [])
+
+
+def _without(head: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in found.items() if not _within(head, name)}
+
+
+def _give(module: nn.Module, taken: Taken, path: Path | str, ends: list[str]) -> None:
+    """Put what was taken into ``module``, and say so where there is something to say."""
+    try:
+        assign(module, taken.tensors)
+    except DataError as error:
+        raise DataError(f"{path}: {error}", "weights") from None
+    if said := [*taken.said, *ends]:
+        log.info("weights: %s %s", path, "; ".join(said))
+
+
+def require_tensors_only(path: Path | str) -> None:
+    """Raise ``DataError`` unless a file of ``torch.save`` holds a state dict and nothing else.
+
+    For files that somebody else is to read, who would unpickle anything.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        held = "damaged, or it holds more than tensors, which is not read"
+        raise DataError(f"{path}: {held}", "weights") from None
+    except Exception as error:  # damaged bytes make the readers of archives and pickles raise all sorts
+        raise DataError(f"{path}: cannot be read ({last_line(error)})", "weights") from None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"{path}: not a state dict, which maps names to tensors", "weights")
+
+
+def _completed(module: nn.Module, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state that ``module`` would get of these tensors, which bear its names."""
+    state, new = module.state_dict(), _new_end(module, found)
+    taken = {name: tensor for name, tensor in found.items() if not _within(new, name)}
     kept = {name: tensor for name, tensor in state.items() if _within(new, name)}
     # Old files lack BatchNorm's counters, which nothing reads where there is a momentum.
     counters = {name: tensor for name, tensor in state.items() if name.endswith("num_batches_tracked")}
-    try:
-        assign(module, counters | taken | kept)
-    except DataError as error:
-        raise DataError(f"{path}: {error}", "weights") from None
-    if new is not None:
-        log.info("weights: %s gives all but %s, which begins with random weights", path, new)
+    return counters | taken | kept
 
 
 def _new_end(module: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
@@ -59,6 +103,8 @@ def _new_end(module: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
     group, names = name.rpartition(".")[0] or None, module.state_dict().keys()
     if group is not None and not any(_within(group, key) for key in names & tensors.keys()):
         new = group  # such as an embedding layer with the head
+    elif not any(f"{name}.{key}" in tensors for key in head.state_dict()):
+        new = name  # nothing there, or layers inside of it: a projection head of self-supervised training
     elif _another(head, {key: tensor for key, tensor in tensors.items() if _within(name, key)}):
         new = name
     else:
@@ -67,43 +113,16 @@ def _new_end(module: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _another(head: nn.Linear, found: Mapping[str, Tensor]) -> bool:
-    """Whether there is nothing in ``found``, or a head like this one with another number of outputs."""
+    """Whether ``found`` is a head like this one with another number of outputs."""
     own = {(key, *tensor.shape[1:]) for key, tensor in head.state_dict().items()}
     outputs = {tensor.shape[:1] for tensor in found.values()}
     alike = {(key.rpartition(".")[2], *tensor.shape[1:]) for key, tensor in found.items()} == own
-    return not found or (alike and len(outputs) == 1 and outputs != {(head.out_features,)})
+    return alike and len(outputs) == 1 and outputs != {(head.out_features,)}
 
 
 def _within(part: str | None, name: str) -> bool:
     """Whether ``name`` is that of a tensor of the part of the network that is called ``part``."""
     return part is not None and name.startswith(f"{part}.")
-
-
-def read_state(path: Path | str) -> dict[str, Tensor]:
-    """Return the tensors of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file as torch saves them.
-
-    The latter is a pickle: it is read by torch's restricted reader, which makes tensors and nothing else.
-
-    Raises:
-        DataError: The file is missing or damaged, or holds anything but named tensors.
-    """
-    file = Path(path).expanduser()
-    try:
-        if file.suffix not in PICKLED:
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", "weights") from None
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a safetensors file ({error})", "weights") from None
-    except pickle.UnpicklingError:
-        held = "damaged, or it holds more than tensors, which is not read"
-        raise DataError(f"{path}: {held}", "weights") from None
-    except Exception as error:  # damaged bytes make the readers of archives and pickles raise all sorts
-        raise DataError(f"{path}: cannot be read ({last_line(error)})", "weights") from None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"{path}: not a state dict, which maps names to tensors", "weights")
-    return {str(name): tensor for name, tensor in state.items()}
 
 
 def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -114,17 +133,8 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             nothing has been changed then.
     """
     state = module.state_dict()
-    if missing := [name for name in state if name not in tensors]:
-        raise DataError(f"{missing[0]} is missing")
+    require_alike(state, tensors)
     for name, tensor in tensors.items():
-        if name not in state:
-            raise DataError(f"{name} is not part of the network")
-        # An array without dimensions (BatchNorm's counter) is stored by some writers as one of length 1.
-        if tensor.shape != state[name].shape and (state[name].ndim or tensor.shape != (1,)):
-            got, wanted = tuple(tensor.shape), tuple(state[name].shape)
-            raise DataError(f"{name} has shape {got}, the network's has {wanted}")
-        if tensor.is_floating_point() != state[name].is_floating_point():
-            raise DataError(f"{name} is of type {tensor.dtype}, the network's is {state[name].dtype}")
         if not bool(torch.isfinite(tensor.to(state[name].dtype)).all()):
             raise DataError(f"{name} holds NaN or infinity")
     module.load_state_dict({name: tensor.reshape(state[name].shape) for name, tensor in tensors.items()})
@@ -133,4 +143,6 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 def require_weights(value: Any) -> None:
     """Raise ``InvalidValue`` unless ``value`` is None or names a file; whether it exists is seen later."""
     if value is not None and not (isinstance(value, (str, Path)) and str(value)):
-        raise InvalidValue("weights", value, "the path of a .safetensors, .pth or .pt file, or null")
+        raise InvalidValue(
+            "weights", value, "the path of a file of weights (safetensors, or of torch.save), or null"
+        )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
+from expunge.core.row_ids import row_ids
 
 KINDS = {"logistic": "logistic", "network": "a network"}
 """What a method can be for, and what messages call it."""
@@ -127,16 +128,9 @@ class Predictor(Probabilistic, ABC):
         Raises:
             InvalidValue: An id is out of range, named twice or gone already, or no row would stay.
         """
-        index = np.asarray(rows)
-        if index.ndim != 1 or not len(index) or not np.issubdtype(index.dtype, np.integer):
+        index = row_ids(rows, len(self.kept))
+        if not len(index):
             raise InvalidValue("rows", rows, "a list of one or more whole numbers")
-        index = index.astype(np.int64)
-        last = len(self.kept) - 1
-        for bad in index[(index < 0) | (index > last)][:1]:
-            raise InvalidValue("rows", int(bad), f"training rows from 0 to {last}")
-        values, counts = np.unique(index, return_counts=True)
-        for bad in values[counts > 1][:1]:
-            raise InvalidValue("rows", int(bad), "each row once in a request")
         for bad in index[~self.kept[index]][:1]:
             raise InvalidValue("rows", int(bad), "rows that have not been removed before")
         most = int(self.kept.sum()) - 1
@@ -153,6 +147,12 @@ class Predictor(Probabilistic, ABC):
     def leave(self, index: NDArray[np.int64]) -> None:
         """Count these rows as gone; the weights stay as they are."""
         self.kept[index] = False
+
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Compile and set up what training on ``x`` and ``y`` will run; no time that is taken shall have it.
+
+        Nothing of it is kept, and no random numbers are used up.
+        """
 
     @abstractmethod
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:

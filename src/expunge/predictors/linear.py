@@ -25,6 +25,7 @@ from expunge.linear.certified_column import Start, WeightColumn
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.parallel import one_blas_thread
+from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.base import NothingLeft
@@ -93,6 +94,10 @@ class LinearModel(LinearOutputs):
             )
         if len(self.classes_) == 2 and self.subsample_ratio != 1:
             raise InvalidValue("subsample_ratio", self.subsample_ratio, "1 with two classes")
+
+    def rehearse(self, x: Rows, y: NDArray[np.int64]) -> None:
+        """Compile the kernels for rows that are stored like these."""
+        rehearse(x)
 
     @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:

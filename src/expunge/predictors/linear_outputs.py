@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, softmax
 
+from expunge.core.row_ids import row_ids
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
@@ -55,7 +56,7 @@ class LinearOutputs(Predictor):
 
     def predict(self, x: Rows, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Labels of some rows (None: all of them), (m,)."""
-        scores = self.decision(x) if rows is None else self.decision(x)[rows]
+        scores = self.decision(x) if rows is None else self.decision(x)[_ids(rows, x)]
         return self.classes_[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def residual(self) -> float:
@@ -106,7 +107,7 @@ class LinearOutputs(Predictor):
         Returns:
             (m, K) float64, in the order of ``classes_``; s are the scores ``x_i.w_k``.
         """
-        w, chosen = self.weights, np.arange(len(x)) if rows is None else rows
+        w, chosen = self.weights, np.arange(len(x)) if rows is None else _ids(rows, x)
         parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, len(chosen), BLOCK_ROWS)]
         scores = np.concatenate([np.empty((0, w.shape[1])), *(x.dense(part) @ w for part in parts)])
         if self.width == 1:
@@ -117,7 +118,7 @@ class LinearOutputs(Predictor):
         self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> Iterator[tuple[Array, Array]]:
         """Rows in float64, (m, d), and their signs, (m, K); a few at a time: 8-bit rows grow eightfold."""
-        positive = self.classes_[-self.width :]
+        positive, rows = self.classes_[-self.width :], _ids(rows, x)
         for start in range(0, len(rows), BLOCK_ROWS):
             chosen = rows[start : start + BLOCK_ROWS]
             yield x.dense(chosen), np.where(y[chosen][:, None] == positive, 1.0, -1.0)
@@ -128,3 +129,7 @@ class LinearOutputs(Predictor):
             return {"weight": self.w, "perturbation": self.problem.b}
         b = np.stack([column.problem.b for column in self.columns], axis=1)
         return {"weight": self.weights, "perturbation": b}
+
+
+def _ids(rows: Any, x: Rows) -> NDArray[np.int64]:
+    return row_ids(rows, len(x), distinct=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from expunge.core.errors import DataError
 from expunge.core.files import State, under
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.curvature.losses import log_odds
+from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
 from expunge.predictors.base import Predictor
@@ -44,20 +44,24 @@ class NetworkModel(Predictor):
         super().begin(Images.of(x), y, seed)
         self.codes = np.searchsorted(self.classes_, y).astype(np.int64)
 
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Take a step with a network of the kind, which is thrown away."""
+        self.learner.rehearse(Images.of(x), len(np.unique(y)))
+
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, or take the network from the cache if it has been trained before."""
         self.begin(x, y, seed)
         self._learn(np.flatnonzero(self.kept))
 
-    def _learn(self, rows: NDArray[np.int64], reuse: bool = True) -> None:
+    def _learn(self, rows: Any, reuse: bool = True) -> None:
         trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), self.seed, reuse=reuse)
         self.module, self.history, self.seconds_fit = trained.module, trained.history, trained.seconds
 
     def training(self, rows: Any) -> Examples:
         """The training rows ``rows``, whether or not they have been removed."""
-        return self._examples(self.x, self.codes, np.asarray(rows, dtype=np.int64))
+        return self._examples(self.x, self.codes, rows)
 
-    def _examples(self, x: Images, codes: NDArray[np.int64], rows: NDArray[np.int64]) -> Examples:
+    def _examples(self, x: Images, codes: NDArray[np.int64], rows: Any) -> Examples:
         dtype = next(self.module.parameters()).dtype
         return Examples(x, torch.from_numpy(codes), rows, dtype=dtype, device=self.learner.device)
 
@@ -148,7 +152,7 @@ class NetworkModel(Predictor):
 
         In evaluation mode: statistics of BatchNorm stay as they are.
         """
-        module, examples = copy.deepcopy(self.module), self.training(rows)
+        module, examples = duplicate(self.module), self.training(rows)
         parameters = [p for p in module.parameters() if p.requires_grad]
 
         def loss_and_gradient(w: Tensor) -> tuple[float, Tensor]:
@@ -162,7 +166,7 @@ class NetworkModel(Predictor):
         """Return the same network trained from scratch, with the same seed, on ``rows`` alone."""
         other = NetworkModel(self.learner)
         other.begin(x, y, self.seed)
-        other._learn(np.asarray(rows, dtype=np.int64))
+        other._learn(rows)
         return other
 
     # -- saving -----------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from expunge.core.errors import RunFolderError
 
 FILE = "removals.jsonl"
 RESULTS = "results.jsonl"  # that of a study
+DONE = "DONE"  # the mark of a cell of a sweep that is complete
 KEYS = (
     "request",
     "rows",
@@ -56,6 +58,13 @@ def read_ledger(
             raise RunFolderError(f"{path}:{number}: holds {keys[0]} {found}, expected {number}")
         records.append(record)
     return records, whole
+
+
+def finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """None for NaN and infinity, which JSON does not have."""
+    return {
+        name: None if value is None or not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
 class Ledger:

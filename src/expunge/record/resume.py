@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expunge.core.errors import DataError, RunFolderError
 from expunge.core.files import State, load_state, save_state
 from expunge.record.ledger import OUTCOME_KEYS
+
+if TYPE_CHECKING:
+    from expunge.record.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +29,23 @@ class RunCheckpoint:
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
     and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
     used: everything is repeated from the beginning. A continued run must have the same settings: the resolved
-    configuration.
+    configuration; and the same inputs, but that requests may have been added.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs) -> None:
         self.path = folder / FILE
-        self.settings = settings
+        self.settings, self.inputs = settings, inputs
 
     def save(self, state: State) -> None:
         """Put the state in place of the last one, atomically."""
-        state.values["settings"] = self.settings
+        state.values |= {"settings": self.settings, "inputs": self.inputs.as_json()}
         save_state(self.path, state)
 
     def load(self, recorded: int) -> State | None:
         """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
 
         Raises:
-            RunFolderError: The checkpoint belongs to another configuration.
+            RunFolderError: The checkpoint belongs to another configuration, or to other inputs.
         """
         if not self.path.exists():
             return None
@@ -50,9 +53,11 @@ class RunCheckpoint:
             state = load_state(self.path)
         except DataError as error:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
-        if not {"settings", "run"} <= state.values.keys():
+        if not {"settings", "inputs", "run"} <= state.values.keys():
             raise RunFolderError(f"{self.path}: not a checkpoint; delete it to repeat the run from its start")
         must_match(state.values.pop("settings"), self.settings)
+        if difference := self.inputs.difference(state.values.pop("inputs")):
+            raise RunFolderError(refused(difference))
         if state.values["run"]["served"] > recorded:
             log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
             return None
@@ -74,6 +79,11 @@ class RunCheckpoint:
         """The run is complete: the checkpoint, which holds secrets, goes."""
         for left in self.path.parent.glob(f"{FILE}*"):  # what a kill amid writing has left, too
             left.unlink()
+
+
+def refused(difference: str) -> str:
+    """The line for inputs that are not those a run began with."""
+    return f"resume: {difference}; a run is continued with the inputs it began with (force=true repeats it)"
 
 
 def must_match(begun_with: Any, settings: dict[str, Any]) -> None:

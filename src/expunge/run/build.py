@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Collection
-from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.core.sources import digests_of, targets_in
+from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
+from expunge.record.inputs import Inputs
+from expunge.record.resume import FREE
+from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once
 from expunge.run.linear_settings import OF_THE_MODEL, linear_model
 from expunge.run.protocols import require_complete, require_protocol
@@ -22,9 +24,6 @@ from expunge.tracking import Tracker
 
 TRUSTED = ("expunge", "expunge_plugins")
 """Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
-
-
-_HOME = "~/.cache/expunge"
 
 
 def build(group: str, settings: Any, **extra: Any) -> Any:
@@ -93,14 +92,14 @@ def build_experiment(
         typed: Dotted keys that the command line gives.
     """
     _check_common(settings)
+    named = named_inputs(settings)
     network = _is_network(settings, choices)
     unlearner = _unlearner(settings, choices, network, typed)
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    extractor = _extractor(settings, cache, network=network)
-    make = partial(build, "dataset", settings["dataset"], data_dir=data_dir(settings))
-    dataset = cache.get("dataset", _data_of(settings), make)
+    dataset, digests = _data(settings, cache)
+    extractor, files = _extractor(settings, cache, digests, network=network)
     _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -119,6 +118,7 @@ def build_experiment(
         stop_at_limit=settings["stop_at_limit"],
         progress=bool(settings["progress"]),
         group=group,
+        inputs=named.with_files(files).with_data(digests, settings["dataset"]).with_requests(requests),
         facts={
             "dataset": choices.get("dataset", dataset.name),
             "extractor": choices.get("extractor"),
@@ -138,8 +138,33 @@ def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, s
             raise InvalidValue(f"metrics.{name}", got, "a re-identification data set (reid, reid_faces)")
 
 
-def _extractor(settings: dict[str, Any], cache: JobCache, network: bool) -> Any:
-    """The extractor, with the features that it has found for the same data already."""
+def named_inputs(settings: dict[str, Any]) -> Inputs:
+    """The inputs that settings name, before any of them is read; see ``Inputs.of``."""
+    matter = {key: value for key, value in settings.items() if key not in FREE}
+    return Inputs.of(matter, data_dir(settings))
+
+
+def _data(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str, str]]:
+    """The data set and its digests, read once in a process while its files stay as they are."""
+    made_from = {"dataset": settings["dataset"], "data_dir": str(data_dir(settings))}
+
+    def make() -> tuple[Dataset, dict[str, str]]:
+        dataset = build("dataset", settings["dataset"], data_dir=data_dir(settings))
+        return dataset, dataset.digests()
+
+    # A plug-in may read by ways that are not seen.
+    plugin = any(not name.startswith("expunge.") for name in targets_in(settings["dataset"]))
+    found: tuple[Dataset, dict[str, str]] = cache.get("dataset", made_from, make, reuse=not plugin)
+    return found
+
+
+def _extractor(
+    settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool
+) -> tuple[Any, dict[str, str]]:
+    """The extractor, with the features that it has found for the same data already, and what it is made from.
+
+    An extractor may read files that no setting names, and then ``reads()`` gives them, by their keys.
+    """
     common = {
         "network": network,
         "device": settings["device"],
@@ -149,12 +174,19 @@ def _extractor(settings: dict[str, Any], cache: JobCache, network: bool) -> Any:
     }
 
     of = settings["extractor"]
-    made_from = {**_data_of(settings), **common, "extractor": of, "cache": str(common["cache"])}
-    return cache.get("extractor", made_from, lambda: Once(build("extractor", of, **common)))
+    own = Inputs.of({"extractor": of}, data_dir(settings)).digests
+    made_from = {**common, "data": data, **own, "cache": str(common["cache"])}
 
+    def make() -> tuple[Any, dict[str, str]]:
+        made = build("extractor", of, **common)
+        try:
+            files = digests_of(made.reads()) if hasattr(made, "reads") else {}
+        except DataError as error:
+            raise error.within("extractor") from None
+        return Once(made), {f"extractor.{key}": digest for key, digest in files.items()}
 
-def _data_of(settings: dict[str, Any]) -> dict[str, Any]:
-    return {"dataset": settings["dataset"], "data_dir": str(data_dir(settings))}
+    found: tuple[Any, dict[str, str]] = cache.get("extractor", made_from, make)
+    return found
 
 
 def _is_network(settings: dict[str, Any], choices: dict[str, str]) -> bool:
@@ -256,23 +288,3 @@ def _check_common(settings: dict[str, Any]) -> None:
         )
     if settings["threads"] is not None:
         require_count("threads", settings["threads"])
-
-
-def data_dir(settings: dict[str, Any]) -> Path:
-    """``data_dir``, or ``$EXPUNGE_DATA``, or ``~/.cache/expunge``."""
-    return _folder(settings, "data_dir", os.environ.get("EXPUNGE_DATA") or _HOME)
-
-
-def cache_dir(settings: dict[str, Any]) -> Path:
-    """``cache_dir``, or ``$EXPUNGE_CACHE``, or ``~/.cache/expunge/trained``: networks and features."""
-    return _folder(settings, "cache_dir", os.environ.get("EXPUNGE_CACHE") or f"{_HOME}/trained")
-
-
-def _folder(settings: dict[str, Any], key: str, otherwise: str) -> Path:
-    given = settings[key] or otherwise
-    if not isinstance(given, (str, Path)):
-        raise InvalidValue(key, given, "the path of a folder")
-    path = Path(given).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{key}: {path} is not a folder")
-    return path

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -18,9 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.core.checks import require_switch
 from expunge.core.errors import RunFolderError, UserError
 from expunge.core.locks import Taken, exclusive
+from expunge.core.mapped import watched
+from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
-from expunge.record.ledger import RESULTS
 from expunge.run.job_cache import JobCache
+
+if TYPE_CHECKING:
+    from expunge.record.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,8 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
     """Run one composed configuration in ``folder``, draw its figures, and print its row unless it is a cell.
 
     A folder that holds the beginning of the run is continued where ``resume`` is set, or in a sweep; with
-    ``force`` whatever is there goes first. Bad input leaves no trace.
+    ``force`` whatever is there goes first. A run of other inputs (data, weights, plug-ins) is not continued,
+    in a sweep it is repeated from its start. Bad input leaves no trace.
 
     Args:
         folder: The run folder; made where it is not there.
@@ -46,7 +51,7 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
     new = not any(folder.iterdir())
     try:
         settings = settings_of(config)
-        with exclusive(folder, wait=sweep is not None):
+        with exclusive(folder, wait=sweep is not None), watched():
             return _run(folder, config, settings, cache, sweep)
     except Taken:
         raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}") from None
@@ -60,26 +65,27 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
 def _run(
     folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, sweep: str | None
 ) -> dict[str, Any]:
-    force, finished = require_switch("force", settings["force"]), None
+    force = require_switch("force", settings["force"])
     if force:
         _require_run(folder)
     else:
-        finished = check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
-    if finished:
-        log.info("%s is complete; nothing to resume", folder)
-        if not (folder / "figures").exists():
-            show(folder, settings, sweep is not None)
-        return finished
+        check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
     typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
-    run = prepare(settings, choices, cache, sweep, typed)
-    set_threads(settings["threads"])
+    run, inputs = prepare(settings, choices, cache, sweep, typed)
     if force:  # only now: what is refused must not cost the run that is there
         _empty(folder)
+    if finished := summary_of(folder, settings, inputs, swept=sweep is not None):
+        log.info("%s is complete; nothing to resume", folder)
+        if not (folder / "figures").exists():
+            show(folder, settings, sweep is not None)
+        return finished
+    set_threads(settings["threads"])
     if not ledger_of(folder):  # a continued run keeps the configuration it began with
         record_config(config, folder)
+    inputs.write(folder)
     summary = run(folder=folder)
     show(folder, settings, sweep is not None)
     return summary
@@ -120,19 +126,26 @@ def prepare(
     cache: JobCache,
     sweep: str | None,
     typed: Collection[str],
-) -> Callable[..., dict[str, Any]]:
-    """Build and check the run or the study; what is left to do is to call it with its ``folder``."""
-    from expunge.run.build import build_experiment, build_study
+) -> tuple[Callable[..., dict[str, Any]], Inputs]:
+    """Build and check the run or the study; what is left to do is to call it with its ``folder``.
+
+    Returns:
+        The run, and its inputs.
+    """
+    from expunge.run.build import build_experiment, build_study, named_inputs
 
     if is_study(settings):
         from expunge.studies.run import run_study
 
+        named = named_inputs(settings)
         study, tracker = build_study(settings)
-        seed, progress = settings["seed"], settings["progress"]
-        return partial(run_study, study, settings, seed=seed, progress=progress, tracker=tracker, group=sweep)
+        inputs = named.of_study(study)
+        how = {key: settings[key] for key in ("seed", "progress")}
+        return partial(run_study, study, settings, tracker=tracker, group=sweep, inputs=inputs, **how), inputs
     from expunge.run.runner import run
 
-    return partial(run, build_experiment(settings, choices, cache, sweep, typed))
+    experiment = build_experiment(settings, choices, cache, sweep, typed)
+    return partial(run, experiment), experiment.inputs
 
 
 def ledger_of(folder: Path) -> Path | None:
@@ -140,25 +153,53 @@ def ledger_of(folder: Path) -> Path | None:
     return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
 
 
-def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> dict[str, Any] | None:
-    """Refuse to write over another run; return the summary if this one is complete already."""
+def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Refuse to write over a run of other settings, or over any run unless to ``resume`` it."""
     if not ledger_of(folder):
-        return None
+        return
     if not resume:
         raise RunFolderError(
             f"hydra.run.dir: {folder} already holds a run; "
             "continue it with resume=true, repeat it with force=true, or choose another folder"
         )
-    from expunge.record.resume import RunCheckpoint, must_match
+    from expunge.record.resume import must_match
 
     recorded = folder / ".hydra" / "config.yaml"
     if not recorded.exists():
         raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
     must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
+
+
+def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bool) -> dict[str, Any] | None:
+    """Return the summary of a run that is complete with these inputs; else see to it that it can go on.
+
+    A run whose requests have been added to since is not complete any more.
+
+    Raises:
+        RunFolderError: The run began with other inputs, and is no cell of a sweep, which is emptied.
+    """
+    from expunge.record.inputs import read
+    from expunge.record.resume import RunCheckpoint, refused
+
+    if not ledger_of(folder):
+        return None
+    begun = read(folder)
+    if difference := inputs.difference(begun):
+        if not swept:
+            raise RunFolderError(refused(difference))
+        log.warning("%s: %s; it is done again from its start", folder, difference)
+        _empty(folder)
+        return None
     summary = folder / "summary.json"
+    if added := inputs.added(begun):
+        log.info("%s: %s has grown by %d requests; the run goes on", folder, inputs.asked_by, added)
+        for of_less in (folder / DONE, summary):
+            of_less.unlink(missing_ok=True)
+        shutil.rmtree(folder / "figures", ignore_errors=True)
     if not summary.exists():
         return None
-    RunCheckpoint(folder, settings).done()  # the run may have been killed between its last two files
+    # The run may have been killed between its last two files.
+    RunCheckpoint(folder, settings, inputs).done()
     return dict(json.loads(summary.read_text()))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from expunge.core.files_read import FilesRead
 from expunge.core.hashing import sha256_of_settings
 
 
@@ -15,18 +16,28 @@ class JobCache:
     """What jobs of one process have in common, so that a grid loads its data and computes its features once.
 
     Attributes:
-        parts: Name of a part -> hash of what it is made from, and the part; the last of each is kept.
+        parts: Name of a part -> hash of what it is made from, the files that were read for it, and the part;
+            the last of each is kept.
     """
 
-    parts: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    parts: dict[str, tuple[str, FilesRead, Any]] = field(default_factory=dict)
 
-    def get(self, part: str, made_from: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """Return a part, made again where the last one was made from other things."""
+    def get(
+        self, part: str, made_from: Mapping[str, Any], make: Callable[[], Any], reuse: bool = True
+    ) -> Any:
+        """Return a part, made again where the last one was made from other things, or its files have changed.
+
+        Without ``reuse`` it is made again in any case: nobody knows what it reads.
+        """
         key = sha256_of_settings(made_from)
-        if part not in self.parts or self.parts[part][0] != key:
+        known = self.parts.get(part)
+        if not (reuse and known and known[0] == key and known[1].unchanged()):
+            known = None
             self.parts.pop(part, None)  # the old one goes before the new one comes
-            self.parts[part] = key, make()
-        return self.parts[part][1]
+            files = FilesRead()
+            with files.recording():
+                self.parts[part] = key, files, make()
+        return self.parts[part][2]
 
 
 @cache

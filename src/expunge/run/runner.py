@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ from expunge.datasets import Dataset
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
-from expunge.record.ledger import FILE, KEYS, Ledger
+from expunge.record.inputs import Inputs
+from expunge.record.ledger import FILE, KEYS, Ledger, finite
 from expunge.record.requests import Request
 from expunge.record.resume import RunCheckpoint
 from expunge.record.summary import summarise
-from expunge.tracking import Tracker
+from expunge.tracking import Guarded, Tracker
 from expunge.unlearners import Method, Outcome, Unlearner
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Experiment:
     progress: bool = True
     group: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=Inputs)
 
     @property
     def model(self) -> Any:
@@ -75,20 +76,21 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
 
     Raises:
         RunFolderError: The folder holds another run, or served requests do not repeat.
+        DataError: A file of the data or of weights has changed in the meantime.
     """
-    checkpoint = RunCheckpoint(folder, experiment.settings)
+    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs)
     session = _Session(experiment, *_extract(experiment))
-    with Ledger(folder / FILE) as ledger, experiment.tracker as tracker:
+    with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         state = checkpoint.load(len(ledger.records))
         if state is None:
             session.fit()
+            experiment.inputs.require_unchanged()
             checkpoint.save(session.state())
         else:
             session.load(state)
         columns = session.columns()
         tracker.start(experiment.settings, folder, experiment.group)
-        if hasattr(tracker, "define"):  # a plug-in's need not know what the numbers are
-            tracker.define(columns)
+        tracker.define(columns)
         for record in ledger.records:
             tracker.log(record)
         for request in session.pending():
@@ -97,6 +99,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
             record = session.record(request, outcome, seconds, evaluate=not served)
+            experiment.inputs.require_unchanged()  # nothing is recorded that comes of a mixture of data
             if served:
                 checkpoint.must_repeat(served[0], record)
             else:
@@ -105,8 +108,10 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 tracker.log(record)
             if request.number % experiment.checkpoint_every == 0:
                 checkpoint.save(session.state())
+        facts = session.facts()
+        experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
-        summary = summarise(ledger.records, session.facts(), columns)
+        summary = summarise(ledger.records, facts, columns)
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
     checkpoint.done()
@@ -133,6 +138,8 @@ class _Session:
         self.stopped = False
         self.measured: dict[str, Any] = {}
         self.evaluated: list[Metric] = []
+        if hasattr(experiment.unlearner, "rehearse"):  # compiling is in no time of training or removal
+            experiment.unlearner.rehearse(x_train, self.y_train)
 
     def fit(self) -> None:
         """Train, and evaluate the model before any removal."""
@@ -201,7 +208,7 @@ class _Session:
             "seconds": seconds,
             **{key: getattr(outcome, key) for key in _OF_OUTCOME},
         }
-        return record | self._evaluate(due, request.rows) | _finite(outcome.figures)
+        return record | self._evaluate(due, request.rows) | finite(outcome.figures)
 
     def save_arrays(self, folder: Path) -> None:
         """Write what metrics keep for pictures of the request just evaluated, a file each, by their key."""
@@ -218,7 +225,7 @@ class _Session:
 
     def _evaluate(self, metrics: list[Metric], rows: Sequence[int] = ()) -> dict[str, float | None]:
         view = self._view(rows)
-        return _finite({name: value for metric in metrics for name, value in metric(view).items()})
+        return finite({name: value for metric in metrics for name, value in metric(view).items()})
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
@@ -260,6 +267,7 @@ class _Session:
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
+            "inputs": self.experiment.inputs.shown(),
         }
 
     def _named_metrics(self) -> Iterator[tuple[str, Metric]]:
@@ -285,10 +293,3 @@ class _Session:
         parts = (self.experiment.extractor, self.experiment.unlearner)
         extractor, unlearner = (getattr(part, "COLUMNS", {}) for part in parts)
         return declared([extractor, *map(columns_of, self.experiment.metrics), unlearner])
-
-
-def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """None for NaN and infinity, which JSON does not have."""
-    return {
-        name: None if value is None or not math.isfinite(value) else value for name, value in values.items()
-    }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,9 +16,14 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature.double import Unfolded, in_float64
-from expunge.curvature.gradients import Losses, evaluating
+from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import order_of, precise
+from expunge.curvature.watching import require_derivatives, require_open, runs_of, watching
+from expunge.datasets.names import listed
+from expunge.scrub.coverage import has_units
 from expunge.scrub.scrub_error import ScrubError
+
+log = logging.getLogger(__name__)
 
 Unit = tuple[str, int]
 """Module name and number of the output channel (Conv2d) or output feature (Linear)."""
@@ -46,15 +52,41 @@ class Observed:
 
 
 def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the modules that have units, by name: every Conv2d and every Linear.
+    """Return the modules that have units, by name: every Conv2d and every Linear whose weights may change.
 
     Raises:
         InvalidValue: There is none, so that nothing can be selected.
     """
-    found = {name: part for name, part in module.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))}
+    found = {name: part for name, part in module.named_modules() if has_units(part)}
     if not found:
-        raise InvalidValue("model", type(module).__name__, "a network with Conv2d or Linear layers")
-    return found
+        require_open(module)
+        allowed = "a network with Conv2d or Linear layers that are not frozen"
+        raise InvalidValue("model", type(module).__name__, allowed)
+    return cast("dict[str, nn.Conv2d | nn.Linear]", found)
+
+
+def require_watched(module: nn.Module, x: Tensor) -> None:
+    """See by inputs (m, ...) whether the layers that have units can be watched; warn of those that cannot.
+
+    Raises:
+        InvalidValue: None of them is called, or gradients do not pass through one.
+    """
+    parts = unit_modules(module)
+    runs = runs_of(module, parts, x)
+    require_derivatives(runs)
+    silent = {name: part for name, part in parts.items() if not runs[name].count}
+    if not silent:
+        return
+    with watching(module), torch.enable_grad():
+        weights = {name: part.weight for name, part in silent.items() if part.weight.requires_grad}
+        total = module(x).sum()
+        reached = bool(weights) and total.requires_grad
+        slopes = torch.autograd.grad(total, [*weights.values()], allow_unused=True) if reached else []
+    used = {name for name, slope in zip(weights, slopes, strict=False) if slope is not None}
+    said = [f"{name} ({'used without being called' if name in used else 'not reached'})" for name in silent]
+    if len(silent) == len(parts):
+        raise InvalidValue("model", listed(said), "a network that calls one of its Conv2d or Linear layers")
+    log.warning("no unit of these layers is selected by what it answers: %s", listed(said))
 
 
 def all_units(module: nn.Module) -> list[Unit]:
@@ -95,7 +127,7 @@ def observe(
 
     Raises:
         ScrubError: A loss or an activation is not finite.
-        InvalidValue: The network has no Conv2d or Linear layer.
+        InvalidValue: The network has no Conv2d or Linear layer, or calls none.
     """
     x, y = sample
     unit_modules(module)  # before it is copied: there must be units
@@ -104,7 +136,7 @@ def observe(
     found: list[tuple[Tensor, Tensor]] = []
     answers: list[dict[str, Tensor]] = []
     with ExitStack() as stack:
-        for context in (evaluating(network), torch.no_grad(), Unfolded()):
+        for context in (watching(network), torch.no_grad(), Unfolded()):
             stack.enter_context(context)
         answer = stack.enter_context(_recording(unit_modules(network)))
         for copy, rows in perturbed(x, copies, std, generator):
@@ -113,6 +145,8 @@ def observe(
             found.append((precise(losses, outputs, own), order_of(losses, outputs, own)))
             answers.append({name: torch.stack(calls).mean(dim=0) for name, calls in answer.items()})
     names = list(answers[0])
+    if not names:
+        raise InvalidValue("model", type(module).__name__, "a network that calls its Conv2d or Linear layers")
     activations = torch.cat([torch.cat([part[name] for name in names], dim=1) for part in answers])
     loss, order = (torch.cat(parts).double().cpu() for parts in zip(*found, strict=True))
     if not (torch.isfinite(loss).all() and torch.isfinite(activations).all()):
@@ -135,7 +169,8 @@ def _recording(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Tens
             output = output.flatten(2).mean(dim=2)
         elif output.ndim > 2:  # a Linear that is applied to tokens
             output = output.flatten(1, -2).mean(dim=1)
-        answers.setdefault(name, []).append(output.double().cpu())
+        # A copy: what comes next may work in place.
+        answers.setdefault(name, []).append(output.to(torch.float64, copy=True).cpu())
 
     with ExitStack() as hooks:
         for name, part in modules.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
-from expunge.curvature.gradients import evaluating
+from expunge.curvature.gradients import Losses, cross_entropy
+from expunge.curvature.watching import watching
 from expunge.datasets.images import Examples
 from expunge.models.head import head_inputs, identity_head
+from expunge.scrub.problem import Problem
 from expunge.scrub.scrub_error import ScrubError
 
 Array = NDArray[np.float64]
@@ -27,23 +30,76 @@ _LOOKED_AT = 32  # rows on which outputs are compared: a ReLU may leave those of
 _WAY_OUT = "unlearner.refit_outputs=false leaves the outputs of labels without rows as they are"
 
 
+@dataclass(frozen=True)
+class Refit:
+    """What is to be done to the outputs of labels without rows; see ``refit``.
+
+    Attributes:
+        retained: The rows that stay.
+        labels: The labels that none of them has, ascending.
+        penalty: That of the training.
+    """
+
+    retained: Examples
+    labels: list[int]
+    penalty: float
+
+    @classmethod
+    def of(cls, problem: Problem, penalty: Callable[[], float]) -> Refit | None:
+        """Return what a removal leaves to be done: None where no label with an output loses its last row.
+
+        A label has an output of its own where targets are class numbers and the network puts out one number
+        a class; ``penalty`` is asked for only where there is something to do.
+
+        Raises:
+            ScrubError: The loss is not the cross-entropy of the outputs.
+        """
+        x, y = problem.sample
+        if y.is_floating_point():
+            return None
+        labels = emptied(y.tolist(), problem.retained)
+        if not labels:
+            return None
+        with watching(problem.module), torch.no_grad():
+            outputs = problem.module(x[:1])
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            return None
+        if not _is_cross_entropy(problem.losses, outputs, y[:1]):
+            raise ScrubError(f"the loss is not the cross-entropy of one output a label; {_WAY_OUT}")
+        return cls(problem.retained, labels, penalty())
+
+    def apply(self, module: nn.Module) -> Callable[[], None]:
+        """Do it; return what takes it back."""
+        return refit(module, self.retained, self.labels, self.penalty)
+
+
+def _is_cross_entropy(losses: Losses, outputs: Tensor, targets: Tensor) -> bool:
+    if losses is cross_entropy:
+        return True
+    if not bool(((targets >= 0) & (targets < outputs.shape[1])).all()):
+        return False
+    found, expected = losses(outputs, targets), cross_entropy(outputs, targets)
+    return torch.allclose(found.double(), expected.double(), rtol=1e-3, atol=1e-6, equal_nan=True)
+
+
 def emptied(targets: Iterable[int], retained: Examples) -> list[int]:
     """Return the targets of removed rows that no retained row has, ascending."""
     return sorted(set(targets) - set(retained.y[torch.from_numpy(retained.rows)].tolist()))
 
 
-def refit(module: nn.Module, retained: Examples, labels: Sequence[int], l2: float) -> Callable[[], None]:
+def refit(module: nn.Module, retained: Examples, labels: Sequence[int], penalty: float) -> Callable[[], None]:
     """Put the output units of ``labels`` where the penalised loss of the retained rows is smallest.
 
     All else fixed, the loss is convex in these units, and no retained row has one of the labels:
 
-        min over V:  mean_i log(sum_k exp(z_ik) + sum_l exp(x_i . v_l)) + (l2 / 2) ||V||^2
+        min over V:  mean_i log(sum_k exp(z_ik) + sum_l exp(x_i . v_l)) + (penalty / 2) ||V||^2
 
     with x_i the input of the last linear layer (and 1, where that has a bias) and z_ik the outputs of the
     other labels. It is solved in float64 by L-BFGS, to a gradient whose entries are below 1e-6. Removed rows
     are not in it: where few other labels are left, some may still be predicted to have theirs, and since the
     minimum takes the place of what a step did to these units, more of them than after the step alone.
-    ``l2`` is that of the training. The network is changed in place; what is returned takes the change back.
+    ``penalty`` is that of the training; at 0 the loss has no minimum, only outputs ever lower, and the search
+    ends where the gradient does. The network is changed in place; what is returned takes the change back.
 
     Raises:
         ScrubError: The last linear layer is not the network's output, or no minimum is found.
@@ -53,7 +109,7 @@ def refit(module: nn.Module, retained: Examples, labels: Sequence[int], l2: floa
     block = Block.of(module, {name: list(labels)})
     x = inputs.numpy() if head.bias is None else np.hstack([inputs.numpy(), np.ones((len(inputs), 1))])
     others = _others(head, inputs, labels)
-    units = torch.from_numpy(_minimum(x, others, len(labels), l2))
+    units = torch.from_numpy(_minimum(x, others, len(labels), penalty))
     saved = block.save(module)
     with torch.no_grad():
         head.weight[list(labels)] = units[:, : head.in_features].to(head.weight)
@@ -76,7 +132,7 @@ def _others(head: nn.Linear, inputs: Tensor, labels: Sequence[int]) -> Array:
     return np.asarray(torch.cat(found).numpy())
 
 
-def _minimum(x: Array, others: Array, units: int, l2: float) -> Array:
+def _minimum(x: Array, others: Array, units: int, penalty: float) -> Array:
     """Return V, (units, d), for inputs ``x`` (n, d) and ``others`` (n,), log-sum-exp of the other outputs."""
 
     def loss(flat: Array) -> tuple[float, Array]:
@@ -84,8 +140,8 @@ def _minimum(x: Array, others: Array, units: int, l2: float) -> Array:
         own = x @ v.T
         odds = logsumexp(own, axis=1) - others
         share = expit(odds)[:, None] * softmax(own, axis=1)
-        value = np.mean(np.logaddexp(0.0, odds)) + l2 / 2 * float(flat @ flat)
-        return float(value), (share.T @ x / len(x) + l2 * v).ravel()
+        value = np.mean(np.logaddexp(0.0, odds)) + penalty / 2 * float(flat @ flat)
+        return float(value), (share.T @ x / len(x) + penalty * v).ravel()
 
     options = {"gtol": _TOL / 100, "ftol": 0.0, "maxiter": _STEPS}
     found = minimize(loss, np.zeros(units * x.shape[1]), jac=True, method="L-BFGS-B", options=options)
@@ -104,7 +160,7 @@ def _output_layer(module: nn.Module, retained: Examples) -> tuple[str, nn.Linear
     x, _ = retained.take(retained.rows[:_LOOKED_AT])
     seen: list[Tensor] = []
     watched = head.register_forward_hook(lambda _, inputs, output: seen.append(output.clone()))
-    with watched, evaluating(module), torch.no_grad():
+    with watched, watching(module), torch.no_grad():
         output = module(x)
     if len(seen) != 1 or not torch.equal(output, seen[0]):  # a copy: what follows may work in place
         raise ScrubError(f"the network's last linear layer is not its output; {_WAY_OUT}")

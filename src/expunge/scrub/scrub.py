@@ -2,66 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from expunge.core import checks
-from expunge.core.checks import require_choice, require_count, require_positive, require_probability
-from expunge.core.columns import Column
+from expunge.core.checks import (
+    require_choice,
+    require_count,
+    require_from_zero,
+    require_positive,
+    require_probability,
+)
+from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
 from expunge.curvature.kfac import COLUMNS
 from expunge.scrub import selectors, steps
+from expunge.scrub.coverage import Coverage
 from expunge.scrub.noisy_copies import Observed, Unit, observe
+from expunge.scrub.outputs import Refit
+from expunge.scrub.problem import Problem
+from expunge.scrub.proposal import Proposal, count_moved
 from expunge.scrub.scrub_error import ScrubError
-from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice, Problem
+from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice
 
 _HALVINGS = 20
-
-_OF_UPDATE: dict[str, Any] = {"over_run": "served", "shown": False}
-FIGURES = {
-    "units": Column("units", "", "units whose weights the last update changed", "count", **_OF_UPDATE),
-    "weights": Column("weights", "", "weights that the last update changed", "count", **_OF_UPDATE),
-    "step_norm": Column("step", "", "2-norm of the last update", **_OF_UPDATE),
-    "step_share": Column("step share", "", "share of the computed update that was made", **_OF_UPDATE),
-    "outputs_refitted": Column("refitted", "", "outputs of labels without a row", "count", **_OF_UPDATE),
-}
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """An update that would remove the sample.
-
-    Attributes:
-        block: The weights of the selected units.
-        step: (|S|,) float64, the noise included.
-        units: The selected units.
-        noise_std: Of the noise in ``step``.
-        share: Of the update that ``step`` takes, the noise aside; below 1 where ``max_rise`` bound it.
-    """
-
-    block: Block
-    step: Tensor
-    units: list[Unit]
-    noise_std: float
-    share: float = 1.0
-
-    @property
-    def figures(self) -> dict[str, float]:
-        """``units``, ``weights`` |S|, ``step_norm`` ||step||_2 and ``step_share``, for the ledger."""
-        sizes = {"units": len(self.units), "weights": self.block.size}
-        return {**sizes, "step_norm": float(torch.linalg.vector_norm(self.step)), "step_share": self.share}
-
-    def apply(self, module: nn.Module) -> Callable[[], None]:
-        """Update ``module`` in place, the selected units alone; return what takes it back."""
-        saved = self.block.save(module)
-        self.block.add(module, self.step)
-        return lambda: self.block.restore(module, saved)
+_L2 = 0.01  # as published
+PENALTY = "a number >= 0: the weight of the penalty that the network was trained with, 0 where there was none"
 
 
 @dataclass(frozen=True)
@@ -78,7 +49,10 @@ class Scrub:
         n_perturbations: Perturbed copies.
         perturbation_std: Of each input value.
         max_units: The most units that ``lfoci`` and ``random`` take; None: as many as FOCI finds.
-        l2: Damping; the weight decay of the training.
+        l2: Damping, added to the curvature (> 0); None: the penalty, and 0.01 where that is 0.
+        penalty: Weight of the penalty in what training minimised (0: there was none), whose share leaves with
+            the rows; None: that of the ``Problem``. It is needed by mode ``sekhari``, by ``l2`` None and by
+            ``refit_outputs``.
         lr: Of mode ``ascent``.
         noise_epsilon: None for no noise; see ``steps.noise_std``.
         noise_delta: Likewise.
@@ -90,9 +64,9 @@ class Scrub:
         max_rise: The step is halved for as long as it raises the mean loss of the rows that stay (of
             ``curvature_rows`` of them) by more than this, or by more than this share of it where it is above
             1; None: never. Longer steps leave the region where the quadratic model holds.
-        refit_outputs: Once no row has a label any more, its output unit is put where training without the
-            label would leave it, all else fixed; see ``expunge.scrub.outputs``. Networks only: the linear
-            model has no output of a label's own.
+        refit_outputs: Once no row has a label any more, applying the proposal also puts its output unit where
+            training without the label would leave it, all else fixed; see ``expunge.scrub.outputs``. Of
+            cross-entropy, and networks only: the linear model has no output of a label's own.
         threads: Of the selection; None: every core.
     """
 
@@ -102,7 +76,8 @@ class Scrub:
     n_perturbations: int = 1000
     perturbation_std: float = 0.1
     max_units: int | None = None
-    l2: float = 0.01
+    l2: float | None = None
+    penalty: float | None = None
     lr: float = 1e-3
     noise_epsilon: float | None = None
     noise_delta: float = 0.01
@@ -120,14 +95,16 @@ class Scrub:
         require_choice("curvature", self.curvature, CURVATURES)
         require_choice("mode", self.mode, MODES)
         require_count("n_perturbations", self.n_perturbations, least=3)
-        for name in ("perturbation_std", "l2", "lr", "smoothness", "lipschitz"):
+        for name in ("perturbation_std", "lr", "smoothness", "lipschitz"):
             require_positive(name, getattr(self, name))
         for name in ("max_units", "curvature_rows", "curvature_columns"):
             if getattr(self, name) is not None:
                 require_count(name, getattr(self, name))
-        for name in ("noise_epsilon", "max_rise"):
+        for name in ("l2", "noise_epsilon", "max_rise"):
             if getattr(self, name) is not None:
                 require_positive(name, getattr(self, name))
+        if self.penalty is not None:
+            require_from_zero("penalty", self.penalty)
         checks.require_switch("refit_outputs", self.refit_outputs)
         require_probability("noise_delta", self.noise_delta)
         require_probability("curvature_tol", self.curvature_tol)
@@ -136,11 +113,17 @@ class Scrub:
     def published(cls, **settings: Any) -> Scrub:
         """Return the published settings, with changes: ``fd``, noise, a step of any length.
 
+        There ``l2`` (0.01) is damping and penalty, whatever the training was; ``penalty`` sets the latter.
         Another curvature instead of ``fd`` is averaged over 2,048 rows and solved to 1e-4.
         """
         theirs = {"curvature": "fd", "noise_epsilon": 0.1, "max_rise": None, "refit_outputs": False}
-        others = {"curvature_rows": 2048, "curvature_tol": 1e-4}
-        return cls(**{**theirs, **others, **settings})
+        others = {"curvature_rows": 2048, "curvature_tol": 1e-4, "l2": _L2}
+        both = {**theirs, **others, **settings}
+        return cls(**{"penalty": both["l2"], **both})
+
+    def rehearse(self) -> None:
+        """Compile what the selection runs on so many copies; see ``selectors.rehearse``."""
+        selectors.rehearse(self.selector, self.n_perturbations, self.threads)
 
     def propose(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> Proposal:
         """Compute the update that removes ``problem.sample``; the network is left as it is.
@@ -151,14 +134,42 @@ class Scrub:
         Raises:
             ScrubError: Nothing is selected, or a number is not finite.
             SolveError: The system with the curvature cannot be solved.
+            InvalidValue: The penalty is needed, and neither the settings nor the problem have it.
         """
+        if self.needs_penalty:
+            self.penalty_of(problem)
+        refit = Refit.of(problem, lambda: self.penalty_of(problem)) if self.refit_outputs else None
         units = self.select(problem, rng, noise)
         block = Block.of(problem.module, by_module(units))
         step, share = self.bounded(problem, block, _finite(self.step(problem, block, rng)), rng)
         std = self.noise_std(problem)
         if std:
             step = step + std * torch.randn(block.size, generator=noise, dtype=torch.float64)
-        return Proposal(block, _finite(step), units, std, share)
+        moved = count_moved(problem.module, block, _finite(step), units)
+        coverage = Coverage.of(problem.module)
+        coverage.say(problem.module, self.selector)
+        return Proposal(block, step, units, std, share, moved, coverage, refit)
+
+    @property
+    def needs_penalty(self) -> bool:
+        """Whether every update needs to know the penalty; ``refit_outputs`` does once a label is gone."""
+        damped = self.mode == "cr" or self.noise_epsilon is not None
+        return self.mode == "sekhari" or (damped and self.l2 is None)
+
+    def penalty_of(self, problem: Problem) -> float:
+        """Return the penalty, that of the settings or else of the problem.
+
+        Raises:
+            InvalidValue: Neither has it.
+        """
+        penalty = problem.penalty if self.penalty is None else self.penalty
+        if penalty is None:
+            raise InvalidValue("penalty", None, PENALTY)
+        return penalty
+
+    def damping(self, problem: Problem) -> float:
+        """Return what is added to the curvature."""
+        return (self.penalty_of(problem) or _L2) if self.l2 is None else self.l2
 
     def observe(self, problem: Problem, noise: torch.Generator) -> Observed:
         """Run the perturbed copies."""
@@ -176,9 +187,10 @@ class Scrub:
             return steps.ascent(problem, block, self.lr)
         how = self.curvature_rows, self.curvature_tol, self.curvature_columns
         curvature = CurvatureChoice(self.curvature, *how)
+        l2 = self.damping(problem)
         if self.mode == "cr":
-            return steps.cr(problem, block, curvature, self.l2)
-        return steps.sekhari(problem, block, curvature, self.l2, rng)
+            return steps.cr(problem, block, curvature, l2)
+        return steps.sekhari(problem, block, curvature, l2, rng, self.penalty_of(problem))
 
     def bounded(
         self, problem: Problem, block: Block, step: Tensor, rng: np.random.Generator
@@ -204,7 +216,7 @@ class Scrub:
         if self.noise_epsilon is None:
             return 0.0
         constants = self.noise_epsilon, self.noise_delta, self.smoothness, self.lipschitz
-        return steps.noise_std(problem.n, problem.m, self.l2, *constants)
+        return steps.noise_std(problem.n, problem.m, self.damping(problem), *constants)
 
 
 def _finite(step: Tensor) -> Tensor:

@@ -12,10 +12,21 @@ from expunge.core.checks import require_choice
 from expunge.scrub.noisy_copies import Observed, Unit, all_units
 from expunge.scrub.scrub_error import ScrubError
 
-SELECTORS = ("lfoci", "cheap", "random", "one", "all")
+_LOOKING = ("lfoci", "cheap", "random")
+SELECTORS = (*_LOOKING, "one", "all")
 
 Observe = Callable[[], Observed]
 """Runs the perturbed copies; called only by selectors that look at them, since it is most of the work."""
+
+
+def rehearse(name: str, copies: int, threads: int | None = None) -> None:
+    """Compile the kernels of a selector, by a selection among a few columns of noise.
+
+    They are compiled when they are first called, for some seconds, which are not of a removal.
+    """
+    if name in _LOOKING:
+        x = np.random.default_rng(0).normal(size=(copies, 3))
+        foci(x, x.sum(axis=1), ties="noise", rng=0, threads=threads)
 
 
 def select(
@@ -39,7 +50,7 @@ def select(
         ScrubError: None is chosen.
     """
     require_choice("selector", name, SELECTORS)
-    if name in ("one", "all"):
+    if name not in _LOOKING:
         units = all_units(module)
         return [units[int(rng.integers(len(units)))]] if name == "one" else units
     observed = observe()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from math import log, sqrt
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from expunge.curvature import (
     Block,
@@ -23,43 +22,18 @@ from expunge.curvature import (
     outer,
     secant,
 )
-from expunge.curvature.gradients import Batches, Losses, example_losses, mean_gradient
+from expunge.curvature.gradients import Batches, example_losses, mean_gradient
 from expunge.curvature.kfac import COLUMNS, require_memory
+from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples
+from expunge.scrub.problem import Problem
 from expunge.scrub.scrub_error import ScrubError
-from expunge.training import History
 
 CURVATURES = ("fd", "fisher", "exact", "ggn", "kfac")
 MODES = ("sekhari", "cr", "ascent")
 _SAMPLE_STEP = 1e-3  # length of the gradient step whose change of gradient gives ``fd`` of the sample
 _SOLVED_BY_PRODUCTS = ("exact", "ggn", "kfac")
 _PRODUCTS: dict[str, type[Hessian | GaussNewton]] = {"exact": Hessian, "ggn": GaussNewton}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a scrub works on.
-
-    Attributes:
-        module: The network.
-        losses: The loss of each example, without the penalty on the weights.
-        sample: Inputs and targets of the rows to be removed, on the network's device.
-        retained: The training rows that stay.
-        n: Training rows before the removal, those to be removed included.
-        history: What training recorded; None where it did not.
-    """
-
-    module: nn.Module
-    losses: Losses
-    sample: tuple[Tensor, Tensor]
-    retained: Examples
-    n: int
-    history: History | None
-
-    @property
-    def m(self) -> int:
-        """Rows to be removed."""
-        return len(self.sample[1])
 
 
 @dataclass(frozen=True)
@@ -99,21 +73,27 @@ class CurvatureChoice:
 
 
 def sekhari(
-    problem: Problem, block: Block, curvature: CurvatureChoice, l2: float, rng: np.random.Generator
+    problem: Problem,
+    block: Block,
+    curvature: CurvatureChoice,
+    l2: float,
+    rng: np.random.Generator,
+    penalty: float,
 ) -> Tensor:
-    """Return ``m/(n-m) (H' + l2 I)^{-1} (grad f(w) + l2 w)_S``, (|S|,) float64.
+    """Return ``m/(n-m) (H' + l2 I)^{-1} (grad f(w) + penalty w)_S``, (|S|,) float64.
 
     f is the mean loss of the m rows to be removed, and ``H' = (n H_F - m H_f) / (n - m)`` the curvature of
-    the mean loss of the rows that stay. With the exact curvature, all units, and ``l2`` the weight decay of
-    the training, this is the Newton step from the trained weights for the objective of the rows that stay,
-    ``mean loss + l2/2 ||w||^2``: a row takes its share of the penalty with it, hence ``l2 w``.
+    the mean loss of the rows that stay, both without the penalty. With the exact curvature, all units, and
+    ``l2 = penalty`` that of the training, this is the Newton step from the trained weights for the objective
+    of the rows that stay, ``mean loss + penalty/2 ||w||^2``: a row takes its share of the penalty with it,
+    hence ``penalty w``. A larger ``l2`` damps the step; it changes nothing of where the step should lead.
 
     Source: Mehta et al., CVPR 2022, Algorithm 1, after Sekhari et al., NeurIPS 2021; there the penalty is
-    part of f.
+    part of f, and its weight and the damping are one number.
     """
     module, m, n = problem.module, problem.m, problem.n
     slope = _sample_gradient(problem, block)
-    rhs = slope + l2 * block.read(module)
+    rhs = slope + penalty * block.read(module)
     if curvature.name in _SOLVED_BY_PRODUCTS:
         kept = some_of(problem.retained, curvature.rows, rng)
         product = curvature.of(problem, kept, block, rng)
@@ -168,9 +148,10 @@ def noise_std(
 ) -> float:
     """Return ``s = (Gamma / epsilon) sqrt(2 ln(1.25 / delta))``, ``Gamma = 2 M Lip^2 m^2 / (n^2 l2^3)``.
 
-    Of n training rows m are removed. ``l2`` is the strong convexity of the objective, in theory; here the
-    damping. ``smoothness`` is M, the Lipschitz constant of the Hessian, ``lipschitz`` Lip, that of the loss
-    (published: 0.25, 1; epsilon 0.1, delta 0.01). The network is not convex: they stand for no guarantee.
+    Of n training rows m are removed. ``l2`` is the strong convexity of the objective, in theory; here, as
+    published, the damping. ``smoothness`` is M, the Lipschitz constant of the Hessian, ``lipschitz`` Lip,
+    that of the loss (published: 0.25, 1; epsilon 0.1, delta 0.01). The network is not convex: they stand for
+    no guarantee.
     """
     gamma = 2 * smoothness * lipschitz**2 * m**2 / (n**2 * l2**3)
     return gamma / epsilon * sqrt(2 * log(1.25 / delta))
@@ -201,7 +182,7 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     In float64: of a small gradient, the change would drown in float32's rounding and come out as zero.
     """
     x, y = problem.sample
-    double = deepcopy(problem.module).double()
+    double = duplicate(problem.module).double()
     sample: Batches = [(x.double(), y)]
     gradient = mean_gradient(double, problem.losses, sample)
     before = block.gather(gradient)

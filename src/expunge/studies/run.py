@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from expunge.core.errors import InvalidValue, RunFolderError
 from expunge.core.files import write_json
+from expunge.record.inputs import Inputs
 from expunge.record.ledger import RESULTS, Ledger, read_ledger
 from expunge.record.summary import versions
 from expunge.studies.base import Study
-from expunge.tracking import Tracker
+from expunge.tracking import Guarded, Tracker
 
 _KEYS = ("cell", "seconds")
 
@@ -27,30 +28,34 @@ def run_study(
     progress: bool,
     tracker: Tracker,
     group: str | None = None,
+    inputs: Inputs | None = None,
 ) -> dict[str, Any]:
     """Run ``study`` in ``folder`` and return its summary; one that was interrupted goes on at its next cell.
 
     ``tracker`` is given ``settings`` (the resolved configuration), ``group`` (the name of the sweep the run
     belongs to), and each record's plain values with ``request`` as the number of the cell. ``progress`` shows
-    a bar on a terminal.
+    a bar on a terminal. ``inputs`` are what the study is made from besides.
 
     Raises:
         RunFolderError: The folder holds records of other cells.
+        DataError: A file that a setting names has changed in the meantime.
         InvalidValue: A setting turned out not to be usable; it is named ``study.key``.
     """
     cells = [json.loads(json.dumps(cell)) for cell in study.cells()]  # as they come back from the file
-    with Ledger(folder / RESULTS, _KEYS, "study") as results, tracker:
+    with Ledger(folder / RESULTS, _KEYS, "study") as results, Guarded(tracker) as told:
         _must_belong(folder / RESULTS, results.records, cells)
-        tracker.start(settings, folder, group)
+        told.start(settings, folder, group)
         for record in results.records:
-            tracker.log(_plain(record))
+            told.log(_plain(record))
         done, disable = len(results.records), None if progress else True
         with tqdm(total=len(cells), initial=done, disable=disable, unit="cell", dynamic_ncols=True) as bar:
             for number, cell in enumerate(cells[done:], start=done + 1):
                 bar.set_postfix_str(" ".join(map(str, cell.values())))
                 results.append(_record(study, number, cell, seed))
-                tracker.log(_plain(results.records[-1]))
+                told.log(_plain(results.records[-1]))
                 bar.update()
+        inputs = inputs or Inputs()
+        inputs.require_unchanged(thorough=True)
         summary = {
             "study": study.name,
             "seed": seed,
@@ -58,10 +63,11 @@ def run_study(
             "seconds": sum(record["seconds"] for record in results.records),
             **study.summary(results.records),
             "table": study.table(results.records),
+            "inputs": inputs.shown(),
             "versions": versions(),
         }
         write_json(folder / "summary.json", summary)
-        tracker.finish(summary)
+        told.finish(summary)
     return summary
 
 

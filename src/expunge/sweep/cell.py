@@ -14,10 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import UserError
 from expunge.core.files import write_atomically
+from expunge.record.ledger import DONE
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
-from expunge.sweep.jobs import DONE, FOLDER, Job, fingerprint, total
+from expunge.sweep.jobs import FOLDER, Job, fingerprint, total
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +59,8 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
 
 
 def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> None:
-    done = folder / DONE
-    complete = done.is_file() and done.read_text().strip() == name and (folder / "summary.json").is_file()
-    if complete and not config.get("force"):
-        log.info("%s is complete", folder)
-        return
-    done.unlink(missing_ok=True)
+    """Run the cell, or find it complete: its settings have its name, its inputs are in its folder."""
+    done, mark = folder / DONE, f"{name}\n"
     run_in(folder, config, cache, sweep.name)
-    write_atomically(done, f"{name}\n".encode())
+    if not (done.is_file() and done.read_text() == mark):
+        write_atomically(done, mark.encode())

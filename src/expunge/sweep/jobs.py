@@ -17,7 +17,6 @@ from expunge.core.hashing import sha256_of_settings
 from expunge.record.resume import FREE
 
 FOLDER = ".jobs"
-DONE = "DONE"
 UNNAMED = tuple(key for key in FREE if key != "data_dir")
 """Keys that do not change a folder's name. Data elsewhere may be other data."""
 _JOB = "job.json"

@@ -2,84 +2,106 @@
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import urlparse
 
 from expunge.core.checks import require_choice
 from expunge.core.columns import Columns
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import InvalidValue, UserError, one_line
+from expunge.tracking.guarded import SECRET
+
+log = logging.getLogger(__name__)
 
 _MODES = ("auto", "online", "offline", "disabled")
-
-
-def has_key() -> bool:
-    """Whether an API key is in the environment or in the user's netrc file."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        machines = netrc.netrc(os.environ.get("NETRC")).hosts
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any("wandb" in host for host in machines)
+_SPELT = {"dryrun": "offline", "run": "online"}
+"""Older names that WANDB_MODE may have."""
+_NO_KEY = "since there is no API key (see wandb login)"
+_INIT_SECONDS, _FINISH_SECONDS = 20, 60
+"""What a network that does not answer may cost a run, unless wandb's own settings say otherwise."""
 
 
 class WandbTracker:
     """Mirrors ledger records and the summary to wandb.
 
-    An offline run cannot be resumed by wandb; a resumed run therefore starts a new wandb run and the earlier
-    records are sent to it again.
+    What is null here is taken from wandb's own settings (``WANDB_PROJECT``, ``WANDB_NAME``, ``WANDB_DIR`` and
+    so on, or its settings file); where they are silent, the run is called after its folder and its files lie
+    there. A server that does not answer is given up after 20 seconds, once a process: the run is then
+    recorded offline. wandb cannot resume an offline run; a resumed run therefore starts a new wandb run and
+    the earlier records are sent to it again.
 
     Args:
-        project: wandb project.
-        mode: ``auto`` (online with a key, else offline), ``online``, ``offline`` or ``disabled``.
-        entity: wandb entity; None for the default one.
-        tags: wandb tags.
+        project: wandb project; None for ``WANDB_PROJECT``, or else expunge.
+        mode: ``auto`` (``WANDB_DISABLED`` and ``WANDB_MODE``; without them online with a key, else offline),
+            ``online``, ``offline`` or ``disabled``.
+        entity: wandb entity; None for ``WANDB_ENTITY``, or else the default one.
+        tags: wandb tags; None for ``WANDB_TAGS``.
+
+    Raises:
+        InvalidValue: ``online`` without a key, or no such mode.
+        UserError: wandb refuses its own settings.
     """
+
+    _unreachable: ClassVar[bool] = False
 
     def __init__(
         self,
-        project: str = "expunge",
+        project: str | None = None,
         mode: str = "auto",
         entity: str | None = None,
         tags: list[str] | None = None,
     ) -> None:
         self.project, self.entity, self.tags = project, entity, tags
-        self.mode = require_choice("mode", mode, _MODES)
-        if mode == "online" and not has_key():
-            raise InvalidValue("mode", mode, "auto or offline, since there is no API key (see wandb login)")
+        require_choice("mode", mode, _MODES)
+        self.mode = _mode_of(mode)
         self._run: Any = None
 
     def start(self, config: dict[str, Any], folder: Path, group: str | None) -> None:
-        """Open a wandb run whose files lie in the run folder."""
+        """Open a wandb run, whose files lie in the run folder unless wandb's settings name another."""
+        from wandb.errors import Error
+
+        online = self.mode == "online"
+        if online and not WandbTracker._unreachable:
+            try:
+                self._open("online", config, folder, group)
+                return
+            except Error as error:
+                WandbTracker._unreachable = True
+                why = one_line(error)
+                log.warning("wandb cannot be reached (%s); recorded offline, see `wandb sync`", why)
+        self._open("offline" if online else self.mode, config, folder, group)
+
+    def _open(self, mode: str, config: dict[str, Any], folder: Path, group: str | None) -> None:
         import wandb
 
-        mode = self.mode if self.mode != "auto" else ("online" if has_key() else "offline")
-        self._run = wandb.init(
-            project=self.project,
-            entity=self.entity,
-            tags=self.tags,
-            mode=mode,  # type: ignore[arg-type]
-            dir=str(folder),
-            config=config,
-            group=group,
-            name=folder.name,
-            reinit="create_new",
-            settings=wandb.Settings(console="off", silent=True),
-        )
+        given = {"project": self.project, "entity": self.entity, "tags": self.tags}
+        with _arguments_without_secrets():
+            self._run = wandb.init(
+                **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type]
+                mode=mode,  # type: ignore[arg-type]
+                config=config,
+                reinit="create_new",
+                settings=wandb.Settings(**_otherwise(folder, group)),
+            )
 
     def define(self, columns: Columns) -> None:
-        """Say of each column that it runs along the requests, and what of it the summary holds."""
-        for key, column in columns.items():
-            over_run = "mean" if column.over_run == "mean" else "last"
-            self._run.define_metric(key, step_metric="request", summary=over_run)
+        """Say of each column that it runs along the requests."""
+        for key in columns:
+            self._run.define_metric(key, step_metric="request")
 
     def log(self, record: dict[str, Any]) -> None:
         """Send a record's numbers (and its outcome) at step ``request``."""
         values = {key: value for key, value in record.items() if key != "rows" and value is not None}
-        self._run.log(values, step=record["request"])
+        # At once: a record that is held back until the next one would come after the summary, and win.
+        self._run.log(values, step=record["request"], commit=True)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Send the summary, but for what was said of its numbers before."""
@@ -92,6 +114,78 @@ class WandbTracker:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish the wandb run, so that the next job of a sweep gets one of its own."""
-        if self._run is not None:
-            self._run.finish(exit_code=1 if kind else 0)
-            self._run = None
+        run, self._run = self._run, None
+        if run is not None:
+            run.finish(exit_code=1 if kind else 0)
+
+
+def _mode_of(mode: str) -> str:
+    """The mode that is meant: the key's, or else that of wandb's own settings, or else by whether it can."""
+    if mode == "auto":
+        return _by_settings() or ("online" if has_key() else "offline")
+    if mode == "online" and not has_key():
+        raise InvalidValue("mode", mode, f"auto or offline, {_NO_KEY}")
+    return mode
+
+
+def _by_settings() -> str | None:
+    """What the environment or wandb's settings file (as ``wandb offline`` leaves it) says of the mode."""
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
+        return "disabled"
+    if variable := os.environ.get("WANDB_MODE"):
+        mode = _SPELT.get(variable, variable)
+        if mode not in _MODES[1:]:
+            raise UserError(f"WANDB_MODE: got {variable!r}, allowed: {', '.join(_MODES[1:])}")
+        if mode == "online" and not has_key():
+            raise UserError(f"WANDB_MODE: got {variable!r}, allowed: offline, {_NO_KEY}")
+        return mode
+    return str(_wandb_settings().mode) if "mode" in _settings() else None
+
+
+def has_key() -> bool:
+    """Whether an API key is in the environment, in wandb's settings or in the user's netrc file."""
+    settings = _wandb_settings()
+    if os.environ.get("WANDB_API_KEY") or settings.api_key or settings.identity_token_file:
+        return True
+    try:
+        machines = netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    server = urlparse(settings.base_url).hostname
+    return any(host == server or "wandb" in host for host in machines)
+
+
+def _otherwise(folder: Path, group: str | None) -> dict[str, Any]:
+    """What holds where neither the tracker's keys nor wandb's own settings say anything."""
+    own = {"project": "expunge", "run_name": folder.name, "run_group": group, "root_dir": str(folder)}
+    limits = {"init_timeout": _INIT_SECONDS, "finish_timeout": _FINISH_SECONDS}
+    named = _settings()
+    chosen: dict[str, Any] = {key: value for key, value in (own | limits).items() if key not in named}
+    if group is not None and "run_id" in named:  # the cells would be one run, each over the last
+        chosen["run_id"] = secrets.token_hex(4)
+    return {**chosen, "console": "off", "silent": True, "finish_timeout_raises": True}
+
+
+def _settings() -> set[str]:
+    """Names of what the environment or wandb's settings file says."""
+    return set(_wandb_settings().model_fields_set)
+
+
+def _wandb_settings() -> Any:
+    import wandb
+
+    try:
+        return wandb.setup().settings
+    except ValueError as error:  # pydantic's, of several lines
+        raise UserError(f"tracker: wandb refuses its settings ({one_line(error)})") from None
+
+
+@contextmanager
+def _arguments_without_secrets() -> Iterator[None]:
+    """Hide what the command line says of seeds from wandb, which records it."""
+    typed = sys.argv
+    sys.argv = [a for a in typed if a.partition("=")[0].lstrip("+").rpartition(".")[2] != SECRET]
+    try:
+        yield
+    finally:
+        sys.argv = typed

@@ -15,6 +15,7 @@ from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import load_tensors, save_tensors
 from expunge.core.hashing import sha256_of_settings
 from expunge.core.locks import exclusive
+from expunge.core.mapped import require_unchanged
 from expunge.models.weights import assign
 from expunge.training.history import History, Trained
 
@@ -46,12 +47,16 @@ class Cache:
         ``ingredients`` are all that the trained network depends on (JSON values); ``module``, of the same
         architecture, gets the stored state. ``make`` trains: it gets a file for its checkpoint, None where
         nothing can be written. Without ``reuse`` it does so even if the network is there.
+
+        Raises:
+            DataError: A file that is mapped into memory has changed meanwhile.
         """
         key = sha256_of_settings(ingredients)
         with self._making(key) as checkpoint:
             found = self._get(key, module) if reuse else None
             if found is None:
                 found = make(checkpoint)
+                require_unchanged()  # else it is not what the ingredients say
                 self._put(key, found, ingredients)
         return found
 

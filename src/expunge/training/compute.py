@@ -1,11 +1,13 @@
-"""Where torch computes, and with how many threads."""
+"""Where torch computes, with how many threads, and by whose code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
+from torch import nn
 
 from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue
@@ -22,6 +24,21 @@ def device_named(name: str) -> torch.device:
     if name == "cuda" and not found:
         raise InvalidValue("device", name, "auto or cpu: torch finds no GPU here")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
+def code_of(module: nn.Module) -> list[str]:
+    """Return the names of the Python modules that hold the classes of a network and of its parts."""
+    return sorted({type(part).__module__ for part in module.modules()})
+
+
+@lru_cache(maxsize=1)
+def rehearse_optimizer() -> None:
+    """Take a step of nothing: at the first one of a process torch loads its compiler, no part of training."""
+    nothing = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([nothing], 0.0)
+    optimizer.zero_grad()
+    nothing.sum().backward()
+    optimizer.step()
 
 
 @contextmanager

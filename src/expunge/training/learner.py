@@ -14,15 +14,20 @@ from torch import nn
 
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.hashing import sha256_of
-from expunge.curvature.gradients import cross_entropy
+from expunge.core.hashing import sha256_of, sha256_of_tensors
+from expunge.core.row_ids import row_ids
+from expunge.core.sources import digests_of, files_in, sources_of, targets_in
+from expunge.curvature.gradients import cross_entropy, mean_gradient
+from expunge.curvature.watching import compiled
 from expunge.datasets.images import Examples, Images
 from expunge.models import Architecture, initialised
 from expunge.training.cache import Cache
-from expunge.training.compute import device_named, torch_threads
+from expunge.training.compute import code_of, device_named, torch_threads
 from expunge.training.history import Trained
 from expunge.training.loop import train
 from expunge.training.settings import Training
+
+_FEW = 2  # rows
 
 
 class Learner:
@@ -67,6 +72,34 @@ class Learner:
         except DataError as error:
             raise error.within("model") from None
 
+    def rehearse(self, x: Images, classes: int) -> None:
+        """Take a step with a network of this architecture, which is thrown away.
+
+        What torch loads, and compiles, at its first steps is then in no time of training or removal. Neither
+        random numbers nor a file of weights are touched.
+
+        Raises:
+            InvalidValue: The architecture cannot take such inputs.
+        """
+        if not self.training.epochs or not len(x):
+            return
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with torch_threads(self.threads), torch.random.fork_rng(devices=gpus):
+            module = self.architecture.build(x.shape, classes).to(self.device)
+            optimizer = self.training.new_optimizer(module)
+            examples = Examples(
+                x, torch.zeros(len(x), dtype=torch.int64), np.arange(len(x)), device=self.device
+            )
+            sizes = {_FEW}  # enough for BatchNorm
+            if compiled(module):  # for each size of a batch
+                sizes = {max(_FEW, stop - start) for start, stop in self.training.batches(len(x))}
+            for size in sorted(sizes, reverse=True):
+                batch = examples.take(np.arange(size) % len(x))
+                mean_gradient(module.eval(), cross_entropy, [batch])
+                optimizer.zero_grad()
+                cross_entropy(module.train()(batch[0]), batch[1]).mean().backward()
+                optimizer.step()
+
     def train(
         self,
         x: Images,
@@ -90,8 +123,12 @@ class Learner:
             InvalidValue: The inputs do not fit the network, the training diverges, there are no rows.
             DataError: A target is not a class number, or the file of weights cannot be used.
         """
-        rows = np.ascontiguousarray(rows, dtype=np.int64)
-        y = np.ascontiguousarray(y, dtype=np.int64)
+        rows = np.ascontiguousarray(row_ids(rows, len(x)))
+        y = np.ascontiguousarray(y)
+        if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+            got = f"{y.dtype} of shape {y.shape}"
+            raise InvalidValue("y", got, f"class numbers of shape ({len(x)},), one for each input")
+        y = y.astype(np.int64, copy=False)
         wrong = rows[(y[rows] < 0) | (y[rows] >= classes)]
         if len(wrong):
             raise DataError(f"row {wrong[0]} has target {y[wrong[0]]}, which is not one of {classes} classes")
@@ -109,21 +146,31 @@ class Learner:
 
             if self._cache is None:
                 return fit(None)
-            return self._cache.through(self._ingredients(x, y, rows, classes, seed), module, fit, reuse)
+            ingredients = self._ingredients(module, x, y, rows, classes, seed)
+            return self._cache.through(ingredients, module, fit, reuse)
 
     def _ingredients(
-        self, x: Images, y: NDArray[np.int64], rows: NDArray[np.int64], classes: int, seed: int
+        self,
+        module: nn.Module,
+        x: Images,
+        y: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        classes: int,
+        seed: int,
     ) -> dict[str, Any]:
         """All that the trained network depends on, as JSON values."""
         if self._last is None or self._last[0] is not x:
             self._last = x, x.digest()
         architecture: dict[str, Any] = asdict(self.architecture)  # type: ignore[call-overload]
-        del architecture["name"]
-        weights = architecture["weights"]
-        architecture["weights"] = weights and sha256_of([Path(weights).expanduser().read_bytes()])
+        del architecture["name"], architecture["weights"]  # these count by the state that they give
         kind = type(self.architecture)
+        family = f"{kind.__module__}.{kind.__qualname__}"
+        code = [family, type(self.training).__module__, *targets_in(architecture), *code_of(module)]
         return {
-            "architecture": {"family": f"{kind.__module__}.{kind.__qualname__}", **architecture},
+            "architecture": {"family": family, **architecture},
+            "first_weights": sha256_of_tensors(module.state_dict()),
+            "files": digests_of(files_in(architecture)),
+            "sources": sources_of([*code, str(architecture.get("target", ""))]),
             "training": asdict(self.training),
             "seed": int(seed),
             "inputs": self._last[1],

@@ -89,6 +89,10 @@ class Method(ABC):
     def __init__(self, model: Predictor, name: str) -> None:
         self.predictor, self.name, self.served = model, name, 0
 
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Compile and set up what ``fit`` and ``remove`` run on such data; see ``Predictor.rehearse``."""
+        self.predictor.rehearse(x, y)
+
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train the model on features ``x`` (n, ...) with labels ``y`` (n,)."""
         self.predictor.fit(x, y, seed)

@@ -20,7 +20,7 @@ class Lcodec(Guarded):
     """The scrub of a network, or of the linear model of the certified path; see ``Scrub``.
 
     The weights of the linear model are one unit of a Linear layer without bias, in float64. With ``exact``
-    curvature over all rows, all units, no noise and ``l2 = lam`` the update is the Newton step of Guo et al.;
+    curvature over all rows, all units and no noise the update is the Newton step of Guo et al.;
     it carries no certificate, and the measured residual stands beside that of the certified methods.
 
     Args:
@@ -59,12 +59,18 @@ class Lcodec(Guarded):
         """Train on all rows.
 
         Raises:
-            UserError: The linear model has more than two classes, or the network no units.
+            UserError: The linear model has more than two classes, or the network no units that can be watched
+                (see ``scrub.noisy_copies.require_watched``).
             InvalidValue: The training recorded nothing for the curvature.
         """
-        self.target.require(y)
+        self.target.require(x, y, self.scrub)
         super().fit(x, y, seed)
         self.target.trained(self.scrub)
+
+    def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
+        """Compile what training and selection run."""
+        super().rehearse(x, y)
+        self.scrub.rehearse()
 
     def update(self, index: NDArray[np.int64]) -> Update:
         """Scrub the rows from the selected units, and from the outputs of labels that no row has any more."""
@@ -74,8 +80,7 @@ class Lcodec(Guarded):
             proposal = self.scrub.propose(
                 problem, stream(seed, "scrub", 0, self.served), torch_generator(seed, "scrub", 1, self.served)
             )
-            more, undo = self.target.apply(proposal, problem, self.scrub)
-        return proposal.figures | more, undo
+            return self.target.apply(proposal)
 
     def state(self) -> State:
         """Everything needed to continue."""

@@ -17,7 +17,7 @@ from expunge.core.files import State
 from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy
 from expunge.curvature.kfac import require_memory
-from expunge.datasets.images import Examples
+from expunge.datasets.images import Examples, Images
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, Rows
@@ -26,14 +26,14 @@ from expunge.predictors import Predictor
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.network import NetworkModel
 from expunge.scrub import Problem, Proposal, Scrub, ScrubError
-from expunge.scrub.noisy_copies import all_units, unit_modules
-from expunge.scrub.outputs import emptied, refit
-from expunge.scrub.scrub import by_module
+from expunge.scrub.noisy_copies import all_units, require_watched
+from expunge.scrub.scrub import PENALTY, by_module
 from expunge.training import History
 from expunge.unlearners.guard import Update
 
 log = logging.getLogger(__name__)
 
+_LOOKED_AT = 2  # rows that show how a network runs its layers
 _WEIGHT = "weight"
 _RECORDED = ("gradient", "gradient_change", "weight_change")
 
@@ -57,30 +57,41 @@ class NetworkTarget:
         """Nothing to be limited while the update is computed."""
         return nullcontext()
 
-    def require(self, y: NDArray[np.int64]) -> None:
-        """Allow any labels."""
+    def require(self, x: Any, y: NDArray[np.int64], scrub: Scrub) -> None:
+        """Look at the layers of the network before it is trained.
+
+        Raises:
+            InvalidValue: It has no units, or they cannot be watched, or not changed; the curvature takes more
+                memory than there is.
+        """
+        images, learner, outputs = Images.of(x), self.model.learner, len(np.unique(y))
+        module = learner.build(images.shape, outputs, 0)
+        first = np.arange(min(_LOOKED_AT, len(images)))
+        require_watched(module, images.batch(first, next(module.parameters()).dtype, learner.device))
+        if scrub.selector == "all":
+            Block.of(module, by_module(all_units(module)))
+        if scrub.curvature == "kfac" and scrub.mode != "ascent":
+            self._fits(scrub, module, len(y), outputs)
 
     def trained(self, scrub: Scrub) -> None:
         """Look at the network once it is trained.
 
         Raises:
-            InvalidValue: It has no units, its training recorded nothing for the curvature, or the curvature
-                takes more memory than there is.
+            InvalidValue: It was not trained here, and the curvature or the penalty is not known.
         """
-        unit_modules(self.model.module)
         recorded = self.model.history is not None
         if not recorded and scrub.mode == "sekhari" and scrub.curvature in ("fd", "fisher"):
             raise InvalidValue("curvature", scrub.curvature, "exact, ggn or kfac where training.epochs is 0")
-        if scrub.curvature == "kfac" and scrub.mode != "ascent":
-            self._fits(scrub)
+        unknown = scrub.penalty is None and self._penalty() is None
+        if unknown and (scrub.needs_penalty or scrub.refit_outputs):
+            raise InvalidValue("penalty", None, f"{PENALTY} (training.epochs is 0)")
 
-    def _fits(self, scrub: Scrub) -> None:
+    def _fits(self, scrub: Scrub, module: nn.Module, rows: int, outputs: int) -> None:
         """Look whether the factors of ``kfac`` fit into memory, and say where they are estimated."""
-        module, kept, columns = self.model.module, int(self.model.kept.sum()), scrub.curvature_columns
+        columns = scrub.curvature_columns
         if scrub.selector == "all":
             block = Block.of(module, by_module(all_units(module)))
-            require_memory(module, block, min(kept, scrub.curvature_rows or kept), columns)
-        outputs = len(self.model.classes_)
+            require_memory(module, block, min(rows, scrub.curvature_rows or rows), columns)
         if columns is not None and outputs > columns:
             line = "kfac: factors are estimated from %s of %s columns a row, drawn (curvature_columns)"
             log.info(line, columns, f"{outputs:,}")
@@ -89,25 +100,17 @@ class NetworkTarget:
         """What the scrub is told of a request."""
         model, training = self.model, self.model.without(index)
         n = int(model.kept.sum())
-        return Problem(model.module, cross_entropy, training.take(index), training, n, model.history)
+        sample, penalty = training.take(index), self._penalty()
+        return Problem(model.module, cross_entropy, sample, training, n, model.history, penalty)
 
-    def apply(self, proposal: Proposal, problem: Problem, scrub: Scrub) -> Update:
-        """Make the step, and train the outputs of labels again that no row has any more."""
-        module, undo = self.model.module, proposal.apply(self.model.module)
-        labels = emptied(problem.sample[1].tolist(), problem.retained) if scrub.refit_outputs else []
-        if not labels:
-            return {}, undo
-        try:
-            undo_outputs = refit(module, problem.retained, labels, scrub.l2)
-        except ScrubError:
-            undo()
-            raise
+    def _penalty(self) -> float | None:
+        """That of the training; None where the weights come from elsewhere."""
+        training = self.model.learner.training
+        return training.weight_decay if training.epochs else None
 
-        def undo_both() -> None:
-            undo_outputs()
-            undo()
-
-        return {"outputs_refitted": len(labels)}, undo_both
+    def apply(self, proposal: Proposal) -> Update:
+        """Make the update."""
+        return proposal.figures, proposal.apply(self.model.module)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Nothing beyond the network's own state."""
@@ -131,7 +134,7 @@ class LinearTarget:
         """Keep BLAS to one thread while the update is computed."""
         return one_blas_thread()
 
-    def require(self, y: NDArray[np.int64]) -> None:
+    def require(self, x: Any, y: NDArray[np.int64], scrub: Scrub) -> None:
         """Raise ``UserError`` unless there are two classes at most."""
         classes = np.unique(y)
         if len(classes) > 2:
@@ -166,16 +169,16 @@ class LinearTarget:
         with torch.no_grad():
             module.weight.copy_(torch.from_numpy(model.w)[None])
         sample = examples.take(index)
-        return Problem(module, logistic_losses, sample, examples, own.n, self.history)
+        return Problem(module, logistic_losses, sample, examples, own.n, self.history, own.lam)
 
-    def apply(self, proposal: Proposal, problem: Problem, scrub: Scrub) -> Update:
+    def apply(self, proposal: Proposal) -> Update:
         """Make the step."""
         w = self.model.w + proposal.step.numpy()
         if not np.isfinite(w @ w):
             raise ScrubError("the update leaves weights that are not finite")
         undo = self.model.snapshot()
         self.model.columns = [WeightColumn(self.model.problem, w)]
-        return {}, undo
+        return proposal.figures, undo
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The record."""
@@ -201,6 +204,9 @@ class RowInputs:
     """Feature rows as ``Examples`` wants its inputs."""
 
     rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def batch(self, index: Any, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> Tensor:
         """Return the rows of ``index``, (m, d)."""

@@ -1,0 +1,127 @@
+"""Networks whose layers are watched while they run: what hides a layer, and what runs it more than once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import CheckpointFunction
+
+from expunge.core.errors import InvalidValue
+from expunge.curvature.gradients import evaluating
+
+_REENTRANT = "torch.utils.checkpoint with use_reentrant=True"
+_SHOWN = 5
+PARALLEL = (nn.DataParallel, DistributedDataParallel)
+
+
+@dataclass
+class Runs:
+    """How a layer has run: how often, and whether gradients were cut off by a reentrant checkpoint."""
+
+    count: int = 0
+    reentrant: bool = False
+
+
+def compiled(module: nn.Module) -> bool:
+    """Whether a part of the network is run by ``torch.compile``."""
+    return any(
+        hasattr(part, "_orig_mod")
+        or getattr(part, "_compiled_call_impl", None) is not None
+        or hasattr(part.forward, "_torchdynamo_orig_callable")
+        for part in module.modules()
+    )
+
+
+@contextmanager
+def watching(module: nn.Module) -> Iterator[nn.Module]:
+    """Put ``module`` into evaluation mode, run as it was written, and back afterwards.
+
+    What ``torch.compile`` makes of a network may call no hook that is younger than itself, and has no second
+    derivatives: for as long, it is not used.
+    """
+    eager = torch.compiler.set_stance("force_eager") if compiled(module) else nullcontext()
+    with evaluating(module), eager:
+        yield module
+
+
+def require_open(module: nn.Module) -> None:
+    """Raise ``InvalidValue`` if the layers of ``module`` cannot be watched, because it is in TorchScript."""
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            got = f"{name or 'a network'} in TorchScript ({type(part).__name__})"
+            raise InvalidValue(
+                "model", got, "the module that it was made of: its own layers cannot be watched"
+            )
+
+
+def runs_of(module: nn.Module, parts: Mapping[str, nn.Module], x: Tensor) -> dict[str, Runs]:
+    """Run inputs (m, ...) through the network in evaluation mode, and see how each of its ``parts`` runs."""
+    found = {name: Runs() for name in parts}
+
+    def see(name: str, *_: Any) -> None:
+        found[name].count += 1
+        found[name].reentrant |= _within_reentrant()
+
+    with ExitStack() as hooks, watching(module), torch.enable_grad():
+        for name, part in parts.items():
+            hooks.enter_context(part.register_forward_hook(partial(see, name)))
+        module(x)
+    return found
+
+
+def _within_reentrant() -> bool:
+    frame = sys._getframe()
+    while frame := frame.f_back:  # type: ignore[assignment]
+        if frame.f_code is CheckpointFunction.forward.__code__:
+            return True
+    return False
+
+
+def require_derivatives(runs: Mapping[str, Runs]) -> None:
+    """Raise ``InvalidValue`` if a layer has no gradient in a walk back to chosen places."""
+    hidden = [name for name, run in runs.items() if run.reentrant]
+    if hidden:
+        got = f"{', '.join(hidden[:_SHOWN])} ({len(hidden)} in all) under {_REENTRANT}"
+        raise InvalidValue("model", got, "use_reentrant=False")
+
+
+@contextmanager
+def naming_checkpoints() -> Iterator[None]:
+    """Turn what torch says of a reentrant checkpoint into a line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise InvalidValue("model", f"layers under {_REENTRANT}", "use_reentrant=False") from None
+
+
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """What a Conv2d or a Linear is called with, by place or by name."""
+    found: Tensor = args[0] if args else kwargs["input"]
+    return found
+
+
+def duplicate(module: nn.Module) -> nn.Module:
+    """Return a deep copy, which computes anew what weights it computes from others (pruned, normalised)."""
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and value.grad_fn is not None:  # torch copies no result
+                setattr(part, name, value.detach())
+    copied = deepcopy(module)
+    for part, twin in zip(module.modules(), copied.modules(), strict=True):
+        # What torch.compile has made of a forward would go on working on the weights of the first.
+        own = getattr(vars(part).get("forward"), "_torchdynamo_orig_callable", None)
+        if own is not None and getattr(own, "__self__", None) is part:
+            twin.forward = MethodType(own.__func__, twin)
+    return copied
