@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -23,8 +23,8 @@ single = st.floats(-800, 800, width=32)
 
 
 def oracle(row):
-    """Loss of class 0, its log odds and its gradient, with 400 digits."""
-    with mpmath.workdps(400):
+    """Loss of class 0, its log odds and its gradient, with 380 digits."""
+    with mpmath.workdps(380):
         z = [mpmath.mpf(v) for v in row]
         e = [mpmath.exp(v - z[0]) for v in z]
         rest, whole = mpmath.fsum(e[1:]), mpmath.fsum(e)
@@ -36,8 +36,8 @@ def near(found, expected, ulps):
 
 
 @given(st.floats(-800, 800, width=32), st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=5))
-@settings(max_examples=150, deadline=None)
-def test_cross_entropy_is_right_to_a_few_units_in_the_last_place(margin, others):
+@settings(max_examples=80, deadline=None)
+def test_cross_entropy_is_as_right_as_the_outputs_are(margin, others):
     z = torch.tensor([[np.float32(margin), *others]], dtype=torch.float64, requires_grad=True)
     y = torch.zeros(1, dtype=torch.int64)
     loss, odds, slope = oracle(z[0].tolist())
@@ -156,18 +156,22 @@ def test_a_network_that_float64_fails_is_run_as_it_is_and_it_is_said():
 
 @given(
     st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3)),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
     st.tuples(st.integers(1, 4), st.integers(1, 3)),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
     st.tuples(st.integers(0, 2), st.integers(0, 3)),
     st.tuples(st.integers(1, 2), st.integers(1, 3)),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
-def test_unfolded_convolutions_are_torchs(sizes, kernel, stride, padding, dilation, bias):
+@settings(max_examples=150, deadline=None)
+def test_unfolded_convolutions_are_torchs(sizes, map_size, kernel, stride, padding, dilation, bias):
+    """On small maps much of a filter sees padding alone."""
     batch, channels, out = sizes
+    room = [n + 2 * p - d * (k - 1) for n, p, d, k in zip(map_size, padding, dilation, kernel, strict=True)]
+    assume(min(room) > 0)
     torch.manual_seed(0)
     net = nn.Conv2d(channels, out, kernel, stride, padding, dilation, bias=bias).double()
-    x = torch.randn(batch, channels, 9, 11, dtype=torch.float64)
+    x = torch.randn(batch, channels, *map_size, dtype=torch.float64)
     with torch.no_grad():
         expected = net(x)
         with Unfolded():

@@ -422,6 +422,7 @@ def test_a_diverged_network_is_an_error():
         ("smoothness", "a"),
         ("lipschitz", float("nan")),
         ("curvature_rows", 0),
+        ("curvature_columns", 0),
         ("curvature_tol", 2),
     ],
 )

@@ -79,22 +79,48 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """``torch.conv2d`` with channels last in memory: rows of patches times the filters."""
-    (down, across), (pad, pad_across) = _pair(stride), _pair(padding)
-    (gap, gap_across), (height, width) = _pair(dilation), weight.shape[2:]
-    x = nn.functional.pad(x, (pad_across, pad_across, pad, pad)).permute(0, 2, 3, 1).contiguous()
-    rows = (x.shape[1] - gap * (height - 1) - 1) // down + 1
-    columns = (x.shape[2] - gap_across * (width - 1) - 1) // across + 1
+    """``torch.conv2d`` with channels last in memory: rows of patches times the filters.
+
+    Rows and columns of the filters that meet padding alone are left out: of 3 x 3 on a map of one pixel, all
+    but the middle one.
+    """
+    steps, pads, gaps = _pair(stride), _pair(padding), _pair(dilation)
+    axes = (_Axis(*one) for one in zip(x.shape[2:], weight.shape[2:], steps, pads, gaps, strict=True))
+    down, across = axes
+    weight = weight[:, :, down.first : down.last + 1, across.first : across.last + 1]
+    x = nn.functional.pad(x, (*across.pad, *down.pad)).permute(0, 2, 3, 1).contiguous()
+    rows, columns, (height, width) = down.places, across.places, weight.shape[2:]
     filters = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
     out = x.new_empty(len(x), rows, columns, len(weight))
     size = torch.Size((rows, columns, height, width, x.shape[3]))
     image, line, pixel, one = x.stride()
-    strides = (image, line * down, pixel * across, line * gap, pixel * gap_across, one)
+    strides = (image, line * down.step, pixel * across.step, line * down.gap, pixel * across.gap, one)
     step = max(1, _ENTRIES // max(1, size.numel()))
     for part, found in zip(x.split(step), out.split(step), strict=True):
         patches = part.as_strided((len(part), *size), strides, part.storage_offset())
         torch.mm(patches.reshape(-1, len(filters)), filters, out=found.view(-1, len(weight)))
     return (out if bias is None else out.add_(bias)).permute(0, 3, 1, 2)
+
+
+class _Axis:
+    """One axis of a convolution.
+
+    Attributes:
+        places: Number of outputs.
+        first, last: Of the filter's places that may meet an input; all where none does.
+        pad: Zeros before and after, of inputs that these places see; negative for inputs that they do not.
+        step, gap: Stride and dilation.
+    """
+
+    def __init__(self, size: int, width: int, step: int, pad: int, gap: int) -> None:
+        self.step, self.gap = step, gap
+        self.places = (size + 2 * pad - gap * (width - 1) - 1) // step + 1
+        reach = (self.places - 1) * step - pad
+        seen = [k for k in range(width) if k * gap - pad < size and reach + k * gap >= 0] or range(width)
+        self.first, self.last = seen[0], seen[-1]
+        before = pad - self.first * gap
+        seen_inputs = (self.places - 1) * step + (self.last - self.first) * gap + 1
+        self.pad = before, seen_inputs - size - before
 
 
 def _pair(value: Any) -> tuple[int, int]:
