@@ -115,10 +115,8 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
         """``x.w`` for each row: (n,) for two classes, positive meaning ``classes_[1]``; (n, K) for more."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
-        scores = X @ self.coef_.T
-        if self.normalize:
-            norms = np.linalg.norm(X, axis=1)
-            scores = scores / np.where(norms > 0, norms, 1.0)[:, None]
+        rows = Rows.normalised(X, keep_zero=True) if self.normalize else Rows(X, np.ones(len(X)))
+        scores = rows.times(self.coef_.T)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> NDArray[Any]:
