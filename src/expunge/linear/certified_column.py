@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from expunge.certificate import Account, StepFacts
 from expunge.core.files import State
+from expunge.linear import rounding
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, solve
@@ -157,8 +158,13 @@ class CertifiedColumn(WeightColumn):
         """What the certificate needs to know; ``curvature`` is that at the step's origin, where known."""
         along, scores, squared = (curvature or after.curvature(step.origin)).along(step.step)
         corrects = step.origin is not self.w  # a later step of one request: the rows have left already
+        removed = 0 if corrects else self.problem.n - after.n
+        of_rhs = rounding.of_removed(self.problem, self.w, removed)
+        if aims_at_residual:  # which is the gradient over the rows that were there when it was measured
+            of_rhs += rounding.of_gradient(after if corrects else self.problem, step.origin)
+        charged = of_rhs + rounding.of_step(after, step.origin, step.step, step.rhs)
         return StepFacts(
-            removed=0 if corrects else self.problem.n - after.n,
+            removed=removed,
             retained=after.n,
             lam=after.lam,
             residual=float(np.linalg.norm(step.rhs)) if corrects else self.account.beta,
@@ -169,5 +175,6 @@ class CertifiedColumn(WeightColumn):
             scores_norm=scores,
             scores_squared_norm=squared,
             tau=float(np.linalg.norm(along - step.rhs)),
-            rounding=after.rounding(step.origin) + after.rounding(step.w),
+            # The gradient's own at both ends is more, unless a large share of the rows left.
+            rounding=max(after.rounding(step.origin), charged) + after.rounding(step.w),
         )
