@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from expunge.certificate import Account, StepFacts
 from expunge.core.files import State
-from expunge.linear import rounding
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, solve
@@ -159,10 +158,10 @@ class CertifiedColumn(WeightColumn):
         along, scores, squared = (curvature or after.curvature(step.origin)).along(step.step)
         corrects = step.origin is not self.w  # a later step of one request: the rows have left already
         removed = 0 if corrects else self.problem.n - after.n
-        of_rhs = rounding.of_removed(self.problem, self.w, removed)
+        of_rhs = self.problem.errors.of_removed(self.w, removed)
         if aims_at_residual:  # which is the gradient over the rows that were there when it was measured
-            of_rhs += rounding.of_gradient(after if corrects else self.problem, step.origin)
-        charged = of_rhs + rounding.of_step(after, step.origin, step.step, step.rhs)
+            of_rhs += (after if corrects else self.problem).errors.of_gradient(step.origin)
+        charged = of_rhs + after.errors.of_step(step.origin, step.step, step.rhs)
         return StepFacts(
             removed=removed,
             retained=after.n,

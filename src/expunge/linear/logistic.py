@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from expunge.linear import kernels, rounding
+from expunge.linear import kernels
+from expunge.linear.rounding import Rounding
 from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows, weighted_gram
 
 
@@ -76,17 +77,22 @@ class LogisticProblem:
         scores = x @ w
         return np.sqrt(expit(scores) * expit(-scores))[:, None] * x
 
+    @property
+    def errors(self) -> Rounding:
+        """What its sums can be off by."""
+        return Rounding(self.n, self.rows.places, self.rows.dim, self.lam, float(np.linalg.norm(self.b)))
+
     def rounding(self, w: Array) -> float:
         """A-priori bound on the float64 error of ``gradient(w)`` in 2-norm.
 
-        That of ``expunge.linear.rounding``, or the coarser one that holds for up to about 1000 features and
+        That of ``errors``, or the coarser one that holds for up to about 1000 features and
         rows most of which are there: never less than has been charged before.
         """
         n, d, length = self.n, self.rows.dim, float(np.linalg.norm(w))
         blocked = BLOCK_ROWS + 16 + n / BLOCK_ROWS
         size = n + self.lam * n * length + float(np.linalg.norm(self.b))
         coarse = UNIT * (n * (d + 8) * length / 4 + blocked * n + 8 * size)
-        return max(coarse, rounding.of_gradient(self, w))
+        return max(coarse, self.errors.of_gradient(w))
 
 
 @dataclass(frozen=True)

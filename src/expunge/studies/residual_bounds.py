@@ -16,7 +16,6 @@ from expunge.certificate import Account, Guarantee, StepFacts
 from expunge.certificate.bounds import INCREMENTS
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import InvalidValue
-from expunge.linear import rounding
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, spectral_norm, weighted_gram
@@ -243,8 +242,8 @@ def facts_of(before: Model, after: Model, spectral: float) -> StepFacts:
     left = np.flatnonzero((before.problem.rows.scale != 0) & (after.problem.rows.scale == 0))
     removed, step = before.problem.removed_gradient(before.w, left), after.w - before.w
     along, scores, squared = after.problem.curvature(before.w).along(step)
-    charged = rounding.of_removed(before.problem, before.w, len(left))
-    charged += rounding.of_step(after.problem, before.w, step, removed)
+    charged = before.problem.errors.of_removed(before.w, len(left))
+    charged += after.problem.errors.of_step(before.w, step, removed)
     return StepFacts(
         removed=len(left),
         retained=after.problem.n,
