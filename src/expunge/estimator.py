@@ -45,7 +45,8 @@ class CertifiedLogisticRegression(ClassifierMixin, BaseEstimator):
             ``at_limit``, ``perturbation`` and ``anchor``.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
-        random_state: Seed of b; None (right for a service) takes one from the operating system.
+        random_state: Seed of b, to be kept as secret as b; None (right for a service) draws b, and any
+            later one, from the operating system.
 
     Attributes:
         classes_: (K,) labels; of two, the second is the positive class.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
+from expunge.core.seeds import fresh_secret
 
 KINDS = {"logistic": "logistic", "network": "a network"}
 """What a method can be for, and what messages call it."""
@@ -101,6 +101,8 @@ class Predictor(Probabilistic, ABC):
         classes_: (K,) labels in rising order.
         kept: (n,) bool, training rows that have not left.
         seed: Of all that is drawn; a secret where a certificate rests on it.
+        seeded: Whether it was given. Otherwise it is fresh, and only for what has to be drawn again as it was
+            after loading: a perturbation then comes from the operating system itself.
     """
 
     kind: ClassVar[str]
@@ -111,7 +113,7 @@ class Predictor(Probabilistic, ABC):
         self.x, self.y = x, y
         self.classes_ = np.unique(y)
         self.kept: NDArray[np.bool_] = np.ones(len(y), dtype=bool)
-        self.seed = secrets.randbits(63) if seed is None else seed
+        self.seeded, self.seed = seed is not None, fresh_secret() if seed is None else seed
 
     def checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Return the ids of a request as an array.

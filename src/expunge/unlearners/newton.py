@@ -15,7 +15,6 @@ from expunge.certificate.guarantee import PERTURBATIONS
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, under
-from expunge.core.seeds import stream
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
@@ -93,7 +92,7 @@ class Newton(Method):
         Args:
             x: Rows with ||x_i|| <= 1.
             y: (n,) labels of two classes or more.
-            seed: Seed of b; None draws one from the operating system. It must stay as secret as b.
+            seed: Seed of b, which must stay as secret as b; None draws b from the operating system.
         """
         self.predictor.begin(x, y, seed)
         self.served = 0
@@ -112,7 +111,7 @@ class Newton(Method):
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
         """
         model = self.predictor
-        drawn = self.guarantee.draw(stream(model.seed, "perturbation", epoch))
+        drawn = self.guarantee.draw(model.noise(epoch))
         b = np.ascontiguousarray(as_columns(drawn, problems[0].rows.dim).T)
         columns: list[CertifiedColumn] = []
         reports: list[FitReport] = []
@@ -223,7 +222,7 @@ class Newton(Method):
     def state(self) -> State:
         """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
 
-        It holds b and the seed of later perturbations, which must stay secret.
+        It holds b, which must stay secret, and so must the seed of later perturbations where one was given.
         """
         state = super().state()
         saved = [column.state() for column in self.columns]
