@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.errors import UserError, complain
+from expunge.core.errors import BrokenInvariant, UserError, complain
 from expunge.help import help_text
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in
@@ -78,6 +78,9 @@ def main() -> None:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         complain(explain(error) or explained(error))
         sys.exit(BAD_INPUT)
+    except BrokenInvariant as error:  # a fault of ours, or of a plug-in: nothing is wrong with the input
+        complain(f"{error}; nothing of it has been recorded")
+        sys.exit(1)
     except KeyboardInterrupt:
         complain("interrupted; resume=true continues with the same run folder, the same command with a sweep")
         sys.exit(130)

@@ -38,7 +38,7 @@ def _newton(i: int) -> dict:
     return {
         "outcome": "retrained" if retrained else "removed",
         "reason": "budget" if retrained else "",
-        "residual_bound": 1e-6 if retrained else 0.0099 * (in_cycle + 1),
+        "residual_bound": 1e-6 if retrained else 0.00986 * (in_cycle + 1),
         "residual_measured": None,
         "budget": BUDGET,
         "seconds": 0.48 if retrained else 0.0095 * (1 + 0.1 * _noise(i)),

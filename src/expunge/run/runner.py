@@ -26,6 +26,7 @@ from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
 from expunge.record.resume import RunCheckpoint
 from expunge.record.summary import summarise
+from expunge.run.checked import Checked, promised
 from expunge.tracking import Tracker
 from expunge.unlearners import Method, Outcome, Unlearner
 
@@ -75,10 +76,12 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
 
     Raises:
         RunFolderError: The folder holds another run, or served requests do not repeat.
+        BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
     checkpoint = RunCheckpoint(folder, experiment.settings)
     session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, experiment.tracker as tracker:
+        session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
         state = checkpoint.load(len(ledger.records))
         if state is None:
             session.fit()
@@ -100,6 +103,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if served:
                 checkpoint.must_repeat(served[0], record)
             else:
+                session.checked.record(record)
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 ledger.append(record)
                 tracker.log(record)
@@ -124,6 +128,8 @@ def _extract(experiment: Experiment) -> tuple[Any, Any]:
 
 class _Session:
     """The moving parts of a run between two requests."""
+
+    checked: Checked
 
     def __init__(self, experiment: Experiment, x_train: Any, x_test: Any) -> None:
         self.experiment, self.x_train, self.x_test = experiment, x_train, x_test
@@ -176,6 +182,7 @@ class _Session:
         started = time.perf_counter()
         outcome = self.experiment.unlearner.remove(list(request.rows))
         seconds = time.perf_counter() - started
+        self.checked.outcome(outcome, request)
         self.served = request.number
         self.stopped = self.experiment.stop_at_limit and outcome.outcome != "removed"
         self.requested[list(request.rows)] = True
@@ -277,8 +284,7 @@ class _Session:
             upstream = self.experiment.extractor.upstream()
         else:  # a plug-in need not know; then nobody does
             upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
-        promised = getattr(self.experiment.unlearner, "guarantee", None)
-        return total(upstream, promised and promised.epsilon, promised and promised.delta)
+        return total(upstream, *(promised(self.experiment.unlearner, what) for what in ("epsilon", "delta")))
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""
