@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 from expunge.certificate import Account, Guarantee, StepFacts
 from expunge.certificate.bounds import INCREMENTS
 from expunge.core.checks import require_count, require_positive
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, spectral_norm, weighted_gram
@@ -203,6 +203,10 @@ class ResidualBounds:
             model, total = step, before + len(index)
             betas = {bound: account.beta for bound, account in accounts.items()}
             rows.append({"removed": total, "true": model.residual, **betas})
+            for bound, beta in betas.items():
+                if not model.residual <= beta:
+                    must = f"at most the bound {bound}, which is {beta!r}"
+                    raise BrokenInvariant("residual", model.residual, must, f"removal {total}")
             supported |= {bound: total for bound in BOUNDS if accounts[bound].within_budget}
         falls = np.diff([[row[key] for key in (*BOUNDS, "true")] for row in rows]) <= 0
         return {**self._curves(rows), "ordered": bool(falls.all()), "supported": supported}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from expunge.certificate import CERTIFICATES, Account, Guarantee, joint
 from expunge.certificate.guarantee import PERTURBATIONS
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.files import State, under
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
@@ -25,6 +25,7 @@ from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel, as_columns, zero
 from expunge.unlearners.base import RESIDUAL, Method, Outcome
+from expunge.unlearners.invariants import require_outcome
 
 POLICIES = ("retrain", "refuse")
 
@@ -97,18 +98,21 @@ class Newton(Method):
         self.predictor.begin(x, y, seed)
         self.served = 0
         self.guarantee = self._guarantee()
-        self._learn(self.predictor.problems(), epoch=0)
+        self.predictor.columns, self.predictor.fit_reports = self._learned(self.predictor.problems(), epoch=0)
 
     def _guarantee(self) -> Guarantee:
         dim = self.predictor.x.dim * self.predictor.width
         return Guarantee(self.epsilon, self.delta, self.predictor.std, dim, self.perturbation)
 
-    def _learn(
+    def _learned(
         self, problems: Sequence[LogisticProblem], epoch: int, starts: Sequence[Start] | None = None
-    ) -> None:
-        """Train with a fresh b; nothing changes if the result could not be certified.
+    ) -> tuple[list[CertifiedColumn], list[FitReport]]:
+        """Train with a fresh b.
 
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
+
+        Raises:
+            InvalidValue: The result could not be certified.
         """
         model = self.predictor
         drawn = self.guarantee.draw(model.noise(epoch))
@@ -129,7 +133,7 @@ class Newton(Method):
             )
         if self.update != "fresh":  # theirs pay for an inverse Hessian of somewhere else at every request
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
-        model.columns, model.fit_reports = columns, reports
+        return columns, reports
 
     def _start(self, problem: LogisticProblem) -> Start:
         """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
@@ -165,13 +169,22 @@ class Newton(Method):
 
         Raises:
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay.
+            BrokenInvariant: What would go out is not what its bound says; nothing has changed.
         """
         index = self.predictor.checked(rows)
         self.served += 1
         try:
+            return self._served(index)
+        except BrokenInvariant:
+            self.served -= 1
+            raise
+
+    def _served(self, index: NDArray[np.int64]) -> Outcome:
+        """Release, retrain or refuse."""
+        try:
             problems = self.predictor.without(index)
         except NothingLeft as error:
-            return self._outcome("refused", index, str(error))
+            return self._outcome("refused", index, self.columns, str(error))
         proposed = [
             column if problem is column.problem else self._removed(column, problem, index)
             for column, problem in zip(self.columns, problems, strict=True)
@@ -181,20 +194,23 @@ class Newton(Method):
             proposed = [column.measured() for column in proposed]
             account = self._joint(proposed)
         if account.within_budget:
-            released = [column.settled(self.update, self._target) for column in proposed]
-            self.predictor.release(released, index)
-            return self._outcome("removed", index)
+            outcome = self._outcome("removed", index, proposed)
+            self.predictor.release([column.settled(self.update, self._target) for column in proposed], index)
+            return outcome
         reason = f"residual bound {account.beta:.4g} would pass the budget {self.guarantee.budget:.4g}"
         if self.at_limit == "refuse":
-            return self._outcome("refused", index, reason)
+            return self._outcome("refused", index, self.columns, reason)
         pairs = zip(self.columns, proposed, strict=True)  # w of the model that is out, H without these rows
         starts = [Start(after.factor, column.spectral, column.w) for column, after in pairs]
         try:
-            self._learn(problems, self.account.epoch + 1, starts)
+            learned, reports = self._learned(problems, self.account.epoch + 1, starts)
         except InvalidValue as error:
-            return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
-        self.predictor.kept[index] = False
-        return self._outcome("retrained", index, reason)
+            reason = f"{reason}, and so would a retrained model ({error})"
+            return self._outcome("refused", index, self.columns, reason)
+        outcome = self._outcome("retrained", index, learned, reason)
+        self.predictor.release(learned, index)
+        self.predictor.fit_reports = reports
+        return outcome
 
     def _removed(
         self, column: CertifiedColumn, after: LogisticProblem, index: NDArray[np.int64]
@@ -202,12 +218,19 @@ class Newton(Method):
         used = index[column.problem.rows.scale[index] != 0]
         return column.removed(after, used, self.update, self._target)
 
-    def _outcome(self, outcome: str, index: NDArray[np.int64], reason: str | None = None) -> Outcome:
-        norms = [None if c.gradient is None else float(np.linalg.norm(c.gradient)) for c in self.columns]
+    def _outcome(
+        self,
+        outcome: str,
+        index: NDArray[np.int64],
+        columns: Sequence[CertifiedColumn],
+        reason: str | None = None,
+    ) -> Outcome:
+        """The outcome with the columns that are to be out after it, checked before they are."""
+        norms = [None if c.gradient is None else float(np.linalg.norm(c.gradient)) for c in columns]
         known = [norm for norm in norms if norm is not None]
         measured = hypot(*known) if outcome != "refused" and len(known) == len(norms) else None
-        account = self.account
-        return Outcome(
+        account = self._joint(columns)
+        found = Outcome(
             outcome,
             tuple(index.tolist()),
             reason,
@@ -216,6 +239,7 @@ class Newton(Method):
             budget=self.guarantee.budget,
             epsilon_spent=account.epsilon_spent,
         )
+        return require_outcome(found, index, self.guarantee.epsilon)
 
     # -- saving -----------------------------------------------------------------------------------------
 
