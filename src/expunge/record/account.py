@@ -43,11 +43,13 @@ class RequestAccount:
         if record["request"] != self._requests + 1:
             raise BrokenInvariant("request", record["request"], f"the next number, {self._requests + 1}")
         require_numbers(record, self.epsilon)
-        gone = self.gone if record["outcome"] == "refused" else self.gone | self._ids(record["rows"])
-        for name, count in (("removed_total", len(gone)), ("retained", self._left(len(gone)))):
+        leaving = set() if record["outcome"] == "refused" else self._ids(record["rows"])
+        gone = len(self.gone) + len(leaving)
+        for name, count in (("removed_total", gone), ("retained", self._left(gone))):
             if None not in (count, record[name]) and record[name] != count:
                 raise BrokenInvariant(name, record[name], f"{count} by the rows of the requests")
-        self.gone, self._requests = gone, self._requests + 1
+        self.gone |= leaving
+        self._requests += 1
 
     def _ids(self, rows: Any) -> set[int]:
         found: set[int] = set()

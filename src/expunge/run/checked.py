@@ -61,11 +61,12 @@ class Checked:
         with _said_of(record["request"]):
             self._account.add(record)
             if isinstance(self._unlearner, Method):
-                left, gone = np.flatnonzero(~self._unlearner.predictor.kept).tolist(), self._account.gone
-                if left != sorted(gone):
-                    other = sorted(gone ^ {*left})[:5]
-                    must = f"those of the requests, which differ in {other}"
-                    raise BrokenInvariant("rows that the model has left", f"{len(left)} rows", must)
+                kept = self._unlearner.predictor.kept
+                if (count := int(np.count_nonzero(kept))) != record["retained"]:
+                    must = f"{record['retained']}, those of the requests having left"
+                    raise BrokenInvariant("rows of the model", count, must)
+                if record["outcome"] != "refused" and kept[record["rows"]].any():
+                    raise BrokenInvariant("rows of the model", record["rows"], "others, these having left")
 
 
 @contextmanager
