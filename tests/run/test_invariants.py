@@ -39,6 +39,7 @@ FAULTS = {
     "nan": ({"residual_bound": nan}, "residual_bound is nan, .*finite"),
     "infinite": ({"budget": inf}, "budget is inf, .*finite"),
     "negative": ({"residual_measured": -1e-9}, "residual_measured is -1e-09, .*finite number >= 0"),
+    "bool": ({"residual_bound": True}, "residual_bound is True, .*finite number"),
     "text": ({"epsilon_spent": "0.1"}, "epsilon_spent is '0.1', .*finite number"),
     "word": ({"outcome": "deleted"}, "outcome is 'deleted', .*one of removed, retrained, refused"),
     "rows": ({"rows": (1, 2, 3)}, r"rows is \(1, 2, 3\), .*those requested"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
+from numbers import Real
 from typing import Any
 
 from expunge.core.errors import BrokenInvariant
@@ -50,7 +51,7 @@ def require_numbers(said: Mapping[str, Any], epsilon: float | None = None) -> No
         raise BrokenInvariant("outcome", said["outcome"], f"one of {', '.join(OUTCOMES)}")
     for name in NORMS:
         value = said[name]
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, Real) and not isinstance(value, bool)
         if value is not None and not (number and isfinite(value) and value >= 0):
             raise BrokenInvariant(name, value, "a finite number >= 0, or none")
     _at_most(said, "residual_measured", "residual_bound", said["residual_bound"])
