@@ -116,3 +116,26 @@ def test_clone_and_zero_rows(table):
     model = clone(CertifiedLogisticRegression(update="frozen", certificate="third_order", std=0.1)).fit(x, y)
     assert model.remove([3]).outcome == "removed"
     assert model.residual() <= model.certificate_.beta + 1e-9
+
+
+@pytest.mark.parametrize("size", [1e-305, 1e-161, 1e300])
+def test_rows_of_any_size_train_and_predict_alike(table, size):
+    usual = CertifiedLogisticRegression(random_state=0).fit(*table)
+    x = table[0] * size
+    model = CertifiedLogisticRegression(random_state=0).fit(x, table[1])
+    np.testing.assert_allclose(model.coef_, usual.coef_, rtol=1e-6)
+    np.testing.assert_allclose(model.decision_function(x), usual.decision_function(table[0]), atol=1e-6)
+    assert model.remove([3, 4]).outcome == "removed"
+
+
+def test_what_is_predicted_of_a_training_row_is_what_it_was_trained_as(table):
+    """Also in float32, whose squares vanish below 1e-23."""
+    x, y = table[0].astype(np.float32), table[1]
+    x[:100] *= np.float32(1e-30)
+    x[100:200] *= np.float32(1e30)
+    x[200:] *= np.float32(1e-42)  # subnormal: a few bits
+    model = CertifiedLogisticRegression(random_state=0).fit(x, y)
+    trained = model._engine_.predictor.problem
+    np.testing.assert_allclose(model.decision_function(x), trained.rows.scores(model.coef_[0]), rtol=1e-12)
+    model = CertifiedLogisticRegression(random_state=0, normalize=False).fit(x[:100], y[:100])
+    np.testing.assert_array_equal(model.decision_function(x), x.astype(np.float64) @ model.coef_[0])

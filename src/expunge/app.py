@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.errors import UserError, complain
+from expunge.core.errors import BrokenInvariant, UserError, complain
 from expunge.help import help_text
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in
@@ -37,14 +37,14 @@ class Task:
     """What Hydra calls for every configuration: a run of its own, or a cell of a sweep."""
 
     def __init__(self, cache: JobCache) -> None:
-        self.failed = False
+        self.code = 0  # that the command is to end with
         self._cache = cache
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
 
     def __call__(self, config: DictConfig) -> None:
-        """Run it; bad input is one line on standard error."""
+        """Run it; bad input is one line on standard error, and so is a fault that the run has seen itself."""
         hydra_config = HydraConfig.get()
         prepare(hydra_config.launcher)
         with open_dict(config):
@@ -56,7 +56,10 @@ class Task:
             run_in(Path(hydra_config.runtime.output_dir), config, self._cache)
         except (UserError, OmegaConfBaseException) as error:
             complain(explained(error))
-            self.failed = True
+            self.code = BAD_INPUT
+        except BrokenInvariant as error:
+            complain(f"{error}; nothing of it has been recorded")
+            self.code = 1
 
 
 def _in_worker() -> Task:
@@ -95,5 +98,5 @@ def main() -> None:
             finish(sweep, figures=False)
         complain(told)
         sys.exit(BAD_INPUT if isinstance(told, UserError) else 1)
-    if task.failed:
-        sys.exit(BAD_INPUT)
+    if task.code:
+        sys.exit(task.code)

@@ -76,8 +76,9 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             ``at_limit``, ``perturbation`` and ``anchor``.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
-        random_state: Seed of b, a whole number, or a RandomState or Generator that it is drawn from; None
-            (right for a service) takes one from the operating system.
+        random_state: Seed of b, to be kept as secret as b: a whole number, or a RandomState or Generator that
+            it is drawn from; None (right for a service) draws b and every later one from the operating
+            system.
 
     Attributes:
         classes_: (K,) labels; of two, the second is the positive class.
@@ -163,10 +164,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         fitted = self._fitted_
         require_numbers("X", X)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
-        scores = X @ fitted.engine.predictor.weights
-        if fitted.settings["normalize"]:
-            norms = np.linalg.norm(X, axis=1)
-            scores = scores / np.where(norms > 0, norms, 1.0)[:, None]
+        rows = Rows.normalised(X) if fitted.settings["normalize"] else Rows(X, np.ones(len(X)))
+        scores = rows.times(fitted.engine.predictor.weights)
         return scores[:, 0] if len(fitted.data.classes) == 2 else scores, fitted.data.classes
 
     def predict(self, X: Any) -> NDArray[Any]:

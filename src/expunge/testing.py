@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.files import State
-from expunge.unlearners.base import OUTCOMES, ROLES, Outcome
+from expunge.unlearners.base import OUTCOMES, ROLES, Method, Outcome
+from expunge.unlearners.invariants import require_numbers, require_outcome
 
 Array = NDArray[np.float64]
 
@@ -35,8 +37,9 @@ def check_unlearner(
     """Try an unlearner on small data: its interface, its account of requests, its state, what stays removed.
 
     - The methods are there, ``role`` is one of ``ROLES``, predictions are labels.
-    - Every request ends in an ``Outcome`` with the requested rows; a refused one changes nothing; rows that
-      do not exist, or are gone already, are a ``ValueError``.
+    - Every request ends in an ``Outcome`` with the requested rows and with numbers that agree: a residual, as
+      measured and as the model gives it, below its bound, that below its budget, epsilon spent below epsilon.
+      A refused one changes nothing; rows that do not exist, or are gone already, are a ``ValueError``.
     - The same seed gives the same model; a model that was saved goes on as if it had not been.
     - What was removed **stays** removed. Two data sets differ in the contents of the rows of the first
       request alone: how far the two models are apart is the influence of these rows. A second request, for
@@ -117,6 +120,7 @@ def _serve(unlearner: Any, rows: Sequence[int]) -> Outcome:
     _say(isinstance(outcome, Outcome), f"{where}: returned {type(outcome).__name__}, allowed: an Outcome")
     _say(outcome.outcome in OUTCOMES, f"{where}: {outcome.outcome!r} is none of {', '.join(OUTCOMES)}")
     _say(sorted(outcome.rows) == sorted(rows), f"{where}: its outcome is about rows {list(outcome.rows)}")
+    _numbers(unlearner, outcome, where)
     refused = outcome.outcome == "refused"
     _say(not refused or bool(outcome.reason), f"{where}: refused without a reason")
     _say(
@@ -124,6 +128,20 @@ def _serve(unlearner: Any, rows: Sequence[int]) -> Outcome:
         f"{where}: refused, and the model has changed",
     )
     return outcome
+
+
+def _numbers(unlearner: Any, outcome: Outcome, where: str) -> None:
+    """Check its numbers against each other, the residual and the rows that the model has left."""
+    model, promised = _model(unlearner), getattr(unlearner, "guarantee", None)
+    try:
+        require_outcome(outcome, outcome.rows, getattr(promised, "epsilon", None))
+        now = model.residual()
+        require_numbers(vars(replace(outcome, residual_measured=None if now is None else float(now))))
+    except BrokenInvariant as error:
+        raise CheckFailed(f"{where}: {error}") from None
+    if isinstance(unlearner, Method):
+        left = not model.kept[list(outcome.rows)].any()
+        _say(left or outcome.outcome == "refused", f"{where}: the model still counts the rows as its own")
 
 
 def _requests(unlearner: Any, n: int) -> None:

@@ -90,7 +90,7 @@ def test_a_feature_that_varies_by_rounding_alone_becomes_zero():
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_rows_that_are_not_finite_are_named(scaling, bad):
     train, test = features(n=1500, m=30)
     train[1234, 0] = bad
@@ -98,6 +98,19 @@ def test_rows_that_are_not_finite_are_named(scaling, bad):
         scaled(train, test, scaling, "dataset toy")
     with pytest.raises(DataError, match=r"^dataset toy: test row 1234 holds NaN or infinity$"):
         scaled(test, train, scaling, "dataset toy")
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e-161, 1e200, 1e305])
+def test_tiny_and_huge_features_are_as_good_as_others(scaling, size):
+    train, test = features(n=1500, m=30)
+    usual = scaled(train, test, scaling, "dataset toy")
+    for one, other in zip(usual, scaled(train * size, test * size, scaling, "dataset toy"), strict=True):
+        np.testing.assert_allclose(other.dense(), one.dense(), rtol=1e-6, atol=1e-9)
+        assert np.linalg.norm(other.dense(), axis=1) == pytest.approx(1, abs=1e-15)
+    test[7, 0] = 1e200  # one row far from all others
+    rows = scaled(train, test, scaling, "dataset toy")[1]
+    np.testing.assert_allclose(abs(rows.dense()[7]), np.eye(test.shape[1])[0], atol=1e-30)
 
 
 # Rows

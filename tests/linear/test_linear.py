@@ -315,3 +315,47 @@ def test_results_do_not_depend_on_where_arrays_lie_in_memory(d):
         along, scores, squares = problem.curvature(w.copy()).along(step.copy())
         seen.add((problem.gradient(w.copy()).tobytes(), along.tobytes(), scores, squares))
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32"])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_rows_of_any_size_are_normalised(kind, data):
+    """From subnormal numbers to the largest: the direction to the last bits, against 64-bit mantissas."""
+    info = np.finfo(kind)
+    least, most = int(np.log2(info.smallest_subnormal)), info.maxexp - 2
+    powers = data.draw(st.lists(st.integers(least, most), min_size=3, max_size=3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    raw = np.ldexp(rng.uniform(0.5, 1, size=(3, 4)), np.array(powers)[:, None] + 1).astype(kind)
+    rows = Rows.normalised(raw)
+    wide = raw.astype(np.longdouble)
+    wide /= np.abs(wide).max(axis=1, keepdims=True)
+    wide /= np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(rows.dense(), wide.astype(np.float64), rtol=1e-15)
+    assert np.linalg.norm(rows.dense(), axis=1) == pytest.approx(1, abs=1e-15)
+    w = rng.normal(size=4)
+    np.testing.assert_allclose(rows.scores(w), rows.times(w[:, None])[:, 0], rtol=1e-14, atol=1e-15)
+
+
+def test_rows_in_the_usual_range_are_not_copied():
+    raw = np.random.default_rng(0).normal(size=(30, 4)) * 1e-130
+    raw[3] = 0
+    assert Rows.normalised(raw, keep_zero=True).raw is raw
+    raw[4] *= 1e-30
+    assert Rows.normalised(raw, keep_zero=True).raw is not raw
+
+
+def test_an_offset_is_subtracted_before_tiny_and_huge_rows_are_normalised():
+    raw = np.array([[3.0, 3.0], [3.0 + 1e-200, 3.0], [1e200, 1e200]])
+    raw[1, 0] = 3.0 + 2.0**-51
+    rows = Rows.normalised(raw, 3.0, keep_zero=True)
+    np.testing.assert_allclose(rows.dense(), [[0, 0], [1, 0], [0.5**0.5, 0.5**0.5]], rtol=1e-15)
+    pixels = np.array([[127, 128], [0, 255], [7, 7]], dtype=np.uint8)
+    far = Rows.normalised(pixels, 1e200).dense()
+    np.testing.assert_allclose(far, -np.full((3, 2), 0.5**0.5), rtol=1e-15)
+
+
+def test_rows_as_given_may_be_tiny_and_say_that_huge_ones_are_too_long():
+    assert Rows.as_given(np.array([[1e-200, 0.0]])).dense()[0, 0] == 1e-200
+    with pytest.raises(DataError, match="row 1 has L2 norm above 1"):
+        Rows.as_given(np.array([[0.1, 0.0], [1e200, 0.0]]))

@@ -20,7 +20,8 @@ from expunge.predictors.linear import LinearModel
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
 from expunge.record.summary import summarise
-from expunge.run.runner import Experiment, run
+from expunge.run.experiment import Experiment
+from expunge.run.runner import run
 from expunge.tracking.none import NoTracker
 from expunge.unlearners import Outcome
 from tests import cli

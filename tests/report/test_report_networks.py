@@ -22,7 +22,7 @@ from expunge.report.drawing import Line
 from expunge.report.figures import draw_all, draw_plots, write_run_figures
 from expunge.report.network_figures import running_mean
 from expunge.report.table_rows import Row, ordered, rows
-from tests.report.test_report import make_run
+from tests.report.test_report import end_as, make_run
 
 SELECTORS = ("lfoci", "random", "all")
 STRENGTH = {"lfoci": 1.0, "random": 0.45, "all": 1.5}
@@ -106,6 +106,7 @@ def make_network(
             (*NEVER, *LASTING, *SAMPLE, "test_accuracy", "forget_accuracy", "retain_accuracy")
         )
         records.append({**empty, "request": i, "rows": [(i * 7919) % 60000], **record})
+    end_as(records, summary)
     outcomes = [r["outcome"] for r in records]
     served = next((k for k, o in enumerate(outcomes) if o != "removed"), requests)
     last = {key: next((r[key] for r in reversed(records) if r[key] is not None), None) for key in LASTING}
@@ -146,10 +147,13 @@ def make_networks(folder: Path, requests: int = 60) -> Path:
 def edit(folder: Path, *, summary: dict | None = None, record=None, config=None) -> Path:
     """Change the files of a run: keys of the summary, each record, the configuration."""
     path = folder / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **(summary or {})}))
-    path = folder / "removals.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps({**r, **(record(r) if record else {})}) + "\n" for r in lines))
+    written = json.loads(path.read_text())
+    ledger = folder / "removals.jsonl"
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    lines = [{**r, **(record(r) if record else {})} for r in lines]
+    ledger.write_text("".join(json.dumps(r) + "\n" for r in lines))
+    counts = {name: sum(r["outcome"] == name for r in lines) for name in ("removed", "retrained", "refused")}
+    path.write_text(json.dumps({**written, **counts, **(summary or {})}))
     path = folder / ".hydra" / "config.yaml"
     settings = json.loads(path.read_text())
     if config:

@@ -256,7 +256,7 @@ def test_only_the_same_requests_make_a_pair(seeded):
 
 def test_no_mean_of_what_not_every_run_has_and_none_of_a_count_is_cut(tmp_path):
     for seed, (retrained, value) in enumerate(((1, 0.4), (2, None), (2, 0.6))):
-        more = {"retrained": retrained, "removed": 6 - retrained, "retrain_weight_distance": value}
+        more = {"removed": 6 - retrained, "retrained": retrained, "retrain_weight_distance": value}
         make_cell(tmp_path / str(seed), 1e-3, 10.0, seed, served=(3, 6, 5)[seed], **more)
     (group,) = over_seeds(runs_of(tmp_path))
     assert "retrain_weight_distance" not in group.values

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 
 from expunge.core.checks import require_count
+from expunge.core.errors import BrokenInvariant
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,16 @@ def total(upstream: Upstream, epsilon: float | None, delta: float | None) -> Tot
     is a promise about one row: the sum is the guarantee of each removed row taken alone. For m rows that
     leave together (all the rows of one person, say) the extractor's part is that of ``group``. Where the
     linear model has no certificate ``epsilon`` and ``delta`` are None.
+
+    Raises:
+        BrokenInvariant: A part is no finite number >= 0.
     """
     if upstream.not_covered is not None:
         return Total(None, None, upstream.not_covered)
+    parts = {"extractor_epsilon": upstream.epsilon, "extractor_delta": upstream.delta}
+    for name, value in {**parts, "epsilon": epsilon, "delta": delta}.items():
+        if value is not None and not 0 <= value < inf:
+            raise BrokenInvariant(name, value, "a finite number >= 0 where something is guaranteed")
     if epsilon is None or delta is None:
         return Total(None, None, "the unlearner gives no certificate")
     return Total(upstream.epsilon + epsilon, upstream.delta + delta)

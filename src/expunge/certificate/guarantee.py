@@ -16,6 +16,7 @@ from scipy.stats import norm
 
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue
+from expunge.core.seeds import Noise
 
 PERTURBATIONS = ("gaussian", "pure_eps")
 
@@ -78,7 +79,7 @@ class Guarantee:
         """Epsilon spent by a residual of norm at most ``beta``."""
         return self.c * beta / self.std
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
+    def draw(self, rng: Noise) -> NDArray[np.float64]:
         """Draw b, (dim,) float64."""
         direction = rng.normal(size=self.dim)
         if self.perturbation == "gaussian":

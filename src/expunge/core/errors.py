@@ -58,6 +58,27 @@ class RunFolderError(UserError):
     """A run folder cannot be continued or read."""
 
 
+class BrokenInvariant(RuntimeError):
+    """What must always hold does not: the program, or a part of one's own, is wrong, and not what was given.
+
+    What it was about to do is not done; ``str()`` of it is one line fit to be shown.
+
+    Args:
+        name: What is wrong, by the name that the records give it.
+        got: What it is.
+        must: What it must be, in words and with the number that it is compared with.
+        where: What it is of, such as a request.
+    """
+
+    def __init__(self, name: str, got: Any, must: str, where: str | None = None) -> None:
+        self.name, self.got, self.must = name, got, must
+        super().__init__(f"{f'{where}: ' if where else ''}{name} is {got!r}, and must be {must}")
+
+    def at(self, where: str) -> BrokenInvariant:
+        """Return the same complaint with what it is of before it."""
+        return BrokenInvariant(self.name, self.got, self.must, where)
+
+
 def last_line(error: BaseException) -> str:
     """The last line of an error's text (where libraries put the cause), or its type where it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,13 +1,17 @@
-"""One seed, several independent streams of random numbers."""
+"""One seed, several independent streams of random numbers; without one, the operating system's."""
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from expunge.core.checks import is_whole
 from expunge.core.errors import InvalidValue
@@ -19,6 +23,48 @@ _GLOBAL = threading.RLock()
 _PURPOSES = ("perturbation", "requests", "study", "training", "scrub", "subsample")
 
 
+_SECRET_BITS = 256
+_POOL, _SECRET_POOL = 4, 8  # words of 32 bits that a seed is mixed into: numpy's own, and all of a secret
+
+
+class Noise(Protocol):
+    """What a perturbation is drawn from; ``numpy.random.Generator`` is one."""
+
+    def normal(self, *, size: int) -> NDArray[np.float64]:
+        """Independent standard normal numbers, (size,)."""
+
+    def gamma(self, shape: int, scale: float) -> float:
+        """One number with density proportional to ``t^(shape - 1) exp(-t / scale)``, t > 0."""
+
+
+class SystemNoise:
+    """Noise from the operating system's generator, which nobody can replay; see ``Noise``.
+
+    Normal numbers are the inverse distribution function of 63 random bits and a sign: off by about 2^-53 of
+    their size, and none beyond 9.1 (of which one in 10^19 would be). Gamma of a whole shape is a sum of
+    exponentials.
+    """
+
+    def normal(self, *, size: int) -> NDArray[np.float64]:
+        """Independent standard normal numbers, (size,)."""
+        bits = self._bits(size)
+        half = ((bits >> np.uint64(1)) + 0.5) * 2.0**-64  # uniform in (0, 1/2)
+        return np.where(bits & np.uint64(1), 1.0, -1.0) * ndtri(half)
+
+    def gamma(self, shape: int, scale: float) -> float:
+        """One number of this distribution."""
+        return float(-scale * np.log((self._bits(shape) + 0.5) * 2.0**-64).sum())
+
+    @staticmethod
+    def _bits(size: int) -> NDArray[np.uint64]:
+        return np.frombuffer(os.urandom(8 * size), dtype=np.uint64)
+
+
+def fresh_secret() -> int:
+    """A seed of 256 bits from the operating system, for what has to be drawn again as it was."""
+    return secrets.randbits(_SECRET_BITS)
+
+
 def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
     """A generator for one purpose, independent of every other made from the same seed.
 
@@ -27,7 +73,8 @@ def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
     several streams ``index`` tells from each other (the epoch of a perturbation).
     """
     key = (_PURPOSES.index(purpose), *index)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    pool = _SECRET_POOL if seed is not None and int(seed) >> 128 else _POOL
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key, pool_size=pool))
 
 
 def torch_generator(seed: int | None, purpose: str, *index: int) -> torch.Generator:

@@ -140,7 +140,7 @@ class Accounting:
         low, high = 0.0, 1.0
         if self.accountant == "prv":  # slow and not fit for every noise: first where the Renyi bound will do
             high = replace(self, accountant="rdp_wide").noise_multiplier(target, steps)
-        while self.epsilon(high, steps) > target:
+        while not self.epsilon(high, steps) <= target:
             if high >= _MOST_NOISE:
                 raise self._unreachable(target, steps)
             low, high = high, 2 * high

@@ -16,7 +16,7 @@ from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.columns import Column, Plot
 from expunge.core.cores import available_cores
-from expunge.core.errors import InvalidValue, UserError
+from expunge.core.errors import BrokenInvariant, InvalidValue, UserError
 from expunge.datasets import Dataset
 from expunge.extractors.accounting import ACCOUNTANTS, Accounting
 from expunge.extractors.cnn import ConvNet
@@ -201,6 +201,9 @@ class Dp:
         epsilon = accounting.epsilon(recipe.noise_multiplier, steps)
         if not isfinite(epsilon):
             raise InvalidValue("noise_multiplier", recipe.noise_multiplier, "more noise: epsilon is infinite")
+        if self.target_epsilon is not None and not epsilon <= self.target_epsilon:
+            must = f"at most target_epsilon, which is {self.target_epsilon!r}"
+            raise BrokenInvariant("extractor_epsilon", epsilon, must)
         return recipe, epsilon
 
     def _said(self, recipe: DpRecipe, steps: int, epsilon: float | None) -> str:

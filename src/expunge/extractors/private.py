@@ -9,9 +9,11 @@ and the optimizer goes on from g. Source: Abadi et al., *Deep Learning with Diff
 Algorithm 1. Clipping (by C / (||g_i||_2 + 1e-6), a little below C) and noise are Opacus's, the gradients of
 single rows torch's.
 
-Batches and noise come from the seed: it is to be kept as secret as the perturbation of a linear model. The
-guarantee is that of the weights; losses and the accuracy on training rows are measured on the rows as they
-are and have none.
+Batches and noise come from the seed: it is to be kept as secret as the perturbation of a linear model. Noise
+is that of torch's own generator in the precision of the weights, not of Opacus's ``secure_mode``, which needs
+an extension of torch that is no longer kept up: who can replay it, or reads its last bits, is not covered.
+The guarantee is that of the weights; losses and the accuracy on training rows are measured on the rows as
+they are and have none.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.hashing import sha256_of_tensors
 from expunge.core.progress import progress_bar
 from expunge.core.seeds import stream
@@ -198,6 +200,8 @@ def train(
             done.seconds = time.perf_counter() - started
             if epoch + 1 < recipe.epochs:
                 kept.save(network, stepper.optimizers, done)
+    if done.steps != steps:
+        raise BrokenInvariant("steps taken", done.steps, f"{steps}, those that epsilon is the cost of")
     stepper.close()
     kept.done()
     return done

@@ -20,7 +20,11 @@ by feature, before that. Both depend on every training row, removed ones too: no
 """
 
 _BLOCK = 1024
+_FAR = 400  # powers of two from 1 up to which a square of float64, and a sum of many, keeps all its bits
+_LARGEST_FLOAT32 = 127
 _ROUNDING = 10  # roundings of the stored type: a feature that varies by no more does not vary
+
+_Powers = NDArray[np.int32] | None
 
 
 def cost(scaling: str) -> Upstream:
@@ -64,42 +68,61 @@ def standardised(
     """``(x_ij - mean_j) / std_j`` with mean and standard deviation (divisor n) of the training features.
 
     A feature that does not vary over the training rows becomes 0 in all rows: no deviation tells how far from
-    them a test row is. Arithmetic in float64; the arguments are as in ``scaled``.
+    them a test row is. A row too far from the others for float32 comes out shorter, in its direction.
+    Arithmetic in float64; the arguments are as in ``scaled``.
 
     Raises:
         DataError: A row holds NaN or infinity.
     """
-    _require_finite(train, f"{what}: training row")
-    _require_finite(test, f"{what}: test row")
-    mean, std = _moments(train)
+    power = _powers(train, f"{what}: training row")
+    _powers(test, f"{what}: test row")
+    mean, std = _moments(train, power)
     first, second = (np.empty(x.shape, dtype=np.float32) for x in (train, test))
     for x, out in ((train, first), (test, second)):
-        for start, block in _blocks(x):
-            out[start : start + len(block)] = (block - mean) / std
+        for start, block in _blocks(x, power):
+            out[start : start + len(block)] = _within_float32((block - mean) / std)
     return first, second
 
 
-def _moments(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _within_float32(block: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows with entries beyond float32 by a power of two shorter: their direction is all that is used."""
+    exponents = np.frexp(np.abs(block).max(axis=1))[1]
+    far = exponents > _LARGEST_FLOAT32
+    return np.ldexp(block, np.where(far, -exponents, 0)[:, None]) if far.any() else block
+
+
+def _moments(x: NDArray[Any], power: _Powers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each feature, in two passes.
 
     The first row is subtracted beforehand, so that a constant feature has deviation zero, not a rounding.
     """
-    first = np.asarray(x[0], dtype=np.float64)
-    shift = sum(((block - first).sum(axis=0) for _, block in _blocks(x)), np.zeros(x.shape[1])) / len(x)
+    first = next(_blocks(x[:1], power))[1][0]
+    shift = sum(((b - first).sum(axis=0) for _, b in _blocks(x, power)), np.zeros(x.shape[1])) / len(x)
     mean = first + shift
-    squares = sum((((block - first) - shift) ** 2).sum(axis=0) for _, block in _blocks(x))
+    squares = sum((((b - first) - shift) ** 2).sum(axis=0) for _, b in _blocks(x, power))
     std: NDArray[np.float64] = np.sqrt(squares / len(x))
     rounding = np.finfo(x.dtype).eps if np.issubdtype(x.dtype, np.floating) else 0.0
     return mean, np.where(std <= _ROUNDING * rounding * abs(mean), np.inf, std)
 
 
-def _require_finite(x: NDArray[Any], what: str) -> None:
+def _powers(x: NDArray[Any], what: str) -> _Powers:
+    """Powers of two by which features are multiplied so that their squares are numbers; None: by none.
+
+    Raises:
+        DataError: A row holds NaN or infinity.
+    """
+    peaks = np.zeros(x.shape[1])
     for start, block in _blocks(x):
-        bad = ~np.isfinite(np.einsum("ij,ij->i", block, block))  # numbers too large to be squared count too
+        bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
             raise DataError(f"{what} {start + int(np.argmax(bad))} holds NaN or infinity")
+        np.maximum(peaks, np.abs(block).max(axis=0), out=peaks)
+    exponents = np.frexp(peaks)[1]
+    far = (abs(exponents) > _FAR) & (peaks > 0)
+    return np.where(far, -exponents, 0) if far.any() else None
 
 
-def _blocks(x: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+def _blocks(x: NDArray[Any], power: _Powers = None) -> Iterator[tuple[int, NDArray[np.float64]]]:
     for start in range(0, len(x), _BLOCK):
-        yield start, np.asarray(x[start : start + _BLOCK], dtype=np.float64)
+        block = np.asarray(x[start : start + _BLOCK], dtype=np.float64)
+        yield start, block if power is None else np.ldexp(block, power)

@@ -157,8 +157,13 @@ class CertifiedColumn(WeightColumn):
         """What the certificate needs to know; ``curvature`` is that at the step's origin, where known."""
         along, scores, squared = (curvature or after.curvature(step.origin)).along(step.step)
         corrects = step.origin is not self.w  # a later step of one request: the rows have left already
+        removed = 0 if corrects else self.problem.n - after.n
+        of_rhs = self.problem.errors.of_removed(self.w, removed)
+        if aims_at_residual:  # which is the gradient over the rows that were there when it was measured
+            of_rhs += (after if corrects else self.problem).errors.of_gradient(step.origin)
+        charged = of_rhs + after.errors.of_step(step.origin, step.step, step.rhs)
         return StepFacts(
-            removed=0 if corrects else self.problem.n - after.n,
+            removed=removed,
             retained=after.n,
             lam=after.lam,
             residual=float(np.linalg.norm(step.rhs)) if corrects else self.account.beta,
@@ -169,5 +174,6 @@ class CertifiedColumn(WeightColumn):
             scores_norm=scores,
             scores_squared_norm=squared,
             tau=float(np.linalg.norm(along - step.rhs)),
-            rounding=after.rounding(step.origin) + after.rounding(step.w),
+            # The gradient's own at both ends is more, unless a large share of the rows left.
+            rounding=max(after.rounding(step.origin), charged) + after.rounding(step.w),
         )

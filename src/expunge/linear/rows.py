@@ -30,6 +30,8 @@ _GRAM_BLOCK = 2048  # rows widened at a time
 _PARTS_BELOW = 1024  # features up to which four partial sums are small beside the rows
 _STORED_TYPES = (np.uint8, np.float32, np.float64)
 _KEEP_GRAM = 2048  # features up to which the Gram matrix (8 d^2 bytes: 32 MiB) is kept with the rows
+# Between them no square of a norm has overflowed, and what has underflowed on the way is below 2^-170 of it.
+_LEAST_SQUARE, _MOST_SQUARE = 2.0**-900, 2.0**1000
 _NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
 
 
@@ -54,17 +56,20 @@ class Rows:
     def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row") -> Rows:
         """Rows divided by their L2 norm after ``offset`` is subtracted from every entry.
 
-        ``raw`` (n, d) is kept without a copy where its type is uint8, float32 or float64. Rows of norm zero
-        stay as they are: they teach the model nothing, and harm no bound. Errors call a row ``what``.
+        ``raw`` (n, d) is kept without a copy where its type is uint8, float32 or float64 and no norm is below
+        1e-135 or above 1e150. Rows of norm zero stay as they are: they teach the model nothing, and harm no
+        bound. Errors call a row ``what``.
 
         Raises:
             DataError: A row holds NaN or infinity.
         """
-        raw, norms = _measured(raw, float(offset), what)
+        raw, offset = _stored(raw), float(offset)
+        raw, offset, squares = _in_range(raw, offset, _square_norms(raw, offset), what)
+        norms = np.sqrt(squares)
         if zero := np.count_nonzero(norms == 0):
             log.info("%s: %d of %d have norm zero, and stay as they are", what, zero, len(norms))
             norms[norms == 0] = 1.0
-        return cls(raw, 1.0 / norms, float(offset))
+        return cls(raw, 1.0 / norms, offset)
 
     @classmethod
     def as_given(cls, raw: Any, what: str = "row") -> Rows:
@@ -73,9 +78,12 @@ class Rows:
         Raises:
             DataError: A row holds NaN or infinity, or its norm is above 1.
         """
-        raw, norms = _measured(raw, 0.0, what)
+        raw = _stored(raw)
+        squares = _square_norms(raw, 0.0)
+        _require_finite(raw, np.flatnonzero(~np.isfinite(squares)), what)
+        norms = np.sqrt(squares)  # infinite where they are merely too large to be squared
         _refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
-        # Shrinking by the slack keeps ||x|| <= 1 exactly true, which every bound relies on.
+        # Shrinking by the slack keeps ||x|| <= 1 true but for roundings, which ``bounds`` allows for.
         return cls(raw, np.where(norms > 1, 1.0 / np.maximum(norms, 1.0), 1.0), 0.0)
 
     @property
@@ -132,6 +140,12 @@ class Rows:
     def dense(self, index: Any = slice(None)) -> Array:
         """The rows of ``index`` as a float64 array (removed rows are zero)."""
         return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
+
+    def times(self, w: Array, rows: NDArray[np.int64] | None = None) -> Array:
+        """``x_i.w_k`` of some rows (None: all of them) and several weight vectors ``w`` (d, K), (m, K)."""
+        chosen = np.arange(len(self)) if rows is None else rows
+        parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, len(chosen), BLOCK_ROWS)]
+        return np.concatenate([np.empty((0, w.shape[1])), *(self.dense(part) @ w for part in parts)])
 
     def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
         """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows at the places ``part``.
@@ -207,13 +221,41 @@ def _spans(n: int) -> list[tuple[int, int]]:
     return [(n * k // blocks, n * (k + 1) // blocks) for k in range(blocks)]
 
 
-def _measured(raw: Any, offset: float, what: str) -> tuple[NDArray[Any], Array]:
-    """``raw`` as it is stored, and ``||raw_i - offset||_2`` of every row, (n,)."""
-    raw = _stored(raw)
+def _square_norms(raw: NDArray[Any], offset: float) -> Array:
+    """``||raw_i - offset||_2^2`` of every row as float64 has it, (n,)."""
     out, spans = np.empty(len(raw)), _spans(len(raw))
     for_each(lambda k: kernels.square_norm_block(raw, offset, *spans[k], out), len(spans), raw.size)
-    _refuse(~np.isfinite(out), f"{what} {{}} holds NaN or infinity")
-    return raw, np.sqrt(out)
+    return out
+
+
+def _in_range(
+    raw: NDArray[Any], offset: float, squares: Array, what: str
+) -> tuple[NDArray[Any], float, Array]:
+    """The same rows, offset and squared norms, with every norm where squares keep all their bits.
+
+    Rows outside are multiplied by a power of two, which their normalisation takes away again: exact, but for
+    entries that vanish beside the largest. That takes a copy of all rows, from which the offset is then
+    subtracted. Rows of zeros stay.
+
+    Raises:
+        DataError: A row holds NaN or infinity.
+    """
+    outside = np.flatnonzero(~((squares >= _LEAST_SQUARE) & (squares <= _MOST_SQUARE)))
+    _require_finite(raw, outside, what)
+    far = raw[outside].astype(np.float64) - offset
+    exponents = np.frexp(np.abs(far).max(axis=1))[1]
+    if not far.any():
+        return raw, offset, squares
+    far = np.ldexp(far, -exponents[:, None])
+    raw = np.asarray(raw, dtype=np.float64) - offset
+    raw[outside], squares[outside] = far, np.einsum("ij,ij->i", far, far)
+    return raw, 0.0, squares
+
+
+def _require_finite(raw: NDArray[Any], rows: NDArray[np.int64], what: str) -> None:
+    bad = np.zeros(len(raw), dtype=bool)
+    bad[rows] = ~np.isfinite(raw[rows]).all(axis=1)
+    _refuse(bad, f"{what} {{}} holds NaN or infinity")
 
 
 def _stored(raw: Any) -> NDArray[Any]:

@@ -138,6 +138,8 @@ def retrieve(
 
 def unit_rows(embeddings: Array) -> Array:
     """Rows of length 1; a row of zeros stays one, so that its cosine with every other is 0."""
+    peaks = np.abs(embeddings).max(axis=1, keepdims=True, initial=0.0)
+    embeddings = np.ldexp(embeddings, -np.frexp(peaks)[1])  # exact; squares neither overflow nor vanish
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     return np.asarray(embeddings / np.where(lengths > 0, lengths, 1.0))
 

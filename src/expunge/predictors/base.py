@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -14,6 +13,7 @@ from expunge.core.checks import require_count
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.row_ids import row_ids
+from expunge.core.seeds import fresh_secret
 from expunge.core.threads import Shared, deep_copy
 
 KINDS = {"logistic": "logistic", "network": "a network"}
@@ -114,6 +114,8 @@ class Predictor(Shared, Probabilistic, ABC):
         classes_: (K,) labels in rising order.
         kept: (n,) bool, training rows that have not left.
         seed: Of all that is drawn; a secret where a certificate rests on it.
+        seeded: Whether it was given. Otherwise it is fresh, and only for what has to be drawn again as it was
+            after loading: a perturbation then comes from the operating system itself.
     """
 
     kind: ClassVar[str]
@@ -125,7 +127,8 @@ class Predictor(Shared, Probabilistic, ABC):
         self.x, self.y = x, y
         self.classes_ = np.unique(y)
         self.kept: NDArray[np.bool_] = np.ones(len(y), dtype=bool)
-        self.seed = secrets.randbits(63) if seed is None else require_count("seed", seed, least=0)
+        self.seeded = seed is not None
+        self.seed = fresh_secret() if seed is None else require_count("seed", seed, least=0)
 
     def checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Return the ids of a request as an array.

@@ -20,7 +20,7 @@ from expunge.core.checks import (
 )
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
-from expunge.core.seeds import stream
+from expunge.core.seeds import Noise, SystemNoise, stream
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
 from expunge.linear.logistic import LogisticProblem
@@ -108,8 +108,12 @@ class LinearModel(LinearOutputs):
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, with the b that a certified Gaussian method of the same seed draws first."""
         self.begin(x, y, seed)
-        drawn = stream(self.seed, "perturbation", 0).normal(size=x.dim * self.width)
+        drawn = self.noise(0).normal(size=x.dim * self.width)
         self._train(self.problems(as_columns(self.std * drawn, x.dim)))
+
+    def noise(self, epoch: int) -> Noise:
+        """What the perturbation of an epoch is drawn from: the given seed, or the operating system."""
+        return stream(self.seed, "perturbation", epoch) if self.seeded else SystemNoise()
 
     def problems(self, b: Array | None = None) -> list[LogisticProblem]:
         """The columns' losses over all rows; b is (d,) or (d, K), None for zeros."""
@@ -221,14 +225,16 @@ class LinearModel(LinearOutputs):
 
     @alone
     def state(self) -> State:
-        """Weights, perturbation, which rows have left, and the seed of what was drawn (a secret)."""
+        """Weights, perturbation, which rows have left, and the seed of what is drawn again (a secret)."""
         arrays = {**self.model(), "removed_rows": np.flatnonzero(~self.kept)}
-        return State(arrays, {"classes": self.classes_.tolist(), "secret": self.seed})
+        values = {"classes": self.classes_.tolist(), "secret": self.seed, "seeded": self.seeded}
+        return State(arrays, values)
 
     @alone
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
         self.begin(x, y, state.values["secret"])
+        self.seeded = state.values.get("seeded", True)  # the first versions drew all from a seed
         problems = self.problems(state.arrays["perturbation"])
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         self.columns = [

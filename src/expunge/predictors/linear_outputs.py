@@ -120,9 +120,7 @@ class LinearOutputs(Predictor):
         Returns:
             (m, K) float64, in the order of ``classes_``; s are the scores ``x_i.w_k``.
         """
-        w, chosen = self.weights, np.arange(len(x)) if rows is None else _ids(rows, x)
-        parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, len(chosen), BLOCK_ROWS)]
-        scores = np.concatenate([np.empty((0, w.shape[1])), *(x.dense(part) @ w for part in parts)])
+        scores = x.times(self.weights, None if rows is None else _ids(rows, x))
         if self.width == 1:
             return np.hstack([expit(-scores), expit(scores)])
         return np.asarray(softmax(log_expit(scores), axis=1))

@@ -11,6 +11,7 @@ import numpy as np
 
 from expunge.certificate.composition import Total
 from expunge.core.columns import Columns
+from expunge.record.account import require_counts
 from expunge.record.columns import as_json
 from expunge.record.ledger import KEYS
 from expunge.unlearners.base import OUTCOMES
@@ -32,8 +33,12 @@ def summarise(
             (what the extractor has to say) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
+
+    Raises:
+        BrokenInvariant: A record has an outcome that is none.
     """
     counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
+    require_counts({"requests": len(records)}, counts)
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
     seconds = [r["seconds"] for r in records]
     last = records[-1] if records else dict.fromkeys(_RESIDUAL)

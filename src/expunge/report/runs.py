@@ -13,6 +13,7 @@ from typing import Any
 
 from expunge.core.columns import Column
 from expunge.core.errors import RunFolderError
+from expunge.record.account import require_account
 from expunge.record.columns import of_run, role_of
 from expunge.report.run_files import lookup, parse_object, read_config, read_text
 from expunge.report.sweeps import FILE, LeftOut, in_order, left_out
@@ -208,6 +209,7 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
         raise RunFolderError(
             f"{where}: {len(records)} records, but summary.json counts {summary['requests']}"
         )
+    require_account(folder, summary, records)
     config = read_config(folder / ".hydra" / "config.yaml")
     return Run(folder, summary, records, config, folder.resolve().name if name is None else name)
 

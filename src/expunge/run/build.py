@@ -14,11 +14,11 @@ from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
 from expunge.record.inputs import Inputs
 from expunge.record.resume import FREE
+from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once
 from expunge.run.linear_settings import OF_THE_MODEL, linear_model
 from expunge.run.protocols import require_complete, require_protocol
-from expunge.run.runner import Experiment
 from expunge.studies import Study
 from expunge.tracking import Tracker
 

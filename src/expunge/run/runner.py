@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,55 +17,21 @@ from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
 from expunge.core.plain import finite, plain
-from expunge.datasets import Dataset
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
-from expunge.record.inputs import Inputs
 from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
 from expunge.record.resume import RunCheckpoint
 from expunge.record.summary import summarise
-from expunge.tracking import Guarded, Tracker
-from expunge.unlearners import Method, Outcome, Unlearner
+from expunge.run.checked import Checked, promised
+from expunge.run.experiment import Experiment
+from expunge.tracking import Guarded
+from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
 
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
-
-
-@dataclass
-class Experiment:
-    """Everything a run is made of, built and checked; nothing has been written yet.
-
-    Attributes:
-        settings: The resolved configuration (plain types), as trackers and checkpoints keep it.
-        extractor: See ``expunge.extractors.base.Extractor``.
-        requests: What will be asked, in order.
-        checkpoint_every: Requests between two checkpoints.
-        stop_at_limit: End at the first retrain or refusal, whatever else was to be asked: only the number of
-            supported removals is wanted. The rest is no part of the run.
-    """
-
-    settings: dict[str, Any]
-    dataset: Dataset
-    extractor: Any
-    unlearner: Method | Unlearner
-    requests: list[Request]
-    metrics: list[Metric]
-    tracker: Tracker
-    seed: int
-    checkpoint_every: int = 100
-    stop_at_limit: bool = False
-    progress: bool = True
-    group: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    inputs: Inputs = field(default_factory=Inputs)
-
-    @property
-    def model(self) -> Any:
-        """What predicts: the method's model, or a plug-in that is both."""
-        return getattr(self.unlearner, "predictor", self.unlearner)
 
 
 def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
@@ -78,10 +43,12 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: The folder holds another run, or served requests do not repeat.
         DataError: A file of the data or of weights has changed in the meantime.
+        BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
     checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs)
     session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
+        session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
         state = checkpoint.load(len(ledger.records))
         if state is None:
             session.fit()
@@ -104,6 +71,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if served:
                 checkpoint.must_repeat(served[0], record)
             else:
+                session.checked.record(record)
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 tracker.log(ledger.append(record))
             if request.number % experiment.checkpoint_every == 0:
@@ -129,6 +97,8 @@ def _extract(experiment: Experiment) -> tuple[Any, Any]:
 
 class _Session:
     """The moving parts of a run between two requests."""
+
+    checked: Checked
 
     def __init__(self, experiment: Experiment, x_train: Any, x_test: Any) -> None:
         self.experiment, self.x_train, self.x_test = experiment, x_train, x_test
@@ -183,6 +153,7 @@ class _Session:
         started = time.perf_counter()
         outcome = self.experiment.unlearner.remove(list(request.rows))
         seconds = time.perf_counter() - started
+        self.checked.outcome(outcome, request)
         self.served = request.number
         self.stopped = self.experiment.stop_at_limit and outcome.outcome != "removed"
         self.requested[list(request.rows)] = True
@@ -285,8 +256,7 @@ class _Session:
             upstream = self.experiment.extractor.upstream()
         else:  # a plug-in need not know; then nobody does
             upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
-        promised = getattr(self.experiment.unlearner, "guarantee", None)
-        return total(upstream, promised and promised.epsilon, promised and promised.delta)
+        return total(upstream, *(promised(self.experiment.unlearner, what) for what in ("epsilon", "delta")))
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""

@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 from expunge.certificate import Account, Guarantee, StepFacts
 from expunge.certificate.bounds import INCREMENTS
 from expunge.core.checks import require_count, require_positive
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array, spectral_norm, weighted_gram
@@ -203,6 +203,10 @@ class ResidualBounds:
             model, total = step, before + len(index)
             betas = {bound: account.beta for bound, account in accounts.items()}
             rows.append({"removed": total, "true": model.residual, **betas})
+            for bound, beta in betas.items():
+                if not model.residual <= beta:
+                    must = f"at most the bound {bound}, which is {beta!r}"
+                    raise BrokenInvariant("residual", model.residual, must, f"removal {total}")
             supported |= {bound: total for bound in BOUNDS if accounts[bound].within_budget}
         falls = np.diff([[row[key] for key in (*BOUNDS, "true")] for row in rows]) <= 0
         return {**self._curves(rows), "ordered": bool(falls.all()), "supported": supported}
@@ -242,6 +246,8 @@ def facts_of(before: Model, after: Model, spectral: float) -> StepFacts:
     left = np.flatnonzero((before.problem.rows.scale != 0) & (after.problem.rows.scale == 0))
     removed, step = before.problem.removed_gradient(before.w, left), after.w - before.w
     along, scores, squared = after.problem.curvature(before.w).along(step)
+    charged = before.problem.errors.of_removed(before.w, len(left))
+    charged += after.problem.errors.of_step(before.w, step, removed)
     return StepFacts(
         removed=len(left),
         retained=after.problem.n,
@@ -254,7 +260,7 @@ def facts_of(before: Model, after: Model, spectral: float) -> StepFacts:
         scores_norm=scores,
         scores_squared_norm=squared,
         tau=float(np.linalg.norm(along - removed)),
-        rounding=after.problem.rounding(before.w) + after.problem.rounding(after.w),
+        rounding=max(after.problem.rounding(before.w), charged) + after.problem.rounding(after.w),
     )
 
 

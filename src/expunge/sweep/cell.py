@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.errors import UserError
+from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
 from expunge.record.ledger import DONE
 from expunge.run.hydra_errors import explained
@@ -45,6 +45,8 @@ def run_cell(config: DictConfig, cache: JobCache) -> None:
         replace(job, status="done").note(sweep)
     except (UserError, OmegaConfBaseException) as error:
         replace(job, status="failed", error=explained(error), bad_input=True).note(sweep)
+    except BrokenInvariant as error:
+        replace(job, status="failed", error=explained(error)).note(sweep)
     except Exception as error:  # a cell's error must not cost the others; it is told at the end
         log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
         line = f"{type(error).__name__}: {explained(error)}"

@@ -19,9 +19,8 @@ from expunge.core.checks import (
     require_positive,
     require_probability,
 )
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.files import State, under
-from expunge.core.seeds import stream
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
@@ -34,9 +33,9 @@ from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel, as_columns, zero
 from expunge.predictors.linear_outputs import width_of
 from expunge.unlearners.base import RESIDUAL, Method, Outcome
+from expunge.unlearners.invariants import require_outcome
 
 POLICIES = ("retrain", "refuse")
-_NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 class Newton(Method):
@@ -103,7 +102,7 @@ class Newton(Method):
         Args:
             x: Rows with ||x_i|| <= 1.
             y: (n,) labels of two classes or more.
-            seed: Seed of b; None draws one from the operating system. It must stay as secret as b.
+            seed: Seed of b, which must stay as secret as b; None draws b from the operating system.
 
         Raises:
             InvalidValue: ``features``: their matrices do not fit into memory; or a setting is not allowed.
@@ -114,25 +113,25 @@ class Newton(Method):
             self.predictor.begin(x, y, seed)
             self.served = 0
             self.guarantee = self._guarantee()
-            self._learn(self.predictor.problems(), epoch=0)
+            learned, reports = self._learned(self.predictor.problems(), epoch=0)
+            self.predictor.columns, self.predictor.fit_reports = learned, reports
 
     def _guarantee(self) -> Guarantee:
         dim = self.predictor.x.dim * self.predictor.width
         return Guarantee(self.epsilon, self.delta, self.predictor.std, dim, self.perturbation)
 
-    def _learn(
-        self,
-        problems: Sequence[LogisticProblem],
-        epoch: int,
-        starts: Sequence[Start] | None = None,
-        gone: NDArray[np.int64] = _NO_ROWS,
-    ) -> None:
-        """Train with a fresh b, without the rows ``gone``; nothing changes if it could not be certified.
+    def _learned(
+        self, problems: Sequence[LogisticProblem], epoch: int, starts: Sequence[Start] | None = None
+    ) -> tuple[list[CertifiedColumn], list[FitReport]]:
+        """Train with a fresh b.
 
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
+
+        Raises:
+            InvalidValue: The result could not be certified.
         """
         model = self.predictor
-        drawn = self.guarantee.draw(stream(model.seed, "perturbation", epoch))
+        drawn = self.guarantee.draw(model.noise(epoch))
         b = np.ascontiguousarray(as_columns(drawn, problems[0].rows.dim).T)
         columns: list[CertifiedColumn] = []
         reports: list[FitReport] = []
@@ -150,8 +149,7 @@ class Newton(Method):
             )
         if self.update != "fresh":  # theirs pay for an inverse Hessian of somewhere else at every request
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
-        model.release(columns, gone)
-        model.fit_reports = reports
+        return columns, reports
 
     def _start(self, problem: LogisticProblem) -> Start:
         """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
@@ -188,6 +186,7 @@ class Newton(Method):
         Raises:
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay; or memory
                 runs out. The model is as it was.
+            BrokenInvariant: What would go out is not what its bound says; nothing has changed.
         """
         index, served = self.predictor.checked(rows), self.served
         made = sum(self._makes_inverse(column, index) for column in self.columns)
@@ -195,8 +194,9 @@ class Newton(Method):
         require_matrices(*room)
         try:
             with enough_memory(*room):
-                return self._serve(index)
-        except InvalidValue:
+                self.served += 1
+                return self._served(index)
+        except (InvalidValue, BrokenInvariant):
             self.served = served
             raise
 
@@ -204,12 +204,12 @@ class Newton(Method):
         used = int(np.count_nonzero(column.problem.rows.scale[index]))
         return bool(used) and replaces_inverse(column.factor, column.problem.rows.dim, used)
 
-    def _serve(self, index: NDArray[np.int64]) -> Outcome:
-        self.served += 1
+    def _served(self, index: NDArray[np.int64]) -> Outcome:
+        """Release, retrain or refuse."""
         try:
             problems = self.predictor.without(index)
         except NothingLeft as error:
-            return self._outcome("refused", index, str(error))
+            return self._outcome("refused", index, self.columns, str(error))
         proposed = [
             column if problem is column.problem else self._removed(column, problem, index)
             for column, problem in zip(self.columns, problems, strict=True)
@@ -219,19 +219,23 @@ class Newton(Method):
             proposed = [column.measured() for column in proposed]
             account = self._joint(proposed)
         if account.within_budget:
-            released = [column.settled(self.update, self._target) for column in proposed]
-            self.predictor.release(released, index)
-            return self._outcome("removed", index)
+            outcome = self._outcome("removed", index, proposed)
+            self.predictor.release([column.settled(self.update, self._target) for column in proposed], index)
+            return outcome
         reason = f"residual bound {account.beta:.4g} would pass the budget {self.guarantee.budget:.4g}"
         if self.at_limit == "refuse":
-            return self._outcome("refused", index, reason)
+            return self._outcome("refused", index, self.columns, reason)
         pairs = zip(self.columns, proposed, strict=True)  # w of the model that is out, H without these rows
         starts = [Start(after.factor, column.spectral, column.w) for column, after in pairs]
         try:
-            self._learn(problems, self.account.epoch + 1, starts, index)
+            learned, reports = self._learned(problems, self.account.epoch + 1, starts)
         except InvalidValue as error:
-            return self._outcome("refused", index, f"{reason}, and so would a retrained model ({error})")
-        return self._outcome("retrained", index, reason)
+            reason = f"{reason}, and so would a retrained model ({error})"
+            return self._outcome("refused", index, self.columns, reason)
+        outcome = self._outcome("retrained", index, learned, reason)
+        self.predictor.release(learned, index)
+        self.predictor.fit_reports = reports
+        return outcome
 
     def _removed(
         self, column: CertifiedColumn, after: LogisticProblem, index: NDArray[np.int64]
@@ -239,12 +243,19 @@ class Newton(Method):
         used = index[column.problem.rows.scale[index] != 0]
         return column.removed(after, used, self.update, self._target)
 
-    def _outcome(self, outcome: str, index: NDArray[np.int64], reason: str | None = None) -> Outcome:
-        norms = [None if c.gradient is None else float(np.linalg.norm(c.gradient)) for c in self.columns]
+    def _outcome(
+        self,
+        outcome: str,
+        index: NDArray[np.int64],
+        columns: Sequence[CertifiedColumn],
+        reason: str | None = None,
+    ) -> Outcome:
+        """The outcome with the columns that are to be out after it, checked before they are."""
+        norms = [None if c.gradient is None else float(np.linalg.norm(c.gradient)) for c in columns]
         known = [norm for norm in norms if norm is not None]
         measured = hypot(*known) if outcome != "refused" and len(known) == len(norms) else None
-        account = self.account
-        return Outcome(
+        account = self._joint(columns)
+        found = Outcome(
             outcome,
             tuple(index.tolist()),
             reason,
@@ -253,13 +264,14 @@ class Newton(Method):
             budget=self.guarantee.budget,
             epsilon_spent=account.epsilon_spent,
         )
+        return require_outcome(found, index, self.guarantee.epsilon)
 
     # -- saving -----------------------------------------------------------------------------------------
 
     def state(self) -> State:
         """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
 
-        It holds b and the seed of later perturbations, which must stay secret.
+        It holds b, which must stay secret, and so must the seed of later perturbations where one was given.
         """
         state = super().state()
         saved = [column.state() for column in self.columns]

@@ -1,0 +1,47 @@
+"""What an experiment is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from expunge.datasets import Dataset
+from expunge.metrics import Metric
+from expunge.record.inputs import Inputs
+from expunge.record.requests import Request
+from expunge.tracking import Tracker
+from expunge.unlearners import Method, Unlearner
+
+
+@dataclass
+class Experiment:
+    """Everything a run is made of, built and checked; nothing has been written yet.
+
+    Attributes:
+        settings: The resolved configuration (plain types), as trackers and checkpoints keep it.
+        extractor: See ``expunge.extractors.base.Extractor``.
+        requests: What will be asked, in order.
+        checkpoint_every: Requests between two checkpoints.
+        stop_at_limit: End at the first retrain or refusal, whatever else was to be asked: only the number of
+            supported removals is wanted. The rest is no part of the run.
+    """
+
+    settings: dict[str, Any]
+    dataset: Dataset
+    extractor: Any
+    unlearner: Method | Unlearner
+    requests: list[Request]
+    metrics: list[Metric]
+    tracker: Tracker
+    seed: int
+    checkpoint_every: int = 100
+    stop_at_limit: bool = False
+    progress: bool = True
+    group: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=Inputs)
+
+    @property
+    def model(self) -> Any:
+        """What predicts: the method's model, or a plug-in that is both."""
+        return getattr(self.unlearner, "predictor", self.unlearner)
