@@ -202,7 +202,13 @@ def test_methods_for_networks_say_so(tmp_path):
 def test_weights_of_a_run_can_be_begun_from(tmp_path):
     first = cli.completed(*arguments("none", "removal.count=1"), folder=tmp_path / "a")
     weights = f"model.weights={first / 'model.safetensors'}"
-    again = ("training.epochs=0", weights, "removal.count=1", "unlearner.curvature=ggn", "unlearner.penalty=0.01")
+    again = (
+        "training.epochs=0",
+        weights,
+        "removal.count=1",
+        "unlearner.curvature=ggn",
+        "unlearner.penalty=0.01",
+    )
     second = cli.completed(*arguments("lcodec", *again), folder=tmp_path / "b")
     before = "test_accuracy_before"
     assert cli.summary(first)[before] == cli.summary(second)[before]
