@@ -65,6 +65,15 @@ def relabelled(row, label):
     return replace(every, y=y).only(np.delete(np.arange(60), [4, 9]))
 
 
+class Drawing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 3).double()
+
+    def forward(self, x):
+        return nn.functional.dropout(self.inner(x), 0.9) + torch.randn(len(x), 3)
+
+
 class Pair(nn.Module):
     def __init__(self):
         super().__init__()
@@ -151,6 +160,19 @@ WRONG = {
         {"module": nn.Flatten()},
         "module: got 'Flatten', allowed: a torch module with parameters",
     ),
+    "a loss without a gradient": (
+        {"losses": lambda o, t: cross_entropy(o, t).detach()},
+        "losses: got 'numbers w",
+    ),
+    "errors for a loss": (
+        {"losses": lambda o, t: o.argmax(1) != t},
+        "losses: got 'numbers without a gradient'",
+    ),
+    "a drawing network": (
+        {"module": Drawing()},
+        "module: got 'two answers to the same rows', allowed: a network",
+    ),
+    "no record": ({"history": {}}, "history: got 'dict', allowed: what training recorded"),
     "another's record": ({"history": other_history()}, "history: got \"another network's"),
 }
 
@@ -275,6 +297,33 @@ def test_arrays_without_a_layout_are_channels_last_as_documented(shape):
         (
             lambda: Images.of(np.zeros((2, 3)), layout="nchw"),
             "layout: got 'nchw', allowed: one of channels_last",
+        ),
+        (
+            lambda: Images.of(np.zeros((2, 3)), layout="channels_first"),
+            "layout: got 'channels_first', allowed: none",
+        ),
+        (
+            lambda: Problem.removing(networks.softmax(4, 3), cross_entropy, [1], [0]),
+            "train: got 'list', allowed: Exa",
+        ),
+        (
+            lambda: data().take([[1], [2, 3]]),
+            r"rows: got \[\[1\], \[2, 3\]\], allowed: a list of whole numbers",
+        ),
+        (lambda: replace(data(), device="gpu"), "device: got 'gpu', allowed: a torch device"),
+        (lambda: Scrub(threads=0), "threads: got 0, allowed: a whole number >= 1"),
+        (
+            lambda: Scrub().propose(None, rng(), generator()),
+            "problem: got 'NoneType', allowed: expunge.scrub",
+        ),
+        (
+            lambda: Scrub().propose(Problem(**given()), 0, generator()),
+            "rng: got 'int', allowed: numpy.random",
+        ),
+        (lambda: Scrub().propose(Problem(**given()), rng(), 0), "noise: got 'int', allowed: torch"),
+        (
+            lambda: emptied()[1].apply(networks.softmax(5, 3)),
+            "module: got 'Sequential', allowed: the network prop",
         ),
         (lambda: Images.of(np.zeros((2, 3)), unit=0), "unit: got 0, allowed: a finite number > 0"),
         (lambda: Images.of(np.zeros((2, 3)), offset=float("inf")), "offset: got inf"),

@@ -22,7 +22,10 @@ def row_ids(rows: Any, n: int, name: str = "rows", distinct: bool = True) -> NDA
             is out of range or, with ``distinct``, named twice.
     """
     given = rows.detach().cpu().numpy() if hasattr(rows, "detach") else rows
-    index = np.asarray(list(given) if isinstance(given, range) else given)
+    try:
+        index = np.asarray(list(given) if isinstance(given, range) else given)
+    except ValueError:  # lists of different lengths
+        raise InvalidValue(name, rows, _IDS) from None
     if index.dtype == bool or (isinstance(given, (list, tuple)) and any(isinstance(v, bool) for v in given)):
         raise InvalidValue(name, "a boolean mask", f"{_IDS} (numpy.flatnonzero(mask) gives those of a mask)")
     if index.ndim != 1 or (index.size and not np.issubdtype(index.dtype, np.integer)):

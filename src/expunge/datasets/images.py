@@ -72,6 +72,10 @@ class Images:
         if raw.ndim not in _SHAPES or not real or 0 in raw.shape[1:]:
             got = f"{raw.dtype} of shape {raw.shape}"
             raise InvalidValue(what, got, "real numbers of shape " + " or ".join(_SHAPES.values()))
+        if layout is not None and raw.ndim != 4:
+            raise InvalidValue(
+                "layout", layout, f"none for {raw.ndim} axes: it tells two kinds of four apart"
+            )
         if raw.ndim == 4 and (layout or _layout(raw.shape, isinstance(x, Tensor), what)) == LAYOUTS[1]:
             raw = np.moveaxis(raw, 1, 3)
         if np.issubdtype(raw.dtype, np.floating):
@@ -172,6 +176,10 @@ class Examples:
         require_count("size", self.size)
         if not isinstance(self.dtype, torch.dtype) or not self.dtype.is_floating_point:
             raise InvalidValue("dtype", self.dtype, "a torch type of real numbers, such as torch.float32")
+        try:
+            torch.device(self.device)
+        except (RuntimeError, TypeError) as error:
+            raise InvalidValue("device", self.device, f"a torch device ({last_line(error)})") from None
 
     def __len__(self) -> int:
         return len(self.rows)

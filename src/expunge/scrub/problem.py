@@ -92,6 +92,8 @@ class Problem:
         Raises:
             InvalidValue: ``rows``: an id is not in ``train``, or named twice; there is none, or none stays.
         """
+        if not isinstance(train, Examples):
+            raise InvalidValue("train", type(train).__name__, "Examples of the training rows")
         index = row_ids(rows, 1 + int(train.rows.max(initial=-1)))
         for missing in index[~np.isin(index, train.rows)][:1]:
             raise InvalidValue("rows", int(missing), "ids of the training rows")
@@ -126,6 +128,8 @@ class Problem:
     def _require_record(self) -> None:
         if self.history is None:
             return
+        if not isinstance(self.history, History):
+            raise InvalidValue("history", type(self.history).__name__, "what training recorded, or None")
         for name, parameter in self.module.named_parameters():
             for part in (self.history.gradient, self.history.gradient_change, self.history.weight_change):
                 if parameter.requires_grad and (name not in part or part[name].shape != parameter.shape):
@@ -164,12 +168,16 @@ def _outputs(module: nn.Module, name: str, x: Tensor, y: Tensor) -> Tensor:
     with watching(module), torch.no_grad():
         try:
             found: Any = module(x)
+            again: Any = module(x)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             got = f"inputs of shape {tuple(x.shape)}"
             raise InvalidValue(name, got, f"inputs that the network takes ({last_line(error)})") from error
     if not isinstance(found, Tensor) or found.ndim < 1 or len(found) != len(x):
         got = f"outputs {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise InvalidValue("module", f"{got} for {len(x)} rows", "a tensor with one row for each")
+    if not torch.allclose(found, again, rtol=0.1, atol=_CLOSE, equal_nan=True):
+        got, allowed = "two answers to the same rows", "a network that draws nothing in evaluation mode"
+        raise InvalidValue("module", got, allowed)
     return found
 
 
@@ -189,11 +197,16 @@ def _require_labels(name: str, outputs: Tensor, targets: Tensor) -> None:
 def _require_own_losses(losses: Losses, outputs: Tensor, targets: Tensor) -> None:
     """Raise ``InvalidValue`` unless each row has a loss of its own, whatever rows are beside it."""
     try:
-        found = each_loss(losses, outputs, targets)
+        with torch.enable_grad():
+            found = each_loss(losses, outputs.detach().requires_grad_(), targets)
         alone = each_loss(losses, outputs[:1], targets[:1])
     except (RuntimeError, IndexError, TypeError) as error:
         got = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} of {targets.dtype}"
         raise InvalidValue("losses", got, f"what the loss takes ({last_line(error)})") from error
-    if not torch.allclose(found[:1], alone, rtol=_CLOSE, atol=_CLOSE, equal_nan=True):
+    if not found.requires_grad:
+        raise InvalidValue(
+            "losses", "numbers without a gradient", "a function of the outputs to differentiate"
+        )
+    if not torch.allclose(found[:1].detach(), alone, rtol=_CLOSE, atol=_CLOSE, equal_nan=True):
         got = f"{found[0].item():.4g} for a row beside another, {alone[0].item():.4g} for the same alone"
         raise InvalidValue("losses", got, "the loss of each example by itself, not divided by their number")

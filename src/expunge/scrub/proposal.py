@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.columns import Column
+from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
 from expunge.scrub.coverage import Coverage
 from expunge.scrub.noisy_copies import Unit
@@ -70,7 +71,12 @@ class Proposal:
 
         Raises:
             ScrubError: The outputs cannot be refitted; the network is as it was.
+            InvalidValue: It is not a network of the same parameters.
         """
+        named = dict(module.named_parameters()) if isinstance(module, nn.Module) else {}
+        for name, shape in self.block.shapes.items():
+            if name not in named or named[name].shape != shape:
+                raise InvalidValue("module", type(module).__name__, f"the network proposed for (by {name})")
         saved = self.block.save(module)
         self.block.add(module, self.step)
         if self.refit is None:

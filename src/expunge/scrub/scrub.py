@@ -105,6 +105,8 @@ class Scrub:
                 require_positive(name, getattr(self, name))
         if self.penalty is not None:
             require_from_zero("penalty", self.penalty)
+        if self.threads is not None:
+            require_count("threads", self.threads)
         checks.require_switch("refit_outputs", self.refit_outputs)
         require_probability("noise_delta", self.noise_delta)
         require_probability("curvature_tol", self.curvature_tol)
@@ -134,8 +136,17 @@ class Scrub:
         Raises:
             ScrubError: Nothing is selected, or a number is not finite.
             SolveError: The system with the curvature cannot be solved.
-            InvalidValue: The penalty is needed, and neither the settings nor the problem have it.
+            InvalidValue: The penalty is needed, and neither the settings nor the problem have it; an argument
+                is of another type.
         """
+        kinds = (
+            ("problem", problem, Problem),
+            ("rng", rng, np.random.Generator),
+            ("noise", noise, torch.Generator),
+        )
+        for name, given, kind in kinds:
+            if not isinstance(given, kind):
+                raise InvalidValue(name, type(given).__name__, f"{kind.__module__}.{kind.__name__}")
         if self.needs_penalty:
             self.penalty_of(problem)
         refit = Refit.of(problem, lambda: self.penalty_of(problem)) if self.refit_outputs else None
