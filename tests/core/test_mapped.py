@@ -153,3 +153,13 @@ def test_what_is_too_young_is_not_trusted(tmp_path):
     (tmp_path / "x").write_text("x")
     assert not recorded((tmp_path / "x").read_text).unchanged()
     assert recorded(lambda: None).unchanged()
+
+
+def test_what_is_looked_for_in_vain_is_no_change_until_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("expunge.core.files_read._COARSEST", -60.0)
+    files = recorded(Path("/proc/self/stat").read_bytes)
+    assert files.unchanged()
+    files = recorded(lambda: pytest.raises(OSError, open, tmp_path / "none" / "x"))
+    assert files.unchanged()
+    (tmp_path / "none").mkdir()
+    assert not files.unchanged()
