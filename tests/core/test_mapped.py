@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,18 @@ def test_what_is_too_young_is_not_trusted(tmp_path):
     (tmp_path / "x").write_text("x")
     assert not recorded((tmp_path / "x").read_text).unchanged()
     assert recorded(lambda: None).unchanged()
+
+
+def test_what_is_looked_for_in_vain_is_no_change_until_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("expunge.core.files_read._COARSEST", -60.0)
+    files = recorded(Path("/proc/self/stat").read_bytes)
+    assert files.unchanged()
+
+    def read() -> None:
+        with suppress(OSError):
+            (tmp_path / "none" / "x").read_text()
+
+    files = recorded(read)
+    assert files.unchanged()
+    (tmp_path / "none").mkdir()
+    assert not files.unchanged()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
+from expunge.core.errors import DataError
 from expunge.datasets import Dataset
 from expunge.datasets.base import Retrieval
 from expunge.record import inputs
@@ -390,3 +391,17 @@ def test_a_stream_continues_one_that_it_begins_with_and_no_other(old, new):
 @pytest.mark.parametrize("begun", [None, 3, [], {}, {"digests": 4}, {"digests": {}, "requests": {"n": 1}}])
 def test_inputs_that_cannot_be_read_are_a_difference(begun):
     assert "missing or damaged" in of([[1]]).difference(begun)
+
+
+def test_a_file_that_any_setting_names_counts(tmp_path):
+    file = tmp_path / "table.txt"
+    file.write_text("1")
+    settings = {"study": {"path": "table.txt"}, "dataset": {"path": str(file)}, "seed": 0}
+    begun = Inputs.of(settings, tmp_path)
+    assert set(begun.files) == {"study.path"}  # of a data set counts what was read from it
+    begun.require_unchanged(thorough=True)
+    file.write_text("2")
+    now = Inputs.of(settings, tmp_path)
+    assert now.difference(begun.as_json()).startswith("study.path: content differs")
+    with pytest.raises(DataError, match=r"study\.path: .*table\.txt: has changed since the run began"):
+        begun.require_unchanged(thorough=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _EVENTS = ("open", "os.listdir", "os.scandir")
+_NO_FILES = ("/proc/", "/sys/", "/dev/")  # what libraries ask the system itself
 _COARSEST = 2.0  # seconds: what some file systems round times to; a younger file may change without a trace
 
 Stamp = tuple[int, ...]
@@ -49,7 +50,7 @@ class FilesRead:
         """Whether all are certainly as they were: what was changed just before may have changed again."""
         newest = (self._begun - _COARSEST) * 1e9
         return all(
-            stamp is not None and max(stamp[-2:]) < newest and _stamp(path) == stamp
+            _stamp(path) == stamp and (stamp is None or max(stamp[-2:]) < newest)
             for path, stamp in self._stamps.items()
         )
 
@@ -77,8 +78,9 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         return
     path = "." if arguments[0] is None else arguments[0]
     if isinstance(path, (str, bytes, Path)) and not _is_import():
-        for recorder in list(_recorders):
-            recorder.note(os.path.abspath(os.fsdecode(path)))
+        found = os.path.abspath(os.fsdecode(path))
+        for recorder in [] if found.startswith(_NO_FILES) else list(_recorders):
+            recorder.note(found)
 
 
 def _is_import() -> bool:

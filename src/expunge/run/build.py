@@ -185,7 +185,7 @@ def _extractor(
             raise error.within("extractor") from None
         return Once(made), {f"extractor.{key}": digest for key, digest in files.items()}
 
-    found: tuple[Any, dict[str, str]] = cache.get("extractor", made_from, make)
+    found: tuple[Any, dict[str, str]] = cache.get("extractor", made_from, make, reads=False)
     return found
 
 

@@ -23,15 +23,21 @@ class JobCache:
     parts: dict[str, tuple[str, FilesRead, Any]] = field(default_factory=dict)
 
     def get(
-        self, part: str, made_from: Mapping[str, Any], make: Callable[[], Any], reuse: bool = True
+        self,
+        part: str,
+        made_from: Mapping[str, Any],
+        make: Callable[[], Any],
+        reuse: bool = True,
+        reads: bool = True,
     ) -> Any:
         """Return a part, made again where the last one was made from other things, or its files have changed.
 
-        Without ``reuse`` it is made again in any case: nobody knows what it reads.
+        Without ``reuse`` it is made again in any case: nobody knows what it reads. Unless it ``reads``, all
+        that it depends on is in ``made_from``, by content.
         """
         key = sha256_of_settings(made_from)
         known = self.parts.get(part)
-        if not (reuse and known and known[0] == key and known[1].unchanged()):
+        if not (reuse and known and known[0] == key and (not reads or known[1].unchanged())):
             known = None
             self.parts.pop(part, None)  # the old one goes before the new one comes
             files = FilesRead()
