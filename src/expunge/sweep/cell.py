@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -17,37 +19,44 @@ from expunge.core.files import write_atomically
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
+from expunge.run.optimized import Told, metric_of, of_a_failed_cell, told
 from expunge.sweep.jobs import DONE, FOLDER, Job, fingerprint, total
 
 log = logging.getLogger(__name__)
 
 
-def run_cell(config: DictConfig, cache: JobCache) -> None:
+def run_cell(config: DictConfig, cache: JobCache) -> Told:
     """Run a cell unless it is done already, and note what became of it; an error does not stop the others.
 
     ``config`` is the cell's own (the rest is Hydra's), ``cache`` what cells of one process have in common.
+
+    Returns:
+        What ``optimized_metric`` asks for; not a number where the cell has failed.
     """
     hydra_config = HydraConfig.get()
-    sweep = Path(hydra_config.sweep.dir).absolute()
+    sweep = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
     job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
     job.note(sweep)
     of_all = f" of {known}" if (known := total(sweep)) else ""
     log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
     if multiprocessing.parent_process() is not None:
         config.progress = False  # the bars of several workers would write over each other
+    asked = metric_of(config)
     try:
         name = fingerprint(settings_of(config))
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
-        _run(folder, name, config, sweep, cache)
+        number = told(asked, _run(folder, name, config, sweep, cache))
         replace(job, status="done").note(sweep)
+        return number
     except (UserError, OmegaConfBaseException) as error:
         replace(job, status="failed", error=explained(error), bad_input=True).note(sweep)
     except Exception as error:  # a cell's error must not cost the others; it is told at the end
         log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
         line = f"{type(error).__name__}: {explained(error)}"
         replace(job, status="failed", error=line).note(sweep)
+    return of_a_failed_cell(asked)
 
 
 def _folder(sweep: Path, given: Path, name: str) -> Path:
@@ -57,12 +66,13 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
     return sweep / name if given.parent == sweep / FOLDER else given
 
 
-def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> None:
+def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> dict[str, Any]:
     done = folder / DONE
     complete = done.is_file() and done.read_text().strip() == name and (folder / "summary.json").is_file()
     if complete and not config.get("force"):
         log.info("%s is complete", folder)
-        return
+        return dict(json.loads((folder / "summary.json").read_text()))
     done.unlink(missing_ok=True)
-    run_in(folder, config, cache, sweep.name)
+    summary = run_in(folder, config, cache, sweep.name)
     write_atomically(done, f"{name}\n".encode())
+    return summary
