@@ -49,9 +49,7 @@ class Task:
         hydra_config = HydraConfig.get()
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
-        if (
-            hydra_config.job.chdir
-        ):  # a run's files go to its folder anyway; those it reads are named from here
+        if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher)

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from expunge.core.errors import DataError
 from expunge.core.hashing import sha256_of_settings, sha256_of_tensors
 from expunge.core.locks import exclusive
 from expunge.core.progress import progress_bar
+from expunge.core.versions import version_of
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.extractors.feature_files import FeatureFile, Features
@@ -122,7 +122,7 @@ class _Extraction:
             "test": self.test.digest(),
             "module": sha256_of_tensors(self.module.state_dict()),
             "identity": dict(identity),
-            "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
+            "versions": {name: version_of(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
             # These two change the order of additions, and with it the last digits.
             "batch_size": self.batch_size,

@@ -17,9 +17,7 @@ def config_dir() -> Path:
     for folder in (package / "conf", package.parents[1] / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise UserError(
-        f"{package}: no folder conf beside it; unpack the archive or install the package (pip install)"
-    )
+    raise UserError(f"{package}: no folder conf beside it; unpack the archive, or install it (pip install)")
 
 
 def quoted(text: str) -> str:

@@ -47,7 +47,8 @@ def explained(error: BaseException) -> str:
         return f"{error.full_key}: not given; this choice needs a value for it"
     if isinstance(error, OverrideParseException):
         said = one_line(error).partition(" See https://")[0]
-        return f"{error.override}: not an override ({said}); a value with other signs goes in quotes: KEY=\"'VALUE'\""
+        quotes = "a value with other signs goes in quotes within quotes: KEY=\"'VALUE'\""
+        return f"{error.override}: not an override ({said}); {quotes}"
     cause = error.__cause__
     if isinstance(cause, _NO_KEY) and cause.parent_node is not None:
         named = re.search(r"'([^']+)'", str(error))

@@ -41,7 +41,7 @@ def require_known(config: DictConfig, groups: Collection[str]) -> None:
     if missing := [key for key in known if key not in config and key not in spared]:
         raise UserError(f"{missing[0]}: missing (was it deleted with ~?), allowed: a value (see --help)")
     for key in map(str, config):
-        if key not in (*known, *_ELSEWHERE) and not _read_by_another(key, config):
+        if key not in (*known, *_ELSEWHERE) and not _read_by_another(key, config, top=True):
             raise UserError(f"{key}: no such key{_nearest(key, config)}, allowed: {', '.join(known)}")
     for group, keys in _OF_THE_LINEAR_MODEL.items():
         settings = config.get(group)
@@ -61,12 +61,13 @@ def _known() -> tuple[str, ...]:
     return tuple(key for key in (*groups, *map(str, own)) if key not in ("hydra", *_FOR_THE_COMMAND))
 
 
-def _read_by_another(key: str, config: DictConfig) -> bool:
-    """Whether an interpolation, of ours or of Hydra's settings, has the key's name in it."""
+def _read_by_another(key: str, config: DictConfig, top: bool = False) -> bool:
+    """Whether an interpolation, of ours or of Hydra's, names the key (first, if it is at the top)."""
     text = OmegaConf.to_yaml(config)
     if HydraConfig.initialized():
         text += OmegaConf.to_yaml(HydraConfig.get())
-    return re.search(rf"\$\{{[^}}]*\b{re.escape(key)}\b", text) is not None
+    named = [name for body in re.findall(r"\$\{([^}]*)", text) for name in re.findall(r"[\w.]+", body)]
+    return any(name.strip(".").split(".")[0 if top else -1] == key for name in named)
 
 
 def _nearest(key: str, config: DictConfig) -> str:

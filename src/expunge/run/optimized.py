@@ -46,7 +46,7 @@ def told(asked: Any, summary: Mapping[str, Any]) -> Told:
 
 
 def of_a_failed_cell(asked: Any) -> Told:
-    """Not a number, where a number is waited for: a sweep goes on, and its sweeper does not prefer this cell."""
+    """Not a number, where one is waited for: the sweep goes on, and its sweeper does not prefer this cell."""
     try:
         return _shaped(asked, [math.nan] * len(names_of(asked)))
     except InvalidValue:

@@ -38,7 +38,7 @@ class SweepCallback(Callback):
         return {}  # workers get a copy, and hold nothing
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep Hydra from writing over the record of the run that a folder holds: the run writes it itself."""
+        """Keep Hydra from writing over the record of a run that the folder holds: the run writes its own."""
         if config.hydra.output_subdir == RECORD:
             config.hydra.output_subdir = None
 

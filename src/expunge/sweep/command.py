@@ -74,7 +74,7 @@ def _own_files(flags: argparse.Namespace) -> dict[str, str]:
 
 
 def config_folders(config_dir: Path, flags: argparse.Namespace, overrides: Sequence[str]) -> list[Path]:
-    """Return where YAML is: our own folder, and the user's where a flag or ``hydra.searchpath`` names some."""
+    """Return where YAML is: our own folder, and the user's that a flag or ``hydra.searchpath`` names."""
     values = [text.partition("=")[2] for text in overrides if key_in(text) == SEARCHPATH]
     searched = re.findall(r"[^\s,\[\]'\"]+", values[-1]) if values else []
     own = [

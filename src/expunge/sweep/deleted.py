@@ -1,4 +1,4 @@
-"""Groups that the command line deletes: ``~tracker`` is ``tracker=none``, and some a run cannot do without."""
+"""Groups that the command line deletes: ``~tracker`` is ``tracker=none``; without some there is no run."""
 
 from __future__ import annotations
 

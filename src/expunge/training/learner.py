@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import nn
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.hashing import sha256_of
+from expunge.core.versions import version_of
 from expunge.curvature.gradients import cross_entropy
 from expunge.datasets.images import Examples, Images
 from expunge.models import Architecture, initialised
@@ -131,7 +131,7 @@ class Learner:
             "rows": sha256_of([rows]),
             "n_rows": len(rows),
             "classes": int(classes),
-            "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
+            "versions": {name: version_of(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
             "threads": torch.get_num_threads(),
         }
