@@ -13,14 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from expunge.core.errors import UserError
 from expunge.run.config_files import config_dir
-from expunge.run.linear_settings import OF_THE_MODEL
 
 _ELSEWHERE = ("study",)  # where an experiment brings it
 _MAY_LACK = ("metrics",)  # as with metrics=[]
 _FOR_THE_COMMAND = ("reduced",)  # gone once the command line has been read
-_OF_THE_LINEAR_MODEL = {
-    home: ("name", *(key for key, of in OF_THE_MODEL.items() if of == home)) for home in ("model", "training")
-}
 
 
 def require_known(config: DictConfig, groups: Collection[str]) -> None:
@@ -43,13 +39,19 @@ def require_known(config: DictConfig, groups: Collection[str]) -> None:
     for key in map(str, config):
         if key not in (*known, *_ELSEWHERE) and not _read_by_another(key, config, top=True):
             raise UserError(f"{key}: no such key{_nearest(key, config)}, allowed: {', '.join(known)}")
-    for group, keys in _OF_THE_LINEAR_MODEL.items():
+    for group in ("model", "training"):
         settings = config.get(group)
-        if not isinstance(settings, DictConfig) or "_target_" in settings:
-            continue
-        for key in map(str, settings):
-            if key not in keys and not _read_by_another(key, config):
-                raise UserError(f"{group}.{key}: no such key, allowed: {', '.join(keys)}")
+        if isinstance(settings, DictConfig) and "_target_" not in settings:
+            _require_of_the_linear_model(group, settings, config)
+
+
+def _require_of_the_linear_model(group: str, settings: DictConfig, config: DictConfig) -> None:
+    from expunge.run.linear_settings import OF_THE_MODEL  # and the model with it: not for --help
+
+    keys = ("name", *(key for key, home in OF_THE_MODEL.items() if home == group))
+    for key in map(str, settings):
+        if key not in keys and not _read_by_another(key, config):
+            raise UserError(f"{group}.{key}: no such key, allowed: {', '.join(keys)}")
 
 
 @cache

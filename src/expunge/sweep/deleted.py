@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +28,11 @@ def with_none(arguments: Sequence[str], config_dir: Path) -> list[str]:
 
 
 def _chosen(override: str, folders: Sequence[Path]) -> str:
+    if not re.fullmatch(r"~\w+", override):  # Hydra's own groups have a slash
+        return override
     group = override[1:]
-    files = [file for folder in folders for file in (folder / group).glob("*.yaml") if group]
-    if not override.startswith("~") or group.startswith("hydra/") or not files:
+    files = [file for folder in folders for file in (folder / group).glob("*.yaml")]
+    if not files:
         return override
     if group in _LISTS:
         return f"{group}=[]"
