@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import hydra
@@ -29,7 +30,7 @@ from expunge.sweep.deleted import with_none
 from expunge.sweep.flags import parted
 from expunge.sweep.jobs import withdraw
 from expunge.sweep.reduced import with_reduced
-from expunge.sweep.workers import WorkerDied, explain, prepare
+from expunge.sweep.workers import explain, prepare
 
 BAD_INPUT = 2
 
@@ -95,6 +96,27 @@ def _answer(given: Sequence[str], task: Task) -> None:
         raise
 
 
+def _code_of(error: Exception) -> int | None:
+    """Say what Hydra or a launcher or sweeper ran into, and put together what there is; None for another."""
+    meant = explain(error)
+    files = [frame.filename for frame in extract_tb(error.__traceback__)]
+    if any("config_loader" in Path(file).stem for file in files):  # where Hydra puts settings together
+        complain(one_line(error))
+        return BAD_INPUT
+    if meant is None and not any("hydra_plugins" in file and "sweeper" in file for file in files):
+        return None
+    code, sweep = 1, folder_of(sys.argv[1:])
+    if isinstance(meant, UserError):
+        code = BAD_INPUT
+    elif sweep is not None:
+        from expunge.sweep.ending import finish
+
+        ended = finish(sweep, figures=False)
+        code = ended if meant is None and ended else code
+    complain(meant or f"hydra/sweeper: {one_line(error)}")
+    return code
+
+
 def main() -> None:
     """Run ``expunge``; bad input ends with one line and exit code 2."""
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
@@ -115,16 +137,9 @@ def main() -> None:
         if isinstance(error, ValueError) and "Config group override" in str(error):
             complain(f"{error}; to leave a group out, choose 'none'")  # Hydra's own, for group=null
             sys.exit(BAD_INPUT)
-        meant = explain(error)
-        if meant is None:
+        if (code := _code_of(error)) is None:
             raise
-        sweep = folder_of(sys.argv[1:]) if isinstance(meant, WorkerDied) else None
-        if sweep is not None:  # put together what there is of it
-            from expunge.sweep.ending import finish
-
-            finish(sweep, figures=False)
-        complain(meant)
-        sys.exit(BAD_INPUT if isinstance(meant, UserError) else 1)
+        sys.exit(code)
     if task.failed:
         sys.exit(BAD_INPUT)
 

@@ -44,11 +44,13 @@ def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
     """The page for a command line, with the configuration that its overrides come to."""
     flags, overrides = parted(arguments)
     folders = config_folders(config_dir, flags, overrides)
-    if searched := [quoted(f"file://{folder}") for folder in folders[1:]]:
+    name = flags.config_name or "config"
+    places = [*([Path(flags.config_path).absolute()] if flags.config_path else []), *folders]
+    primary = next((folder for folder in places if (folder / f"{name}.yaml").is_file()), config_dir)
+    if searched := [quoted(f"file://{folder}") for folder in places if folder != primary]:
         overrides.append(f"{SEARCHPATH}=[{','.join(searched)}]")
-    primary = Path(flags.config_path).absolute() if flags.config_path else config_dir
     with initialize_config_dir(version_base="1.3", config_dir=str(primary)):
-        config = compose(flags.config_name or "config", overrides=overrides)
+        config = compose(name, overrides=overrides)
     groups = "\n".join(f"  {group}: {', '.join(names)}" for group, names in choices(folders).items())
     return "\n".join(
         (

@@ -44,7 +44,7 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     target = _locate(group, path)
     require_complete(group, path, target)
     arguments = {key: value for key, value in settings.items() if key != "_target_"}
-    known = inspect.signature(target).parameters
+    known = _parameters(target)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
     elsewhere = OF_THE_MODEL if "logistic" in getattr(target, "supports", ()) else ()
     for key in arguments:
@@ -64,6 +64,20 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
         raise error.within(group) from None
     require_protocol(group, path, made)
     return made
+
+
+def _parameters(target: Any) -> dict[str, inspect.Parameter]:
+    """What a callable takes. A class without a constructor of its own takes nothing.
+
+    A protocol's constructor, which takes anything, stands in for one until the class is first called.
+    """
+    known = dict(inspect.signature(target).parameters)
+    if not isinstance(target, type) or target.__new__ is not object.__new__:
+        return known
+    protocols = [kind for kind in target.__mro__ if vars(kind).get("_is_protocol")]
+    others = [vars(kind).get("__init__") for kind in target.__mro__ if kind not in protocols]
+    nobody = (None, object.__init__, *(vars(kind).get("__init__") for kind in protocols))
+    return {} if all(one in nobody for one in others) else known
 
 
 def _locate(group: str, path: str) -> Any:

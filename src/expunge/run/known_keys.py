@@ -37,7 +37,7 @@ def require_known(config: DictConfig, groups: Collection[str]) -> None:
     if missing := [key for key in known if key not in config and key not in spared]:
         raise UserError(f"{missing[0]}: missing (was it deleted with ~?), allowed: a value (see --help)")
     for key in map(str, config):
-        if key not in (*known, *_ELSEWHERE) and not _read_by_another(key, config, top=True):
+        if key not in (*known, *_ELSEWHERE) and not _read_by_another(key, config):
             raise UserError(f"{key}: no such key{_nearest(key, config)}, allowed: {', '.join(known)}")
     for group in ("model", "training"):
         settings = config.get(group)
@@ -50,7 +50,7 @@ def _require_of_the_linear_model(group: str, settings: DictConfig, config: DictC
 
     keys = ("name", *(key for key, home in OF_THE_MODEL.items() if home == group))
     for key in map(str, settings):
-        if key not in keys and not _read_by_another(key, config):
+        if key not in keys and not _read_by_another(f"{group}.{key}", config):
             raise UserError(f"{group}.{key}: no such key, allowed: {', '.join(keys)}")
 
 
@@ -63,13 +63,17 @@ def _known() -> tuple[str, ...]:
     return tuple(key for key in (*groups, *map(str, own)) if key not in ("hydra", *_FOR_THE_COMMAND))
 
 
-def _read_by_another(key: str, config: DictConfig, top: bool = False) -> bool:
-    """Whether an interpolation, of ours or of Hydra's, names the key (first, if it is at the top)."""
+def _read_by_another(key: str, config: DictConfig) -> bool:
+    """Whether an interpolation, of ours or of Hydra's, names the dotted key, or its last part relatively."""
     text = OmegaConf.to_yaml(config)
     if HydraConfig.initialized():
         text += OmegaConf.to_yaml(HydraConfig.get())
     named = [name for body in re.findall(r"\$\{([^}]*)", text) for name in re.findall(r"[\w.]+", body)]
-    return any(name.strip(".").split(".")[0 if top else -1] == key for name in named)
+    last = key.rpartition(".")[2]
+    return any(
+        f"{name.strip('.')}.".startswith(f"{key}.") or (name[0] == "." and name.rpartition(".")[2] == last)
+        for name in named
+    )
 
 
 def _nearest(key: str, config: DictConfig) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,21 +41,10 @@ def told(asked: Any, summary: Mapping[str, Any]) -> Told:
     for name in names_of(asked):
         if name not in numbers:
             raise InvalidValue(KEY, name, f"a number of summary.json: {', '.join(numbers)}")
-    return _shaped(asked, [float(numbers[name]) for name in names_of(asked)])
-
-
-def of_a_failed_cell(asked: Any) -> Told:
-    """Not a number, where one is waited for: the sweep goes on, and its sweeper does not prefer this cell."""
-    try:
-        return _shaped(asked, [math.nan] * len(names_of(asked)))
-    except InvalidValue:
-        return None
-
-
-def _shaped(asked: Any, numbers: list[float]) -> Told:
+    found = [float(numbers[name]) for name in names_of(asked)]
     if isinstance(asked, list):
-        return tuple(numbers)
-    return numbers[0] if numbers else None
+        return tuple(found)
+    return found[0] if found else None
 
 
 def _is_number(value: Any) -> bool:

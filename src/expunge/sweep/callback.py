@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import traceback
 from contextlib import ExitStack
@@ -23,6 +24,8 @@ from expunge.run.hydra_errors import explained
 from expunge.run.job import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
+
+_OPTIMISERS = re.compile(r"optuna|nevergrad|\bax|_ax_|smac|orion", re.IGNORECASE)
 
 
 class SweepCallback(Callback):
@@ -81,7 +84,11 @@ def _total(config: DictConfig) -> int | None:
     Raises:
         UserError: A key has no value, or more of them than can be told.
     """
-    if config.hydra.sweeper.get("_target_") != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+    target = str(config.hydra.sweeper.get("_target_"))
+    if target != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+        if _OPTIMISERS.search(target) and config.get("optimized_metric") is None:
+            allowed = f"the name of a number of summary.json, which {target.rpartition('.')[2]} chooses by"
+            raise InvalidValue("optimized_metric", None, allowed)
         return None
     params = config.hydra.sweeper.get("params") or {}
     asked = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)

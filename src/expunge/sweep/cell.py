@@ -19,7 +19,7 @@ from expunge.core.files import write_atomically
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
-from expunge.run.optimized import Told, metric_of, of_a_failed_cell, told
+from expunge.run.optimized import Told, metric_of, told
 from expunge.sweep.jobs import DONE, FOLDER, Job, fingerprint, total
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
     ``config`` is the cell's own (the rest is Hydra's), ``cache`` what cells of one process have in common.
 
     Returns:
-        What ``optimized_metric`` asks for; not a number where the cell has failed.
+        What ``optimized_metric`` asks for; None where the cell has failed.
     """
     hydra_config = HydraConfig.get()
     sweep = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
@@ -56,7 +56,7 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
         log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
         line = f"{type(error).__name__}: {explained(error)}"
         replace(job, status="failed", error=line).note(sweep)
-    return of_a_failed_cell(asked)
+    return None  # which an optimising sweeper takes for a failed trial
 
 
 def _folder(sweep: Path, given: Path, name: str) -> Path:
