@@ -1,7 +1,8 @@
-"""Run the commands of the pages from real shells: ``python -m tests.readme [--full] [--shell zsh] [--only WORD]``.
+"""Run the commands of the README from real shells.
 
-Small by default. ``--full`` runs them as they stand, in this checkout, whose records ``--write`` renews: hours
-or days, and a GPU for some. Placeholders are filled either way.
+``python -m tests.readme [--full] [--shell zsh] [--only WORD]``: small by default. With ``--full`` they run as
+they stand, in this checkout, whose records ``--write`` renews: it takes days, real data, and a GPU for some.
+Placeholders are filled either way.
 """
 
 from __future__ import annotations

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests import cli, people
-from tests.readme.pages import ROOT
+from tests.datasets.test_more_datasets import small_cifar, small_mnist
 
 NETWORKS = ("softmax", "mlp", "vgg11", "resnet18", "resnet50", "mobilenet_v2", "densenet121", "vggface")
 BEGUN = ("dataset=digits_3v8", "removal.count=2", "figures=false", "threads=1")
-_REAL = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py", "svhn": "svhn"}
+_MADE_UP = {"mnist": small_mnist, "cifar10": small_cifar}
 _PEOPLE = {"anna": 4, "ben": 4, **{f"s{number}": 4 for number in range(1, 8)}}
 
 
@@ -29,18 +28,19 @@ class Place:
         cwd: The folder that they are given in.
         run: A finished run.
         sweep: A folder with finished runs.
-        data: Real data, None where there are none.
     """
 
     cwd: Path
     run: Path
     sweep: Path
-    data: Path | None
 
     def made(self) -> Place:
-        """Write the small folders of people."""
+        """Write the small folders of people, and small files in the layout of MNIST and CIFAR-10."""
         people.folder(self.cwd / "faces", "people", **_PEOPLE)
         people.market(self.cwd / "market")
+        (self.cwd / "files").mkdir()
+        for write in _MADE_UP.values():
+            write(self.cwd / "files")
         return self
 
 
@@ -50,9 +50,7 @@ def place_in(cwd: Path) -> Place:
     sweep = cwd / "multirun" / "a_sweep"
     ended = cli.expunge("-m", *BEGUN, "seed=0,1", f"hydra.sweep.dir={sweep}", cwd=cwd)
     assert (ended.code, ended.err) == (0, "")
-    beside = ROOT.parent / "shared" / "data"
-    data = next((Path(p) for p in (os.environ.get("EXPUNGE_DATA"), beside) if p and Path(p).is_dir()), None)
-    return Place(cwd, run, sweep, data).made()
+    return Place(cwd, run, sweep).made()
 
 
 def full(words: list[str], place: Place) -> list[str]:
@@ -64,13 +62,8 @@ def full(words: list[str], place: Place) -> list[str]:
     given = [_filled(word, place) for word in words]
     keys = dict(word.partition("=")[::2] for word in given if "=" in word)
     if words[0] == "expunge":
-        given = [
-            given[0],
-            *(
-                word if "removal.count" in word or "seeds" in word else _own(word, keys, place)
-                for word in given[1:]
-            ),
-        ]
+        held = ("removal.count", "seeds")  # as many as the page says
+        given[1:] = [word if word.startswith(held) else _own(word, keys, place) for word in given[1:]]
         given += BEGUN if "resume" in keys else []
     if words[:3] == ["python", "-m", "expunge.datasets.market"]:
         return small(words, place)
@@ -81,7 +74,7 @@ def small(words: list[str], place: Place) -> list[str]:
     """Return the words of a command with placeholders filled, and with what makes it small.
 
     Raises:
-        Left: Data or a package that it needs is not here.
+        Left: A package that it needs is not here.
     """
     program, *given = words
     if program == "expunge":
@@ -140,12 +133,9 @@ def _own(word: str, keys: dict[str, str], place: Place) -> str:
 
 def _of_data(keys: dict[str, str], place: Place) -> list[str]:
     data = keys.get("dataset", "mnist_3v8")
-    if data in _REAL:
-        if place.data is None or not (place.data / _REAL[data]).is_dir():
-            raise Left(f"needs real data ({_REAL[data]} in $EXPUNGE_DATA)")
-        check = [] if data == "mnist" else ["dataset.check_integrity=false"]
-        return [f"data_dir={place.data}", "dataset.train_rows=200", *check]
-    sizes = {"faces": "[32,32]", "reid": "[64,32]"}
+    if data in _MADE_UP:
+        return [f"data_dir={place.cwd / 'files'}", "dataset.check_integrity=false"]
+    sizes = {"faces": "[32,32]", "reid": "[32,16]"}
     if data in sizes and "dataset.image_size" not in keys:
         return [f"dataset.image_size={sizes[data]}"]
     return ["dataset=digits_3v8"] if data == "mnist_3v8" else []
