@@ -16,7 +16,7 @@ from expunge.app import config_dir
 from expunge.core.errors import InvalidValue
 from expunge.datasets import digits_3v8, mnist_3v8
 from expunge.help import choices
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests import cli
 from tests.cli import SMALL
 

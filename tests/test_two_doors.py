@@ -14,7 +14,7 @@ from expunge import CertifiedLogisticRegression
 from expunge.core.errors import UserError
 from expunge.extractors.pixels import Pixels
 from expunge.predictors.linear import LinearModel
-from expunge.run.build import build
+from expunge.run.targets import build
 from expunge.unlearners.newton import Newton
 
 LAM, STD, SEED = 1e-2, 0.5, 7

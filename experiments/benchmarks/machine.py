@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from os import getloadavg
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from expunge.core.versions import version_of
 from expunge.linear.parallel import available_cores, set_threads
 
 ROOT = Path(__file__).parents[2]
@@ -69,14 +69,6 @@ def environment_line(where: Mapping[str, Any]) -> str:
         f"{where['processor']}, {where['cores']} cores; threads: torch {where['torch_threads']}, "
         f"compiled passes {where['row_threads']}, {pools}; Python {where['python']}, {versions}."
     )
-
-
-def version_of(library: str) -> str | None:
-    """Its version, or None where it is not installed."""
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

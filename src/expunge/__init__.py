@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
+
+from expunge.core.versions import version_of as _version_of
 
 if TYPE_CHECKING:
     from expunge.estimator import CertifiedLogisticRegression
     from expunge.report.frames import load
 
 __all__ = ["CertifiedLogisticRegression", "load"]
-__version__ = _version("expunge")
+__version__ = _version_of("expunge") or "unknown"
 
 
 def __getattr__(name: str) -> Any:

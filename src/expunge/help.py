@@ -11,7 +11,9 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from expunge.sweep.command import config_folders, parted
+from expunge.run.config_files import quoted
+from expunge.sweep.command import SEARCHPATH, config_folders
+from expunge.sweep.flags import parted
 
 _HEADER = """\
 expunge: machine unlearning experiments with a certificate for every removal.
@@ -41,10 +43,14 @@ _FOOTER = """\
 def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
     """The page for a command line, with the configuration that its overrides come to."""
     flags, overrides = parted(arguments)
-    folders = config_folders(config_dir, flags)
-    overrides += [f"hydra.searchpath=[file://{folder}]" for folder in folders[1:]]
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir)):
-        config = compose("config", overrides=overrides)
+    folders = config_folders(config_dir, flags, overrides)
+    name = flags.config_name or "config"
+    places = [*([Path(flags.config_path).absolute()] if flags.config_path else []), *folders]
+    primary = next((folder for folder in places if (folder / f"{name}.yaml").is_file()), config_dir)
+    if searched := [quoted(f"file://{folder}") for folder in places if folder != primary]:
+        overrides.append(f"{SEARCHPATH}=[{','.join(searched)}]")
+    with initialize_config_dir(version_base="1.3", config_dir=str(primary)):
+        config = compose(name, overrides=overrides)
     groups = "\n".join(f"  {group}: {', '.join(names)}" for group, names in choices(folders).items())
     return "\n".join(
         (

@@ -20,7 +20,7 @@ from expunge.datasets import faces
 from expunge.datasets.image_files import Decoding, decode
 from expunge.datasets.image_folders import held_out
 from expunge.datasets.names import listed, natural, person
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests import cli
 from tests.people import draw, folder, refusal, warned
 from tests.people import load_faces as load

@@ -25,7 +25,7 @@ from omegaconf import OmegaConf
 from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.core.torchvision_import import import_torchvision
 from expunge.datasets import Dataset, mnist, mnist_3v8, svhn, vision
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests import cli
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"

@@ -18,7 +18,7 @@ from PIL import Image
 from expunge.app import config_dir
 from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import market, reid
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests import cli
 from tests.people import MARKET, draw, folder, refusal, warned
 from tests.people import load_market as load

@@ -23,7 +23,7 @@ from expunge.extractors.accounting import Accounting
 from expunge.extractors.cnn import ConvNet
 from expunge.extractors.dp import Dp
 from expunge.extractors.private import Network
-from expunge.run.build import build
+from expunge.run.targets import build
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "extractor" / "dp.yaml"
 QUICK = {

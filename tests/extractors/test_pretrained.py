@@ -20,7 +20,7 @@ from expunge.core.torchvision_import import import_torchvision
 from expunge.datasets import Dataset
 from expunge.extractors import classifiers
 from expunge.extractors.pretrained import Pretrained
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests.networks import pictures
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "extractor" / "pretrained.yaml"

@@ -19,7 +19,7 @@ from expunge.datasets.digits_3v8 import load
 from expunge.extractors.pixels import Pixels
 from expunge.extractors.scaling import SCALINGS, cost, scaled, standardised
 from expunge.linear.rows import Rows
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests import cli
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "extractor"

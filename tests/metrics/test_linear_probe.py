@@ -16,7 +16,7 @@ from expunge.datasets.images import Images
 from expunge.linear.rows import Rows
 from expunge.metrics import View
 from expunge.metrics.linear_probe import LinearProbe, evenly_spaced
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests import cli
 from tests.networks import blobs, pictures
 

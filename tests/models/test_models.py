@@ -13,7 +13,7 @@ from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, initialised, load_weights
-from expunge.run.build import build
+from expunge.run.targets import build
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 NETWORKS = ("softmax", "mlp", "vgg11", "vggface", "resnet18", "resnet50", "mobilenet_v2", "densenet121")

@@ -12,7 +12,7 @@ from expunge.app import config_dir
 from expunge.core.errors import InvalidValue
 from expunge.datasets import Dataset
 from expunge.record.requests import OfClass, OfIdentity, Request
-from expunge.run.build import build
+from expunge.run.targets import build
 from tests import cli
 from tests.people import folder, refusal
 from tests.people import market as write

@@ -16,9 +16,9 @@ from expunge.metrics.accuracy import Accuracy
 from expunge.models import Mlp
 from expunge.predictors.linear import LinearModel
 from expunge.record.requests import RandomRows
-from expunge.run.build import build
 from expunge.run.linear_settings import linear_model
 from expunge.run.protocols import require_complete, require_protocol
+from expunge.run.targets import build
 from expunge.tracking.none import NoTracker
 from expunge.unlearners import Method
 from expunge.unlearners.newton import Newton

@@ -22,7 +22,8 @@ from expunge.datasets import digits_3v8
 from expunge.record.ledger import FILE
 from expunge.run.job_cache import JobCache, Once
 from expunge.sweep.aggregate import as_csv, mixed, over_seeds
-from expunge.sweep.command import name_of, parted, prepared
+from expunge.sweep.command import name_of, prepared
+from expunge.sweep.flags import parted
 from expunge.sweep.jobs import fingerprint
 from tests import cli
 from tests.cli import SMALL
@@ -341,9 +342,9 @@ def test_a_name_begins_with_the_experiment():
 
 def test_flags_may_stand_among_the_overrides():
     flags, overrides = parted(["a=1", "-cd", "there=1", "b=2", "-m", "c=3"])
-    assert (flags, overrides) == (["-cd", "there=1", "-m"], ["a=1", "b=2", "c=3"])
+    assert (flags.config_dir, flags.multirun, overrides) == ("there=1", True, ["a=1", "b=2", "c=3"])
     arguments = prepared(["a=1", "-m", "b=2", "hydra.sweep.dir=here"])
-    assert arguments == ["-m", "a=1", "b=2", "hydra.sweep.dir=here"]
+    assert arguments == ["--multirun", "a=1", "b=2", "hydra.sweep.dir=here"]
 
 
 def test_what_results_do_not_depend_on_does_not_name_a_run():

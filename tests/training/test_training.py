@@ -21,7 +21,7 @@ from expunge.curvature.gradients import cross_entropy
 from expunge.datasets import mnist
 from expunge.datasets.images import Examples, Images
 from expunge.models import Mlp, Softmax, Torchvision, initialised
-from expunge.run.build import build
+from expunge.run.targets import build
 from expunge.training import Learner, Training, train
 from expunge.training.learner import device_named
 

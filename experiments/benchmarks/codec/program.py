@@ -35,8 +35,8 @@ from experiments.benchmarks.harness import (
     repeated,
     threads_option,
 )
-from experiments.benchmarks.machine import version_of
 from expunge.codec import foci
+from expunge.core.versions import version_of
 
 ROWS, COLUMNS = 1_000, (110, 512, 4_810)
 WHOLE = 128  # up to so many columns every candidate is timed, and the baselines also select on their own

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from expunge.core.checks import require_choice, require_count, require_positive,
 from expunge.core.columns import Column, Plot
 from expunge.core.cores import available_cores
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError
+from expunge.core.versions import version_of
 from expunge.datasets import Dataset
 from expunge.extractors.accounting import ACCOUNTANTS, Accounting
 from expunge.extractors.cnn import ConvNet
@@ -228,7 +228,7 @@ class Dp:
             "recipe": asdict(recipe),
             "seed": self.seed,
             "data": data.digests(),
-            "versions": {name: version(name) for name in ("expunge", "torch", "opacus")},
+            "versions": {name: version_of(name) for name in ("expunge", "torch", "opacus")},
             "device": self.device.type,
             "threads": torch.get_num_threads(),
         }

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from expunge.core.locks import exclusive
 from expunge.core.mapped import require_unchanged
 from expunge.core.progress import progress_bar
 from expunge.core.sources import sources_of
+from expunge.core.versions import version_of
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.extractors.feature_files import FeatureFile, Features
@@ -127,7 +127,7 @@ class _Extraction:
             "module": sha256_of_tensors(self.module.state_dict()),
             "identity": dict(identity),
             "sources": sources_of(code_of(self.module)),
-            "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
+            "versions": {name: version_of(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
             # These two change the order of additions, and with it the last digits.
             "batch_size": self.batch_size,

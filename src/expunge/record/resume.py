@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 FILE = "checkpoint.safetensors"
 FREE = (
     *("resume", "force", "seeds", "tracker", "progress", "figures"),
-    *("data_dir", "cache_dir", "checkpoint_every"),
+    *("data_dir", "cache_dir", "checkpoint_every", "optimized_metric"),
 )
 """Keys that change nothing of what a run comes to."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import astuple
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from expunge.certificate.composition import Total
 from expunge.core.columns import Columns
+from expunge.core.versions import version_of
 from expunge.record.account import require_counts
 from expunge.record.columns import as_json
 from expunge.record.ledger import KEYS
@@ -94,9 +94,5 @@ def peak_memory_mb() -> float | None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    known = {package: version_of(package) for package in _PACKAGES}
+    return found | {package: number for package, number in known.items() if number is not None}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from expunge import __version__
 from expunge.core.errors import UserError, say
 from expunge.report import privacy, text
 from expunge.report.contents import Contents
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     help_ = "a run folder, or a folder that holds run folders at any depth, such as a multirun folder"
+    parser.add_argument("--version", action="version", version=f"expunge {__version__}")
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help=help_)
     help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
@@ -86,3 +88,7 @@ def _report(folders: list[str], out: Path | None) -> None:
     page = write_contents(contents, default_out(list(folders)) if out is None else out)
     files = "table.csv and the figures" if contents.runs else "and a CSV file a study"
     say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

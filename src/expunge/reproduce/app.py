@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge import __version__
 from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue, UserError, say
 from expunge.reproduce.expected import PaperRow, expected_files, read_expected
@@ -61,6 +62,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("paper", metavar="PAPER", help=f"one of {papers}")
     add = parser.add_argument
+    add("--version", action="version", version=f"expunge {__version__}")
     add("overrides", nargs="*", metavar="KEY=VALUE", help="handed to every run, such as threads=1")
     add("--only", nargs="+", action="extend", metavar="ROW", help="these rows alone, with or without a GPU")
     add("--reduced", action="store_true", help="each row in its reduced form, labelled so")

@@ -10,6 +10,7 @@ from pathlib import Path
 from expunge.core.errors import UserError
 from expunge.reproduce.expected import PaperRow
 from expunge.reproduce.sweep_cells import FILE, FinishedSweep, read_sweep
+from expunge.run.config_files import quoted
 
 BAD_INPUT = 2
 _INTERRUPTED = (130, -2)
@@ -27,7 +28,7 @@ class Unfinished(Exception):
 def command(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]) -> list[str]:
     """The arguments of ``expunge`` for a row; given again, they run only what is missing."""
     asked = [f"+experiment={row.experiment}", *(["reduced=true"] if reduced else [])]
-    return ["-m", *asked, f"hydra.sweep.dir={_quoted(folder)}", *overrides]
+    return ["-m", *asked, f"hydra.sweep.dir={quoted(str(folder))}", *overrides]
 
 
 def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]) -> FinishedSweep:
@@ -85,8 +86,3 @@ def _stamp(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
-
-
-def _quoted(folder: Path) -> str:
-    """A path as Hydra's grammar takes it, whatever characters it has."""
-    return "'" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"

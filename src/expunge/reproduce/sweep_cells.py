@@ -123,7 +123,7 @@ class FinishedSweep:
 
 
 def read_sweep(folder: Path) -> FinishedSweep:
-    """Read ``sweep.json``.
+    """Read ``sweep.json``: the cells of the latest command, whatever others have been run in this folder.
 
     Raises:
         RunFolderError: It is missing or broken.
@@ -134,7 +134,7 @@ def read_sweep(folder: Path) -> FinishedSweep:
         isinstance(cell, dict) and {"run", "status", "settings", "summary"} <= cell.keys() for cell in cells
     ):
         raise RunFolderError(f"{path}:1: 'cells' must be a list of runs with their settings and summary")
-    return FinishedSweep(folder, cells)
+    return FinishedSweep(folder, [cell for cell in cells if not cell.get("earlier")])
 
 
 def described(settings: Mapping[str, Any]) -> str:

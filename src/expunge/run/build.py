@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection
-from importlib import import_module
 from typing import Any
 
 from expunge.core.checks import require_choice, require_count, require_switch
-from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.core.errors import DataError, InvalidValue
 from expunge.core.sources import digests_of, targets_in
 from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
@@ -18,61 +16,9 @@ from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once
 from expunge.run.linear_settings import OF_THE_MODEL, linear_model
-from expunge.run.protocols import require_complete, require_protocol
+from expunge.run.targets import build, located
 from expunge.studies import Study
 from expunge.tracking import Tracker
-
-TRUSTED = ("expunge", "expunge_plugins")
-"""Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
-
-
-def build(group: str, settings: Any, **extra: Any) -> Any:
-    """Call the ``_target_`` of a group's settings with the other keys as arguments.
-
-    Args:
-        group: Name of the config group, for messages.
-        settings: The group's resolved settings.
-        extra: Arguments from elsewhere; passed where the target takes them.
-
-    Raises:
-        InvalidValue: The target is not one of ours, or a key has a value it refuses.
-    """
-    if not isinstance(settings, dict) or "_target_" not in settings:
-        raise InvalidValue(group, settings, "a choice of this group (see --help)")
-    path = str(settings["_target_"])
-    target = _locate(group, path)
-    require_complete(group, path, target)
-    arguments = {key: value for key, value in settings.items() if key != "_target_"}
-    known = inspect.signature(target).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
-    elsewhere = OF_THE_MODEL if "logistic" in getattr(target, "supports", ()) else ()
-    for key in arguments:
-        if key not in known and not takes_any:
-            allowed = ", ".join([*elsewhere, *(k for k in known if k not in extra)])
-            raise InvalidValue(group, key, f"the keys {allowed}")
-    arguments |= {key: value for key, value in extra.items() if key in known}
-    for key, parameter in known.items():
-        optional = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if not optional and parameter.default is parameter.empty and key not in arguments:
-            raise UserError(f"{group}.{key}: missing; {path} needs it")
-    try:
-        made = target(**arguments)
-    except (InvalidValue, DataError) as error:
-        if error.name in extra:  # not a key of the group's own
-            raise
-        raise error.within(group) from None
-    require_protocol(group, path, made)
-    return made
-
-
-def _locate(group: str, path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    if module.split(".")[0] not in TRUSTED:
-        raise InvalidValue(f"{group}._target_", path, "a name in the package " + " or ".join(TRUSTED))
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidValue(f"{group}._target_", path, f"something that can be imported ({error})") from None
 
 
 def build_experiment(
@@ -209,7 +155,7 @@ def _unlearner(
     group, how = settings["unlearner"], {key: settings[key] for key in ("threads", "progress")}
     if not isinstance(group, dict) or "_target_" not in group:
         return build("unlearner", group)
-    target = _locate("unlearner", str(group["_target_"]))
+    target = located("unlearner", str(group["_target_"]))
     supports = getattr(target, "supports", ("logistic",))
     if ("network" if network else "logistic") not in supports:
         allowed = " or ".join(KINDS.get(kind, kind) for kind in supports)
@@ -249,7 +195,7 @@ def _architecture(settings: dict[str, Any]) -> Any:
     from expunge.models.module_class import ModuleClass
 
     path = str(settings["_target_"])
-    target = _locate("model", path)
+    target = located("model", path)
     if not (isinstance(target, type) and issubclass(target, nn.Module)):
         return build("model", settings)
     named = {"name": target.__name__, "weights": None, **settings}

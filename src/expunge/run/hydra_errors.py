@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from hydra.errors import MissingConfigException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+)
 
-from expunge.core.errors import UserError, one_line
+from expunge.core.errors import UserError, complain, one_line
+
+_NO_KEY = (ConfigAttributeError, ConfigKeyError)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Show the warnings of Hydra itself as the lines of ours are shown; those of others as ever."""
+    shown = warnings.showwarning
+
+    def show(message: Any, category: Any, filename: str, *rest: Any, **named: Any) -> None:
+        if re.search(r"[/\\]hydra[/\\]", filename):
+            complain(one_line(message))
+        else:
+            shown(message, category, filename, *rest, **named)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def explained(error: BaseException) -> str:
@@ -19,10 +45,15 @@ def explained(error: BaseException) -> str:
         return f"{error.missing_cfg_file}: no such configuration file (see --help for the groups)"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: not given; this choice needs a value for it"
+    if isinstance(error, OverrideParseException):
+        said = one_line(error).partition(" See https://")[0]
+        quotes = "a value with other signs goes in quotes within quotes: KEY=\"'VALUE'\""
+        return f"{error.override}: not an override ({said}); {quotes}"
     cause = error.__cause__
-    if isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None:
+    if isinstance(cause, _NO_KEY) and cause.parent_node is not None:
         named = re.search(r"'([^']+)'", str(error))
-        keys = ", ".join(str(key) for key in cause.parent_node)
+        known = [str(key) for key in cause.parent_node if str(key) != "hydra"]
+        keys = ", ".join(known) or "none yet; +KEY=VALUE adds one"
         return f"{named.group(1) if named else cause.full_key}: no such key, allowed: {keys}"
     if cause is None or str(cause) in str(error) or isinstance(error, UserError):
         return one_line(error)

@@ -22,12 +22,16 @@ from expunge.core.mapped import watched
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.run.job_cache import JobCache
+from expunge.run.known_keys import require_known
+from expunge.run.optimized import names_of
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
+RECORD = ".hydra"
+"""Folder of the configuration in a run folder."""
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
@@ -48,7 +52,7 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
         UserError: The input is not one to run, or the folder holds another run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    new = not any(folder.iterdir())
+    new = not _there(folder)
     try:
         settings = settings_of(config)
         with exclusive(folder, wait=sweep is not None), watched():
@@ -58,7 +62,10 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
     except (UserError, OmegaConfBaseException):
         ledger = ledger_of(folder)
         if new and not (ledger and ledger.stat().st_size):
-            shutil.rmtree(folder)
+            if folder.samefile(Path.cwd()):  # hydra.run.dir=. was there before
+                _empty(folder)
+            else:
+                shutil.rmtree(folder)
         raise
 
 
@@ -93,17 +100,25 @@ def _run(
 
 def _require_run(folder: Path) -> None:
     """Let ``force`` delete what a run has left, and nothing else."""
-    if any(folder.iterdir()) and not (folder / ".hydra" / "config.yaml").is_file():
+    if _there(folder) and not (folder / RECORD / "config.yaml").is_file():
         raise RunFolderError(f"force: {folder} is not empty and not a run folder; nothing in it is deleted")
 
 
 def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
+    for path in _there(folder):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _there(folder: Path) -> list[Path]:
+    """What a folder holds, without what Hydra, where it is asked to, has put there for this very command."""
+    hydra_config = HydraConfig.get()
+    own = {f"{hydra_config.job.name}.log", *Path(hydra_config.output_subdir or "").parts[:1]}
+    return [path for path in folder.iterdir() if path.name not in own]
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values; a study's must not have groups that mean nothing to it."""
+    require_known(config, RUN_ONLY)
     if is_study(config):
         for group in RUN_ONLY:
             if config.get(group) is not None:
@@ -112,6 +127,7 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
                 )
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
+    names_of(settings["optimized_metric"])
     return {str(key): value for key, value in settings.items()}
 
 
@@ -164,7 +180,7 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
         )
     from expunge.record.resume import must_match
 
-    recorded = folder / ".hydra" / "config.yaml"
+    recorded = folder / RECORD / "config.yaml"
     if not recorded.exists():
         raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
     must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
@@ -205,7 +221,7 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
 
 def record_config(config: DictConfig, folder: Path) -> None:
     """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before)."""
-    target = folder / ".hydra"
+    target = folder / RECORD
     target.mkdir(parents=True, exist_ok=True)
     hydra_config = HydraConfig.get()
     parts = {

@@ -16,7 +16,7 @@ from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
 from expunge.sweep.command import matters
-from expunge.sweep.jobs import Job, read
+from expunge.sweep.jobs import Job, earlier, read
 
 CSV = "sweep.csv"
 _VARYING = ("peak_memory_mb", "versions")  # besides times
@@ -27,10 +27,18 @@ _FIRST = ("run", "status", "error")
 def collect(sweep: Path) -> dict[str, Any]:
     """Return what ``sweep.json`` holds, from the jobs of the latest command and their run folders.
 
+    After them come the cells that earlier commands have done in the same folder, marked ``earlier``.
+
     Raises:
         RunFolderError: A file cannot be read.
     """
-    cells = [_cell(sweep, job) for job in read(sweep)]
+    latest = read(sweep)
+    runs = {job.run for job in latest}
+    others = [job for job in earlier(sweep) if job.run not in runs]
+    cells = [
+        *(_cell(sweep, job) for job in latest),
+        *(_cell(sweep, job) | {"earlier": True} for job in others),
+    ]
     # What the numbers are is said once, not in every cell.
     said = merged(of_run({"columns": (cell["summary"] or {}).pop("columns", {})}) for cell in cells)
     return {"sweep": sweep.name, "columns": as_json(said), "cells": cells, "over_seeds": over_seeds(cells)}

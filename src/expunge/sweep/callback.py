@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from expunge.core.errors import UserError, complain
+from expunge.core.errors import InvalidValue, UserError, complain
 from expunge.core.locks import Taken, exclusive
+from expunge.run.hydra_errors import explained
+from expunge.run.job import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
+
+_OPTIMISERS = re.compile(r"optuna|nevergrad|\bax|_ax_|smac|orion", re.IGNORECASE)
 
 
 class SweepCallback(Callback):
@@ -31,18 +40,27 @@ class SweepCallback(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # workers get a copy, and hold nothing
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep Hydra from writing over the record of a run that the folder holds: the run writes its own."""
+        if config.hydra.output_subdir == RECORD:
+            config.hydra.output_subdir = None
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Take the folder, and forget what an earlier command noted there."""
         sweep = Path(config.hydra.sweep.dir).absolute()
         try:
+            total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
             self._held.enter_context(exclusive(sweep, wait=False))
-            jobs.begin(sweep, _total(config))
+            jobs.begin(sweep, total)
         except Taken:
             complain(f"hydra.sweep.dir: another process is running a sweep in {sweep}")
             sys.exit(2)
         except OSError as error:
             complain(f"hydra.sweep.dir: {sweep} cannot be used ({error.strerror})")
+            sys.exit(2)
+        except (UserError, HydraException) as error:
+            complain(explained(error))
             sys.exit(2)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -61,13 +79,32 @@ class SweepCallback(Callback):
 
 
 def _total(config: DictConfig) -> int | None:
-    """Number of cells of Hydra's own sweeper; None for another."""
+    """Number of cells of Hydra's own sweeper; None for another, which chooses them as it goes.
+
+    Raises:
+        UserError: A key has no value, or more of them than can be told.
+    """
+    target = str(config.hydra.sweeper.get("_target_"))
+    if target != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+        if _OPTIMISERS.search(target) and config.get("optimized_metric") is None:
+            allowed = f"the name of a number of summary.json, which {target.rpartition('.')[2]} chooses by"
+            raise InvalidValue("optimized_metric", None, allowed)
+        return None
     params = config.hydra.sweeper.get("params") or {}
     asked = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
     sizes = {}
-    for override in OverridesParser.create().parse_overrides(asked):
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            return None
-        swept = override.is_sweep_override()
-        sizes[override.get_key_element()] = len(list(override.sweep_string_iterator())) if swept else 1
+    # The groups' choices are what a glob is matched with.
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    for override in parser.parse_overrides(asked):
+        key, swept = override.get_key_element(), override.is_sweep_override()
+        if swept and not override.is_discrete_sweep():
+            allowed = "choice(...) or range(...), or a sweeper that optimises (hydra/sweeper=...)"
+            raise InvalidValue(key, _value_of(override), allowed)
+        sizes[key] = len(list(override.sweep_string_iterator())) if swept else 1
+        if not sizes[key]:
+            raise InvalidValue(key, _value_of(override), "values of which there is one (see --help)")
     return math.prod(sizes.values())
+
+
+def _value_of(override: Override) -> str:
+    return str(override.input_line).partition("=")[2]

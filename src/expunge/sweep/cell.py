@@ -7,6 +7,7 @@ import multiprocessing
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -18,31 +19,37 @@ from expunge.record.ledger import DONE
 from expunge.run.hydra_errors import explained
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
+from expunge.run.optimized import Told, metric_of, told
 from expunge.sweep.jobs import FOLDER, Job, fingerprint, total
 
 log = logging.getLogger(__name__)
 
 
-def run_cell(config: DictConfig, cache: JobCache) -> None:
+def run_cell(config: DictConfig, cache: JobCache) -> Told:
     """Run a cell unless it is done already, and note what became of it; an error does not stop the others.
 
     ``config`` is the cell's own (the rest is Hydra's), ``cache`` what cells of one process have in common.
+
+    Returns:
+        What ``optimized_metric`` asks for; None where the cell has failed.
     """
     hydra_config = HydraConfig.get()
-    sweep = Path(hydra_config.sweep.dir).absolute()
+    sweep = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
     job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
     job.note(sweep)
     of_all = f" of {known}" if (known := total(sweep)) else ""
     log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
     if multiprocessing.parent_process() is not None:
         config.progress = False  # the bars of several workers would write over each other
+    asked = metric_of(config)
     try:
         name = fingerprint(settings_of(config))
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
-        _run(folder, name, config, sweep, cache)
+        number = told(asked, _run(folder, name, config, sweep, cache))
         replace(job, status="done").note(sweep)
+        return number
     except (UserError, OmegaConfBaseException) as error:
         replace(job, status="failed", error=explained(error), bad_input=True).note(sweep)
     except BrokenInvariant as error:
@@ -51,6 +58,7 @@ def run_cell(config: DictConfig, cache: JobCache) -> None:
         log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
         line = f"{type(error).__name__}: {explained(error)}"
         replace(job, status="failed", error=line).note(sweep)
+    return None  # which an optimising sweeper takes for a failed trial
 
 
 def _folder(sweep: Path, given: Path, name: str) -> Path:
@@ -60,9 +68,10 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
     return sweep / name if given.parent == sweep / FOLDER else given
 
 
-def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> None:
+def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> dict[str, Any]:
     """Run the cell, or find it complete: its settings have its name, its inputs are in its folder."""
     done, mark = folder / DONE, f"{name}\n"
-    run_in(folder, config, cache, sweep.name)
+    summary = run_in(folder, config, cache, sweep.name)
     if not (done.is_file() and done.read_text() == mark):
         write_atomically(done, mark.encode())
+    return summary

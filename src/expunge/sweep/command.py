@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from expunge.core.errors import InvalidValue
 from expunge.core.hashing import sha256_of_settings
+from expunge.sweep.flags import as_arguments, parted, require_one_form
 from expunge.sweep.jobs import FOLDER, UNNAMED
 
 DIRECTORY = "hydra.sweep.dir"
-_FLAGS_WITH_VALUE = (
-    *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"),
-    *("--cfg", "-c", "--info", "-i", "--experimental-rerun"),
-)
+SEARCHPATH = "hydra.searchpath"
+_FILE = "file://"
 _MOST_SEEDS = 10_000
 
 
@@ -29,12 +29,20 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         InvalidValue: ``seeds`` is not a whole number, or stands beside ``seed``.
     """
     flags, asked = parted(arguments)
+    require_one_form(flags)
+    if flags.hydra_help:  # for which Hydra reads no configuration of ours
+        return ["--hydra-help"]
+    if flags.config_path and os.path.isdir(flags.config_path):
+        flags.config_path = os.path.abspath(flags.config_path)  # Hydra: relative to the file of our program
+    if flags.cfg or flags.info or flags.shell_completion:  # nothing is run
+        return [*as_arguments(flags), *asked]
     seeded = _with_seeds(asked)
-    if seeded != asked and not {"-m", "--multirun"} & set(flags):
-        flags = [*flags, "--multirun"]
+    if seeded != asked:
+        flags.run, flags.multirun = False, True
     named = any(key_in(override) == DIRECTORY for override in seeded)
+    folder = f"{DIRECTORY}=multirun/{name_of(seeded, _own_files(flags))}"
     # Flags first: Hydra takes overrides on both sides of one for two different things.
-    return [*flags, *seeded, *([] if named else [f"{DIRECTORY}=multirun/{name_of(seeded)}"])]
+    return [*as_arguments(flags), *seeded, *([] if named else [folder])]
 
 
 def folder_of(arguments: Sequence[str]) -> Path | None:
@@ -44,30 +52,36 @@ def folder_of(arguments: Sequence[str]) -> Path | None:
     return folder if folder and (folder / FOLDER).is_dir() else None
 
 
-def name_of(overrides: Sequence[str]) -> str:
-    """Return a sweep's name: its experiment, and a hash of what it is asked for, in whatever order."""
-    asked = sorted(override for override in overrides if matters(key_in(override)))
+def name_of(overrides: Sequence[str], files: Mapping[str, str] | None = None) -> str:
+    """Return a sweep's name: its experiment, and a hash of what it is asked for, in whatever order.
+
+    Args:
+        overrides: What the command line gives.
+        files: The configuration files that it names by flags, which ask for something, too.
+    """
+    asked = sorted(a for a in overrides if matters(key_in(a)) or key_in(a) == SEARCHPATH)
     experiments = [a.partition("=")[2] for a in asked if key_in(a) == "experiment"]
-    last = re.sub(r"[^A-Za-z0-9_-]+", "-", experiments[0].rpartition("/")[2]) if experiments else ""
-    return f"{last or 'sweep'}-{sha256_of_settings({'overrides': asked})[:8]}"
+    named = experiments[0] if experiments else (files or {}).get("config_name", "")
+    last = re.sub(r"[^A-Za-z0-9_-]+", "-", named.rpartition("/")[2])
+    settings = {"overrides": asked, **({"files": dict(files)} if files else {})}
+    return f"{last or 'sweep'}-{sha256_of_settings(settings)[:8]}"
 
 
-def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return flags with their values, and overrides."""
-    flags: list[str] = []
-    overrides: list[str] = []
-    for argument in arguments:
-        value = bool(flags) and flags[-1] in _FLAGS_WITH_VALUE
-        (flags if value or argument.startswith("-") else overrides).append(argument)
-    return flags, overrides
+def _own_files(flags: argparse.Namespace) -> dict[str, str]:
+    """The files of the user's own that flags name: two of them in one folder are two sweeps."""
+    paths = {name: getattr(flags, name) for name in ("config_dir", "config_path", "config_name")}
+    return {name: os.path.normpath(path) for name, path in paths.items() if path is not None}
 
 
-def config_folders(config_dir: Path, flags: Sequence[str]) -> list[Path]:
-    """Return where YAML is: our own folder, and the user's where a flag names one."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd", type=Path)
-    own = parser.parse_known_args(flags)[0].config_dir
-    return [config_dir, *([own.absolute()] if own else [])]
+def config_folders(config_dir: Path, flags: argparse.Namespace, overrides: Sequence[str]) -> list[Path]:
+    """Return where YAML is: our own folder, and the user's that a flag or ``hydra.searchpath`` names."""
+    values = [text.partition("=")[2] for text in overrides if key_in(text) == SEARCHPATH]
+    searched = re.findall(r"[^\s,\[\]'\"]+", values[-1]) if values else []
+    own = [
+        flags.config_dir,
+        *(text.removeprefix(_FILE) for text in searched if not text.startswith("pkg://")),
+    ]
+    return [config_dir, *(Path(path).absolute() for path in own if path)]
 
 
 def key_in(override: str) -> str:

@@ -26,13 +26,16 @@ def finish(sweep: Path, figures: bool = True) -> int:
     found = collect(sweep)
     write(sweep, found)
     sys.stdout.write(_shown(sweep, found["cells"], figures))
-    for number, cell in enumerate(found["cells"]):
+    latest = [cell for cell in found["cells"] if not cell.get("earlier")]
+    for number, cell in enumerate(latest):
         if cell["status"] != "done":
             complain(f"{_called(number, cell)}: {cell['error'] or 'did not finish'}")
-    if names := mixed(found["cells"]):
+    others = len(found["cells"]) - len(latest)
+    more = f", and {others} of earlier commands in this folder" if others else ""
+    if names := mixed(latest):
         what = "; ".join(names)
         complain(f"{what}: changed while the sweep was running; the same command does older cells again")
-    sys.stdout.write(f"{_counted(found['cells'])}\nSweep folder: {sweep}\n")
+    sys.stdout.write(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
     left = [job for job in read(sweep) if job.status != "done"]
     if not left:
         return 0

@@ -21,6 +21,7 @@ UNNAMED = tuple(key for key in FREE if key != "data_dir")
 """Keys that do not change a folder's name. Data elsewhere may be other data."""
 _JOB = "job.json"
 _SWEEP = "sweep.json"
+_EARLIER = "earlier.json"
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,48 @@ def fingerprint(settings: dict[str, Any]) -> str:
 
 
 def begin(sweep: Path, count: int | None) -> None:
-    """Forget the jobs of an earlier command in this folder; ``count`` jobs are to come, if that is known."""
-    shutil.rmtree(sweep / FOLDER, ignore_errors=True)
-    (sweep / FOLDER).mkdir(parents=True, exist_ok=True)
-    write_json(sweep / FOLDER / _SWEEP, {"total": count})
+    """Begin a command in this folder; ``count`` jobs are to come, if that is known.
+
+    Of the jobs of earlier commands here those that are done stay known: their results are there.
+
+    Raises:
+        RunFolderError: A file is not as ``note`` writes it.
+    """
+    notes = sweep / FOLDER
+    notes.mkdir(parents=True, exist_ok=True)
+    if (notes / _SWEEP).is_file():
+        done = {job.run: job for job in [*earlier(sweep), *read(sweep)] if job.status == "done"}
+        write_json(notes / _EARLIER, {"jobs": [asdict(job) for job in done.values()]})
+    for path in notes.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+    write_json(notes / _SWEEP, {"total": count})
+
+
+def withdraw(sweep: Path) -> None:
+    """Take back a command that was refused before its first job; a folder that it made goes, too."""
+    notes = sweep / FOLDER
+    if (notes / _EARLIER).exists() or any(path.is_dir() for path in notes.iterdir()):
+        return
+    shutil.rmtree(notes)
+    if not any(sweep.iterdir()) and not sweep.samefile(Path.cwd()):
+        sweep.rmdir()
+
+
+def earlier(sweep: Path) -> list[Job]:
+    """Return the jobs that earlier commands have done in this folder, whose results are still there.
+
+    Raises:
+        RunFolderError: A file is not as ``begin`` writes it.
+    """
+    path = sweep / FOLDER / _EARLIER
+    if not path.is_file():
+        return []
+    try:
+        jobs = [Job(**job) for job in _read(path)["jobs"]]
+    except (TypeError, KeyError) as error:
+        raise RunFolderError(f"{path}: not a list of jobs ({error})") from None
+    return [job for job in jobs if job.run is not None and (sweep / job.run / "summary.json").is_file()]
 
 
 def total(sweep: Path) -> int | None:

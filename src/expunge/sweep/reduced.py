@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
 from expunge.core.errors import InvalidValue
-from expunge.sweep.command import config_folders, key_in, parted
+from expunge.sweep.command import config_folders, key_in
+from expunge.sweep.flags import as_arguments, parted
 
 SUFFIX = "_reduced"
+_GROUP = "experiment"
 
 
 def with_reduced(arguments: Sequence[str], config_dir: Path) -> list[str]:
@@ -34,14 +39,40 @@ def with_reduced(arguments: Sequence[str], config_dir: Path) -> list[str]:
     value = values[-1] if values else None
     if value not in (None, "true", "false"):
         raise InvalidValue("reduced", value, "true or false")
-    if value == "true" and not any(key_in(override) == "experiment" for override in rest):
+    if value == "true" and not any(_of_experiments(override) for override in rest):
         raise InvalidValue("reduced", value, "only beside an experiment: +experiment=...")
-    folders = config_folders(config_dir, flags)
+    folders = config_folders(config_dir, flags, asked)
     for place, override in enumerate(rest):
-        key, sign, names = override.partition("=")
-        if key_in(override) == "experiment":  # one name, or more of them in a sweep or a list
-            rest[place] = key + sign + re.sub(r"[\w./-]+", lambda name: _name(name[0], value, folders), names)
-    return [*flags, *rest]
+        if _of_experiments(override):
+            rest[place] = _renamed(override, value, folders)
+    return [*as_arguments(flags), *rest]
+
+
+def _of_experiments(override: str) -> bool:
+    return key_in(override).split("/")[0] == _GROUP
+
+
+def _renamed(override: str, value: str | None, folders: Sequence[Path]) -> str:
+    """An override with the names of the experiments that are meant: one, a list, a sweep, a pattern."""
+    key, sign, names = override.partition("=")
+    above = key_in(override).removeprefix(_GROUP).strip("/")  # experiment/icml2020=timing
+    if names.startswith("glob("):
+        names = ",".join(_matching(override, above, folders)) or names
+    plain = r"[\w./-]+(?![\w./(-])"  # not the name of a function of Hydra's
+    return key + sign + re.sub(plain, lambda name: _below(above, name[0], value, folders), names)
+
+
+def _matching(override: str, above: str, folders: Sequence[Path]) -> list[str]:
+    """The names that a glob matches, in order; Hydra's own looks into one folder alone."""
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    pattern = parsed.value()
+    assert isinstance(pattern, Glob)
+    return pattern.filter(_names(above, folders))
+
+
+def _below(above: str, name: str, value: str | None, folders: Sequence[Path]) -> str:
+    whole = f"{above}/{name}" if above else name
+    return _name(whole, value, folders).removeprefix(f"{above}/")
 
 
 def _name(given: str, value: str | None, folders: Sequence[Path]) -> str:
@@ -50,8 +81,10 @@ def _name(given: str, value: str | None, folders: Sequence[Path]) -> str:
     name = full + SUFFIX
     if (given != name and value != "true") or _file(name, folders):
         return name if value == "true" else given
-    if not _file(full, folders):
+    if not _file(full, folders) and value != "true":
         return given  # Hydra knows it from elsewhere, or says what there is
+    if not _file(full, folders):
+        raise InvalidValue(_GROUP, full, f"beside reduced=true a file of its own{_nearest(full, folders)}")
     if value == "false":
         raise InvalidValue("reduced", value, f"true, since {given} is a reduced experiment")
     group, _, last = f"experiment/{name}".rpartition("/")
@@ -104,6 +137,18 @@ def _swept(name: str, folders: Sequence[Path]) -> set[str]:
 def _file(name: str, folders: Sequence[Path]) -> Path | None:
     files = (folder / "experiment" / f"{name}.yaml" for folder in folders)
     return next((file for file in files if file.is_file()), None)
+
+
+def _names(above: str, folders: Sequence[Path]) -> list[str]:
+    """The experiments below one of their folders, in order."""
+    roots = [folder / _GROUP / above for folder in folders]
+    files = {file.relative_to(root) for root in roots for file in root.rglob("*.yaml")}
+    return sorted(file.with_suffix("").as_posix() for file in files)
+
+
+def _nearest(name: str, folders: Sequence[Path]) -> str:
+    near = get_close_matches(name, _names("", folders))
+    return f", such as {', '.join(near)}" if near else ""
 
 
 def _read(name: str, folders: Sequence[Path]) -> dict[Any, Any]:

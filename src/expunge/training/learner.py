@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from expunge.core.errors import DataError, InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_tensors
 from expunge.core.row_ids import row_ids
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
+from expunge.core.versions import version_of
 from expunge.curvature.gradients import cross_entropy, mean_gradient
 from expunge.curvature.watching import compiled
 from expunge.datasets.images import Examples, Images
@@ -178,7 +178,7 @@ class Learner:
             "rows": sha256_of([rows]),
             "n_rows": len(rows),
             "classes": int(classes),
-            "versions": {name: version(name) for name in ("expunge", "torch", "torchvision")},
+            "versions": {name: version_of(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
             "threads": torch.get_num_threads(),
         }
