@@ -6,10 +6,8 @@ import tempfile
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -104,17 +102,10 @@ class Follower:
 
     def at_once(self) -> None:
         """Make the requests that can be served from several threads, and look at what all came to."""
-        # A model without a lock of its own is not for threads.
-        guard = nullcontext() if hasattr(self.model, "lock") else Lock()
-
-        def serve(rows: list[int]) -> Outcome:
-            with guard:
-                return self.model.remove(rows)
-
         order = np.random.default_rng(0).permutation(len(self.kept)).tolist()
         requests = [order[k : k + 1] for k in range(min(12, len(order) // 2))]
         with ThreadPoolExecutor(self.problem.threads) as pool:
-            for rows, outcome in zip(requests, pool.map(serve, requests), strict=True):
+            for rows, outcome in zip(requests, pool.map(self.model.remove, requests), strict=True):
                 self._take(rows, outcome)
         self.look("threads")
 
