@@ -97,3 +97,16 @@ def test_targets_and_files_are_found_anywhere_in_settings(tmp_path):
     before = digests_of(files)
     (tmp_path / "w.pth").write_bytes(b"weightz")
     assert digests_of(files) != before
+
+
+def test_a_word_that_is_a_choice_names_no_file(tmp_path):
+    for name in ("retrain", "mine", "table", "w"):
+        (tmp_path / name).touch()
+    ours, theirs = {"_target_": "expunge.unlearners.Retrain"}, {"_target_": "expunge_plugins.m.M"}
+    settings = {
+        "unlearner": {**ours, "name": "retrain", "how": "table"},
+        "model": {**ours, "weights": "w"},
+        "metrics": {"mine": {**theirs, "name": "mine", "table": "table"}},
+        "device": "w",
+    }
+    assert list(files_in(settings, (tmp_path,))) == ["model.weights", "metrics.mine.table"]

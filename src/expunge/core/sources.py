@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ PLUGINS = "expunge_plugins"
 
 _OTHERS = (*sys.stdlib_module_names, "expunge", "__main__")
 _INSTALLED = ("site-packages", "dist-packages")
+_OF_FILES = ("path", "file", "weights")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,21 @@ def targets_in(settings: Any) -> list[str]:
 
 
 def files_in(settings: Any, folders: Sequence[Path] = (Path(),)) -> dict[str, Path]:
-    """Return dotted key -> the file that its value names, from the first of ``folders`` that has it."""
-    found = ((key, _file(value, folders)) for key, value in _leaves(settings))
+    """Return dotted key -> the file that its value names, from the first of ``folders`` that has it.
+
+    A mere word, such as ``retrain``, is a choice of ours although a file may be called so; it names one where
+    its key is of files, or of a part that is not ours.
+    """
+    leaves = list(_leaves(settings))
+    others = tuple(k.removesuffix("_target_") for k, v in leaves if k.endswith("._target_") and not _ours(v))
+    named = (
+        (key, value)
+        for key, value in leaves
+        if not re.fullmatch(r"[\w-]*", value)
+        or (last := key.rpartition(".")[2]) in _OF_FILES
+        or (last != "name" and key.startswith(others))
+    )
+    found = ((key, _file(value, folders)) for key, value in named)
     return {key: file for key, file in found if file is not None}
 
 
@@ -83,6 +98,10 @@ def digests_of(files: Mapping[str, Path]) -> dict[str, str]:
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror})", key) from None
     return found
+
+
+def _ours(target: str) -> bool:
+    return target.startswith("expunge.")
 
 
 def _file(value: str, folders: Sequence[Path]) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ FREE = (
     *("data_dir", "cache_dir", "checkpoint_every", "optimized_metric"),
 )
 """Keys that change nothing of what a run comes to."""
+_BY_CONTENT = {"dataset": ("path", "test_path", "folder"), "model": ("weights",), "removal": ("rows",)}
+"""Keys that name files of which the content is among the inputs, so that they may lie elsewhere by then."""
 
 
 class RunCheckpoint:
@@ -86,14 +89,23 @@ def refused(difference: str) -> str:
     return f"resume: {difference}; a run is continued with the inputs it began with (force=true repeats it)"
 
 
+def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as those of two runs are compared: what matters, and of files only that there is one."""
+    found = {key: value for key, value in settings.items() if key not in FREE}
+    for group, names in _BY_CONTENT.items():
+        if isinstance(of := found.get(group), Mapping):
+            by_content = {key: "(a file)" for key in names if isinstance(of.get(key), str)}
+            found[group] = {**of, **by_content}
+    return found
+
+
 def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
     """Compare the settings a run began with and those it is to be continued with.
 
     Raises:
         RunFolderError: They differ in something that results depend on.
     """
-    old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
-    if difference := first_difference(old, new):
+    if difference := first_difference(comparable(begun_with), comparable(settings)):
         raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")
 
 
