@@ -134,7 +134,7 @@ def _modules(name: str) -> Iterator[tuple[str, Path]]:
     if spec is None:
         return
     places = list(spec.submodule_search_locations or ())
-    file = Path(spec.origin) if spec.has_location and spec.origin else None
+    file = _on_disk(Path(spec.origin)) if spec.has_location and spec.origin else None
     where = [*places, *([] if file is None else [str(file)])]
     if top != PLUGINS and any(part in _INSTALLED for place in where for part in Path(place).parts):
         return
@@ -152,6 +152,8 @@ def _within(name: str, places: Iterable[str]) -> tuple[Path | None, list[str]]:
     """The file of a module or package in one of some folders, and the folders of its own modules."""
     spaces = []
     for place in places:
+        if (archive := _on_disk(Path(place))) is not None:
+            return archive, []
         folder = Path(place, name)
         if (folder / "__init__.py").is_file():
             return folder / "__init__.py", [str(folder)]
@@ -160,6 +162,11 @@ def _within(name: str, places: Iterable[str]) -> tuple[Path | None, list[str]]:
                 return file, []
         spaces += [str(folder)] if folder.is_dir() else []
     return None, spaces
+
+
+def _on_disk(file: Path) -> Path | None:
+    """The file, or the archive that it is in."""
+    return next((path for path in (file, *file.parents) if path.is_file()), None)
 
 
 @cache
@@ -187,9 +194,9 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
 
 
 def _imported_by_name(call: ast.Call) -> str | None:
-    """What ``import_module("name")`` imports; None for another call."""
+    """What ``import_module("name")``, or ``import_module(name="name")``, imports; None for another call."""
     function = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
-    first = call.args[0] if call.args else None
+    first = next(iter([*call.args, *(word.value for word in call.keywords if word.arg == "name")]), None)
     named = function in ("import_module", "__import__") and isinstance(first, ast.Constant)
     value = first.value if named and isinstance(first, ast.Constant) else None
     return value if isinstance(value, str) else None

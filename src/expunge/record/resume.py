@@ -22,7 +22,7 @@ FREE = (
     *("data_dir", "cache_dir", "checkpoint_every", "optimized_metric"),
 )
 """Keys that change nothing of what a run comes to."""
-_BY_CONTENT = {"dataset": ("path", "test_path", "folder"), "model": ("weights",), "removal": ("rows",)}
+_BY_CONTENT = ("dataset.path", "dataset.test_path", "dataset.folder", "model.weights", "removal.rows")
 """Keys that name files of which the content is among the inputs, so that they may lie elsewhere by then."""
 
 
@@ -90,12 +90,11 @@ def refused(difference: str) -> str:
 
 
 def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as those of two runs are compared: what matters, and of files only that there is one."""
+    """Settings that results depend on, and of files whose content is an input only that there is one."""
     found = {key: value for key, value in settings.items() if key not in FREE}
-    for group, names in _BY_CONTENT.items():
-        if isinstance(of := found.get(group), Mapping):
-            by_content = {key: "(a file)" for key in names if isinstance(of.get(key), str)}
-            found[group] = {**of, **by_content}
+    for group, key in (name.split(".") for name in _BY_CONTENT):
+        if isinstance(of := found.get(group), Mapping) and isinstance(of.get(key), str):
+            found[group] = {**of, key: ""}
     return found
 
 
@@ -105,16 +104,18 @@ def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
     Raises:
         RunFolderError: They differ in something that results depend on.
     """
-    if difference := first_difference(comparable(begun_with), comparable(settings)):
+    old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
+    if difference := first_difference(old, new):
         raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")
 
 
 def first_difference(old: Any, new: Any, name: str = "") -> str | None:
-    """Say where two nested settings differ first, or None."""
+    """Say where two nested settings differ first, or None; where a file lies is no difference."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old | new:
             inner = first_difference(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
             if inner:
                 return inner
         return None
-    return None if old == new else f"{name} was {old!r} and is now {new!r}"
+    elsewhere = name in _BY_CONTENT and isinstance(old, str) and isinstance(new, str)
+    return None if elsewhere or old == new else f"{name} was {old!r} and is now {new!r}"
