@@ -16,7 +16,7 @@ from expunge.core.mapped import require_unchanged
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
 from expunge.datasets import Dataset
 from expunge.record.requests import Request
-from expunge.record.resume import comparable
+from expunge.record.settings import comparable
 
 FILE = "inputs.json"
 _SETTINGS = "settings"

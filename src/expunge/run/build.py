@@ -11,7 +11,7 @@ from expunge.core.sources import digests_of, targets_in
 from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
 from expunge.record.inputs import Inputs
-from expunge.record.resume import FREE
+from expunge.record.settings import FREE
 from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once

@@ -14,7 +14,7 @@ from typing import Any
 from expunge.core.errors import RunFolderError
 from expunge.core.files import write_json
 from expunge.core.hashing import sha256_of_settings
-from expunge.record.resume import FREE
+from expunge.record.settings import FREE
 
 FOLDER = ".jobs"
 UNNAMED = tuple(key for key in FREE if key != "data_dir")
