@@ -388,17 +388,21 @@ def test_an_extractor_that_extracts_once_says_what_its_own_says():
     assert (once.count, once.facts(), hasattr(once, "upstream")) == (1, {"extractor_x": 1}, False)
 
 
-def test_data_that_change_from_cell_to_cell_are_told():
+def test_data_that_change_from_cell_to_cell_are_told(tmp_path):
     def cell(digest, **settings):
         inputs = {"expunge": "1", "dataset.path, training labels": digest, "source of x": digest}
-        return {"settings": settings, "summary": {"inputs": inputs}}
+        return {"run": "run", "settings": settings, "summary": {"inputs": inputs}}
 
-    labels = ["dataset.path, training labels"]
-    assert (
-        mixed([cell("a", **{"unlearner.lam": 1}), cell("b", model="mlp"), {"settings": {}, "summary": None}])
-        == labels
-    )
-    assert mixed([cell("a", model="mlp"), cell("a"), cell("b", **{"dataset.path": "other"})]) == []
+    labels, lam = ["dataset.path, training labels"], {"unlearner.lam": 1}
+    failed = {"run": None, "settings": {}, "summary": None}
+    assert mixed([cell("a", **lam), cell("b", model="mlp"), failed], tmp_path) == labels
+    others = [cell("a", model="mlp"), cell("a"), cell("b", **{"dataset.path": "other"})]
+    assert mixed(others, tmp_path) == []
+    recorded = tmp_path / "run" / ".hydra" / "config.yaml"
+    recorded.parent.mkdir(parents=True)
+    for split, found in (("0", labels), ("${seed}", [])):
+        recorded.write_text(f"seed: 1\ndataset: {{split_seed: {split}}}\n")
+        assert mixed([cell("a", seed=0), cell("b", seed=1)], tmp_path) == found
 
 
 def test_csv_has_a_blank_where_a_cell_has_no_value():

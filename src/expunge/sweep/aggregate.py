@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from expunge.core.files import write_atomically, write_json
 from expunge.record.columns import as_json, merged, of_run
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
+from expunge.run.job import RECORD
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, earlier, read
 
 CSV = "sweep.csv"
 _VARYING = ("peak_memory_mb", "versions")  # besides times
-_NOT_OF_DATA = re.compile("(extractor|model|training|unlearner|removal|metrics)([.@]|$)")
+_NOT_OF_DATA = re.compile("(extractor|model|training|unlearner|removal|metrics|stop_at_limit)([.@]|$)")
 _FIRST = ("run", "status", "error")
 
 
@@ -50,14 +52,30 @@ def write(sweep: Path, found: Mapping[str, Any]) -> None:
     write_atomically(sweep / CSV, as_csv(found["cells"]).encode())
 
 
-def mixed(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def mixed(cells: Sequence[Mapping[str, Any]], sweep: Path) -> list[str]:
     """Return the parts of data of which cells have different contents that differ in no setting of data.
 
     Such data have changed while the sweep was running, from one cell to the next.
     """
+    found = _of_different_content(cells, but=("seed",))
+    if found and any(_draws_data(sweep / cell["run"]) for cell in cells if cell["summary"]):
+        return _of_different_content(cells)
+    return found
+
+
+def _draws_data(run: Path) -> bool:
+    """Whether a run's data may depend on its seed."""
+    recorded = run / RECORD / "config.yaml"
+    if not recorded.is_file():
+        return True
+    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(OmegaConf.load(recorded), "dataset") or {})
+
+
+def _of_different_content(cells: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:
     seen: dict[tuple[str, str], set[str]] = {}
     for cell in cells:
-        asked = {key: value for key, value in cell["settings"].items() if not _NOT_OF_DATA.match(key)}
+        settings = {key: value for key, value in cell["settings"].items() if key not in but}
+        asked = {key: value for key, value in settings.items() if not _NOT_OF_DATA.match(key)}
         for name, digest in ((cell["summary"] or {}).get("inputs") or {}).items():
             if name.startswith("dataset"):
                 seen.setdefault((name, json.dumps(asked, sort_keys=True)), set()).add(digest)

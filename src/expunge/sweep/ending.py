@@ -32,7 +32,7 @@ def finish(sweep: Path, figures: bool = True) -> int:
             complain(f"{_called(number, cell)}: {cell['error'] or 'did not finish'}")
     others = len(found["cells"]) - len(latest)
     more = f", and {others} of earlier commands in this folder" if others else ""
-    if names := mixed(latest):
+    if names := mixed(latest, sweep):
         what = "; ".join(names)
         complain(f"{what}: changed while the sweep was running; the same command does older cells again")
     sys.stdout.write(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
