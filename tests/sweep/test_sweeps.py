@@ -401,7 +401,7 @@ def test_data_that_change_from_cell_to_cell_are_told(tmp_path):
     recorded = tmp_path / "run" / ".hydra" / "config.yaml"
     recorded.parent.mkdir(parents=True)
     for split, found in (("0", labels), ("${seed}", [])):
-        recorded.write_text(f"seed: 1\ndataset: {{split_seed: {split}}}\n")
+        recorded.write_text(f"seed: 1\ndataset:\n  split_seed: {split}\n")
         assert mixed([cell("a", seed=0), cell("b", seed=1)], tmp_path) == found
 
 
