@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
-from expunge.curvature.gradients import Losses, cross_entropy
+from expunge.curvature.losses import Losses, cross_entropy, is_cross_entropy
 from expunge.curvature.watching import watching
 from expunge.datasets.images import Examples
 from expunge.models.head import head_inputs, identity_head
@@ -74,7 +74,7 @@ class Refit:
 
 
 def _is_cross_entropy(losses: Losses, outputs: Tensor, targets: Tensor) -> bool:
-    if losses is cross_entropy:
+    if is_cross_entropy(losses):
         return True
     if not bool(((targets >= 0) & (targets < outputs.shape[1])).all()):
         return False
