@@ -38,17 +38,15 @@ class Exact(TorchFunctionMode):
         return func(*args, **named)
 
 
-def _plain(x: Tensor, dim: Any = None, *rest: Any, **others: Any) -> bool:
+def _plain(input: Tensor, dim: Any = None, *rest: Any, **others: Any) -> bool:
     """Whether ``_log_softmax`` computes this: no other type is asked for."""
     asked = any(isinstance(value, torch.dtype) for value in (*rest, *others.values()))
-    return (
-        isinstance(x, Tensor) and x.dtype == torch.float64 and x.ndim > 0 and type(dim) is int and not asked
-    )
+    return input.dtype == torch.float64 and input.ndim > 0 and type(dim) is int and not asked
 
 
-def _log_softmax(x: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
-    largest = x.argmax(dim=dim, keepdim=True)
-    apart = x - x.gather(dim, largest)
+def _log_softmax(input: Tensor, dim: int, *_: Any, **__: Any) -> Tensor:
+    largest = input.argmax(dim=dim, keepdim=True)
+    apart = input - input.gather(dim, largest)
     return apart - torch.log1p(apart.exp().scatter(dim, largest, 0.0).sum(dim=dim, keepdim=True))
 
 

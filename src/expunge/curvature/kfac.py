@@ -153,8 +153,8 @@ class _Layer:
         return self.last
 
     def puts_out(self, outputs: Tensor) -> bool:
-        """Whether the module's only call in this batch made the outputs of the network."""
-        return len(self.outputs) == 1 and self.last is outputs
+        """Whether the module's only call in this batch made the outputs, not changed in place since."""
+        return len(self.outputs) == 1 and self.last is outputs and not outputs._version
 
     def add_softmax(self, p: Tensor) -> None:
         """Add diag(p) - p p^T of every example, for the module that puts the outputs out."""
@@ -222,7 +222,7 @@ class _Layer:
 
 
 def require_layers(module: nn.Module, block: Block, silent: Container[str]) -> None:
-    """Raise ``InvalidValue`` unless there are factors of every module of a block; ``silent`` are not called."""
+    """Raise ``InvalidValue`` unless all modules of a block have factors; ``silent`` ones are not called."""
     for layer in _layers(module, block):
         if layer.name in silent:
             raise InvalidValue("units", layer.name, _TOLD.format(_CALLED))

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from expunge.core.checks import require_count, require_from_zero
 from expunge.core.errors import InvalidValue, last_line
 from expunge.core.row_ids import row_ids
-from expunge.curvature.each_loss import each_loss
-from expunge.curvature.losses import Losses, is_cross_entropy
+from expunge.curvature.losses import Losses, is_cross_entropy, precise
 from expunge.curvature.watching import require_gradient, watching
 from expunge.datasets.images import Examples, Taken
 from expunge.training import History
@@ -201,8 +200,8 @@ def _require_own_losses(losses: Losses, outputs: Tensor, targets: Tensor) -> Non
     """Raise ``InvalidValue`` unless each row has a loss of its own, whatever rows are beside it."""
     try:
         with torch.enable_grad():
-            found = each_loss(losses, outputs.detach().requires_grad_(), targets)
-        alone = each_loss(losses, outputs[:1], targets[:1])
+            found = precise(losses, outputs.detach().requires_grad_(), targets)
+        alone = precise(losses, outputs[:1], targets[:1])
     except (RuntimeError, IndexError, TypeError) as error:
         got = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} of {targets.dtype}"
         raise InvalidValue("losses", got, f"what the loss takes ({last_line(error)})") from error
