@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import expunge
 from expunge.core.errors import DataError, InvalidValue
@@ -518,3 +519,25 @@ def test_the_example_of_the_readme_runs():
         names["stream"],
         names["torch_generator"],
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head.bias.requires_grad_(False),
+        lambda head: head.requires_grad_(False),
+        nn.utils.parametrizations.weight_norm,
+        lambda head: prune.identity(head, "bias"),
+    ],
+)
+def test_an_output_layer_that_may_not_change_is_named_and_left_alone(change):
+    x, y = networks.blobs(60, 4)
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    change(module[2])
+    every = networks.examples(x, y, size=60)
+    problem = Problem.removing(module, cross_entropy, every, np.flatnonzero(y == 1), penalty=0.01)
+    before = deepcopy(module.state_dict())
+    proposal = Scrub(selector="all", mode="ascent", max_rise=None).propose(problem, rng(), generator())
+    with pytest.raises(ScrubError, match=r"last linear layer is frozen, pruned or parametrised; unlearner\."):
+        proposal.apply(module)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
