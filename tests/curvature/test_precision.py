@@ -213,8 +213,20 @@ class Stubborn(nn.Module):
         return self.layer(x) @ torch.eye(2)
 
 
-def test_a_network_that_float64_fails_is_run_as_it_is_and_it_is_said():
-    net = Stubborn()
+class Strict(Stubborn):
+    def forward(self, x):
+        assert x.dtype == torch.float32, "float32 alone"
+        return self.layer(x)
+
+
+class Single(Stubborn):
+    def __deepcopy__(self, memo):
+        raise ValueError("there is one of me")
+
+
+@pytest.mark.parametrize("kind", [Stubborn, Strict, Single])
+def test_a_network_that_float64_fails_is_run_as_it_is_and_it_is_said(kind):
+    net = kind()
     with pytest.warns(UserWarning, match="run in its own type, for in float64 it fails"):
         assert in_float64(net, torch.ones(1, 2)) is net
     whole = nn.BatchNorm1d(2).double()
