@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import CheckpointFunction
 
 from expunge.core.errors import InvalidValue, last_line
-from expunge.curvature.gradients import evaluating
+from expunge.curvature.gradients import evaluating, require_gradient
 
 _REENTRANT = "torch.utils.checkpoint with use_reentrant=True"
 _SHOWN = 5
@@ -80,7 +80,7 @@ def runs_of(module: nn.Module, parts: Mapping[str, nn.Module], x: Tensor) -> dic
         for name, part in parts.items():
             hooks.enter_context(part.register_forward_hook(partial(see, name)))
         outputs = module(x)
-    if not any(run.reentrant for run in found.values()) and isinstance(outputs, Tensor):
+    if not any(run.reentrant for run in found.values()):
         require_gradient(module, outputs)
     return found
 
@@ -99,13 +99,6 @@ def require_derivatives(runs: Mapping[str, Runs]) -> None:
     if hidden:
         got = f"{', '.join(hidden[:_SHOWN])} ({len(hidden)} in all) under {_REENTRANT}"
         raise InvalidValue("model", got, "use_reentrant=False")
-
-
-def require_gradient(module: nn.Module, outputs: Tensor) -> None:
-    """Raise ``InvalidValue`` if ``outputs``, made with gradients on, have none in any trained parameter."""
-    if not outputs.requires_grad and any(p.requires_grad for p in module.parameters()):
-        allowed = "a network that does not switch gradients off (torch.no_grad, inference_mode, detach)"
-        raise InvalidValue("model", "outputs that have no gradient", allowed)
 
 
 @contextmanager

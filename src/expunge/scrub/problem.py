@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from expunge.core.checks import require_count, require_from_zero
 from expunge.core.errors import InvalidValue, last_line
 from expunge.core.row_ids import row_ids
+from expunge.curvature.gradients import require_gradient
 from expunge.curvature.losses import Losses, is_cross_entropy, precise
-from expunge.curvature.watching import require_gradient, watching
+from expunge.curvature.watching import watching
 from expunge.datasets.images import Examples, Taken
 from expunge.training import History
 
