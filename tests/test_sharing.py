@@ -135,8 +135,7 @@ def test_what_is_read_meanwhile_is_of_one_release(classes):
         done.set()
 
     together(lambda part: part(None), [read, read, write])
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    possible = [x @ coef.T / norms for coef in releases]
+    possible = [Rows.normalised(x).times(coef.T) for coef in releases]
     for scores, weight in seen:
         assert any(np.array_equal(scores, whole) for whole in possible)
         assert any(np.array_equal(weight, coef.T) for coef in releases)
