@@ -21,6 +21,7 @@ from expunge.core.checks import (
 )
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, under
+from expunge.core.threads import whole
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
@@ -111,7 +112,7 @@ class Newton(Method):
         shared = self.predictor.subsample_ratio == 1
         count = of_training(width, shared, self._needs_gram, self.update != "fresh")
         require_matrices(x.dim, width, count)
-        with enough_memory(x.dim, width, count + 1):
+        with whole(self, self.predictor), enough_memory(x.dim, width, count + 1):
             self.predictor.begin(x, y, seed)
             self.served = 0
             self.guarantee = self._guarantee()
@@ -189,23 +190,20 @@ class Newton(Method):
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Remove training rows from the model, in one release.
 
+        Whatever is raised, be it from the keyboard, leaves the model as it was.
+
         Raises:
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay; or memory
-                runs out. The model is as it was.
-            BrokenInvariant: What would go out is not what its bound says; nothing has changed.
+                runs out.
+            BrokenInvariant: What would go out is not what its bound says.
         """
         index, model = self.predictor.checked(rows), self.predictor
         made = sum(column.makes_inverse(index) for column in self.columns)
         size = model.x.dim, model.width
         require_matrices(*size, made + 1 if made else 0)  # 1 more while it is made
-        served, columns, kept = self.served, self.columns, model.kept
-        try:
-            with enough_memory(*size, made + 1):
-                self.served += 1
-                return self._served(index)
-        except BaseException:  # one from the keyboard too; all that a release replaces is as it was
-            self.served, model.columns, model.kept = served, columns, kept
-            raise
+        with whole(self, model), enough_memory(*size, made + 1):
+            self.served += 1
+            return self._served(index)
 
     def _served(self, index: NDArray[np.int64]) -> Outcome:
         """Release, retrain or refuse."""
