@@ -139,3 +139,10 @@ def test_what_is_predicted_of_a_training_row_is_what_it_was_trained_as(table):
     np.testing.assert_allclose(model.decision_function(x), trained.rows.scores(model.coef_[0]), rtol=1e-12)
     model = CertifiedLogisticRegression(random_state=0, normalize=False).fit(x[:100], y[:100])
     np.testing.assert_array_equal(model.decision_function(x), x.astype(np.float64) @ model.coef_[0])
+
+
+def test_probabilities_are_numbers_where_every_score_is_very_low():
+    x = np.eye(3).repeat(30, axis=0)
+    model = CertifiedLogisticRegression(lam=1e-5, std=100.0, random_state=0, normalize=False)
+    probe = np.linalg.solve(model.fit(x, np.arange(90) % 3).coef_, [-800.0, -801.0, -2000.0])[None]
+    np.testing.assert_allclose(model.predict_proba(probe), [[1 / (1 + np.exp(-1)), 1 / (1 + np.e), 0]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import multiprocessing
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from expunge.unlearners import Method, Outcome
 from expunge.unlearners.finetune import Finetune
 from expunge.unlearners.gradient_ascent import GradientAscent
 from expunge.unlearners.lcodec import Lcodec
+from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp
 from expunge.unlearners.retrain import Retrain
 from tests import networks
@@ -135,8 +137,7 @@ def test_what_is_read_meanwhile_is_of_one_release(classes):
         done.set()
 
     together(lambda part: part(None), [read, read, write])
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    possible = [x @ coef.T / norms for coef in releases]
+    possible = [Rows.normalised(x).times(coef.T) for coef in releases]
     for scores, weight in seen:
         assert any(np.array_equal(scores, whole) for whole in possible)
         assert any(np.array_equal(weight, coef.T) for coef in releases)
@@ -461,3 +462,79 @@ def test_a_model_trained_anew_does_not_bring_removed_rows_back(tmp_path):
         served.save(path)
     with pytest.raises(ValueError, match="nowhere is not a folder"):
         served.save(tmp_path / "nowhere" / "m")
+
+
+# What ends before its time
+
+
+@pytest.mark.parametrize("at", [(LinearModel, "noise"), (LinearModel, "release"), (Newton, "_outcome")])
+def test_whatever_ends_a_removal_leaves_the_model_as_it_was(at, monkeypatch):
+    """An interrupt from the keyboard, wherever it comes; then the same request is served."""
+    model = fitted(std=1e-4, update="fresh", certificate="worst_case")[0]  # every request retrains
+    model.remove([7])
+    engine = model._engine_
+    before = engine.state()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*at, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.remove([8])
+    after = engine.state()
+    assert after.values == before.values
+    for name, array in before.arrays.items():
+        np.testing.assert_array_equal(array, after.arrays[name])
+    assert model.remove([8]).outcome == "retrained"
+    assert not model.retained_[[7, 8]].any()
+
+
+def test_a_training_that_fails_leaves_a_method_with_its_model():
+    x, y = table()
+    method = Newton(LinearModel(lam=1e-2, std=0.1), update="corrected", certificate="measured")
+    method.fit(Rows.normalised(x), y, 0)
+    method.remove([5])
+    method.predictor.tol = 1e3  # what it leaves is more than std hides
+    with pytest.raises(InvalidValue, match=r"^std: got 0.1"):
+        method.fit(Rows.normalised(x[:90]), table(classes=3)[1][:90], 0)
+    assert (len(method.predictor.kept), method.predictor.kept[5], method.served) == (400, False, 1)
+    assert method.remove([6]).outcome == "removed"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes of this kind")
+def test_a_child_does_not_wait_for_a_lock_of_a_thread_that_it_has_not():
+    model = fitted()[0]
+    with ThreadPoolExecutor(1) as other:
+        other.submit(model._engine_.lock.acquire).result()
+        child = multiprocessing.get_context("fork").Process(target=model.remove, args=([3],))
+        child.start()
+        child.join(30)
+        alive = child.is_alive()
+        child.kill()
+        other.submit(model._engine_.lock.release).result()
+    assert (alive, child.exitcode) == (False, 0)
+
+
+def test_a_class_that_is_made_of_it_may_take_other_settings_and_keep_a_log(tmp_path):
+    x, y = table()
+    model = Logged(std=0.1, random_state=0).fit(x, y)
+    model.remove([1])
+    log, model.note = model.log, "b"
+    assert model.fit(x, y).log is log == [[1]]
+    assert model._engine_.certificate == "measured"
+    model.remove([2])
+    model.save(tmp_path / "m")
+    assert not Logged.load(tmp_path / "m", x, y).retained_[2]
+
+
+class Logged(CertifiedLogisticRegression):
+    """It names fewer settings, and one more."""
+
+    def __init__(self, std=1.0, *, note="a", random_state=None):
+        super().__init__(lam=1e-2, std=std, random_state=random_state)
+        self.note, self.log = note, []
+
+    def remove(self, rows):
+        self.log.append(list(rows))
+        return super().remove(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from expunge.core.threads import Shared
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear import SETTINGS, LinearModel
+from expunge.predictors.linear_outputs import probabilities
 from expunge.record.model_file import Version, read_model
 from expunge.record.training_data import TrainingData, numbered, readable
 from expunge.unlearners.base import Outcome
@@ -34,11 +35,7 @@ from expunge.unlearners.newton import Newton
 class _Fitted:
     """What one training came to. It is replaced as a whole: whoever reads it reads of one model.
 
-    Attributes:
-        engine: Model and certificate.
-        settings: Those of the training, whatever has been set since.
-        data: What it was trained on.
-        version: Of the files that it comes from.
+    ``settings`` are those of the training, whatever has been set since; ``version`` is of the model's files.
     """
 
     engine: Newton
@@ -118,7 +115,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             fresh = type(self)(**self.get_params(deep=False))  # what fails leaves the last model whole
             reports = fresh._train(X, y)
             kept = {key: value for key, value in vars(self).items() if not key.endswith("_")}
-            self.__dict__ = kept | vars(fresh)  # in one: other threads see one model or the other
+            self.__dict__ = vars(fresh) | kept  # in one: other threads see one model or the other
         unfinished = [report for report in reports if not report.converged]
         if unfinished:
             warnings.warn(
@@ -178,13 +175,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
         b shifts w, so these are not calibrated.
         """
-        from scipy.special import expit
-
         scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        shares = expit(scores)
-        return shares / shares.sum(axis=1, keepdims=True)
+        return probabilities(scores.reshape(len(scores), -1))
 
     @property
     def coef_(self) -> Array:
@@ -247,7 +239,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         state = read_model(path)
         saved = state.values
         try:
-            model = cls(**saved["settings"])
+            model = cls()  # a class made of this one may take other settings
+            model.__dict__ |= vars(CertifiedLogisticRegression(**saved["settings"]))
             data = model._training_data(X, y).known_from(path, saved)
             engine = model._engine()
             engine.load_state(state, data.rows, data.labels)
@@ -268,7 +261,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             return state
 
     def _engine(self) -> Newton:
-        own = {key: getattr(self, key) for key in self.get_params()}
+        own = {key: getattr(self, key) for key in _NAMES}
         require_switch("normalize", own.pop("normalize"))
         del own["random_state"]
         model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own})
@@ -278,9 +271,9 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         """The settings as they were understood, in Python's own types."""
         seed = self.random_state
         found = {"normalize": bool(self.normalize), "random_state": seed if is_whole(seed) else None}
-        for key in self.get_params().keys() - found.keys():
+        for key in set(_NAMES) - found.keys():
             found[key] = getattr(engine.predictor if key in SETTINGS else engine, key)
-        return plain({key: found[key] for key in self.get_params()}, "settings")
+        return plain({key: found[key] for key in _NAMES}, "settings")
 
     def _training_data(self, X: Any, y: Any) -> TrainingData:
         require_numbers("X", X)
@@ -297,3 +290,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             self.__dict__.pop("feature_names_in_", None)
         else:
             self.feature_names_in_ = np.array(data.names, dtype=object)
+
+
+# Settings of the class itself: one that is made of it may have others, or fix some.
+_NAMES = [field.name for field in fields(CertifiedLogisticRegression)]

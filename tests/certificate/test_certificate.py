@@ -256,3 +256,17 @@ def test_inexact_solves_are_charged():
     assert oracle_residual(model) <= outcome.residual_bound
     assert model.account.solve_error > 0.9 * (outcome.residual_bound - before)
     assert oracle_residual(model) > outcome.residual_bound - model.account.solve_error
+
+
+@pytest.mark.parametrize(
+    ("name", "epsilon", "delta", "std"),
+    [
+        ("epsilon", 1.0, 1e-310, 1.0),
+        ("epsilon", 5e-324, 1e-4, 1.0),
+        ("std", 1.0, 1e-4, 5e-324),
+        ("std", 1e9, 0, 1e308),
+    ],
+)
+def test_a_budget_that_is_no_number_of_float64_is_refused(name, epsilon, delta, std):
+    with pytest.raises(InvalidValue, match=rf"^{name}: got .*, allowed: one with a budget"):
+        Guarantee(epsilon, delta, std, 1, "gaussian" if delta else "pure_eps")

@@ -53,7 +53,7 @@ def newton(certificate, update):
     ],
 )
 def test_nothing_is_refused_that_would_have_worked(room, classes, how):
-    x, y = wide(classes=classes)
+    x, y = wide(n=90, classes=classes)
     room(None)
     newton(*how).fit(x, y, 0)  # compiled, and the rows' own matrices made
     tracemalloc.start()
@@ -73,18 +73,45 @@ def test_nothing_is_refused_that_would_have_worked(room, classes, how):
         again.remove([row])
     for size, work in (
         (fitting // 8, lambda: newton(*how).fit(x, y, 0)),
-        (1000, lambda: again.remove([*range(40, 55)])),
+        (1000, lambda: again.remove([*range(40, 75)])),
     ):
         room(size)
         with pytest.raises(InvalidValue, match=r"^features: got 160, allowed: at most "):
             work()
 
 
+@pytest.mark.parametrize(("classes", "how"), [(2, ("measured", "fresh")), (4, ("measured", "corrected"))])
+def test_nothing_is_refused_where_no_hessian_is_built_twice(room, classes, how):
+    """Rows as wide as those that memory is asked for, and enough of them: the first Hessians will do."""
+    x, y = wide(n=1500, d=1100, classes=classes)
+    room(None)
+    tracemalloc.start()
+    method = newton(*how)
+    method.fit(x, y, 0)
+    fitting = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    room(fitting)
+    newton(*how).fit(x, y, 0)
+    room(8 * 1100**2 // 10)
+    assert method.remove([3]).outcome == "removed"
+
+
+def test_the_system_is_not_asked_about_a_small_model(monkeypatch):
+    x, y = wide()
+    asked = []
+    monkeypatch.setattr(linear_memory, "available_memory", lambda: asked.append(1))
+    method = newton("measured", "corrected")
+    method.fit(x, y, 0)
+    method.remove([0])
+    assert not asked
+
+
 def test_a_request_that_does_not_fit_changes_nothing(room, tmp_path):
     x, y = wide()
     model = CertifiedLogisticRegression(random_state=0).fit(x.raw, y)
+    room(0)
+    model.remove([0])  # no matrix is made
     room(8 * 160**2)
-    model.remove([0])  # no other matrix is made
     before = model.coef_, model._engine_.served
     with pytest.raises(InvalidValue, match=r"^features: got 160, allowed: at most 113 here, where 200 KiB"):
         model.remove(range(1, 34))
@@ -106,11 +133,11 @@ def test_the_line_says_what_it_needs_and_what_else_to_choose(room):
     with pytest.raises(InvalidValue) as caught:
         newton("measured", "corrected").fit(x, y, 0)
     assert str(caught.value) == (
-        "features: got 400, allowed: at most 117 here, where 1 MiB of memory is left: the linear model of 7 "
-        "weight vectors, one a class, needs 11.6 MiB for matrices of 400 x 400; choose fewer features (an "
+        "features: got 400, allowed: at most 124 here, where 1 MiB of memory is left: the linear model of 7 "
+        "weight vectors, one a class, needs 10.4 MiB for matrices of 400 x 400; choose fewer features (an "
         "extractor, a projection) or fewer classes"
     )
-    with pytest.raises(InvalidValue, match=r"of 7 weight vectors, one a class, needs 3\.05 MiB"):
+    with pytest.raises(InvalidValue, match=r"of 7 weight vectors, one a class, needs 1\.83 MiB"):
         Retrain(LinearModel()).fit(x, y, 0)
 
 

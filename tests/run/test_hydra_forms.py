@@ -290,7 +290,6 @@ SWEEPS = {
     "seed=range(2)": [0, 1],
     "seed=range(1,4,2)": [1, 3],
     "seed=int(choice(0,1))": [0, 1],
-    "seed=sort(shuffle(1,0))": [0, 1],
     "metrics=[accuracy],[accuracy,residual]": [None, None],
     "unlearner.name='a,b','c'": ["a,b", "c"],
     "~tracker seed=0,1": [0, 1],

@@ -26,6 +26,7 @@ from expunge.record.account import RequestAccount
 from expunge.report import read_run
 from expunge.testing import CheckFailed, check_unlearner
 from expunge.unlearners import Method, Outcome
+from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.newton import Newton
 from tests import cli
 from tests.problems import labels, make, method
@@ -45,6 +46,8 @@ FAULTS = {
     "rows": ({"rows": (1, 2, 3)}, r"rows is \(1, 2, 3\), .*those requested"),
     "no rows": ({"rows": None}, "rows is None, .*those requested"),
     "figures": ({"figures": {"removed_total": 0.0}}, r"figures is \['removed_total'\]"),
+    "no figures": ({"figures": None}, "figures is None, .*numbers by name"),
+    "listed": ({"figures": [1.0]}, r"figures is \[1.0\], .*numbers by name"),
     "nothing": (None, r"what remove\(\) returns is 'NoneType', .*an Outcome"),
 }
 
@@ -306,3 +309,16 @@ def test_newton_says_what_it_refuses_to_release(monkeypatch):
         model.remove([1])
     assert model.predictor.w is w
     assert model.predictor.kept.all()
+
+
+@pytest.mark.parametrize(
+    "rows", ["1", ("1",), (1.0,), (1.9,), (True,), np.array([True]), (inf,), (nan,), (-1,)]
+)
+def test_ids_that_are_no_whole_numbers_are_not_those_requested(rows):
+    with pytest.raises(BrokenInvariant, match=r"^rows is .*, and must be those requested, \[1\]"):
+        require_outcome(Outcome("removed", rows), [1])
+
+
+@pytest.mark.parametrize("rows", [[1], np.array([1]), (np.uint8(1),), {1}, range(1, 2)])
+def test_ids_may_be_held_by_anything(rows):
+    assert require_outcome(Outcome("removed", rows), np.array([1])).rows is rows

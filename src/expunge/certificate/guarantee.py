@@ -7,7 +7,7 @@ gradient residual of norm at most ``budget``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,14 @@ class Guarantee:
         if self.perturbation == "pure_eps":
             if self.delta != 0:
                 raise InvalidValue("delta", self.delta, "0 with perturbation=pure_eps")
+        else:
+            require_probability("delta", self.delta)
+        for name, size in (("epsilon", self.epsilon / self.c), ("std", self.budget)):
+            if not 0 < size < inf:
+                allowed = f"one with a budget std epsilon / c that float64 has (c is {self.c:.4g} here)"
+                raise InvalidValue(name, getattr(self, name), allowed)
+        if self.perturbation == "pure_eps":
             return
-        require_probability("delta", self.delta)
         if gaussian_profile(self.epsilon, self.epsilon / self.c) > self.delta:
             most = largest_epsilon(self.delta)
             allowed = f"at most {most:.4g} at delta={self.delta:g} (no guarantee beyond it)"

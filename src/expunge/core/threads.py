@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -35,12 +38,41 @@ class Shared:
         """Make the object and its lock."""
         made = super().__new__(cls)
         made.lock = threading.RLock()
+        _ALL[id(made)] = made
         return made
 
     def __getstate__(self) -> dict[str, Any]:
         """What the object holds, between two changes."""
         with self.lock:
             return dict(vars(self))
+
+
+_ALL: WeakValueDictionary[int, Shared] = WeakValueDictionary()
+
+
+def _forked() -> None:
+    """Free the locks in a child: the threads that held them are not in it, and would never let them go."""
+    for shared in list(_ALL.values()):
+        shared.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+@contextmanager
+def whole(*objects: Any) -> Iterator[None]:
+    """Let these objects hold what they held before, should anything end what is done within but its own end.
+
+    What they hold is put back, not what is within that: it is to be replaced, and not changed.
+    """
+    before = [dict(vars(one)) for one in objects]
+    try:
+        yield
+    except BaseException:  # one from the keyboard too
+        for one, held in zip(objects, before, strict=True):
+            one.__dict__ = held  # in one, for those who read meanwhile
+        raise
 
 
 def deep_copy(original: Any, memo: dict[int, Any]) -> Any:

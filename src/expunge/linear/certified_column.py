@@ -12,7 +12,7 @@ from expunge.certificate import Account, StepFacts
 from expunge.core.files import State
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, LossCurvature
-from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, solve
+from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, replaces_inverse, solve
 from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor
 
@@ -62,6 +62,11 @@ class CertifiedColumn(WeightColumn):
     factor: Factor
     gradient: Array | None = None
     drift: float = 0.0
+
+    def makes_inverse(self, index: NDArray[np.int64]) -> bool:
+        """Whether removing the rows ``index``, some of which it may not use, is sure to make an inverse."""
+        used = int(np.count_nonzero(self.problem.rows.scale[index]))
+        return bool(used) and replaces_inverse(self.factor, self.problem.rows.dim, used)
 
     def removed(
         self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float

@@ -9,11 +9,12 @@ from math import sqrt
 from expunge.core.errors import InvalidValue
 from expunge.core.memory import available_memory, in_words
 
-BUILDING = 2.5
-"""Matrices of float64 that building one inverse Hessian takes besides those that are kept.
+BUILDING = 1.5
+"""Matrices of float64 that building an inverse Hessian takes at the least, the inverse among them.
 
-Its sums and their parts in float32, and the inverse; a Hessian that needs float64 takes more.
+Two parts of its sum in float32 and a product that is added to one, or their sum and its inverse.
 """
+_SUMMING = 3.0  # the same of a Gram matrix, whose parts and products are in float64
 _ENTRY = 8
 _SMALL = 2**30  # bytes that are never asked for: the system's figures are no better than that
 
@@ -30,11 +31,28 @@ def require_matrices(dim: int, width: int, count: float) -> None:
     Raises:
         InvalidValue: ``features``: they are more than fit into the memory that is to be had.
     """
-    need, room = _ENTRY * count * dim**2, available_memory()
-    if need < _SMALL or room is None or need <= room:
+    need = _ENTRY * count * dim**2
+    if need < _SMALL:  # nor is the system asked, which takes a third of the time of a small removal
+        return
+    room = available_memory()
+    if room is None or need <= room:
         return
     most = int(sqrt(room / (_ENTRY * count)))
     raise InvalidValue("features", dim, f"at most {most} {_why(dim, width, need, in_words(room))}")
+
+
+def of_training(width: int, shared: bool, gram: bool, at_the_end: bool) -> float:
+    """Matrices that a certified training has at one time, at the least: none may need a second Hessian.
+
+    Args:
+        width: Weight vectors K.
+        shared: Whether they start from one inverse, that of the rows that all of them use.
+        gram: Whether a Gram matrix is that start.
+        at_the_end: Whether each gets an inverse of its own where it ended.
+    """
+    starts = 1 if shared else width
+    training = starts - 1 + (_SUMMING if gram else BUILDING)
+    return max(training, starts + width - 1 + BUILDING) if at_the_end else training
 
 
 @contextmanager

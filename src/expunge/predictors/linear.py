@@ -196,8 +196,9 @@ class LinearModel(LinearOutputs):
     @alone
     def release(self, columns: Sequence[WeightColumn], index: NDArray[np.int64]) -> None:
         """Take over columns that these rows have left."""
-        self.columns = columns
-        super().leave(index)
+        kept = self.kept.copy()  # whoever reads the old one goes on with it
+        kept[index] = False
+        vars(self).update(_columns=(columns, False), kept=kept)  # in one, whatever interrupts
 
     def is_finite(self) -> bool:
         """Whether every weight is a number."""

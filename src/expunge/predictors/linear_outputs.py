@@ -121,9 +121,7 @@ class LinearOutputs(Predictor):
             (m, K) float64, in the order of ``classes_``; s are the scores ``x_i.w_k``.
         """
         scores = x.times(self.weights, None if rows is None else _ids(rows, x))
-        if self.width == 1:
-            return np.hstack([expit(-scores), expit(scores)])
-        return np.asarray(softmax(log_expit(scores), axis=1))
+        return probabilities(scores)
 
     def _blocks(
         self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
@@ -145,6 +143,16 @@ class LinearOutputs(Predictor):
 
 def _ids(rows: Any, x: Rows) -> NDArray[np.int64]:
     return row_ids(rows, len(x), distinct=False)
+
+
+def probabilities(scores: Array) -> Array:
+    """``(sigmoid(-s), sigmoid(s))`` of (m, 1) scores, ``sigmoid(s_k) / sum_j sigmoid(s_j)`` of (m, K).
+
+    Scores so low that every sigmoid is 0 in float64 have them too.
+    """
+    if scores.shape[1] == 1:
+        return np.hstack([expit(-scores), expit(scores)])
+    return np.asarray(softmax(log_expit(scores), axis=1))
 
 
 def width_of(classes: int) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
-from expunge.core.threads import alone, deep_copy
+from expunge.core.threads import alone, deep_copy, whole
 from expunge.predictors import Predictor
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
@@ -114,9 +114,10 @@ class Method(ABC):
 
     @alone
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
-        """Train the model on features ``x`` (n, ...) with labels ``y`` (n,)."""
-        self.predictor.fit(x, y, seed)
-        self.served = 0
+        """Train the model on features ``x`` (n, ...) with labels ``y`` (n,); what fails changes nothing."""
+        with whole(self, self.predictor):
+            self.predictor.fit(x, y, seed)
+            self.served = 0
 
     @abstractmethod
     def remove(self, rows: Sequence[int]) -> Outcome:

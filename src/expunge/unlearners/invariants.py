@@ -7,7 +7,8 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
-from expunge.core.errors import BrokenInvariant
+from expunge.core.checks import require_count
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.unlearners.base import OUTCOMES, Outcome
 
 NORMS = ("residual_bound", "residual_measured", "budget", "epsilon_spent")
@@ -29,11 +30,13 @@ def require_outcome(outcome: Any, rows: Iterable[int], epsilon: float | None = N
         raise BrokenInvariant("what remove() returns", type(outcome).__name__, "an Outcome")
     asked = sorted(map(int, rows))
     try:
-        about = sorted(map(int, outcome.rows))
-    except (TypeError, ValueError):
+        about = sorted(require_count("rows", row, least=0) for row in outcome.rows)
+    except (TypeError, InvalidValue):  # none at all, or something that is no whole number
         about = []
     if about != asked:
         raise BrokenInvariant("rows", outcome.rows, f"those requested, {asked}")
+    if not isinstance(outcome.figures, Mapping):
+        raise BrokenInvariant("figures", outcome.figures, "numbers by name, of which there may be none")
     require_numbers(vars(outcome), epsilon)
     return outcome
 

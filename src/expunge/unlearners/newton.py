@@ -19,14 +19,15 @@ from expunge.core.checks import (
     require_positive,
     require_probability,
 )
-from expunge.core.errors import BrokenInvariant, InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.core.files import State, under
+from expunge.core.threads import whole
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.memory import BUILDING, enough_memory, require_matrices
+from expunge.linear.memory import enough_memory, of_training, require_matrices
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.removal import UPDATES, replaces_inverse
+from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
 from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors import NothingLeft
@@ -108,13 +109,19 @@ class Newton(Method):
             InvalidValue: ``features``: their matrices do not fit into memory; or a setting is not allowed.
         """
         width = width_of(len(np.unique(y)))
-        require_matrices(x.dim, width, width + BUILDING)
-        with enough_memory(x.dim, width, width + BUILDING):
+        shared = self.predictor.subsample_ratio == 1
+        count = of_training(width, shared, self._needs_gram, self.update != "fresh")
+        require_matrices(x.dim, width, count)
+        with whole(self, self.predictor), enough_memory(x.dim, width, count + 1):
             self.predictor.begin(x, y, seed)
             self.served = 0
             self.guarantee = self._guarantee()
             learned, reports = self._learned(self.predictor.problems(), epoch=0)
             self.predictor.columns, self.predictor.fit_reports = learned, reports
+
+    @property
+    def _needs_gram(self) -> bool:
+        return self.certificate in ("data_dependent", "third_order")
 
     def _guarantee(self) -> Guarantee:
         dim = self.predictor.x.dim * self.predictor.width
@@ -153,7 +160,7 @@ class Newton(Method):
 
     def _start(self, problem: LogisticProblem) -> Start:
         """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
-        if self.certificate not in ("data_dependent", "third_order"):
+        if not self._needs_gram:
             return zero(problem)
         gram, spectral = problem.rows.gram()
         hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
@@ -183,26 +190,20 @@ class Newton(Method):
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Remove training rows from the model, in one release.
 
+        Whatever is raised, be it from the keyboard, leaves the model as it was.
+
         Raises:
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay; or memory
-                runs out. The model is as it was.
-            BrokenInvariant: What would go out is not what its bound says; nothing has changed.
+                runs out.
+            BrokenInvariant: What would go out is not what its bound says.
         """
-        index, served = self.predictor.checked(rows), self.served
-        made = sum(self._makes_inverse(column, index) for column in self.columns)
-        room = (self.predictor.x.dim, self.predictor.width, made + 1)  # 1 more while it is made
-        require_matrices(*room)
-        try:
-            with enough_memory(*room):
-                self.served += 1
-                return self._served(index)
-        except (InvalidValue, BrokenInvariant):
-            self.served = served
-            raise
-
-    def _makes_inverse(self, column: CertifiedColumn, index: NDArray[np.int64]) -> bool:
-        used = int(np.count_nonzero(column.problem.rows.scale[index]))
-        return bool(used) and replaces_inverse(column.factor, column.problem.rows.dim, used)
+        index, model = self.predictor.checked(rows), self.predictor
+        made = sum(column.makes_inverse(index) for column in self.columns)
+        size = model.x.dim, model.width
+        require_matrices(*size, made + 1 if made else 0)  # 1 more while it is made
+        with whole(self, model), enough_memory(*size, made + 1):
+            self.served += 1
+            return self._served(index)
 
     def _served(self, index: NDArray[np.int64]) -> Outcome:
         """Release, retrain or refuse."""
