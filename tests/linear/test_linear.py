@@ -340,15 +340,15 @@ def test_rows_of_any_size_are_normalised(kind, data):
 def test_rows_in_the_usual_range_are_not_copied():
     raw = np.random.default_rng(0).normal(size=(30, 4)) * 1e-130
     raw[3] = 0
-    assert Rows.normalised(raw, keep_zero=True).raw is raw
+    assert Rows.normalised(raw).raw is raw
     raw[4] *= 1e-30
-    assert Rows.normalised(raw, keep_zero=True).raw is not raw
+    assert Rows.normalised(raw).raw is not raw
 
 
 def test_an_offset_is_subtracted_before_tiny_and_huge_rows_are_normalised():
     raw = np.array([[3.0, 3.0], [3.0 + 1e-200, 3.0], [1e200, 1e200]])
     raw[1, 0] = 3.0 + 2.0**-51
-    rows = Rows.normalised(raw, 3.0, keep_zero=True)
+    rows = Rows.normalised(raw, 3.0)
     np.testing.assert_allclose(rows.dense(), [[0, 0], [1, 0], [0.5**0.5, 0.5**0.5]], rtol=1e-15)
     pixels = np.array([[127, 128], [0, 255], [7, 7]], dtype=np.uint8)
     far = Rows.normalised(pixels, 1e200).dense()
