@@ -18,6 +18,7 @@ from sklearn.base import clone
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from expunge import CertifiedLogisticRegression
+from expunge.core import seeds
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, load_state, save_state
 from expunge.linear import parallel
@@ -548,17 +549,25 @@ def test_a_training_that_fails_leaves_a_method_with_its_model():
     assert method.remove([6]).outcome == "removed"
 
 
+def in_a_child(model):
+    with seeds.torch_draws_from(seeds.torch_generator(0, "training")):
+        model.remove([3])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes of this kind")
 def test_a_child_does_not_wait_for_a_lock_of_a_thread_that_it_has_not():
     model = fitted()[0]
     with ThreadPoolExecutor(1) as other:
-        other.submit(model._engine_.lock.acquire).result()
-        child = multiprocessing.get_context("fork").Process(target=model.remove, args=([3],))
+        held = model._engine_.lock, seeds._GLOBAL.lock
+        for lock in held:
+            other.submit(lock.acquire).result()
+        child = multiprocessing.get_context("fork").Process(target=in_a_child, args=(model,))
         child.start()
         child.join(30)
         alive = child.is_alive()
         child.kill()
-        other.submit(model._engine_.lock.release).result()
+        for lock in held:
+            other.submit(lock.release).result()
     assert (alive, child.exitcode) == (False, 0)
 
 
