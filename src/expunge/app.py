@@ -20,7 +20,7 @@ from expunge import __version__
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
-from expunge.run.hydra_errors import explained, one_line_warnings
+from expunge.run.hydra_errors import explained, one_line_warnings, without_folder
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
@@ -104,6 +104,9 @@ def _answer(given: Sequence[str], task: Task) -> None:
 
 def _code_of(error: Exception) -> int | None:
     """Say what Hydra or a launcher or sweeper ran into, and put together what there is; None for another."""
+    if said := without_folder(error):
+        complain(said)
+        return BAD_INPUT
     meant = explain(error)
     files = [frame.filename for frame in extract_tb(error.__traceback__)]
     if any("config_loader" in Path(file).stem for file in files):  # where Hydra puts settings together

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from expunge.core.hashing import sha256_of_file
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
 
 NUMBER = itertools.count()
@@ -35,6 +37,7 @@ IMPORTS = {
     "if False:\n    from helper_{n} import *": "helper_{n}",
     "from importlib import import_module\nimport_module('helper_{n}')": "helper_{n}",
     "import importlib\nimportlib.import_module('helper_{n}.inner')": "helper_{n}.inner",
+    "import importlib\nimportlib.import_module(name='helper_{n}.inner')": "helper_{n}.inner",
     "from helper_{n} import inner": "helper_{n}.inner",
     "import helper_{n}.inner.deep": "helper_{n}.inner.deep",
     "from . import beside": "expunge_plugins.beside",
@@ -69,6 +72,21 @@ def test_two_that_import_each_other_and_one_that_is_not_there(place):
     assert [*sources_of(["expunge_plugins.one.A"])] == ["expunge_plugins.one", "expunge_plugins.two"]
 
 
+@pytest.mark.parametrize("package", [True, False])
+def test_what_is_imported_from_an_archive_counts_by_the_archive(place, tmp_path, monkeypatch, package):
+    name = f"packed_{next(NUMBER)}"
+    put(tmp_path / "in", f"{name}/__init__.py" if package else f"{name}.py", "x = 1")
+    archive = shutil.make_archive(str(tmp_path / name), "zip", tmp_path / "in")
+    monkeypatch.syspath_prepend(archive)
+    put(place, "expunge_plugins/packed.py", f"import {name}")
+    digest = sha256_of_file(Path(archive))
+    assert sources_of(["expunge_plugins.packed.A"])[name] == digest
+    monkeypatch.syspath_prepend(shutil.make_archive(str(tmp_path / "own"), "zip", place))
+    monkeypatch.delitem(sys.path_importer_cache, str(place), raising=False)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(place)])
+    assert "expunge_plugins.packed" in sources_of(["expunge_plugins.packed.A"])
+
+
 def test_one_letter_is_another_source(place, tmp_path):
     put(place, "first/expunge_plugins/own.py", "x = 1")
     put(place, "second/expunge_plugins/own.py", "x = 2")
@@ -97,3 +115,16 @@ def test_targets_and_files_are_found_anywhere_in_settings(tmp_path):
     before = digests_of(files)
     (tmp_path / "w.pth").write_bytes(b"weightz")
     assert digests_of(files) != before
+
+
+def test_a_word_that_is_a_choice_names_no_file(tmp_path):
+    for name in ("retrain", "mine", "table", "w"):
+        (tmp_path / name).touch()
+    ours, theirs = {"_target_": "expunge.unlearners.Retrain"}, {"_target_": "expunge_plugins.m.M"}
+    settings = {
+        "unlearner": {**ours, "name": "retrain", "how": "table"},
+        "model": {**ours, "weights": "w"},
+        "metrics": {"mine": {**theirs, "name": "mine", "table": "table"}},
+        "device": "w",
+    }
+    assert list(files_in(settings, (tmp_path,))) == ["model.weights", "metrics.mine.table"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import partial
 
 import mpmath
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from expunge.curvature import Block, GaussNewton, Hessian, cross_entropy, example_losses, mean_gradient
 from expunge.curvature.double import Unfolded, in_float64
-from expunge.curvature.losses import log_odds, order_of, precise
+from expunge.curvature.exact import Exact
+from expunge.curvature.losses import is_cross_entropy, log_odds, order_of, precise
 from expunge.unlearners.scrub_targets import logistic_losses
 
 EPS = np.finfo(np.float64).eps
@@ -116,7 +119,9 @@ def test_gradients_and_curvature_in_float32_are_those_of_float64():
 
 
 def test_a_loss_that_float64_fails_is_computed_in_float32_and_it_is_said():
-    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]), reduction="none")
+    def weighted(outputs, targets):
+        return cross_entropy(outputs, targets) * (outputs @ torch.ones(2))
+
     z, y = torch.randn(3, 2), torch.tensor([0, 1, 1])
     with pytest.warns(UserWarning, match="loss is computed in float32"):
         found = precise(weighted, z, y)
@@ -131,6 +136,72 @@ def test_a_loss_that_float64_fails_is_computed_in_float32_and_it_is_said():
         )  # another kind
 
 
+WEIGHTS = torch.tensor([1.0, 2.0, 0.5])
+TORCHS = {
+    "module": (nn.CrossEntropyLoss(reduction="none"), False),
+    "function": (partial(functional.cross_entropy, reduction="none"), False),
+    "weights": (nn.CrossEntropyLoss(weight=WEIGHTS, reduction="none"), True),
+    "closure": (lambda z, y: functional.cross_entropy(z, y, WEIGHTS, reduction="none"), True),
+    "nll": (lambda z, y: functional.nll_loss(z.log_softmax(1), y, WEIGHTS, reduction="none"), True),
+    "log_softmax": (lambda z, y: -torch.log_softmax(z, dim=-1).gather(1, y[:, None])[:, 0], False),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", TORCHS)
+@pytest.mark.parametrize("margin", [0.0, 5.0, 60.0, 500.0])
+def test_losses_of_torch_do_not_cancel(name, margin):
+    """Against 50 digits, however torch's loss is written; the gradient, too, and torch's own elsewhere."""
+    losses, weighted = TORCHS[name]
+    z, y = torch.tensor([[margin, 0.25, -1.0], [0.5, 0.0, margin]]), torch.tensor([0, 1])
+    wide = z.double().requires_grad_()
+    found = precise(losses, wide, y)
+    (slope,) = torch.autograd.grad(found.sum(), wide)
+    with mpmath.workdps(250):
+        for row in range(2):
+            e = [mpmath.exp(mpmath.mpf(v)) for v in z[row].tolist()]
+            rest = sum(v for k, v in enumerate(e) if k != int(y[row]))
+            weight = WEIGHTS[y[row]].item() if weighted else 1.0
+            loss = weight * mpmath.log1p(rest / e[int(y[row])])
+            assert found[row].item() == pytest.approx(float(loss), rel=1e-13)
+            assert -slope[row, y[row]].item() == pytest.approx(float(weight * rest / sum(e)), rel=1e-12)
+    assert precise(losses, z, y).tolist() == found.tolist()
+    assert is_cross_entropy(losses) == (name in ("module", "function"))
+    if margin < 10:
+        torch.testing.assert_close(losses(z, y).double(), found.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_other_forms_of_torchs_losses_are_as_they_were():
+    z, y = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 2, -100])
+    forms = ({}, {"label_smoothing": 0.1}, {"reduction": "sum", "weight": WEIGHTS.double()})
+    plain = [functional.cross_entropy(z, y, **form) for form in forms]
+    shares = torch.rand(4, 3)
+    with Exact():
+        for form, expected in zip(forms, plain, strict=True):
+            torch.testing.assert_close(functional.cross_entropy(z, y, **form), expected)
+        assert functional.log_softmax(z, 1, dtype=torch.float32).dtype == torch.float32
+        assert torch.equal(functional.log_softmax(z.float(), 0), z.float().log_softmax(0))
+        mixed = functional.cross_entropy(z, shares, reduction="none")
+    torch.testing.assert_close(mixed, functional.cross_entropy(z, shares.double(), reduction="none"))
+
+
+@pytest.mark.parametrize("loss", [nn.HuberLoss, nn.SmoothL1Loss, nn.MSELoss, nn.BCEWithLogitsLoss])
+def test_real_targets_in_float32_have_a_gradient(loss):
+    net, y = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), torch.rand(5)
+    gradient = mean_gradient(net, loss(reduction="none"), [(torch.ones(5, 4), y)])
+    loss()(net(torch.ones(5, 4)), y).backward()
+    torch.testing.assert_close(gradient["0.weight"], net[0].weight.grad)
+
+
+def test_a_network_that_puts_out_float32_in_float64_says_so():
+    class Rounded(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).float()
+
+    with pytest.warns(UserWarning, match="still puts out torch.float32"):
+        in_float64(Rounded(2, 2), torch.ones(1, 2))
+
+
 class Stubborn(nn.Module):
     """A network whose forward makes a tensor of float32."""
 
@@ -142,8 +213,20 @@ class Stubborn(nn.Module):
         return self.layer(x) @ torch.eye(2)
 
 
-def test_a_network_that_float64_fails_is_run_as_it_is_and_it_is_said():
-    net = Stubborn()
+class Strict(Stubborn):
+    def forward(self, x):
+        assert x.dtype == torch.float32, "float32 alone"
+        return self.layer(x)
+
+
+class Single(Stubborn):
+    def __deepcopy__(self, memo):
+        raise ValueError("there is one of me")
+
+
+@pytest.mark.parametrize("kind", [Stubborn, Strict, Single])
+def test_a_network_that_float64_fails_is_run_as_it_is_and_it_is_said(kind):
+    net = kind()
     with pytest.warns(UserWarning, match="run in its own type, for in float64 it fails"):
         assert in_float64(net, torch.ones(1, 2)) is net
     whole = nn.BatchNorm1d(2).double()

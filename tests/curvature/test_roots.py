@@ -136,3 +136,28 @@ def test_outputs_of_many_labels_are_summed_a_few_rows_at_a_time():
     whole = nn.functional.linear(inputs, head.weight.double(), head.bias.double()).detach().numpy()
     expected = np.log(np.exp(np.delete(whole, gone, axis=1)).sum(axis=1))
     np.testing.assert_allclose(_others(head, inputs, gone), expected, rtol=1e-12)
+
+
+class Scaled(nn.Module):
+    """Outputs that are scaled after the head, as those of cosine similarities are."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.in_place = nn.Linear(6, 30), in_place
+
+    def forward(self, x):
+        z = self.head(x)
+        return z.mul_(4.0) if self.in_place else z * 4.0
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_outputs_that_are_changed_after_the_head_are_not_taken_for_its_own(in_place):
+    net = Scaled(in_place).double().eval()
+    batches = [(torch.randn(9, 6, dtype=torch.float64), torch.arange(9))]
+    block = Block.of(net, {"head": range(30)})
+    along = torch.randn(block.size, dtype=torch.float64)
+    exact, sampled = (
+        KroneckerFactored(net, cross_entropy, batches, block, columns=c)(along) for c in (None, 25)
+    )
+    assert float(torch.linalg.vector_norm(sampled - exact) / torch.linalg.vector_norm(exact)) < 0.5

@@ -210,27 +210,89 @@ def test_layers_inside_of_attention(caplog):
     assert {name for name, _ in sample(network).units} == {"first", "head", *inside}
 
 
+def model_of(make, epochs=10, **settings):
+    architecture = ModuleClass(f"{__name__}.{make.__name__}", settings)
+    return NetworkModel(Learner(architecture, Training(epochs=epochs), progress=False))
+
+
 def reentrant(shape, classes):
     return Reentrant(shape, classes)
 
 
-def pruned(shape, classes):
+def pruned(shape, classes, every=True):
     network = Plain(shape, classes)
-    prune.l1_unstructured(network.body[2], "weight", 0.5)
+    for part in [m for m in network.modules() if hasattr(m, "weight")] if every else [network.body[2]]:
+        prune.l1_unstructured(part, "weight", 0.5)
+    return network
+
+
+def tied(shape, classes):
+    network = Plain(shape, classes)
+    network.body[2].bias = network.body[0].bias
+    return network
+
+
+def attention(shape, classes):
+    return Attention()
+
+
+def deaf(shape, classes):
+    network = Plain(shape, classes)
+    network.forward = torch.no_grad()(network.forward)
     return network
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("make", "settings", "named"),
-    [(reentrant, {}, "use_reentrant"), (pruned, {"selector": "all"}, "parametrised")],
+    [
+        (reentrant, {}, "use_reentrant"),
+        (pruned, {"selector": "all"}, "not frozen, pruned or parametrised"),
+        (tied, {}, "shares no weights"),
+        (attention, {"selector": "all"}, "out_proj.*called through its own forward"),
+        (attention, {"selector": "one"}, "out_proj.*called through its own forward"),
+        (deaf, {}, "outputs that have no gradient"),
+    ],
 )
 def test_a_network_that_cannot_be_scrubbed_is_not_trained_first(make, settings, named):
-    learner = Learner(ModuleClass(f"{__name__}.{make.__name__}"), Training(), progress=False)
-    model = NetworkModel(learner)
+    model = model_of(make)
     with pytest.raises(InvalidValue, match=named):
         Lcodec(model, **settings).fit(X, Y, 0)
     assert not hasattr(model, "module")
+
+
+def test_a_network_whose_layers_are_partly_pruned_says_how_much_is_reached(caplog):
+    model = model_of(pruned, 1, every=False)
+    method = Lcodec(model, selector="all", max_rise=None, val_gap=None)
+    method.fit(X, Y, 0)
+    outcome = method.remove([0])
+    every = sum(p.numel() for p in model.module.parameters())
+    left = sum(p.numel() for p in model.module.body[2].parameters())
+    assert outcome.figures["weights_reachable"] == (every - left) / every
+    assert f"left out: {left:,} of Conv2d" in caplog.text
+
+
+@pytest.mark.parametrize("curvature", [KroneckerFactored, GaussNewton, Hessian])
+def test_a_pruned_bias_leaves_the_weights_in_reach(curvature):
+    """The bias is a constant then, as a frozen one is."""
+    network, frozen = Plain().eval(), Plain().eval()
+    for net in (network, frozen):
+        net.end[1].bias.requires_grad_(net is network)
+    prune.identity(network.end[1], "bias")
+    units = block(network)
+    vector = torch.linspace(-1, 1, units.size, dtype=torch.float64)
+    assert units.names == block(frozen).names
+    found, expected = (curvature(n, cross_entropy, BATCHES, units)(vector) for n in (network, frozen))
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_a_network_keeps_of_a_calculation_is_left_to_it():
+    network = Plain()
+    network.kept = network.end[1].weight * 2
+    other = duplicate(network)
+    assert network.kept.requires_grad
+    assert torch.equal(other.kept, network.kept)
+    assert other.kept.data_ptr() != network.kept.data_ptr()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -233,7 +233,7 @@ def test_a_damaged_file_is_trained_anew(damage, digits, tmp_path, caplog):
     two = quick(cache=tmp_path)
     assert same(rows, two.extract(digits))
     assert facts(two) == facts(one)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
     assert "the network is trained again" in caplog.text
 
 

@@ -115,6 +115,8 @@ def heavy(command: Command) -> str | None:
         tests = {"removal": "test_benchmarks"}.get(name, f"test_{name}_benchmark")
         assert (ROOT / "tests" / "benchmarks" / f"{tests}.py").is_file()
         return f"tests/benchmarks/{tests}.py"
+    if words[:3] == ["python", "-m", "experiments.truth"]:
+        return "tests/test_truth.py"
     if words[0] == "pytest":
         assert (ROOT / words[2]).is_file()
         return words[2]
@@ -162,7 +164,7 @@ def names() -> dict[str, object]:
         "network": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3)),
         "images": images,
         "labels": torch.tensor(rng.integers(0, 3, size=60)),
-        "stay": np.delete(np.arange(60), 17),
+        "rows": np.arange(60),
         "seed": 3,
     }
 

@@ -103,6 +103,28 @@ def test_the_same_data_in_another_file_are_the_same_data(place, write):
     assert (resume(place).code, cli.contents(place / "run")) == (0, before)
 
 
+def test_the_same_data_elsewhere_are_the_same_data(place):
+    before = cli.contents(place / "run")
+    (place / "of é").mkdir()
+    (place / "data.npz").rename(place / "of é" / "my data.npz")
+    for path in ("./of é/my data.npz", f"{place}/of é/my data.npz"):
+        assert resume(place, "dataset=arrays", f"dataset.path='{path}'").code == 0
+        assert cli.contents(place / "run") == before
+    written(place / "other.npz", y=flipped(arrays()["y"]))
+    refused(resume(place, "dataset=arrays", "dataset.path=other.npz"), "dataset.path, training labels")
+
+
+def test_a_file_called_like_a_choice_is_no_input(tmp_path):
+    """As where what a run says is redirected to such a file."""
+    settings = (*FEW, "dataset=digits_3v8", "hydra.run.dir=run")
+    for name in ("newton_corrected", "logistic", "auto"):
+        (tmp_path / name).touch()
+    assert cli.expunge(*settings, cwd=tmp_path).code == 0
+    for name in ("newton_corrected", "logistic", "auto"):
+        (tmp_path / name).unlink()
+    assert cli.expunge(*settings, "resume=true", cwd=tmp_path).code == 0
+
+
 def test_a_link_that_leads_elsewhere_is_other_data(place):
     (place / "data.npz").rename(place / "first.npz")
     written(place / "second.npz", y=flipped(arrays()["y"]))
@@ -319,7 +341,7 @@ def test_a_reference_that_leads_elsewhere_is_seen(tmp_path, monkeypatch, value):
     cli.completed(*chosen, folder=tmp_path / "run")
     monkeypatch.setenv("ELSEWHERE", {"a.txt": "b.txt", "5e-3": "5e-2"}[value])
     ended = cli.expunge(*chosen, "resume=true", "hydra.run.dir=run", cwd=tmp_path)
-    refused(ended, "oc.env")
+    refused(ended, "removal.rows: its first 2 requests" if value == "a.txt" else "oc.env")
 
 
 # Sweeps

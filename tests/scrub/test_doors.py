@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import expunge
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.core.seeds import stream, torch_generator
 from expunge.curvature import Block, GaussNewton, Hessian, KroneckerFactored
 from expunge.curvature.gradients import cross_entropy, example_losses, mean_gradient
@@ -328,6 +329,9 @@ def test_arrays_without_a_layout_are_channels_last_as_documented(shape):
         (lambda: Images.of(np.zeros((2, 3)), unit=0), "unit: got 0, allowed: a finite number > 0"),
         (lambda: Images.of(np.zeros((2, 3)), offset=float("inf")), "offset: got inf"),
         (lambda: Images(torch.zeros(2, 3)), "raw: got"),
+        (lambda: Images.of(np.zeros((2, 3), np.longdouble)), f"inputs: got '{np.dtype('longdouble')} of"),
+        (lambda: Images.of(np.zeros((2, 3), "m8[s]")), "inputs: got 'timedelta64"),
+        (lambda: Images.of(np.ma.masked_equal([[1, 2], [3, 4]], 3)), "inputs: got 'an array with masked"),
         (
             lambda: Examples(np.zeros((3, 2)), torch.zeros(3), [0]),
             "x: got 'a ndarray', allowed: inputs, such as",
@@ -356,11 +360,57 @@ def test_inputs_that_do_not_fit_are_one_line(make, line):
         make()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, bool])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, ">i4", np.int64, bool])
 def test_whole_targets_of_any_type_are_class_numbers(dtype):
     every = Examples(Images.of(np.zeros((4, 2))), np.array([0, 1, 1, 0]).astype(dtype), [0, 1, 2, 3])
     assert every.take([1, 3])[1].tolist() == [1, 0]
     assert every.y.dtype == torch.int64
+
+
+def test_values_beyond_the_type_of_the_network_are_named():
+    x = Images.of(np.array([[1.0, 2.0], [1e300, 3.0], [7e4, 0.0]]))
+    assert x.batch([0, 1, 2], torch.float64)[1, 0] == 1e300
+    with pytest.raises(DataError, match=r"^inputs: row 1 holds a value .* in torch\.float32"):
+        x.batch([2, 0, 1])
+    with pytest.raises(DataError, match=r"^inputs: row 2 holds a value .* in torch\.float16"):
+        x.batch([0, 2, 1], torch.float16)
+
+
+def trained_with(losses):
+    return Problem(**given(losses=losses, penalty=0.01))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("curvature", ["kfac", "ggn"])
+def test_weighted_classes_are_scrubbed_without_rounding(curvature):
+    """Against the same loss written out, in float64: torch's own refuses weights of float32 there."""
+    weights = torch.tensor([1.0, 3.0, 0.5])
+    steps = []
+    for losses in (
+        nn.CrossEntropyLoss(weight=weights, reduction="none"),
+        lambda z, y: cross_entropy(z, y) * weights[y],
+    ):
+        scrub = Scrub(curvature=curvature, n_perturbations=60)
+        proposal = scrub.propose(trained_with(losses), rng(), generator())
+        steps.append((proposal.units, proposal.step))
+    assert steps[0][0] == steps[1][0]
+    torch.testing.assert_close(steps[0][1], steps[1][1])
+
+
+def test_a_loss_without_second_derivatives_is_named():
+    problem = trained_with(nn.MultiMarginLoss(reduction="none"))
+    for curvature in ("kfac", "ggn", "exact"):
+        with pytest.raises(InvalidValue, match=r"^curvature: got 'derivative for .*allowed: fd or fisher"):
+            Scrub(curvature=curvature, selector="all").propose(problem, rng(), generator())
+    scrub = Scrub(mode="ascent", selector="all", refit_outputs=False)
+    assert scrub.propose(problem, rng(), generator()).units
+
+
+def test_a_network_that_switches_gradients_off_is_named():
+    module = networks.softmax(4, 3)
+    module.forward = torch.no_grad()(module.forward)
+    with pytest.raises(InvalidValue, match=r"^model: got 'outputs that have no gradient'"):
+        Problem(**given(module=module))
 
 
 def test_bfloat16_keeps_its_numbers():
@@ -469,3 +519,25 @@ def test_the_example_of_the_readme_runs():
         names["stream"],
         names["torch_generator"],
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head.bias.requires_grad_(False),
+        lambda head: head.requires_grad_(False),
+        nn.utils.parametrizations.weight_norm,
+        lambda head: prune.identity(head, "bias"),
+    ],
+)
+def test_an_output_layer_that_may_not_change_is_named_and_left_alone(change):
+    x, y = networks.blobs(60, 4)
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    change(module[2])
+    every = networks.examples(x, y, size=60)
+    problem = Problem.removing(module, cross_entropy, every, np.flatnonzero(y == 1), penalty=0.01)
+    before = deepcopy(module.state_dict())
+    proposal = Scrub(selector="all", mode="ascent", max_rise=None).propose(problem, rng(), generator())
+    with pytest.raises(ScrubError, match=r"last linear layer is frozen, pruned or parametrised; unlearner\."):
+        proposal.apply(module)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())

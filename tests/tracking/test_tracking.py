@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from expunge.core.errors import InvalidValue
 from tests import cli
 from tests.cli import SMALL
 
@@ -185,7 +186,9 @@ def run_record(folder: Path) -> Any:
 
 def test_wandb_s_variables_count_where_the_keys_are_silent(tmp_path, keyless):
     named = {"WANDB_PROJECT": "theirs", "WANDB_NAME": "mine", "WANDB_TAGS": "a,b", "WANDB_RUN_GROUP": "g"}
-    assert run_in(tmp_path / "run", "seed=987654", WANDB_MODE="dryrun", **named, **keyless).code == 0
+    removal = "{_target_: expunge.record.requests.RandomRows, count: 2, seed: 987654}"
+    seeded = ("seed=987654", f"removal={removal}")
+    assert run_in(tmp_path / "run", *seeded, WANDB_MODE="dryrun", **named, **keyless).code == 0
     run = run_record(tmp_path / "run")
     assert (run.project, run.display_name, run.run_group) == ("theirs", "mine", "g")
     assert list(run.tags) == ["a", "b"]
@@ -216,6 +219,21 @@ def test_variable_that_cannot_be_followed_is_refused_before_anything_is_written(
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"expunge: WANDB_MODE: got {mode!r}, allowed: ")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_project_that_wandb_refuses_is_refused_before_anything_is_written(tmp_path, keyless):
+    ended = run_in(tmp_path / "run", WANDB_PROJECT="a/b", **keyless)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("expunge: tracker: wandb refuses its settings (Invalid project name 'a/b'")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("project", 3), ("entity", ["a"]), ("tags", 3), ("tags", [1])])
+def test_what_is_no_text_is_refused(key, value):
+    from expunge.tracking.wandb import WandbTracker
+
+    with pytest.raises(InvalidValue, match=f"^{key}: got"):
+        WandbTracker(mode="offline", **{key: value})
 
 
 def test_dead_network_costs_a_warning_and_the_run_is_recorded_offline(tmp_path, keyless):

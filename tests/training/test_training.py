@@ -509,3 +509,11 @@ def test_a_diverged_training_leaves_nothing_behind(tmp_path):
     with pytest.raises(InvalidValue, match=r"^training\.lr: got 10000.0, .*in epoch [2-6]$"):
         learner.train(x, y, np.arange(len(y)), 3, seed=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_trained_is_named():
+    frozen, deaf = fresh().requires_grad_(False), fresh()
+    deaf.forward = torch.no_grad()(deaf.forward)
+    for network, got in ((frozen, "only frozen parameters"), (deaf, "outputs that have no gradient")):
+        with pytest.raises(InvalidValue, match=f"^model: got '{got}'"):
+            train(network, examples(), Training(epochs=1), cross_entropy, seed=0)

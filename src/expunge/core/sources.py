@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ PLUGINS = "expunge_plugins"
 
 _OTHERS = (*sys.stdlib_module_names, "expunge", "__main__")
 _INSTALLED = ("site-packages", "dist-packages")
+_OF_FILES = ("path", "file", "weights")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,21 @@ def targets_in(settings: Any) -> list[str]:
 
 
 def files_in(settings: Any, folders: Sequence[Path] = (Path(),)) -> dict[str, Path]:
-    """Return dotted key -> the file that its value names, from the first of ``folders`` that has it."""
-    found = ((key, _file(value, folders)) for key, value in _leaves(settings))
+    """Return dotted key -> the file that its value names, from the first of ``folders`` that has it.
+
+    A mere word, such as ``retrain``, is a choice of ours although a file may be called so; it names one where
+    its key is of files, or of a part that is not ours.
+    """
+    leaves = list(_leaves(settings))
+    others = tuple(k.removesuffix("_target_") for k, v in leaves if k.endswith("._target_") and not _ours(v))
+    named = (
+        (key, value)
+        for key, value in leaves
+        if not re.fullmatch(r"[\w-]*", value)
+        or (last := key.rpartition(".")[2]) in _OF_FILES
+        or (last != "name" and key.startswith(others))
+    )
+    found = ((key, _file(value, folders)) for key, value in named)
     return {key: file for key, file in found if file is not None}
 
 
@@ -83,6 +98,10 @@ def digests_of(files: Mapping[str, Path]) -> dict[str, str]:
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror})", key) from None
     return found
+
+
+def _ours(target: str) -> bool:
+    return target.startswith("expunge.")
 
 
 def _file(value: str, folders: Sequence[Path]) -> Path | None:
@@ -115,7 +134,7 @@ def _modules(name: str) -> Iterator[tuple[str, Path]]:
     if spec is None:
         return
     places = list(spec.submodule_search_locations or ())
-    file = Path(spec.origin) if spec.has_location and spec.origin else None
+    file = _on_disk(Path(spec.origin)) if spec.has_location and spec.origin else None
     where = [*places, *([] if file is None else [str(file)])]
     if top != PLUGINS and any(part in _INSTALLED for place in where for part in Path(place).parts):
         return
@@ -133,6 +152,8 @@ def _within(name: str, places: Iterable[str]) -> tuple[Path | None, list[str]]:
     """The file of a module or package in one of some folders, and the folders of its own modules."""
     spaces = []
     for place in places:
+        if (archive := _on_disk(Path(place))) is not None:
+            return archive, []
         folder = Path(place, name)
         if (folder / "__init__.py").is_file():
             return folder / "__init__.py", [str(folder)]
@@ -141,6 +162,11 @@ def _within(name: str, places: Iterable[str]) -> tuple[Path | None, list[str]]:
                 return file, []
         spaces += [str(folder)] if folder.is_dir() else []
     return None, spaces
+
+
+def _on_disk(file: Path) -> Path | None:
+    """The file, or the archive that it is in."""
+    return next((path for path in (file, *file.parents) if path.is_file()), None)
 
 
 @cache
@@ -168,9 +194,9 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
 
 
 def _imported_by_name(call: ast.Call) -> str | None:
-    """What ``import_module("name")`` imports; None for another call."""
+    """What ``import_module("name")``, or ``import_module(name="name")``, imports; None for another call."""
     function = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
-    first = call.args[0] if call.args else None
+    first = next(iter([*call.args, *(word.value for word in call.keywords if word.arg == "name")]), None)
     named = function in ("import_module", "__import__") and isinstance(first, ast.Constant)
     value = first.value if named and isinstance(first, ast.Constant) else None
     return value if isinstance(value, str) else None

@@ -135,7 +135,7 @@ def _parameters(parts: Mapping[str, nn.Module], name: str) -> list[nn.Parameter]
     if not isinstance(layer, (nn.Conv2d, nn.Linear)):
         raise InvalidValue("units", f"{name} ({type(layer).__name__})", "a Conv2d or a Linear")
     own = dict(layer.named_parameters(recurse=False))
-    if "weight" not in own or (layer.bias is not None and "bias" not in own):
+    if "weight" not in own:
         computed = "a module whose weights are parameters themselves, not computed from others (parametrised)"
         raise InvalidValue("units", name, computed)
     return [own[kind] for kind in ("weight", "bias") if kind in own]

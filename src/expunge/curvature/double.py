@@ -32,11 +32,14 @@ def in_float64(module: nn.Module, x: Tensor) -> nn.Module:
     try:
         double = duplicate(module).double()
         with watching(double), torch.no_grad():
-            double(x.double())
-    except (RuntimeError, TypeError) as error:
+            found = double(x.double())
+    except Exception as error:  # whatever its forward, or its copying, makes of it: it is said
         reason = str(error).partition("\n")[0]
         warnings.warn(f"the network is run in its own type, for in float64 it fails: {reason}", stacklevel=2)
         return module
+    if isinstance(found, Tensor) and found.is_floating_point() and found.dtype != torch.float64:
+        what = f"run in float64 the network still puts out {found.dtype}, which rounds small losses away"
+        warnings.warn(f"{what} (its forward asks for it)", stacklevel=2)
     return double
 
 

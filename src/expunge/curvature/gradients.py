@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from expunge.core.errors import InvalidValue
 from expunge.curvature.losses import Losses, cross_entropy, precise
 
 __all__ = ["Batches", "Losses", "cross_entropy", "evaluating", "example_losses", "mean_gradient", "norm"]
@@ -47,7 +49,7 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
 
     Raises:
         ValueError: There is no example.
-        InvalidValue: ``losses`` does not give the loss of each example.
+        InvalidValue: ``losses`` does not give the loss of each example, or the outputs have no gradient.
     """
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
     sums: dict[str, Tensor] = {}
@@ -64,8 +66,17 @@ def mean_gradient(module: nn.Module, losses: Losses, batches: Batches) -> dict[s
     return sums if count == 1 else {name: sums.pop(name) / count for name in named}
 
 
+def require_gradient(module: nn.Module, outputs: Any) -> None:
+    """Raise ``InvalidValue`` if ``outputs``, made with gradients on, have none in any trained parameter."""
+    if not getattr(outputs, "requires_grad", True) and any(p.requires_grad for p in module.parameters()):
+        allowed = "a network that does not switch gradients off (torch.no_grad, inference_mode, detach)"
+        raise InvalidValue("model", "outputs that have no gradient", allowed)
+
+
 def _total(module: nn.Module, losses: Losses, x: Tensor, y: Tensor) -> Tensor:
-    return precise(losses, module(x), y).sum()
+    outputs = module(x)
+    require_gradient(module, outputs)
+    return precise(losses, outputs, y).sum()
 
 
 def _parts(total: Callable[[], Tensor], parameters: list[nn.Parameter]) -> list[Tensor]:

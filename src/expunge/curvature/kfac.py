@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,10 +18,11 @@ from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
 from expunge.curvature.moment import SecondMoment
 from expunge.curvature.roots import root_columns, sampled
-from expunge.curvature.watching import first_input, naming_checkpoints
+from expunge.curvature.watching import first_input, naming_derivatives
 
 _ENTRIES = 1 << 24  # of unfolded inputs held at once, in float64
 _TOLD = "for kfac a module that {} (curvature=ggn takes any)"
+_CALLED = "is called through its own forward"
 COLUMNS = 100
 """Columns of a root of the Hessian in the outputs that are walked back, at most."""
 
@@ -84,7 +85,7 @@ class KroneckerFactored:
                 for layer in self._layers:
                     hooks.enter_context(layer.module.register_forward_hook(layer.see, with_kwargs=True))
                 outputs = function(x)
-            with naming_checkpoints():
+            with naming_derivatives():
                 self._add(outputs, y, losses)
             count += len(y)
         if not count:
@@ -152,8 +153,8 @@ class _Layer:
         return self.last
 
     def puts_out(self, outputs: Tensor) -> bool:
-        """Whether the module's only call in this batch made the outputs of the network."""
-        return len(self.outputs) == 1 and self.last is outputs
+        """Whether the module's only call in this batch made the outputs, not changed in place since."""
+        return len(self.outputs) == 1 and self.last is outputs and not outputs._version
 
     def add_softmax(self, p: Tensor) -> None:
         """Add diag(p) - p p^T of every example, for the module that puts the outputs out."""
@@ -189,7 +190,7 @@ class _Layer:
     def finish(self, count: int) -> None:
         """End the sums over ``count`` examples and turn their product into one of means."""
         if not self.called:
-            raise InvalidValue("units", self.name, _TOLD.format("is called through its own forward"))
+            raise InvalidValue("units", self.name, _TOLD.format(_CALLED))
         for moment in (self.a, self.b, self.less):
             moment.cpu()
         self.diagonal = self.diagonal.cpu()
@@ -218,6 +219,13 @@ class _Layer:
             ] * mixed
         found = (self.scale * whole).split([part.shape[1] for part in columns.values()], dim=1)
         return dict(zip(self.named.values(), found, strict=True))
+
+
+def require_layers(module: nn.Module, block: Block, silent: Container[str]) -> None:
+    """Raise ``InvalidValue`` unless all modules of a block have factors; ``silent`` ones are not called."""
+    for layer in _layers(module, block):
+        if layer.name in silent:
+            raise InvalidValue("units", layer.name, _TOLD.format(_CALLED))
 
 
 def require_memory(module: nn.Module, block: Block, rows: int, columns: int | None = COLUMNS) -> None:

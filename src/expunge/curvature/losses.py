@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from expunge.curvature.each_loss import each_loss
+from expunge.curvature.exact import Exact
 
 Losses = Callable[[Tensor, Tensor], Tensor]
 """``losses(outputs, targets) -> (m,)``: the loss of each example, without any penalty on the weights."""
+
+_OF_EACH = {"reduction": "none"}
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -31,11 +36,21 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         targets: (m,) numbers of the right classes.
     """
     if not _exact(outputs, targets):
-        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+        return functional.cross_entropy(outputs, targets, reduction="none")
     apart, others = _apart(outputs, targets)
     above = apart.detach().amax(dim=1, keepdim=True)  # 0 at least, the target's own
     rest = ((apart - above).exp() * others).sum(dim=1)
     return above[:, 0] + torch.log1p(rest + torch.expm1(-above[:, 0]))
+
+
+def is_cross_entropy(losses: Losses) -> bool:
+    """Whether a loss is ``cross_entropy``, or torch's of class numbers: the same, without weights."""
+    if isinstance(losses, partial):
+        return losses.func is functional.cross_entropy and (losses.args, losses.keywords) == ((), _OF_EACH)
+    if type(losses) is nn.CrossEntropyLoss:
+        changed = losses.weight is not None or losses.label_smoothing or losses.ignore_index >= 0
+        return losses.reduction == "none" and not changed
+    return losses is cross_entropy
 
 
 def log_odds(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -52,7 +67,7 @@ def order_of(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
 
     For ``cross_entropy`` the ``log_odds``, for other losses these themselves.
     """
-    if losses is cross_entropy and outputs.is_floating_point() and _exact(outputs.double(), targets):
+    if is_cross_entropy(losses) and outputs.is_floating_point() and _exact(outputs.double(), targets):
         return log_odds(outputs.double(), targets)
     return precise(losses, outputs, targets)
 
@@ -61,8 +76,8 @@ def precise(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
     """Return ``losses(outputs, targets)`` computed in float64, (m,), whatever type the network computes in.
 
     float32 gives the losses of a network that is sure of its answers no more than a few values, and their
-    gradients in the target's output none. A loss of one's own that cannot be computed in float64 (class
-    weights in float32) is computed in float32, with a warning.
+    gradients in the target's output none. In float64 torch's own losses are those of ``Exact``. A loss of
+    one's own that cannot be computed in float64 is computed in float32, with a warning.
 
     Raises:
         InvalidValue: It is not one number for each example.
@@ -70,7 +85,9 @@ def precise(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point():
         return each_loss(losses, outputs, targets)
     try:
-        return each_loss(losses, outputs.double(), targets)
+        with Exact():
+            own = targets.double() if targets.is_floating_point() else targets
+            return each_loss(losses, outputs.double(), own)
     except RuntimeError as error:
         found = each_loss(
             losses, outputs.float(), targets

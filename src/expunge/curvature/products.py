@@ -13,7 +13,7 @@ from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
 from expunge.curvature.losses import precise
-from expunge.curvature.watching import naming_checkpoints
+from expunge.curvature.watching import naming_derivatives
 
 Parts = Mapping[str, Tensor]
 
@@ -118,7 +118,7 @@ def _pull(ends: Iterable[Tensor], weights: Iterable[Tensor], by: Parts, last: bo
     linked = [(end, weight) for end, weight in zip(ends, weights, strict=True) if end.requires_grad]
     if not linked:
         return {name: torch.zeros_like(tensor) for name, tensor in by.items()}
-    with torch.enable_grad(), naming_checkpoints():
+    with torch.enable_grad(), naming_derivatives():
         found = torch.autograd.grad(
             [end for end, _ in linked],
             list(by.values()),

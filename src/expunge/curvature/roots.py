@@ -10,9 +10,9 @@ from torch import Tensor
 
 from expunge.core.errors import InvalidValue
 from expunge.core.memory import in_words, room_below
-from expunge.curvature.each_loss import each_loss
-from expunge.curvature.losses import Losses, cross_entropy
+from expunge.curvature.losses import Losses, is_cross_entropy, precise
 from expunge.curvature.solve_error import SolveError
+from expunge.curvature.watching import naming_derivatives
 
 _ROUNDING = 1e-8  # how negative an eigenvalue may be, relative to the largest of a batch, and count as zero
 _EPS = 1e-14  # the same relative to the largest slope, of which curvatures are differences
@@ -62,7 +62,7 @@ def sampled(losses: Losses, outputs: Tensor, targets: Tensor, columns: int | Non
 def _known(losses: Losses, outputs: Tensor, targets: Tensor) -> bool:
     """Whether the root has a closed form."""
     plain = outputs.ndim == 2 and outputs.shape[1] > 1 and not targets.is_floating_point()
-    return plain and losses is cross_entropy
+    return plain and is_cross_entropy(losses)
 
 
 def _closed(outputs: Tensor, columns: int | None, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -116,9 +116,9 @@ def _by_eigenvectors(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterat
 
 def _root(losses: Losses, outputs: Tensor, targets: Tensor) -> Tensor:
     """A root of each example's Hessian, (m, K, K) float64."""
-    with torch.enable_grad():
+    with torch.enable_grad(), naming_derivatives():
         point = outputs.double().requires_grad_()
-        slope = torch.autograd.grad(each_loss(losses, point, targets).sum(), point, create_graph=True)[0]
+        slope = torch.autograd.grad(precise(losses, point, targets).sum(), point, create_graph=True)[0]
         flat = slope.reshape(len(outputs), -1)
         rows = [torch.zeros_like(flat)] * flat.shape[1]
         if slope.requires_grad:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import CheckpointFunction
 
-from expunge.core.errors import InvalidValue
-from expunge.curvature.gradients import evaluating
+from expunge.core.errors import InvalidValue, last_line
+from expunge.curvature.gradients import evaluating, require_gradient
 
 _REENTRANT = "torch.utils.checkpoint with use_reentrant=True"
 _SHOWN = 5
@@ -65,7 +65,11 @@ def require_open(module: nn.Module) -> None:
 
 
 def runs_of(module: nn.Module, parts: Mapping[str, nn.Module], x: Tensor) -> dict[str, Runs]:
-    """Run inputs (m, ...) through the network in evaluation mode, and see how each of its ``parts`` runs."""
+    """Run inputs (m, ...) through the network in evaluation mode, and see how each of its ``parts`` runs.
+
+    Raises:
+        InvalidValue: What it puts out has no gradient.
+    """
     found = {name: Runs() for name in parts}
 
     def see(name: str, *_: Any) -> None:
@@ -75,7 +79,9 @@ def runs_of(module: nn.Module, parts: Mapping[str, nn.Module], x: Tensor) -> dic
     with ExitStack() as hooks, watching(module), torch.enable_grad():
         for name, part in parts.items():
             hooks.enter_context(part.register_forward_hook(partial(see, name)))
-        module(x)
+        outputs = module(x)
+    if not any(run.reentrant for run in found.values()):
+        require_gradient(module, outputs)
     return found
 
 
@@ -96,14 +102,17 @@ def require_derivatives(runs: Mapping[str, Runs]) -> None:
 
 
 @contextmanager
-def naming_checkpoints() -> Iterator[None]:
-    """Turn what torch says of a reentrant checkpoint into a line."""
+def naming_derivatives() -> Iterator[None]:
+    """Turn what torch says of derivatives that there are not into a line."""
     try:
         yield
     except RuntimeError as error:
-        if "use_reentrant" not in str(error):
-            raise
-        raise InvalidValue("model", f"layers under {_REENTRANT}", "use_reentrant=False") from None
+        if "use_reentrant" in str(error):
+            raise InvalidValue("model", f"layers under {_REENTRANT}", "use_reentrant=False") from None
+        if "derivative for" in str(error):
+            allowed = "fd or fisher, which need no second derivative of the network or its loss"
+            raise InvalidValue("curvature", last_line(error), allowed) from None
+        raise
 
 
 def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
@@ -114,11 +123,9 @@ def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
 
 def duplicate(module: nn.Module) -> nn.Module:
     """Return a deep copy, which computes anew what weights it computes from others (pruned, normalised)."""
-    for part in module.modules():
-        for name, value in vars(part).items():
-            if isinstance(value, Tensor) and value.grad_fn is not None:  # torch copies no result
-                setattr(part, name, value.detach())
-    copied = deepcopy(module)
+    kept = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+    results = {id(value): value.detach().clone() for value in kept if value.grad_fn is not None}
+    copied = deepcopy(module, dict(results))  # torch copies no result of a calculation
     for part, twin in zip(module.modules(), copied.modules(), strict=True):
         # What torch.compile has made of a forward would go on working on the weights of the first.
         own = getattr(vars(part).get("forward"), "_torchdynamo_orig_callable", None)

@@ -20,6 +20,7 @@ LAYOUTS = ("channels_last", "channels_first")
 _SHAPES = {2: "(rows, features)", 3: "(rows, height, width)", 4: "(rows, height, width, channels)"}
 _CHANNELS = (1, 3, 4)  # of an image: grey, colour, colour with transparency
 _BLOCK = 4096
+_WIDEST = 8  # bytes of a number that torch knows
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Images:
 
     def __post_init__(self) -> None:
         if not isinstance(self.raw, np.ndarray) or self.raw.ndim not in _SHAPES:
-            got = getattr(self.raw, "shape", type(self.raw).__name__)
+            got: Any = getattr(self.raw, "shape", type(self.raw).__name__)
             raise InvalidValue("raw", got, "an array of shape " + " or ".join(_SHAPES.values()))
 
     @classmethod
@@ -68,7 +69,7 @@ class Images:
         if isinstance(x, Images):
             return x
         raw = _array(x, what)
-        real = np.issubdtype(raw.dtype, np.integer) or np.issubdtype(raw.dtype, np.floating)
+        real = raw.dtype.kind in "iuf" and raw.dtype.itemsize <= _WIDEST
         if raw.ndim not in _SHAPES or not real or 0 in raw.shape[1:]:
             got = f"{raw.dtype} of shape {raw.shape}"
             raise InvalidValue(what, got, "real numbers of shape " + " or ".join(_SHAPES.values()))
@@ -78,7 +79,7 @@ class Images:
             )
         if raw.ndim == 4 and (layout or _layout(raw.shape, isinstance(x, Tensor), what)) == LAYOUTS[1]:
             raw = np.moveaxis(raw, 1, 3)
-        if np.issubdtype(raw.dtype, np.floating):
+        if raw.dtype.kind == "f":
             for start in range(0, len(raw), _BLOCK):
                 bad = ~np.isfinite(raw[start : start + _BLOCK].reshape(-1, raw[0].size)).all(axis=1)
                 if bad.any():
@@ -95,11 +96,20 @@ class Images:
         return one if len(one) == 1 else (1, *one) if len(one) == 2 else (one[2], one[0], one[1])
 
     def batch(self, index: Any, dtype: torch.dtype = torch.float32, device: Any = "cpu") -> Tensor:
-        """Return the inputs of ``index``, (m, ...); raise ``InvalidValue`` unless these are ids of rows."""
-        stored = np.ascontiguousarray(self.raw[row_ids(index, len(self.raw), distinct=False)])
+        """Return the inputs of ``index``, (m, ...).
+
+        Raises:
+            InvalidValue: ``index`` are not ids of rows.
+            DataError: A value is no finite number of type ``dtype``.
+        """
+        rows = row_ids(index, len(self.raw), distinct=False)
+        stored = np.ascontiguousarray(self.raw[rows])
         stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)  # torch knows no other order
         chosen = torch.from_numpy(stored).to(device)
         chosen = chosen.reshape(len(chosen), *self.raw.shape[1:]).to(dtype) / self.unit - self.offset
+        if not torch.isfinite(chosen).all():
+            bad = rows[int((~torch.isfinite(chosen).flatten(1).all(dim=1)).nonzero()[0])]
+            raise DataError(f"inputs: row {bad} holds a value that is no finite number in {dtype}")
         if self.raw.ndim == 3:
             return chosen[:, None]
         return chosen.permute(0, 3, 1, 2).contiguous() if self.raw.ndim == 4 else chosen
@@ -110,6 +120,8 @@ class Images:
 
 
 def _array(x: Any, what: str) -> NDArray[Any]:
+    if np.ma.is_masked(x):
+        raise InvalidValue(what, "an array with masked values", "one without: filled(), or rows left out")
     try:
         if not isinstance(x, Tensor):
             return np.asarray(x)
@@ -218,7 +230,10 @@ class Taken(tuple[Tensor, Tensor]):
 def _targets(y: Any) -> Tensor:
     """Return targets as a tensor, whole numbers as int64."""
     try:
-        targets = torch.as_tensor(np.asarray(y) if not isinstance(y, Tensor) else y)
+        stored = y if isinstance(y, Tensor) else np.asarray(y)
+        if isinstance(stored, np.ndarray):  # torch knows no other order of bytes
+            stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        targets = torch.as_tensor(stored).detach()
     except (TypeError, ValueError) as error:
         kind = f"{type(y).__name__} of {getattr(y, 'dtype', 'mixed type')}"
         raise InvalidValue("y", kind, f"numbers, one for each input ({last_line(error)})") from None

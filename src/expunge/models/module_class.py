@@ -60,7 +60,8 @@ class ModuleClass:
         known = self._parameters()
         offered = {"shape": shape, "classes": classes}
         given = {key: value for key, value in offered.items() if known is None or key in known}
-        network: nn.Module = _alone(self._class()(**self.settings, **given))
+        # On the CPU, wherever the constructor has put it: DataParallel moves a network to a GPU.
+        network: nn.Module = _alone(self._class()(**self.settings, **given)).cpu()
         try:
             with evaluating(network), torch.no_grad():
                 found = tuple(network(torch.zeros((2, *shape))).shape)

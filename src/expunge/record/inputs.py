@@ -16,6 +16,7 @@ from expunge.core.mapped import require_unchanged
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
 from expunge.datasets import Dataset
 from expunge.record.requests import Request
+from expunge.record.resume import comparable
 
 FILE = "inputs.json"
 _SETTINGS = "settings"
@@ -52,7 +53,7 @@ class Inputs:
             DataError: A file that a setting names cannot be read.
         """
         files = files_in({k: v for k, v in settings.items() if k not in _FROM_DATA}, (Path(), data_dir))
-        text = json.dumps(settings, sort_keys=True, default=str)
+        text = json.dumps(comparable(settings), sort_keys=True, default=str)
         sources = {f"source of {name}": d for name, d in sources_of(targets_in(settings)).items()}
         told = {"expunge": __version__, _SETTINGS: sha256_of([text.encode()])}
         rows = (settings.get("removal") or {}).get("rows")

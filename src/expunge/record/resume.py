@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ FREE = (
     *("data_dir", "cache_dir", "checkpoint_every", "optimized_metric"),
 )
 """Keys that change nothing of what a run comes to."""
+_BY_CONTENT = ("dataset.path", "dataset.test_path", "dataset.folder", "model.weights", "removal.rows")
+"""Keys that name files of which the content is among the inputs, so that they may lie elsewhere by then."""
 
 
 class RunCheckpoint:
@@ -86,6 +89,15 @@ def refused(difference: str) -> str:
     return f"resume: {difference}; a run is continued with the inputs it began with (force=true repeats it)"
 
 
+def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that results depend on, and of files whose content is an input only that there is one."""
+    found = {key: value for key, value in settings.items() if key not in FREE}
+    for group, key in (name.split(".") for name in _BY_CONTENT):
+        if isinstance(of := found.get(group), Mapping) and isinstance(of.get(key), str):
+            found[group] = {**of, key: ""}
+    return found
+
+
 def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
     """Compare the settings a run began with and those it is to be continued with.
 
@@ -98,11 +110,12 @@ def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
 
 
 def first_difference(old: Any, new: Any, name: str = "") -> str | None:
-    """Say where two nested settings differ first, or None."""
+    """Say where two nested settings differ first, or None; where a file lies is no difference."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old | new:
             inner = first_difference(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
             if inner:
                 return inner
         return None
-    return None if old == new else f"{name} was {old!r} and is now {new!r}"
+    elsewhere = name in _BY_CONTENT and isinstance(old, str) and isinstance(new, str)
+    return None if elsewhere or old == new else f"{name} was {old!r} and is now {new!r}"

@@ -6,6 +6,8 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
+from traceback import extract_tb
 from typing import Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
@@ -34,6 +36,14 @@ def one_line_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
+
+
+def without_folder(error: BaseException) -> str | None:
+    """Say which folder of a job Hydra could not make; None for any other error."""
+    names = [frame.name for frame in extract_tb(error.__traceback__)]
+    if not (isinstance(error, OSError) and ("run_job", "mkdir") in pairwise(names)):
+        return None
+    return f"hydra.run.dir (of a sweep hydra.sweep.subdir): {error.filename}: no folder ({error.strerror})"
 
 
 def explained(error: BaseException) -> str:

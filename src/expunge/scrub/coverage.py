@@ -31,7 +31,7 @@ class Coverage:
     @classmethod
     def of(cls, module: nn.Module) -> Coverage:
         """Count the parameters of ``module``."""
-        within = {id(p) for part in module.modules() for p in _movable(part)}
+        within = {id(p) for part in module.modules() for p in movable(part)}
         left: Counter[str] = Counter()
         seen: set[int] = set()
         total = 0
@@ -67,10 +67,11 @@ class Coverage:
 
 def has_units(part: nn.Module) -> bool:
     """Whether a module is a Conv2d or Linear with a weight or bias that may change."""
-    return bool(_movable(part))
+    return bool(movable(part))
 
 
-def _movable(part: nn.Module) -> list[nn.Parameter]:
+def movable(part: nn.Module) -> list[nn.Parameter]:
+    """Weight and bias of a Conv2d or Linear, as far as they may change; none where the weight is computed."""
     if not isinstance(part, (nn.Conv2d, nn.Linear)):
         return []
     own = dict(part.named_parameters(recurse=False))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature.double import Unfolded, in_float64
+from expunge.curvature.exact import Exact
 from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import order_of, precise
 from expunge.curvature.watching import require_derivatives, require_open, runs_of, watching
@@ -60,13 +61,15 @@ def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     found = {name: part for name, part in module.named_modules() if has_units(part)}
     if not found:
         require_open(module)
-        allowed = "a network with Conv2d or Linear layers that are not frozen"
+        allowed = "a network with Conv2d or Linear layers that are not frozen, pruned or parametrised"
         raise InvalidValue("model", type(module).__name__, allowed)
     return cast("dict[str, nn.Conv2d | nn.Linear]", found)
 
 
-def require_watched(module: nn.Module, x: Tensor) -> None:
-    """See by inputs (m, ...) whether the layers that have units can be watched; warn of those that cannot.
+def require_watched(module: nn.Module, x: Tensor) -> list[str]:
+    """See by inputs (m, ...) whether the layers that have units can be watched; name those that cannot.
+
+    A warning says so, too.
 
     Raises:
         InvalidValue: None of them is called, or gradients do not pass through one.
@@ -76,7 +79,7 @@ def require_watched(module: nn.Module, x: Tensor) -> None:
     require_derivatives(runs)
     silent = {name: part for name, part in parts.items() if not runs[name].count}
     if not silent:
-        return
+        return []
     with watching(module), torch.enable_grad():
         weights = {name: part.weight for name, part in silent.items() if part.weight.requires_grad}
         total = module(x).sum()
@@ -87,6 +90,7 @@ def require_watched(module: nn.Module, x: Tensor) -> None:
     if len(silent) == len(parts):
         raise InvalidValue("model", listed(said), "a network that calls one of its Conv2d or Linear layers")
     log.warning("no unit of these layers is selected by what it answers: %s", listed(said))
+    return list(silent)
 
 
 def all_units(module: nn.Module) -> list[Unit]:
@@ -136,7 +140,7 @@ def observe(
     found: list[tuple[Tensor, Tensor]] = []
     answers: list[dict[str, Tensor]] = []
     with ExitStack() as stack:
-        for context in (watching(network), torch.no_grad(), Unfolded()):
+        for context in (watching(network), torch.no_grad(), Unfolded(), Exact()):
             stack.enter_context(context)
         answer = stack.enter_context(_recording(unit_modules(network)))
         for copy, rows in perturbed(x, copies, std, generator):

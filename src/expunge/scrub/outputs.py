@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
-from expunge.curvature.gradients import Losses, cross_entropy
+from expunge.curvature.losses import Losses, cross_entropy, is_cross_entropy
 from expunge.curvature.watching import watching
 from expunge.datasets.images import Examples
 from expunge.models.head import head_inputs, identity_head
+from expunge.scrub.coverage import movable
 from expunge.scrub.problem import Problem
 from expunge.scrub.scrub_error import ScrubError
 
@@ -74,7 +75,7 @@ class Refit:
 
 
 def _is_cross_entropy(losses: Losses, outputs: Tensor, targets: Tensor) -> bool:
-    if losses is cross_entropy:
+    if is_cross_entropy(losses):
         return True
     if not bool(((targets >= 0) & (targets < outputs.shape[1])).all()):
         return False
@@ -102,9 +103,12 @@ def refit(module: nn.Module, retained: Examples, labels: Sequence[int], penalty:
     ends where the gradient does. The network is changed in place; what is returned takes the change back.
 
     Raises:
-        ScrubError: The last linear layer is not the network's output, or no minimum is found.
+        ScrubError: The last linear layer is not the network's output, or is frozen or parametrised; or no
+            minimum is found.
     """
     name, head = _output_layer(module, retained)
+    if len(movable(head)) < 1 + (head.bias is not None):
+        raise ScrubError(f"the network's last linear layer is frozen, pruned or parametrised; {_WAY_OUT}")
     inputs = head_inputs(module, retained)
     block = Block.of(module, {name: list(labels)})
     x = inputs.numpy() if head.bias is None else np.hstack([inputs.numpy(), np.ones((len(inputs), 1))])

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from expunge.core.checks import require_count, require_from_zero
 from expunge.core.errors import InvalidValue, last_line
 from expunge.core.row_ids import row_ids
-from expunge.curvature.each_loss import each_loss
-from expunge.curvature.gradients import Losses, cross_entropy
+from expunge.curvature.gradients import require_gradient
+from expunge.curvature.losses import Losses, is_cross_entropy, precise
 from expunge.curvature.watching import watching
 from expunge.datasets.images import Examples, Taken
 from expunge.training import History
@@ -73,7 +73,7 @@ class Problem:
         self._require_record()
         for name, (x, y) in (("retained", self._some()), ("sample", self.sample)):
             outputs = _outputs(self.module, name, x[:_TRIED], y[:_TRIED])
-            if self.losses is cross_entropy:
+            if is_cross_entropy(self.losses):
                 _require_labels(name, outputs, self._kept_targets() if name == "retained" else y)
             _require_own_losses(self.losses, outputs, y[:_TRIED])
 
@@ -165,19 +165,22 @@ def _outputs(module: nn.Module, name: str, x: Tensor, y: Tensor) -> Tensor:
         raise InvalidValue(
             name, f"inputs of {x.dtype}", f"the network's type, {like.dtype} (Examples: dtype)"
         )
-    with watching(module), torch.no_grad():
+    with watching(module):
         try:
-            found: Any = module(x)
-            again: Any = module(x)
+            with torch.no_grad():
+                found: Any = module(x)
+            with torch.enable_grad():
+                again: Any = module(x)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             got = f"inputs of shape {tuple(x.shape)}"
             raise InvalidValue(name, got, f"inputs that the network takes ({last_line(error)})") from error
     if not isinstance(found, Tensor) or found.ndim < 1 or len(found) != len(x):
         got = f"outputs {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise InvalidValue("module", f"{got} for {len(x)} rows", "a tensor with one row for each")
-    if not torch.allclose(found, again, rtol=0.1, atol=_CLOSE, equal_nan=True):
+    if not torch.allclose(found, again.detach(), rtol=0.1, atol=_CLOSE, equal_nan=True):
         got, allowed = "two answers to the same rows", "a network that draws nothing in evaluation mode"
         raise InvalidValue("module", got, allowed)
+    require_gradient(module, again)
     return found
 
 
@@ -198,8 +201,8 @@ def _require_own_losses(losses: Losses, outputs: Tensor, targets: Tensor) -> Non
     """Raise ``InvalidValue`` unless each row has a loss of its own, whatever rows are beside it."""
     try:
         with torch.enable_grad():
-            found = each_loss(losses, outputs.detach().requires_grad_(), targets)
-        alone = each_loss(losses, outputs[:1], targets[:1])
+            found = precise(losses, outputs.detach().requires_grad_(), targets)
+        alone = precise(losses, outputs[:1], targets[:1])
     except (RuntimeError, IndexError, TypeError) as error:
         got = f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} of {targets.dtype}"
         raise InvalidValue("losses", got, f"what the loss takes ({last_line(error)})") from error

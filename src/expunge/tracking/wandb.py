@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ _MODES = ("auto", "online", "offline", "disabled")
 _SPELT = {"dryrun": "offline", "run": "online"}
 """Older names that WANDB_MODE may have."""
 _NO_KEY = "since there is no API key (see wandb login)"
+_TELLS = re.compile(rf"\b{SECRET}\b")  # also within {...} and in what a sweep's settings give
 _INIT_SECONDS, _FINISH_SECONDS = 20, 60
 """What a network that does not answer may cost a run, unless wandb's own settings say otherwise."""
 
@@ -46,7 +48,7 @@ class WandbTracker:
         tags: wandb tags; None for ``WANDB_TAGS``.
 
     Raises:
-        InvalidValue: ``online`` without a key, or no such mode.
+        InvalidValue: ``online`` without a key, no such mode, or what is no text.
         UserError: wandb refuses its own settings.
     """
 
@@ -59,6 +61,11 @@ class WandbTracker:
         entity: str | None = None,
         tags: list[str] | None = None,
     ) -> None:
+        for name, given in (("project", project), ("entity", entity)):
+            if not (given is None or isinstance(given, str)):
+                raise InvalidValue(name, given, "a text, or null")
+        if not (tags is None or (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags))):
+            raise InvalidValue("tags", tags, "a list of texts, or null")
         self.project, self.entity, self.tags = project, entity, tags
         require_choice("mode", mode, _MODES)
         self.mode = _mode_of(mode)
@@ -176,7 +183,7 @@ def _wandb_settings() -> Any:
 
     try:
         return wandb.setup().settings
-    except ValueError as error:  # pydantic's, of several lines
+    except (ValueError, wandb.Error) as error:  # pydantic's, of several lines, or wandb's own
         raise UserError(f"tracker: wandb refuses its settings ({one_line(error)})") from None
 
 
@@ -184,7 +191,7 @@ def _wandb_settings() -> Any:
 def _arguments_without_secrets() -> Iterator[None]:
     """Hide what the command line says of seeds from wandb, which records it."""
     typed = sys.argv
-    sys.argv = [a for a in typed if a.partition("=")[0].lstrip("+").rpartition(".")[2] != SECRET]
+    sys.argv = [text for text in typed if not _TELLS.search(text)]
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from expunge.core.errors import InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_tensors
 from expunge.core.progress import progress_bar
 from expunge.core.seeds import stream, torch_draws_from, torch_generator
-from expunge.curvature.gradients import Losses
+from expunge.curvature.gradients import Losses, require_gradient
 from expunge.datasets.images import Examples
 from expunge.training.checkpoint import TrainingCheckpoint
 from expunge.training.history import History, Moment, Trained, moment
@@ -122,7 +122,9 @@ class _Task:
 
     def outputs(self, x: torch.Tensor) -> torch.Tensor:
         try:
-            return self.module(x)
+            found = self.module(x)
+            require_gradient(self.module, found)
+            return found
         except ValueError as error:
             if len(x) > 1 or "more than 1 value per channel" not in str(error):
                 raise

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from expunge.core.checks import require_choice, require_count, require_from_zero, require_positive
+from expunge.core.errors import InvalidValue
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,14 @@ class Training:
             require_count("max_batches", self.max_batches)
 
     def new_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of the parameters of ``module`` that are to be trained."""
+        """Return the optimizer of the parameters of ``module`` that are to be trained.
+
+        Raises:
+            InvalidValue: All of them are frozen.
+        """
         parameters = [p for p in module.parameters() if p.requires_grad]
+        if not parameters:
+            raise InvalidValue("model", "only frozen parameters", "a network with parameters to be trained")
         if self.optimizer == "adam":
             betas = (self.momentum, 0.999)
             return torch.optim.Adam(parameters, self.lr, betas, weight_decay=self.weight_decay)

@@ -16,7 +16,7 @@ from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy
-from expunge.curvature.kfac import require_memory
+from expunge.curvature.kfac import require_layers, require_memory
 from expunge.datasets.images import Examples, Images
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.parallel import one_blas_thread
@@ -67,11 +67,9 @@ class NetworkTarget:
         images, learner, outputs = Images.of(x), self.model.learner, len(np.unique(y))
         module = learner.build(images.shape, outputs, 0)
         first = np.arange(min(_LOOKED_AT, len(images)))
-        require_watched(module, images.batch(first, next(module.parameters()).dtype, learner.device))
-        if scrub.selector == "all":
-            Block.of(module, by_module(all_units(module)))
+        silent = require_watched(module, images.batch(first, next(module.parameters()).dtype, learner.device))
         if scrub.curvature == "kfac" and scrub.mode != "ascent":
-            self._fits(scrub, module, len(y), outputs)
+            self._fits(scrub, module, silent, len(y), outputs)
 
     def trained(self, scrub: Scrub) -> None:
         """Look at the network once it is trained.
@@ -86,11 +84,11 @@ class NetworkTarget:
         if unknown and (scrub.needs_penalty or scrub.refit_outputs):
             raise InvalidValue("penalty", None, f"{PENALTY} (training.epochs is 0)")
 
-    def _fits(self, scrub: Scrub, module: nn.Module, rows: int, outputs: int) -> None:
-        """Look whether the factors of ``kfac`` fit into memory, and say where they are estimated."""
-        columns = scrub.curvature_columns
+    def _fits(self, scrub: Scrub, module: nn.Module, silent: list[str], rows: int, outputs: int) -> None:
+        """Look whether there are factors of ``kfac``, and memory for them; say where they are estimated."""
+        columns, block = scrub.curvature_columns, Block.of(module, by_module(all_units(module)))
+        require_layers(module, block, silent if scrub.selector in ("all", "one") else ())
         if scrub.selector == "all":
-            block = Block.of(module, by_module(all_units(module)))
             require_memory(module, block, min(rows, scrub.curvature_rows or rows), columns)
         if columns is not None and outputs > columns:
             line = "kfac: factors are estimated from %s of %s columns a row, drawn (curvature_columns)"
