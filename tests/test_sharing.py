@@ -18,10 +18,12 @@ from sklearn.base import clone
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from expunge import CertifiedLogisticRegression
+from expunge.core import seeds
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, load_state, save_state
+from expunge.linear import parallel
 from expunge.linear.certified_column import WeightColumn
-from expunge.linear.parallel import one_blas_thread
+from expunge.linear.parallel import for_each, one_blas_thread
 from expunge.linear.rows import Rows
 from expunge.models import Mlp
 from expunge.models.base import initialised
@@ -490,6 +492,51 @@ def test_whatever_ends_a_removal_leaves_the_model_as_it_was(at, monkeypatch):
     assert not model.retained_[[7, 8]].any()
 
 
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_the_limit_on_blas_is_taken_back_whatever_interrupts_it(calls, monkeypatch):
+    change, left = parallel._Limit.change, [calls]
+
+    def interrupted(library, threads):
+        change(library, threads)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    def threads():
+        return [
+            library.num_threads for library in ThreadpoolController().select(user_api="blas").lib_controllers
+        ]
+
+    def entered():
+        with one_blas_thread():
+            left[0] = 1  # or while the limit is taken back
+
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        monkeypatch.setattr(parallel._Limit, "change", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            entered()
+        with one_blas_thread():
+            assert set(threads()) == {1}
+        assert threads() == before
+
+
+def test_what_a_helper_raises_is_raised(monkeypatch):
+    monkeypatch.setattr(parallel._Setting, "threads", 3)
+    for part in range(6):
+        done = []
+
+        def work(k, part=part, done=done):
+            if k == part:
+                raise ZeroDivisionError
+            done.append(k)
+
+        with pytest.raises(ZeroDivisionError):
+            for_each(work, 6, 10**9)
+        for_each(lambda k, done=done: done.append(k + 10), 6, 10**9)
+        assert {*range(10, 16)} <= {*done}
+
+
 def test_a_training_that_fails_leaves_a_method_with_its_model():
     x, y = table()
     method = Newton(LinearModel(lam=1e-2, std=0.1), update="corrected", certificate="measured")
@@ -502,17 +549,25 @@ def test_a_training_that_fails_leaves_a_method_with_its_model():
     assert method.remove([6]).outcome == "removed"
 
 
+def in_a_child(model):
+    with seeds.torch_draws_from(seeds.torch_generator(0, "training")):
+        model.remove([3])
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes of this kind")
 def test_a_child_does_not_wait_for_a_lock_of_a_thread_that_it_has_not():
     model = fitted()[0]
     with ThreadPoolExecutor(1) as other:
-        other.submit(model._engine_.lock.acquire).result()
-        child = multiprocessing.get_context("fork").Process(target=model.remove, args=([3],))
+        held = model._engine_.lock, seeds._GLOBAL.lock
+        for lock in held:
+            other.submit(lock.acquire).result()
+        child = multiprocessing.get_context("fork").Process(target=in_a_child, args=(model,))
         child.start()
         child.join(30)
         alive = child.is_alive()
         child.kill()
-        other.submit(model._engine_.lock.release).result()
+        for lock in held:
+            other.submit(lock.release).result()
     assert (alive, child.exitcode) == (False, 0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,11 +14,12 @@ from scipy.special import ndtri
 
 from expunge.core.checks import is_whole
 from expunge.core.errors import InvalidValue
+from expunge.core.threads import OneOfAll
 
 if TYPE_CHECKING:
     import torch
 
-_GLOBAL = threading.RLock()
+_GLOBAL = OneOfAll()
 _PURPOSES = ("perturbation", "requests", "study", "training", "scrub", "subsample")
 
 
@@ -92,7 +92,7 @@ def torch_draws_from(generator: torch.Generator, devices: Sequence[torch.device]
     """
     import torch
 
-    with _GLOBAL, torch.random.fork_rng(devices=devices):
+    with _GLOBAL.lock, torch.random.fork_rng(devices=devices):
         torch.set_rng_state(generator.get_state())
         for gpu in devices:
             own = torch.Generator(gpu).manual_seed(generator.initial_seed())

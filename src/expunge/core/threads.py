@@ -47,6 +47,10 @@ class Shared:
             return dict(vars(self))
 
 
+class OneOfAll(Shared):
+    """A ``lock`` for what the whole process has one of."""
+
+
 _ALL: WeakValueDictionary[int, Shared] = WeakValueDictionary()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
+from queue import SimpleQueue
 from typing import Any
 
 from expunge.core.cores import available_cores
@@ -27,47 +27,82 @@ def set_threads(count: int | None) -> None:
     _Setting.threads = max(1, int(count)) if count else available_cores()
 
 
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="expunge")
+class _Helpers:
+    """Threads that wait for work. Nothing of theirs is left locked by an interrupt from the keyboard.
+
+    An executor and its futures may be: their locks are taken by functions of Python.
+    """
+
+    lock = threading.Lock()
+    count = 0
+    tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    @classmethod
+    def at_least(cls, count: int) -> None:
+        if cls.count < count:
+            with cls.lock:
+                for k in range(cls.count, count):
+                    cls.count = k + 1
+                    args = (cls.tasks,)
+                    threading.Thread(target=_help, args=args, name=f"expunge_{k}", daemon=True).start()
+
+    @classmethod
+    def forked(cls) -> None:
+        """Forget the threads of the parent, which are not in the child."""
+        cls.lock, cls.count, cls.tasks = threading.Lock(), 0, SimpleQueue()
 
 
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork: a child makes its own
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+def _help(tasks: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        tasks.get()()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Helpers.forked)
 
 
 @lru_cache(maxsize=1)
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")
 
 
 class _Limit:
-    """The limit on BLAS is the process's: the first thread sets it, the last puts back what there was."""
+    """The limit on BLAS is the process's: the first thread sets it, the last puts back what there was.
+
+    Whatever interrupts one of them, the next sets right: ``kept`` is there as long as the limit may be.
+    """
 
     lock = threading.Lock()
-    inside = 0
-    own = threading.local()
-    kept: Any = None
+    inside: set[tuple[int, object]] = set()
+    kept: list[tuple[Any, int]] | None = None
 
     @classmethod
     def set(cls) -> None:
-        _disown()
-        cls.kept = _blas().limit(limits=1, user_api="blas")
-        _disown()
+        if cls.kept is None:
+            cls.kept = [(library, library.num_threads) for library in _blas().lib_controllers]
+        for library, _ in cls.kept:
+            cls.change(library, 1)
 
     @classmethod
     def put_back(cls) -> None:
+        for library, threads in cls.kept or ():
+            cls.change(library, threads)
+        cls.kept = None
+
+    @staticmethod
+    def change(library: Any, threads: int) -> None:
         _disown()
-        cls.kept.restore_original_limits()
+        library.set_num_threads(threads)
         _disown()
 
     @classmethod
     def forked(cls) -> None:
         """Forget the threads of the parent, which are not in the child."""
-        cls.lock, inside, cls.inside = threading.Lock(), cls.inside, getattr(cls.own, "depth", 0)
-        if inside and not cls.inside:
+        cls.lock, own = threading.Lock(), threading.get_ident()
+        cls.inside = {one for one in cls.inside if one[0] == own}
+        if not cls.inside:
             cls.put_back()
 
 
@@ -89,17 +124,17 @@ def one_blas_thread() -> Iterator[None]:
 
     Its own threads wait for each other by spinning: on a busy machine an inversion of 40 ms takes seconds.
     """
-    _Limit.own.depth = getattr(_Limit.own, "depth", 0) + 1
-    with _Limit.lock:
-        if not _Limit.inside:
-            _Limit.set()
-        _Limit.inside += 1
+    me = threading.get_ident(), object()
     try:
+        with _Limit.lock:
+            first = not _Limit.inside
+            _Limit.inside.add(me)
+            if first:
+                _Limit.set()
         yield
     finally:
-        _Limit.own.depth -= 1
+        _Limit.inside.discard(me)
         with _Limit.lock:
-            _Limit.inside -= 1
             if not _Limit.inside:
                 _Limit.put_back()
 
@@ -116,11 +151,24 @@ def for_each(work: Callable[[int], None], count: int, numbers: int) -> None:
             work(k)
         return
 
+    done: SimpleQueue[BaseException | None] = SimpleQueue()
+
     def run(t: int) -> None:
         for k in range(count * t // threads, count * (t + 1) // threads):
             work(k)
 
-    others = [_pool(_Setting.threads).submit(run, t) for t in range(1, threads)]
+    def help_with(t: int) -> None:
+        try:
+            run(t)
+        except BaseException as error:
+            done.put(error)
+        else:
+            done.put(None)
+
+    _Helpers.at_least(_Setting.threads)
+    for t in range(1, threads):
+        _Helpers.tasks.put(partial(help_with, t))
     run(0)
-    for other in others:
-        other.result()
+    for error in [done.get() for _ in range(1, threads)]:
+        if error is not None:
+            raise error

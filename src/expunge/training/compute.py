@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,8 +11,9 @@ from torch import nn
 
 from expunge.core.checks import require_choice
 from expunge.core.errors import InvalidValue
+from expunge.core.threads import OneOfAll
 
-_SETTING = threading.RLock()
+_SETTING = OneOfAll()
 
 
 def device_named(name: str) -> torch.device:
@@ -53,7 +53,7 @@ def torch_threads(count: int | None) -> Iterator[None]:
     if count is None:
         yield
         return
-    with _SETTING:
+    with _SETTING.lock:
         before = torch.get_num_threads()
         torch.set_num_threads(count)
         try:
