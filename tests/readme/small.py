@@ -125,7 +125,7 @@ def _own(word: str, keys: dict[str, str], place: Place) -> str:
         raise Left("needs Slurm; tests/sweep/test_launchers.py runs it where there is one")
     if value == "parallel" and not importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
         raise Left("needs hydra-joblib-launcher")
-    own = {"...": "unlearner.lam=1e-3,1e-2", "seeds=5": "seeds=2"}
+    own = {"...": "unlearner.lam=1e-3,1e-2", "seeds=5": "seeds=2", "model=resnet50": "model=resnet18"}
     if key == "removal.count":
         return ""
     return own.get(word, f"{key}={place.run}" if value == "FOLDER" else word.replace("=NAME", "=anna"))
