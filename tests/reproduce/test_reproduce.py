@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.core.errors import RunFolderError, UserError
-from expunge.reproduce import page
+from expunge.reproduce import page, running
 from expunge.reproduce.app import _row, main
 from expunge.reproduce.expected import (
     Check,
@@ -527,6 +527,19 @@ def test_absent_data_are_named_and_fail_nothing(tmp_path):
     assert result["failed"] == []
     assert result["not_run"].startswith("needs the table (")
     assert "none.txt" in result["not_run"]
+
+
+def test_an_interruption_amid_the_start_reaches_what_is_started(monkeypatch):
+    """It belongs to nobody's group yet when the signal comes, and would run on alone."""
+    real = subprocess.Popen
+
+    def late(*args, **kwargs):
+        process = real(*args, **kwargs)
+        signal.raise_signal(signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(running.subprocess, "Popen", late)
+    assert running._run([sys.executable, "-c", "import time; time.sleep(60)"]) in (-2, 130)
 
 
 def test_an_interrupted_row_says_how_to_go_on(tmp_path):

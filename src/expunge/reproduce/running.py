@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
+from typing import Any
 
 from expunge.core.errors import UserError
 from expunge.reproduce.expected import PaperRow
@@ -71,12 +74,35 @@ def skipped(row: PaperRow, reduced: bool, asked: bool) -> str | None:
 
 
 def _run(arguments: list[str]) -> int:
-    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=_STDERR) as process:
+    process, interrupted = _started(arguments)
+    with process:
+        if interrupted:  # before it was there to be
+            process.send_signal(signal.SIGINT)
         try:
             return process.wait()
         except KeyboardInterrupt:
             process.wait()  # it was interrupted as well, and has workers to end
             raise
+
+
+def _started(arguments: list[str]) -> tuple[subprocess.Popen[bytes], bool]:
+    """Start a process; also whether the keyboard interrupted meanwhile, which must not leave it to itself."""
+    interrupted = False
+
+    def note(*_: Any) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    before = signal.getsignal(signal.SIGINT)
+    ours = before is signal.default_int_handler and current_thread() is main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=_STDERR)
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
+    return process, interrupted
 
 
 def _stamp(folder: Path) -> tuple[int, int] | None:
