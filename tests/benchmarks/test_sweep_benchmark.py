@@ -32,6 +32,8 @@ def test_overhead_is_what_lies_between_the_cells_own_computations(tmp_path):
 
 
 def test_json_and_page_of_a_tiny_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+
     def run(arguments, folder):
         ended = cli.expunge("-m", *arguments, f"hydra.sweep.dir={folder}", cwd=tmp_path)
         assert ended.code == 0

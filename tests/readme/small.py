@@ -123,12 +123,19 @@ def _own(word: str, keys: dict[str, str], place: Place) -> str:
         return f"{key}={place.cwd / ('market' if keys['dataset'] == 'reid' else 'faces')}"
     if value == "slurm":
         raise Left("needs Slurm; tests/sweep/test_launchers.py runs it where there is one")
-    if value == "parallel" and not importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
+    if value == "parallel" and not _has("hydra_plugins.hydra_joblib_launcher"):
         raise Left("needs hydra-joblib-launcher")
     own = {"...": "unlearner.lam=1e-3,1e-2", "seeds=5": "seeds=2", "model=resnet50": "model=resnet18"}
     if key == "removal.count":
         return ""
     return own.get(word, f"{key}={place.run}" if value == "FOLDER" else word.replace("=NAME", "=anna"))
+
+
+def _has(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its package is not there either
+        return False
 
 
 def _of_data(keys: dict[str, str], place: Place) -> list[str]:
