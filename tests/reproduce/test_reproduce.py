@@ -539,7 +539,11 @@ def test_an_interruption_amid_the_start_reaches_what_is_started(monkeypatch):
         return process
 
     monkeypatch.setattr(running.subprocess, "Popen", late)
-    assert running._run([sys.executable, "-c", "import time; time.sleep(60)"]) in (-2, 130)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored
+    try:
+        assert running._run([sys.executable, "-c", "import time; time.sleep(60)"]) in (-2, 130)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupted_row_says_how_to_go_on(tmp_path):
