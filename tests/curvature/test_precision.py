@@ -280,3 +280,11 @@ def test_what_is_not_unfolded_is_left_to_torch(layer):
     with Unfolded():
         assert layer(x).requires_grad
         assert layer.float()(x.float()).dtype == torch.float32
+
+
+def test_a_convolution_called_by_names_is_taken_too():
+    x, weight = torch.randn(2, 3, 5, 5).double(), torch.randn(4, 3, 3, 3).double()
+    expected = nn.functional.conv2d(x, weight, padding=1)
+    with torch.no_grad(), Unfolded():
+        found = nn.functional.conv2d(input=x, weight=weight, padding=1)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -54,39 +54,28 @@ class Unfolded(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Take over the calls of ``conv2d``."""
-        if func is torch.conv2d and _plain(*args, **(kwargs or {})):
-            return _convolution(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def _plain(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> bool:
-    """Whether ``_convolution`` computes this."""
-    kind = x.ndim == 4 and x.dtype == weight.dtype == torch.float64 and x.device.type == "cpu"
-    return kind and groups == 1 and not isinstance(padding, str) and not torch.is_grad_enabled()
+        given = kwargs or {}
+        found = _convolution(*args, **given) if func is torch.conv2d else None
+        return func(*args, **given) if found is None else found
 
 
 def _convolution(
-    x: Tensor,
+    input: Tensor,  # torch's names, for callers may use them
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Tensor:
-    """``torch.conv2d`` with channels last in memory: rows of patches times the filters.
+) -> Tensor | None:
+    """``torch.conv2d`` with channels last in memory: rows of patches times the filters. None: torch's to do.
 
     Rows and columns of the filters that meet padding alone are left out: of 3 x 3 on a map of one pixel, all
     but the middle one.
     """
+    x, kind = input, input.dtype == weight.dtype == torch.float64 and input.device.type == "cpu"
+    if not kind or x.ndim != 4 or groups != 1 or isinstance(padding, str) or torch.is_grad_enabled():
+        return None
     steps, pads, gaps = _pair(stride), _pair(padding), _pair(dilation)
     axes = (_Axis(*one) for one in zip(x.shape[2:], weight.shape[2:], steps, pads, gaps, strict=True))
     down, across = axes
