@@ -86,15 +86,18 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     """
 
     lam: float = 1e-4
-    std: float = 1.0
+    std: float | None = None
     epsilon: float = 1.0
     delta: float = 1e-4
     _: KW_ONLY
     certificate: str = "measured"
     update: str = "corrected"
     at_limit: str = "retrain"
-    perturbation: str = "gaussian"
+    perturbation: str = "release"
     anchor: int = 0
+    releases: int = 1000
+    residual: float | None = None
+    noise: str | None = None
     normalize: bool = True
     tol: float = 1e-8
     max_iter: int = 200
@@ -200,7 +203,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def residual(self) -> float:
         """Measure ||grad L_b(w; D)||_2 over the rows that remain (one float64 pass)."""
         check_is_fitted(self)
-        return self._engine_.predictor.residual()
+        return self._engine_.predictor.kept_residual()
 
     def save(self, path: str | Path) -> None:
         """Write model, certificate and settings to one safetensors file (JSON in its header, no pickle).
@@ -264,7 +267,10 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         own = {key: getattr(self, key) for key in _NAMES}
         require_switch("normalize", own.pop("normalize"))
         del own["random_state"]
-        model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own})
+        if self.perturbation == "release":  # the model has none: what leaves it has
+            model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own and key != "std"}, std=0)
+        else:
+            model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own})
         return Newton(model, **own)
 
     def _settings(self, engine: Newton) -> dict[str, Any]:
@@ -272,7 +278,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         seed = self.random_state
         found = {"normalize": bool(self.normalize), "random_state": seed if is_whole(seed) else None}
         for key in set(_NAMES) - found.keys():
-            found[key] = getattr(engine.predictor if key in SETTINGS else engine, key)
+            of_model = key in SETTINGS and (key != "std" or self.perturbation != "release")
+            found[key] = getattr(engine.predictor if of_model else engine, key)
         return plain({key: found[key] for key in _NAMES}, "settings")
 
     def _training_data(self, X: Any, y: Any) -> TrainingData:

@@ -35,6 +35,21 @@ class Total:
     not_covered: str | None = None
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What a method promises, in words.
+
+    Attributes:
+        guarantee: For whom its guarantee holds; None: it gives none.
+        not_covered: What is not covered; None where that is nothing.
+        holds: Whether its epsilon and delta are a guarantee that others may be added to.
+    """
+
+    guarantee: str | None = None
+    not_covered: str | None = None
+    holds: bool = True
+
+
 def total(upstream: Upstream, epsilon: float | None, delta: float | None) -> Total:
     """``(eps_DP + eps_CR, delta_DP + delta_CR)``: basic composition (Guo et al., ICML 2020, section 3.4).
 

@@ -68,6 +68,14 @@ class CertifiedColumn(WeightColumn):
         used = int(np.count_nonzero(self.problem.rows.scale[index]))
         return bool(used) and replaces_inverse(self.factor, self.problem.rows.dim, used)
 
+    def without_rows(
+        self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float
+    ) -> CertifiedColumn:
+        """Propose the column without the rows ``index``, some of which it may not use; see ``removed``."""
+        if after is self.problem:
+            return self
+        return self.removed(after, index[self.problem.rows.scale[index] != 0], update, target)
+
     def removed(
         self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float
     ) -> CertifiedColumn:
@@ -89,6 +97,15 @@ class CertifiedColumn(WeightColumn):
         spent, before = proposed.account, self.account
         cost = spent.solve_error - before.solve_error if spent.needs_facts else spent.beta - before.beta
         return replace(proposed, factor=factor, drift=self.drift + max(0.0, cost))
+
+    def corrected(self, target: float) -> CertifiedColumn:
+        """The column stepped on until its residual norm is at most ``target``; its gradient is known."""
+        assert self.gradient is not None
+        found = correct(self.problem, self.w, self.gradient, self.factor, target, int(self.drift))
+        account = replace(self.account, beta=self.problem.certified(found.w, found.gradient))
+        return CertifiedColumn(
+            self.problem, found.w, account, self.spectral, found.factor, found.gradient, found.extra_steps
+        )
 
     def measured(self) -> CertifiedColumn:
         """Replace the accumulated bound by the measured residual."""

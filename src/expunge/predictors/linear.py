@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from math import hypot, sqrt
+from math import hypot, inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,7 @@ class LinearModel(LinearOutputs):
         problems: Sequence[LogisticProblem],
         start_of: Callable[[LogisticProblem], Start],
         starts: Sequence[Start] | None = None,
+        most: float = inf,
     ) -> Iterator[tuple[LogisticProblem, Fit, float]]:
         """Train one column after the other, each to its share of the tolerance.
 
@@ -134,11 +135,12 @@ class LinearModel(LinearOutputs):
             problems: One a column.
             start_of: Where a column begins; columns with the same rows begin alike.
             starts: Where each begins instead.
+            most: Gradient norm that a column may have at most, whatever the tolerance.
 
         Yields:
             The column's problem, its fit, and the bound on ||X||_2 of its start.
         """
-        tol = self.tol / sqrt(len(problems)) if self.joint_training else self.tol
+        tol = min(self.tol / sqrt(len(problems)) if self.joint_training else self.tol, most)
         hide = None if self.progress and len(problems) > 1 else True
         rows: Rows | None = None
         bar = tqdm(problems, disable=hide, desc="training", unit="class", leave=False)
@@ -194,11 +196,13 @@ class LinearModel(LinearOutputs):
         self.release([column.without(problem) for column, problem in left], index)
 
     @alone
-    def release(self, columns: Sequence[WeightColumn], index: NDArray[np.int64]) -> None:
-        """Take over columns that these rows have left."""
+    def release(
+        self, columns: Sequence[WeightColumn], index: NDArray[np.int64], released: Array | None = None
+    ) -> None:
+        """Take over columns that these rows have left, and the weights that are out in their place."""
         kept = self.kept.copy()  # whoever reads the old one goes on with it
         kept[index] = False
-        vars(self).update(_columns=(columns, False), kept=kept)  # in one, whatever interrupts
+        vars(self).update(_columns=(columns, False, released), kept=kept)  # in one, whatever interrupts
 
     def is_finite(self) -> bool:
         """Whether every weight is a number."""
@@ -206,11 +210,11 @@ class LinearModel(LinearOutputs):
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the weights; calling the result puts them back bit by bit."""
-        return partial(setattr, self, "columns", self.columns)
+        return partial(self.put, *self._out)
 
     def try_out(self, columns: Sequence[WeightColumn]) -> None:
         """Take columns that may yet be put back: other threads wait for what becomes of them."""
-        self._columns = columns, True
+        self._columns = columns, True, None
 
     @one_blas_thread()
     def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
@@ -219,15 +223,22 @@ class LinearModel(LinearOutputs):
         reference = LinearModel(*how)
         reference.begin(x, y, self.seed)
         others = np.setdiff1d(np.arange(len(x)), rows)
-        reference._train([p.without(others) for p in reference.problems(self.model()["perturbation"])])
+        b = self._kept(self.columns)["perturbation"]
+        reference._train([p.without(others) for p in reference.problems(b)])
         return reference
 
     # -- saving -----------------------------------------------------------------------------------------
 
     @alone
     def state(self) -> State:
-        """Weights, perturbation, which rows have left, and the seed of what is drawn again (a secret)."""
-        arrays = {**self.model(), "removed_rows": np.flatnonzero(~self.kept)}
+        """Weights, perturbation, which rows have left, and the seed of what is drawn again (a secret).
+
+        Of a release the weights that it is drawn around, a secret too, and under ``released`` those that are out.
+        """
+        columns, released = self._out
+        arrays = {**self._kept(columns), "removed_rows": np.flatnonzero(~self.kept)}
+        if released is not None:
+            arrays["released"] = released
         values = {"classes": self.classes_.tolist(), "secret": self.seed, "seeded": self.seeded}
         return State(arrays, values)
 

@@ -21,23 +21,34 @@ from expunge.predictors.base import Predictor
 class LinearOutputs(Predictor):
     """The half of ``LinearModel`` that only looks at the weights."""
 
-    _columns: tuple[Sequence[WeightColumn], bool]
+    _columns: tuple[Sequence[WeightColumn], bool, Array | None]
+    protected: bool = False
+    """Whether the columns are a secret that the released weights keep: nothing is measured of them."""
 
     @property
-    def columns(self) -> Sequence[WeightColumn]:
-        """Weights and problem of each class, all of one release: they are replaced together.
+    def _out(self) -> tuple[Sequence[WeightColumn], Array | None]:
+        """Columns and released weights of one release.
 
         So nobody waits while a release is prepared; only where columns are on trial do other threads.
         """
-        columns, on_trial = self._columns
+        columns, on_trial, released = self._columns
         if not on_trial:
-            return columns
+            return columns, released
         with self.lock:
-            return self._columns[0]
+            return self._columns[0], self._columns[2]
+
+    @property
+    def columns(self) -> Sequence[WeightColumn]:
+        """Weights and problem of each class, all of one release: they are replaced together."""
+        return self._out[0]
 
     @columns.setter
     def columns(self, columns: Sequence[WeightColumn]) -> None:
-        self._columns = columns, False
+        self._columns = columns, False, None
+
+    def put(self, columns: Sequence[WeightColumn], released: Array | None) -> None:
+        """Take columns, and the weights (d, K) that are out in their place; None: they are themselves."""
+        self._columns = columns, False, released
 
     @property
     def width(self) -> int:
@@ -58,12 +69,13 @@ class LinearOutputs(Predictor):
 
     @property
     def weights(self) -> Array:
-        """(d, K), (d, 1) for two classes."""
-        return _side_by_side([column.w for column in self.columns])
+        """(d, K), (d, 1) for two classes: those that are out."""
+        columns, released = self._out
+        return _side_by_side([column.w for column in columns]) if released is None else released
 
     def decision(self, x: Rows) -> Array:
         """``x_i.w``, (n,) for two classes, (n, K) for more."""
-        scores = [x.scores(column.w) for column in self.columns]
+        scores = [x.scores(w) for w in self.weights.T]
         return scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
 
     def predict(self, x: Rows, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
@@ -71,8 +83,15 @@ class LinearOutputs(Predictor):
         scores = self.decision(x) if rows is None else self.decision(x)[_ids(rows, x)]
         return self.classes_[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-    def residual(self) -> float:
-        """||grad L_b(w; D)||_2 over the retained rows and all classes, by one float64 pass a class."""
+    def residual(self) -> float | None:
+        """||grad L_b(w; D)||_2 over the retained rows and all classes, by one float64 pass a class.
+
+        Of a release w is the model that it is drawn around, and the norm None where that is to stay secret.
+        """
+        return None if self.protected else self.kept_residual()
+
+    def kept_residual(self) -> float:
+        """The same, for who keeps the model."""
         return hypot(*(float(np.linalg.norm(c.problem.gradient(c.w))) for c in self.columns))
 
     @one_blas_thread()
@@ -133,12 +152,19 @@ class LinearOutputs(Predictor):
             yield x.dense(chosen), np.where(y[chosen][:, None] == positive, 1.0, -1.0)
 
     def model(self) -> dict[str, NDArray[Any]]:
-        """``weight`` w and ``perturbation`` b, float64, (d,) or (d, K): enough to recompute the residual."""
-        columns = self.columns
-        weight, b = [column.w for column in columns], [column.problem.b for column in columns]
-        if len(columns) == 1:
-            return {"weight": weight[0], "perturbation": b[0]}
-        return {"weight": _side_by_side(weight), "perturbation": _side_by_side(b)}
+        """``weight`` w and ``perturbation`` b, float64, (d,) or (d, K): enough to recompute the residual.
+
+        Of a release the weights that are out, alone.
+        """
+        columns, released = self._out
+        if released is not None:
+            return {"weight": _alone(released)}
+        return self._kept(columns)
+
+    def _kept(self, columns: Sequence[WeightColumn]) -> dict[str, NDArray[Any]]:
+        weight = _side_by_side([column.w for column in columns])
+        b = _side_by_side([column.problem.b for column in columns])
+        return {"weight": _alone(weight), "perturbation": _alone(b)}
 
 
 def _ids(rows: Any, x: Rows) -> NDArray[np.int64]:
@@ -158,6 +184,11 @@ def probabilities(scores: Array) -> Array:
 def width_of(classes: int) -> int:
     """Weight vectors for this many classes."""
     return classes if classes > 2 else 1
+
+
+def _alone(columns: Array) -> Array:
+    """(d,) of a single column (d, 1); (d, K) as they are."""
+    return np.ascontiguousarray(columns[:, 0]) if columns.shape[1] == 1 else columns
 
 
 def _side_by_side(columns: Sequence[Array]) -> Array:

@@ -83,7 +83,7 @@ class Version:
         with exclusive(target.with_name(f".{target.name}.lock")):
             self._require_successor(path, target, state, requests)
             own = {"lineage": self.lineage, "requests": requests, "token": token}
-            save_state(target, State(state.arrays, {**state.values, _KEY: own}))
+            save_state(target, State(state.arrays, {**state.values, _KEY: own}), secret=True)
         return replace(self, tokens=(*self.tokens, token), paths=self.paths | {target})
 
     def _require_successor(self, path: Path, target: Path, state: State, requests: int) -> None:

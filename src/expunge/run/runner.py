@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from expunge.certificate.composition import Total, Upstream, total
+from expunge.certificate.composition import Claim, Total, Upstream, total
 from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
@@ -31,6 +32,8 @@ from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
 
+SECRET = "state.safetensors"
+"""The model that releases are drawn around, which must not leave."""
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
 
 
@@ -79,6 +82,8 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
+        if getattr(experiment.unlearner, "keeps_secret", False):
+            save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
         summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
@@ -235,6 +240,8 @@ class _Session:
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
+            "claim": self._claim(),
+            "releases": getattr(self._guarantee, "releases", None),
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
@@ -256,7 +263,20 @@ class _Session:
             upstream = self.experiment.extractor.upstream()
         else:  # a plug-in need not know; then nobody does
             upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
-        return total(upstream, *(promised(self.experiment.unlearner, what) for what in ("epsilon", "delta")))
+        claim = self._claim()
+        promises = (promised(self.experiment.unlearner, what) for what in ("epsilon", "delta"))
+        found = total(upstream, *promises) if claim.holds else Total(None, None, upstream.not_covered)
+        reasons = dict.fromkeys(reason for reason in (claim.not_covered, found.not_covered) if reason)
+        return replace(found, not_covered="; ".join(reasons) or None)
+
+    def _claim(self) -> Claim:
+        """What the method says of its guarantee; a plug-in need not."""
+        unlearner = self.experiment.unlearner
+        return unlearner.claim() if hasattr(unlearner, "claim") else Claim()
+
+    @property
+    def _guarantee(self) -> Any:
+        return getattr(self.experiment.unlearner, "guarantee", None)
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""
