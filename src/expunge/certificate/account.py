@@ -8,6 +8,7 @@ from math import hypot, inf, nextafter
 
 from expunge.certificate.bounds import CERTIFICATES, INCREMENTS, StepFacts
 from expunge.certificate.guarantee import Guarantee
+from expunge.certificate.outward import sum_up
 from expunge.core.checks import require_choice
 
 
@@ -57,13 +58,12 @@ class Account:
         A step that leaves the residual alone adds to it (triangle inequality); one that aims at the residual
         replaces it, for what it aimed at was the measured gradient, exact up to rounding.
         """
-        charge = INCREMENTS[self.certificate](facts) + facts.tau + facts.rounding
         carried = 0.0 if facts.aims_at_residual else self.beta
-        return replace(self, beta=carried + charge, solve_error=self.solve_error + facts.tau)
+        beta = sum_up(carried, INCREMENTS[self.certificate](facts), facts.tau, facts.rounding)
+        return replace(self, beta=beta, solve_error=self.solve_error + facts.tau)
 
-    def anchored(self, measured: float, rounding: float) -> Account:
-        """Replace the accumulated sum by the measured residual (never by something larger, if it adds up)."""
-        beta = measured + rounding
+    def anchored(self, beta: float) -> Account:
+        """Replace the accumulated sum by a measured bound (never by something larger, if it adds up)."""
         return replace(self, beta=beta if self.certificate == "measured" else min(self.beta, beta))
 
 
