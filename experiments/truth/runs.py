@@ -39,7 +39,7 @@ def check_run(
     found = Found()
     _, y = np.unique(problem.y, return_inverse=True)
     np.savez(folder / "data.npz", x=problem.x, y=y, x_test=problem.x[:1], y_test=y[:1])
-    requests = _possible(problem)
+    requests = problem.possible()
     (folder / "requests.json").write_text(json.dumps(requests))
     settings = {key: value for key, value in problem.settings.items() if key not in _OWN}
     how = [f"unlearner.{key}={str(value).lower()}" for key, value in settings.items()]
@@ -54,17 +54,6 @@ def check_run(
         return found
     _compare(problem, requests, folder / "run", found)
     return found
-
-
-def _possible(problem: Problem) -> list[list[int]]:
-    gone: set[int] = set()
-    possible = []
-    for rows in problem.requests:
-        fits = rows and len(gone) + len(rows) < len(problem.x) and len(set(rows)) == len(rows)
-        if fits and all(0 <= row < len(problem.x) for row in rows) and not gone & set(rows):
-            possible.append(rows)
-            gone |= set(rows)
-    return possible
 
 
 def _compare(problem: Problem, requests: list[list[int]], run: Path, found: Found) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from math import hypot
+
+import numpy as np
 
 from expunge.certificate.bounds import CERTIFICATES, INCREMENTS, StepFacts
 from expunge.certificate.guarantee import Guarantee
-from expunge.certificate.outward import root_up
+from expunge.certificate.outward import norm_up, sum_up
 from expunge.certificate.release import ReleaseGuarantee
 from expunge.core.checks import require_choice
 
@@ -62,13 +63,12 @@ class Account:
         A step that leaves the residual alone adds to it (triangle inequality); one that aims at the residual
         replaces it, for what it aimed at was the measured gradient, exact up to rounding.
         """
-        charge = INCREMENTS[self.certificate](facts) + facts.tau + facts.rounding
         carried = 0.0 if facts.aims_at_residual else self.beta
-        return replace(self, beta=carried + charge, solve_error=self.solve_error + facts.tau)
+        beta = sum_up(carried, INCREMENTS[self.certificate](facts), facts.tau, facts.rounding)
+        return replace(self, beta=beta, solve_error=self.solve_error + facts.tau)
 
-    def anchored(self, measured: float, rounding: float) -> Account:
-        """Replace the accumulated sum by the measured residual (never by something larger, if it adds up)."""
-        beta = measured + rounding
+    def anchored(self, beta: float) -> Account:
+        """Replace the accumulated sum by a measured bound (never by something larger, if it adds up)."""
         return replace(self, beta=beta if self.certificate == "measured" else min(self.beta, beta))
 
 
@@ -103,7 +103,7 @@ class ReleaseAccount:
 
 def together(betas: Sequence[float]) -> float:
     """``sqrt(sum_k beta_k^2)``, rounded up."""
-    return root_up(sum((Fraction(beta) ** 2 for beta in betas), Fraction(0)))
+    return norm_up(np.array(betas, dtype=np.float64))
 
 
 def joint(accounts: Sequence[Account]) -> Account:

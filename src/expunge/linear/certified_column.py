@@ -110,7 +110,7 @@ class CertifiedColumn(WeightColumn):
     def measured(self) -> CertifiedColumn:
         """Replace the accumulated bound by the measured residual."""
         gradient = self.problem.gradient(self.w) if self.gradient is None else self.gradient
-        account = self.account.anchored(float(np.linalg.norm(gradient)), self.problem.rounding(self.w))
+        account = self.account.anchored(self.problem.certified(self.w, gradient))
         return replace(self, gradient=gradient, account=account)
 
     def settled(self, update: str, target: float) -> CertifiedColumn:
@@ -152,7 +152,7 @@ class CertifiedColumn(WeightColumn):
             facts = self._facts(after, step, aims_at_residual=False, curvature=curvature)
             return replace(proposed, account=self.account.after(facts))
         gradient = after.gradient(step.w)
-        beta = float(np.linalg.norm(gradient)) + after.rounding(step.w)
+        beta = after.certified(step.w, gradient)
         return replace(proposed, gradient=gradient, account=replace(self.account, beta=beta))
 
     def _corrected(
@@ -162,7 +162,7 @@ class CertifiedColumn(WeightColumn):
         assert self.gradient is not None
         gradient = self.gradient - self.problem.removed_gradient(self.w, index)
         found = correct(after, self.w, gradient, factor, target, int(self.drift))
-        beta = float(np.linalg.norm(found.gradient)) + after.rounding(found.w)
+        beta = after.certified(found.w, found.gradient)
         account = replace(self.account, beta=beta)
         if self.account.needs_facts and found.last is not None:
             account = self.account.after(self._facts(after, found.last, aims_at_residual=True))

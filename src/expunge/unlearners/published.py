@@ -89,7 +89,7 @@ class Published:
             return _with_gram(problem) if engine.needs_gram else zero(problem)
 
         for problem, fit, spectral in model.fits(perturbed, start, starts):
-            leftover = fit.report.gradient_norm + problem.rounding(fit.w)
+            leftover = problem.certified(fit.w, fit.gradient)
             account = Account(guarantee, engine.certificate, leftover, epoch)
             columns.append(CertifiedColumn(problem, fit.w, account, spectral, fit.factor, fit.gradient))
             reports.append(fit.report)
