@@ -139,7 +139,7 @@ class Rows:
         return replace(self, scale=np.where(used, self.scale, 0.0), index=np.flatnonzero(used))
 
     def compacted(self, gone: NDArray[np.bool_]) -> Rows:
-        """Return a subset without the places of rows in ``gone`` (n,), which have left; all rows keep theirs."""
+        """Return a subset without the places of ``gone`` (n,) rows, which have left; all rows keep theirs."""
         return self if self.index is None else replace(self, index=self.index[~gone[self.index]])
 
     @property

@@ -35,6 +35,7 @@ from expunge.predictors.linear import LinearModel, as_columns, zero
 from expunge.predictors.linear_outputs import width_of
 from expunge.unlearners.base import RESIDUAL, Method, Outcome
 from expunge.unlearners.invariants import require_outcome
+from expunge.unlearners.settling import trained_anew
 
 POLICIES = ("retrain", "refuse")
 
@@ -268,6 +269,12 @@ class Newton(Method):
         return require_outcome(found, index, self.guarantee.epsilon)
 
     # -- saving -----------------------------------------------------------------------------------------
+
+    @one_blas_thread()
+    def settle(self) -> None:
+        """Train anew, from zero and with the same b, on the rows that stay, where some have left since."""
+        if not (model := self.predictor).is_settled:
+            model.settle(*trained_anew(model, self.columns, self._start, self.update))
 
     def state(self) -> State:
         """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
