@@ -254,7 +254,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     __deepcopy__ = deep_copy
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickles, which may be written: X and y go with them, but no row that has left (see ``save``)."""
+        """For pickles, which may be written: X and y go with them, but no row that left (see ``save``)."""
         with self.lock:
             if not hasattr(self, "_fitted_"):
                 return super().__getstate__()

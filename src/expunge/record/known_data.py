@@ -54,7 +54,7 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     kept = np.ones(len(digests) + len(removed), dtype=bool)
     kept[removed] = False
     stay = np.flatnonzero(kept)
-    X, y = _part(path, "X", X, kept), _part(path, "y", y, kept)
+    X, y = _part(path, "X", X, kept), _labels(_part(path, "y", readable(y), kept))
     require_numbers("X", X)
     now, numbers = numbered(validate_data(estimator, "no_validation", y))
     X = validate_data(estimator, X, ensure_all_finite=False, **_TYPES)  # rows that stay are: see _rows
@@ -98,14 +98,21 @@ def _part(path: Path, name: str, given: Any, kept: NDArray[np.bool_]) -> Any:
         return given  # nothing with rows, as scikit-learn will say
     count, stay = shape[0] if shape else len(given), np.flatnonzero(kept)
     if count == len(stay):
-        return readable(given) if name == "y" else given
+        return given
     if count != len(kept):
         allowed = f"{len(kept)}, of which those removed may hold anything, or the {len(stay)} that stay"
         said = f"{path}: X and y are not the training data of this model"
         raise DataError(f"{said}: {name} has {count} rows, allowed: {allowed}")
     if name == "X" and isinstance(given, np.ndarray) and given.dtype.kind in "biuf":
         return given  # its numbers can be read whatever they are, and it need not be copied
-    given = readable(given) if name == "y" else given
     if hasattr(given, "iloc"):
         return given.iloc[stay]
     return given[stay] if shape else [given[row] for row in stay]
+
+
+def _labels(y: Any) -> Any:
+    """Labels in the type that they have without what took the place of others: None among numbers, say."""
+    objects = getattr(y, "dtype", None) == np.dtype(object)
+    if objects and not all(isinstance(label, str) for label in np.ravel(y)):
+        return np.asarray(y.tolist())
+    return y
