@@ -43,7 +43,7 @@ def kept_weights(newton):
 @given(problems, st.lists(st.integers(1, 4), min_size=1, max_size=8))
 @settings(max_examples=30, deadline=None)
 def test_the_model_inside_stays_within_what_was_planned(problem, sizes):
-    """After every request: within Delta of the minimiser on the rows that stay, found by an independent solver."""
+    """After every request: within Delta of the minimiser on the rows that stay, by another solver."""
     newton = release(problem.lam)
     newton.fit(problem.rows, labels(problem), 0)
     order = np.random.default_rng(1).permutation(problem.n).tolist()
@@ -87,7 +87,7 @@ def test_epsilon_is_that_of_the_count_of_releases_alone():
 
 @pytest.mark.parametrize("noise", ["lattice", "float"])
 def test_outcomes_are_the_same_for_any_rows(noise):
-    """All that is said of a release but W: settings, counts and classes decide it, not what is in the rows."""
+    """What is said of a release but W: settings, counts and classes decide it, not the rows."""
     said = []
     for seed in (1, 2):
         newton = release(noise=noise)

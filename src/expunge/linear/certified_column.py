@@ -14,7 +14,7 @@ from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, replaces_inverse, solve
 from expunge.linear.rows import Array
-from expunge.linear.solver import build_factor
+from expunge.linear.solver import Fit, build_factor, train
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,21 @@ class CertifiedColumn(WeightColumn):
         if update == "frozen" and self.drift > target:  # what its solves miss is charged: built in float64
             return replace(self, factor=Factor.of(self.problem.hessian(self.w)), drift=0.0)
         return self
+
+    def resolved(self, problem: LogisticProblem, fit: Fit, spectral: float, update: str) -> CertifiedColumn:
+        """Return the column as one that was trained, from zero and with its b, on the rows that stay alone.
+
+        ``fit`` is that training of ``problem``, ``spectral`` the bound on ||X||_2 of its rows. It is brought
+        to where rounding ends it, and measured; nothing here but b, the epoch and what is promised was there
+        before. Weights that start where a departed row has led them keep its traces in their last bits:
+        enough for those who have a guess at the row to have it confirmed.
+        """
+        if fit.report.gradient_norm > problem.rounding(fit.w):
+            fit = train(problem, problem.rounding(fit.w), start=fit.w, factor=fit.factor)
+        factor = fit.factor if update == "fresh" else build_factor(problem, fit.w)
+        measured = fit.report.gradient_norm + problem.rounding(fit.w)
+        account = replace(self.account, beta=measured, solve_error=0.0)
+        return CertifiedColumn(problem, fit.w, account, spectral, factor, fit.gradient)
 
     def state(self) -> State:
         """What a column has beyond problem and weights."""

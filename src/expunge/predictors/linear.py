@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import hypot, inf, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.base import NothingLeft
+from expunge.predictors.erasure import erased
 from expunge.predictors.linear_outputs import LinearOutputs, width_of
 
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
@@ -55,11 +57,13 @@ class LinearModel(LinearOutputs):
         progress: Show a bar over the classes (on a terminal only).
 
     Attributes:
-        fit_reports: How the last training of each class ended.
+        fit_reports: How the last training of each class ended; none of a model that was loaded.
+        settled: (n,) bool, rows that were there when the columns were last made from those that stay alone.
     """
 
     kind = "logistic"
     x: Rows
+    settled: NDArray[np.bool_]
     fit_reports: list[FitReport]
 
     def __init__(
@@ -82,16 +86,20 @@ class LinearModel(LinearOutputs):
 
     # -- training ---------------------------------------------------------------------------------------
 
-    def begin(self, x: Rows, y: NDArray[np.int64], seed: int | None) -> None:
-        """Take over the training data.
+    def begin(
+        self, x: Rows, y: NDArray[np.int64], seed: int | None, classes: NDArray[np.int64] | None = None
+    ) -> None:
+        """Take over the training data; ``classes`` None are those of ``y``, where no label is missing.
 
         Raises:
             UserError: There is only one class.
             InvalidValue: ``subsample_ratio`` is not 1 with two, or there are more features than fit into
                 memory.
         """
-        require_matrices(x.dim, width_of(len(np.unique(y))), BUILDING)
+        classes = np.unique(y) if classes is None else classes
+        require_matrices(x.dim, width_of(len(classes)), BUILDING)
         super().begin(x, y, seed)
+        self.classes_, self.settled = classes, self.kept
         if len(self.classes_) < 2:
             raise UserError(
                 f"labels: got one class ({self.classes_[0]}), allowed: two or more; see dataset.classes"
@@ -204,6 +212,28 @@ class LinearModel(LinearOutputs):
         kept[index] = False
         vars(self).update(_columns=(columns, False, released), kept=kept)  # in one, whatever interrupts
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no row has left since the columns were last made from those that stay alone."""
+        return np.array_equal(self.settled, self.kept)
+
+    def compacted(self) -> list[LogisticProblem]:
+        """The columns' problems over the rows that stay; subsamples forget the places of the others."""
+        return self._compacted([column.problem for column in self.columns], self.kept)
+
+    def _compacted(
+        self, problems: Sequence[LogisticProblem], there: NDArray[np.bool_]
+    ) -> list[LogisticProblem]:
+        return [replace(problem, rows=problem.rows.compacted(~there)) for problem in problems]
+
+    @alone
+    def settle(self, columns: Sequence[WeightColumn], reports: list[FitReport]) -> None:
+        """Take over columns that are made from the rows that stay alone; what is out stays out.
+
+        ``reports`` say how they were made.
+        """
+        vars(self).update(_columns=(columns, False, self._out[1]), fit_reports=reports, settled=self.kept)
+
     def is_finite(self) -> bool:
         """Whether every weight is a number."""
         return bool(np.isfinite(self.weights).all())
@@ -233,10 +263,12 @@ class LinearModel(LinearOutputs):
     def state(self) -> State:
         """Weights, perturbation, which rows have left, and the seed of what is drawn again (a secret).
 
-        Of a release the weights that it is drawn around, a secret too, and under ``released`` those that are out.
+        Of a release the weights that it is drawn around, a secret too, and under ``released`` those that are
+        out. ``erased_rows`` had left already when the model was last settled.
         """
         columns, released = self._out
         arrays = {**self._kept(columns), "removed_rows": np.flatnonzero(~self.kept)}
+        arrays["erased_rows"] = np.flatnonzero(~self.settled)
         if released is not None:
             arrays["released"] = released
         values = {"classes": self.classes_.tolist(), "secret": self.seed, "seeded": self.seeded}
@@ -244,15 +276,27 @@ class LinearModel(LinearOutputs):
 
     @alone
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
-        """Continue from ``state`` with the rows and labels that ``fit`` was given."""
-        self.begin(x, y, state.values["secret"])
+        """Continue from ``state`` with the rows and labels that ``fit`` was given.
+
+        Rows that have left may have left ``x`` too (their scale is 0); what their labels are is all the same.
+        """
+        known = None if x.count == len(x) else np.array(state.values["classes"], dtype=np.int64)
+        self.begin(x, y, state.values["secret"], known)
+        self.fit_reports = []
+        self.settled = self.kept.copy()
+        self.settled[state.arrays.get("erased_rows", [])] = False
         self.seeded = state.values.get("seeded", True)  # the first versions drew all from a seed
-        problems = self.problems(state.arrays["perturbation"])
+        problems = self._compacted(self.problems(state.arrays["perturbation"]), self.settled)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         self.columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
         self.leave(state.arrays["removed_rows"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles: without what the rows that have left were."""
+        with self.lock:
+            return vars(erased(self))
 
 
 def zero(problem: LogisticProblem) -> Start:

@@ -30,9 +30,9 @@ def summarise(
         records: The ledger, one record per request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
             test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``not_measured``
-            (metric -> why), ``total`` (the guarantee of extractor and unlearner together), ``claim`` (what the method says of its
-            own), ``releases`` (that the noise covers), ``extracted``
-            (what the extractor has to say) and ``inputs`` (digests).
+            (metric -> why), ``total`` (the guarantee of extractor and unlearner together), ``claim`` (what
+            the method says of its own), ``releases`` (that the noise covers), ``extracted`` (what the extractor
+            has to say) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
 

@@ -34,7 +34,7 @@ def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearMode
 
 
 def at_release(settings: dict[str, Any]) -> bool:
-    """Whether the noise is that of releases: ``std`` is then the unlearner's own, null where it derives it."""
+    """Whether the noise is that of releases: ``std`` is then the unlearner's own, null to be derived."""
     return bool(settings["unlearner"].get("perturbation") == "release")
 
 

@@ -18,7 +18,7 @@ from expunge.core.checks import (
     require_probability,
 )
 from expunge.core.files import State, under
-from expunge.core.threads import alone, whole
+from expunge.core.threads import whole
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.memory import enough_memory, of_training, require_matrices
 from expunge.linear.parallel import one_blas_thread
@@ -73,6 +73,10 @@ class Newton(Method):
     COLUMNS = RESIDUAL
     supports = ("logistic",)
     predictor: LinearModel
+    guarantee: Any
+    """What the noise buys, from ``fit`` on: a ``Guarantee`` or a ``ReleaseGuarantee``."""
+    released = 0
+    """Models that have left, of a release."""
 
     def __init__(
         self,
@@ -205,7 +209,8 @@ class Newton(Method):
         ]
         self.predictor.put(columns, state.arrays.get("released"))
 
-    @alone
+    @one_blas_thread()
     def settle(self) -> None:
-        """Make all that is kept depend on the rows that stay alone; see ``Method.settle``."""
-        self.scheme.settle(self)
+        """Train anew on the rows that stay, where some have left since."""
+        if not self.predictor.is_settled:
+            self.scheme.settle(self)

@@ -1,4 +1,4 @@
-"""The published scheme: a secret perturbation in the objective hides what the updates leave (Guo et al., 2020)."""
+"""The published scheme: a secret perturbation of the loss hides what updates leave (Guo et al., ICML 2020)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from expunge.predictors import NothingLeft
 from expunge.predictors.linear import as_columns, zero
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.invariants import require_outcome
+from expunge.unlearners.settling import trained_anew
 
 if TYPE_CHECKING:
     from expunge.unlearners.newton import Newton
 
 AS_PUBLISHED = (
-    "as published: the perturbation is in the objective; the decision to retrain or to refuse depends on it, and "
-    "so does the residual, which the theorem takes as fixed: a released model can tell that a row was removed "
-    "(docs/certificate.md, +experiment=icml2020/leak)"
+    "as published: the decision to retrain or to refuse depends on the secret perturbation, and so does the "
+    "residual that it is to hide; a released model can tell that rows were removed (docs/certificate.md)"
 )
 
 
@@ -84,10 +84,7 @@ class Published:
         columns: list[CertifiedColumn] = []
         reports: list[FitReport] = []
         perturbed = [replace(problem, b=b[k]) for k, problem in enumerate(problems)]
-
-        def start(problem: LogisticProblem) -> Start:
-            return _with_gram(problem) if engine.needs_gram else zero(problem)
-
+        start = _with_gram if engine.needs_gram else zero
         for problem, fit, spectral in model.fits(perturbed, start, starts):
             leftover = problem.certified(fit.w, fit.gradient)
             account = Account(guarantee, engine.certificate, leftover, epoch)
@@ -180,7 +177,18 @@ class Published:
         return Account(engine.guarantee, engine.certificate, 0.0)
 
     def settle(self, engine: Newton) -> None:
-        """Solve anew what is kept."""
+        """Train anew, from zero and with the same b, on the rows that stay.
+
+        Raises:
+            InvalidValue: The result could not be certified.
+        """
+        model, start = engine.predictor, _with_gram if engine.needs_gram else zero
+        columns, reports = trained_anew(model, engine.columns, start, engine.update)
+        account = self.account(engine, columns)
+        if not account.within_budget:
+            least = model.std * account.beta / engine.guarantee.budget
+            raise InvalidValue("std", model.std, f"at least {least:.3g} to train on the rows that stay")
+        model.settle(columns, reports)
 
 
 def _with_gram(problem: LogisticProblem) -> Start:

@@ -1,16 +1,15 @@
 """Noise at release: the model stays inside, and what leaves is drawn around it anew every time.
 
-The internal model w~ is a deterministic function of the rows and of the requests; the loss has no perturbation.
-It is lam n-strongly convex, so that ``||w~ - w*|| <= beta / (lam n) <= Delta`` of the exactly retrained w*, with
-Delta fixed beforehand. What leaves, ``W = w~ + s z`` with fresh noise, and exact retraining with the same noise
-are two Gaussians Delta apart: a certificate for who sees every release and chooses requests after seeing them.
+The internal model w~ is a deterministic function of the rows and of the requests: the loss is not perturbed.
+It is lam n-strongly convex, so that ``||w~ - w*|| <= beta / (lam n) <= Delta`` of the exactly retrained w*,
+with Delta fixed beforehand. What leaves, ``W = w~ + s z`` with fresh noise, and exact retraining with the same
+noise are two Gaussians Delta apart: a certificate for who sees every release and chooses requests after it.
 Derivation: docs/certificate.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from expunge.predictors import NothingLeft
 from expunge.predictors.linear import zero
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.invariants import require_outcome
+from expunge.unlearners.settling import trained_anew
 
 if TYPE_CHECKING:
     from expunge.unlearners.newton import Newton
@@ -83,7 +83,7 @@ class Release:
             factor = build_factor(problem, fit.w)
             columns.append(CertifiedColumn(problem, fit.w, opened, spectral, factor, fit.gradient))
             reports.append(fit.report)
-        self._require_held(engine, columns, "max_iter", model.max_iter)
+        self._require_held(engine, columns)
         engine.released = 1
         model.protected = engine.guarantee.noise == "lattice"
         model.put(columns, self._drawn(engine, columns, 0))
@@ -109,13 +109,11 @@ class Release:
         budget = engine.guarantee.budget(engine.predictor.lam, min(counts))
         return engine.correct_to * budget / sqrt(len(counts))
 
-    def _require_held(
-        self, engine: Newton, columns: Sequence[CertifiedColumn], name: str, value: Any
-    ) -> None:
-        found = self._sensitivity(engine, columns)
-        if not found <= engine.guarantee.sensitivity:
+    def _require_held(self, engine: Newton, columns: Sequence[CertifiedColumn]) -> None:
+        """Refuse a training that ended too far from the minimiser; how far is nobody's business."""
+        if not self._sensitivity(engine, columns) <= engine.guarantee.sensitivity:
             allowed = f"enough steps to come within {engine.guarantee.sensitivity:.3g} of the minimiser"
-            raise InvalidValue(name, value, f"{allowed}: the bound is {found:.3g}")
+            raise InvalidValue("max_iter", engine.predictor.max_iter, allowed)
 
     def _sensitivity(self, engine: Newton, columns: Sequence[CertifiedColumn]) -> float:
         """Bound on ``||w~ - w*||`` over all columns."""
@@ -149,9 +147,9 @@ class Release:
             for column, problem in zip(engine.columns, problems, strict=True)
         ]
         columns = [self._held(column, target) for column in columns]
-        found = self._sensitivity(engine, columns)
-        if not found <= guarantee.sensitivity:
-            raise BrokenInvariant("sensitivity", found, f"at most {guarantee.sensitivity!r}, what the noise covers")
+        if not self._sensitivity(engine, columns) <= guarantee.sensitivity:
+            allowed = f"within {guarantee.sensitivity:.3g} of the minimiser, which the noise covers"
+            raise BrokenInvariant("the model", "farther off", allowed)
         released = self._drawn(engine, columns, engine.released)
         engine.released += 1
         outcome = self._outcome(engine, "removed", index, columns)
@@ -159,7 +157,7 @@ class Release:
         return outcome
 
     def _held(self, column: CertifiedColumn, target: float) -> CertifiedColumn:
-        """The column at its target: the share of a column grows smaller as rows leave that it does not use."""
+        """The column at its target, which falls as rows leave that it does not use."""
         assert column.gradient is not None
         if float(np.linalg.norm(column.gradient)) <= target:
             return column
@@ -202,9 +200,9 @@ class Release:
         """What holds for whom, in words; of a run whose noise can be known, that it does not."""
         guarantee = engine.guarantee
         if guarantee.noise == "lattice":
-            who = f"whoever sees all of up to {guarantee.releases} releases and chooses requests after seeing them"
-            against = "cannot tell them from exact retraining with the same noise"
-            return Claim(f"release: {who} {against}, beyond ({guarantee.epsilon:g}, {guarantee.delta:g})")
+            who = f"whoever sees all of up to {guarantee.releases} releases and chooses requests after them"
+            what = "cannot tell them from exact retraining with the same noise"
+            return Claim(f"release: {who} {what}, beyond ({guarantee.epsilon:g}, {guarantee.delta:g})")
         source = "from a seed" if engine.predictor.seeded else "in floating point"
         figures = f"figures only: the noise is drawn {source}; the figures are right, and protect nobody"
         return Claim(figures, figures)
@@ -215,7 +213,9 @@ class Release:
         """What a state holds besides model and columns."""
         plan = {field: getattr(engine.guarantee, field) for field in ("std", "sensitivity", "grid", "noise")}
         notice = "secret: holds the model that releases are drawn around; whoever has it needs no release"
-        return {"release": {**plan, "dim": engine.guarantee.dim, "released": engine.released, "notice": notice}}
+        return {
+            "release": {**plan, "dim": engine.guarantee.dim, "released": engine.released, "notice": notice}
+        }
 
     def opened(self, engine: Newton, values: dict[str, Any]) -> Account:
         """The account that the columns of a state go on with; noise goes on as it was planned."""
@@ -227,4 +227,9 @@ class Release:
         return Account(None, "measured", 0.0)
 
     def settle(self, engine: Newton) -> None:
-        """Solve anew what is kept; the release that is out stays."""
+        """Train anew, from zero, on the rows that stay; the release that is out stays as it is."""
+        model = engine.predictor
+        target = self._target(engine, [column.problem.n for column in engine.columns])
+        columns, reports = trained_anew(model, engine.columns, zero, engine.update, most=target)
+        self._require_held(engine, columns)
+        model.settle(columns, reports)
