@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import hypot
+from dataclasses import dataclass
+from math import hypot, log
 from typing import Any
 
 import numpy as np
@@ -12,37 +13,78 @@ from scipy.special import expit, log_expit, softmax
 
 from expunge.core.row_ids import row_ids
 from expunge.linear.certified_column import WeightColumn
+from expunge.linear.classes import ClassList
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 from expunge.predictors.base import Predictor
 
 
-class LinearOutputs(Predictor):
-    """The half of ``LinearModel`` that only looks at the weights."""
+@dataclass(frozen=True)
+class Released:
+    """What is out, of one release: it is replaced as a whole, so that its parts are of one model.
 
-    _columns: tuple[Sequence[WeightColumn], bool]
+    Attributes:
+        classes: Those that some row has.
+        columns: Weights and problem of each; of two classes one.
+        on_trial: Whether they may yet be put back.
+    """
+
+    classes: ClassList
+    columns: Sequence[WeightColumn] = ()
+    on_trial: bool = False
 
     @property
-    def columns(self) -> Sequence[WeightColumn]:
-        """Weights and problem of each class, all of one release: they are replaced together.
+    def weights(self) -> Array:
+        """(d, K), (d, 1) for two classes."""
+        return _side_by_side([column.w for column in self.columns])
+
+
+class LinearOutputs(Predictor):
+    """The half of ``LinearModel`` that only looks at the weights.
+
+    A row whose class has left has no column of its own. It is nowhere predicted, and its class has no
+    probability. In ``losses`` and their gradients it is a wrong one for every class that is left, of two for
+    both of them, and its own class has the weights that a class without any rows has: zero, a loss of log 2.
+    """
+
+    _out: Released
+
+    @property
+    def out(self) -> Released:
+        """What is out.
 
         So nobody waits while a release is prepared; only where columns are on trial do other threads.
         """
-        columns, on_trial = self._columns
-        if not on_trial:
-            return columns
+        out = self._out
+        if not out.on_trial:
+            return out
         with self.lock:
-            return self._columns[0]
+            return self._out
+
+    @property
+    def classes_(self) -> NDArray[np.int64]:
+        """(K,) labels of the rows that are there, in rising order."""
+        return self.out.classes.labels
+
+    @classes_.setter
+    def classes_(self, labels: NDArray[np.int64]) -> None:
+        columns = self._out.columns if "_out" in vars(self) else ()
+        self._out = Released(ClassList.of(labels), columns)
+
+    @property
+    def columns(self) -> Sequence[WeightColumn]:
+        """Weights and problem of each class, all of one release: they are replaced together."""
+        return self.out.columns
 
     @columns.setter
     def columns(self, columns: Sequence[WeightColumn]) -> None:
-        self._columns = columns, False
+        self._out = Released(self._out.classes, columns)
 
     @property
     def width(self) -> int:
         """Number of columns: 1 for two classes, K for more."""
-        return width_of(len(self.classes_))
+        return self.out.classes.width
 
     @property
     def problem(self) -> LogisticProblem:
@@ -59,17 +101,19 @@ class LinearOutputs(Predictor):
     @property
     def weights(self) -> Array:
         """(d, K), (d, 1) for two classes."""
-        return _side_by_side([column.w for column in self.columns])
+        return self.out.weights
 
     def decision(self, x: Rows) -> Array:
         """``x_i.w``, (n,) for two classes, (n, K) for more."""
-        scores = [x.scores(column.w) for column in self.columns]
-        return scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
+        return _decision(self.out, x)
 
     def predict(self, x: Rows, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Labels of some rows (None: all of them), (m,)."""
-        scores = self.decision(x) if rows is None else self.decision(x)[_ids(rows, x)]
-        return self.classes_[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
+        out = self.out
+        scores = _decision(out, x) if rows is None else _decision(out, x)[_ids(rows, x)]
+        return out.classes.labels[
+            (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
+        ]
 
     def residual(self) -> float:
         """||grad L_b(w; D)||_2 over the retained rows and all classes, by one float64 pass a class."""
@@ -79,10 +123,13 @@ class LinearOutputs(Predictor):
     def losses(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
         """``sum_k log(1 + exp(-y_ik x_i.w_k))`` of each of these rows of ``x``, (m,), removed or not.
 
-        A row counts in every class, whether or not the class's subsample has it.
+        A row counts in every class, whether or not the class's subsample has it; see the class for a row
+        whose own has left.
         """
-        w = self.weights
-        terms = [np.logaddexp(0.0, -signs * (block @ w)).sum(1) for block, signs in self._blocks(x, y, rows)]
+        out = self.out
+        weights = out.weights
+        blocks = _blocks(out, x, y, rows)
+        terms = [_terms(block @ weights, signs, left).sum(1) for block, signs, left in blocks]
         return np.concatenate([np.empty(0), *terms])
 
     @one_blas_thread()
@@ -95,16 +142,17 @@ class LinearOutputs(Predictor):
         self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> tuple[Array, Callable[[Array], tuple[float, Array]]]:
         """The mean of those losses as a function of the weights, column after column of (d, K) in one row."""
-        weights = self.weights
+        out = self.out
+        weights = out.weights
         shape = weights.shape
 
         @one_blas_thread()
         def loss_and_gradient(flat: Array) -> tuple[float, Array]:
             w, loss, gradient = flat.reshape(shape), 0.0, np.zeros(shape)
-            for block, signs in self._blocks(x, y, rows):
-                margins = signs * (block @ w)
-                loss += float(np.logaddexp(0.0, -margins).sum())
-                gradient -= block.T @ (signs * expit(-margins))
+            for block, signs, left in _blocks(out, x, y, rows):
+                scores = block @ w
+                loss += float(_terms(scores, signs, left).sum())
+                gradient -= block.T @ _slopes(scores, signs, left)
             return loss / len(rows), gradient.ravel() / len(rows)
 
         return weights.ravel(), loss_and_gradient
@@ -123,15 +171,6 @@ class LinearOutputs(Predictor):
         scores = x.times(self.weights, None if rows is None else _ids(rows, x))
         return probabilities(scores)
 
-    def _blocks(
-        self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> Iterator[tuple[Array, Array]]:
-        """Rows in float64, (m, d), and their signs, (m, K); a few at a time: 8-bit rows grow eightfold."""
-        positive, rows = self.classes_[-self.width :], _ids(rows, x)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            chosen = rows[start : start + BLOCK_ROWS]
-            yield x.dense(chosen), np.where(y[chosen][:, None] == positive, 1.0, -1.0)
-
     def model(self) -> dict[str, NDArray[Any]]:
         """``weight`` w and ``perturbation`` b, float64, (d,) or (d, K): enough to recompute the residual."""
         columns = self.columns
@@ -139,6 +178,51 @@ class LinearOutputs(Predictor):
         if len(columns) == 1:
             return {"weight": weight[0], "perturbation": b[0]}
         return {"weight": _side_by_side(weight), "perturbation": _side_by_side(b)}
+
+    def by_class(self) -> dict[str, NDArray[Any]]:
+        """The weights of each column, (d,), by the label that is +1 there."""
+        out = self.out
+        return {
+            str(k): column.w for k, column in zip(out.classes.positive.tolist(), out.columns, strict=True)
+        }
+
+
+def _decision(out: Released, x: Rows) -> Array:
+    scores = [x.scores(column.w) for column in out.columns]
+    return scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
+
+
+def _blocks(
+    out: Released, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Iterator[tuple[Array, Array, NDArray[np.bool_]]]:
+    """Rows in float64, (m, d), their signs, (m, K), and whether their class has left, (m,).
+
+    A few at a time: 8-bit rows grow eightfold.
+    """
+    classes, rows = out.classes, _ids(rows, x)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        chosen = rows[start : start + BLOCK_ROWS]
+        signs = np.where(y[chosen][:, None] == classes.positive, 1.0, -1.0)
+        yield x.dense(chosen), signs, ~np.isin(y[chosen], classes.labels)
+
+
+def _terms(scores: Array, signs: Array, left: NDArray[np.bool_]) -> Array:
+    """The losses of each of (m, K) scores, (m, K); one more each where the class of some row has ``left``."""
+    found = np.logaddexp(0.0, -signs * scores)
+    if not left.any():
+        return np.asarray(found)
+    own = np.where(left, log(2), 0.0)
+    if scores.shape[1] == 1:  # the other of two classes, whose scores are these with the other sign
+        own += np.where(left, np.logaddexp(0.0, signs * scores)[:, 0], 0.0)
+    return np.column_stack([found, own])
+
+
+def _slopes(scores: Array, signs: Array, left: NDArray[np.bool_]) -> Array:
+    """Minus the derivatives of the sum of those losses by the scores, (m, K)."""
+    found = signs * expit(-signs * scores)
+    if scores.shape[1] == 1 and left.any():
+        found[left] -= signs[left] * expit(signs[left] * scores[left])
+    return np.asarray(found)
 
 
 def _ids(rows: Any, x: Rows) -> NDArray[np.int64]:
@@ -153,11 +237,6 @@ def probabilities(scores: Array) -> Array:
     if scores.shape[1] == 1:
         return np.hstack([expit(-scores), expit(scores)])
     return np.asarray(softmax(log_expit(scores), axis=1))
-
-
-def width_of(classes: int) -> int:
-    """Weight vectors for this many classes."""
-    return classes if classes > 2 else 1
 
 
 def _side_by_side(columns: Sequence[Array]) -> Array:

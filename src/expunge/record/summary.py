@@ -28,9 +28,9 @@ def summarise(
     Args:
         records: The ledger, one record per request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
-            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``not_measured``
-            (metric -> why), ``total`` (the guarantee of extractor and unlearner together), ``extracted``
-            (what the extractor has to say) and ``inputs`` (digests).
+            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``guarantee``
+            (in words), ``not_measured`` (metric -> why), ``total`` (the guarantee of extractor and unlearner
+            together), ``extracted`` (what the extractor has to say) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
 
@@ -65,7 +65,7 @@ def summarise(
     added = dict.fromkeys(key for record in records for key in record if key not in KEYS)
     for key in (key for key in added if key not in summary):
         summary[key] = _over_run(records, key, known[key].over_run if key in known else "served")
-    said = {key: facts[key] for key in ("role", "not_measured", "inputs") if facts.get(key)}
+    said = {key: facts[key] for key in ("role", "guarantee", "not_measured", "inputs") if facts.get(key)}
     described = {"columns": as_json(known)} if known else {}
     return {**summary, **said, **described, "versions": versions()}
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from expunge.certificate.composition import Total, Upstream, total
+from expunge.certificate.composition import Claim, Total, Upstream, total
 from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
@@ -31,6 +31,7 @@ from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
 
+_UNSAID = "the unlearner does not say what its model shows of a class whose rows have all been removed"
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
 
 
@@ -235,6 +236,7 @@ class _Session:
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
+            "guarantee": self._claim().guarantee,
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
@@ -256,7 +258,16 @@ class _Session:
             upstream = self.experiment.extractor.upstream()
         else:  # a plug-in need not know; then nobody does
             upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
-        return total(upstream, *(promised(self.experiment.unlearner, what) for what in ("epsilon", "delta")))
+        epsilon, delta = (promised(self.experiment.unlearner, what) for what in ("epsilon", "delta"))
+        return total(upstream, epsilon, delta, self._claim().not_covered)
+
+    def _claim(self) -> Claim:
+        """What the unlearner says of its guarantee."""
+        unlearner = self.experiment.unlearner
+        if hasattr(unlearner, "claim"):
+            said: Claim = unlearner.claim()
+            return said
+        return Claim(not_covered=_UNSAID)  # a plug-in need not know; then nobody does
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""

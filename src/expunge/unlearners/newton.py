@@ -23,6 +23,7 @@ from expunge.core.errors import InvalidValue
 from expunge.core.files import State, under
 from expunge.core.threads import whole
 from expunge.linear.certified_column import CertifiedColumn, Start
+from expunge.linear.classes import width_of
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.memory import enough_memory, of_training, require_matrices
@@ -32,7 +33,7 @@ from expunge.linear.rows import Rows
 from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel, as_columns, zero
-from expunge.predictors.linear_outputs import width_of
+from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import RESIDUAL, Method, Outcome
 from expunge.unlearners.invariants import require_outcome
 
@@ -43,9 +44,11 @@ class Newton(Method):
     """Removal-enabled logistic regression: every release carries a bound on its gradient residual.
 
     Of more than two classes (one-vs-rest) the (d, K) residual is bounded jointly, and a request changes
-    only the columns of classes that use its rows. One inverse Hessian a class is kept, 8 K d^2 bytes, and as
-    much again while a release is prepared; the Gram matrix (8 d^2) is made once where all classes use all
-    rows (see ``Rows.gram``), once a class where they use subsamples.
+    only the columns of classes that use its rows. A class whose last row leaves takes its column along; the
+    others are served as always. The guarantee stays that of the classes of the fit: for as many b is drawn
+    again, of which those that are there take their own. One inverse Hessian a class is kept, 8 K d^2 bytes,
+    and as much again while a release is prepared; the Gram matrix (8 d^2) is made once where all classes use
+    all rows (see ``Rows.gram``), once a class where they use subsamples.
 
     Args:
         model: The linear model; the ``std`` of its perturbation is > 0.
@@ -116,7 +119,8 @@ class Newton(Method):
             self.predictor.begin(x, y, seed)
             self.served = 0
             self.guarantee = self._guarantee()
-            learned, reports = self._learned(self.predictor.problems(), epoch=0)
+            everything = Remainder[CertifiedColumn](self.predictor.out.classes, [], self.predictor.problems())
+            learned, reports = self._learned(everything, epoch=0)
             self.predictor.columns, self.predictor.fit_reports = learned, reports
 
     @property
@@ -124,13 +128,13 @@ class Newton(Method):
         return self.certificate in ("data_dependent", "third_order")
 
     def _guarantee(self) -> Guarantee:
-        dim = self.predictor.x.dim * self.predictor.width
+        dim = self.predictor.x.dim * width_of(self.predictor.out.classes.first)
         return Guarantee(self.epsilon, self.delta, self.predictor.std, dim, self.perturbation)
 
     def _learned(
-        self, problems: Sequence[LogisticProblem], epoch: int, starts: Sequence[Start] | None = None
+        self, left: Remainder[CertifiedColumn], epoch: int, starts: Sequence[Start] | None = None
     ) -> tuple[list[CertifiedColumn], list[FitReport]]:
-        """Train with a fresh b.
+        """Train what is ``left`` with a fresh b.
 
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
 
@@ -139,10 +143,10 @@ class Newton(Method):
         """
         model = self.predictor
         drawn = self.guarantee.draw(model.noise(epoch))
-        b = np.ascontiguousarray(as_columns(drawn, problems[0].rows.dim).T)
+        b = np.ascontiguousarray(as_columns(drawn, model.x.dim).T[left.classes.columns])
         columns: list[CertifiedColumn] = []
         reports: list[FitReport] = []
-        perturbed = [replace(problem, b=b[k]) for k, problem in enumerate(problems)]
+        perturbed = [replace(problem, b=b[k]) for k, problem in enumerate(left.problems)]
         for problem, fit, spectral in model.fits(perturbed, self._start, starts):
             leftover = fit.report.gradient_norm + problem.rounding(fit.w)
             account = Account(self.guarantee, self.certificate, leftover, epoch)
@@ -198,22 +202,23 @@ class Newton(Method):
             BrokenInvariant: What would go out is not what its bound says.
         """
         index, model = self.predictor.checked(rows), self.predictor
-        made = sum(column.makes_inverse(index) for column in self.columns)
+        try:
+            left = cast("Remainder[CertifiedColumn]", model.without(index))
+        except NothingLeft as error:
+            self.served += 1
+            return self._outcome("refused", index, self.columns, str(error))
+        made = sum(column.makes_inverse(index) for column in left.columns)
         size = model.x.dim, model.width
         require_matrices(*size, made + 1 if made else 0)  # 1 more while it is made
         with whole(self, model), enough_memory(*size, made + 1):
             self.served += 1
-            return self._served(index)
+            return self._served(index, left)
 
-    def _served(self, index: NDArray[np.int64]) -> Outcome:
+    def _served(self, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
         """Release, retrain or refuse."""
-        try:
-            problems = self.predictor.without(index)
-        except NothingLeft as error:
-            return self._outcome("refused", index, self.columns, str(error))
         proposed = [
             column if problem is column.problem else self._removed(column, problem, index)
-            for column, problem in zip(self.columns, problems, strict=True)
+            for column, problem in zip(left.columns, left.problems, strict=True)
         ]
         account = self._joint(proposed)
         if self.anchor and (self.served % self.anchor == 0 or not account.within_budget):
@@ -226,10 +231,10 @@ class Newton(Method):
         reason = f"residual bound {account.beta:.4g} would pass the budget {self.guarantee.budget:.4g}"
         if self.at_limit == "refuse":
             return self._outcome("refused", index, self.columns, reason)
-        pairs = zip(self.columns, proposed, strict=True)  # w of the model that is out, H without these rows
+        pairs = zip(left.columns, proposed, strict=True)  # w of the model that is out, H without these rows
         starts = [Start(after.factor, column.spectral, column.w) for column, after in pairs]
         try:
-            learned, reports = self._learned(problems, self.account.epoch + 1, starts)
+            learned, reports = self._learned(left, self.account.epoch + 1, starts)
         except InvalidValue as error:
             reason = f"{reason}, and so would a retrained model ({error})"
             return self._outcome("refused", index, self.columns, reason)
@@ -286,8 +291,10 @@ class Newton(Method):
         super().load_state(state, x, y)
         self.guarantee = self._guarantee()
         opened = Account(self.guarantee, self.certificate, 0.0)
-        saved = zip(self.predictor.columns, state.values["columns"], strict=True)
+        columns, saved = self.predictor.columns, state.values["columns"]
+        # the first versions kept the columns of classes without rows
+        kept = range(len(columns)) if "class_places" in state.values else self.predictor.out.classes.columns
         self.predictor.columns = [
-            CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), values))
-            for k, (column, values) in enumerate(saved)
+            CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
+            for k, column in zip(kept, columns, strict=True)
         ]
