@@ -252,18 +252,19 @@ class LinearModel(LinearOutputs):
 
         The labels of rows that have left do not matter.
         """
-        saved = state.values
+        saved, removed = state.values, state.arrays["removed_rows"]
         super().begin(x, y, saved["secret"])
         self.seeded = saved.get("seeded", True)  # the first versions drew all from a seed
-        labels = np.asarray(saved["classes"], dtype=np.int64)
-        places = np.asarray(saved.get("class_places", range(len(labels))), dtype=np.int64)
-        self._out = Released(ClassList(labels, places, saved.get("classes_of_fit", len(labels))))
+        if "class_places" in saved:  # the first versions kept all classes
+            places = np.array(saved["class_places"], dtype=np.int64)
+            labels = np.unique(np.delete(self.y, removed))
+            self._out = Released(ClassList(labels, places, saved["classes_of_fit"]))
         problems = self.problems(state.arrays["perturbation"])
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         self.columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
-        self.leave(state.arrays["removed_rows"])
+        self.leave(removed)
 
 
 def zero(problem: LogisticProblem) -> Start:
