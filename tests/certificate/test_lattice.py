@@ -106,8 +106,8 @@ def test_a_forked_process_draws_other_noise():
 
 # -- low bits ----------------------------------------------------------------------------------------------
 # Two candidate models a millionth of the noise apart, both known to the attacker, who is to tell which of
-# them was released. The promise leaves next to nothing to tell. Low bits do: where w + s z cancels, W has finer
-# bits than the z that would lead from the other candidate to W, and no float64 is that z.
+# them was released. The promise leaves next to nothing to tell. Low bits do: where w + s z cancels, W has
+# finer bits than the z that would lead from the other candidate to W, and no float64 is that z.
 
 TRIALS, DIM, STD, GRID = 600, 48, 1e-3, 2.0**-36
 APART = 1e-6 * STD
