@@ -80,12 +80,13 @@ class TrainingData:
         Raises:
             DataError: The file is of a model of other data, of other labels or of other feature names.
         """
-        known, numbers = _labels(saved, self.classes), range(len(self.classes))
+        known = _labels(saved, self.classes)
         if saved["fingerprint"] != (self.fingerprint if "labels" in saved else self._old_fingerprint()):
             got = f"{self.rows.raw.dtype} of shape {self.rows.raw.shape}"
             raise DataError(f"{path}: X ({got}) and y are not the training data of this model")
-        if "labels" in saved:  # of classes whose rows have all left nothing is known
-            numbers = saved["classes"]
+        numbers = saved.get("class_places")
+        if not numbers or len(known) == len(self.classes):  # otherwise classes have left: nothing is known of
+            numbers = list(range(len(self.classes)))  # their names
         now = self.classes[numbers]
         if not np.array_equal(known, now):
             own, others = (listed(map(str, labels.tolist()), 6) for labels in (known, now))
