@@ -97,13 +97,10 @@ class TrainingData:
         Raises:
             DataError: The file is of a model of other data, of other labels or of other feature names.
         """
-        known, numbers = saved_labels(saved, self.classes), range(len(self.classes))
+        known, now = saved_labels(saved, self.classes), self.classes
         if saved["fingerprint"] != (self.fingerprint if "labels" in saved else self._old_fingerprint()):
             got = f"{self.rows.raw.dtype} of shape {self.rows.raw.shape}"
             raise DataError(f"{path}: X ({got}) and y are not the training data of this model")
-        if "labels" in saved:  # of classes whose rows have all left nothing is known
-            numbers = saved["classes"]
-        now = self.classes[numbers]
         if not np.array_equal(known, now):
             raise other_labels(path, known, now)
         return self.named_as(path, saved, known)
