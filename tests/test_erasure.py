@@ -424,7 +424,7 @@ def test_a_changed_row_that_stays_is_named(tmp_path, rows, absent, what):
     if absent:
         x, y = x[STAY], y[STAY]
     more = rf" \(and {len(rows) - 1} more\)" if len(rows) > 1 else ""
-    wrong = f"row {min(rows)} holds NaN or infinity{more}$"
+    wrong = f"m: row {min(rows)} holds NaN or infinity{more}$"
     if what != "NaN":
         wrong = f"X .* and y are not the training data .*: row {min(rows)} is another{more}; allowed: [^\n]*$"
     with pytest.raises(DataError, match=wrong) as caught:
@@ -524,6 +524,7 @@ def test_a_pickle_holds_nothing_of_them_and_goes_on(name):
 
 
 def test_a_pickled_method_holds_nothing_of_them():
+    pickle.dumps(Newton(LinearModel(std=3.0)))  # nothing has been trained yet
     x, y = data()
     rows = Rows.normalised(x)
     method = Newton(LinearModel(lam=1e-2, std=3.0), certificate="third_order")

@@ -23,8 +23,7 @@ class RunCheckpoint:
     """The state of a run after some request, kept in the run folder until the run is complete.
 
     It is secret, and of a live model: until a method is settled its state may hold a part of rows that have
-    left (kept inverse Hessians with their corrections, gradients that a network's training recorded). No
-    later file does, and ``done`` deletes this one.
+    left (corrections of kept inverse Hessians, gradients that training recorded). ``done`` deletes it.
 
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
     and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
