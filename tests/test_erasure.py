@@ -353,6 +353,16 @@ def test_a_guess_at_a_departed_row_is_not_confirmed(tmp_path):
     assert load_file(tmp_path / "m")["row_digests"].shape == (len(STAY), 16)
 
 
+def test_what_a_kill_amid_saving_has_left_goes_with_the_next(tmp_path):
+    x, y = data()
+    left, other = tmp_path / f"m[1].{'a0' * 16}.part", tmp_path / f"m.{'a0' * 16}.part"
+    left.touch()
+    other.touch()
+    fitted(x, y).save(tmp_path / "m[1]")
+    assert not left.exists()
+    assert other.exists()
+
+
 # -- which data are accepted ------------------------------------------------------------------------------
 
 
