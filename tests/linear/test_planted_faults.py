@@ -1,8 +1,8 @@
 """Whether a bound that is a little too small would be seen, and how little.
 
 What is rounded exactly is seen at one unit in the last place (``tests/certificate`` has the rounding,
-the sensitivity and the budget). What has slack, since its formula cannot be had exactly, is seen from where the
-slack ends: ``SLACK`` says where that is.
+the sensitivity and the budget). What has slack, since its formula cannot be had exactly, is seen from where
+the slack ends: ``SLACK`` says where that is.
 """
 
 from dataclasses import replace
