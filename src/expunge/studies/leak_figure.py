@@ -63,8 +63,8 @@ def draw(curves: Mapping[str, Curve], epsilons: Array, claim: Mapping[str, float
         axes[0].set_ylabel("delta needed (log scale)")
         at = f"epsilon {text.number(claim['epsilon'])}, delta {text.number(claim['delta'])}"
         caption = (
-            f"{draws:,} pairs of draws. Marked: the estimate, where it is above 0. Thin: the most that it can be; "
-            "shaded: down to the least,\nwhere that is above 0 (exact 99% limits). "
+            f"{draws:,} pairs of draws. Marked: the estimate, where it is above 0. Thin: the most that it can "
+            "be; shaded: down to the least,\nwhere that is above 0 (exact 99% limits). "
             f"Star: what is promised, {at}. The second panel is exact."
         )
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=9, color=style.MUTED)
