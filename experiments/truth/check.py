@@ -90,8 +90,13 @@ class Follower:
                 self.found.outcomes["bad"] += 1
             self._unchanged(before, "a request that was no request")
             return
+        stay = self.kept.copy()
+        stay[rows] = False
+        alone = len(np.unique(self.problem.y[stay])) < 2
         outcome = self.model.remove(rows)
         self._take(rows, outcome)
+        if alone != ("one class alone" in (outcome.reason or "")):
+            self._wrong(f"remove({rows}), which {'leaves' * alone or 'does not leave'} one class: {outcome}")
         if outcome.outcome == "refused":
             self._unchanged(before, f"a refused request ({outcome.reason})")
         certificate = self.model.certificate_
@@ -122,9 +127,15 @@ class Follower:
         """Compare the model that is out with the truth."""
         certificate, settings = self.model.certificate_, self.problem.settings
         arrays, beta = self.model._engine_.predictor.model(), certificate.beta
-        used = self.used & self.kept[:, None]
-        parts = (self.rows, self.signs, used, settings["lam"], arrays["weight"], arrays["perturbation"])
-        true = residual(*parts)
+        there = np.unique(self.problem.y[self.kept])
+        if self.model.classes_.tolist() != there.tolist():
+            self._wrong(f"{what}: classes_ {self.model.classes_}, rows are left of {there}")
+        columns = columns_of(self.problem.y, self.kept)
+        used, signs = (self.used & self.kept[:, None])[:, columns], self.signs[:, columns]
+        if self.model.coef_.shape != (len(columns), self.rows.shape[1]):
+            self._wrong(f"{what}: coef_ of shape {self.model.coef_.shape} for {len(columns)} columns")
+            return
+        true = residual(self.rows, signs, used, settings["lam"], arrays["weight"], arrays["perturbation"])
         self.found.looked += 1
         if settings["certificate"] == "measured" and measured is not None:
             self.found.shares.append(abs(true - measured) / (beta - measured))
@@ -172,6 +183,15 @@ def signs_of(y: NDArray[Any]) -> NDArray[np.float64]:
     """Labels of the binary problems, (n, K), (n, 1) for two classes."""
     labels = np.unique(y)
     return np.where(y[:, None] == (labels[1:] if len(labels) == 2 else labels), 1.0, -1.0)
+
+
+def columns_of(y: NDArray[Any], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Which of the columns of ``signs_of(y)`` are those of a model of the rows ``kept``."""
+    labels = np.unique(y)
+    if len(labels) == 2:
+        return np.zeros(1, dtype=np.int64)
+    there = np.flatnonzero(np.isin(labels, y[kept]))
+    return there[1:] if len(there) == 2 else there
 
 
 def residual(

@@ -90,6 +90,17 @@ class Problem:
     threads: int
     loads: frozenset[int]
 
+    def possible(self) -> list[list[int]]:
+        """The requests that can be served, one after the other."""
+        gone: set[int] = set()
+        possible = []
+        for rows in self.requests:
+            fits = rows and len(gone) + len(rows) < len(self.x) and len(set(rows)) == len(rows)
+            if fits and all(0 <= row < len(self.x) for row in rows) and not gone & set(rows):
+                possible.append(rows)
+                gone |= set(rows)
+        return possible
+
 
 def draw(number: int, seed: int) -> Problem:
     """Return the problem of this number; the structures take turns."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from experiments.truth.check import Found, residual, rows_of, signs_of
+from experiments.truth.check import Found, columns_of, residual, rows_of, signs_of
 from experiments.truth.problems import Problem
 from expunge.unlearners.base import OUTCOMES
 
@@ -39,7 +39,7 @@ def check_run(
     found = Found()
     _, y = np.unique(problem.y, return_inverse=True)
     np.savez(folder / "data.npz", x=problem.x, y=y, x_test=problem.x[:1], y_test=y[:1])
-    requests = _possible(problem)
+    requests = problem.possible()
     (folder / "requests.json").write_text(json.dumps(requests))
     settings = {key: value for key, value in problem.settings.items() if key not in _OWN}
     how = [f"unlearner.{key}={str(value).lower()}" for key, value in settings.items()]
@@ -54,17 +54,6 @@ def check_run(
         return found
     _compare(problem, requests, folder / "run", found)
     return found
-
-
-def _possible(problem: Problem) -> list[list[int]]:
-    gone: set[int] = set()
-    possible = []
-    for rows in problem.requests:
-        fits = rows and len(gone) + len(rows) < len(problem.x) and len(set(rows)) == len(rows)
-        if fits and all(0 <= row < len(problem.x) for row in rows) and not gone & set(rows):
-            possible.append(rows)
-            gone |= set(rows)
-    return possible
 
 
 def _compare(problem: Problem, requests: list[list[int]], run: Path, found: Found) -> None:
@@ -87,8 +76,8 @@ def _compare(problem: Problem, requests: list[list[int]], run: Path, found: Foun
     if {key: summary[key] for key in counts} != counts or summary["requests"] != len(records):
         found.wrong.append(f"the summary counts {summary}, the ledger {counts}")
     arrays, x, signs = load_file(run / "model.safetensors"), rows_of(problem.x, True), signs_of(problem.y)
-    lam, bound = problem.settings["lam"], summary["residual_bound"]
-    true = residual(x, signs, kept[:, None], lam, arrays["weight"], arrays["perturbation"])
+    lam, bound, columns = problem.settings["lam"], summary["residual_bound"], columns_of(problem.y, kept)
+    true = residual(x, signs[:, columns], kept[:, None], lam, arrays["weight"], arrays["perturbation"])
     found.looked += 1
     if not true <= bound:
         found.wrong.append(f"the run ended at residual {true!r}, above its bound {bound!r}")

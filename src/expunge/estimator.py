@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,40 +14,28 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from expunge.certificate import Account
+from expunge.certificate import Account, ReleaseAccount
 from expunge.core.checks import is_whole, require_numbers, require_switch
 from expunge.core.errors import DataError
 from expunge.core.plain import plain
 from expunge.core.seeds import seed_from
-from expunge.core.threads import Shared
+from expunge.core.threads import Shared, deep_copy
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.predictors.linear_outputs import probabilities
-from expunge.record.model_file import Version, read_model
-from expunge.record.training_data import TrainingData, numbered, readable
+from expunge.record.fitted import Fitted
+from expunge.record.known_data import known_data, training_data
+from expunge.record.model_file import DIGESTS, Version, read_model
+from expunge.record.training_data import TrainingData
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """What one training came to. It is replaced as a whole: whoever reads it reads of one model.
-
-    ``settings`` are those of the training, whatever has been set since; ``version`` is of the model's files.
-    """
-
-    engine: Newton
-    settings: dict[str, Any]
-    data: TrainingData
-    version: Version
 
 
 class _Trained:
     """What ``fit`` leaves, and is no setting."""
 
-    _fitted_: _Fitted
-    classes_: NDArray[Any]
+    _fitted_: Fitted
     n_iter_: int
 
 
@@ -78,7 +65,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             system.
 
     Attributes:
-        classes_: (K,) labels; of two, the second is the positive class.
+        classes_: (K,) labels of the rows that are left; of two, the second is the positive class.
         coef_: (1, d) weights w for two classes, (K, d) for more.
         certificate_: The running ``Account``: ``beta``, ``epsilon_spent``, ``guarantee.budget``, ``epoch``.
         n_iter_: Newton steps of the last training, the most of any class.
@@ -86,15 +73,18 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     """
 
     lam: float = 1e-4
-    std: float = 1.0
+    std: float | None = None
     epsilon: float = 1.0
     delta: float = 1e-4
     _: KW_ONLY
     certificate: str = "measured"
     update: str = "corrected"
     at_limit: str = "retrain"
-    perturbation: str = "gaussian"
+    perturbation: str = "release"
     anchor: int = 0
+    releases: int = 1000
+    residual_held: float | None = None
+    noise: str | None = None
     normalize: bool = True
     tol: float = 1e-8
     max_iter: int = 200
@@ -128,7 +118,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
     def _train(self, X: Any, y: Any) -> list[FitReport]:
         engine, seed = self._engine(), seed_from(self.random_state)
-        data = self._training_data(X, y)
+        data = training_data(self, X, y)
         engine.fit(data.rows, data.labels, seed)
         reports = engine.predictor.fit_reports
         self._keep(engine, data, max(1, *(report.iterations for report in reports)), Version())
@@ -137,12 +127,12 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Remove training rows (indices into the X of ``fit``), as one release.
 
-        Threads may share a model: their requests are served one after the other, and what it predicts
-        meanwhile is what the last release says.
+        A class goes with its last row: the model is one of fewer classes then. Threads may share a model:
+        their requests are served one after the other; what it predicts meanwhile is the last release's.
 
         Returns:
-            What became of the request: ``removed``, ``retrained`` or ``refused`` with its reason, and the
-            certificate after it.
+            What became of it (``removed``, ``retrained``, or ``refused`` with its reason: always where a
+            single class would be left), and the certificate after it.
 
         Raises:
             InvalidValue: A row is out of range, named twice or removed already, or none would stay.
@@ -162,8 +152,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         require_numbers("X", X)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
         rows = Rows.normalised(X) if fitted.settings["normalize"] else Rows(X, np.ones(len(X)))
-        scores = rows.times(fitted.engine.predictor.weights)
-        return scores[:, 0] if len(fitted.data.classes) == 2 else scores, fitted.data.classes
+        scores = rows.times((out := fitted.engine.predictor.out).weights)
+        return scores[:, 0] if out.classes.width == 1 else scores, fitted.data.names_of(out.classes.labels)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Labels, (n,): the class with the largest score."""
@@ -179,12 +169,17 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         return probabilities(scores.reshape(len(scores), -1))
 
     @property
+    def classes_(self) -> NDArray[Any]:
+        """(K,) labels, in rising order."""
+        return self._fitted_.data.names_of(self._engine_.predictor.classes_)
+
+    @property
     def coef_(self) -> Array:
         """(1, d) weights for two classes, (K, d) for more."""
         return self._engine_.predictor.weights.T
 
     @property
-    def certificate_(self) -> Account:
+    def certificate_(self) -> Account | ReleaseAccount:
         """The certificate as it stands."""
         return self._engine_.account
 
@@ -200,37 +195,43 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def residual(self) -> float:
         """Measure ||grad L_b(w; D)||_2 over the rows that remain (one float64 pass)."""
         check_is_fitted(self)
-        return self._engine_.predictor.residual()
+        return self._engine_.predictor.kept_residual()
 
     def save(self, path: str | Path) -> None:
         """Write model, certificate and settings to one safetensors file (JSON in its header, no pickle).
 
-        The training data are not in it, only their fingerprint, and the settings are those of ``fit``. It
-        does hold b: keep it secret. A file that has been written since this model was loaded from it (or
-        saved to it) is left as it is, so that processes that share a file lose no removal; so is one that has
-        removed rows of the same data which this model, trained anew, still has.
+        The training data are not in it, only a digest of each row that stays, and the settings are those of
+        ``fit``. Where rows have left since the last time the model is trained anew without them first, from
+        zero and with the same b: nothing that is written, and nothing that this model goes on with, is made
+        from what they were. It does hold b: keep it secret. A file that has been written since this model was
+        loaded from it (or saved to it) is left as it is, so that processes that share a file lose no removal;
+        so is one that has removed rows of the same data which this model, trained anew, still has.
 
         Raises:
             MovedOn: The file is such a one: load it again, or save elsewhere.
         """
         check_is_fitted(self)
         with self.lock:
+            self._settle()
             fitted = self._fitted_
-            state = fitted.engine.state()
+            engine, data = fitted.engine, fitted.data
+            state = engine.state()
+            state.arrays[DIGESTS] = data.digests(np.flatnonzero(engine.predictor.kept))
             state.values |= {
-                **fitted.data.as_plain(),
+                **data.as_plain(engine.predictor.classes_),
                 "settings": fitted.settings,
                 "n_iter": self.n_iter_,
                 "n_features": self.n_features_in_,
             }
-            version = fitted.version.save(Path(path), state, fitted.engine.served)
+            version = fitted.version.save(Path(path), state, engine.served, lambda: data.fingerprint)
             self._fitted_ = replace(fitted, version=version)
 
     @classmethod
     def load(cls, path: str | Path, X: Any, y: Any) -> CertifiedLogisticRegression:
         """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
 
-        Another container with the same numbers and labels will do, such as a list or a DataFrame.
+        Another container with the same numbers and labels will do, such as a list or a DataFrame. Rows that
+        were removed may be gone from both, or hold anything: zeros, NaN, other numbers.
 
         Raises:
             DataError: The file is not one of ours, or X and y are not the data the model was trained on.
@@ -241,7 +242,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         try:
             model = cls()  # a class made of this one may take other settings
             model.__dict__ |= vars(CertifiedLogisticRegression(**saved["settings"]))
-            data = model._training_data(X, y).known_from(path, saved)
+            data = known_data(model, path, state, X, y)
             engine = model._engine()
             engine.load_state(state, data.rows, data.labels)
             model._keep(engine, data, saved["n_iter"], Version.loaded(path, saved))
@@ -249,43 +250,51 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             raise DataError(f"{path}: not a model written by save ({error})") from None
         return model
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles, which go on apart from this model: a release as it stands."""
+    def __copy__(self) -> Any:
+        """Go on apart from this model: a release as it stands."""
         with self.lock:
-            state = super().__getstate__()
-            if fitted := state.get("_fitted_"):
-                with fitted.engine.lock:
-                    engine = copy(fitted.engine)
-                    engine.predictor = copy(engine.predictor)
-                state["_fitted_"] = replace(fitted, engine=engine)
-            return state
+            made = super().__copy__()
+            if hasattr(self, "_fitted_"):
+                made._fitted_ = self._fitted_.apart()
+            return made
+
+    __deepcopy__ = deep_copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles, which may be written: X and y go with them, but no row that left (see ``save``)."""
+        with self.lock:
+            if not hasattr(self, "_fitted_"):
+                return super().__getstate__()
+            self._settle()
+            return super().__getstate__() | {"_fitted_": self._fitted_.erased()}
+
+    def _settle(self) -> None:
+        self._engine_.settle()
+        if reports := self._engine_.predictor.fit_reports:
+            self.n_iter_ = max(1, *(report.iterations for report in reports))
 
     def _engine(self) -> Newton:
         own = {key: getattr(self, key) for key in _NAMES}
         require_switch("normalize", own.pop("normalize"))
         del own["random_state"]
-        model = LinearModel(**{key: own.pop(key) for key in SETTINGS if key in own})
-        return Newton(model, **own)
+        own["residual"] = own.pop("residual_held")
+        of_model = {key: own.pop(key) for key in SETTINGS if key in own}
+        if self.perturbation == "release":  # the noise is that of what leaves; the loss has none
+            own["std"], of_model["std"] = of_model["std"], 0.0
+        return Newton(LinearModel(**of_model), **own)
 
     def _settings(self, engine: Newton) -> dict[str, Any]:
         """The settings as they were understood, in Python's own types."""
         seed = self.random_state
         found = {"normalize": bool(self.normalize), "random_state": seed if is_whole(seed) else None}
         for key in set(_NAMES) - found.keys():
-            found[key] = getattr(engine.predictor if key in SETTINGS else engine, key)
+            of_model = key in SETTINGS and (key != "std" or self.perturbation != "release")
+            found[key] = getattr(engine.predictor if of_model else engine, _OF_NEWTON.get(key, key))
         return plain({key: found[key] for key in _NAMES}, "settings")
 
-    def _training_data(self, X: Any, y: Any) -> TrainingData:
-        require_numbers("X", X)
-        X, y = validate_data(self, X, readable(y), dtype=[np.float64, np.float32], order="C")
-        classes, labels = numbered(y)
-        rows = Rows.normalised(X) if self.normalize else Rows.as_given(X)
-        names = getattr(self, "feature_names_in_", None)
-        return TrainingData(rows, labels, classes, None if names is None else names.tolist())
-
     def _keep(self, engine: Newton, data: TrainingData, n_iter: int, version: Version) -> None:
-        self._fitted_ = _Fitted(engine, self._settings(engine), data, version)
-        self.classes_, self.n_iter_ = data.classes, n_iter
+        self._fitted_ = Fitted(engine, self._settings(engine), data, version)
+        self.n_iter_ = n_iter
         if data.names is None:
             self.__dict__.pop("feature_names_in_", None)
         else:
@@ -293,4 +302,5 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
 
 # Settings of the class itself: one that is made of it may have others, or fix some.
+_OF_NEWTON = {"residual_held": "residual"}  # the estimator's own ``residual`` measures it
 _NAMES = [field.name for field in fields(CertifiedLogisticRegression)]

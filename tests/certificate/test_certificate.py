@@ -139,8 +139,8 @@ def test_account_adds_up_charges_solves_and_can_be_anchored():
     assert account.after(FACTS).beta == pytest.approx(0.5 + step)
     assert account.after(replace(FACTS, tau=0.2, rounding=0.1)).beta == pytest.approx(0.8 + step)
     assert account.after(replace(FACTS, aims_at_residual=True, tau=0.2)).beta == pytest.approx(0.2 + step)
-    assert account.anchored(0.1, 0.01).beta == pytest.approx(0.11)
-    assert account.anchored(0.7, 0.01).beta == 0.5, "an anchor never makes a sum worse"
+    assert account.anchored(0.11).beta == 0.11
+    assert account.anchored(0.71).beta == 0.5, "an anchor never makes a sum worse"
     assert not replace(account, beta=float("nan")).within_budget
 
 
@@ -212,6 +212,9 @@ def test_measured_residual_never_exceeds_the_charged_bound(update, certificate, 
         outcome = model.remove(rows)
         if certificate == "worst_case" and outcome.outcome == "refused":
             return  # it squares what came before: after a few requests at small lam it overflows
+        if len(np.unique(problem.y[order])) < 2:
+            assert "one class alone" in outcome.reason
+            return
         assert outcome.outcome == "removed"
         assert oracle_residual(model) <= outcome.residual_bound + model.predictor.problem.rounding(
             model.predictor.w

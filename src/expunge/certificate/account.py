@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import hypot, inf, nextafter
+from math import hypot
+
+import numpy as np
 
 from expunge.certificate.bounds import CERTIFICATES, INCREMENTS, StepFacts
 from expunge.certificate.guarantee import Guarantee
+from expunge.certificate.outward import norm_up, sum_up
+from expunge.certificate.release import ReleaseGuarantee
 from expunge.core.checks import require_choice
 
 
@@ -19,7 +23,7 @@ class Account:
     changes nothing.
 
     Attributes:
-        guarantee: What the perturbation buys.
+        guarantee: What the perturbation buys; None of a column of a release, which has a share in no budget.
         certificate: One of ``worst_case``, ``data_dependent``, ``third_order`` (increments that add up) or
             ``measured`` (the residual itself).
         beta: The bound now; starts at the optimiser's own leftover.
@@ -27,7 +31,7 @@ class Account:
         solve_error: The part of beta that inexact solves were charged for.
     """
 
-    guarantee: Guarantee
+    guarantee: Guarantee | None
     certificate: str
     beta: float
     epoch: int = 0
@@ -39,11 +43,13 @@ class Account:
     @property
     def within_budget(self) -> bool:
         """Whether the model may be released (NaN may not)."""
+        assert self.guarantee is not None
         return self.beta <= self.guarantee.budget
 
     @property
     def epsilon_spent(self) -> float:
         """Epsilon that beta has spent: c beta / std."""
+        assert self.guarantee is not None
         return self.guarantee.spent(self.beta)
 
     @property
@@ -57,14 +63,47 @@ class Account:
         A step that leaves the residual alone adds to it (triangle inequality); one that aims at the residual
         replaces it, for what it aimed at was the measured gradient, exact up to rounding.
         """
-        charge = INCREMENTS[self.certificate](facts) + facts.tau + facts.rounding
         carried = 0.0 if facts.aims_at_residual else self.beta
-        return replace(self, beta=carried + charge, solve_error=self.solve_error + facts.tau)
+        beta = sum_up(carried, INCREMENTS[self.certificate](facts), facts.tau, facts.rounding)
+        return replace(self, beta=beta, solve_error=self.solve_error + facts.tau)
 
-    def anchored(self, measured: float, rounding: float) -> Account:
-        """Replace the accumulated sum by the measured residual (never by something larger, if it adds up)."""
-        beta = measured + rounding
+    def anchored(self, beta: float) -> Account:
+        """Replace the accumulated sum by a measured bound (never by something larger, if it adds up)."""
         return replace(self, beta=beta if self.certificate == "measured" else min(self.beta, beta))
+
+
+@dataclass(frozen=True)
+class ReleaseAccount:
+    """The model that releases are drawn around, against what their noise covers. A secret but for the counts.
+
+    Attributes:
+        guarantee: What the noise buys.
+        beta: Bound on ||grad L(w~; D)||_2 of all columns together.
+        budget: Largest beta that the noise covers at the rows that stay.
+        sensitivity: Bound on ||w~ - w*||_2, at most ``guarantee.sensitivity``.
+        released: Models that have left so far.
+    """
+
+    guarantee: ReleaseGuarantee
+    beta: float
+    budget: float
+    sensitivity: float
+    released: int
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the noise covers the model (NaN it does not)."""
+        return self.sensitivity <= self.guarantee.sensitivity
+
+    @property
+    def epsilon_spent(self) -> float:
+        """Epsilon at delta of all releases so far, by their count alone."""
+        return self.guarantee.spent(self.released)
+
+
+def together(betas: Sequence[float]) -> float:
+    """``sqrt(sum_k beta_k^2)``, rounded up."""
+    return norm_up(np.array(betas, dtype=np.float64))
 
 
 def joint(accounts: Sequence[Account]) -> Account:
@@ -75,5 +114,4 @@ def joint(accounts: Sequence[Account]) -> Account:
     if len(accounts) == 1:
         return accounts[0]
     betas, errors = zip(*((account.beta, account.solve_error) for account in accounts), strict=True)
-    # One step up: the sum must not be rounded to below what it bounds.
-    return replace(accounts[0], beta=nextafter(hypot(*betas), inf), solve_error=hypot(*errors))
+    return replace(accounts[0], beta=together(betas), solve_error=hypot(*errors))

@@ -12,7 +12,7 @@ from math import exp, inf, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import erfcx, ndtr
 
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue
@@ -100,9 +100,22 @@ def gaussian_profile(epsilon: float, shift: float) -> float:
     ``Phi(shift/2 - epsilon/shift) - e^epsilon Phi(-shift/2 - epsilon/shift)``
     (Balle and Wang, ICML 2018, Theorem 8).
     """
-    first = norm.cdf(shift / 2 - epsilon / shift)
-    second = exp(min(epsilon + norm.logcdf(-shift / 2 - epsilon / shift), 0.0))
-    return float(first - second)
+    return exp(log_gaussian_profile(epsilon, shift))
+
+
+def log_gaussian_profile(epsilon: float, shift: float) -> float:
+    """Natural logarithm of ``gaussian_profile``; -infinity where float64 tells its two terms not apart.
+
+    With a = shift/2 - epsilon/shift and b = -shift/2 - epsilon/shift, e^epsilon exp(-b^2/2) = exp(-a^2/2), so
+    that delta = exp(-a^2/2) (erfcx(-a / sqrt 2) - erfcx(-b / sqrt 2)) / 2, whose terms are of moderate size
+    however small delta is.
+    """
+    a, b = shift / 2 - epsilon / shift, -shift / 2 - epsilon / shift
+    if a > 0:
+        delta = ndtr(a) - exp(-a * a / 2) * erfcx(-b / sqrt(2)) / 2
+        return log(delta) if delta > 0 else -inf
+    difference = (erfcx(-a / sqrt(2)) - erfcx(-b / sqrt(2))) / 2
+    return log(difference) - a * a / 2 if difference > 0 else -inf
 
 
 def largest_epsilon(delta: float) -> float:

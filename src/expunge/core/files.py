@@ -53,15 +53,20 @@ def under(arrays: Mapping[str, Kept], prefix: str) -> dict[str, Kept]:
     return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
+
+
 @contextmanager
-def atomically(path: Path) -> Iterator[BinaryIO]:
+def atomically(path: Path, secret: bool = False) -> Iterator[BinaryIO]:
     """Open a file to write that takes the place of ``path`` when it is whole and on the disk.
 
-    Until then it has a name of its own: two processes may write one path. An error leaves nothing.
+    Until then it has a name of its own: two processes may write one path. An error leaves nothing. A
+    ``secret`` one only its owner may read.
     """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -98,8 +103,10 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (as_json(value, path.name, indent=2) + "\n").encode())
 
 
-def save_state(path: Path, state: State) -> None:
+def save_state(path: Path, state: State, secret: bool = False) -> None:
     """Write a ``State``: arrays as safetensors, values as JSON in its header.
+
+    A ``secret`` one only its owner may read, from the first byte on.
 
     Raises:
         InvalidValue: A value is nothing that JSON has; see ``expunge.core.plain``. Nothing is written.
@@ -107,7 +114,7 @@ def save_state(path: Path, state: State) -> None:
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(array, order="C") for name, array in state.arrays.items()}
-    _save(path, save(arrays), state.values)
+    _save(path, save(arrays), state.values, secret)
 
 
 def load_state(path: Path) -> State:
@@ -141,19 +148,24 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_blocks(
-    path: Path, entries: Mapping[str, Any], header: Mapping[str, Any], blocks: Iterable[Any]
+    path: Path,
+    entries: Mapping[str, Any],
+    header: Mapping[str, Any],
+    blocks: Iterable[Any],
+    secret: bool = False,
 ) -> None:
     """Write a file of tensors, into a folder that exists, whose bytes come a block at a time.
 
     ``entries``: tensor -> its ``dtype``, ``shape`` and ``data_offsets``, as safetensors has them; ``header``:
-    JSON values, NaN and infinity are errors; ``blocks``: the bytes of the tensors, one after the other.
+    JSON values, NaN and infinity are errors; ``blocks``: the bytes of the tensors, one after the other;
+    ``secret``: only its owner may read the file.
 
     Raises:
         OSError: It cannot be written.
     """
     head = _head(entries, as_json(header, path.name))
     found = hashlib.sha256(head)
-    with atomically(path) as file:
+    with atomically(path, secret) as file:
         file.write(head)
         for block in blocks:
             file.write(block)
@@ -199,10 +211,10 @@ def read_header(
     return entries, header
 
 
-def _save(path: Path, content: bytes, header: Mapping[str, Any]) -> None:
+def _save(path: Path, content: bytes, header: Mapping[str, Any], secret: bool = False) -> None:
     """Write what safetensors made of tensors, with our header."""
     end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
-    write_blocks(path, json.loads(content[_LENGTH:end]), header, [memoryview(content)[end:]])
+    write_blocks(path, json.loads(content[_LENGTH:end]), header, [memoryview(content)[end:]], secret)
 
 
 def _load(path: Path, framework: str, signed: bool = True) -> tuple[dict[str, Any], dict[str, Any]]:

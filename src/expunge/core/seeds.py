@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 _GLOBAL = OneOfAll()
-_PURPOSES = ("perturbation", "requests", "study", "training", "scrub", "subsample")
+_PURPOSES = ("perturbation", "requests", "study", "training", "scrub", "subsample", "release")
 
 
 _SECRET_BITS = 256

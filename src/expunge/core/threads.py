@@ -42,9 +42,16 @@ class Shared:
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        """What the object holds, between two changes."""
+        """What the object holds, between two changes: for pickles."""
         with self.lock:
             return dict(vars(self))
+
+    def __copy__(self) -> Any:
+        """Another object that holds the same: what a pickle leaves out is for those who write files."""
+        made = type(self).__new__(type(self))
+        with self.lock:
+            made.__dict__ = dict(vars(self))
+        return made
 
 
 class OneOfAll(Shared):

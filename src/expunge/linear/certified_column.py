@@ -14,7 +14,7 @@ from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, replaces_inverse, solve
 from expunge.linear.rows import Array
-from expunge.linear.solver import build_factor
+from expunge.linear.solver import Fit, build_factor, train
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ class CertifiedColumn(WeightColumn):
         used = int(np.count_nonzero(self.problem.rows.scale[index]))
         return bool(used) and replaces_inverse(self.factor, self.problem.rows.dim, used)
 
+    def without_rows(
+        self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float
+    ) -> CertifiedColumn:
+        """Propose the column without the rows ``index``, some of which it may not use; see ``removed``."""
+        if after is self.problem:
+            return self
+        return self.removed(after, index[self.problem.rows.scale[index] != 0], update, target)
+
     def removed(
         self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float
     ) -> CertifiedColumn:
@@ -90,10 +98,19 @@ class CertifiedColumn(WeightColumn):
         cost = spent.solve_error - before.solve_error if spent.needs_facts else spent.beta - before.beta
         return replace(proposed, factor=factor, drift=self.drift + max(0.0, cost))
 
+    def corrected(self, target: float) -> CertifiedColumn:
+        """The column stepped on until its residual norm is at most ``target``; its gradient is known."""
+        assert self.gradient is not None
+        found = correct(self.problem, self.w, self.gradient, self.factor, target, int(self.drift))
+        account = replace(self.account, beta=self.problem.certified(found.w, found.gradient))
+        return CertifiedColumn(
+            self.problem, found.w, account, self.spectral, found.factor, found.gradient, found.extra_steps
+        )
+
     def measured(self) -> CertifiedColumn:
         """Replace the accumulated bound by the measured residual."""
         gradient = self.problem.gradient(self.w) if self.gradient is None else self.gradient
-        account = self.account.anchored(float(np.linalg.norm(gradient)), self.problem.rounding(self.w))
+        account = self.account.anchored(self.problem.certified(self.w, gradient))
         return replace(self, gradient=gradient, account=account)
 
     def settled(self, update: str, target: float) -> CertifiedColumn:
@@ -103,6 +120,21 @@ class CertifiedColumn(WeightColumn):
         if update == "frozen" and self.drift > target:  # what its solves miss is charged: built in float64
             return replace(self, factor=Factor.of(self.problem.hessian(self.w)), drift=0.0)
         return self
+
+    def resolved(self, problem: LogisticProblem, fit: Fit, spectral: float, update: str) -> CertifiedColumn:
+        """Return the column as one that was trained, from zero and with its b, on the rows that stay alone.
+
+        ``fit`` is that training of ``problem``, ``spectral`` the bound on ||X||_2 of its rows. It is brought
+        to where rounding ends it, and measured; nothing here but b, the epoch and what is promised was there
+        before. Weights that start where a departed row has led them keep its traces in their last bits:
+        enough for those who have a guess at the row to have it confirmed.
+        """
+        if fit.report.gradient_norm > problem.rounding(fit.w):
+            fit = train(problem, problem.rounding(fit.w), start=fit.w, factor=fit.factor)
+        factor = fit.factor if update == "fresh" else build_factor(problem, fit.w)
+        measured = fit.report.gradient_norm + problem.rounding(fit.w)
+        account = replace(self.account, beta=measured, solve_error=0.0)
+        return CertifiedColumn(problem, fit.w, account, spectral, factor, fit.gradient)
 
     def state(self) -> State:
         """What a column has beyond problem and weights."""
@@ -135,7 +167,7 @@ class CertifiedColumn(WeightColumn):
             facts = self._facts(after, step, aims_at_residual=False, curvature=curvature)
             return replace(proposed, account=self.account.after(facts))
         gradient = after.gradient(step.w)
-        beta = float(np.linalg.norm(gradient)) + after.rounding(step.w)
+        beta = after.certified(step.w, gradient)
         return replace(proposed, gradient=gradient, account=replace(self.account, beta=beta))
 
     def _corrected(
@@ -145,7 +177,7 @@ class CertifiedColumn(WeightColumn):
         assert self.gradient is not None
         gradient = self.gradient - self.problem.removed_gradient(self.w, index)
         found = correct(after, self.w, gradient, factor, target, int(self.drift))
-        beta = float(np.linalg.norm(found.gradient)) + after.rounding(found.w)
+        beta = after.certified(found.w, found.gradient)
         account = replace(self.account, beta=beta)
         if self.account.needs_facts and found.last is not None:
             account = self.account.after(self._facts(after, found.last, aims_at_residual=True))

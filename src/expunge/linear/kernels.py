@@ -2,7 +2,8 @@
 
 Each kernel reads a block of four rows once, widens it to float64 in first-level cache, and uses it twice:
 for the scores and for the weighted sum. All arithmetic is float64. A row with ``scale == 0`` has been
-removed and contributes exactly nothing. ``index`` lists the rows in use: a kernel's lo..hi are places in it.
+removed: it is never read, whatever has become of its place, and the others are summed as if it were zero.
+``index`` lists the rows in use: a kernel's lo..hi are places in it.
 """
 
 from __future__ import annotations
@@ -29,10 +30,27 @@ def _room_for_four(d):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def _widen_four(raw, index, offset, w, i, last, b0, b1, b2, b3, score):  # type: ignore[no-untyped-def]
-    """Write the rows at i..i+3 (``last`` for those beyond it) to the buffers, their ``x.w`` to ``score``."""
-    r0, r1 = raw[index[i]], raw[index[min(i + 1, last)]]
-    r2, r3 = raw[index[min(i + 2, last)]], raw[index[min(i + 3, last)]]
+def _find_four(index, scale, i, hi, four):  # type: ignore[no-untyped-def]
+    """Write the ids of the rows at i..i+3 to ``four``; False where none of them is there.
+
+    One that has left, or is at ``hi`` or beyond, is replaced by one that is there, and is to weigh nothing.
+    """
+    there = -1
+    for k in range(4):
+        four[k] = -1
+        if i + k < hi and scale[index[i + k]] != 0.0:
+            four[k] = index[i + k]
+            there = four[k]
+    for k in range(4):
+        if four[k] < 0:
+            four[k] = there
+    return there >= 0
+
+
+@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+def _widen_four(raw, four, offset, w, b0, b1, b2, b3, score):  # type: ignore[no-untyped-def]
+    """Write the rows ``four`` to the buffers, their ``x.w`` to ``score``."""
+    r0, r1, r2, r3 = raw[four[0]], raw[four[1]], raw[four[2]], raw[four[3]]
     a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
     for j in range(w.shape[0]):
         v0, v1 = np.float64(r0[j]) - offset, np.float64(r1[j]) - offset
@@ -57,9 +75,11 @@ def _add_four(weight, b0, b1, b2, b3, out):  # type: ignore[no-untyped-def]
 def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
     """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over the rows at lo..hi to ``out`` (d,)."""
     b0, b1, b2, b3 = _room_for_four(w.shape[0])
-    score, weight = np.empty(4), np.empty(4)
+    score, weight, four = np.empty(4), np.empty(4), np.empty(4, np.int64)
     for i in range(lo, hi, 4):
-        _widen_four(raw, index, offset, w, i, hi - 1, b0, b1, b2, b3, score)
+        if not _find_four(index, scale, i, hi, four):
+            continue
+        _widen_four(raw, four, offset, w, b0, b1, b2, b3, score)
         for k in range(4):
             weight[k] = 0.0
             if i + k < hi and scale[index[i + k]] != 0.0:
@@ -75,9 +95,11 @@ def curvature_block(raw, index, scale, offset, slope, step, lo, hi, out, sums): 
     ``sums[0] += sum_i (x_i.step)^2`` and ``sums[1] += sum_i (x_i.step)^4``.
     """
     b0, b1, b2, b3 = _room_for_four(step.shape[0])
-    score, weight = np.empty(4), np.empty(4)
+    score, weight, four = np.empty(4), np.empty(4), np.empty(4, np.int64)
     for i in range(lo, hi, 4):
-        _widen_four(raw, index, offset, step, i, hi - 1, b0, b1, b2, b3, score)
+        if not _find_four(index, scale, i, hi, four):
+            continue
+        _widen_four(raw, four, offset, step, b0, b1, b2, b3, score)
         for k in range(4):
             weight[k] = 0.0
             if i + k < hi and scale[index[i + k]] != 0.0:
@@ -94,6 +116,9 @@ def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-u
     """Write ``x_i.w`` for the rows at lo..hi to ``out`` (rows of ``raw``), each at its own id."""
     d = w.shape[0]
     for i in range(lo, hi):
+        if scale[index[i]] == 0.0:
+            out[index[i]] = 0.0
+            continue
         stored = raw[index[i]]
         z = 0.0
         for j in range(d):
@@ -102,10 +127,16 @@ def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-u
 
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
-def square_norm_block(raw, offset, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Write ``||raw_i - offset||^2`` for rows lo..hi to ``out[lo:hi]`` (NaN and infinity pass through)."""
+def square_norm_block(raw, used, offset, lo, hi, out):  # type: ignore[no-untyped-def]
+    """Write ``||raw_i - offset||^2`` for rows lo..hi to ``out[lo:hi]`` (NaN and infinity pass through).
+
+    Rows that are not ``used`` have 1.
+    """
     d = raw.shape[1]
     for i in range(lo, hi):
+        if not used[i]:
+            out[i] = 1.0
+            continue
         stored = raw[i]
         total = 0.0
         for j in range(d):
@@ -116,11 +147,17 @@ def square_norm_block(raw, offset, lo, hi, out):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, fastmath=_FAST, cache=True)
 def weigh_block(raw, index, offset, weight, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Write ``weight_i (raw_i - offset)`` for the rows at lo..hi to ``out`` (hi - lo, d), in its type."""
+    """Write ``weight_i (raw_i - offset)`` for the rows at lo..hi to ``out`` (hi - lo, d), in its type.
+
+    Rows of weight 0 are zero.
+    """
     d = raw.shape[1]
     for i in range(lo, hi):
         stored = raw[index[i]]
         row = out[i - lo]
         c = weight[index[i]]
+        if c == 0.0:
+            row[:] = 0.0
+            continue
         for j in range(d):
             row[j] = c * (np.float64(stored[j]) - offset)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from expunge.certificate.outward import norm_up, sum_up
 from expunge.linear import kernels
 from expunge.linear.rounding import Rounding
-from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows, weighted_gram
+from expunge.linear.rows import BLOCK_ROWS, Array, Rows, weighted_gram
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,15 @@ class LogisticProblem:
     @property
     def errors(self) -> Rounding:
         """What its sums can be off by."""
-        return Rounding(self.n, self.rows.places, self.rows.dim, self.lam, float(np.linalg.norm(self.b)))
+        return Rounding(self.n, self.rows.places, self.rows.dim, self.lam, norm_up(self.b))
 
     def rounding(self, w: Array) -> float:
-        """A-priori bound on the float64 error of ``gradient(w)`` in 2-norm.
+        """A-priori bound on the float64 error of ``gradient(w)`` in 2-norm."""
+        return self.errors.of_gradient(w)
 
-        That of ``errors``, or the coarser one that holds for up to about 1000 features and
-        rows most of which are there: never less than has been charged before.
-        """
-        n, d, length = self.n, self.rows.dim, float(np.linalg.norm(w))
-        blocked = BLOCK_ROWS + 16 + n / BLOCK_ROWS
-        size = n + self.lam * n * length + float(np.linalg.norm(self.b))
-        coarse = UNIT * (n * (d + 8) * length / 4 + blocked * n + 8 * size)
-        return max(coarse, self.errors.of_gradient(w))
+    def certified(self, w: Array, gradient: Array) -> float:
+        """Guaranteed bound on the true ||grad L_b(w)||_2, given what ``gradient(w)`` returned."""
+        return sum_up(norm_up(gradient), self.rounding(w))
 
 
 @dataclass(frozen=True)

@@ -53,38 +53,43 @@ class Rows:
     index: NDArray[np.int64] | None = None
 
     @classmethod
-    def normalised(cls, raw: Any, offset: float = 0.0, what: str = "row") -> Rows:
+    def normalised(
+        cls, raw: Any, offset: float = 0.0, what: str = "row", used: NDArray[np.bool_] | None = None
+    ) -> Rows:
         """Rows divided by their L2 norm after ``offset`` is subtracted from every entry.
 
         ``raw`` (n, d) is kept without a copy where its type is uint8, float32 or float64 and no norm is below
         1e-135 or above 1e150. Rows of norm zero stay as they are: they teach the model nothing, and harm no
-        bound. Errors call a row ``what``.
+        bound. Errors call a row ``what``. Those outside ``used`` (n,) have left: they may hold anything.
 
         Raises:
             DataError: A row holds NaN or infinity.
         """
         raw, offset = _stored(raw), float(offset)
-        raw, offset, squares = _in_range(raw, offset, _square_norms(raw, offset), what)
+        used = np.ones(len(raw), dtype=bool) if used is None else used
+        raw, offset, squares = _in_range(raw, offset, _square_norms(raw, used, offset), what)
         norms = np.sqrt(squares)
         if zero := np.count_nonzero(norms == 0):
             log.info("%s: %d of %d have norm zero, and stay as they are", what, zero, len(norms))
             norms[norms == 0] = 1.0
-        return cls(raw, 1.0 / norms, offset)
+        return cls(raw, np.where(used, 1.0 / norms, 0.0), offset)
 
     @classmethod
-    def as_given(cls, raw: Any, what: str = "row") -> Rows:
-        """Rows used as they are; every norm must be at most 1.
+    def as_given(cls, raw: Any, what: str = "row", used: NDArray[np.bool_] | None = None) -> Rows:
+        """Rows used as they are; every norm must be at most 1, but of rows outside ``used`` (n,).
 
         Raises:
             DataError: A row holds NaN or infinity, or its norm is above 1.
         """
         raw = _stored(raw)
-        squares = _square_norms(raw, 0.0)
+        used = np.ones(len(raw), dtype=bool) if used is None else used
+        squares = _square_norms(raw, used, 0.0)
         _require_finite(raw, np.flatnonzero(~np.isfinite(squares)), what)
         norms = np.sqrt(squares)  # infinite where they are merely too large to be squared
         _refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
         # Shrinking by the slack keeps ||x|| <= 1 true but for roundings, which ``bounds`` allows for.
-        return cls(raw, np.where(norms > 1, 1.0 / np.maximum(norms, 1.0), 1.0), 0.0)
+        scale = np.where(norms > 1, 1.0 / np.maximum(norms, 1.0), 1.0)
+        return cls(raw, np.where(used, scale, 0.0), 0.0)
 
     @property
     def dim(self) -> int:
@@ -133,13 +138,23 @@ class Rows:
         """Return the same rows with those outside ``used`` (n,) not in use; the numbering stays."""
         return replace(self, scale=np.where(used, self.scale, 0.0), index=np.flatnonzero(used))
 
+    def compacted(self, gone: NDArray[np.bool_]) -> Rows:
+        """Return a subset without the places of ``gone`` (n,) rows, which have left; all rows keep theirs."""
+        return self if self.index is None else replace(self, index=self.index[~gone[self.index]])
+
     @property
     def _walked(self) -> NDArray[np.int64]:
         return _every(len(self)) if self.index is None else self.index
 
     def dense(self, index: Any = slice(None)) -> Array:
-        """The rows of ``index`` as a float64 array (removed rows are zero)."""
-        return (self.raw[index].astype(np.float64) - self.offset) * self.scale[index][..., None]
+        """The rows of ``index`` as a float64 array (removed rows are zero, whatever their places hold)."""
+        scale = self.scale[index]
+        there = scale != 0
+        if there.all():
+            return (self.raw[index].astype(np.float64) - self.offset) * scale[..., None]
+        dense = np.zeros((*scale.shape, self.dim))
+        dense[there] = self.dense(np.arange(len(self))[index][there])
+        return dense
 
     def times(self, w: Array, rows: NDArray[np.int64] | None = None) -> Array:
         """``x_i.w_k`` of some rows (None: all of them) and several weight vectors ``w`` (d, K), (m, K)."""
@@ -221,10 +236,10 @@ def _spans(n: int) -> list[tuple[int, int]]:
     return [(n * k // blocks, n * (k + 1) // blocks) for k in range(blocks)]
 
 
-def _square_norms(raw: NDArray[Any], offset: float) -> Array:
-    """``||raw_i - offset||_2^2`` of every row as float64 has it, (n,)."""
+def _square_norms(raw: NDArray[Any], used: NDArray[np.bool_], offset: float) -> Array:
+    """``||raw_i - offset||_2^2`` of every row as float64 has it, (n,); 1 of those that are not ``used``."""
     out, spans = np.empty(len(raw)), _spans(len(raw))
-    for_each(lambda k: kernels.square_norm_block(raw, offset, *spans[k], out), len(spans), raw.size)
+    for_each(lambda k: kernels.square_norm_block(raw, used, offset, *spans[k], out), len(spans), raw.size)
     return out
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from safetensors import SafetensorError, safe_open
 from expunge.core.errors import DataError
 from expunge.core.files import State, load_header, load_state, save_state
 from expunge.core.locks import exclusive
+from expunge.linear.classes import width_of
 from expunge.linear.memory import require_matrices
-from expunge.predictors.linear_outputs import width_of
 
 log = logging.getLogger(__name__)
 
-_KEY, _REMOVED, _DATA = "version", "removed_rows", "fingerprint"
+DIGESTS, REMOVED = "row_digests", "removed_rows"
+"""Arrays of a saved model: what the rows that stay are known by, and the ids of those that do not."""
+FINGERPRINT = "fingerprint"  # of all rows together: in the header of files of earlier versions
+_KEY = "version"
 
 
 def read_model(path: Path) -> State:
@@ -66,12 +70,12 @@ class Version:
         there = _there(values)
         return cls(there["lineage"], (there["token"],), frozenset([path.resolve()]))
 
-    def save(self, path: Path, state: State, requests: int) -> Version:
+    def save(self, path: Path, state: State, requests: int, fingerprint: Callable[[], str]) -> Version:
         """Write ``state`` to ``path`` and return the version that the model has then.
 
-        Its values have the ``fingerprint`` of the training data, and its arrays ``removed_rows``. A file that
-        another training left is replaced, unless it has served removals of the same data that this model has
-        not: they would be undone.
+        Its arrays have ``row_digests`` of the training data that stay, and ``removed_rows``; ``fingerprint``
+        makes what earlier versions knew the data by. A file that another training left is replaced, unless it
+        has served removals of the same data that this model has not: they would be undone.
 
         Raises:
             MovedOn: The file is not the one that this model comes from, and would lose removals.
@@ -81,14 +85,16 @@ class Version:
         if not target.parent.is_dir():
             raise DataError(f"{path}: {target.parent} is not a folder")
         with exclusive(target.with_name(f".{target.name}.lock")):
-            self._require_successor(path, target, state, requests)
+            self._require_successor(path, target, state, requests, fingerprint)
             own = {"lineage": self.lineage, "requests": requests, "token": token}
-            save_state(target, State(state.arrays, {**state.values, _KEY: own}))
+            save_state(target, State(state.arrays, {**state.values, _KEY: own}), secret=True)
         return replace(self, tokens=(*self.tokens, token), paths=self.paths | {target})
 
-    def _require_successor(self, path: Path, target: Path, state: State, requests: int) -> None:
+    def _require_successor(
+        self, path: Path, target: Path, state: State, requests: int, fingerprint: Callable[[], str]
+    ) -> None:
         values = load_header(target) if target.exists() else {}
-        if _DATA not in values:  # nothing, or no model that was saved here
+        if not {_KEY, FINGERPRINT} & values.keys():  # nothing, or no model that was saved here
             return
         there, allowed = _there(values), "load it and repeat what came since, or save elsewhere"
         if there["token"] in self.tokens:
@@ -98,9 +104,13 @@ class Version:
             known = (self.tokens or ("none",))[-1] or "unknown"
             mine = f"this one, after {requests} requests, comes from version {known}"
             raise MovedOn(f"{path}: {said}, and {mine}: the file has moved on; allowed: {allowed}")
-        gone = _removed_rows(target)
-        back = np.setdiff1d(gone, state.arrays[_REMOVED])
-        if values[_DATA] == state.values[_DATA] and len(back):
+        gone, digests = _rows(target)
+        back = np.setdiff1d(gone, state.arrays[REMOVED])
+        if FINGERPRINT in values:
+            same = values[FINGERPRINT] == fingerprint()
+        else:
+            same = _alike(gone, digests, state.arrays[REMOVED], state.arrays[DIGESTS])
+        if same and len(back):
             undone = f"this one, trained anew on the same data, still has {len(back)} of those it removed"
             raise MovedOn(f"{path}: {said}, and {undone} (row {back[0]}); allowed: {allowed}")
         log.info("%s: %s of another training, which is replaced", path, said)
@@ -112,9 +122,31 @@ def _there(values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _removed_rows(path: Path) -> NDArray[np.int64]:
+def _rows(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Which rows a file has removed, and the digests of the others."""
+    none = np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.uint8)
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return np.asarray(file.get_tensor(_REMOVED), dtype=np.int64)
+            removed = np.asarray(file.get_tensor(REMOVED), dtype=np.int64)
+            return removed, file.get_tensor(DIGESTS) if DIGESTS in set(file.keys()) else none[1]
     except (SafetensorError, OSError):  # damaged: nobody can load it
-        return np.empty(0, dtype=np.int64)
+        return none
+
+
+def _alike(
+    gone: NDArray[np.int64],
+    digests: NDArray[np.uint8],
+    other_gone: NDArray[np.int64],
+    other_digests: NDArray[np.uint8],
+) -> bool:
+    """Whether two models may be of the same data: as many rows, and the same ones where both have them."""
+    counts = len(gone) + len(digests), len(other_gone) + len(other_digests)
+    if counts[0] != counts[1]:
+        return False
+    pair = [np.zeros((counts[0], digests.shape[1]), dtype=np.uint8) for _ in counts]
+    both = np.ones(counts[0], dtype=bool)
+    for table, left, found in zip(pair, (gone, other_gone), (digests, other_digests), strict=True):
+        stay = np.setdiff1d(np.arange(counts[0]), left)
+        table[stay] = found
+        both[left] = False
+    return np.array_equal(pair[0][both], pair[1][both])

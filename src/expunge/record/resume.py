@@ -35,7 +35,7 @@ class RunCheckpoint:
     def save(self, state: State) -> None:
         """Put the state in place of the last one, atomically."""
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json()}
-        save_state(self.path, state)
+        save_state(self.path, state, secret=True)
 
     def load(self, recorded: int) -> State | None:
         """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.

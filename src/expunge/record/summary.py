@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.certificate.composition import Total
+from expunge.certificate.composition import Claim, Total
 from expunge.core.columns import Columns
 from expunge.core.versions import version_of
 from expunge.record.account import require_counts
@@ -18,6 +18,7 @@ from expunge.unlearners.base import OUTCOMES
 
 _PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
 _RESIDUAL = ("residual_bound", "residual_measured", "budget")
+_LAST = (*_RESIDUAL, "epsilon_spent")
 
 
 def summarise(
@@ -28,9 +29,10 @@ def summarise(
     Args:
         records: The ledger, one record per request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
-            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``not_measured``
-            (metric -> why), ``total`` (the guarantee of extractor and unlearner together), ``extracted``
-            (what the extractor has to say) and ``inputs`` (digests).
+            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``claim`` (what the
+            method says of its guarantee), ``releases`` (that the noise covers), ``not_measured`` (metric ->
+            why), ``total`` (the guarantee of extractor and unlearner together), ``extracted`` (what the
+            extractor has to say) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
 
@@ -41,9 +43,11 @@ def summarise(
     require_counts({"requests": len(records)}, counts)
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
     seconds = [r["seconds"] for r in records]
-    last = records[-1] if records else dict.fromkeys(_RESIDUAL)
+    last = records[-1] if records else dict.fromkeys(_LAST)
     total: Total | None = facts.get("total")
     together = ("epsilon_total", "delta_total", "not_covered")
+    claim: Claim = facts.get("claim") or Claim()
+    released = {"releases": facts["releases"], "epsilon_spent": last["epsilon_spent"]}
     summary = {
         **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
         **{key: facts[key] for key in ("seed", "n_train", "n_test")},
@@ -55,6 +59,7 @@ def summarise(
         **{key: last[key] for key in _RESIDUAL},
         **{key: facts.get(key) for key in ("epsilon", "delta")},
         **(dict(zip(together, astuple(total), strict=True)) if total else {}),
+        **(released if facts.get("releases") else {}),
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,
         "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,
@@ -66,6 +71,7 @@ def summarise(
     for key in (key for key in added if key not in summary):
         summary[key] = _over_run(records, key, known[key].over_run if key in known else "served")
     said = {key: facts[key] for key in ("role", "not_measured", "inputs") if facts.get(key)}
+    said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
     described = {"columns": as_json(known)} if known else {}
     return {**summary, **said, **described, "versions": versions()}
 

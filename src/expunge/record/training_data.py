@@ -1,9 +1,13 @@
-"""What a saved classifier remembers of its training data: enough to know them again, and not the data."""
+"""What a saved classifier remembers of its training data: enough to know them again, and not the data.
+
+That is a digest of each row that stays, its label included. Of a row that has left there is none: who has a
+guess at it could have it confirmed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from expunge.linear.rows import Rows
 
 _NUMBERS, _TIMES = "biuf", "mM"
 _BLOCK = 4096
+_DIGEST = 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class TrainingData:
 
     Attributes:
         rows: n rows.
-        labels: (n,) numbers from 0 of the labels among ``classes``.
+        labels: (n,) numbers from 0 of the labels among ``classes``; -1 of rows that have left, where theirs
+            are not known any more.
         classes: (K,) different labels, in rising order.
         names: Of the features, where they have names.
     """
@@ -49,43 +55,72 @@ class TrainingData:
         if not text and kind not in _NUMBERS + _TIMES:
             raise InvalidValue("labels", str(self.classes.dtype), allowed)
 
-    @cached_property
+    def digests(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A digest of each of these rows, (m, 16): of its numbers and its label's, whatever their types."""
+        found = np.empty((len(rows), _DIGEST), dtype=np.uint8)
+        for start in range(0, len(rows), _BLOCK):
+            part = rows[start : start + _BLOCK]
+            numbers = np.ascontiguousarray(self.rows.raw[part], dtype=np.float64) + 0.0  # no -0.0
+            marked = np.hstack([numbers, self.labels[part, None].astype(np.float64)])
+            for k, row in enumerate(marked, start):
+                found[k] = np.frombuffer(blake2b(row, digest_size=_DIGEST).digest(), dtype=np.uint8)
+        return found
+
+    @property
     def fingerprint(self) -> str:
-        """SHA-256 of the numbers and the label numbers, whatever types and container they came in."""
+        """SHA-256 of the numbers and the label numbers of all rows: what earlier versions saved."""
         blocks = (self.rows.raw[start : start + _BLOCK] for start in range(0, len(self.rows), _BLOCK))
         numbers = (np.ascontiguousarray(block, dtype=np.float64) + 0.0 for block in blocks)  # no -0.0
         return sha256_of([f"numbers{self.rows.raw.shape}".encode(), *numbers, self.labels.tobytes()])
 
-    def as_plain(self) -> dict[str, Any]:
-        """What ``known_from`` wants, as JSON values."""
-        kind, values = self.classes.dtype.kind, self.classes.tolist()
+    def names_of(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """The labels with these numbers among ``classes``, (K,); nothing of them tells of the others."""
+        if len(numbers) == len(self.classes):
+            return self.classes
+        found = self.classes[numbers]
+        return np.array(found.tolist()) if found.dtype.kind == "U" else found  # no longer than its longest
+
+    def as_plain(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
+        """Labels and feature names as JSON values; ``numbers`` are those of the classes that are there."""
+        classes = self.names_of(numbers)
+        kind, values = classes.dtype.kind, classes.tolist()
         if kind in _TIMES:
-            values = self.classes.astype(np.int64).tolist()
+            values = classes.astype(np.int64).tolist()
         elif kind == "f":  # whole numbers all; the longest floats have no type in Python
-            values = [int(label) for label in self.classes]
-        labels = {"dtype": "O" if kind == "O" else self.classes.dtype.str, "values": values}
-        return {"fingerprint": self.fingerprint, "labels": labels, "feature_names": self.names}
+            values = [int(label) for label in classes]
+        labels = {"dtype": "O" if kind == "O" else classes.dtype.str, "values": values}
+        return {"labels": labels, "feature_names": self.names}
 
     def known_from(self, path: Path, saved: dict[str, Any]) -> TrainingData:
-        """Return these data with labels and feature names as the file ``path`` has them in its header.
+        """Return these data with labels and feature names as ``path``, of an earlier version, has them.
 
         Raises:
             DataError: The file is of a model of other data, of other labels or of other feature names.
         """
-        known, now = _labels(saved, self.classes), self.classes
+        known, numbers = saved_labels(saved, self.classes), range(len(self.classes))
         if saved["fingerprint"] != (self.fingerprint if "labels" in saved else self._old_fingerprint()):
             got = f"{self.rows.raw.dtype} of shape {self.rows.raw.shape}"
             raise DataError(f"{path}: X ({got}) and y are not the training data of this model")
+        if "labels" in saved:  # of classes whose rows have all left nothing is known
+            numbers = saved["classes"]
+        now = self.classes[numbers]
         if not np.array_equal(known, now):
-            own, others = (listed(map(str, labels.tolist()), 6) for labels in (known, now))
-            raise DataError(f"{path}: y has the labels {others}, the model's are {own}; allowed: those")
+            raise other_labels(path, known, now)
+        return self.named_as(path, saved, known)
+
+    def named_as(self, path: Path, saved: dict[str, Any], classes: NDArray[Any]) -> TrainingData:
+        """Return these data with ``classes``, and with the feature names of a file's header.
+
+        Raises:
+            DataError: They have other feature names.
+        """
         names = saved.get("feature_names")
         both = zip(names, self.names, strict=True) if names and self.names else ()
         for k, (name, given) in enumerate(both):
             if name != given:
                 got = f"column {k} of X is called {given!r}, that of the model {name!r}"
                 raise DataError(f"{path}: {got}; allowed: the same columns")
-        return replace(self, classes=known, names=names)
+        return replace(self, classes=classes, names=names)
 
     def _old_fingerprint(self) -> str:
         """That of files of earlier versions, for which a number of another type is another number."""
@@ -106,7 +141,6 @@ def numbered(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     Raises:
         ValueError: They are no labels for scikit-learn.
         InvalidValue: They are of several kinds, or of one that has no order.
-        UserError: There is only one.
     """
     try:
         check_classification_targets(y)
@@ -114,12 +148,27 @@ def numbered(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     except TypeError as error:  # of bytes, or of words among numbers
         allowed = f"labels of one kind, text or whole numbers ({error})"
         raise InvalidValue("y", f"labels of type {y.dtype}", allowed) from None
-    if len(classes) < 2:
-        raise UserError(f"y holds one class ({classes[0]}); two are needed")
     return classes, labels.astype(np.int64)
 
 
-def _labels(saved: dict[str, Any], now: NDArray[Any]) -> NDArray[Any]:
+def two_or_more(classes: NDArray[Any]) -> NDArray[Any]:
+    """Return the labels of a training.
+
+    Raises:
+        UserError: There is only one.
+    """
+    if len(classes) < 2:
+        raise UserError(f"y holds one class ({classes[0]}); two are needed")
+    return classes
+
+
+def other_labels(path: Path, known: NDArray[Any], now: NDArray[Any]) -> DataError:
+    """The error of labels ``now`` where the file ``path`` has those in ``known``."""
+    own, others = (listed(map(str, labels.tolist()), 6) for labels in (known, now))
+    return DataError(f"{path}: y has the labels {others}, the model's are {own}; allowed: those")
+
+
+def saved_labels(saved: dict[str, Any], now: NDArray[Any]) -> NDArray[Any]:
     """The labels that a file has; those of earlier versions lack their type."""
     if "labels" not in saved:
         return now if now.tolist() == saved["classes"] else np.asarray(saved["classes"])

@@ -15,7 +15,7 @@ from expunge.record.settings import FREE
 from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once
-from expunge.run.linear_settings import OF_THE_MODEL, linear_model
+from expunge.run.linear_settings import OF_THE_MODEL, at_release, linear_model, release_std
 from expunge.run.targets import build, located
 from expunge.studies import Study
 from expunge.tracking import Tracker
@@ -51,6 +51,7 @@ def build_experiment(
         requests = removal.stream(dataset, settings["seed"])
     except (InvalidValue, DataError) as error:
         raise error.within("removal") from None
+    _check_releases(unlearner, len(requests))
     return Experiment(
         settings=settings,
         dataset=dataset,
@@ -74,6 +75,13 @@ def build_experiment(
             "delta": settings["unlearner"].get("delta"),
         },
     )
+
+
+def _check_releases(unlearner: Any, requests: int) -> None:
+    """Refuse a run that could not serve its last requests; the first model that leaves counts as well."""
+    if getattr(unlearner, "keeps_secret", False) and unlearner.releases <= requests:
+        allowed = f"at least {requests + 1}: a model for each of {requests} requests, and the first"
+        raise InvalidValue("unlearner.releases", unlearner.releases, allowed)
 
 
 def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, str]) -> None:
@@ -169,6 +177,8 @@ def _unlearner(
         if network and group.get(key) is not None:
             allowed = "null for a network, whose penalty is training.weight_decay"
             raise InvalidValue(f"unlearner.{key}", group[key], allowed)
+    if not network and at_release(settings):
+        own["std"] = release_std(settings, typed)
     return build("unlearner", own, model=model, **how)
 
 

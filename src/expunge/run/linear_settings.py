@@ -22,16 +22,37 @@ def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearMode
         InvalidValue: The command line gives a setting by its name in ``model`` or ``training``, and
             ``unlearner`` has another value; or a value is not allowed.
     """
-    found: dict[str, Any] = {}
-    for key, home in OF_THE_MODEL.items():
-        at_home = (settings[home] or {}).get(key)
-        given = settings["unlearner"].get(key, at_home)
-        if f"{home}.{key}" in typed and given != at_home:
-            allowed = f"the value of {home}.{key}, {at_home}, or one of the two alone"
-            raise InvalidValue(f"unlearner.{key}", given, allowed)
-        found |= {} if given is at_home is None else {key: given}
+    found = {key: _given(settings, key, typed) for key in OF_THE_MODEL}
+    found = {key: value for key, value in found.items() if value is not None}
+    if at_release(settings):
+        found["std"] = 0.0
     try:
         return LinearModel(**found, progress=bool(settings["progress"]))
     except InvalidValue as error:
         home = OF_THE_MODEL.get(error.name, "model")
         raise error.within(home if f"{home}.{error.name}" in typed else "unlearner") from None
+
+
+def at_release(settings: dict[str, Any]) -> bool:
+    """Whether the noise is that of releases: ``std`` is then the unlearner's own, null to be derived."""
+    return bool(settings["unlearner"].get("perturbation") == "release")
+
+
+def release_std(settings: dict[str, Any], typed: Collection[str]) -> Any:
+    """``std`` of the noise at release: as the unlearner has it, or ``model.std`` where that is typed."""
+    if settings["unlearner"].get("std") is None and "model.std" not in typed:
+        return None
+    return _given(settings, "std", typed)
+
+
+def _given(settings: dict[str, Any], key: str, typed: Collection[str]) -> Any:
+    """The value of a setting that has two names; one of them may be null."""
+    home = OF_THE_MODEL[key]
+    at_home = (settings[home] or {}).get(key)
+    given = settings["unlearner"].get(key)
+    if given is None:
+        return at_home
+    if f"{home}.{key}" in typed and given != at_home:
+        allowed = f"the value of {home}.{key}, {at_home}, or one of the two alone"
+        raise InvalidValue(f"unlearner.{key}", given, allowed)
+    return given

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from expunge.certificate.composition import Total, Upstream, total
+from expunge.certificate.composition import Claim, Total, Upstream, total
 from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
@@ -31,6 +31,9 @@ from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
 
+SECRET = "state.safetensors"
+"""The model that releases are drawn around, which must not leave."""
+_UNSAID = "the unlearner does not say what its model shows of a class whose rows have all been removed"
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
 
 
@@ -79,6 +82,8 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
+        if getattr(experiment.unlearner, "keeps_secret", False):
+            save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
         summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
@@ -235,6 +240,8 @@ class _Session:
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
+            "claim": self._claim(),
+            "releases": getattr(getattr(self.experiment.unlearner, "guarantee", None), "releases", None),
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
@@ -256,7 +263,16 @@ class _Session:
             upstream = self.experiment.extractor.upstream()
         else:  # a plug-in need not know; then nobody does
             upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
-        return total(upstream, *(promised(self.experiment.unlearner, what) for what in ("epsilon", "delta")))
+        epsilon, delta = (promised(self.experiment.unlearner, what) for what in ("epsilon", "delta"))
+        return total(upstream, epsilon, delta, self._claim())
+
+    def _claim(self) -> Claim:
+        """What the unlearner says of its guarantee."""
+        unlearner = self.experiment.unlearner
+        if hasattr(unlearner, "claim"):
+            said: Claim = unlearner.claim()
+            return said
+        return Claim(not_covered=_UNSAID)  # a plug-in need not know; then nobody does
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.certificate.composition import Claim
 from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
 from expunge.core.threads import alone, deep_copy, whole
@@ -18,7 +19,7 @@ from expunge.predictors import Predictor
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
 OUTCOMES = ("removed", "retrained", "refused")
-_ALONE = ("fit", "remove", "validate_on", "state", "load_state")
+_ALONE = ("fit", "remove", "settle", "validate_on", "state", "load_state")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Method(ABC):
     its own adds it to that of ``Method``. ``validate_on(x, y)``, where there is one, is given the test rows
     once after ``fit`` or ``load_state``.
 
-    Threads may share a method: those five hold the model's lock, in a subclass too, so that requests are
+    Threads may share a method: those six hold the model's lock, in a subclass too, so that requests are
     served one after the other, each as if it were alone, and a state is saved between two of them.
 
     Args:
@@ -108,6 +109,18 @@ class Method(ABC):
 
     __deepcopy__ = deep_copy
 
+    def __copy__(self) -> Any:
+        """Another method on the same model, which stands where this one does."""
+        made = type(self).__new__(type(self))
+        made.__dict__ = dict(vars(self))
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled, and so may be written: nothing of rows that have left, if ``settle`` can help."""
+        with self.lock:
+            self.settle()
+            return dict(vars(self))
+
     def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
         """Compile and set up what ``fit`` and ``remove`` run on such data; see ``Predictor.rehearse``."""
         self.predictor.rehearse(x, y)
@@ -122,6 +135,19 @@ class Method(ABC):
     @abstractmethod
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Serve one request; every request ends in an ``Outcome``."""
+
+    def claim(self) -> Claim:
+        """What a run says of its guarantee, and of what its model shows in spite of it."""
+        return Claim(not_covered=self.predictor.not_covered)
+
+    @alone
+    def settle(self) -> None:
+        """Make all that is kept a function of the rows that stay alone, before it is written to be kept.
+
+        The model changes where something has left since: what was made with the help of rows that are gone
+        is made anew. A method that keeps nothing of the kind has nothing to do, which is what this does.
+        """
+        return
 
     @alone
     def state(self) -> State:
@@ -141,8 +167,9 @@ class Unlearner(Protocol):
     """What a run asks of a plug-in that is model and method in one.
 
     Row ids are those of the training set as given to ``fit``, whatever has been removed since. What a
-    ``Method`` may have besides, and ``seconds_fit`` of a ``Predictor``, is used where it is there. Its
-    ``COLUMNS`` are to have ``RESIDUAL`` where it gives a ``residual_measured``.
+    ``Method`` may have besides (without ``claim`` a run says that nothing is known), and ``seconds_fit`` of a
+    ``Predictor``, is used where it is there. Its ``COLUMNS`` are to have ``RESIDUAL`` where it gives a
+    ``residual_measured``.
     """
 
     name: str

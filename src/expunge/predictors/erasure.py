@@ -1,0 +1,44 @@
+"""A pickle of a model holds its training data, but nothing of rows that have left."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from expunge.predictors.linear_outputs import LinearOutputs
+
+
+def erased(model: LinearOutputs) -> Any:
+    """Return a copy of a linear model without contents, norms and labels of the rows that have left.
+
+    The others are where they were, so that what the copy does is what the model does. Where there is
+    something to erase the table of rows is copied; a label that no class has takes the place of theirs.
+    """
+    made = copy(model)
+    if not hasattr(model, "kept") or model.kept.all():
+        return made
+    gone, x = ~model.kept, model.x
+    label = int(min(model.classes_)) - 1
+    if not (x.raw[gone].any() or x.scale[gone].any() or (model.y[gone] != label).any()):
+        return made
+    raw = x.raw.copy()
+    raw[gone] = 0
+    made.x = replace(x, raw=raw, scale=np.where(gone, 0.0, x.scale))
+    made.y = np.where(gone, label, model.y)
+    columns = model.out.columns
+    rows = {id(column.problem.rows): replace(column.problem.rows, raw=raw) for column in columns}
+    left = [
+        column.without(
+            replace(
+                column.problem,
+                rows=rows[id(column.problem.rows)],
+                y=np.where(gone, 0.0, column.problem.y),
+            )
+        )
+        for column in columns
+    ]
+    vars(made)["_out"] = replace(model.out, columns=left)
+    return made

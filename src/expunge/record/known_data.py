@@ -1,0 +1,121 @@
+"""Training data as they are handed in: to be trained on, or to be known again by a model that was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
+
+from expunge.core.checks import require_numbers
+from expunge.core.errors import DataError
+from expunge.core.files import State
+from expunge.linear.rows import Rows
+from expunge.record.model_file import DIGESTS, FINGERPRINT, REMOVED
+from expunge.record.training_data import (
+    TrainingData,
+    numbered,
+    other_labels,
+    readable,
+    saved_labels,
+    two_or_more,
+)
+
+_TYPES = {"dtype": [np.float64, np.float32], "order": "C"}
+
+
+def training_data(estimator: Any, X: Any, y: Any) -> TrainingData:
+    """Return what ``estimator`` is to be trained on; what scikit-learn keeps of X is set on it.
+
+    Raises:
+        ValueError: They are nothing that it can be trained on.
+    """
+    require_numbers("X", X)
+    X, y = validate_data(estimator, X, readable(y), **_TYPES)
+    classes, labels = numbered(y)
+    return TrainingData(_rows(estimator, X), labels, two_or_more(classes), _names(estimator))
+
+
+def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> TrainingData:
+    """Return the training data of a model, as saved in ``path``, from what is left of them.
+
+    X and y have the n rows of ``fit``, of which those that were removed may hold anything, or only those that
+    stay, in their order. Ids are those of ``fit``.
+
+    Raises:
+        DataError: X and y are not the data that the model was trained on.
+    """
+    saved = state.values
+    if FINGERPRINT in saved:  # of an earlier version, which knows all rows together
+        return training_data(estimator, X, y).known_from(path, saved)
+    digests, removed = state.arrays[DIGESTS], state.arrays[REMOVED]
+    kept = np.ones(len(digests) + len(removed), dtype=bool)
+    kept[removed] = False
+    stay = np.flatnonzero(kept)
+    X, y = _part(path, "X", X, kept), _labels(_part(path, "y", readable(y), kept))
+    require_numbers("X", X)
+    now, numbers = numbered(validate_data(estimator, "no_validation", y))
+    X = validate_data(estimator, X, ensure_all_finite=False, **_TYPES)  # rows that stay are: see _rows
+    known = saved_labels(saved, now)
+    same = np.broadcast_to(known[:, None] == now, (len(known), len(now)))
+    if not same.any(axis=0).all():
+        raise other_labels(path, known, now)
+    labels = np.full(len(kept), -1)
+    there = np.array(saved["classes"], dtype=np.int64)
+    labels[stay] = there[same.argmax(axis=0)[numbers]]
+    said = f"{path}: X ({X.dtype} of shape {X.shape}) and y are not the training data of this model"
+    if X.shape[1] != saved["n_features"]:
+        raise DataError(f"{said}: they have {X.shape[1]} features, allowed: {saved['n_features']}")
+    if len(X) != len(kept):
+        staying, X = X, np.zeros((len(kept), X.shape[1]), dtype=X.dtype)
+        X[stay] = staying
+    classes = known[:1].repeat(saved["classes_of_fit"])  # of those that left nothing is known
+    classes[there] = known
+    data = TrainingData(_rows(estimator, X, kept), labels, classes, _names(estimator))
+    changed = stay[(data.digests(stay) != digests).any(axis=1)]
+    if len(changed):
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise DataError(f"{said}: row {changed[0]} is another{more}; allowed: what it was in fit")
+    return data.named_as(path, saved, classes)
+
+
+def _rows(estimator: Any, X: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> Rows:
+    return Rows.normalised(X, used=kept) if estimator.normalize else Rows.as_given(X, used=kept)
+
+
+def _names(estimator: Any) -> list[str] | None:
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else names.tolist()
+
+
+def _part(path: Path, name: str, given: Any, kept: NDArray[np.bool_]) -> Any:
+    """What is to be read of X or y: the rows that stay alone, where the others may keep it from being read.
+
+    Raises:
+        DataError: It has neither as many rows as there were in ``fit`` nor as many as stay.
+    """
+    shape = getattr(given, "shape", None)
+    if not (shape or hasattr(given, "__len__")):
+        return given  # nothing with rows, as scikit-learn will say
+    count, stay = shape[0] if shape else len(given), np.flatnonzero(kept)
+    if count == len(stay):
+        return given
+    if count != len(kept):
+        allowed = f"{len(kept)}, of which those removed may hold anything, or the {len(stay)} that stay"
+        said = f"{path}: X and y are not the training data of this model"
+        raise DataError(f"{said}: {name} has {count} rows, allowed: {allowed}")
+    if name == "X" and isinstance(given, np.ndarray) and given.dtype.kind in "biuf":
+        return given  # its numbers can be read whatever they are, and it need not be copied
+    if hasattr(given, "iloc"):
+        return given.iloc[stay]
+    return given[stay] if shape else [given[row] for row in stay]
+
+
+def _labels(y: Any) -> Any:
+    """Labels in the type that they have without what took the place of others: None among numbers, say."""
+    objects = getattr(y, "dtype", None) == np.dtype(object)
+    if objects and not all(isinstance(label, str) for label in np.ravel(y)):
+        return np.asarray(y.tolist())
+    return y
