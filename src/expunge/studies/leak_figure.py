@@ -63,8 +63,8 @@ def draw(curves: Mapping[str, Curve], epsilons: Array, claim: Mapping[str, float
         axes[0].set_ylabel("delta needed (log scale)")
         at = f"epsilon {text.number(claim['epsilon'])}, delta {text.number(claim['delta'])}"
         caption = (
-            f"{draws:,} pairs of draws. Thick: the estimate, where it is above 0. Thin: the most that it can be; "
-            "shaded: down to the least,\nwhere that is above 0 (exact 99% limits). "
+            f"{draws:,} pairs. Thick: the estimate, where it is above 0. Thin: the most that it can "
+            "be; shaded: down to the least,\nwhere that is above 0 (exact 99% limits). "
             f"Star: what is promised, {at}. The second panel is exact."
         )
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=9, color=style.MUTED)
@@ -77,7 +77,12 @@ def _curve(ax: Axes, curve: Curve, epsilons: Array, place: int, label: str) -> L
     shown = np.where(needed.estimate > 0, needed.estimate, np.nan)
     ax.plot(epsilons, shown, **look, markevery=(place, 5))
     if not np.array_equal(needed.low, needed.high):
-        ax.plot(epsilons, needed.high, **{**look, "lw": 0.8, "ms": 3, "mfc": style.PAPER}, markevery=(place + 2, 5))
+        ax.plot(
+            epsilons,
+            needed.high,
+            **{**look, "lw": 0.8, "ms": 3, "mfc": style.PAPER},
+            markevery=(place + 2, 5),
+        )
         limits = np.maximum(needed.low, _FLOOR / 10), needed.high
         ax.fill_between(epsilons, *limits, where=needed.low > 0, color=look["color"], alpha=0.15, lw=0)
     return Line2D([], [], **look, label=label)
