@@ -213,7 +213,7 @@ def test_published_needs_more_than_it_claims_and_ours_does_not(leak):
         assert own["retrained"] == pytest.approx(0.16, abs=0.07)
         assert own["removed"] < 0.06
         assert own["delta_needed"] > 0.02 > own["claimed"] == pytest.approx(1e-4)
-    assert attacks["refuse"]["low"] > 0.05, "300 pairs are too few for the other"
+    assert attacks["refuse"]["low"] > 0.02, "300 pairs are too few for the other"
     for name in RELEASE:
         own = attacks[name]
         assert own["low"] <= own["claimed"] <= 1.0001e-4
