@@ -66,7 +66,7 @@ def test_the_command_says_what_it_found(capsys):
 
 @pytest.mark.parametrize("structure", range(len(STRUCTURES)), ids=STRUCTURES)
 def test_models_inside_are_as_near_to_60_digits_as_their_noise_was_planned_for(structure):
-    """Ten of each structure, their first and last models; all: ``python -m experiments.truth.sensitivity``."""
+    """Ten of each structure, first and last models; all: ``python -m experiments.truth.sensitivity``."""
     found = sensitivity.Found()
     for number in range(structure, 100, len(STRUCTURES)):
         found.add(sensitivity.check(of_release(number, 18), every=False))

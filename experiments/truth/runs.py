@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from experiments.truth.check import Found, residual, rows_of, signs_of
+from experiments.truth.check import Found, columns_of, residual, rows_of, signs_of
 from experiments.truth.problems import Problem
 from expunge.unlearners.base import OUTCOMES
 
@@ -80,8 +80,8 @@ def _compare(problem: Problem, requests: list[list[int]], run: Path, found: Foun
     if {key: summary[key] for key in counts} != counts or summary["requests"] != len(records):
         found.wrong.append(f"the summary counts {summary}, the ledger {counts}")
     arrays, x, signs = load_file(run / "model.safetensors"), rows_of(problem.x, True), signs_of(problem.y)
-    lam, bound = problem.settings["lam"], summary["residual_bound"]
-    true = residual(x, signs, kept[:, None], lam, arrays["weight"], arrays["perturbation"])
+    lam, bound, columns = problem.settings["lam"], summary["residual_bound"], columns_of(problem.y, kept)
+    true = residual(x, signs[:, columns], kept[:, None], lam, arrays["weight"], arrays["perturbation"])
     found.looked += 1
     if not true <= bound:
         found.wrong.append(f"the run ended at residual {true!r}, above its bound {bound!r}")

@@ -36,7 +36,6 @@ class _Trained:
     """What ``fit`` leaves, and is no setting."""
 
     _fitted_: Fitted
-    classes_: NDArray[Any]
     n_iter_: int
 
 
@@ -66,7 +65,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             system.
 
     Attributes:
-        classes_: (K,) labels; of two, the second is the positive class.
+        classes_: (K,) labels of the rows that are left; of two, the second is the positive class.
         coef_: (1, d) weights w for two classes, (K, d) for more.
         certificate_: The running ``Account``: ``beta``, ``epsilon_spent``, ``guarantee.budget``, ``epoch``.
         n_iter_: Newton steps of the last training, the most of any class.
@@ -128,12 +127,12 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Remove training rows (indices into the X of ``fit``), as one release.
 
-        Threads may share a model: their requests are served one after the other, and what it predicts
-        meanwhile is what the last release says.
+        A class goes with its last row: the model is one of fewer classes then. Threads may share a model:
+        their requests are served one after the other; what it predicts meanwhile is the last release's.
 
         Returns:
-            What became of the request: ``removed``, ``retrained`` or ``refused`` with its reason, and the
-            certificate after it.
+            What became of it (``removed``, ``retrained``, or ``refused`` with its reason: always where a
+            single class would be left), and the certificate after it.
 
         Raises:
             InvalidValue: A row is out of range, named twice or removed already, or none would stay.
@@ -153,8 +152,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         require_numbers("X", X)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
         rows = Rows.normalised(X) if fitted.settings["normalize"] else Rows(X, np.ones(len(X)))
-        scores = rows.times(fitted.engine.predictor.weights)
-        return scores[:, 0] if len(fitted.data.classes) == 2 else scores, fitted.data.classes
+        scores = rows.times((out := fitted.engine.predictor.out).weights)
+        return scores[:, 0] if out.classes.width == 1 else scores, fitted.data.names_of(out.classes.labels)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Labels, (n,): the class with the largest score."""
@@ -168,6 +167,11 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         """
         scores = self.decision_function(X)
         return probabilities(scores.reshape(len(scores), -1))
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """(K,) labels, in rising order."""
+        return self._fitted_.data.names_of(self._engine_.predictor.classes_)
 
     @property
     def coef_(self) -> Array:
@@ -214,7 +218,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             state = engine.state()
             state.arrays[DIGESTS] = data.digests(np.flatnonzero(engine.predictor.kept))
             state.values |= {
-                **data.as_plain(),
+                **data.as_plain(engine.predictor.classes_),
                 "settings": fitted.settings,
                 "n_iter": self.n_iter_,
                 "n_features": self.n_features_in_,
@@ -290,7 +294,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
     def _keep(self, engine: Newton, data: TrainingData, n_iter: int, version: Version) -> None:
         self._fitted_ = Fitted(engine, self._settings(engine), data, version)
-        self.classes_, self.n_iter_ = data.classes, n_iter
+        self.n_iter_ = n_iter
         if data.names is None:
             self.__dict__.pop("feature_names_in_", None)
         else:

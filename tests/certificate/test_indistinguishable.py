@@ -29,6 +29,15 @@ def test_ratio_is_the_largest_that_60_digits_allow(noise, epsilon, delta, k):
 
 
 @pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("delta", [5e-324, 1e-308, 1 - 1e-6, 1 - 2.0**-53])
+@pytest.mark.parametrize("epsilon", [1e-6, 1.0, 1e6])
+def test_the_ends_of_the_range_are_no_exception(noise, delta, epsilon):
+    allowed = ratio(epsilon, delta, 1, noise)
+    assert delta_together(noise, allowed, 1, epsilon) <= delta
+    assert delta_together(noise, allowed, 1, epsilon_after(allowed, delta, 1, noise)) <= delta
+
+
+@pytest.mark.parametrize("noise", NOISES)
 @settings(max_examples=60, deadline=None)
 @given(each=st.floats(-9, 1).map(lambda x: 10.0**x), delta=deltas, k=releases)
 def test_epsilon_is_the_smallest_that_60_digits_allow(noise, each, delta, k):

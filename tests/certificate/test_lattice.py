@@ -1,6 +1,7 @@
 """Noise at release: its law, and what the low bits of what is released tell of the model inside."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 
 import numpy as np
@@ -80,6 +81,12 @@ def test_opendp_is_left_as_it_was():
     finally:
         mod.GLOBAL_FEATURES.clear()
         mod.GLOBAL_FEATURES.update(before)
+
+
+def test_threads_draw_side_by_side():
+    with ThreadPoolExecutor(4) as pool:
+        draws = list(pool.map(lambda _: discrete_gaussian(2, 1e9), range(200)))
+    assert len(np.unique(draws)) == 400
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

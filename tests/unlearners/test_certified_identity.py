@@ -69,12 +69,18 @@ def test_persons_are_removed_with_a_certificate(faces):
 
 
 def test_the_model_is_that_of_somebody_who_never_saw_the_person(faces):
-    """The same perturbation, and Newton's minimum over the rows of the 39 others."""
+    """The same perturbation, and Newton's minimum over the rows of the others; no column for the person."""
     x, y = faces
     model = fitted(x, y)
+    before = model._engine_.predictor.model()["perturbation"]
     model.remove(np.flatnonzero(y == 5).tolist())
-    arrays, stay = model._engine_.predictor.model(), y != 5
-    own = 4  # the person's column, which has no row of its own left
-    aim = oracle.minimise(x[stay], -np.ones(390), LAM, arrays["perturbation"][:, own], steps=15)
+    assert model.classes_.tolist() == [k for k in range(1, 41) if k != 5]
+    assert model.coef_.shape == (39, SIDE * SIDE)
+    assert model.predict_proba(x[:2]).shape == (2, 39)
+    arrays, stay, other = model._engine_.predictor.model(), y != 5, 7
+    np.testing.assert_array_equal(arrays["perturbation"], np.delete(before, 4, axis=1))
+    k = model.classes_.tolist().index(other)
+    signs = np.where(y[stay] == other, 1.0, -1.0)
+    aim = oracle.minimise(x[stay], signs, LAM, arrays["perturbation"][:, k], steps=15)
     # a gradient of r leaves w within r / (lam n) of the minimum
-    assert np.linalg.norm(arrays["weight"][:, own] - aim) <= model.residual() / (LAM * 390) + 1e-6
+    assert np.linalg.norm(arrays["weight"][:, k] - aim) <= model.residual() / (LAM * 390) + 1e-6

@@ -24,24 +24,12 @@ class Upstream:
 
 
 @dataclass(frozen=True)
-class Total:
-    """The guarantee of features and linear model together, for each removed row taken alone.
-
-    Without one epsilon and delta are None, and ``not_covered`` is the reason.
-    """
-
-    epsilon: float | None
-    delta: float | None
-    not_covered: str | None = None
-
-
-@dataclass(frozen=True)
 class Claim:
-    """What a method promises, in words.
+    """What a method says of its releases, in words.
 
     Attributes:
-        guarantee: For whom its guarantee holds; None: it gives none.
-        not_covered: What is not covered; None where that is nothing.
+        guarantee: What it guarantees; None for a method without a certificate.
+        not_covered: What that, or the form of the model, does not cover; None for nothing to be said.
         holds: Whether its epsilon and delta are a guarantee that others may be added to.
     """
 
@@ -50,26 +38,47 @@ class Claim:
     holds: bool = True
 
 
-def total(upstream: Upstream, epsilon: float | None, delta: float | None) -> Total:
+_NOTHING_SAID = Claim()
+
+
+@dataclass(frozen=True)
+class Total:
+    """The guarantee of features and linear model together, for each removed row taken alone.
+
+    Without one epsilon and delta are None, and ``not_covered`` has the reason; it also has what a guarantee
+    that there is does not cover.
+    """
+
+    epsilon: float | None
+    delta: float | None
+    not_covered: str | None = None
+
+
+def total(
+    upstream: Upstream, epsilon: float | None, delta: float | None, claim: Claim = _NOTHING_SAID
+) -> Total:
     """``(eps_DP + eps_CR, delta_DP + delta_CR)``: basic composition (Guo et al., ICML 2020, section 3.4).
 
     An extractor that is (eps_DP, delta_DP)-differentially private needs no update when a row is removed. DP
     is a promise about one row: the sum is the guarantee of each removed row taken alone. For m rows that
     leave together (all the rows of one person, say) the extractor's part is that of ``group``. Where the
-    linear model has no certificate ``epsilon`` and ``delta`` are None.
+    linear model has no certificate ``epsilon`` and ``delta`` are None, and ``claim`` may say that they are no
+    guarantee.
 
     Raises:
         BrokenInvariant: A part is no finite number >= 0.
     """
+    without = None if epsilon is not None and delta is not None else "the unlearner gives no certificate"
+    said = "; ".join(filter(None, (upstream.not_covered, without, claim.not_covered))) or None
     if upstream.not_covered is not None:
-        return Total(None, None, upstream.not_covered)
+        return Total(None, None, said)
     parts = {"extractor_epsilon": upstream.epsilon, "extractor_delta": upstream.delta}
     for name, value in {**parts, "epsilon": epsilon, "delta": delta}.items():
         if value is not None and not 0 <= value < inf:
             raise BrokenInvariant(name, value, "a finite number >= 0 where something is guaranteed")
-    if epsilon is None or delta is None:
-        return Total(None, None, "the unlearner gives no certificate")
-    return Total(upstream.epsilon + epsilon, upstream.delta + delta)
+    if epsilon is None or delta is None or not claim.holds:
+        return Total(None, None, said)
+    return Total(upstream.epsilon + epsilon, upstream.delta + delta, said)
 
 
 def group(epsilon: float, delta: float, rows: int) -> tuple[float, float]:

@@ -33,6 +33,8 @@ from expunge.core.errors import InvalidValue
 NOISES = ("lattice", "float")
 LEAST_EPSILON = 1e-6  # below it float64 tells the two terms of delta(eps) no longer apart to nine digits
 
+_LARGEST_DELTA = 1 - 2.0**-20  # as much as is used of one: float64 has few numbers between it and 1
+
 
 def ratio(epsilon: float, delta: float, releases: int, noise: str) -> float:
     """Largest Delta / s of one release with which that many are (epsilon, delta)-indistinguishable.
@@ -44,7 +46,7 @@ def ratio(epsilon: float, delta: float, releases: int, noise: str) -> float:
     """
     if require_positive("epsilon", epsilon) < LEAST_EPSILON:
         raise InvalidValue("epsilon", epsilon, f"at least {LEAST_EPSILON:g}")
-    log_delta = log(require_probability("delta", delta))
+    log_delta = log(min(require_probability("delta", delta), _LARGEST_DELTA))
     k = require_count("releases", releases)
     together = _of_noise(noise, _normal_shift, _discrete_root)(float(epsilon), log_delta)
     return together / sqrt(k) * (1 - 2.0**-30 - 2.0**-46 / epsilon)
@@ -59,7 +61,7 @@ def epsilon_after(ratio: float, delta: float, releases: int, noise: str) -> floa
         InvalidValue: An argument is outside its range.
     """
     together = require_from_zero("ratio", ratio) * sqrt(require_count("releases", releases, least=0))
-    log_delta = log(require_probability("delta", delta))
+    log_delta = log(min(require_probability("delta", delta), _LARGEST_DELTA))
     solve = _of_noise(noise, _normal_epsilon, _discrete_epsilon)
     return solve(together, log_delta) * (1 + 2.0**-34) + 2.0**-44 if together else 0.0
 

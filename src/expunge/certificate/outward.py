@@ -15,9 +15,12 @@ from sys import float_info
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.errors import BrokenInvariant
+
 _ROOT_BITS = 64  # of a whole square root: more than the 53 of float64
 _MANTISSA_BITS = 53
 _LIMB_BITS = 18
+_MOST_ENTRIES = 1 << 25
 _LIMB = (1 << _LIMB_BITS) - 1
 
 
@@ -59,7 +62,12 @@ def norm_up(vector: NDArray[np.float64]) -> float:
 
     An entry is a whole number of 53 bits times a power of two. Its square, from three limbs of 18 bits, is
     summed as whole numbers, one sum for each power: below 2^38 an entry, so that 2^25 entries fit into int64.
+
+    Raises:
+        BrokenInvariant: There are more entries.
     """
+    if np.size(vector) > _MOST_ENTRIES:
+        raise BrokenInvariant("entries", np.size(vector), f"at most {_MOST_ENTRIES}")
     if not np.isfinite(vector).all():
         return math.inf
     fractions, exponents = np.frexp(np.ravel(vector).astype(np.float64, copy=False))

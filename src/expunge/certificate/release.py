@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import frexp, inf, isfinite, ldexp, log
+from operator import index
 
 from expunge.certificate.indistinguishable import NOISES, epsilon_after, ratio
 from expunge.certificate.outward import down, root_up, up
@@ -39,7 +40,9 @@ def sensitivity(betas: Sequence[float], lam: float, counts: Sequence[int]) -> fl
     if not all(map(isfinite, betas)):
         return inf
     columns = zip(betas, counts, strict=True)
-    return root_up(sum(((Fraction(beta) / (Fraction(lam) * n)) ** 2 for beta, n in columns), Fraction(0)))
+    return root_up(
+        sum(((Fraction(beta) / (Fraction(lam) * index(n))) ** 2 for beta, n in columns), Fraction(0))
+    )
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class ReleaseGuarantee:
 
     def budget(self, lam: float, n: int) -> float:
         """Largest norm of the summed gradient of w~ over n rows that is covered: ``lam n Delta_0``, down."""
-        return down(Fraction(self.sensitivity) * Fraction(lam) * n)
+        return down(Fraction(self.sensitivity) * Fraction(lam) * index(n))
 
     def spent(self, count: int) -> float:
         """Epsilon at delta of the first ``count`` releases together; while covered at most ``epsilon``."""

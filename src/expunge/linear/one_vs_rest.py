@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.linear.classes import ClassList
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Array, Rows
 
@@ -18,7 +19,7 @@ _BLOCK = 65_536
 def one_vs_rest(
     rows: Rows,
     labels: NDArray[np.int64],
-    classes: NDArray[np.int64],
+    classes: NDArray[np.int64] | ClassList,
     lam: float,
     b: Array,
     subsample_ratio: float = 1.0,
@@ -28,16 +29,18 @@ def one_vs_rest(
 
     With ``subsample_ratio`` below 1 class k uses all of its own rows and each other row with that
     probability. The draws of one row depend on no other row: the model trained without a row would use the
-    very same rows otherwise, which a certificate needs. ``lam`` multiplies the rows that the class uses.
+    very same rows otherwise, which a certificate needs. Nor do they on which classes are still there: a class
+    keeps its subsample when another goes, and with two left the larger label keeps its own, which need not
+    have a row of the smaller. ``lam`` multiplies the rows that the class uses.
 
     ``labels`` are (n,), ``classes`` (K,) different ones in rising order, ``b`` the (d, K)
     perturbation, (d, 1) for two classes. Problems that use all of ``rows`` share this object.
     """
-    positive = classes[1:] if len(classes) == 2 else classes
+    known = classes if isinstance(classes, ClassList) else ClassList.of(classes)
     used = None
     if subsample_ratio < 1:
         assert rng is not None
-        used = _used(labels, classes, subsample_ratio, rng)
+        used = _used(labels, known, subsample_ratio, rng)[:, -known.width :]
     return [
         LogisticProblem(
             rows if used is None else rows.only(used[:, k]),
@@ -45,16 +48,16 @@ def one_vs_rest(
             lam,
             np.ascontiguousarray(b[:, k]),
         )
-        for k, label in enumerate(positive)
+        for k, label in enumerate(known.positive)
     ]
 
 
 def _used(
-    labels: NDArray[np.int64], classes: NDArray[np.int64], share: float, rng: np.random.Generator
+    labels: NDArray[np.int64], classes: ClassList, share: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Which class uses which row, (n, K); row i has the i-th K draws."""
-    used = labels[:, None] == classes
+    """Which class uses which row, (n, K); row i has the i-th draws, one for each class of the fit."""
+    used = labels[:, None] == classes.labels
     for start in range(0, len(labels), _BLOCK):
         part = used[start : start + _BLOCK]
-        part |= rng.random(part.shape) < share
+        part |= rng.random((len(part), classes.first))[:, classes.places] < share
     return used

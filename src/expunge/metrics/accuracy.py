@@ -20,7 +20,8 @@ def accuracy(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> float |
 class Accuracy:
     """``test_accuracy``, ``forget_accuracy`` and ``retain_accuracy``.
 
-    Test rows of classes that no training row has (the people of a re-identification gallery) do not count.
+    Test rows of classes that no training row ever had (the people of a re-identification gallery) do not
+    count. Rows of a class that has left the model count as wrong, for every method alike.
 
     Args:
         every: Evaluate after every this many requests (and after the last).

@@ -14,7 +14,7 @@ from expunge.core.checks import require_count
 from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval, of_known_classes
-from expunge.predictors import Differentiable
+from expunge.predictors import Differentiable, NothingLeft
 
 Values = Mapping[str, float | None]
 """Key -> number; None where it is not defined."""
@@ -56,12 +56,16 @@ class View:
     def reference(self) -> Differentiable | None:
         """The retrained model: the same model trained from scratch on the retain set.
 
-        None where the retain set is empty, or the model is not ``Differentiable``.
+        None where there is no model for the retain set (it is empty, or of one class alone), or the model is
+        not ``Differentiable``.
         """
         retained = np.flatnonzero(~self.requested)
         if not len(retained) or not isinstance(self.model, Differentiable):
             return None
-        return self.model.retrained(self.x_train, self.y_train, retained)
+        try:
+            return self.model.retrained(self.x_train, self.y_train, retained)
+        except NothingLeft:
+            return None
 
     @cached_property
     def original(self) -> Differentiable | None:

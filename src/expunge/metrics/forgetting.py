@@ -14,7 +14,7 @@ from expunge.metrics.base import Evaluated, Values, View
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
-from expunge.metrics.retrained import WEIGHT_DISTANCE, weight_distance
+from expunge.metrics.retrained import WEIGHT_DISTANCE, comparable, weight_distance
 from expunge.predictors import Graded, Probabilistic
 
 _DIVERGENCE = "Jensen-Shannon divergence of the predictions from the retrained model's, in nats"
@@ -90,6 +90,7 @@ class Forgetting(Evaluated):
     The retrained model never saw the forget set: all it can do with these rows it has from the others. Test
     rows of classes that no training row has are left out. The loss to relearn is that of the
     same model trained on all rows, forget set included, with the same seed (and the present perturbation).
+    A class that a model has no more has probability 0 there: the loss of its rows is the largest there is.
 
     None is what a model that is not ``Probabilistic`` gets, except for the distance of weights; what a
     retain set without a row gets where the retrained model is needed, and attacks on too few rows.
@@ -121,7 +122,7 @@ class Forgetting(Evaluated):
         ours, reference = view.model, view.reference
         found: dict[str, float | None] = dict.fromkeys(self.COLUMNS)
         if reference is not None:
-            found["retrain_weight_distance"] = weight_distance(view.model.model(), reference.model())
+            found["retrain_weight_distance"] = weight_distance(*comparable(view.model, reference))
         if not view.requested.any() or not isinstance(ours, Probabilistic):
             return found
         target = self._loss_to_relearn(view)
@@ -143,8 +144,9 @@ class Forgetting(Evaluated):
         """The columns that look at one model alone."""
         forget = np.flatnonzero(view.requested)
         chosen, others = matched(view.y_train[forget], view.y_test)
-        members = _traits(model, view.x_train, view.y_train, forget[chosen])
-        strangers = _traits(model, view.x_test, view.y_test, others)
+        classes = np.unique(view.y_train)
+        members = _traits(model, classes, view.x_train, view.y_train, forget[chosen])
+        strangers = _traits(model, classes, view.x_test, view.y_test, others)
         threshold = threshold_attack(
             _hardness(model, view.x_train, view.y_train, forget[chosen], members),
             _hardness(model, view.x_test, view.y_test, others, strangers),
@@ -158,10 +160,26 @@ class Forgetting(Evaluated):
 
 
 def _traits(
-    model: Probabilistic, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]
+    model: Probabilistic,
+    classes: NDArray[np.int64],
+    x: Any,
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Traits of some rows, (m, 4); the loss comes first."""
-    return traits(model.probabilities(x, rows), np.searchsorted(model.classes_, y[rows]))
+    return traits(_probabilities(model, classes, x, rows), np.searchsorted(classes, y[rows]))
+
+
+def _probabilities(
+    model: Probabilistic, classes: NDArray[np.int64], x: Any, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Probability of each of ``classes``, (m, K), for some rows: 0 of those that the model has not."""
+    found, own = model.probabilities(x, rows), np.searchsorted(classes, model.classes_)
+    if len(own) == len(classes):
+        return found
+    every = np.zeros((len(found), len(classes)))
+    every[:, own] = found
+    return every
 
 
 def _hardness(
@@ -180,10 +198,10 @@ def _hardness(
 
 def _compared(view: View, ours: Probabilistic, reference: Probabilistic) -> Values:
     """The columns that compare the predictions with the retrained model's."""
-    forget = np.flatnonzero(view.requested)
+    forget, classes = np.flatnonzero(view.requested), np.unique(view.y_train)
     found: dict[str, float | None] = {}
     for name, x, rows in (("test", view.x_test, view.known_test), ("forget", view.x_train, forget)):
-        aim, own = (model.probabilities(x, rows) for model in (reference, ours))
+        aim, own = (_probabilities(model, classes, x, rows) for model in (reference, ours))
         for kind, divergence in (("js", js_divergence), ("kl", kl_divergence)):
             found[f"retrain_{kind}_{name}"] = float(np.mean(divergence(aim, own))) if len(rows) else None
     predicted, aimed = (model.predict(view.x_train)[forget] for model in (ours, reference))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expunge.core.columns import Column, Plot
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import Evaluated, View
-from expunge.predictors import Differentiable
+from expunge.predictors import ByClass, Differentiable
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -42,6 +42,17 @@ WEIGHT_DISTANCE = {
         "theirs.",
     )
 }
+
+
+def comparable(model: Any, reference: Any) -> tuple[Arrays, Arrays]:
+    """The arrays of two models for ``weight_distance``: class by class where they have not the same classes.
+
+    A model whose requests were refused may have one that the retrained model has not: it is left out.
+    """
+    both = model, reference
+    if all(isinstance(one, ByClass) for one in both) and not np.array_equal(*(one.classes_ for one in both)):
+        return model.by_class(), reference.by_class()
+    return model.model(), reference.model()
 
 
 def weight_distance(model: Arrays, reference: Arrays) -> float | None:
@@ -119,7 +130,7 @@ class Retrained(Evaluated):
         known = view.known_test
         predicted, test = reference.predict(view.x_train), reference.predict(view.x_test)[known]
         found = (
-            weight_distance(ours.model(), reference.model()),
+            weight_distance(*comparable(ours, reference)),
             disagreement(ours.predict(view.x_test)[known], test),
             accuracy(test, view.y_test[known]),
             accuracy(predicted[forget], view.y_train[forget]),

@@ -2,6 +2,7 @@
 
 from expunge.predictors.base import (
     KINDS,
+    ByClass,
     Differentiable,
     Embedding,
     Graded,
@@ -13,6 +14,7 @@ from expunge.predictors.base import (
 
 __all__ = [
     "KINDS",
+    "ByClass",
     "Differentiable",
     "Embedding",
     "Graded",

@@ -42,18 +42,22 @@ class Differentiable(Protocol):
         """2-norm of the gradient, with respect to all weights, of the **mean** of those losses (m >= 1)."""
 
     def retrained(self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Differentiable:
-        """The same model, trained from scratch on these rows alone."""
+        """The same model, trained from scratch on these rows alone.
+
+        Raises:
+            NothingLeft: There is no model for these rows.
+        """
 
 
 @runtime_checkable
 class Probabilistic(Differentiable, Protocol):
     """What the metrics of forgetting ask of a model besides; that of a plug-in need not have it either.
 
-    The model that ``retrained`` returns has it too, and the same classes.
+    The model that ``retrained`` returns has it too.
     """
 
     classes_: NDArray[np.int64]
-    """(K,) labels in rising order, those of all training rows."""
+    """(K,) labels in rising order: those of all training rows, or of those that are still there."""
 
     def probabilities(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Probability of each class for some rows of any inputs (None: all of them), (m, K)."""
@@ -67,6 +71,16 @@ class Probabilistic(Differentiable, Protocol):
             The weights, (p,), an array or a tensor, and a function ``w -> (loss, gradient)`` of such weights,
             which leaves the model as it is.
         """
+
+
+@runtime_checkable
+class ByClass(Protocol):
+    """A model whose weights are those of its classes, which may be fewer than those of another."""
+
+    classes_: NDArray[np.int64]
+
+    def by_class(self) -> dict[str, NDArray[Any]]:
+        """The weights of each class, by its label; of two classes those of the larger label alone."""
 
 
 @runtime_checkable
@@ -107,11 +121,12 @@ class Predictor(Shared, Probabilistic, ABC):
 
     Attributes:
         kind: One of ``KINDS``.
+        not_covered: What of removed rows its form shows, whichever method removes them; None for nothing.
         seconds_fit: Time that the last training took, where that is not the time of the call: the model was
             found trained already.
         x: The training inputs.
         y: (n,) their labels.
-        classes_: (K,) labels in rising order.
+        classes_: (K,) labels in rising order; see ``Probabilistic``.
         kept: (n,) bool, training rows that have not left.
         seed: Of all that is drawn; a secret where a certificate rests on it.
         seeded: Whether it was given. Otherwise it is fresh, and only for what has to be drawn again as it was
@@ -119,6 +134,7 @@ class Predictor(Shared, Probabilistic, ABC):
     """
 
     kind: ClassVar[str]
+    not_covered: ClassVar[str | None] = None
     seconds_fit: float | None = None
     __deepcopy__ = deep_copy
 

@@ -28,7 +28,7 @@ def erased(model: LinearOutputs) -> Any:
     raw[gone] = 0
     made.x = replace(x, raw=raw, scale=np.where(gone, 0.0, x.scale))
     made.y = np.where(gone, label, model.y)
-    columns, *rest = model._columns
+    columns = model.out.columns
     rows = {id(column.problem.rows): replace(column.problem.rows, raw=raw) for column in columns}
     left = [
         column.without(
@@ -40,5 +40,5 @@ def erased(model: LinearOutputs) -> Any:
         )
         for column in columns
     ]
-    vars(made)["_columns"] = (left, *rest)
+    vars(made)["_out"] = replace(model.out, columns=left)
     return made

@@ -24,6 +24,7 @@ from expunge.core.files import State
 from expunge.core.seeds import Noise, SystemNoise, stream
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
+from expunge.linear.classes import ClassList, width_of
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.memory import BUILDING, require_matrices
 from expunge.linear.one_vs_rest import one_vs_rest
@@ -31,9 +32,10 @@ from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
-from expunge.predictors.base import NothingLeft
 from expunge.predictors.erasure import erased
-from expunge.predictors.linear_outputs import LinearOutputs, width_of
+from expunge.predictors.linear_outputs import LinearOutputs, Released
+from expunge.predictors.linear_outputs import alone as as_model
+from expunge.predictors.remainder import Remainder, remainder
 
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
@@ -43,7 +45,8 @@ class LinearModel(LinearOutputs):
 
     Of two classes the larger label is +1. K > 2 binary problems are trained on the same rows or on
     subsamples of their negatives (``expunge.linear.one_vs_rest``); the class with the largest score is
-    predicted. Weights and perturbation are (d,) for two classes, (d, K) for more.
+    predicted. Weights and perturbation are (d,) for two classes, (d, K) for more. Classes whose last row
+    leaves go, see ``ClassList``; there is no model for one class alone.
 
     Args:
         lam: Regularisation per example, > 0; it multiplies the number of rows that a class uses.
@@ -86,20 +89,17 @@ class LinearModel(LinearOutputs):
 
     # -- training ---------------------------------------------------------------------------------------
 
-    def begin(
-        self, x: Rows, y: NDArray[np.int64], seed: int | None, classes: NDArray[np.int64] | None = None
-    ) -> None:
-        """Take over the training data; ``classes`` None are those of ``y``, where no label is missing.
+    def begin(self, x: Rows, y: NDArray[np.int64], seed: int | None) -> None:
+        """Take over the training data.
 
         Raises:
             UserError: There is only one class.
             InvalidValue: ``subsample_ratio`` is not 1 with two, or there are more features than fit into
                 memory.
         """
-        classes = np.unique(y) if classes is None else classes
-        require_matrices(x.dim, width_of(len(classes)), BUILDING)
+        require_matrices(x.dim, width_of(len(np.unique(y))), BUILDING)
         super().begin(x, y, seed)
-        self.classes_, self.settled = classes, self.kept
+        self.settled = self.kept
         if len(self.classes_) < 2:
             raise UserError(
                 f"labels: got one class ({self.classes_[0]}), allowed: two or more; see dataset.classes"
@@ -117,7 +117,7 @@ class LinearModel(LinearOutputs):
         """Train on all rows, with the b that a certified Gaussian method of the same seed draws first."""
         self.begin(x, y, seed)
         drawn = self.noise(0).normal(size=x.dim * self.width)
-        self._train(self.problems(as_columns(self.std * drawn, x.dim)))
+        self.columns, self.fit_reports = self._trained(self.problems(as_columns(self.std * drawn, x.dim)))
 
     def noise(self, epoch: int) -> Noise:
         """What the perturbation of an epoch is drawn from: the given seed, or the operating system."""
@@ -128,7 +128,7 @@ class LinearModel(LinearOutputs):
         x = self.x
         b = np.zeros((x.dim, self.width)) if b is None else b.reshape(x.dim, self.width)
         rng = stream(self.seed, "subsample")
-        return one_vs_rest(x, self.y, self.classes_, self.lam, b, self.subsample_ratio, rng)
+        return one_vs_rest(x, self.y, self.out.classes, self.lam, b, self.subsample_ratio, rng)
 
     def fits(
         self,
@@ -159,58 +159,63 @@ class LinearModel(LinearOutputs):
                 rows, start = problem.rows, start_of(problem)
             yield problem, train(problem, tol, self.max_iter, start.w, start.factor), start.spectral
 
-    def _train(self, problems: Sequence[LogisticProblem]) -> None:
+    def _trained(self, problems: Sequence[LogisticProblem]) -> tuple[list[WeightColumn], list[FitReport]]:
         found = [(WeightColumn(problem, fit.w), fit.report) for problem, fit, _ in self.fits(problems, zero)]
-        self.columns = [column for column, _ in found]
-        self.fit_reports = [report for _, report in found]
+        return [column for column, _ in found], [report for _, report in found]
 
     # -- removal ----------------------------------------------------------------------------------------
 
-    def without(self, index: NDArray[np.int64]) -> list[LogisticProblem]:
-        """The columns' problems without these rows; those of columns that use none of them are unchanged.
+    def without(self, index: NDArray[np.int64]) -> Remainder[WeightColumn]:
+        """The columns of the classes that some row still has without these rows, and their problems.
 
         Raises:
-            NothingLeft: A class has no row left (its subsample was small).
+            NothingLeft: Rows of one class alone would stay.
         """
-        problems = self._left(index)
-        for problem, name in zip(problems, self.classes_[-self.width :], strict=True):
-            if not problem.n:
-                raise NothingLeft(f"class {name} would have no row left to be trained on")
-        return problems
+        return remainder(self.out, self._classes_without(index), index)
 
-    def _left(self, index: NDArray[np.int64]) -> list[LogisticProblem]:
-        rows: Rows | None = None
-        problems = []
-        for column in self.columns:
-            problem = column.problem
-            if problem.rows is not rows:  # columns that share rows go on sharing them
-                rows = problem.rows
-                left = rows.without(index) if np.any(rows.scale[index] != 0) else rows
-            problems.append(problem if left is rows else replace(problem, rows=left))
-        return problems
+    def _classes_without(self, index: NDArray[np.int64]) -> ClassList:
+        """Those that some row has once these have left too."""
+        stay = self.kept.copy()
+        stay[index] = False
+        gone = [label for label in np.unique(self.y[index]).tolist() if not stay[self.y == label].any()]
+        return self.out.classes.without(gone)
 
     @alone
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
         """Train again, from zero and with the same b, without these rows, which leave."""
-        self._train(self.without(index))
-        super().leave(index)
-        return hypot(*(report.gradient_norm for report in self.fit_reports))
+        columns, reports = self._trained(self.without(index).problems)
+        self.release(columns, index)
+        self.fit_reports = reports
+        return hypot(*(report.gradient_norm for report in reports))
 
     @alone
     def leave(self, index: NDArray[np.int64]) -> None:
-        """Count these rows as gone; the weights stay as they are."""
-        left = zip(self.columns, self._left(index), strict=True)
-        self.release([column.without(problem) for column, problem in left], index)
+        """Count these rows as gone; the weights stay as they are, but for those of classes that go.
+
+        Raises:
+            NothingLeft: Rows of one class alone would stay.
+        """
+        left = self.without(index)
+        pairs = zip(left.columns, left.problems, strict=True)
+        self.release([column.without(problem) for column, problem in pairs], index)
 
     @alone
     def release(
-        self, columns: Sequence[WeightColumn], index: NDArray[np.int64], released: Array | None = None
+        self, columns: Sequence[WeightColumn], index: NDArray[np.int64], drawn: Array | None = None
     ) -> None:
-        """Take over columns that these rows have left, and the weights that are out in their place."""
+        """Take over columns that these rows have left: those of the classes that are there without them.
+
+        ``drawn`` are the weights that are out in their place, if they are not out themselves.
+        """
         kept = self.kept.copy()  # whoever reads the old one goes on with it
         kept[index] = False
-        vars(self).update(_columns=(columns, False, released), kept=kept)  # in one, whatever interrupts
+        out = Released(self._classes_without(index), columns, drawn=drawn)
+        vars(self).update(_out=out, kept=kept)  # in one, whatever interrupts
+
+    def put(self, columns: Sequence[WeightColumn], drawn: Array | None) -> None:
+        """Take columns of the same classes, and the weights that are out in their place."""
+        self._out = Released(self._out.classes, columns, drawn=drawn)
 
     @property
     def is_settled(self) -> bool:
@@ -232,7 +237,8 @@ class LinearModel(LinearOutputs):
 
         ``reports`` say how they were made.
         """
-        vars(self).update(_columns=(columns, False, self._out[1]), fit_reports=reports, settled=self.kept)
+        out = Released(self._out.classes, columns, drawn=self._out.drawn)
+        vars(self).update(_out=out, fit_reports=reports, settled=self.kept)
 
     def is_finite(self) -> bool:
         """Whether every weight is a number."""
@@ -240,21 +246,31 @@ class LinearModel(LinearOutputs):
 
     def snapshot(self) -> Callable[[], None]:
         """Keep the weights; calling the result puts them back bit by bit."""
-        return partial(self.put, *self._out)
+        return partial(setattr, self, "_out", self.out)
 
     def try_out(self, columns: Sequence[WeightColumn]) -> None:
         """Take columns that may yet be put back: other threads wait for what becomes of them."""
-        self._columns = columns, True, None
+        self._out = Released(self._out.classes, columns, on_trial=True)
 
     @one_blas_thread()
     def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
-        """The minimiser of ``L_b`` over these rows of ``x``, with this model's settings, b and subsamples."""
+        """The minimiser of ``L_b`` over these rows of ``x``, with this model's settings, b and subsamples.
+
+        A class that this model has no more, and some of these rows have, has no b: that went with its column.
+
+        Raises:
+            NothingLeft: The rows are of one class alone.
+        """
         how = (self.lam, self.std, self.tol, self.max_iter, self.subsample_ratio, self.joint_training)
         reference = LinearModel(*how)
         reference.begin(x, y, self.seed)
-        others = np.setdiff1d(np.arange(len(x)), rows)
-        b = self._kept(self.columns)["perturbation"]
-        reference._train([p.without(others) for p in reference.problems(b)])
+        out = self.out
+        own = zip(out.classes.positive.tolist(), (column.problem.b for column in out.columns), strict=True)
+        known, nothing = dict(own), np.zeros(x.dim)
+        b = [known.get(label, nothing) for label in reference.out.classes.positive.tolist()]
+        untrained = reference.problems(np.stack(b, axis=1))
+        reference.columns = [WeightColumn(problem, nothing) for problem in untrained]
+        reference.refit(np.setdiff1d(np.arange(len(x)), rows))
         return reference
 
     # -- saving -----------------------------------------------------------------------------------------
@@ -263,15 +279,22 @@ class LinearModel(LinearOutputs):
     def state(self) -> State:
         """Weights, perturbation, which rows have left, and the seed of what is drawn again (a secret).
 
-        Of a release the weights that it is drawn around, a secret too, and under ``released`` those that are
-        out. ``erased_rows`` had left already when the model was last settled.
+        Of classes that have left it has neither label nor weights, but their number. Of a release it has the
+        weights that it is drawn around, a secret too, and under ``drawn`` those that are out. ``erased_rows``
+        had left already when the model was last settled.
         """
-        columns, released = self._out
-        arrays = {**self._kept(columns), "removed_rows": np.flatnonzero(~self.kept)}
+        out = self.out
+        classes = out.classes
+        arrays: dict[str, NDArray[Any]] = {
+            "weight": as_model(out.kept("w")),
+            "perturbation": as_model(out.kept("b")),
+        }
+        arrays["removed_rows"] = np.flatnonzero(~self.kept)
         arrays["erased_rows"] = np.flatnonzero(~self.settled)
-        if released is not None:
-            arrays["released"] = released
-        values = {"classes": self.classes_.tolist(), "secret": self.seed, "seeded": self.seeded}
+        if out.drawn is not None:
+            arrays["drawn"] = out.drawn
+        values = {"classes": classes.labels.tolist(), "secret": self.seed, "seeded": self.seeded}
+        values |= {"class_places": classes.places.tolist(), "classes_of_fit": classes.first}
         return State(arrays, values)
 
     @alone
@@ -280,18 +303,22 @@ class LinearModel(LinearOutputs):
 
         Rows that have left may have left ``x`` too (their scale is 0); what their labels are is all the same.
         """
-        known = None if x.count == len(x) else np.array(state.values["classes"], dtype=np.int64)
-        self.begin(x, y, state.values["secret"], known)
+        saved, removed = state.values, state.arrays["removed_rows"]
+        super().begin(x, y, saved["secret"])
         self.fit_reports = []
         self.settled = self.kept.copy()
         self.settled[state.arrays.get("erased_rows", [])] = False
-        self.seeded = state.values.get("seeded", True)  # the first versions drew all from a seed
+        self.seeded = saved.get("seeded", True)  # the first versions drew all from a seed
+        if "class_places" in saved:  # the first versions kept all classes
+            places = np.array(saved["class_places"], dtype=np.int64)
+            labels = np.unique(np.delete(self.y, removed))
+            self._out = Released(ClassList(labels, places, saved["classes_of_fit"]))
         problems = self._compacted(self.problems(state.arrays["perturbation"]), self.settled)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         self.columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
-        self.leave(state.arrays["removed_rows"])
+        self.leave(removed)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""

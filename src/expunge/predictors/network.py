@@ -22,19 +22,25 @@ from expunge.models import activation_maps, head_inputs
 from expunge.predictors.base import Predictor
 from expunge.training import History, Learner
 
+PUBLIC_CLASSES = (
+    "the list of classes is public: a network keeps the output of a class, or person, whose rows have all "
+    "been removed, and who sees it learns that they were once there"
+)
 _MODULE, _HISTORY = "module.", "history."
 
 
 class NetworkModel(Predictor):
     """A network trained by stochastic gradients.
 
-    Updates change its weights where they are: what several threads ask of it comes one after the other.
+    Updates change its weights where they are: what several threads ask of it comes one after the other. A
+    class keeps its output when its last row leaves, and may still be predicted: see ``PUBLIC_CLASSES``.
 
     Args:
         learner: Architecture, training, device.
     """
 
     kind = "network"
+    not_covered = PUBLIC_CLASSES
     x: Images
 
     def __init__(self, learner: Learner) -> None:

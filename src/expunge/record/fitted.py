@@ -36,5 +36,8 @@ class Fitted:
         with self.engine.lock:
             engine = copy(self.engine)
             engine.predictor = erased(engine.predictor)
-        data = replace(self.data, rows=engine.predictor.x, labels=engine.predictor.y)
+        there = engine.predictor.classes_
+        classes = self.data.names_of(there)[:1].repeat(len(self.data.classes))
+        classes[there] = self.data.names_of(there)
+        data = replace(self.data, rows=engine.predictor.x, labels=engine.predictor.y, classes=classes)
         return replace(self, engine=engine, data=data)

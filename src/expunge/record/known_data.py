@@ -63,19 +63,22 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     if not same.any(axis=0).all():
         raise other_labels(path, known, now)
     labels = np.full(len(kept), -1)
-    labels[stay] = same.argmax(axis=0)[numbers]
+    there = np.array(saved["classes"], dtype=np.int64)
+    labels[stay] = there[same.argmax(axis=0)[numbers]]
     said = f"{path}: X ({X.dtype} of shape {X.shape}) and y are not the training data of this model"
     if X.shape[1] != saved["n_features"]:
         raise DataError(f"{said}: they have {X.shape[1]} features, allowed: {saved['n_features']}")
     if len(X) != len(kept):
         staying, X = X, np.zeros((len(kept), X.shape[1]), dtype=X.dtype)
         X[stay] = staying
-    data = TrainingData(_rows(estimator, X, kept), labels, known, _names(estimator))
+    classes = known[:1].repeat(saved["classes_of_fit"])  # of those that left nothing is known
+    classes[there] = known
+    data = TrainingData(_rows(estimator, X, kept), labels, classes, _names(estimator))
     changed = stay[(data.digests(stay) != digests).any(axis=1)]
     if len(changed):
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise DataError(f"{said}: row {changed[0]} is another{more}; allowed: what it was in fit")
-    return data.named_as(path, saved, known)
+    return data.named_as(path, saved, classes)
 
 
 def _rows(estimator: Any, X: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> Rows:

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from expunge.core.errors import DataError
 from expunge.core.files import State, load_header, load_state, save_state
 from expunge.core.locks import exclusive
+from expunge.linear.classes import width_of
 from expunge.linear.memory import require_matrices
-from expunge.predictors.linear_outputs import width_of
 
 log = logging.getLogger(__name__)
 

@@ -29,10 +29,10 @@ def summarise(
     Args:
         records: The ledger, one record per request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
-            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``not_measured``
-            (metric -> why), ``total`` (the guarantee of extractor and unlearner together), ``claim`` (what
-            the method says of its own), ``releases`` (that the noise covers), ``extracted`` (what the extractor
-            has to say) and ``inputs`` (digests).
+            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``claim`` (what the
+            method says of its guarantee), ``releases`` (that the noise covers), ``not_measured`` (metric ->
+            why), ``total`` (the guarantee of extractor and unlearner together), ``extracted`` (what the
+            extractor has to say) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
 
@@ -59,7 +59,6 @@ def summarise(
         **{key: last[key] for key in _RESIDUAL},
         **{key: facts.get(key) for key in ("epsilon", "delta")},
         **(dict(zip(together, astuple(total), strict=True)) if total else {}),
-        **({"guarantee": claim.guarantee} if claim.guarantee else {}),
         **(released if facts.get("releases") else {}),
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,
@@ -72,6 +71,7 @@ def summarise(
     for key in (key for key in added if key not in summary):
         summary[key] = _over_run(records, key, known[key].over_run if key in known else "served")
     said = {key: facts[key] for key in ("role", "not_measured", "inputs") if facts.get(key)}
+    said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
     described = {"columns": as_json(known)} if known else {}
     return {**summary, **said, **described, "versions": versions()}
 

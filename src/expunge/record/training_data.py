@@ -73,14 +73,22 @@ class TrainingData:
         numbers = (np.ascontiguousarray(block, dtype=np.float64) + 0.0 for block in blocks)  # no -0.0
         return sha256_of([f"numbers{self.rows.raw.shape}".encode(), *numbers, self.labels.tobytes()])
 
-    def as_plain(self) -> dict[str, Any]:
-        """Labels and feature names as JSON values."""
-        kind, values = self.classes.dtype.kind, self.classes.tolist()
+    def names_of(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """The labels with these numbers among ``classes``, (K,); nothing of them tells of the others."""
+        if len(numbers) == len(self.classes):
+            return self.classes
+        found = self.classes[numbers]
+        return np.array(found.tolist()) if found.dtype.kind == "U" else found  # no longer than its longest
+
+    def as_plain(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
+        """Labels and feature names as JSON values; ``numbers`` are those of the classes that are there."""
+        classes = self.names_of(numbers)
+        kind, values = classes.dtype.kind, classes.tolist()
         if kind in _TIMES:
-            values = self.classes.astype(np.int64).tolist()
+            values = classes.astype(np.int64).tolist()
         elif kind == "f":  # whole numbers all; the longest floats have no type in Python
-            values = [int(label) for label in self.classes]
-        labels = {"dtype": "O" if kind == "O" else self.classes.dtype.str, "values": values}
+            values = [int(label) for label in classes]
+        labels = {"dtype": "O" if kind == "O" else classes.dtype.str, "values": values}
         return {"labels": labels, "feature_names": self.names}
 
     def known_from(self, path: Path, saved: dict[str, Any]) -> TrainingData:
@@ -89,10 +97,13 @@ class TrainingData:
         Raises:
             DataError: The file is of a model of other data, of other labels or of other feature names.
         """
-        known, now = saved_labels(saved, self.classes), self.classes
+        known, numbers = saved_labels(saved, self.classes), range(len(self.classes))
         if saved["fingerprint"] != (self.fingerprint if "labels" in saved else self._old_fingerprint()):
             got = f"{self.rows.raw.dtype} of shape {self.rows.raw.shape}"
             raise DataError(f"{path}: X ({got}) and y are not the training data of this model")
+        if "labels" in saved:  # of classes whose rows have all left nothing is known
+            numbers = saved["classes"]
+        now = self.classes[numbers]
         if not np.array_equal(known, now):
             raise other_labels(path, known, now)
         return self.named_as(path, saved, known)

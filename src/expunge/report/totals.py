@@ -28,7 +28,8 @@ def not_covered(run: Run) -> str:
     how, reason = mode(run), run.summary.get("not_covered")
     if how == PUBLISHED and not isinstance(reason, str):
         return _REASON
-    due = run.certified or how in (PUBLISHED, _NOT_PRIVATE)
+    there = run.number("epsilon_total") is not None  # with something besides that it does not cover
+    due = not there and (run.certified or how in (PUBLISHED, _NOT_PRIVATE))
     return text.plain(reason) if due and isinstance(reason, str) else ""
 
 

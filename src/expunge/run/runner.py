@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ log = logging.getLogger(__name__)
 
 SECRET = "state.safetensors"
 """The model that releases are drawn around, which must not leave."""
+_UNSAID = "the unlearner does not say what its model shows of a class whose rows have all been removed"
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
 
 
@@ -241,7 +241,7 @@ class _Session:
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
             "claim": self._claim(),
-            "releases": getattr(self._guarantee, "releases", None),
+            "releases": getattr(getattr(self.experiment.unlearner, "guarantee", None), "releases", None),
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
@@ -263,20 +263,16 @@ class _Session:
             upstream = self.experiment.extractor.upstream()
         else:  # a plug-in need not know; then nobody does
             upstream = Upstream(not_covered="the extractor does not say what it costs the training rows")
-        claim = self._claim()
-        promises = (promised(self.experiment.unlearner, what) for what in ("epsilon", "delta"))
-        found = total(upstream, *promises) if claim.holds else Total(None, None, upstream.not_covered)
-        reasons = dict.fromkeys(reason for reason in (claim.not_covered, found.not_covered) if reason)
-        return replace(found, not_covered="; ".join(reasons) or None)
+        epsilon, delta = (promised(self.experiment.unlearner, what) for what in ("epsilon", "delta"))
+        return total(upstream, epsilon, delta, self._claim())
 
     def _claim(self) -> Claim:
-        """What the method says of its guarantee; a plug-in need not."""
+        """What the unlearner says of its guarantee."""
         unlearner = self.experiment.unlearner
-        return unlearner.claim() if hasattr(unlearner, "claim") else Claim()
-
-    @property
-    def _guarantee(self) -> Any:
-        return getattr(self.experiment.unlearner, "guarantee", None)
+        if hasattr(unlearner, "claim"):
+            said: Claim = unlearner.claim()
+            return said
+        return Claim(not_covered=_UNSAID)  # a plug-in need not know; then nobody does
 
     def columns(self) -> dict[str, Column]:
         """What the run's numbers are called and mean, by those who make them."""

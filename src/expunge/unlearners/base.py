@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.certificate.composition import Claim
 from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
 from expunge.core.threads import alone, deep_copy, whole
@@ -135,6 +136,10 @@ class Method(ABC):
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Serve one request; every request ends in an ``Outcome``."""
 
+    def claim(self) -> Claim:
+        """What a run says of its guarantee, and of what its model shows in spite of it."""
+        return Claim(not_covered=self.predictor.not_covered)
+
     @alone
     def settle(self) -> None:
         """Make all that is kept a function of the rows that stay alone, before it is written to be kept.
@@ -162,8 +167,9 @@ class Unlearner(Protocol):
     """What a run asks of a plug-in that is model and method in one.
 
     Row ids are those of the training set as given to ``fit``, whatever has been removed since. What a
-    ``Method`` may have besides, and ``seconds_fit`` of a ``Predictor``, is used where it is there. Its
-    ``COLUMNS`` are to have ``RESIDUAL`` where it gives a ``residual_measured``.
+    ``Method`` may have besides (without ``claim`` a run says that nothing is known), and ``seconds_fit`` of a
+    ``Predictor``, is used where it is there. Its ``COLUMNS`` are to have ``RESIDUAL`` where it gives a
+    ``residual_measured``.
     """
 
     name: str

@@ -13,7 +13,7 @@ from expunge.core.checks import require_probability
 from expunge.core.columns import Column, Plot
 from expunge.core.files import State
 from expunge.curvature import SolveError
-from expunge.predictors import Predictor
+from expunge.predictors import NothingLeft, Predictor
 from expunge.scrub import ScrubError
 from expunge.unlearners.base import Method, Outcome
 
@@ -68,7 +68,7 @@ class Guarded(Method):
 
         Raises:
             ScrubError: It cannot be done; the model is as it was.
-            SolveError: Likewise.
+            SolveError, NothingLeft: Likewise.
         """
 
     def validate_on(self, x: Any, y: NDArray[np.int64]) -> None:
@@ -87,7 +87,7 @@ class Guarded(Method):
         before = self._accuracy_now(validation)
         try:
             figures, undo = self.update(index)
-        except (ScrubError, SolveError) as error:
+        except (ScrubError, SolveError, NothingLeft) as error:
             return Outcome("refused", tuple(index.tolist()), str(error))
         after = self._accuracy_on(validation)
         reason = self._harm(index, before, after)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,16 @@ from expunge.core.checks import (
 from expunge.core.files import State, under
 from expunge.core.threads import whole
 from expunge.linear.certified_column import CertifiedColumn
+from expunge.linear.classes import width_of
 from expunge.linear.memory import enough_memory, of_training, require_matrices
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rows import Rows
+from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel
-from expunge.predictors.linear_outputs import width_of
-from expunge.unlearners.base import RESIDUAL, Method, Outcome
+from expunge.predictors.remainder import Remainder
+from expunge.unlearners.base import RESIDUAL, Outcome
+from expunge.unlearners.engine import Engine
 from expunge.unlearners.published import Published
 from expunge.unlearners.release import Release
 
@@ -34,7 +37,7 @@ PERTURBATIONS = ("release", "gaussian", "pure_eps")
 POLICIES = ("retrain", "refuse")
 
 
-class Newton(Method):
+class Newton(Engine):
     """Removal-enabled logistic regression: every release carries a bound on its gradient residual.
 
     With ``perturbation=release`` the model stays inside and what leaves it is drawn around it anew at every
@@ -42,9 +45,11 @@ class Newton(Method):
     ``gaussian`` and ``pure_eps`` the perturbation is in the objective (``expunge.unlearners.published``).
 
     Of more than two classes (one-vs-rest) the (d, K) residual is bounded jointly, and a request changes
-    only the columns of classes that use its rows. One inverse Hessian a class is kept, 8 K d^2 bytes, and as
-    much again while a release is prepared; the Gram matrix (8 d^2) is made once where all classes use all
-    rows (see ``Rows.gram``), once a class where they use subsamples.
+    only the columns of classes that use its rows. A class whose last row leaves takes its column along; the
+    others are served as always. The guarantee stays that of the classes of the fit: for as many b is drawn
+    again, of which those that are there take their own. One inverse Hessian a class is kept, 8 K d^2 bytes,
+    and as much again while a release is prepared; the Gram matrix (8 d^2) is made once where all classes use
+    all rows (see ``Rows.gram``), once a class where they use subsamples.
 
     Args:
         model: The linear model; its ``std`` is that of b in the objective, > 0, or 0 with ``release``.
@@ -72,11 +77,6 @@ class Newton(Method):
     role = "certified"
     COLUMNS = RESIDUAL
     supports = ("logistic",)
-    predictor: LinearModel
-    guarantee: Any
-    """What the noise buys, from ``fit`` on: a ``Guarantee`` or a ``ReleaseGuarantee``."""
-    released = 0
-    """Models that have left, of a release."""
 
     def __init__(
         self,
@@ -135,17 +135,7 @@ class Newton(Method):
             self.served = 0
             self.scheme.fit(self)
 
-    @property
-    def needs_gram(self) -> bool:
-        """Whether the certificate asks for ||X||_2."""
-        return self.certificate in ("data_dependent", "third_order")
-
     # -- removal ----------------------------------------------------------------------------------------
-
-    @property
-    def columns(self) -> list[CertifiedColumn]:
-        """The model's columns, each with its share of the certificate."""
-        return cast("list[CertifiedColumn]", self.predictor.columns)
 
     @property
     def account(self) -> Account | ReleaseAccount:
@@ -164,12 +154,17 @@ class Newton(Method):
             BrokenInvariant: What would go out is not what its bound says.
         """
         index, model = self.predictor.checked(rows), self.predictor
-        made = sum(column.makes_inverse(index) for column in self.columns)
+        try:
+            left = cast("Remainder[CertifiedColumn]", model.without(index))
+        except NothingLeft as error:
+            self.served += 1
+            return self.scheme.refused(self, index, str(error))
+        made = sum(column.makes_inverse(index) for column in left.columns)
         size = model.x.dim, model.width
         require_matrices(*size, made + 1 if made else 0)  # 1 more while it is made
         with whole(self, model), enough_memory(*size, made + 1):
             self.served += 1
-            return self.scheme.serve(self, index)
+            return self.scheme.serve(self, index, left)
 
     def claim(self) -> Claim:
         """What the runs promise, in words."""
@@ -201,13 +196,14 @@ class Newton(Method):
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
         super().load_state(state, x, y)
-        opened = self.scheme.opened(self, state.values)
-        saved = zip(self.predictor.columns, state.values["columns"], strict=True)
+        opened, saved = self.scheme.opened(self, state.values), state.values["columns"]
+        # the first versions kept the columns of classes without rows
+        kept = range(len(saved)) if "class_places" in state.values else self.predictor.out.classes.columns
         columns = [
-            CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), values))
-            for k, (column, values) in enumerate(saved)
+            CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
+            for k, column in zip(kept, self.predictor.columns, strict=True)
         ]
-        self.predictor.put(columns, state.arrays.get("released"))
+        self.predictor.put(columns, state.arrays.get("drawn"))
 
     @one_blas_thread()
     def settle(self) -> None:

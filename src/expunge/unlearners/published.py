@@ -1,11 +1,11 @@
-"""The published scheme: a secret perturbation of the loss hides what updates leave (Guo et al., ICML 2020)."""
+"""The published scheme: a secret perturbation of the loss hides what updates leave (Guo et al., 2020)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import hypot, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,16 @@ from expunge.certificate.composition import Claim
 from expunge.core.checks import require_positive
 from expunge.core.errors import InvalidValue
 from expunge.linear.certified_column import CertifiedColumn, Start
+from expunge.linear.classes import width_of
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.solver import FitReport, build_factor
-from expunge.predictors import NothingLeft
 from expunge.predictors.linear import as_columns, zero
+from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
+from expunge.unlearners.engine import Engine
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
-
-if TYPE_CHECKING:
-    from expunge.unlearners.newton import Newton
 
 AS_PUBLISHED = (
     "as published: the decision to retrain or to refuse depends on the secret perturbation, and so does the "
@@ -41,7 +40,7 @@ class Published:
     does not hold of it is said in docs/certificate.md.
     """
 
-    def check(self, engine: Newton) -> None:
+    def check(self, engine: Engine) -> None:
         """Refuse settings that cannot be kept.
 
         Raises:
@@ -53,25 +52,27 @@ class Published:
                 raise InvalidValue(name, getattr(engine, name), "null but with perturbation=release")
         Guarantee(engine.epsilon, engine.delta, engine.predictor.std, 1, engine.perturbation)
 
-    def fit(self, engine: Newton) -> None:
+    def fit(self, engine: Engine) -> None:
         """Train with a first b, and open the account at the optimiser's own leftover."""
         engine.guarantee = self._guarantee(engine)
-        learned, reports = self._learned(engine, engine.predictor.problems(), epoch=0)
-        engine.predictor.columns, engine.predictor.fit_reports = learned, reports
-
-    def _guarantee(self, engine: Newton) -> Guarantee:
         model = engine.predictor
-        dim = model.x.dim * model.width
+        everything = Remainder[CertifiedColumn](model.out.classes, [], model.problems())
+        learned, reports = self._learned(engine, everything, epoch=0)
+        model.columns, model.fit_reports = learned, reports
+
+    def _guarantee(self, engine: Engine) -> Guarantee:
+        model = engine.predictor
+        dim = model.x.dim * width_of(model.out.classes.first)
         return Guarantee(engine.epsilon, engine.delta, model.std, dim, engine.perturbation)
 
     def _learned(
         self,
-        engine: Newton,
-        problems: Sequence[LogisticProblem],
+        engine: Engine,
+        left: Remainder[CertifiedColumn],
         epoch: int,
         starts: Sequence[Start] | None = None,
     ) -> tuple[list[CertifiedColumn], list[FitReport]]:
-        """Train with a fresh b.
+        """Train what is ``left`` with a fresh b.
 
         The loss has one minimiser, wherever training starts; how far it stopped from there is charged.
 
@@ -80,10 +81,10 @@ class Published:
         """
         model, guarantee = engine.predictor, engine.guarantee
         drawn = guarantee.draw(model.noise(epoch))
-        b = np.ascontiguousarray(as_columns(drawn, problems[0].rows.dim).T)
+        b = np.ascontiguousarray(as_columns(drawn, model.x.dim).T[left.classes.columns])
         columns: list[CertifiedColumn] = []
         reports: list[FitReport] = []
-        perturbed = [replace(problem, b=b[k]) for k, problem in enumerate(problems)]
+        perturbed = [replace(problem, b=b[k]) for k, problem in enumerate(left.problems)]
         start = _with_gram if engine.needs_gram else zero
         for problem, fit, spectral in model.fits(perturbed, start, starts):
             leftover = problem.certified(fit.w, fit.gradient)
@@ -100,21 +101,21 @@ class Published:
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]
         return columns, reports
 
-    def account(self, engine: Newton, columns: Sequence[CertifiedColumn]) -> Account:
+    def account(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> Account:
         """The certificate of these columns together."""
         return replace(joint([column.account for column in columns]), guarantee=engine.guarantee)
 
-    def serve(self, engine: Newton, index: NDArray[np.int64]) -> Outcome:
+    def refused(self, engine: Engine, index: NDArray[np.int64], reason: str) -> Outcome:
+        """What has become of a request that nobody can serve."""
+        return self._outcome(engine, "refused", index, engine.columns, reason)
+
+    def serve(self, engine: Engine, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
         """Release, retrain or refuse."""
         model = engine.predictor
-        try:
-            problems = model.without(index)
-        except NothingLeft as error:
-            return self._outcome(engine, "refused", index, engine.columns, str(error))
         target = engine.correct_to * engine.guarantee.budget / sqrt(model.width)
         proposed = [
             column.without_rows(problem, index, engine.update, target)
-            for column, problem in zip(engine.columns, problems, strict=True)
+            for column, problem in zip(left.columns, left.problems, strict=True)
         ]
         account = self.account(engine, proposed)
         if engine.anchor and (engine.served % engine.anchor == 0 or not account.within_budget):
@@ -126,14 +127,14 @@ class Published:
             return outcome
         reason = f"residual bound {account.beta:.4g} would pass the budget {engine.guarantee.budget:.4g}"
         if engine.at_limit == "refuse":
-            return self._outcome(engine, "refused", index, engine.columns, reason)
-        pairs = zip(engine.columns, proposed, strict=True)  # w of the model that is out, H without these rows
+            return self.refused(engine, index, reason)
+        pairs = zip(left.columns, proposed, strict=True)  # w of the model that is out, H without these rows
         starts = [Start(after.factor, column.spectral, column.w) for column, after in pairs]
         try:
-            learned, reports = self._learned(engine, problems, engine.columns[0].account.epoch + 1, starts)
+            learned, reports = self._learned(engine, left, engine.columns[0].account.epoch + 1, starts)
         except InvalidValue as error:
             reason = f"{reason}, and so would a retrained model ({error})"
-            return self._outcome(engine, "refused", index, engine.columns, reason)
+            return self.refused(engine, index, reason)
         outcome = self._outcome(engine, "retrained", index, learned, reason)
         model.release(learned, index)
         model.fit_reports = reports
@@ -141,7 +142,7 @@ class Published:
 
     def _outcome(
         self,
-        engine: Newton,
+        engine: Engine,
         outcome: str,
         index: NDArray[np.int64],
         columns: Sequence[CertifiedColumn],
@@ -163,20 +164,20 @@ class Published:
         )
         return require_outcome(found, index, engine.guarantee.epsilon)
 
-    def claim(self, engine: Newton) -> Claim:
+    def claim(self, engine: Engine) -> Claim:
         """That the published argument is all there is."""
         return Claim(AS_PUBLISHED, AS_PUBLISHED, holds=False)
 
-    def values(self, engine: Newton) -> dict[str, Any]:
+    def values(self, engine: Engine) -> dict[str, Any]:
         """What a state holds besides model and columns."""
         return {}
 
-    def opened(self, engine: Newton, values: dict[str, Any]) -> Account:
+    def opened(self, engine: Engine, values: dict[str, Any]) -> Account:
         """The account that the columns of a state go on with."""
         engine.guarantee = self._guarantee(engine)
         return Account(engine.guarantee, engine.certificate, 0.0)
 
-    def settle(self, engine: Newton) -> None:
+    def settle(self, engine: Engine) -> None:
         """Train anew, from zero and with the same b, on the rows that stay.
 
         Raises:

@@ -1,8 +1,8 @@
 """Noise at release: the model stays inside, and what leaves is drawn around it anew every time.
 
-The internal model w~ is a deterministic function of the rows and of the requests: the loss is not perturbed.
-It is lam n-strongly convex, so that ``||w~ - w*|| <= beta / (lam n) <= Delta`` of the exactly retrained w*,
-with Delta fixed beforehand. What leaves, ``W = w~ + s z`` with fresh noise, and exact retraining with the same
+The internal model w~ is a deterministic function of rows and requests alone: the loss is not perturbed. It is
+lam n-strongly convex, so that ``||w~ - w*|| <= beta / (lam n) <= Delta`` of the exactly retrained w*, with
+Delta fixed beforehand. What leaves, ``W = w~ + s z`` with fresh noise, and exact retraining with the same
 noise are two Gaussians Delta apart: a certificate for who sees every release and chooses requests after it.
 Derivation: docs/certificate.md.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,12 @@ from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.rounding import public_floor
 from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor
-from expunge.predictors import NothingLeft
 from expunge.predictors.linear import zero
+from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
+from expunge.unlearners.engine import Engine
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
-
-if TYPE_CHECKING:
-    from expunge.unlearners.newton import Newton
 
 _NEEDED = {"certificate": "measured", "update": "corrected", "anchor": 0}
 
@@ -48,7 +46,7 @@ class Release:
     retraining would find too.
     """
 
-    def check(self, engine: Newton) -> None:
+    def check(self, engine: Engine) -> None:
         """Refuse settings that do not go together.
 
         Raises:
@@ -71,7 +69,7 @@ class Release:
 
     # -- training ---------------------------------------------------------------------------------------
 
-    def fit(self, engine: Newton) -> None:
+    def fit(self, engine: Engine) -> None:
         """Train, plan the noise by public numbers alone, and make the first release."""
         model = engine.predictor
         problems = model.problems()
@@ -89,7 +87,7 @@ class Release:
         model.put(columns, self._drawn(engine, columns, 0))
         model.fit_reports = reports
 
-    def _planned(self, engine: Newton, counts: Sequence[int]) -> ReleaseGuarantee:
+    def _planned(self, engine: Engine, counts: Sequence[int]) -> ReleaseGuarantee:
         """The noise: of public numbers alone."""
         model = engine.predictor
         n, d, width = len(model.x), model.x.dim, model.width
@@ -104,23 +102,23 @@ class Release:
             residual=engine.residual,
         )
 
-    def _target(self, engine: Newton, counts: Sequence[int]) -> float:
+    def _target(self, engine: Engine, counts: Sequence[int]) -> float:
         """The gradient norm that a column is brought to."""
         budget = engine.guarantee.budget(engine.predictor.lam, min(counts))
         return engine.correct_to * budget / sqrt(len(counts))
 
-    def _require_held(self, engine: Newton, columns: Sequence[CertifiedColumn]) -> None:
+    def _require_held(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> None:
         """Refuse a training that ended too far from the minimiser; how far is nobody's business."""
         if not self._sensitivity(engine, columns) <= engine.guarantee.sensitivity:
             allowed = f"enough steps to come within {engine.guarantee.sensitivity:.3g} of the minimiser"
             raise InvalidValue("max_iter", engine.predictor.max_iter, allowed)
 
-    def _sensitivity(self, engine: Newton, columns: Sequence[CertifiedColumn]) -> float:
+    def _sensitivity(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> float:
         """Bound on ``||w~ - w*||`` over all columns."""
         betas = [column.account.beta for column in columns]
         return sensitivity(betas, engine.predictor.lam, [column.problem.n for column in columns])
 
-    def _drawn(self, engine: Newton, columns: Sequence[CertifiedColumn], number: int) -> Array:
+    def _drawn(self, engine: Engine, columns: Sequence[CertifiedColumn], number: int) -> Array:
         """W of the release of this number, from 0."""
         model, guarantee = engine.predictor, engine.guarantee
         w = np.stack([column.w for column in columns], axis=1)
@@ -131,20 +129,20 @@ class Release:
 
     # -- removal ----------------------------------------------------------------------------------------
 
-    def serve(self, engine: Newton, index: NDArray[np.int64]) -> Outcome:
+    def refused(self, engine: Engine, index: NDArray[np.int64], reason: str) -> Outcome:
+        """What has become of a request that nobody can serve."""
+        return self._outcome(engine, "refused", index, engine.columns, reason)
+
+    def serve(self, engine: Engine, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
         """Correct the internal model until the noise covers it, and release."""
         model, guarantee = engine.predictor, engine.guarantee
         if engine.released >= guarantee.releases:
             reason = f"all {guarantee.releases} releases that the noise covers are out (releases)"
-            return self._outcome(engine, "refused", index, engine.columns, reason)
-        try:
-            problems = model.without(index)
-        except NothingLeft as error:
-            return self._outcome(engine, "refused", index, engine.columns, str(error))
-        target = self._target(engine, [problem.n for problem in problems])
+            return self.refused(engine, index, reason)
+        target = self._target(engine, [problem.n for problem in left.problems])
         columns = [
             column.without_rows(problem, index, engine.update, target)
-            for column, problem in zip(engine.columns, problems, strict=True)
+            for column, problem in zip(left.columns, left.problems, strict=True)
         ]
         columns = [self._held(column, target) for column in columns]
         if not self._sensitivity(engine, columns) <= guarantee.sensitivity:
@@ -163,7 +161,7 @@ class Release:
             return column
         return column.corrected(target)
 
-    def account(self, engine: Newton, columns: Sequence[CertifiedColumn]) -> ReleaseAccount:
+    def account(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> ReleaseAccount:
         """The certificate of these columns together."""
         counts = [column.problem.n for column in columns]
         return ReleaseAccount(
@@ -176,7 +174,7 @@ class Release:
 
     def _outcome(
         self,
-        engine: Newton,
+        engine: Engine,
         outcome: str,
         index: NDArray[np.int64],
         columns: Sequence[CertifiedColumn],
@@ -196,7 +194,7 @@ class Release:
         )
         return require_outcome(found, index, engine.guarantee.epsilon)
 
-    def claim(self, engine: Newton) -> Claim:
+    def claim(self, engine: Engine) -> Claim:
         """What holds for whom, in words; of a run whose noise can be known, that it does not."""
         guarantee = engine.guarantee
         if guarantee.noise == "lattice":
@@ -209,7 +207,7 @@ class Release:
 
     # -- saving -----------------------------------------------------------------------------------------
 
-    def values(self, engine: Newton) -> dict[str, Any]:
+    def values(self, engine: Engine) -> dict[str, Any]:
         """What a state holds besides model and columns."""
         plan = {field: getattr(engine.guarantee, field) for field in ("std", "sensitivity", "grid", "noise")}
         notice = "secret: holds the model that releases are drawn around; whoever has it needs no release"
@@ -217,7 +215,7 @@ class Release:
             "release": {**plan, "dim": engine.guarantee.dim, "released": engine.released, "notice": notice}
         }
 
-    def opened(self, engine: Newton, values: dict[str, Any]) -> Account:
+    def opened(self, engine: Engine, values: dict[str, Any]) -> Account:
         """The account that the columns of a state go on with; noise goes on as it was planned."""
         plan = dict(values["release"])
         engine.released = plan.pop("released")
@@ -226,7 +224,7 @@ class Release:
         engine.predictor.protected = engine.guarantee.noise == "lattice"
         return Account(None, "measured", 0.0)
 
-    def settle(self, engine: Newton) -> None:
+    def settle(self, engine: Engine) -> None:
         """Train anew, from zero, on the rows that stay; the release that is out stays as it is."""
         model = engine.predictor
         target = self._target(engine, [column.problem.n for column in engine.columns])

@@ -159,8 +159,13 @@ class LinearTarget:
         return _row((problem.gradient(w) - penalty) / problem.n)
 
     def problem(self, index: NDArray[np.int64]) -> Problem:
-        """What the scrub is told of a request."""
+        """What the scrub is told of a request.
+
+        Raises:
+            NothingLeft: Rows of one class alone would stay.
+        """
         model, own = self.model, self.model.problem
+        model.without(index)
         targets = torch.from_numpy((own.y > 0).astype(np.int64))
         examples = Examples(RowInputs(own.rows), targets, model.staying(index), dtype=torch.float64)
         module = nn.Linear(own.rows.dim, 1, bias=False, dtype=torch.float64)
