@@ -353,6 +353,16 @@ def test_a_guess_at_a_departed_row_is_not_confirmed(tmp_path):
     assert load_file(tmp_path / "m")["row_digests"].shape == (len(STAY), 16)
 
 
+def test_what_a_kill_amid_saving_has_left_goes_with_the_next(tmp_path):
+    x, y = data()
+    left, other = tmp_path / f"m[1].{'a0' * 16}.part", tmp_path / f"m.{'a0' * 16}.part"
+    left.touch()
+    other.touch()
+    fitted(x, y).save(tmp_path / "m[1]")
+    assert not left.exists()
+    assert other.exists()
+
+
 # -- which data are accepted ------------------------------------------------------------------------------
 
 
@@ -424,7 +434,7 @@ def test_a_changed_row_that_stays_is_named(tmp_path, rows, absent, what):
     if absent:
         x, y = x[STAY], y[STAY]
     more = rf" \(and {len(rows) - 1} more\)" if len(rows) > 1 else ""
-    wrong = f"row {min(rows)} holds NaN or infinity{more}$"
+    wrong = f"m: row {min(rows)} holds NaN or infinity{more}$"
     if what != "NaN":
         wrong = f"X .* and y are not the training data .*: row {min(rows)} is another{more}; allowed: [^\n]*$"
     with pytest.raises(DataError, match=wrong) as caught:
@@ -524,6 +534,7 @@ def test_a_pickle_holds_nothing_of_them_and_goes_on(name):
 
 
 def test_a_pickled_method_holds_nothing_of_them():
+    pickle.dumps(Newton(LinearModel(std=3.0)))  # nothing has been trained yet
     x, y = data()
     rows = Rows.normalised(x)
     method = Newton(LinearModel(lam=1e-2, std=3.0), certificate="third_order")

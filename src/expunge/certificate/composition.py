@@ -38,7 +38,7 @@ class Claim:
     holds: bool = True
 
 
-_NOTHING_SAID = Claim()
+_SILENT = Claim()
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class Total:
     not_covered: str | None = None
 
 
-def total(
-    upstream: Upstream, epsilon: float | None, delta: float | None, claim: Claim = _NOTHING_SAID
-) -> Total:
+def total(upstream: Upstream, epsilon: float | None, delta: float | None, claim: Claim = _SILENT) -> Total:
     """``(eps_DP + eps_CR, delta_DP + delta_CR)``: basic composition (Guo et al., ICML 2020, section 3.4).
 
     An extractor that is (eps_DP, delta_DP)-differentially private needs no update when a row is removed. DP

@@ -220,7 +220,7 @@ class LinearModel(LinearOutputs):
     @property
     def is_settled(self) -> bool:
         """Whether no row has left since the columns were last made from those that stay alone."""
-        return np.array_equal(self.settled, self.kept)
+        return not hasattr(self, "kept") or np.array_equal(self.settled, self.kept)
 
     def compacted(self) -> list[LogisticProblem]:
         """The columns' problems over the rows that stay; subsamples forget the places of the others."""

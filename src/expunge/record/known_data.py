@@ -73,7 +73,8 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
         X[stay] = staying
     classes = known[:1].repeat(saved["classes_of_fit"])  # of those that left nothing is known
     classes[there] = known
-    data = TrainingData(_rows(estimator, X, kept), labels, classes, _names(estimator))
+    rows = _rows(estimator, X, f"{path}: row", kept)
+    data = TrainingData(rows, labels, classes, _names(estimator))
     changed = stay[(data.digests(stay) != digests).any(axis=1)]
     if len(changed):
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
@@ -81,8 +82,9 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     return data.named_as(path, saved, classes)
 
 
-def _rows(estimator: Any, X: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> Rows:
-    return Rows.normalised(X, used=kept) if estimator.normalize else Rows.as_given(X, used=kept)
+def _rows(estimator: Any, X: NDArray[Any], what: str = "row", used: NDArray[np.bool_] | None = None) -> Rows:
+    take = Rows.normalised if estimator.normalize else Rows.as_given
+    return take(X, what=what, used=used)
 
 
 def _names(estimator: Any) -> list[str] | None:

@@ -7,6 +7,7 @@ been written by somebody else since.
 
 from __future__ import annotations
 
+import glob
 import logging
 import secrets
 from collections.abc import Callable
@@ -30,6 +31,7 @@ DIGESTS, REMOVED = "row_digests", "removed_rows"
 """Arrays of a saved model: what the rows that stay are known by, and the ids of those that do not."""
 FINGERPRINT = "fingerprint"  # of all rows together: in the header of files of earlier versions
 _KEY = "version"
+_UNIQUE = "[0-9a-f]" * 32  # in the name of a file that is being written
 
 
 def read_model(path: Path) -> State:
@@ -88,6 +90,9 @@ class Version:
             self._require_successor(path, target, state, requests, fingerprint)
             own = {"lineage": self.lineage, "requests": requests, "token": token}
             save_state(target, State(state.arrays, {**state.values, _KEY: own}), secret=True)
+            # What a kill amid an earlier saving has left: it may know rows that have left since.
+            for left in target.parent.glob(f"{glob.escape(target.name)}.{_UNIQUE}.part"):
+                left.unlink(missing_ok=True)
         return replace(self, tokens=(*self.tokens, token), paths=self.paths | {target})
 
     def _require_successor(

@@ -22,6 +22,9 @@ FILE = "checkpoint.safetensors"
 class RunCheckpoint:
     """The state of a run after some request, kept in the run folder until the run is complete.
 
+    It is secret, and of a live model: until a method is settled its state may hold a part of rows that have
+    left (corrections of kept inverse Hessians, gradients that training recorded). ``done`` deletes it.
+
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
     and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
     used: everything is repeated from the beginning. A continued run must have the same settings: the resolved

@@ -7,7 +7,7 @@ guess at it could have it confirmed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,14 @@ class TrainingData:
 
     def digests(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A digest of each of these rows, (m, 16): of its numbers and its label's, whatever their types."""
-        found = np.empty((len(rows), _DIGEST), dtype=np.uint8)
+        found = []
         for start in range(0, len(rows), _BLOCK):
             part = rows[start : start + _BLOCK]
-            numbers = np.ascontiguousarray(self.rows.raw[part], dtype=np.float64) + 0.0  # no -0.0
-            marked = np.hstack([numbers, self.labels[part, None].astype(np.float64)])
-            for k, row in enumerate(marked, start):
-                found[k] = np.frombuffer(blake2b(row, digest_size=_DIGEST).digest(), dtype=np.uint8)
-        return found
+            numbers = (
+                np.hstack([self.rows.raw[part], self.labels[part, None]], dtype=np.float64) + 0.0
+            )  # no -0.0
+            found += [sha256(row).digest()[:_DIGEST] for row in numbers]
+        return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, _DIGEST)
 
     @property
     def fingerprint(self) -> str:
@@ -97,13 +97,10 @@ class TrainingData:
         Raises:
             DataError: The file is of a model of other data, of other labels or of other feature names.
         """
-        known, numbers = saved_labels(saved, self.classes), range(len(self.classes))
+        known, now = saved_labels(saved, self.classes), self.classes
         if saved["fingerprint"] != (self.fingerprint if "labels" in saved else self._old_fingerprint()):
             got = f"{self.rows.raw.dtype} of shape {self.rows.raw.shape}"
             raise DataError(f"{path}: X ({got}) and y are not the training data of this model")
-        if "labels" in saved:  # of classes whose rows have all left nothing is known
-            numbers = saved["classes"]
-        now = self.classes[numbers]
         if not np.array_equal(known, now):
             raise other_labels(path, known, now)
         return self.named_as(path, saved, known)
