@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import inf, nextafter
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from expunge.certificate.release import ReleaseGuarantee
 
 Weights = NDArray[np.float64]
 
+_LAST_BITS = Fraction(1, 2**50)  # of a square: each share of a column is rounded down, their norm up
 _FARTHEST = 40  # standard deviations of noise that nothing is ever drawn beyond
 
 
@@ -40,11 +41,15 @@ class Releases:
     def _of_certificate(self, model: CertifiedLogisticRegression) -> list[str]:
         account, plan, wrong = model.certificate_, self.plan, []
         problems = [column.problem for column in model._engine_.columns]
-        allowed = Fraction(plan.sensitivity) * Fraction(problems[0].lam) * min(p.n for p in problems)
+        square = sum((Fraction(plan.sensitivity) * Fraction(p.lam) * p.n) ** 2 for p in problems) / len(
+            problems
+        )
         if account.guarantee != plan:
             wrong.append(f"the guarantee changed from {plan} to {account.guarantee}")
-        if not Fraction(account.budget) <= allowed < Fraction(nextafter(account.budget, inf)):
-            wrong.append(f"budget {account.budget!r} is not {float(allowed)!r} rounded down")
+        if not square * (1 - _LAST_BITS) <= Fraction(account.budget) ** 2 <= square * (1 + _LAST_BITS):
+            wrong.append(f"budget {account.budget!r} is not {sqrt(square)!r}")
+        if not account.beta <= account.budget:
+            wrong.append(f"bound {account.beta!r} above the budget {account.budget!r}")
         if account.sensitivity > plan.sensitivity:
             wrong.append(f"sensitivity {account.sensitivity!r} above the planned {plan.sensitivity!r}")
         if account.released != self.count:
