@@ -108,6 +108,15 @@ class ReleaseGuarantee:
         """Largest norm of the summed gradient of w~ over n rows that is covered: ``lam n Delta_0``, down."""
         return down(Fraction(self.sensitivity) * Fraction(lam) * index(n))
 
+    def shares(self, lam: float, counts: Sequence[int]) -> list[float]:
+        """Largest gradient norm of each of K columns over n_k rows: ``lam n_k Delta_0 / sqrt(K)``, down.
+
+        Columns at their shares leave w~ within Delta_0 exactly, and each may be held to as much of what
+        rounding alone comes to there.
+        """
+        root = Fraction(root_up(Fraction(len(counts))))
+        return [down(Fraction(self.sensitivity) * Fraction(lam) * n / root) for n in counts]
+
     def spent(self, count: int) -> float:
         """Epsilon at delta of the first ``count`` releases together; while covered at most ``epsilon``."""
         epsilon = epsilon_after(self.ratio, self.delta, count, self.noise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from math import hypot, inf, sqrt
+from math import hypot, sqrt
 from typing import Any
 
 import numpy as np
@@ -135,7 +135,7 @@ class LinearModel(LinearOutputs):
         problems: Sequence[LogisticProblem],
         start_of: Callable[[LogisticProblem], Start],
         starts: Sequence[Start] | None = None,
-        most: float = inf,
+        most: Sequence[float] | None = None,
     ) -> Iterator[tuple[LogisticProblem, Fit, float]]:
         """Train one column after the other, each to its share of the tolerance.
 
@@ -143,12 +143,13 @@ class LinearModel(LinearOutputs):
             problems: One a column.
             start_of: Where a column begins; columns with the same rows begin alike.
             starts: Where each begins instead.
-            most: Gradient norm that a column may have at most, whatever the tolerance.
+            most: Gradient norm that each column may have at most, whatever the tolerance.
 
         Yields:
             The column's problem, its fit, and the bound on ||X||_2 of its start.
         """
-        tol = min(self.tol / sqrt(len(problems)) if self.joint_training else self.tol, most)
+        tol = self.tol / sqrt(len(problems)) if self.joint_training else self.tol
+        tols = [tol] * len(problems) if most is None else [min(tol, one) for one in most]
         hide = None if self.progress and len(problems) > 1 else True
         rows: Rows | None = None
         bar = tqdm(problems, disable=hide, desc="training", unit="class", leave=False)
@@ -157,7 +158,7 @@ class LinearModel(LinearOutputs):
                 start = starts[k]
             elif problem.rows is not rows:
                 rows, start = problem.rows, start_of(problem)
-            yield problem, train(problem, tol, self.max_iter, start.w, start.factor), start.spectral
+            yield problem, train(problem, tols[k], self.max_iter, start.w, start.factor), start.spectral
 
     def _trained(self, problems: Sequence[LogisticProblem]) -> tuple[list[WeightColumn], list[FitReport]]:
         found = [(WeightColumn(problem, fit.w), fit.report) for problem, fit, _ in self.fits(problems, zero)]
