@@ -15,16 +15,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account, ReleaseAccount
-from expunge.core.checks import is_whole, require_numbers, require_switch
+from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError
-from expunge.core.plain import plain
 from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
-from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.predictors.linear_outputs import probabilities
-from expunge.record.fitted import Fitted
+from expunge.record.fitted import Fitted, engine_of, own_names, understood
 from expunge.record.known_data import known_data, training_data
 from expunge.record.model_file import DIGESTS, Version, read_model
 from expunge.record.training_data import TrainingData
@@ -119,7 +117,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def _train(self, X: Any, y: Any) -> list[FitReport]:
         engine, seed = self._engine(), seed_from(self.random_state)
         data = training_data(self, X, y)
-        engine.fit(data.rows, data.labels, seed)
+        with own_names():
+            engine.fit(data.rows, data.labels, seed)
         reports = engine.predictor.fit_reports
         self._keep(engine, data, max(1, *(report.iterations for report in reports)), Version())
         return reports
@@ -274,26 +273,13 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             self.n_iter_ = max(1, *(report.iterations for report in reports))
 
     def _engine(self) -> Newton:
-        own = {key: getattr(self, key) for key in _NAMES}
-        require_switch("normalize", own.pop("normalize"))
-        del own["random_state"]
-        own["residual"] = own.pop("residual_held")
-        of_model = {key: own.pop(key) for key in SETTINGS if key in own}
-        if self.perturbation == "release":  # the noise is that of what leaves; the loss has none
-            own["std"], of_model["std"] = of_model["std"], 0.0
-        return Newton(LinearModel(**of_model), **own)
+        return engine_of(self._given())
 
-    def _settings(self, engine: Newton) -> dict[str, Any]:
-        """The settings as they were understood, in Python's own types."""
-        seed = self.random_state
-        found = {"normalize": bool(self.normalize), "random_state": seed if is_whole(seed) else None}
-        for key in set(_NAMES) - found.keys():
-            of_model = key in SETTINGS and (key != "std" or self.perturbation != "release")
-            found[key] = getattr(engine.predictor if of_model else engine, _OF_NEWTON.get(key, key))
-        return plain({key: found[key] for key in _NAMES}, "settings")
+    def _given(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in _NAMES}
 
     def _keep(self, engine: Newton, data: TrainingData, n_iter: int, version: Version) -> None:
-        self._fitted_ = Fitted(engine, self._settings(engine), data, version)
+        self._fitted_ = Fitted(engine, understood(engine, self._given()), data, version)
         self.n_iter_ = n_iter
         if data.names is None:
             self.__dict__.pop("feature_names_in_", None)
@@ -302,5 +288,4 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
 
 # Settings of the class itself: one that is made of it may have others, or fix some.
-_OF_NEWTON = {"residual_held": "residual"}  # the estimator's own ``residual`` measures it
 _NAMES = [field.name for field in fields(CertifiedLogisticRegression)]
