@@ -29,13 +29,22 @@ GONE = [3, 10, 11, 12, 13, 40, 69]  # four of them a quad of its own
 LATER = [[20], [21, 22], [0]]
 STAY = np.setdiff1d(np.arange(N), GONE)
 
+AS_PUBLISHED = {"perturbation": "gaussian"}
 KINDS = {
-    "corrected": {},
-    "fresh": {"update": "fresh", "certificate": "third_order"},
-    "frozen": {"update": "frozen", "certificate": "data_dependent", "std": 100.0, "lam": 1.0},
-    "adding up": {"update": "corrected", "certificate": "worst_case", "std": 100.0, "lam": 1.0},
+    "release": {},
+    "subsampled release": {"subsample_ratio": 0.4},
+    "corrected": AS_PUBLISHED,
+    "fresh": {**AS_PUBLISHED, "update": "fresh", "certificate": "third_order"},
+    "frozen": {
+        **AS_PUBLISHED,
+        **{"update": "frozen", "certificate": "data_dependent", "std": 100.0, "lam": 1.0},
+    },
+    "adding up": {
+        **AS_PUBLISHED,
+        **{"update": "corrected", "certificate": "worst_case", "std": 100.0, "lam": 1.0},
+    },
     "pure": {"perturbation": "pure_eps", "delta": 0.0, "anchor": 2},
-    "subsampled": {"subsample_ratio": 0.4, "update": "fresh", "std": 50.0},
+    "subsampled": {**AS_PUBLISHED, "subsample_ratio": 0.4, "update": "fresh", "std": 50.0},
 }
 
 
@@ -55,7 +64,7 @@ def fitted(x, y, **params):
 
 def kind_of(name):
     """Settings by name, and how many classes they are for."""
-    return KINDS[name], 3 if name in ("subsampled", "adding up") else 2
+    return KINDS[name], 3 if name in ("subsampled", "adding up", "subsampled release") else 2
 
 
 def served(model, requests=LATER):
