@@ -192,7 +192,11 @@ class Leak:
         draw(self.curves(records), self.epsilons, self.claim, self.draws).save(folder)
 
     def curves(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
-        """Attack -> what all its records come to, in the order of ``TITLES``."""
+        """Attack -> what all its records come to, in the order of ``TITLES``.
+
+        Raises:
+            InvalidValue: ``std`` is so small that no removal was served.
+        """
         parts: dict[str, list[Any]] = {}
         found: dict[str, Curve] = {}
         for record in records:
@@ -222,7 +226,7 @@ class Leak:
         ]
         events = [Seen(one, int(of), other, int(other_of)) for one, of, other, other_of in counts]
         if not all(event.first_draws for event in events):
-            raise InvalidValue("std", self.std, "a larger value: no removal was served")
+            raise InvalidValue("study.std", self.std, "a larger value: no removal was served")
         shares = events[0].first / events[0].first_draws, events[0].second / events[0].second_draws
         at = [float(np.broadcast_to(share, self.epsilons.shape)[_AT]) for share in shares]
         return Curve(delta_needed(self.epsilons, events), claimed, *at)
