@@ -36,12 +36,14 @@ def test_runs_of_the_command_line_record_what_is_true(tmp_path):
         ended = cli.expunge(*arguments, cwd=folder)
         return ended.code, ended.err
 
-    problems = [problem for number in range(30) if is_for_a_run(problem := draw(number, 17))][:2]
-    assert len(problems) == 2
-    for number, problem in enumerate(problems):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        assert check_run(problem, folder, expunge).wrong == []
+    problems = [problem for number in range(60) if is_for_a_run(problem := draw(number, 17))]
+    ways = {problem.settings["perturbation"]: problem for problem in problems if len(problem.possible()) > 2}
+    assert {"release", "gaussian"} <= set(ways)
+    for way in ("release", "gaussian"):
+        (tmp_path / way).mkdir()
+        found = check_run(ways[way], tmp_path / way, expunge)
+        assert found.wrong == []
+        assert found.looked
 
 
 def test_what_is_wrong_is_seen():
