@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account, ReleaseAccount
+from expunge.certificate.composition import Claim
 from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError
 from expunge.core.seeds import seed_from
@@ -41,31 +42,31 @@ class _Trained:
 class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Trained):
     """Logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
 
-    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2 + b.w`` (a sum over rows) with a random
-    perturbation b, and no intercept. ``remove`` then changes w so that the gradient over the rows that stay
-    has a norm of at most ``beta``; as long as ``beta <= std epsilon / c`` the released model cannot be told
-    from one retrained without those rows, beyond (epsilon, delta), by someone who sees that model alone.
-    Requests must not be chosen by looking at released models, and b stays secret. Guo et al., ICML 2020.
-    Of more than two classes each has a weight vector of its own (one-vs-rest); one budget bounds the
-    residual of all of them together.
+    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2`` (a sum over rows), without intercept.
+    The minimiser stays inside; what leaves, and predicts, is drawn around it anew at ``fit`` and at every
+    ``remove``. Whoever sees all of up to ``releases`` of them, and chose requests after seeing them, cannot
+    tell them from exact retraining with the same noise, beyond (epsilon, delta): docs/certificate.md. Of
+    more than two classes each has a weight vector of its own (one-vs-rest). ``perturbation="gaussian"`` is
+    the published method (Guo et al., ICML 2020), whose certificate does not hold as stated.
 
     Args:
         lam: See ``expunge.predictors.linear.LinearModel``, like ``tol``, ``max_iter``, ``subsample_ratio``
             and ``joint_training``.
-        std: Standard deviation of b. With corrected updates the residual stays far below the budget, so
-            this can be small; then b costs no accuracy.
+        std: Of the noise in each weight; None: the smallest whose residual is held with ease. As published:
+            of the perturbation of the loss.
         epsilon: See ``expunge.unlearners.newton.Newton``, like ``delta``, ``certificate``, ``update``,
-            ``at_limit``, ``perturbation`` and ``anchor``.
+            ``at_limit``, ``perturbation``, ``anchor``, ``releases`` and ``noise``.
+        residual_held: In place of ``std`` the norm of the summed gradient that the noise is to cover.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
-        random_state: Seed of b, to be kept as secret as b: a whole number, or a RandomState or Generator that
-            it is drawn from; None (right for a service) draws b and every later one from the operating
-            system.
+        random_state: Seed of the noise: a whole number, or a RandomState or Generator that it is drawn from.
+            Its figures are right, and protect nobody (``claim_`` says so). None, right for a service: exact
+            noise from the operating system.
 
     Attributes:
         classes_: (K,) labels of the rows that are left; of two, the second is the positive class.
-        coef_: (1, d) weights w for two classes, (K, d) for more.
-        certificate_: The running ``Account``: ``beta``, ``epsilon_spent``, ``guarantee.budget``, ``epoch``.
+        coef_: (1, d) weights that are out, for two classes, (K, d) for more.
+        certificate_: ``beta``, ``budget``, ``epsilon_spent``, ``guarantee`` (secret but for the last two).
         n_iter_: Newton steps of the last training, the most of any class.
         retained_: (n,) bool, rows that have not been removed.
     """
@@ -181,6 +182,11 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def certificate_(self) -> Account | ReleaseAccount:
         """The certificate as it stands."""
         return self._engine_.account
+
+    @property
+    def claim_(self) -> Claim:
+        """What is promised to whom, in words (``guarantee``), and what is not (``not_covered``)."""
+        return self._engine_.claim()
 
     @property
     def retained_(self) -> NDArray[np.bool_]:
