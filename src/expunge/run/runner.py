@@ -48,7 +48,8 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         DataError: A file of the data or of weights has changed in the meantime.
         BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
-    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs)
+    every = experiment.checkpoint_every
+    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs, every)
     session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
@@ -77,7 +78,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 session.checked.record(record)
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 tracker.log(ledger.append(record))
-            if request.number % experiment.checkpoint_every == 0:
+            if request.number % checkpoint.every == 0:
                 checkpoint.save(session.state())
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
