@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from expunge.certificate import Guarantee
-from expunge.certificate.empirical import CONFIDENCE, Needed, Seen, delta_needed
+from expunge.certificate.empirical import CONFIDENCE, Curve, Needed, Seen, delta_needed
 from expunge.certificate.guarantee import gaussian_profile
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import InvalidValue
@@ -43,16 +42,6 @@ RELEASE = ("replay", "one", "all", "edge")
 _SINGLE = ("replay", "one")  # of them, what looks at one release alone
 _BLOCK = 500
 _AT, _STEPS = 10, 20  # of the curves: where the claimed epsilon is, and where they end, twice as far
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What an attack found: delta needed and claimed at each epsilon, and P(event) at the claimed epsilon."""
-
-    needed: Needed
-    claimed: Array
-    removed: float
-    retrained: float
 
 
 class Leak:
