@@ -134,12 +134,11 @@ class _Session:
 
     def _of_releases(self) -> str:
         """The noise of a release, in words; without noise at release nothing."""
-        guarantee = getattr(self.experiment.unlearner, "guarantee", None)
+        guarantee: Any = getattr(self.experiment.unlearner, "guarantee", None)
         if not hasattr(guarantee, "releases"):
             return ""
-        return (
-            f"; each of {guarantee.releases} releases with {guarantee.noise} noise of std {guarantee.std:.3g}"
-        )
+        noise = f"{guarantee.noise} noise of std {guarantee.std:.3g}"
+        return f"; {noise} in each of up to {guarantee.releases} releases"
 
     def _hand_over(self) -> None:
         """Give the test rows to an unlearner that validates its updates."""
