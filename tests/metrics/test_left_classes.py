@@ -146,7 +146,7 @@ def test_a_run_of_a_network_says_that_its_classes_are_public(tmp_path):
 
 def test_all_that_is_not_covered_is_said():
     both = Upstream(not_covered="the extractor has seen the rows")
-    assert total(both, None, None, PUBLIC) == Total(
+    assert total(both, None, None, Claim(not_covered=PUBLIC)) == Total(
         None, None, f"the extractor has seen the rows; the unlearner gives no certificate; {PUBLIC}"
     )
     assert total(both, 1.0, 1e-4, PUBLIC).not_covered == f"the extractor has seen the rows; {PUBLIC}"

@@ -47,7 +47,8 @@ def summarise(
     total: Total | None = facts.get("total")
     together = ("epsilon_total", "delta_total", "not_covered")
     claim: Claim = facts.get("claim") or Claim()
-    released = {"releases": facts["releases"], "epsilon_spent": last["epsilon_spent"]}
+    releases = facts.get("releases")
+    released = {"releases": releases, "epsilon_spent": last["epsilon_spent"]} if releases else {}
     summary = {
         **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
         **{key: facts[key] for key in ("seed", "n_train", "n_test")},
@@ -59,7 +60,7 @@ def summarise(
         **{key: last[key] for key in _RESIDUAL},
         **{key: facts.get(key) for key in ("epsilon", "delta")},
         **(dict(zip(together, astuple(total), strict=True)) if total else {}),
-        **(released if facts.get("releases") else {}),
+        **released,
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,
         "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,
