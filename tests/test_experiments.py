@@ -42,6 +42,7 @@ CELLS = {
 ELSEWHERE = {
     "cvpr2022/bullseye": "studies/test_bullseye",
     "cvpr2022/codec_speed": "studies/test_codec_speed",
+    "icml2020/leak": "studies/test_leak",
     "icml2020/mnist_bounds": "studies/test_icml_studies",
     "icml2020/mnist_outliers": "studies/test_icml_studies",
 }

@@ -6,12 +6,18 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from experiments.truth import sensitivity
 from experiments.truth.__main__ import main
 from experiments.truth.check import WIDE, check
-from experiments.truth.problems import STRUCTURES, draw
+from experiments.truth.exact import BITS, Exact, fixed_rows
+from experiments.truth.problems import STRUCTURES, draw, of_release
 from experiments.truth.runs import check_run, is_for_a_run
+from mpmath import mp
 
+from expunge.certificate.release import sensitivity as right
+from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
+from expunge.linear.solver import train
 from tests import cli
 
 pytestmark = pytest.mark.skipif(not WIDE, reason="this machine's long double has no mantissa of 64 bits")
@@ -56,3 +62,43 @@ def test_the_command_says_what_it_found(capsys):
     table = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1].strip() for line in table[2:6]] == [*list(STRUCTURES)[:3], "all"]
     assert f"Seed 17, numpy {np.__version__}." in table
+
+
+@pytest.mark.parametrize("structure", range(len(STRUCTURES)), ids=STRUCTURES)
+def test_models_inside_are_as_near_to_60_digits_as_their_noise_was_planned_for(structure):
+    """Ten of each structure, first and last models; all: ``python -m experiments.truth.sensitivity``."""
+    found = sensitivity.Found()
+    for number in range(structure, 100, len(STRUCTURES)):
+        found.add(sensitivity.check(of_release(number, 18), every=False))
+    assert found.wrong == []
+    assert found.models > 10
+
+
+def test_the_60_digits_are_those_of_plain_newton_steps():
+    """Whole numbers times 2^-256, stepped by a float64 Hessian, against mpmath with the exact one."""
+    rng = np.random.default_rng(0)
+    rows, y, lam = Rows.normalised(rng.normal(size=(12, 3))), rng.choice([-1.0, 1.0], size=12), 1e-3
+    near = train(LogisticProblem(rows, y, lam, np.zeros(3))).w
+    found = Exact(fixed_rows(rows), y, lam).minimiser(near)
+    with mp.workdps(75):
+        x = mp.matrix(
+            [[mp.mpf(s) * v for v in row] for s, row in zip(rows.scale, rows.raw.tolist(), strict=True)]
+        )
+        w, ridge = mp.zeros(3, 1), mp.mpf(lam) * 12
+        for _ in range(12):
+            slopes, gradient = mp.eye(3) * ridge, w * ridge
+            for i in range(12):
+                row = x[i, :].T
+                s = 1 / (1 + mp.exp(y[i] * (row.T * w)[0]))
+                gradient -= y[i] * s * row
+                slopes += s * (1 - s) * row * row.T
+            w -= mp.lu_solve(slopes, gradient)
+        assert (
+            max(abs(mp.mpf(int(v)) / 2**BITS - u) for v, u in zip(found, w, strict=True)) < mp.mpf(10) ** -60
+        )
+
+
+def test_a_model_farther_off_than_it_says_is_seen():
+    """The sensitivity a hundredth too small: of a hundred models one that is that near to it is found."""
+    with mock.patch.object(sensitivity, "sensitivity", lambda *given: 0.99 * right(*given)):
+        assert any(sensitivity.check(of_release(number, 18)).wrong for number in range(50))

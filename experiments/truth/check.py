@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from experiments.truth.problems import Problem
+from experiments.truth.releases import Releases, inside
 from expunge import CertifiedLogisticRegression
 from expunge.core.errors import InvalidValue, UserError
 from expunge.unlearners import Outcome
 
 WIDE = np.finfo(np.longdouble).nmant >= 63
 """Whether ``np.longdouble`` has a mantissa of 64 bits, as on x86: 2,048 times as exact as float64."""
+
+TOO_SMALL = ("std", "residual", "residual_held")
+"""What may be below what float64 can hold: then a problem is refused by that name."""
 
 Wide = NDArray[np.longdouble]
 
@@ -54,7 +58,7 @@ def check(problem: Problem) -> Found:
             model = CertifiedLogisticRegression(**problem.settings).fit(problem.x, problem.y)
         except UserError as error:
             found.outcomes["untrained"] += 1
-            if getattr(error, "name", None) != "std":
+            if getattr(error, "name", None) not in TOO_SMALL:
                 found.wrong.append(f"fit: {error}")
             return found
         follower = Follower(problem, model, found)
@@ -78,6 +82,7 @@ class Follower:
         columns = model._engine_.columns
         self.used = np.stack([column.problem.rows.scale != 0 for column in columns], axis=1)
         self.kept = np.ones(len(problem.y), dtype=bool)
+        self.releases = Releases(model) if problem.settings["perturbation"] == "release" else None
 
     def ask(self, rows: list[int]) -> None:
         """Make one request, and look at what came of it."""
@@ -100,19 +105,24 @@ class Follower:
         if outcome.outcome == "refused":
             self._unchanged(before, f"a refused request ({outcome.reason})")
         certificate = self.model.certificate_
+        if self.releases is None:
+            known = certificate.beta, certificate.guarantee.budget
+        else:
+            known = certificate.budget, certificate.budget  # nothing that is measured
         said = (outcome.residual_bound, outcome.budget, outcome.epsilon_spent)
-        if said != (certificate.beta, certificate.guarantee.budget, certificate.epsilon_spent):
+        if said != (*known, certificate.epsilon_spent):
             self._wrong(f"the outcome says {said}, the certificate {certificate}")
-        self.look(outcome.outcome, outcome.residual_measured)
+        self.look(outcome.outcome, outcome.residual_measured, int(outcome.outcome == "removed"))
 
     def at_once(self) -> None:
         """Make the requests that can be served from several threads, and look at what all came to."""
         order = np.random.default_rng(0).permutation(len(self.kept)).tolist()
         requests = [order[k : k + 1] for k in range(min(12, len(order) // 2))]
         with ThreadPoolExecutor(self.problem.threads) as pool:
-            for rows, outcome in zip(requests, pool.map(self.model.remove, requests), strict=True):
-                self._take(rows, outcome)
-        self.look("threads")
+            outcomes = list(pool.map(self.model.remove, requests))
+        for rows, outcome in zip(requests, outcomes, strict=True):
+            self._take(rows, outcome)
+        self.look("threads", drawn=sum(outcome.outcome == "removed" for outcome in outcomes))
 
     def reload(self, path: Path) -> None:
         """Save the model and go on with what is loaded."""
@@ -123,10 +133,17 @@ class Follower:
         self._unchanged(before, "loading")
         self.look("load")
 
-    def look(self, what: str, measured: float | None = None) -> None:
-        """Compare the model that is out with the truth."""
+    def look(self, what: str, measured: float | None = None, drawn: int = 0) -> None:
+        """Compare the model that is out with the truth; ``drawn`` releases have been made since the last."""
         certificate, settings = self.model.certificate_, self.problem.settings
-        arrays, beta = self.model._engine_.predictor.model(), certificate.beta
+        beta = certificate.beta
+        if self.releases is None:
+            arrays, budget = self.model._engine_.predictor.model(), certificate.guarantee.budget
+            w, b = arrays["weight"], arrays["perturbation"]
+        else:
+            w, budget = inside(self.model), certificate.budget
+            b = np.zeros_like(w)
+            self.found.wrong += (f"{what}: {line}" for line in self.releases.look(self.model, drawn))
         there = np.unique(self.problem.y[self.kept])
         if self.model.classes_.tolist() != there.tolist():
             self._wrong(f"{what}: classes_ {self.model.classes_}, rows are left of {there}")
@@ -135,7 +152,7 @@ class Follower:
         if self.model.coef_.shape != (len(columns), self.rows.shape[1]):
             self._wrong(f"{what}: coef_ of shape {self.model.coef_.shape} for {len(columns)} columns")
             return
-        true = residual(self.rows, signs, used, settings["lam"], arrays["weight"], arrays["perturbation"])
+        true = residual(self.rows, signs, used, settings["lam"], w, b)
         self.found.looked += 1
         if settings["certificate"] == "measured" and measured is not None:
             self.found.shares.append(abs(true - measured) / (beta - measured))
@@ -145,7 +162,7 @@ class Follower:
             self._wrong(f"{what}: residual {true!r} above its bound {beta!r}")
         if measured is not None and not measured <= beta:
             self._wrong(f"{what}: measured {measured!r}, above its bound {beta!r}")
-        budget, spent = certificate.guarantee.budget, certificate.epsilon_spent
+        spent = certificate.epsilon_spent
         if not (beta <= budget and spent <= settings["epsilon"] * (1 + 1e-12)):
             self._wrong(f"{what}: bound {beta!r} of budget {budget!r}, epsilon {spent!r} spent")
         if not np.array_equal(self.model.retained_, self.kept):

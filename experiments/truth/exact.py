@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import frexp
 from typing import Any
 
 import numpy as np
@@ -63,26 +64,28 @@ class Exact:
     def minimiser(self, start: NDArray[np.float64]) -> Fixed:
         """w*, (d,), off by at most 1e-60 in 2-norm: the gradient is at most that times lam n there.
 
-        Newton's method with the float64 Hessian at ``start``, which should be near: each step adds as many
-        digits as that has right.
+        Newton's method with float64 Hessians at ``start``, which should be near, and where the first step
+        leads: each step after that adds as many digits as the Hessian has right.
 
         Raises:
             ArithmeticError: It does not get there.
         """
-        x = (self.x / float(1 << BITS)).astype(np.float64) if len(self.x) else np.zeros(self.x.shape)
-        slopes = expit(x @ start) * expit(-(x @ start))
-        factor = cho_factor((x.T * slopes) @ x + self.lam * len(x) * np.eye(x.shape[1]))
-        w, least = fixed(start), _ENOUGH * Fraction(self.lam) * len(x)
-        for _ in range(_MOST_STEPS):
+        w, least = fixed(start), _ENOUGH * Fraction(self.lam) * len(self.x)
+        for taken in range(_MOST_STEPS):
             gradient = self.gradient(w)
             if square_norm(gradient) <= least**2:
                 return w
+            if taken < 2:
+                factor = cho_factor(self._hessian((w / (1 << BITS)).astype(np.float64)))
             shift = max(map(abs, gradient.tolist())).bit_length()
             step = cho_solve(factor, np.array([g / (1 << shift) for g in gradient.tolist()]))
             w = w - np.array([_times_power(s, shift) for s in step.tolist()], dtype=object)
-        raise ArithmeticError(
-            f"||grad|| is {float(square_norm(gradient)) ** 0.5:.3g} after {_MOST_STEPS} steps"
-        )
+        raise ArithmeticError(f"||grad||^2 is {float(square_norm(gradient)):.3g} after {_MOST_STEPS} steps")
+
+    def _hessian(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = (self.x / (1 << BITS)).astype(np.float64)
+        slopes = expit(x @ w) * expit(-(x @ w))
+        return (x.T * slopes) @ x + self.lam * len(x) * np.eye(x.shape[1])
 
 
 def square_norm(vector: Fixed) -> Fraction:
@@ -96,4 +99,6 @@ def _floor(value: Fraction) -> int:
 
 def _times_power(value: float, shift: int) -> int:
     """``value 2^shift``, rounded down."""
-    return int((Fraction(value) * (1 << shift)) // 1)
+    mantissa, exponent = frexp(value)
+    whole, left = int(mantissa * 2**53), exponent - 53 + shift
+    return whole << left if left >= 0 else whole >> -left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,14 @@ def draw(number: int, seed: int) -> Problem:
     return Problem(structure, x, y, settings, requests, threads, frozenset(map(int, loads)))
 
 
+def of_release(number: int, seed: int) -> Problem:
+    """The problem of this number, with noise at release whatever it was drawn with."""
+    problem = draw(number, seed)
+    settings = {**problem.settings, **released(np.random.default_rng((seed, number, 1)))}
+    settings.pop("at_limit", None)
+    return replace(problem, settings=settings)
+
+
 def _labels(rng: Rng, x: Rows) -> NDArray[Any]:
     """Two to ten classes, by a direction or by lot; of some a single row."""
     n = len(x)
@@ -139,21 +147,44 @@ def _labels(rng: Rng, x: Rows) -> NDArray[Any]:
 
 
 def _settings(rng: Rng, classes: int) -> dict[str, Any]:
-    pure = bool(rng.random() < 0.2)
     return {
         "lam": float(10.0 ** rng.uniform(-5, 2)),
-        "std": float(10.0 ** rng.uniform(-9, 1.5)),
         "epsilon": float(rng.choice([0.1, 1.0, 4.0])),
-        "delta": 0.0 if pure else float(rng.choice([1e-4, 1e-6])),
-        "perturbation": "pure_eps" if pure else "gaussian",
-        "certificate": str(rng.choice(["worst_case", "data_dependent", "third_order", "measured"])),
-        "update": str(rng.choice(["fresh", "frozen", "corrected"])),
-        "at_limit": str(rng.choice(["retrain", "refuse"])),
-        "anchor": int(rng.choice([0, 0, 1, 3])),
+        **(released(rng) if rng.random() < 0.4 else _published(rng)),
         "normalize": bool(rng.random() < 0.8),
         "subsample_ratio": float(rng.choice([1.0, 0.4])) if classes > 2 else 1.0,
         "joint_training": bool(rng.random() < 0.5),
         "random_state": int(rng.integers(2**31)) if rng.random() < 0.5 else None,
+    }
+
+
+def released(rng: Rng) -> dict[str, Any]:
+    """Noise at release: its size or the residual given, or neither; sometimes for few releases."""
+    given = str(rng.choice(["neither", "neither", "std", "residual_held"]))
+    return {
+        "perturbation": "release",
+        "delta": float(rng.choice([1e-4, 1e-6])),
+        "releases": int(rng.choice([1, 3, 1000, 10**6])),
+        "std": float(10.0 ** rng.uniform(-9, 1.5)) if given == "std" else None,
+        "residual_held": float(10.0 ** rng.uniform(-10, 1)) if given == "residual_held" else None,
+        "noise": (None, "lattice", "float")[rng.integers(3)],
+        "certificate": "measured",
+        "update": "corrected",
+        "anchor": 0,
+    }
+
+
+def _published(rng: Rng) -> dict[str, Any]:
+    """A perturbation of the loss, in every way that it is served."""
+    pure = bool(rng.random() < 0.2)
+    return {
+        "perturbation": "pure_eps" if pure else "gaussian",
+        "delta": 0.0 if pure else float(rng.choice([1e-4, 1e-6])),
+        "std": float(10.0 ** rng.uniform(-9, 1.5)),
+        "certificate": str(rng.choice(["worst_case", "data_dependent", "third_order", "measured"])),
+        "update": str(rng.choice(["fresh", "frozen", "corrected"])),
+        "at_limit": str(rng.choice(["retrain", "refuse"])),
+        "anchor": int(rng.choice([0, 0, 1, 3])),
     }
 
 

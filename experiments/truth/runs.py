@@ -17,6 +17,7 @@ from expunge.unlearners.base import OUTCOMES
 
 _ORDER = ("residual_measured", "residual_bound", "budget")
 _OWN = ("normalize", "random_state", "subsample_ratio")
+_KEYS = {"residual_held": "residual"}
 
 
 def is_for_a_run(problem: Problem) -> bool:
@@ -41,8 +42,11 @@ def check_run(
     np.savez(folder / "data.npz", x=problem.x, y=y, x_test=problem.x[:1], y_test=y[:1])
     requests = problem.possible()
     (folder / "requests.json").write_text(json.dumps(requests))
-    settings = {key: value for key, value in problem.settings.items() if key not in _OWN}
-    how = [f"unlearner.{key}={str(value).lower()}" for key, value in settings.items()]
+    settings = {_KEYS.get(key, key): value for key, value in problem.settings.items() if key not in _OWN}
+    how = [
+        f"unlearner.{key}={'null' if value is None else str(value).lower()}"
+        for key, value in settings.items()
+    ]
     how += ["dataset=arrays", f"dataset.path={folder / 'data.npz'}", "unlearner=newton", "metrics=[residual]"]
     how += ["removal=rows", f"removal.rows={folder / 'requests.json'}", "threads=1", "figures=false"]
     how += [f"seed={problem.settings['random_state']}", "progress=false", f"hydra.run.dir={folder / 'run'}"]

@@ -21,13 +21,14 @@ expunge: machine unlearning experiments with a certificate for every removal.
 Trains a model, serves a stream of removal requests, and leaves removals.jsonl (one line per request),
 summary.json, model.safetensors and figures/ in a run folder.
 
-  expunge                                                real MNIST 3 vs 8, published certified removal
-  expunge unlearner=newton_corrected removal.count=1000  ours: the residual never accumulates
+  expunge                                                real MNIST 3 vs 8, certified: noise at release
+  expunge unlearner.noise=lattice                        the same, protected: exact noise that no seed draws
+  expunge unlearner=newton                               certified removal as published
   expunge +experiment=icml2020/mnist_corrected           the settings of an experiment
   expunge +experiment=icml2020/mnist_grid reduced=true   the same in seconds: a rehearsal, no result
   expunge dataset=mnist model=mlp unlearner=lcodec       a network, and the scrub with our settings
   expunge dataset=mnist extractor=dp                     ten classes, on differentially private features
-  expunge -m unlearner.lam=1e-4,1e-3 unlearner.std=1,10  a grid, under multirun/; repeated, it goes on
+  expunge -m unlearner.lam=1e-4,1e-3 seed=0,1,2          a grid, under multirun/; repeated, it goes on
   expunge -m unlearner=newton,retrain seeds=5            compared over five seeds, on the same requests
   expunge resume=true hydra.run.dir=FOLDER               continue a run that was interrupted
   expunge-report FOLDER...                               table, figures and report.html from run folders

@@ -83,6 +83,13 @@ def test_a_norm_of_a_model_of_ten_classes(scale):
     check_norm_up(np.asfortranarray(vector)[::2])
 
 
+@given(VECTORS)
+@settings(max_examples=50, deadline=None)
+def test_a_norm_does_not_depend_on_how_many_entries_are_zero(vector):
+    """Few entries are summed another way."""
+    assert outward.norm_up(vector) == outward.norm_up(np.concatenate([np.ravel(vector), np.zeros(40)]))
+
+
 def test_what_is_no_finite_number_bounds_nothing():
     for strange in (nan, inf, -inf):
         assert outward.sum_up(1.0, strange) == inf

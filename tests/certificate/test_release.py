@@ -84,11 +84,28 @@ def test_budget_is_the_largest_residual_whose_sensitivity_is_covered(lam, n):
     check_budget(plan(), lam, n)
 
 
+def check_shares(guarantee, lam, counts):
+    """Within them, and all of them are used but for some units in the last place."""
+    shares = guarantee.shares(lam, counts)
+    columns = zip(shares, counts, strict=True)
+    square = sum((Fraction(share) / (Fraction(lam) * n)) ** 2 for share, n in columns)
+    assert square <= Fraction(guarantee.sensitivity) ** 2 <= square * (1 + Fraction(1, 2**50))
+
+
+@given(POSITIVE, st.lists(st.integers(1, 10**7), min_size=1, max_size=10))
+@settings(max_examples=100, deadline=None)
+def test_columns_at_their_shares_are_together_where_the_noise_covers_them(lam, counts):
+    check_shares(plan(), lam, counts)
+    assert plan().shares(lam, counts[:1]) == [plan().budget(lam, counts[0])]
+
+
 @pytest.mark.parametrize(
     ("name", "direction", "check"),
     [
         ("root_up", -inf, lambda g: check_sensitivity([1e-7, 2e-7], 1e-4, [11, 12])),
         ("down", inf, lambda g: check_budget(g, 1e-4, 11981)),
+        ("down", inf, lambda g: check_shares(g, 1e-4, [11981])),
+        ("down", inf, lambda g: check_shares(g, 1e-4, [3, 5, 11981, 11])),
         ("up", -inf, check_ratio),
     ],
 )

@@ -1,8 +1,8 @@
 """Whether a bound that is a little too small would be seen, and how little.
 
-What is rounded exactly is seen at one unit in the last place (``tests/certificate`` has the rounding itself, the
-sensitivity and the budget). What has slack, since its formula cannot be had exactly, is seen from where the
-slack ends: ``SLACK`` says where that is.
+What is rounded exactly is seen at one unit in the last place (``tests/certificate`` has the rounding itself,
+the sensitivity and the budget). What has slack, since its formula cannot be had exactly, is seen from where
+the slack ends: ``SLACK`` says where that is.
 """
 
 from dataclasses import replace
@@ -122,7 +122,7 @@ def check_floor():
 
 
 def check_radius():
-    """Where it is reached: a row of norm 1 whose score is where t / (1 + e^t) is largest, or hardly a score."""
+    """Where it is reached: a row of norm 1 whose score is where t / (1 + e^t) is largest, or near 0."""
     t = 1 + float(lambertw(1 / np.e).real)
     assert rounding.radius(1 / (1 + np.exp(t)) / t) >= t
     assert rounding.radius(2.0**40) >= 0.5 / 2.0**40

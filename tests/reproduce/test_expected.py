@@ -20,13 +20,14 @@ from expunge.reproduce.expected import Comparison, Value, expected_files, read_e
 from expunge.reproduce.sweep_cells import lookup
 from expunge.studies.bullseye import Bullseye
 from expunge.studies.codec_speed import CodecSpeed
+from expunge.studies.leak import Leak
 from expunge.studies.outliers import Outliers
 from expunge.studies.residual_bounds import ResidualBounds
 
 PAPERS = {
     "icml2020": [
         *("mnist_grid", "mnist_tradeoff", "mnist_bounds", "mnist_outliers", "timing", "svhn_dp"),
-        "public_features",
+        *("public_features", "leak"),
     ],
     "cvpr2022": [
         *("codec_speed", "bullseye", "spurious", "mnist_selection", "cifar_models", "retrain", "kfac"),
@@ -45,6 +46,7 @@ STUDIES = {
     ),
     "mnist_bounds": lambda: ResidualBounds("digits_3v8", removals=20, points=2),
     "mnist_outliers": lambda: Outliers("digits_3v8", show=3),
+    "leak": lambda: Leak(draws=4),
 }
 
 

@@ -24,9 +24,10 @@ def _one_thread():
     set_threads(None)
 
 
-def release(lam=1e-2, model_std=0.0, **own):
+def release(lam=1e-2, model_std=0.0, subsample_ratio=1.0, **own):
     usual = {"certificate": "measured", "update": "corrected", "perturbation": "release", "releases": 50}
-    return Newton(LinearModel(lam=lam, std=model_std), **{**usual, **own})
+    model = LinearModel(lam=lam, std=model_std, subsample_ratio=subsample_ratio)
+    return Newton(model, **{**usual, **own})
 
 
 def many(seed, classes, n=60, d=4):
@@ -193,7 +194,10 @@ def test_subsamples_are_held_each_at_its_own_number_of_rows():
         account = newton.account
         counts = [column.problem.n for column in newton.columns]
         assert len(set(counts)) > 1
-        assert account.budget == newton.guarantee.budget(1e-2, min(counts))
+        shares = newton.guarantee.shares(1e-2, counts)
+        assert all(c.account.beta <= share for c, share in zip(newton.columns, shares, strict=True))
+        assert account.beta <= account.budget
+        assert account.budget == pytest.approx(np.linalg.norm(shares), rel=1e-15)
         assert account.sensitivity <= newton.guarantee.sensitivity
         for column in newton.columns:
             exact = train(column.problem, tol=1e-13, start=column.w).w
@@ -239,3 +243,17 @@ def test_training_that_stops_too_early_is_refused():
     newton = Newton(model, certificate="measured", update="corrected", perturbation="release")
     with pytest.raises(InvalidValue, match="max_iter"):
         newton.fit(problem.rows, labels(problem), 0)
+
+
+def test_what_is_recorded_bounds_the_residual_of_columns_of_a_few_rows_and_of_many():
+    """The rounding of 20,000 rows alone is more than what 11 rows could be held to."""
+    rng = np.random.default_rng(0)
+    y = np.zeros(20_000, dtype=np.int64)
+    y[:5], y[5:10] = 1, 2
+    newton = release(1e-4, subsample_ratio=3e-4)
+    newton.fit(Rows.normalised(rng.normal(size=(20_000, 5))), y, 0)
+    for row in (100, 7):
+        assert newton.account.beta <= newton.account.budget
+        assert newton.account.sensitivity <= newton.guarantee.sensitivity
+        outcome = newton.remove([row])
+        assert outcome.residual_bound == newton.account.budget

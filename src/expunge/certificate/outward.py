@@ -21,6 +21,7 @@ _ROOT_BITS = 64  # of a whole square root: more than the 53 of float64
 _MANTISSA_BITS = 53
 _LIMB_BITS = 18
 _MOST_ENTRIES = 1 << 25
+_FEW_ENTRIES = 16  # are summed faster one by one
 _LIMB = (1 << _LIMB_BITS) - 1
 
 
@@ -70,6 +71,8 @@ def norm_up(vector: NDArray[np.float64]) -> float:
         raise BrokenInvariant("entries", np.size(vector), f"at most {_MOST_ENTRIES}")
     if not np.isfinite(vector).all():
         return math.inf
+    if np.size(vector) <= _FEW_ENTRIES:
+        return root_up(sum((Fraction(entry) ** 2 for entry in np.ravel(vector).tolist()), Fraction(0)))
     fractions, exponents = np.frexp(np.ravel(vector).astype(np.float64, copy=False))
     whole = np.abs(fractions * 2.0**_MANTISSA_BITS).astype(np.int64)
     low, middle, high = whole & _LIMB, whole >> _LIMB_BITS & _LIMB, whole >> 2 * _LIMB_BITS

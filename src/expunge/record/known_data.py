@@ -71,14 +71,10 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     if len(X) != len(kept):
         staying, X = X, np.zeros((len(kept), X.shape[1]), dtype=X.dtype)
         X[stay] = staying
-<<<<<<< HEAD
     classes = known[:1].repeat(saved["classes_of_fit"])  # of those that left nothing is known
     classes[there] = known
-    data = TrainingData(_rows(estimator, X, kept), labels, classes, _names(estimator))
-=======
     rows = _rows(estimator, X, f"{path}: row", kept)
-    data = TrainingData(rows, labels, known, _names(estimator))
->>>>>>> erasure
+    data = TrainingData(rows, labels, classes, _names(estimator))
     changed = stay[(data.digests(stay) != digests).any(axis=1)]
     if len(changed):
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""

@@ -89,14 +89,10 @@ class Version:
         with exclusive(target.with_name(f".{target.name}.lock")):
             self._require_successor(path, target, state, requests, fingerprint)
             own = {"lineage": self.lineage, "requests": requests, "token": token}
-<<<<<<< HEAD
             save_state(target, State(state.arrays, {**state.values, _KEY: own}), secret=True)
-=======
-            save_state(target, State(state.arrays, {**state.values, _KEY: own}))
             # What a kill amid an earlier saving has left: it may know rows that have left since.
             for left in target.parent.glob(f"{glob.escape(target.name)}.{_UNIQUE}.part"):
                 left.unlink(missing_ok=True)
->>>>>>> erasure
         return replace(self, tokens=(*self.tokens, token), paths=self.paths | {target})
 
     def _require_successor(

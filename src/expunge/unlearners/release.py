@@ -9,8 +9,8 @@ Derivation: docs/certificate.md.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from expunge.core.checks import require_choice, require_positive, require_probab
 from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.seeds import SystemNoise, stream
 from expunge.linear.certified_column import CertifiedColumn
+from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rounding import public_floor
 from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor
@@ -34,6 +35,8 @@ from expunge.unlearners.base import Outcome
 from expunge.unlearners.engine import Engine
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
+
+log = logging.getLogger(__name__)
 
 _NEEDED = {"certificate": "measured", "update": "corrected", "anchor": 0}
 
@@ -74,15 +77,16 @@ class Release:
         model = engine.predictor
         problems = model.problems()
         engine.guarantee = self._planned(engine, [problem.n for problem in problems])
-        target = self._target(engine, [problem.n for problem in problems])
+        targets = self._targets(engine, problems)
         columns, reports = [], []
-        for problem, fit, spectral in model.fits(problems, zero, most=target):
+        for problem, fit, spectral in model.fits(problems, zero, most=targets):
             opened = Account(None, "measured", problem.certified(fit.w, fit.gradient))
             factor = build_factor(problem, fit.w)
             columns.append(CertifiedColumn(problem, fit.w, opened, spectral, factor, fit.gradient))
             reports.append(fit.report)
         self._require_held(engine, columns)
         engine.released = 1
+        _tell(engine)
         model.protected = engine.guarantee.noise == "lattice"
         model.put(columns, self._drawn(engine, columns, 0))
         model.fit_reports = reports
@@ -102,16 +106,22 @@ class Release:
             residual=engine.residual,
         )
 
-    def _target(self, engine: Engine, counts: Sequence[int]) -> float:
-        """The gradient norm that a column is brought to."""
-        budget = engine.guarantee.budget(engine.predictor.lam, min(counts))
-        return engine.correct_to * budget / sqrt(len(counts))
+    def _targets(self, engine: Engine, problems: Sequence[LogisticProblem]) -> list[float]:
+        """The gradient norm that each column is brought to."""
+        shares = engine.guarantee.shares(engine.predictor.lam, [problem.n for problem in problems])
+        return [engine.correct_to * share for share in shares]
 
     def _require_held(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> None:
         """Refuse a training that ended too far from the minimiser; how far is nobody's business."""
-        if not self._sensitivity(engine, columns) <= engine.guarantee.sensitivity:
+        if not self._is_covered(engine, columns):
             allowed = f"enough steps to come within {engine.guarantee.sensitivity:.3g} of the minimiser"
             raise InvalidValue("max_iter", engine.predictor.max_iter, allowed)
+
+    def _is_covered(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> bool:
+        """Whether every column is within its share: all together are within what the noise covers then."""
+        counts = [column.problem.n for column in columns]
+        shares = engine.guarantee.shares(engine.predictor.lam, counts)
+        return all(column.account.beta <= share for column, share in zip(columns, shares, strict=True))
 
     def _sensitivity(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> float:
         """Bound on ``||w~ - w*||`` over all columns."""
@@ -139,13 +149,12 @@ class Release:
         if engine.released >= guarantee.releases:
             reason = f"all {guarantee.releases} releases that the noise covers are out (releases)"
             return self.refused(engine, index, reason)
-        target = self._target(engine, [problem.n for problem in left.problems])
+        targets = self._targets(engine, left.problems)
         columns = [
-            column.without_rows(problem, index, engine.update, target)
-            for column, problem in zip(left.columns, left.problems, strict=True)
+            self._held(column.without_rows(problem, index, engine.update, target), target)
+            for column, problem, target in zip(left.columns, left.problems, targets, strict=True)
         ]
-        columns = [self._held(column, target) for column in columns]
-        if not self._sensitivity(engine, columns) <= guarantee.sensitivity:
+        if not self._is_covered(engine, columns):
             allowed = f"within {guarantee.sensitivity:.3g} of the minimiser, which the noise covers"
             raise BrokenInvariant("the model", "farther off", allowed)
         released = self._drawn(engine, columns, engine.released)
@@ -167,7 +176,7 @@ class Release:
         return ReleaseAccount(
             engine.guarantee,
             beta=together([column.account.beta for column in columns]),
-            budget=engine.guarantee.budget(engine.predictor.lam, min(counts)),
+            budget=together(engine.guarantee.shares(engine.predictor.lam, counts)),
             sensitivity=self._sensitivity(engine, columns),
             released=engine.released,
         )
@@ -227,7 +236,13 @@ class Release:
     def settle(self, engine: Engine) -> None:
         """Train anew, from zero, on the rows that stay; the release that is out stays as it is."""
         model = engine.predictor
-        target = self._target(engine, [column.problem.n for column in engine.columns])
-        columns, reports = trained_anew(model, engine.columns, zero, engine.update, most=target)
+        targets = self._targets(engine, [column.problem for column in engine.columns])
+        columns, reports = trained_anew(model, engine.columns, zero, engine.update, most=targets)
         self._require_held(engine, columns)
         model.settle(columns, reports)
+
+
+def _tell(engine: Engine) -> None:
+    guarantee = engine.guarantee
+    std, number = f"{guarantee.std:.3g}", guarantee.releases
+    log.info("noise of each release: std %s, %s; %d of them covered", std, guarantee.noise, number)

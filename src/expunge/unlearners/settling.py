@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
 
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.logistic import LogisticProblem
@@ -17,13 +16,13 @@ def trained_anew(
     columns: Sequence[CertifiedColumn],
     start_of: Callable[[LogisticProblem], Start],
     update: str,
-    most: float = inf,
+    most: Sequence[float] | None = None,
 ) -> tuple[list[CertifiedColumn], list[FitReport]]:
     """Train the model's certified columns on the rows that stay, as ``CertifiedColumn.resolved`` says.
 
     What comes out depends on these rows, on b and on the settings, and on nothing else: it has the bits of a
-    model that was trained with other rows in the departed ones' places, and lost those. ``most`` is the
-    gradient norm that a column may have at most, whatever the tolerance.
+    model that was trained with other rows in the departed ones' places, and lost those. ``most`` are the
+    gradient norms that the columns may have at most, whatever the tolerance.
 
     Raises:
         InvalidValue: Memory runs out.
