@@ -1,4 +1,4 @@
-"""Figures of a sweep: heat maps over two settings, and the trade-off curves."""
+"""Figures of a sweep: heat maps over two settings, trade-off curves, and what noise costs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from expunge.report import drawing, style, text
 from expunge.report.columns import formatted
 from expunge.report.run_settings import Cell, SweptMethod, axes, methods
 from expunge.report.runs import Run
+from expunge.report.std_figure import draw_std
 from expunge.report.table_rows import ordered
 from expunge.report.tradeoff import draw_tradeoff
 
@@ -74,9 +75,9 @@ def write_grid(runs: Sequence[Run], folder: str | os.PathLike[str]) -> list[Path
 
 
 def draw_grid(runs: Sequence[Run]) -> list[style.Drawn]:
-    """Draw heat maps and trade-off curves, as far as the runs sweep two settings."""
-    curves = draw_tradeoff(runs)
-    return [*draw_heat_maps(runs), *([curves] if curves else [])]
+    """Draw heat maps and trade-off curves, as far as the runs sweep two settings, and what noise costs."""
+    curves = (draw_tradeoff(runs), draw_std(runs))
+    return [*draw_heat_maps(runs), *(drawn for drawn in curves if drawn)]
 
 
 @style.styled()
@@ -188,6 +189,6 @@ def _caption(measures: Sequence[Measure], cells: Sequence[Cell]) -> str:
     if any(m.column is None for m in measures):
         caption += (
             " Removals supported: requests served before the first retraining or refusal; 'all' and ≥ where "
-            "a budget never ran out, so that it might have been more. Their colours are on a log scale."
+            "neither ever came, so that it might have been more. Their colours are on a log scale."
         )
     return caption + " Hatched: not run, failed, or without this number."

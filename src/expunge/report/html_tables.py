@@ -54,7 +54,8 @@ def of_guarantees(lines: Sequence[Row]) -> str:
 <ul>
 {words}
 </ul>
-<p class="note">{guarantees.MARK}: this ε is a figure and protects nobody, or does not hold as stated. What that
+<p class="note">{guarantees.MARK}: this ε is a figure and protects nobody, or does not hold as stated.
+What that
 means, and what no certificate says: <a href="#limits">below</a>.</p>"""
 
 
