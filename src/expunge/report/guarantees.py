@@ -78,6 +78,16 @@ def marked(run: Run) -> bool:
     return run.certified and (partly or (said and scheme(run) != RELEASE))
 
 
+def which_std(runs: Iterable[Run]) -> str:
+    """Return in sentences what the std of these certified runs is that of; empty where there is none."""
+    noisy = {noise(run, "releases") is not None for run in runs if run.certified}
+    words = {
+        True: "With noise at release, std is that of the noise in each weight of every release.",
+        False: "As published, std is that of the perturbation b of the summed loss.",
+    }
+    return " ".join(words[kind] for kind in (True, False) if kind in noisy) if True in noisy else ""
+
+
 def notes(table: Sequence[Row]) -> list[str]:
     """Return one line for each guarantee that certified runs say they have."""
     able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]

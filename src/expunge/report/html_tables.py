@@ -40,7 +40,7 @@ def of_guarantees(lines: Sequence[Row]) -> str:
     able = [row for row in lines if row.guarantee]
     if not able:
         return ""
-    heads = [_heading(f"guarantees.{key}", *titles) for key, *titles in _GUARANTEES]
+    heads = [_heading(f"guarantees.{key}", title, tip) for key, title, tip in _GUARANTEES]
     body = [_line(_label(row.unlearner), map(_cell, *_guarantee(row))) for row in able]
     said = guarantees.grouped((row.guarantee, row.unlearner) for row in able)
     words = "\n".join(
@@ -60,14 +60,14 @@ means, and what no certificate says: <a href="#limits">below</a>.</p>"""
 
 
 _GUARANTEES = (
-    ("run", "unlearner"),
-    ("scheme", "guarantee"),
+    ("run", "unlearner", ""),
+    ("scheme", "guarantee", ""),
     ("releases", "releases covered", "Models that may leave, seen together: the first, and one a request"),
     ("released", "of them out", "Models that have left"),
     ("spent", "ε so far", "At δ; with noise at release that of all that are out together"),
     ("epsilon", "ε", "Promised in all; as published that of one model"),
     ("delta", "δ", "Promised in all; as published that of one model"),
-    ("std", "noise", "Standard deviation of the noise in each weight of a release", "std"),
+    ("std", "std of the noise", "Standard deviation of the noise in each weight of a release"),
     ("hidden", "distance hidden", "How far the model inside may be from exact retraining, at most"),
 )
 

@@ -76,13 +76,12 @@ def _draw(ax: Axes, line: _NoiseLine, key: str, at: str) -> None:
     """Draw the means over seeds by std, or by the distance that it hides, where there is one."""
     places: dict[float, list[float]] = {}
     for run in line.runs:
-        x = std_of(run) if at == "std" else guarantees.noise(run, at)
-        value = run.number(key)
+        x, value = std_of(run) if at == "std" else guarantees.noise(run, at), run.number(key)
         if x and value is not None:
             places.setdefault(x, []).append(value)
     points = sorted((x, fmean(values)) for x, values in places.items())
-    x, y = [point[0] for point in points], [point[1] for point in points]
-    ax.plot(x, y, color=line.colour, marker="o", ms=4.5, lw=1.6, alpha=0.9)
+    along, means = [point[0] for point in points], [point[1] for point in points]
+    ax.plot(along, means, color=line.colour, marker="o", ms=4.5, lw=1.6, alpha=0.9)
 
 
 def _frame(axes: Sequence[Axes], column: Column, panels: int) -> None:
@@ -95,16 +94,13 @@ def _frame(axes: Sequence[Axes], column: Column, panels: int) -> None:
 
 
 def _caption(lines: Sequence[_NoiseLine], panels: int) -> str:
-    noisy = [line for line in lines if guarantees.noise(line.runs[0], "releases") is not None]
-    said = []
-    if noisy:
-        said.append("With noise at release std is that of the noise in each weight of every release.")
-    if len(noisy) < len(lines):
-        said.append("As published it is that of the perturbation b of the summed loss.")
+    said = [guarantees.which_std(run for line in lines for run in line.runs)]
     if panels == 2:
         said.append(
-            "More releases that are covered need a larger std, by the square root of their number, to hide the "
-            "same distance to exact retraining (right)."
+            "More releases that are covered need a larger std, by the square root of their number, to hide "
+            "the same distance to exact retraining (right)."
         )
     seeds = max(len({str(run.summary.get("seed")) for run in line.runs}) for line in lines)
+    if len({guarantees.noise(line.runs[0], "releases") is None for line in lines}) > 1:
+        said.append("These are not the same thing: what a std costs is compared, not what it buys.")
     return " ".join([*said, f"Each point is the mean over up to {seeds} seeds." if seeds > 1 else ""]).strip()

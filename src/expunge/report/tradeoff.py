@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from expunge.record.columns import main_column
-from expunge.report import drawing, style, text
+from expunge.report import drawing, guarantees, style, text
 from expunge.report.run_settings import SWEPT, Cell, SweptMethod, methods
 from expunge.report.runs import Run
 
@@ -37,7 +37,7 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     """Draw one curve a method and epsilon; None unless one has three points over lam or std.
 
-    There is nothing to trade where every run served all requests.
+    Noise at release has no budget that ends: where there is nothing else, there is nothing to trade.
     """
     main = main_column(run.columns for run in runs)
     able = [method for method in methods(runs, *SWEPT) if len(_known(method)) >= _FEWEST]
@@ -46,7 +46,8 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
         return None
     _, column = main
     cells = [cell for method in shown for cell in _known(method)]
-    if all(cell.served_all == cell.seeds for cell in cells):
+    endless = all(guarantees.noise(run, "releases") is not None for run in runs if run.certified)
+    if endless and all(cell.served_all == cell.seeds for cell in cells):
         return None
     names, marks = _keys(shown, cells)
     columns = drawing.legend_columns(method.label for method in shown)
