@@ -16,6 +16,7 @@ SCHEMES = (RELEASE, FIGURES, PUBLISHED)
 """What the words begin with, the one that holds for most first."""
 MARK = "†"
 """Of an ε that protects nobody, or not as it stands: what is said below belongs to it."""
+_MANY = 8  # more runs than this are counted, not named
 _OLD = f"{PUBLISHED}: by a version without noise at release; what does not hold of it: docs/certificate.md"
 
 
@@ -93,10 +94,15 @@ def notes(table: Sequence[Row]) -> list[str]:
     able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]
     lines = []
     for said, names in grouped((words(row.of), row.unlearner) for row in able).items():
-        which = f" ({', '.join(names)})" if len(names) < len(table) else ""
+        which = f" ({named(names, len(table))})" if len(names) < len(table) else ""
         holds = said.startswith(RELEASE)
         lines.append(f"{'Guarantee:' if holds else MARK} {said if holds else text.capital(said)}{which}.")
     return lines
+
+
+def named(names: Sequence[str], of: int) -> str:
+    """Return names of runs, or of many their number."""
+    return ", ".join(names) if len(names) <= _MANY else f"{len(names)} of the {of} runs"
 
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -45,7 +45,7 @@ def of_guarantees(lines: Sequence[Row]) -> str:
     said = guarantees.grouped((row.guarantee, row.unlearner) for row in able)
     words = "\n".join(
         f"<li>{escape(text.capital(what))}."
-        f"{f' <small>({escape(_few(names))})</small>' if len(said) > 1 else ''}</li>"
+        f"{f' <small>({escape(guarantees.named(names, len(lines)))})</small>' if len(said) > 1 else ''}</li>"
         for what, names in said.items()
     )
     return f"""\
@@ -80,10 +80,6 @@ def _guarantee(row: Row) -> tuple[list[str], list[float | None]]:
     numbers = [row.epsilon_spent, row.epsilon, delta, row.std, row.sensitivity]
     shown = [*map(text.count, counts), *map(text.number, numbers)]
     return [guarantees.scheme(row.of) + mark, *shown], [None, *counts, *numbers]
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= _TALL else f"{len(names)} runs"
 
 
 def over_seeds(groups: Sequence[SeedGroup]) -> str:

@@ -21,6 +21,9 @@ _CERTIFICATE = """\
 they and what was released can hardly be told apart, they are (ε, δ)-indistinguishable. What lies outside
 that comparison is not covered. Theorem, proof and what is assumed: <code>docs/certificate.md</code>.</p>
 {schemes}
+<ul>
+{upstream}
+</ul>
 <p>Nor does a certificate cover copies of the rows kept elsewhere (raw data, backups, logs), or methods
 whose ε column is empty: those carry no such certificate at all.</p>"""
 
@@ -40,7 +43,6 @@ what exact retraining at every step would show, and two exactly retrained models
 left: the difference may show it.</li>
 <li><strong>Rows that stay.</strong> A release says of them what any trained model says: that is no
 differential privacy.</li>
-{upstream}
 <li><strong>What is public by design.</strong> How many rows there are, which classes, which requests were
 made when, how many releases, and all settings.</li>
 <li><strong>What is inside.</strong> <code>state.safetensors</code> holds the model without noise and must
@@ -66,18 +68,13 @@ depends on b itself, as it does.</li>
 kept one from before the removal can compare the two, and the difference may show what was removed.</li>
 <li><strong>Requests that react to the models.</strong> Which rows are to go must not be decided by
 looking at a released model: such requests depend on b, and nothing follows any more.</li>
-{upstream}
 <li><strong>A perturbation that leaks.</strong> The vector b and the state of the generator that drew it
 must stay secret. A run folder holds b in <code>model.safetensors</code> so that the residual can be
 checked, and whoever knows seed and settings can draw it again. This page names the seed because it
 reports experiments; of a model meant for the public, publish the weights alone.</li>
 </ul>"""
 
-_OTHER = """\
-<h3>A certificate of its own{which}</h3>
-<ul>
-{upstream}
-</ul>"""
+_EITHER = "<h3>Of either</h3>"
 
 _PRIVATE = """
 
@@ -128,15 +125,16 @@ def _certificate(certified: Sequence[Row]) -> str:
     kinds = {
         _OF_RELEASES: [row for row in certified if guarantees.rank(row.of) <= _RELEASED],
         _AS_PUBLISHED: [row for row in certified if guarantees.scheme(row.of) == guarantees.PUBLISHED],
-        _OTHER: [row for row in certified if not guarantees.scheme(row.of)],
     }
-    schemes = []
-    for kind, some in kinds.items():
-        if some:
-            upstream = _UPSTREAM.format(private=_private(some))
-            only = _FIGURES.format(which=_which(figures, some)) if figures else ""
-            schemes.append(kind.format(which=_which(some, certified), upstream=upstream, figures=only))
-    return _CERTIFICATE.format(schemes="\n".join(schemes))
+    only = _FIGURES.format(which=_which(figures, certified)) if figures else ""
+    schemes = [
+        kind.format(which=_which(some, certified), figures=only) for kind, some in kinds.items() if some
+    ]
+    if len(schemes) > 1:
+        schemes.append(_EITHER)
+    return _CERTIFICATE.format(
+        schemes="\n".join(schemes), upstream=_UPSTREAM.format(private=_private(certified))
+    )
 
 
 def _private(lines: Sequence[Row]) -> str:
