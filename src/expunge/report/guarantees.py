@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from expunge.report import text
 from expunge.report.runs import Run
-
-if TYPE_CHECKING:
-    from expunge.report.table_rows import Row
 
 RELEASE, FIGURES, PUBLISHED = "release", "figures only", "as published"
 SCHEMES = (RELEASE, FIGURES, PUBLISHED)
@@ -87,17 +83,6 @@ def which_std(runs: Iterable[Run]) -> str:
         False: "As published, std is that of the perturbation b of the summed loss.",
     }
     return " ".join(words[kind] for kind in (True, False) if kind in noisy) if True in noisy else ""
-
-
-def notes(table: Sequence[Row]) -> list[str]:
-    """Return one line for each guarantee that certified runs say they have."""
-    able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]
-    lines = []
-    for said, names in grouped((words(row.of), row.unlearner) for row in able).items():
-        which = f" ({named(names, len(table))})" if len(names) < len(table) else ""
-        holds = said.startswith(RELEASE)
-        lines.append(f"{'Guarantee:' if holds else MARK} {said if holds else text.capital(said)}{which}.")
-    return lines
 
 
 def named(names: Sequence[str], of: int) -> str:

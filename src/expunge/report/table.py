@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expunge.report import guarantees, layout, table_rows, text
+from expunge.report import layout, table_rows, text
 from expunge.report.columns import TableColumn, columns
 from expunge.report.table_rows import Row
 
@@ -19,7 +19,7 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     head = columns(table)
     heads = [[c.title for c in head], [c.sub for c in head]]
     body = layout.aligned(heads, [[c.cell(row) for c in head] for row in table])
-    said = [*notes, *guarantees.notes(table), *table_rows.notes(table)]
+    said = [*notes, *table_rows.guaranteed(table), *table_rows.notes(table)]
     return "\n".join([body, *said, "", legend(head)]) + "\n"
 
 
@@ -38,7 +38,9 @@ def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
     body = layout.markdown(titles, [[c.cell(row) for c in head] for row in table])
     terms = "\n".join(f"- **{layout.escaped(c.title)}**: {layout.escaped(c.definition)}" for c in head)
-    said = [layout.escaped(note) for note in (*notes, *guarantees.notes(table), *table_rows.notes(table))]
+    said = [
+        layout.escaped(note) for note in (*notes, *table_rows.guaranteed(table), *table_rows.notes(table))
+    ]
     return "\n\n".join([body, *said, terms]) + "\n"
 
 

@@ -119,6 +119,19 @@ def notes(table: Sequence[Row]) -> list[str]:
     return [*_without_guarantee(table), *_partly(table), *_not_measured(table)]
 
 
+def guaranteed(table: Sequence[Row]) -> list[str]:
+    """Return one line for each guarantee that certified runs say they have."""
+    able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]
+    lines = []
+    for said, names in guarantees.grouped((guarantees.words(row.of), row.unlearner) for row in able).items():
+        which = f" ({guarantees.named(names, len(table))})" if len(names) < len(table) else ""
+        holds = said.startswith(guarantees.RELEASE)
+        lines.append(
+            f"{'Guarantee:' if holds else guarantees.MARK} {said if holds else text.capital(said)}{which}."
+        )
+    return lines
+
+
 def _not_measured(table: Sequence[Row]) -> list[str]:
     """Return one line for each metric and reason why it could not measure some runs."""
     groups: dict[tuple[str, str], list[str]] = {}
