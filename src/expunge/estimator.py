@@ -15,16 +15,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account, ReleaseAccount
-from expunge.core.checks import is_whole, require_numbers, require_switch
+from expunge.certificate.composition import Claim
+from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError
-from expunge.core.plain import plain
 from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
-from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.predictors.linear_outputs import probabilities
-from expunge.record.fitted import Fitted
+from expunge.record.fitted import Fitted, engine_of, own_names, understood
 from expunge.record.known_data import known_data, training_data
 from expunge.record.model_file import DIGESTS, Version, read_model
 from expunge.record.training_data import TrainingData
@@ -43,31 +42,31 @@ class _Trained:
 class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Trained):
     """Logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
 
-    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2 + b.w`` (a sum over rows) with a random
-    perturbation b, and no intercept. ``remove`` then changes w so that the gradient over the rows that stay
-    has a norm of at most ``beta``; as long as ``beta <= std epsilon / c`` the released model cannot be told
-    from one retrained without those rows, beyond (epsilon, delta), by someone who sees that model alone.
-    Requests must not be chosen by looking at released models, and b stays secret. Guo et al., ICML 2020.
-    Of more than two classes each has a weight vector of its own (one-vs-rest); one budget bounds the
-    residual of all of them together.
+    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2`` (a sum over rows), without intercept.
+    The minimiser stays inside; what leaves, and predicts, is drawn around it anew at ``fit`` and at every
+    ``remove``. Whoever sees all of up to ``releases`` of them, and chose requests after seeing them, cannot
+    tell them from exact retraining with the same noise, beyond (epsilon, delta): docs/certificate.md. Of
+    more than two classes each has a weight vector of its own (one-vs-rest). ``perturbation="gaussian"`` is
+    the published method (Guo et al., ICML 2020), whose certificate does not hold as stated.
 
     Args:
         lam: See ``expunge.predictors.linear.LinearModel``, like ``tol``, ``max_iter``, ``subsample_ratio``
             and ``joint_training``.
-        std: Standard deviation of b. With corrected updates the residual stays far below the budget, so
-            this can be small; then b costs no accuracy.
+        std: Of the noise in each weight; None: the smallest whose residual is held with ease. As published:
+            of the perturbation of the loss.
         epsilon: See ``expunge.unlearners.newton.Newton``, like ``delta``, ``certificate``, ``update``,
-            ``at_limit``, ``perturbation`` and ``anchor``.
+            ``at_limit``, ``perturbation``, ``anchor``, ``releases`` and ``noise``.
+        residual_held: In place of ``std`` the norm of the summed gradient that the noise is to cover.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
-        random_state: Seed of b, to be kept as secret as b: a whole number, or a RandomState or Generator that
-            it is drawn from; None (right for a service) draws b and every later one from the operating
-            system.
+        random_state: Seed of the noise: a whole number, or a RandomState or Generator that it is drawn from.
+            Its figures are right, and protect nobody (``claim_`` says so). None, right for a service: exact
+            noise from the operating system.
 
     Attributes:
         classes_: (K,) labels of the rows that are left; of two, the second is the positive class.
-        coef_: (1, d) weights w for two classes, (K, d) for more.
-        certificate_: The running ``Account``: ``beta``, ``epsilon_spent``, ``guarantee.budget``, ``epoch``.
+        coef_: (1, d) weights that are out, for two classes, (K, d) for more.
+        certificate_: ``beta``, ``budget``, ``epsilon_spent``, ``guarantee`` (secret but for the last two).
         n_iter_: Newton steps of the last training, the most of any class.
         retained_: (n,) bool, rows that have not been removed.
     """
@@ -119,7 +118,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def _train(self, X: Any, y: Any) -> list[FitReport]:
         engine, seed = self._engine(), seed_from(self.random_state)
         data = training_data(self, X, y)
-        engine.fit(data.rows, data.labels, seed)
+        with own_names():
+            engine.fit(data.rows, data.labels, seed)
         reports = engine.predictor.fit_reports
         self._keep(engine, data, max(1, *(report.iterations for report in reports)), Version())
         return reports
@@ -182,6 +182,11 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def certificate_(self) -> Account | ReleaseAccount:
         """The certificate as it stands."""
         return self._engine_.account
+
+    @property
+    def claim_(self) -> Claim:
+        """What is promised to whom, in words (``guarantee``), and what is not (``not_covered``)."""
+        return self._engine_.claim()
 
     @property
     def retained_(self) -> NDArray[np.bool_]:
@@ -274,26 +279,13 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             self.n_iter_ = max(1, *(report.iterations for report in reports))
 
     def _engine(self) -> Newton:
-        own = {key: getattr(self, key) for key in _NAMES}
-        require_switch("normalize", own.pop("normalize"))
-        del own["random_state"]
-        own["residual"] = own.pop("residual_held")
-        of_model = {key: own.pop(key) for key in SETTINGS if key in own}
-        if self.perturbation == "release":  # the noise is that of what leaves; the loss has none
-            own["std"], of_model["std"] = of_model["std"], 0.0
-        return Newton(LinearModel(**of_model), **own)
+        return engine_of(self._given())
 
-    def _settings(self, engine: Newton) -> dict[str, Any]:
-        """The settings as they were understood, in Python's own types."""
-        seed = self.random_state
-        found = {"normalize": bool(self.normalize), "random_state": seed if is_whole(seed) else None}
-        for key in set(_NAMES) - found.keys():
-            of_model = key in SETTINGS and (key != "std" or self.perturbation != "release")
-            found[key] = getattr(engine.predictor if of_model else engine, _OF_NEWTON.get(key, key))
-        return plain({key: found[key] for key in _NAMES}, "settings")
+    def _given(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in _NAMES}
 
     def _keep(self, engine: Newton, data: TrainingData, n_iter: int, version: Version) -> None:
-        self._fitted_ = Fitted(engine, self._settings(engine), data, version)
+        self._fitted_ = Fitted(engine, understood(engine, self._given()), data, version)
         self.n_iter_ = n_iter
         if data.names is None:
             self.__dict__.pop("feature_names_in_", None)
@@ -302,5 +294,4 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
 
 # Settings of the class itself: one that is made of it may have others, or fix some.
-_OF_NEWTON = {"residual_held": "residual"}  # the estimator's own ``residual`` measures it
 _NAMES = [field.name for field in fields(CertifiedLogisticRegression)]

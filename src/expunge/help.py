@@ -21,7 +21,7 @@ expunge: machine unlearning experiments with a certificate for every removal.
 Trains a model, serves a stream of removal requests, and leaves removals.jsonl (one line per request),
 summary.json, model.safetensors and figures/ in a run folder.
 
-  expunge                                                real MNIST 3 vs 8, certified removal: noise at release
+  expunge                                                real MNIST 3 vs 8, certified: noise at release
   expunge unlearner.noise=lattice                        the same, protected: exact noise that no seed draws
   expunge unlearner=newton                               certified removal as published
   expunge +experiment=icml2020/mnist_corrected           the settings of an experiment

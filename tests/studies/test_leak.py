@@ -213,7 +213,7 @@ def test_published_needs_more_than_it_claims_and_ours_does_not(leak):
         assert own["retrained"] == pytest.approx(0.16, abs=0.07)
         assert own["removed"] < 0.06
         assert own["delta_needed"] > 0.02 > own["claimed"] == pytest.approx(1e-4)
-    assert attacks["refuse"]["low"] > 0.02, "300 pairs are too few for the other"
+    assert attacks["refuse"]["low"] > 0.02, "200 pairs are too few for the other"
     for name in RELEASE:
         own = attacks[name]
         assert own["low"] <= own["claimed"] <= 1.0001e-4
@@ -227,8 +227,8 @@ def test_draws_are_those_asked_for(leak):
     for record in records:
         for name, events in record.get("seen", {}).items():
             for event in events:
-                assert event[3] == summary["draws"] == 300
-                assert event[1] == 300 or name == "refuse"
+                assert event[3] == summary["draws"] == 200
+                assert event[1] == 200 or name == "refuse"
     blocks = [cell["block"] for cell in Leak(draws=1001).cells() if cell["mechanism"] == "corrected"]
     assert blocks == [0, 1, 2]
     last = Leak(draws=502).run_cell({"mechanism": "corrected", "block": 1}, 0)
@@ -258,3 +258,11 @@ def test_bad_settings_are_refused_at_once(values, said):
     with pytest.raises(UserError) as refused:
         Leak(**values)
     assert str(refused.value).startswith(said)
+
+
+def test_a_perturbation_that_serves_nothing_is_named():
+    study = Leak(std=1e-3, draws=2)
+    records = [{**cell, **study.run_cell(cell, 0)} for cell in study.cells()]
+    with pytest.raises(UserError) as refused:
+        study.summary(records)
+    assert str(refused.value) == "study.std: got 0.001, allowed: a larger value: no removal was served"

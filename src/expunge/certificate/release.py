@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import frexp, inf, isfinite, ldexp, log
+from math import frexp, inf, isfinite, ldexp, log, sqrt
 from operator import index
 
 from expunge.certificate.indistinguishable import NOISES, epsilon_after, ratio
@@ -165,11 +165,13 @@ class ReleaseGuarantee:
         fineness = _FINENESS if noise == "lattice" else Fraction(0)
         if std is not None and residual is not None:
             raise InvalidValue("residual", residual, "null where std is given: one follows from the other")
+        if not floor < inf:
+            raise InvalidValue("lam", lam, "more: so small a one lets float64 hold no residual at all")
         rounding = Fraction(require_positive("floor", floor))
         least = _NARROWEST * rounding
         if fineness:  # g is more than half of what its bound allows
-            longest = Fraction(root_up(Fraction(2 * log(2)) / Fraction(lam)))
-            least = max(least, 2 * longest / Fraction(_STEPS_OF_MODEL) * width / fineness)
+            furthest = Fraction(root_up(Fraction(2 * log(2)) / Fraction(lam)))
+            least = max(least, 2 * furthest / Fraction(_STEPS_OF_MODEL) * width / fineness)
         if std is not None:
             name, given, factor = "std", require_positive("std", std), most / (1 + fineness)
         elif residual is not None:
@@ -185,6 +187,10 @@ class ReleaseGuarantee:
         if name == "residual" and noise_std > _LARGEST_STD:
             allowed = f"at most {_LARGEST_STD * float(most / factor):.1e}"
             raise InvalidValue(name, given, allowed)
+        if not name and noise_std > (longest := sqrt(2 * log(2) / lam)):
+            why = f"{noise_std:.3g} in each weight of a model that is no longer than {longest:.3g}"
+            allowed = f"fewer, or a larger lam or epsilon: the noise would be {why}"
+            raise InvalidValue("releases", releases, allowed)
         return cls(epsilon, delta, releases, noise_std, noise, dim, distance, grid)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 from math import hypot, sqrt
 from typing import Any
 
@@ -33,14 +31,14 @@ from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.erasure import erased
-from expunge.predictors.linear_outputs import LinearOutputs, Released
+from expunge.predictors.linear_columns import LinearColumns, compacted
+from expunge.predictors.linear_outputs import Released
 from expunge.predictors.linear_outputs import alone as as_model
-from expunge.predictors.remainder import Remainder, remainder
 
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
 
-class LinearModel(LinearOutputs):
+class LinearModel(LinearColumns):
     """Logistic regression ``L_b``: one weight vector for two classes, one a class (one-vs-rest) for more.
 
     Of two classes the larger label is +1. K > 2 binary problems are trained on the same rows or on
@@ -58,16 +56,10 @@ class LinearModel(LinearOutputs):
         joint_training: Whether ``tol`` is for the norm over all classes, ``sqrt(sum_k ||grad_k||^2)``, or
             for each class by itself.
         progress: Show a bar over the classes (on a terminal only).
-
-    Attributes:
-        fit_reports: How the last training of each class ended; none of a model that was loaded.
-        settled: (n,) bool, rows that were there when the columns were last made from those that stay alone.
     """
 
     kind = "logistic"
     x: Rows
-    settled: NDArray[np.bool_]
-    fit_reports: list[FitReport]
 
     def __init__(
         self,
@@ -166,21 +158,6 @@ class LinearModel(LinearOutputs):
 
     # -- removal ----------------------------------------------------------------------------------------
 
-    def without(self, index: NDArray[np.int64]) -> Remainder[WeightColumn]:
-        """The columns of the classes that some row still has without these rows, and their problems.
-
-        Raises:
-            NothingLeft: Rows of one class alone would stay.
-        """
-        return remainder(self.out, self._classes_without(index), index)
-
-    def _classes_without(self, index: NDArray[np.int64]) -> ClassList:
-        """Those that some row has once these have left too."""
-        stay = self.kept.copy()
-        stay[index] = False
-        gone = [label for label in np.unique(self.y[index]).tolist() if not stay[self.y == label].any()]
-        return self.out.classes.without(gone)
-
     @alone
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
@@ -189,69 +166,6 @@ class LinearModel(LinearOutputs):
         self.release(columns, index)
         self.fit_reports = reports
         return hypot(*(report.gradient_norm for report in reports))
-
-    @alone
-    def leave(self, index: NDArray[np.int64]) -> None:
-        """Count these rows as gone; the weights stay as they are, but for those of classes that go.
-
-        Raises:
-            NothingLeft: Rows of one class alone would stay.
-        """
-        left = self.without(index)
-        pairs = zip(left.columns, left.problems, strict=True)
-        self.release([column.without(problem) for column, problem in pairs], index)
-
-    @alone
-    def release(
-        self, columns: Sequence[WeightColumn], index: NDArray[np.int64], drawn: Array | None = None
-    ) -> None:
-        """Take over columns that these rows have left: those of the classes that are there without them.
-
-        ``drawn`` are the weights that are out in their place, if they are not out themselves.
-        """
-        kept = self.kept.copy()  # whoever reads the old one goes on with it
-        kept[index] = False
-        out = Released(self._classes_without(index), columns, drawn=drawn)
-        vars(self).update(_out=out, kept=kept)  # in one, whatever interrupts
-
-    def put(self, columns: Sequence[WeightColumn], drawn: Array | None) -> None:
-        """Take columns of the same classes, and the weights that are out in their place."""
-        self._out = Released(self._out.classes, columns, drawn=drawn)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether no row has left since the columns were last made from those that stay alone."""
-        return not hasattr(self, "kept") or np.array_equal(self.settled, self.kept)
-
-    def compacted(self) -> list[LogisticProblem]:
-        """The columns' problems over the rows that stay; subsamples forget the places of the others."""
-        return self._compacted([column.problem for column in self.columns], self.kept)
-
-    def _compacted(
-        self, problems: Sequence[LogisticProblem], there: NDArray[np.bool_]
-    ) -> list[LogisticProblem]:
-        return [replace(problem, rows=problem.rows.compacted(~there)) for problem in problems]
-
-    @alone
-    def settle(self, columns: Sequence[WeightColumn], reports: list[FitReport]) -> None:
-        """Take over columns that are made from the rows that stay alone; what is out stays out.
-
-        ``reports`` say how they were made.
-        """
-        out = Released(self._out.classes, columns, drawn=self._out.drawn)
-        vars(self).update(_out=out, fit_reports=reports, settled=self.kept)
-
-    def is_finite(self) -> bool:
-        """Whether every weight is a number."""
-        return bool(np.isfinite(self.weights).all())
-
-    def snapshot(self) -> Callable[[], None]:
-        """Keep the weights; calling the result puts them back bit by bit."""
-        return partial(setattr, self, "_out", self.out)
-
-    def try_out(self, columns: Sequence[WeightColumn]) -> None:
-        """Take columns that may yet be put back: other threads wait for what becomes of them."""
-        self._out = Released(self._out.classes, columns, on_trial=True)
 
     @one_blas_thread()
     def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
@@ -314,7 +228,7 @@ class LinearModel(LinearOutputs):
             places = np.array(saved["class_places"], dtype=np.int64)
             labels = np.unique(np.delete(self.y, removed))
             self._out = Released(ClassList(labels, places, saved["classes_of_fit"]))
-        problems = self._compacted(self.problems(state.arrays["perturbation"]), self.settled)
+        problems = compacted(self.problems(state.arrays["perturbation"]), self.settled)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         self.columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)

@@ -1,0 +1,110 @@
+"""The columns of a linear model as rows leave it: what is out, what is kept, what is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.core.threads import alone
+from expunge.linear.certified_column import WeightColumn
+from expunge.linear.classes import ClassList
+from expunge.linear.logistic import LogisticProblem
+from expunge.linear.rows import Array, Rows
+from expunge.linear.solver import FitReport
+from expunge.predictors.linear_outputs import LinearOutputs, Released
+from expunge.predictors.remainder import Remainder, remainder
+
+
+class LinearColumns(LinearOutputs):
+    """The part of ``LinearModel`` that replaces columns by others.
+
+    Attributes:
+        fit_reports: How the last training of each class ended; none of a model that was loaded.
+        settled: (n,) bool, rows that were there when the columns were last made from those that stay alone.
+    """
+
+    x: Rows
+    fit_reports: list[FitReport]
+    settled: NDArray[np.bool_]
+
+    def without(self, index: NDArray[np.int64]) -> Remainder[WeightColumn]:
+        """The columns of the classes that some row still has without these rows, and their problems.
+
+        Raises:
+            NothingLeft: Rows of one class alone would stay.
+        """
+        return remainder(self.out, self._classes_without(index), index)
+
+    def _classes_without(self, index: NDArray[np.int64]) -> ClassList:
+        """Those that some row has once these have left too."""
+        stay = self.kept.copy()
+        stay[index] = False
+        gone = [label for label in np.unique(self.y[index]).tolist() if not stay[self.y == label].any()]
+        return self.out.classes.without(gone)
+
+    @alone
+    def leave(self, index: NDArray[np.int64]) -> None:
+        """Count these rows as gone; the weights stay as they are, but for those of classes that go.
+
+        Raises:
+            NothingLeft: Rows of one class alone would stay.
+        """
+        left = self.without(index)
+        pairs = zip(left.columns, left.problems, strict=True)
+        self.release([column.without(problem) for column, problem in pairs], index)
+
+    @alone
+    def release(
+        self, columns: Sequence[WeightColumn], index: NDArray[np.int64], drawn: Array | None = None
+    ) -> None:
+        """Take over columns that these rows have left: those of the classes that are there without them.
+
+        ``drawn`` are the weights that are out in their place, if they are not out themselves.
+        """
+        kept = self.kept.copy()  # whoever reads the old one goes on with it
+        kept[index] = False
+        out = Released(self._classes_without(index), columns, drawn=drawn)
+        vars(self).update(_out=out, kept=kept)  # in one, whatever interrupts
+
+    def put(self, columns: Sequence[WeightColumn], drawn: Array | None) -> None:
+        """Take columns of the same classes, and the weights that are out in their place."""
+        self._out = Released(self._out.classes, columns, drawn=drawn)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no row has left since the columns were last made from those that stay alone."""
+        return not hasattr(self, "kept") or np.array_equal(self.settled, self.kept)
+
+    def compacted(self) -> list[LogisticProblem]:
+        """The columns' problems over the rows that stay; subsamples forget the places of the others."""
+        return compacted([column.problem for column in self.columns], self.kept)
+
+    @alone
+    def settle(self, columns: Sequence[WeightColumn], reports: list[FitReport]) -> None:
+        """Take over columns that are made from the rows that stay alone; what is out stays out.
+
+        ``reports`` say how they were made.
+        """
+        out = Released(self._out.classes, columns, drawn=self._out.drawn)
+        vars(self).update(_out=out, fit_reports=reports, settled=self.kept)
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a number."""
+        return bool(np.isfinite(self.weights).all())
+
+    def snapshot(self) -> Callable[[], None]:
+        """Keep the weights; calling the result puts them back bit by bit."""
+        return partial(setattr, self, "_out", self.out)
+
+    def try_out(self, columns: Sequence[WeightColumn]) -> None:
+        """Take columns that may yet be put back: other threads wait for what becomes of them."""
+        self._out = Released(self._out.classes, columns, on_trial=True)
+
+
+def compacted(problems: Sequence[LogisticProblem], there: NDArray[np.bool_]) -> list[LogisticProblem]:
+    """The same problems, whose passes go by no place of a subsample that is not ``there`` (n,)."""
+    return [replace(problem, rows=problem.rows.compacted(~there)) for problem in problems]
