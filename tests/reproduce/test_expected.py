@@ -86,6 +86,7 @@ def run_keys(experiment: str) -> tuple[set[str], set[str]]:
     columns = [c for settings in config["metrics"].values() for c in get_class(settings["_target_"]).COLUMNS]
     facts = dict.fromkeys(("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"))
     record = {**dict.fromkeys([*KEYS, *columns]), "outcome": "removed", "seconds": 1.0}
+    facts["releases"] = config["unlearner"].get("releases")
     summary = summarise([record], {**facts, "seconds_fit": 1.0})
     own = inspect.getsource(Dp) if config["hydra"]["runtime"]["choices"]["extractor"] == "dp" else ""
     extracted = {word for word in own.split('"') if word.startswith("extractor_")}

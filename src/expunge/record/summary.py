@@ -47,7 +47,7 @@ def summarise(
     total: Total | None = facts.get("total")
     together = ("epsilon_total", "delta_total", "not_covered")
     claim: Claim = facts.get("claim") or Claim()
-    released = {"releases": facts["releases"], "epsilon_spent": last["epsilon_spent"]}
+    released = {"releases": facts.get("releases"), "epsilon_spent": last["epsilon_spent"]}
     summary = {
         **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
         **{key: facts[key] for key in ("seed", "n_train", "n_test")},
