@@ -140,6 +140,13 @@ def trained(
     return model
 
 
+def releasing(rows: Rows, y: NDArray[np.int64], setting: Mapping[str, Any], seed: int, noise: str) -> Newton:
+    """Train as ``trained`` does, with noise at release: of ``noise``, for as many releases as can be made."""
+    how = {"update": "corrected", "certificate": "measured", "perturbation": "release"}
+    plan = {"noise": noise, "releases": len(rows) - 1}
+    return trained(rows, y, {**setting, "std": 0.0}, seed, **how, **plan)
+
+
 def take_turns(
     contenders: Sequence[Contender], stream: Sequence[int], repeats: int
 ) -> dict[str, list[list[float]]]:
