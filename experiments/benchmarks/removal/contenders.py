@@ -114,13 +114,14 @@ class Ours:
         return seconds
 
     def facts(self) -> dict[str, Any]:
-        """Retrainings, the bound that stands and the residual by a pass of its own."""
+        """Retrainings, the bound that stands and the residual (of a release, that inside) by another pass."""
+        gradients = [column.problem.gradient(column.w) for column in self.model.columns]
         return {
             "served": self._served,
             "retrained": self._retrained,
             "over_budget": 0,
             "bound": self.model.account.beta,
-            "residual": self.model.predictor.residual(),
+            "residual": hypot(*(float(np.linalg.norm(gradient)) for gradient in gradients)),
         }
 
 
