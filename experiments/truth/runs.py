@@ -77,9 +77,7 @@ def _compare(problem: Problem, requests: list[list[int]], run: Path, found: Foun
         if said != right:
             found.wrong.append(f"the ledger says {said}, right is {right}")
         measured, bound, budget = (record[key] for key in _ORDER)
-        if (measured is None) != (
-            problem.settings.get("noise") == "lattice" or record["outcome"] == "refused"
-        ):
+        if (measured is None) != (problem.settings.get("noise") == "lattice"):
             found.wrong.append(f"request {number}: measured is {measured!r}")
         if not (measured or 0) <= bound <= budget or record["epsilon_spent"] > problem.settings["epsilon"]:
             found.wrong.append(f"request {number}: {measured!r}, {bound!r}, {budget!r} are not in this order")

@@ -129,7 +129,15 @@ class _Session:
         self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
         self._hand_over()
         self.measured["test_accuracy_before"] = self._test_accuracy()
-        log.info("fitted in %.2f s", seconds)
+        log.info("fitted in %.2f s%s", seconds, self._of_releases())
+
+    def _of_releases(self) -> str:
+        """The noise of a release, in words; without noise at release nothing."""
+        guarantee: Any = getattr(self.experiment.unlearner, "guarantee", None)
+        if not hasattr(guarantee, "releases"):
+            return ""
+        noise = f"{guarantee.noise} noise of std {guarantee.std:.3g}"
+        return f"; {noise} in each of up to {guarantee.releases} releases"
 
     def _hand_over(self) -> None:
         """Give the test rows to an unlearner that validates its updates."""
