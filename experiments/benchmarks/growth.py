@@ -111,7 +111,9 @@ def draw(
 def panel(
     ax: style.Axes, found: Mapping[str, Any], methods: Sequence[str], label: str, unit: float = 1
 ) -> None:
-    """A line for each method against size, both axes logarithmic, with the slope of a straight line.
+    """A line for each method against size, both axes logarithmic; of two, with the slope of a straight line.
+
+    Of more the slopes would stand on each other; they are in the table.
 
     Args:
         ax: Where.
@@ -124,7 +126,7 @@ def panel(
         known = [(size, s / unit) for size, s in zip(found["sizes"], found["seconds"][key], strict=True) if s]
         sizes, taken = zip(*known, strict=True)
         ax.loglog(sizes, taken, color=colour, marker=mark, lw=1.8)
-        if found["exponent"][key] is not None:
+        if found["exponent"][key] is not None and len(methods) == 2:
             place = len(sizes) // 2
             ax.annotate(
                 f"{found['name']}^{found['exponent'][key]:.2f}",

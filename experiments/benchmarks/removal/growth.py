@@ -108,7 +108,5 @@ def draw(measured: dict[str, Any], name: str) -> style.Drawn:
         (measured["by_rows"], "training rows n  (d = {d})"),
         (measured["by_dim"], "features d  (n = {n:,})"),
     )
-    caption = (
-        "Median seconds of one released removal; the number in each label is the slope of a straight line."
-    )
+    caption = "Median time of one released removal; the slopes of straight lines are in the table."
     return growth.draw(panels, METHODS, ("ms per removal", 1e-3), name, "Time of one removal", caption)
