@@ -252,10 +252,10 @@ def released(summaries: Summaries) -> None:
 def corrected(summaries: Summaries) -> None:
     (summary,) = summaries
     assert summary["removed"] == summary["removals_supported"] == 20
-    released(summary)
+    by_float_noise(summary)
 
 
-def released(summary: dict[str, Any]) -> None:
+def by_float_noise(summary: dict[str, Any]) -> None:
     """A release by float noise: what it is about, and what it has spent of what was fixed beforehand."""
     assert summary["guarantee"].startswith("figures only")
     assert 0 < summary["residual_measured"] <= summary["residual_bound"] == summary["budget"]
@@ -268,7 +268,7 @@ def to_the_last_row(summaries: Summaries) -> None:
     (summary,) = summaries
     assert (summary["retrained"], summary["refused"]) == (0, 1)
     assert summary["n_train"] - 50 < summary["removed"] < summary["requests"] <= summary["n_train"] - 1
-    released(summary)
+    by_float_noise(summary)
 
 
 def exact(summaries: Summaries) -> None:
@@ -291,7 +291,7 @@ def private(summaries: Summaries) -> None:
     assert totals["full_private"] > 1
     assert totals["private"] is totals["none"] is None
     for summary in summaries:
-        released(summary)
+        by_float_noise(summary)
 
 
 def private_as_published(summaries: Summaries) -> None:
