@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from expunge.app import config_dir
 from expunge.core.errors import InvalidValue
+from expunge.core.files import load_header, load_state
 from expunge.datasets import digits_3v8, mnist_3v8
 from expunge.help import choices
 from expunge.run.targets import build
@@ -33,32 +34,47 @@ SUMMARY = {
     *("budget", "epsilon", "delta", "seconds_fit", "seconds_removal_median", "seconds_removal_p95"),
     *("epsilon_total", "delta_total", "not_covered", "peak_memory_mb", "versions"),
 }
-UNLEARNERS = ("newton", "newton_corrected", "retrain", "none")
-MIXED = ("unlearner.lam=1e-2", "unlearner.std=100")  # newton then removes some rows and retrains for others
+SAID = {  # beyond that, by the unlearner
+    "newton": {"guarantee"},
+    "published": {"guarantee"},
+    "newton_corrected": {"guarantee", "releases", "epsilon_spent"},
+    "retrain": set(),
+    "none": set(),
+}
+SETTINGS = {  # newton removes some rows, and retrains for others
+    "newton": ("unlearner=newton", "unlearner.std=100"),
+    "published": ("unlearner=newton_corrected", "unlearner.perturbation=gaussian", "unlearner.std=100"),
+    "newton_corrected": (),
+    "retrain": ("unlearner=retrain", "unlearner.std=100"),
+    "none": ("unlearner=none", "unlearner.std=100"),
+}
+TWELVE = (*SMALL, "unlearner.lam=1e-2", "removal.count=12", "removal.batch_size=2")
+CERTIFIED = ("newton", "published", "newton_corrected")
+IN_THE_OBJECTIVE = ("newton", "published", "retrain", "none")
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Twelve requests of two rows each, by each unlearner."""
     folder = tmp_path_factory.mktemp("runs")
-    shared = (*SMALL, *MIXED, "removal.count=12", "removal.batch_size=2")
-    return {u: cli.completed(*shared, f"unlearner={u}", folder=folder / u) for u in UNLEARNERS}
+    return {u: cli.completed(*TWELVE, *values, folder=folder / u) for u, values in SETTINGS.items()}
 
 
 # What a run leaves
 
 
-@pytest.mark.parametrize("unlearner", UNLEARNERS)
+@pytest.mark.parametrize("unlearner", SETTINGS)
 def test_run_folder_holds_what_the_contract_lists(runs, unlearner):
     folder = runs[unlearner]
     assert set(cli.contents(folder)) == {
         *("removals.jsonl", "summary.json", "model.safetensors", "inputs.json"),
         *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
+        *({"state.safetensors"} if unlearner == "newton_corrected" else ()),
     }
     assert [list(record) for record in cli.records(folder)] == [LINE] * 12
-    assert set(cli.summary(folder)) == SUMMARY
+    assert set(cli.summary(folder)) == SUMMARY | SAID[unlearner]
     model = load_file(folder / "model.safetensors")
-    assert set(model) == {"weight", "perturbation"}
+    assert set(model) == {"weight"} | ({"perturbation"} if unlearner in IN_THE_OBJECTIVE else set())
     assert all(array.dtype == np.float64 and array.shape == (64,) for array in model.values())
 
 
@@ -71,7 +87,7 @@ def test_hydra_folder_says_what_was_run(runs):
     assert OmegaConf.load(folder / "hydra.yaml").hydra.runtime.choices.unlearner == "newton"
 
 
-@pytest.mark.parametrize("unlearner", UNLEARNERS)
+@pytest.mark.parametrize("unlearner", SETTINGS)
 def test_every_request_is_accounted_for(runs, unlearner):
     records, summary = cli.records(runs[unlearner]), cli.summary(runs[unlearner])
     outcomes = [record["outcome"] for record in records]
@@ -98,19 +114,26 @@ def test_outcomes_are_those_of_the_method(runs):
     found = {u: {record["outcome"] for record in cli.records(folder)} for u, folder in runs.items()}
     assert found == {
         "newton": {"removed", "retrained"},
+        "published": {"removed"},
         "newton_corrected": {"removed"},
         "retrain": {"retrained"},
         "none": {"refused"},
     }
 
 
-@pytest.mark.parametrize("unlearner", ["newton", "newton_corrected"])
+@pytest.mark.parametrize("unlearner", CERTIFIED)
 def test_certificate_is_kept_at_every_request(runs, unlearner):
+    spent = [record["epsilon_spent"] for record in cli.records(runs[unlearner])]
     for record in cli.records(runs[unlearner]):
         assert 0 <= record["residual_measured"] <= record["residual_bound"] <= record["budget"]
-        budget = 100 * 1.0 / np.sqrt(2 * np.log(1.5 / 1e-4))
-        assert np.isclose(record["budget"], budget, rtol=1e-12)
-        assert np.isclose(record["epsilon_spent"], record["residual_bound"] / budget, rtol=1e-12)
+        assert 0 < record["epsilon_spent"] <= 1
+        if unlearner in IN_THE_OBJECTIVE:
+            budget = 100 * 1.0 / np.sqrt(2 * np.log(1.5 / 1e-4))
+            assert np.isclose(record["budget"], budget, rtol=1e-12)
+            assert np.isclose(record["epsilon_spent"], record["residual_bound"] / budget, rtol=1e-12)
+        else:  # what the noise covers, known beforehand; and the count of releases
+            assert record["residual_bound"] == record["budget"]
+    assert unlearner in IN_THE_OBJECTIVE or sorted(set(spent)) == spent
 
 
 @pytest.mark.parametrize("unlearner", ["retrain", "none"])
@@ -124,20 +147,20 @@ def test_methods_without_a_certificate_claim_none(runs, unlearner):
 # Anyone can recompute the residual
 
 
-def recomputed(folder: Path, raw, y, unit: float, lam: float) -> float:
-    """||grad L_b|| over the retained rows, from the stored model and the raw pixels alone."""
+def recomputed(folder: Path, raw, y, unit: float, lam: float, file: str = "model.safetensors") -> float:
+    """||grad L_b|| over the retained rows, from a stored model and the raw pixels alone."""
     x = raw.reshape(len(raw), -1).astype(np.float64) / unit - 0.5
     x /= np.sqrt((x**2).sum(axis=1, keepdims=True))
     kept = np.ones(len(x), dtype=bool)
     kept[[row for r in cli.records(folder) if r["outcome"] != "refused" for row in r["rows"]]] = False
     x, y = x[kept], y[kept].astype(np.float64)
-    model = load_file(folder / "model.safetensors")
-    w, b = model["weight"], model["perturbation"]
+    model = load_file(folder / file)
+    w, b = model["weight"], model.get("perturbation", 0.0)
     slopes = -y / (1 + np.exp(y * (x @ w)))
     return float(np.linalg.norm(x.T @ slopes + lam * len(x) * w + b))
 
 
-@pytest.mark.parametrize("unlearner", UNLEARNERS)
+@pytest.mark.parametrize("unlearner", IN_THE_OBJECTIVE)
 def test_residual_recomputed_from_the_stored_model(runs, unlearner):
     data, summary = digits_3v8.load(), cli.summary(runs[unlearner])
     residual = recomputed(runs[unlearner], data.x_train, data.y_train, 16, 1e-2)
@@ -147,8 +170,22 @@ def test_residual_recomputed_from_the_stored_model(runs, unlearner):
         assert residual <= summary["residual_bound"]
 
 
+def test_only_the_secret_state_holds_the_model_that_releases_are_drawn_around(runs):
+    folder, data = runs["newton_corrected"], digits_3v8.load()
+    bound = cli.summary(folder)["residual_bound"]
+    within, out = (
+        recomputed(folder, data.x_train, data.y_train, 16, 1e-2, file)
+        for file in ("state.safetensors", "model.safetensors")
+    )
+    assert within <= bound < 100 * bound < out
+    inside, released = (load_file(folder / f"{file}.safetensors")["weight"] for file in ("state", "model"))
+    std = load_state(folder / "state.safetensors").values["release"]["std"]
+    assert std / 2 < np.std(released - inside) < 2 * std
+
+
 def test_residual_recomputed_on_the_embedded_images(tmp_path):
-    values = ("unlearner=newton_corrected", "unlearner.lam=1e-3", "removal.count=2", "removal.batch_size=50")
+    values = ("unlearner.perturbation=gaussian", "unlearner.lam=1e-3", "removal.count=2")
+    values = (*values, "unlearner.std=10", "removal.batch_size=50")
     folder = cli.completed(*SMALL, "dataset=mnist_3v8", *values, folder=tmp_path / "run")
     summary = cli.summary(folder)
     assert (summary["dataset"], summary["n_train"], summary["n_test"]) == ("mnist_3v8", 11982, 1984)
@@ -161,9 +198,9 @@ def test_residual_recomputed_on_the_embedded_images(tmp_path):
 # It repeats
 
 
-@pytest.mark.parametrize("unlearner", ["newton", "newton_corrected"])
+@pytest.mark.parametrize("unlearner", CERTIFIED)
 def test_same_configuration_leaves_the_same_bytes(runs, tmp_path, unlearner):
-    shared = (*SMALL, *MIXED, "removal.count=12", "removal.batch_size=2", f"unlearner={unlearner}")
+    shared = (*TWELVE, *SETTINGS[unlearner])
     again = cli.completed(*shared, folder=tmp_path / "again")
     other = cli.completed(*shared, "seed=1", folder=tmp_path / "other")
     assert cli.ledger(again) == cli.ledger(runs[unlearner])
@@ -191,8 +228,7 @@ def test_as_a_process_from_another_folder(tmp_path, runs, program):
         )
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
-    shared = (*SMALL, *MIXED, "removal.count=12", "removal.batch_size=2", "unlearner=newton_corrected")
-    ended = cli.wait(cli.start(*shared, "hydra.run.dir=run", cwd=elsewhere, program=program))
+    ended = cli.wait(cli.start(*TWELVE, "hydra.run.dir=run", cwd=elsewhere, program=program))
     assert (ended.code, ended.err) == (0, "")
     assert cli.ledger(elsewhere / "run") == cli.ledger(runs["newton_corrected"])
 
@@ -205,6 +241,90 @@ def test_figures_and_table_come_with_a_run(tmp_path):
     assert "newton" in ended.out
     assert str(tmp_path / "run") in ended.out
     assert any((tmp_path / "run" / "figures").iterdir())
+
+
+# Noise at release, which ``expunge`` alone has
+
+
+def mode(file: Path) -> int:
+    return file.stat().st_mode & 0o777
+
+
+def test_what_a_release_says_and_leaves(runs):
+    folder = runs["newton_corrected"]
+    summary, records = cli.summary(folder), cli.records(folder)
+    assert summary["unlearner"] == "newton_corrected"
+    assert summary["releases"] == 1000
+    assert summary["epsilon_spent"] == records[-1]["epsilon_spent"] < summary["epsilon"] == 1
+    assert summary["guarantee"] == summary["not_covered"]  # its noise is drawn from the seed
+    assert summary["guarantee"].startswith("figures only")
+    assert (summary["epsilon_total"], summary["delta_total"]) == (1.0, 1e-4)
+    assert mode(folder / "state.safetensors") == 0o600
+    assert mode(folder / "model.safetensors") == mode(folder / "summary.json")
+    assert load_header(folder / "state.safetensors")["release"]["notice"].startswith("secret")
+
+
+def test_the_published_certificate_is_called_so(runs):
+    for unlearner in ("newton", "published"):
+        summary = cli.summary(runs[unlearner])
+        assert summary["guarantee"].startswith("as published")
+        assert summary["epsilon_total"] is None
+        assert summary["not_covered"]
+
+
+def test_a_protected_run(tmp_path):
+    """Its noise is the system's and on a lattice; nothing that is measured inside is written."""
+    values = (*TWELVE, "unlearner.noise=lattice", "unlearner.epsilon=0.5")
+    one, two = (cli.completed(*values, folder=tmp_path / name) for name in ("one", "two"))
+    summary = cli.summary(one)
+    assert summary["guarantee"].startswith("release: whoever sees all of up to 1000 releases")
+    assert summary["not_covered"] is None
+    assert (summary["epsilon"], summary["epsilon_total"], summary["delta_total"]) == (0.5, 0.5, 1e-4)
+    assert {record["residual_measured"] for record in cli.records(one)} == {None}
+    assert summary["residual_measured"] is None
+    says = [{k: v for k, v in r.items() if "accuracy" not in k and k != "seconds"} for r in cli.records(one)]
+    assert says == [{k: r[k] for k in says[0]} for r in cli.records(two)]  # known beforehand, all of it
+    grid = load_state(one / "state.safetensors").values["release"]["grid"]
+    released = [load_file(folder / "model.safetensors")["weight"] for folder in (one, two)]
+    for w in released:
+        np.testing.assert_array_equal(np.rint(w / grid) * grid, w)
+    assert not np.array_equal(*released)
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        (("unlearner.releases=12",), "unlearner.releases: got 12, allowed: at least 13"),
+        (("unlearner.releases=0",), "unlearner.releases: got 0, allowed: "),
+        (("unlearner.std=1", "unlearner.residual=1"), "unlearner.residual: got 1.0, allowed: null where std"),
+        (("unlearner.std=1e-12",), "unlearner.std: got 1e-12, allowed: at least "),
+        (("unlearner.residual=1e-14",), "unlearner.residual: got 1e-14, allowed: at least "),
+        (("unlearner.noise=exact",), "unlearner.noise: got 'exact', allowed: "),
+        (("unlearner.update=fresh",), "unlearner.update: got 'fresh', allowed: corrected with perturb"),
+        (("unlearner.perturbation=noise",), "unlearner.perturbation: got 'noise', allowed: one of release, "),
+        (("model.std=2", "unlearner.std=1"), "unlearner.std: got 1, allowed: the value of model.std, 2"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_what_no_release_can_be_is_refused_at_once(tmp_path, values, wrong):
+    ended = cli.expunge(*TWELVE, *values, "hydra.run.dir=run", cwd=tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert wrong in ended.err
+    assert not any(tmp_path.iterdir())
+
+
+def test_std_goes_by_its_two_names(tmp_path):
+    """``model.std`` is the noise of releases where it is typed, and that of the objective as published."""
+    few = (*SMALL, "removal.count=1")
+    release = cli.completed(*few, "model.std=0.25", folder=tmp_path / "release")
+    assert load_state(release / "state.safetensors").values["release"]["std"] == 0.25
+    published = (*few, "unlearner.perturbation=gaussian", "model.std=25")
+    one = cli.completed(*published, folder=tmp_path / "one")
+    two = cli.completed(*few, "unlearner=newton_corrected", *published[-2:], folder=tmp_path / "two")
+    three = cli.completed(*published[:-1], "unlearner.std=25", folder=tmp_path / "three")
+    assert cli.ledger(one) == cli.ledger(two) == cli.ledger(three)
+    assert np.isclose(cli.summary(one)["budget"], 25 / np.sqrt(2 * np.log(1.5 / 1e-4)), rtol=1e-12)
 
 
 # Every YAML

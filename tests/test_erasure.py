@@ -29,13 +29,22 @@ GONE = [3, 10, 11, 12, 13, 40, 69]  # four of them a quad of its own
 LATER = [[20], [21, 22], [0]]
 STAY = np.setdiff1d(np.arange(N), GONE)
 
+AS_PUBLISHED = {"perturbation": "gaussian"}
 KINDS = {
-    "corrected": {},
-    "fresh": {"update": "fresh", "certificate": "third_order"},
-    "frozen": {"update": "frozen", "certificate": "data_dependent", "std": 100.0, "lam": 1.0},
-    "adding up": {"update": "corrected", "certificate": "worst_case", "std": 100.0, "lam": 1.0},
+    "release": {},
+    "subsampled release": {"subsample_ratio": 0.4},
+    "corrected": AS_PUBLISHED,
+    "fresh": {**AS_PUBLISHED, "update": "fresh", "certificate": "third_order"},
+    "frozen": {
+        **AS_PUBLISHED,
+        **{"update": "frozen", "certificate": "data_dependent", "std": 100.0, "lam": 1.0},
+    },
+    "adding up": {
+        **AS_PUBLISHED,
+        **{"update": "corrected", "certificate": "worst_case", "std": 100.0, "lam": 1.0},
+    },
     "pure": {"perturbation": "pure_eps", "delta": 0.0, "anchor": 2},
-    "subsampled": {"subsample_ratio": 0.4, "update": "fresh", "std": 50.0},
+    "subsampled": {**AS_PUBLISHED, "subsample_ratio": 0.4, "update": "fresh", "std": 50.0},
 }
 
 
@@ -55,12 +64,21 @@ def fitted(x, y, **params):
 
 def kind_of(name):
     """Settings by name, and how many classes they are for."""
-    return KINDS[name], 3 if name in ("subsampled", "adding up") else 2
+    return KINDS[name], 3 if name in ("subsampled", "adding up", "subsampled release") else 2
 
 
 def served(model, requests=LATER):
     """All that a model says of further requests, and has come to after each."""
     return [(model.remove(rows), model.coef_.tobytes(), repr(model.certificate_)) for rows in requests]
+
+
+def with_one_release(one, other):
+    """Let both have the same release out: what is out stays as it is, and its noise covers what it knows."""
+    wanted, model = one._engine_.predictor.out.drawn, other._engine_.predictor
+    if wanted is not None:
+        covered = 2 * one.certificate_.guarantee.sensitivity
+        assert np.linalg.norm(wanted - model.out.drawn) <= covered
+        model.put(model.columns, wanted)
 
 
 def held(path):
@@ -195,6 +213,7 @@ def test_a_file_is_that_of_a_model_which_had_other_rows_in_their_places(name, dt
     other[GONE] = np.random.default_rng(9).normal(size=(len(GONE), D)) * 30
     labels[GONE] = (labels[GONE] + 1) % classes
     models = [fitted(x, y, **params), fitted(other, labels, **params)]
+    with_one_release(*models)
     for k, model in enumerate(models):
         model.save(tmp_path / f"{k}")
     one, two = (held(tmp_path / f"{k}") for k in range(2))
@@ -225,13 +244,17 @@ def test_settled_is_measured_certified_and_as_good_as_trained(tmp_path):
         params, classes = kind_of(name)
         x, y = data(classes)
         model = fitted(x, y, **params)
-        before, epoch = model.coef_, model.certificate_.epoch
-        spent = model.certificate_.epsilon_spent
+        before, was = model.coef_, model.certificate_
         model.save(tmp_path / name)
-        assert model.residual() <= model.certificate_.beta <= 1e-10
-        assert model.certificate_.epsilon_spent <= spent
-        assert (model.certificate_.epoch, model.certificate_.solve_error) == (epoch, 0.0)
-        assert np.linalg.norm(model.coef_ - before) <= 2 * model.certificate_.guarantee.budget / (1e-2 * 20)
+        certificate = model.certificate_
+        assert model.residual() <= certificate.beta <= 1e-10
+        if model.perturbation == "release":  # what is out stays out, and none is spent
+            np.testing.assert_array_equal(model.coef_, before)
+            assert (certificate.epsilon_spent, certificate.released) == (was.epsilon_spent, 4)
+            continue
+        assert certificate.epsilon_spent <= was.epsilon_spent
+        assert (certificate.epoch, certificate.solve_error) == (was.epoch, 0.0)
+        assert np.linalg.norm(model.coef_ - before) <= 2 * certificate.guarantee.budget / (1e-2 * 20)
 
 
 def test_an_unsettled_state_goes_on_as_the_live_one():
@@ -273,24 +296,25 @@ def hidden(seed=4, n=120, d=40, m=3, classes=2):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("update", ["corrected", "fresh", "frozen"])
+@pytest.mark.parametrize("update", ["release", "corrected", "fresh", "frozen"])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_factors_in_a_file_do_not_give_the_rows_back(classes, update, share, tmp_path):
     if classes == 2 and share < 1:
         return
     x, y, gone = hidden(classes=classes)
-    params = {"update": update, "std": 5.0, "lam": 1e-2, "random_state": 0, "subsample_ratio": share}
+    params = {"std": 5.0, "lam": 1e-2, "random_state": 0, "subsample_ratio": share}
+    params |= {} if update == "release" else {**AS_PUBLISHED, "update": update}
     model = CertifiedLogisticRegression(**params).fit(x, y)
     for row in gone:
         model.remove([row])
-    live = model._engine_.state().arrays
+    live = [column.state().arrays for column in model._engine_.columns]
     model.save(tmp_path / "m")
     state = load_state(tmp_path / "m")
     never = np.zeros((8, x.shape[1]))
     never[:, -8:] = np.random.default_rng(1).normal(size=(8, 8))
     seen = False
     for k in range(1 if classes == 2 else classes):
-        p, v = (live[f"column{k}.{key}"] for key in ("inverse", "v"))
+        p, v = (live[k][key] for key in ("inverse", "v"))
         if v.shape[1]:  # as it is while the model is live: the attack works
             seen |= cosine(np.linalg.solve(symmetric(p), v), x[gone]).max() > 1 - 1e-6
         p, v = (state.arrays[f"column{k}.{key}"] for key in ("inverse", "v"))
@@ -525,6 +549,7 @@ def test_a_pickle_holds_nothing_of_them_and_goes_on(name):
     other, labels = x.copy(), y.copy()
     other[GONE], labels[GONE] = 3.0, 0
     models = [fitted(x, y, **params), fitted(other, labels, **params)]
+    with_one_release(*models)
     models[1]._fitted_ = replace(models[1]._fitted_, version=models[0]._fitted_.version)
     contents = [pickle.dumps(model) for model in models]
     assert contents[0] == contents[1]  # whatever they were: nothing depends on it

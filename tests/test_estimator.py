@@ -10,11 +10,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from expunge import CertifiedLogisticRegression
 from expunge.core.errors import DataError, InvalidValue
 
+BOTH = pytest.mark.parametrize("perturbation", ["release", "gaussian"])
+
 
 @parametrize_with_checks(
     [
         CertifiedLogisticRegression(),
-        CertifiedLogisticRegression(update="fresh", certificate="data_dependent", std=0.1),
+        CertifiedLogisticRegression(
+            perturbation="gaussian", update="fresh", certificate="data_dependent", std=0.1
+        ),
     ]
 )
 def test_scikit_learns_own_checks(estimator, check):
@@ -28,49 +32,96 @@ def table():
     return x, np.where(x @ rng.normal(size=6) + 0.3 * rng.normal(size=300) > 0, "yes", "no")
 
 
-def test_without_perturbation_it_is_logistic_regression(table):
+@BOTH
+def test_without_noise_it_is_logistic_regression(table, perturbation):
     x, y = table
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    ours = CertifiedLogisticRegression(lam=1e-2, std=1e-5, random_state=0).fit(x, y)
+    settings = {"lam": 1e-2, "std": 1e-5, "perturbation": perturbation, "random_state": 0}
+    ours = CertifiedLogisticRegression(**settings).fit(x, y)
     theirs = LogisticRegression(C=1 / (1e-2 * 300), fit_intercept=False, tol=1e-10, max_iter=1000).fit(x, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-4)
     assert (ours.predict(x) == theirs.predict(x)).all()
     np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), atol=1e-5)
 
 
-def test_serving_removals(table):
-    x, y = table
-    model = CertifiedLogisticRegression(lam=1e-2, std=0.1, random_state=0).fit(x, y)
+@BOTH
+def test_serving_removals(table, perturbation):
+    settings = {"lam": 1e-2, "std": 0.1, "perturbation": perturbation, "random_state": 0}
+    model = CertifiedLogisticRegression(**settings).fit(*table)
+    before = model.certificate_.epsilon_spent
     outcome = model.remove([17, 42])
+    certificate = model.certificate_
     assert outcome.outcome == "removed"
     assert outcome.rows == (17, 42)
-    assert outcome.residual_bound <= outcome.budget
-    assert outcome.epsilon_spent == pytest.approx(outcome.residual_bound / outcome.budget * model.epsilon)
-    assert model.certificate_.beta == outcome.residual_bound
     assert model.residual() == pytest.approx(outcome.residual_measured, rel=1e-6, abs=1e-12)
+    assert model.residual() <= certificate.beta <= outcome.residual_bound <= outcome.budget
+    assert before < outcome.epsilon_spent == certificate.epsilon_spent <= model.epsilon
+    assert certificate.within_budget
     assert np.flatnonzero(~model.retained_).tolist() == [17, 42]
     with pytest.raises(InvalidValue, match="17"):
         model.remove([17])
 
 
-def test_unseeded_models_draw_their_perturbation_from_the_system(table):
-    one, two = (CertifiedLogisticRegression().fit(*table).coef_ for _ in range(2))
+def test_what_a_removal_has_spent_as_published(table):
+    settings = {"lam": 1e-2, "std": 0.1, "perturbation": "gaussian", "random_state": 0}
+    model = CertifiedLogisticRegression(**settings).fit(*table)
+    outcome = model.remove([17, 42])
+    assert outcome.epsilon_spent == pytest.approx(outcome.residual_bound / outcome.budget * model.epsilon)
+    assert model.certificate_.beta == outcome.residual_bound
+
+
+def test_what_leaves_says_nothing_of_the_model_inside(table):
+    """Every release has noise of its own, and what goes with it was known beforehand."""
+    model = CertifiedLogisticRegression(lam=1e-2, releases=4).fit(*table)
+    out = [model.coef_.copy()]
+    for row in range(3):
+        outcome = model.remove([row])
+        assert outcome.residual_measured is None
+        assert outcome.residual_bound == outcome.budget
+        out.append(model.coef_.copy())
+    inside = np.stack([column.w for column in model._engine_.columns])
+    std = model.certificate_.guarantee.std
+    assert std / 4 < np.std(out[-1] - inside) < 4 * std
+    assert outcome.epsilon_spent == pytest.approx(model.epsilon, rel=1e-3)
+    refused = model.remove([5])
+    assert refused.outcome == "refused"
+    assert "releases" in refused.reason
+    np.testing.assert_array_equal(model.coef_, out[-1])
+
+
+@BOTH
+def test_unseeded_models_draw_their_noise_from_the_system(table, perturbation):
+    settings = {"std": 0.05, "perturbation": perturbation}
+    one, two = (CertifiedLogisticRegression(**settings).fit(*table).coef_ for _ in range(2))
     assert not np.allclose(one, two)
 
 
-def test_a_saved_model_goes_on_exactly_where_it_stopped(table, tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"perturbation": "gaussian", "std": 0.05},
+        {"perturbation": "release", "std": 0.05, "random_state": 0},
+        {"perturbation": "release"},
+    ],
+    ids=["published", "seeded", "protected"],
+)
+def test_a_saved_model_goes_on_exactly_where_it_stopped(table, tmp_path, settings):
     x, y = table
-    model = CertifiedLogisticRegression(std=0.05).fit(x, y)
+    model = CertifiedLogisticRegression(**settings).fit(x, y)
     for row in range(20):
         model.remove([row])
     model.save(tmp_path / "model.safetensors")
     again = CertifiedLogisticRegression.load(tmp_path / "model.safetensors", x, y)
     assert again.get_params() == model.get_params()
     assert again.certificate_ == model.certificate_
+    np.testing.assert_array_equal(again.coef_, model.coef_)
     np.testing.assert_array_equal(again.predict(x), model.predict(x))
     for row in range(20, 60):
         assert again.remove([row]) == model.remove([row])
-    np.testing.assert_array_equal(again.coef_, model.coef_)
+    for one, other in zip(again._engine_.columns, model._engine_.columns, strict=True):
+        np.testing.assert_array_equal(one.w, other.w)
+    same = "random_state" in settings or settings["perturbation"] == "gaussian"
+    assert np.array_equal(again.coef_, model.coef_) == same  # else the system has drawn apart
 
 
 def test_loading_wants_the_same_training_data(table, tmp_path):
@@ -88,12 +139,13 @@ def test_loading_wants_the_same_training_data(table, tmp_path):
         CertifiedLogisticRegression.load(tmp_path / "absent", x, y)
 
 
-def test_float32_rows_are_kept_without_a_copy(table):
+@pytest.mark.parametrize(("perturbation", "aim"), [("release", 0.5), ("gaussian", 0.01)])
+def test_float32_rows_are_kept_without_a_copy(table, perturbation, aim):
     x = np.ascontiguousarray(table[0], dtype=np.float32)
-    model = CertifiedLogisticRegression().fit(x, table[1])
+    model = CertifiedLogisticRegression(perturbation=perturbation, std=0.05).fit(x, table[1])
     assert np.shares_memory(model._engine_.predictor.problem.rows.raw, x)
-    model.remove([1])
-    assert model.residual() < 1e-2 * model.certificate_.guarantee.budget
+    budget = model.remove([1]).budget
+    assert model.residual() < aim * budget
 
 
 def test_what_cannot_be_fitted_says_so(table):
@@ -106,16 +158,26 @@ def test_what_cannot_be_fitted_says_so(table):
         CertifiedLogisticRegression(normalize=False).fit(x, y)
     with pytest.warns(ConvergenceWarning, match="charged to the certificate"):
         CertifiedLogisticRegression(tol=1e-300).fit(x, y)
-    with pytest.raises(InvalidValue, match="training leaves a residual"):
+    with pytest.raises(InvalidValue, match=r"^max_iter: got 1, allowed: enough steps to come within "):
         CertifiedLogisticRegression(max_iter=1).fit(x, y)
+    with pytest.raises(InvalidValue, match="training leaves a residual"):
+        CertifiedLogisticRegression(max_iter=1, perturbation="gaussian", std=0.1).fit(x, y)
+    for name in ("certificate", "update", "anchor"):
+        bad = {"certificate": "third_order", "update": "fresh", "anchor": 3}[name]
+        with pytest.raises(InvalidValue, match=rf"^{name}: got .* with perturbation=release"):
+            CertifiedLogisticRegression(**{name: bad}).fit(x, y)
+    with pytest.raises(InvalidValue, match=r"^residual_held: got 0\.1, allowed: null where std is given"):
+        CertifiedLogisticRegression(std=0.1, residual_held=0.1).fit(x, y)
 
 
 def test_clone_and_zero_rows(table):
     x, y = table
     x[3] = 0
-    model = clone(CertifiedLogisticRegression(update="frozen", certificate="third_order", std=0.1)).fit(x, y)
-    assert model.remove([3]).outcome == "removed"
-    assert model.residual() <= model.certificate_.beta + 1e-9
+    published = {"perturbation": "gaussian", "update": "frozen", "certificate": "third_order", "std": 0.1}
+    for settings in ({}, published):
+        model = clone(CertifiedLogisticRegression(**settings)).fit(x, y)
+        assert model.remove([3]).outcome == "removed"
+        assert model.residual() <= model.certificate_.beta + 1e-9
 
 
 @pytest.mark.parametrize("size", [1e-305, 1e-161, 1e300])

@@ -26,20 +26,37 @@ numbers = st.sampled_from([np.float32, np.float64, np.float16, np.array, Decimal
 wholes = st.sampled_from([np.int8, np.int64, np.uint16, np.array, int])
 OF = {
     "lam": (st.sampled_from([0.5, 0.25, 0.125]), numbers),
-    "std": (st.sampled_from([0.5, 1.0]), numbers),
     "epsilon": (st.sampled_from([0.5, 1.0]), numbers),
     "delta": (st.just(2.0**-10), numbers),
     "tol": (st.just(2.0**-20), numbers),
     "max_iter": (st.sampled_from([50, 100]), wholes),
-    "anchor": (st.sampled_from([0, 3]), wholes),
     "random_state": (st.sampled_from([0, 7]), st.sampled_from([np.int8, np.int64, np.uint16, int])),
     "normalize": (st.just(True), st.sampled_from([np.bool_, bool])),
     "joint_training": (st.booleans(), st.sampled_from([np.bool_, bool])),
-    "certificate": (st.sampled_from(["measured", "third_order"]), st.sampled_from([np.str_, str])),
-    "update": (st.sampled_from(["corrected", "fresh"]), st.sampled_from([np.str_, str])),
 }
-made = st.fixed_dictionaries(
-    {}, optional={k: st.builds(lambda v, of: of(v), *both) for k, both in OF.items()}
+STD = {"std": (st.sampled_from([0.5, 1.0]), numbers)}
+HELD = {"residual_held": (st.sampled_from([2.0**-10, 2.0**-6]), numbers)}
+texts = st.sampled_from([np.str_, str])
+RELEASE = {
+    "releases": (st.sampled_from([9, 100]), wholes),
+    "noise": (st.sampled_from(["lattice", "float"]), texts),
+}
+PUBLISHED = {
+    "anchor": (st.sampled_from([0, 3]), wholes),
+    "certificate": (st.sampled_from(["measured", "third_order"]), texts),
+    "update": (st.sampled_from(["corrected", "fresh"]), texts),
+}
+
+
+def any_of(table):
+    return {key: st.builds(lambda value, of: of(value), *both) for key, both in table.items()}
+
+
+made = st.one_of(
+    *[st.fixed_dictionaries({}, optional=any_of(OF | RELEASE | what)) for what in (STD, HELD)],
+    st.fixed_dictionaries(
+        {"perturbation": st.just("gaussian"), **any_of(STD)}, optional=any_of(OF | PUBLISHED)
+    ),
 )
 
 
@@ -55,8 +72,10 @@ def test_settings_of_any_make_are_saved(tmp_path, params):
         found = again.get_params()[key]
         assert found == (float(value) if isinstance(value, (Decimal, Fraction)) else value), key
         assert type(found) in (float, int, bool, str), key
-    assert again.remove([4]) == model.remove([4])
     np.testing.assert_array_equal(again.coef_, model.coef_)
+    assert again.remove([4]) == model.remove([4])
+    if params.get("noise") != "lattice":  # which the system draws
+        np.testing.assert_array_equal(again.coef_, model.coef_)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +86,11 @@ def test_settings_of_any_make_are_saved(tmp_path, params):
         *[("anchor", bad) for bad in (True, 1.0, np.float64(2), np.array([1]), "1", Decimal(1))],
         *[("normalize", bad) for bad in (1, "yes", None, np.array([True]))],
         *[("joint_training", bad) for bad in (0, "no", None)],
+        *[("std", bad) for bad in (True, "1", -1.0, Decimal("NaN"))],
+        *[("residual_held", bad) for bad in (True, "1", 0.0, 1e-300)],
+        *[("releases", bad) for bad in (True, 0, 1.0, None)],
+        *[("noise", bad) for bad in ("exact", 1)],
+        *[("perturbation", bad) for bad in (None, "none")],
         *[("update", bad) for bad in (None, 3, b"fresh", ["fresh"], np.array(["fresh"]))],
     ],
 )

@@ -32,7 +32,7 @@ def test_every_group_and_choice_is_listed(page):
 @pytest.mark.parametrize(
     "words",
     [
-        "expunge unlearner=newton_corrected",
+        "expunge unlearner.noise=lattice",
         "expunge +experiment=",
         "expunge -m unlearner.lam=1e-4,1e-3",
         "expunge resume=true hydra.run.dir=",

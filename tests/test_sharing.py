@@ -37,6 +37,8 @@ from expunge.unlearners.gradient_ascent import GradientAscent
 from expunge.unlearners.lcodec import Lcodec
 from expunge.unlearners.newton import Newton
 from expunge.unlearners.none import NoOp
+from expunge.unlearners.published import Published
+from expunge.unlearners.release import Release
 from expunge.unlearners.retrain import Retrain
 from tests import networks
 
@@ -70,14 +72,20 @@ def together(work, parts):
 
 # Removals
 
+PUBLISHED = {"perturbation": "gaussian"}
+RETRAINED = {**PUBLISHED, "std": 1e-4, "update": "fresh", "certificate": "worst_case"}  # at every request
+
 
 @pytest.mark.parametrize(
     ("classes", "settings"),
     [
         (2, {}),
-        (3, {"update": "fresh", "certificate": "third_order"}),
-        (2, {"update": "frozen", "anchor": 7}),
-        (2, {"std": 1e-4, "update": "fresh", "certificate": "worst_case", "at_limit": "retrain"}),
+        (3, {}),
+        (2, {"noise": "lattice"}),
+        (2, PUBLISHED),
+        (3, {**PUBLISHED, "update": "fresh", "certificate": "third_order"}),
+        (2, {**PUBLISHED, "update": "frozen", "anchor": 7}),
+        (2, RETRAINED),
     ],
 )
 def test_200_removals_from_8_threads_all_leave_the_model(classes, settings):
@@ -92,12 +100,17 @@ def test_200_removals_from_8_threads_all_leave_the_model(classes, settings):
         assert not column.problem.rows.scale[rows.ravel()].any()
         assert column.problem.n == 200
     certificate = model.certificate_
-    assert model.residual() <= certificate.beta <= certificate.guarantee.budget
-    if certificate.epoch == 0:  # the same b: as one after the other
+    assert model.residual() <= certificate.beta <= outcomes[-1].budget
+    assert certificate.within_budget
+    if model.perturbation == "release":
+        assert certificate.released == 201
+        assert len({outcome.epsilon_spent for outcome in outcomes}) == 200
+    if getattr(certificate, "epoch", 0) == 0:  # the same b, or no other: as one after the other
         alone, _, _ = fitted(classes, **settings)
         for row in rows.ravel():
             alone.remove([row])
-        apart = float(np.linalg.norm(alone.coef_ - model.coef_))
+        inside = [np.stack([column.w for column in one._engine_.columns]) for one in (alone, model)]
+        apart = float(np.linalg.norm(np.subtract(*inside)))
         assert apart <= (alone.certificate_.beta + certificate.beta) / (1e-2 * 200)
 
 
@@ -469,13 +482,21 @@ def test_a_model_trained_anew_does_not_bring_removed_rows_back(tmp_path):
 # What ends before its time
 
 
-@pytest.mark.parametrize("at", [(LinearModel, "noise"), (LinearModel, "release"), (Newton, "_outcome")])
-def test_whatever_ends_a_removal_leaves_the_model_as_it_was(at, monkeypatch):
+@pytest.mark.parametrize(
+    ("settings", "at"),
+    [
+        *[({}, (LinearModel, name)) for name in ("without", "release")],
+        *[({}, (Release, name)) for name in ("_held", "_drawn", "_outcome")],
+        *[(RETRAINED, (LinearModel, name)) for name in ("noise", "release")],
+        (RETRAINED, (Published, "_outcome")),
+    ],
+)
+def test_whatever_ends_a_removal_leaves_the_model_as_it_was(settings, at, monkeypatch):
     """An interrupt from the keyboard, wherever it comes; then the same request is served."""
-    model = fitted(std=1e-4, update="fresh", certificate="worst_case")[0]  # every request retrains
-    model.remove([7])
-    engine = model._engine_
-    before = engine.state()
+    model, other = (fitted(**settings)[0] for _ in range(2))
+    for one in (model, other):
+        one.remove([7])
+    out = model.coef_.copy()
 
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -484,11 +505,13 @@ def test_whatever_ends_a_removal_leaves_the_model_as_it_was(at, monkeypatch):
         patch.setattr(*at, interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.remove([8])
-    after = engine.state()
+    np.testing.assert_array_equal(model.coef_, out)
+    after, before = (copy.deepcopy(one)._engine_.state() for one in (model, other))
     assert after.values == before.values
     for name, array in before.arrays.items():
         np.testing.assert_array_equal(array, after.arrays[name])
-    assert model.remove([8]).outcome == "retrained"
+    assert model.remove([8]) == other.remove([8])
+    np.testing.assert_array_equal(model.coef_, other.coef_)
     assert not model.retained_[[7, 8]].any()
 
 

@@ -14,10 +14,13 @@ from experiments.truth.problems import STRUCTURES, draw, of_release
 from experiments.truth.runs import check_run, is_for_a_run
 from mpmath import mp
 
+from expunge.certificate.release import ReleaseGuarantee
 from expunge.certificate.release import sensitivity as right
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
 from expunge.linear.solver import train
+from expunge.unlearners import release
+from expunge.unlearners.release import Release
 from tests import cli
 
 pytestmark = pytest.mark.skipif(not WIDE, reason="this machine's long double has no mantissa of 64 bits")
@@ -36,12 +39,14 @@ def test_runs_of_the_command_line_record_what_is_true(tmp_path):
         ended = cli.expunge(*arguments, cwd=folder)
         return ended.code, ended.err
 
-    problems = [problem for number in range(30) if is_for_a_run(problem := draw(number, 17))][:2]
-    assert len(problems) == 2
-    for number, problem in enumerate(problems):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        assert check_run(problem, folder, expunge).wrong == []
+    problems = [problem for number in range(60) if is_for_a_run(problem := draw(number, 17))]
+    ways = {problem.settings["perturbation"]: problem for problem in problems if len(problem.possible()) > 2}
+    assert {"release", "gaussian"} <= set(ways)
+    for way in ("release", "gaussian"):
+        (tmp_path / way).mkdir()
+        found = check_run(ways[way], tmp_path / way, expunge)
+        assert found.wrong == []
+        assert found.looked
 
 
 def test_what_is_wrong_is_seen():
@@ -55,6 +60,31 @@ def test_what_is_wrong_is_seen():
     with mock.patch.object(Rows, "normalised", wrong):
         numbers = [number for number in range(40) if draw(number, 17).settings["normalize"]]
         assert sum(bool(check(draw(number, 17)).wrong) for number in numbers) > len(numbers) / 2
+
+
+spent, shares, drawn = ReleaseGuarantee.spent, ReleaseGuarantee.shares, Release._drawn
+FAULTS = {
+    "epsilon": (ReleaseGuarantee, "spent", lambda *given: spent(*given) * (1 - 1e-9)),
+    "budget": (ReleaseGuarantee, "shares", lambda *given: [100 * share for share in shares(*given)]),
+    "noise used twice": (
+        Release,
+        "_drawn",
+        lambda self, engine, columns, number: drawn(self, engine, columns, 0),
+    ),
+    "noise in float64": (
+        release,
+        "on_lattice",
+        lambda w, std, grid: w + std * np.random.default_rng().normal(size=w.shape),
+    ),
+    "no noise": (release, "on_lattice", lambda w, std, grid: grid * np.rint(w / grid)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_release_that_is_wrong_is_seen(fault, monkeypatch):
+    where, name, wrong = FAULTS[fault]
+    monkeypatch.setattr(where, name, wrong)
+    assert any(check(of_release(number, 18)).wrong for number in range(40))
 
 
 def test_the_command_says_what_it_found(capsys):

@@ -17,7 +17,8 @@ from expunge.predictors.linear import LinearModel
 from expunge.run.targets import build
 from expunge.unlearners.newton import Newton
 
-LAM, STD, SEED = 1e-2, 0.5, 7
+LAM, SEED = 1e-2, 7
+SCHEMES = {"release": (0.0, {"std": 0.5}), "gaussian": (0.5, {})}  # std of the model, and the method's own
 X_TYPES = (
     *("f8", "f4", "f2", ">f8", ">f4", "g", "?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", ">i2"),
     *("U5", "c16", "M8[D]", "m8[s]", "S4"),
@@ -70,8 +71,8 @@ def spoil(x, y, how):
     return x, y
 
 
-def by_the_estimator(x, y):
-    model = CertifiedLogisticRegression(lam=LAM, std=STD, random_state=SEED)
+def by_the_estimator(x, y, perturbation):
+    model = CertifiedLogisticRegression(lam=LAM, std=0.5, perturbation=perturbation, random_state=SEED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -82,12 +83,14 @@ def by_the_estimator(x, y):
     return model.coef_, [str(int(c) if isinstance(c, whole) else c) for c in model.classes_]
 
 
-def by_the_command(path):
+def by_the_command(path, perturbation):
+    std, own = SCHEMES[perturbation]
+    own = {"perturbation": perturbation, "certificate": "measured", "update": "corrected", **own}
     settings = {"_target_": "expunge.datasets.arrays.load", "path": str(path)}
     try:
         dataset = build("dataset", settings, data_dir=path.parent)
         rows, _ = Pixels().extract(dataset)
-        method = Newton(LinearModel(lam=LAM, std=STD), certificate="measured", update="corrected")
+        method = Newton(LinearModel(lam=LAM, std=std), **own)
         method.fit(rows, dataset.y_train, SEED)
     except UserError as error:
         return None, str(error)
@@ -108,20 +111,21 @@ def written(folder, x, y):
 ZERO = np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0], [3.0, -1.0]])
 
 
-@given(tables())
-@example((ZERO, np.array(["b", "a", "a", "b"])))
-@example((ZERO.astype("u2"), np.array([3.0, -2.0, 3.0, -2.0])))
-@example((ZERO.astype(">f4"), np.array([0, 2**64 - 1, 5, 5], np.uint64)))
+@given(tables(), st.sampled_from(list(SCHEMES)))
+@example((ZERO, np.array(["b", "a", "a", "b"])), "release")
+@example((ZERO, np.array(["b", "a", "a", "b"])), "gaussian")
+@example((ZERO.astype("u2"), np.array([3.0, -2.0, 3.0, -2.0])), "release")
+@example((ZERO.astype(">f4"), np.array([0, 2**64 - 1, 5, 5], np.uint64)), "release")
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=150,
     deadline=None,
 )
-def test_both_doors_give_the_same_answer(tmp_path, table):
+def test_both_doors_give_the_same_answer(tmp_path, table, perturbation):
     x, y = table
-    coefficients, named = by_the_estimator(x, y)
+    coefficients, named = by_the_estimator(x, y, perturbation)
     for path in written(tmp_path, x, y):
-        weights, names = by_the_command(path)
+        weights, names = by_the_command(path, perturbation)
         assert (weights is None) == (coefficients is None), (named, names)
         assert "\n" not in names
         if weights is not None:

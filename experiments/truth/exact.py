@@ -20,6 +20,7 @@ BITS = 256
 
 _ENOUGH = Fraction(1, 2**200)  # 6e-61
 _MOST_STEPS = 60
+_DIGITS_OF_HESSIAN = 40  # binary ones: a gradient below 2^-40 moves it by less than float64 tells
 
 Fixed = NDArray[Any]  # of Python's whole numbers
 
@@ -64,8 +65,8 @@ class Exact:
     def minimiser(self, start: NDArray[np.float64]) -> Fixed:
         """w*, (d,), off by at most 1e-60 in 2-norm: the gradient is at most that times lam n there.
 
-        Newton's method with float64 Hessians at ``start``, which should be near, and where the first step
-        leads: each step after that adds as many digits as the Hessian has right.
+        Newton's method from ``start``, which should be near, with a float64 Hessian that is made anew as long
+        as that helps: each step after that adds as many digits as it has right.
 
         Raises:
             ArithmeticError: It does not get there.
@@ -75,9 +76,9 @@ class Exact:
             gradient = self.gradient(w)
             if square_norm(gradient) <= least**2:
                 return w
-            if taken < 2:
-                factor = cho_factor(self._hessian((w / (1 << BITS)).astype(np.float64)))
             shift = max(map(abs, gradient.tolist())).bit_length()
+            if taken < 2 or shift > BITS - _DIGITS_OF_HESSIAN:
+                factor = cho_factor(self._hessian((w / (1 << BITS)).astype(np.float64)))
             step = cho_solve(factor, np.array([g / (1 << shift) for g in gradient.tolist()]))
             w = w - np.array([_times_power(s, shift) for s in step.tolist()], dtype=object)
         raise ArithmeticError(f"||grad||^2 is {float(square_norm(gradient)):.3g} after {_MOST_STEPS} steps")

@@ -164,7 +164,7 @@ def released(rng: Rng) -> dict[str, Any]:
     return {
         "perturbation": "release",
         "delta": float(rng.choice([1e-4, 1e-6])),
-        "releases": int(rng.choice([1, 3, 1000, 10**6])),
+        "releases": int(rng.choice([1, 3, 1000, 1000, 10**6, 10**6])),
         "std": float(10.0 ** rng.uniform(-9, 1.5)) if given == "std" else None,
         "residual_held": float(10.0 ** rng.uniform(-10, 1)) if given == "residual_held" else None,
         "noise": (None, "lattice", "float")[rng.integers(3)],

@@ -16,7 +16,8 @@ from expunge.certificate.release import ReleaseGuarantee
 Weights = NDArray[np.float64]
 
 _LAST_BITS = Fraction(1, 2**50)  # of a square: each share of a column is rounded down, their norm up
-_FARTHEST = 40  # standard deviations of noise that nothing is ever drawn beyond
+_AS_ALIKE = 1e-7  # standard deviations that no two draws are apart in all numbers
+_FARTHEST, _NEAREST = 40, 1e-4  # standard deviations of the noise that is farthest, of four numbers or more
 
 
 def inside(model: CertifiedLogisticRegression) -> Weights:
@@ -30,12 +31,14 @@ class Releases:
     def __init__(self, model: CertifiedLogisticRegression) -> None:
         self.plan: ReleaseGuarantee = model._engine_.guarantee
         self.count, self.spent, self.last = 1, 0.0, np.array(model.coef_)
+        self.noise = self.last - inside(model).T
 
     def look(self, model: CertifiedLogisticRegression, drawn: int) -> list[str]:
         """Return what does not hold of the model that is out, ``drawn`` releases after the last look."""
         self.count += drawn
         wrong = [*self._of_noise(model, drawn > 0), *self._of_certificate(model)]
         self.last = np.array(model.coef_)
+        self.noise = self.last - inside(model).T
         return wrong
 
     def _of_certificate(self, model: CertifiedLogisticRegression) -> list[str]:
@@ -64,13 +67,16 @@ class Releases:
 
     def _of_noise(self, model: CertifiedLogisticRegression, drawn: bool) -> list[str]:
         w, inner, wrong = np.array(model.coef_), inside(model).T, []
-        same = w.shape == self.last.shape and bool((w == self.last).any())
-        if drawn and same and self.plan.std > 1e6 * self.plan.grid:
-            wrong.append("a release has a number of the one before it")
+        noise, before = w - inner, self.noise
+        same = noise.shape == before.shape and bool((abs(noise - before) <= _AS_ALIKE * self.plan.std).all())
+        if drawn and same:
+            wrong.append("a release has the noise of the one before it")
         if not drawn and not np.array_equal(w, self.last):
             wrong.append("what is out has changed without a release")
-        if not np.abs(w - inner).max() <= _FARTHEST * self.plan.std:
-            wrong.append(f"W is {np.abs(w - inner).max():.3g} from the model, noise is {self.plan.std:.3g}")
+        farthest = np.abs(w - inner).max()
+        nearest = _NEAREST * self.plan.std if w.size > 3 else 0.0
+        if not nearest <= farthest <= _FARTHEST * self.plan.std:
+            wrong.append(f"W is {farthest:.3g} from the model, noise is {self.plan.std:.3g}")
         if self.plan.noise == "lattice" and (np.rint(w / self.plan.grid) * self.plan.grid != w).any():
             wrong.append("W is not on its lattice")
         return wrong

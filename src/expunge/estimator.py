@@ -16,20 +16,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account, ReleaseAccount
 from expunge.certificate.composition import Claim
-from expunge.core.checks import is_whole, require_numbers, require_switch
+from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError
-from expunge.core.plain import plain
 from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear_outputs import probabilities
-from expunge.record.fitted import Fitted
+from expunge.record.fitted import Fitted, engine_of, own_names, understood
 from expunge.record.known_data import known_data, training_data
 from expunge.record.model_file import DIGESTS, Version, read_model
 from expunge.record.training_data import TrainingData
 from expunge.unlearners.base import Outcome
-from expunge.unlearners.flat_settings import engine_of, named_here, settings_of
 from expunge.unlearners.newton import Newton
 
 
@@ -120,7 +118,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def _train(self, X: Any, y: Any) -> list[FitReport]:
         engine, seed = self._engine(), seed_from(self.random_state)
         data = training_data(self, X, y)
-        with named_here():
+        with own_names():
             engine.fit(data.rows, data.labels, seed)
         reports = engine.predictor.fit_reports
         self._keep(engine, data, max(1, *(report.iterations for report in reports)), Version())
@@ -281,19 +279,13 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             self.n_iter_ = max(1, *(report.iterations for report in reports))
 
     def _engine(self) -> Newton:
-        own = {key: getattr(self, key) for key in _NAMES if key != "random_state"}
-        require_switch("normalize", own.pop("normalize"))
-        return engine_of(own)
+        return engine_of(self._given())
 
-    def _settings(self, engine: Newton) -> dict[str, Any]:
-        """The settings as they were understood, in Python's own types."""
-        seed = self.random_state
-        found = {"normalize": bool(self.normalize), "random_state": seed if is_whole(seed) else None}
-        found |= settings_of(engine, set(_NAMES) - found.keys())
-        return plain({key: found[key] for key in _NAMES}, "settings")
+    def _given(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in _NAMES}
 
     def _keep(self, engine: Newton, data: TrainingData, n_iter: int, version: Version) -> None:
-        self._fitted_ = Fitted(engine, self._settings(engine), data, version)
+        self._fitted_ = Fitted(engine, understood(engine, self._given()), data, version)
         self.n_iter_ = n_iter
         if data.names is None:
             self.__dict__.pop("feature_names_in_", None)

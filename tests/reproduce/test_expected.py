@@ -84,7 +84,8 @@ def run_keys(experiment: str) -> tuple[set[str], set[str]]:
     models = [f"model={name}" for name in swept(experiment).get("model", [])]
     config = composed(experiment, *models[:1])
     columns = [c for settings in config["metrics"].values() for c in get_class(settings["_target_"]).COLUMNS]
-    facts = dict.fromkeys(("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test"))
+    place = ("dataset", "extractor", "model", "unlearner", "seed", "n_train", "n_test", "releases")
+    facts = dict.fromkeys(place)
     record = {**dict.fromkeys([*KEYS, *columns]), "outcome": "removed", "seconds": 1.0}
     released = "releases" in config["unlearner"]
     noise = dict.fromkeys(("releases", "std", "sensitivity", "released") if released else ())

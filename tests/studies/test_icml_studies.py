@@ -14,6 +14,7 @@ from expunge.certificate import Account, Guarantee
 from expunge.core.errors import UserError
 from expunge.linear.rows import spectral_norm, weighted_gram
 from expunge.linear.solver import train
+from expunge.studies import two_digits
 from expunge.studies.outliers import Outliers, removal_norms
 from expunge.studies.planned import Planned
 from expunge.studies.residual_bounds import BOUNDS, Model, ResidualBounds, facts_of, published_step
@@ -97,6 +98,12 @@ def test_bounds_are_ordered_at_every_removal(bounds):
     for bound in BOUNDS:
         curves = np.array(records[1, "fresh"][bound])
         assert np.all(np.diff(curves) > 0), "what one removal costs is added to what the others cost"
+
+
+def test_removals_that_would_leave_one_class_are_named():
+    study = ResidualBounds("digits_3v8", removals=len(two_digits.load("digits_3v8")[1]) - 1)
+    with pytest.raises(UserError, match=r"removals: got \d+, allowed: fewer: rows of two classes must stay"):
+        study.run_cell({"batch_size": 1, "update": "corrected"}, 0)
 
 
 def test_removals_within_the_budget_are_what_a_run_supports(bounds):

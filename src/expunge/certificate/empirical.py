@@ -75,3 +75,13 @@ def _excess(factor: Array, p: tuple[Array, Array], q: tuple[Array, Array]) -> Ar
     complements = (1 - p[1], 1 - p[0]), (1 - q[1], 1 - q[0])
     pairs = ((p, q), (q, p), complements, complements[::-1])
     return np.max([one[0] - factor * other[1] for one, other in pairs], axis=0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What an attack found: delta needed and claimed at each epsilon, and P(event) at the claimed epsilon."""
+
+    needed: Needed
+    claimed: NDArray[np.float64]
+    removed: float
+    retrained: float

@@ -28,16 +28,18 @@ class RunCheckpoint:
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
     and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
     used: everything is repeated from the beginning. A continued run must have the same settings: the resolved
-    configuration; and the same inputs, but that requests may have been added.
+    configuration; and the same inputs, but that requests may have been added. It keeps to the checkpoints it
+    began with, one after ``every`` requests: what a method is made to forget for one shows in the last digits
+    of what follows.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs) -> None:
-        self.path = folder / FILE
+    def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs, every: int) -> None:
+        self.path, self.every = folder / FILE, every
         self.settings, self.inputs = settings, inputs
 
     def save(self, state: State) -> None:
         """Put the state in place of the last one, atomically."""
-        state.values |= {"settings": self.settings, "inputs": self.inputs.as_json()}
+        state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
         save_state(self.path, state, secret=True)
 
     def load(self, recorded: int) -> State | None:
@@ -57,6 +59,7 @@ class RunCheckpoint:
         must_match(state.values.pop("settings"), self.settings)
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
+        self.every = state.values.pop("every", self.every)
         if state.values["run"]["served"] > recorded:
             log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
             return None

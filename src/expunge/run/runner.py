@@ -48,7 +48,8 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         DataError: A file of the data or of weights has changed in the meantime.
         BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
-    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs)
+    every = experiment.checkpoint_every
+    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs, every)
     session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
@@ -77,7 +78,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 session.checked.record(record)
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 tracker.log(ledger.append(record))
-            if request.number % experiment.checkpoint_every == 0:
+            if request.number % checkpoint.every == 0:
                 checkpoint.save(session.state())
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
@@ -129,7 +130,15 @@ class _Session:
         self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
         self._hand_over()
         self.measured["test_accuracy_before"] = self._test_accuracy()
-        log.info("fitted in %.2f s", seconds)
+        log.info("fitted in %.2f s%s", seconds, self._of_releases())
+
+    def _of_releases(self) -> str:
+        """The noise of a release, in words; without noise at release nothing."""
+        guarantee: Any = getattr(self.experiment.unlearner, "guarantee", None)
+        if not hasattr(guarantee, "releases"):
+            return ""
+        noise = f"{guarantee.noise} noise of std {guarantee.std:.3g}"
+        return f"; {noise} in each of up to {guarantee.releases} releases"
 
     def _hand_over(self) -> None:
         """Give the test rows to an unlearner that validates its updates."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from expunge.certificate import Guarantee
-from expunge.certificate.empirical import CONFIDENCE, Needed, Seen, delta_needed
+from expunge.certificate.empirical import CONFIDENCE, Curve, Needed, Seen, delta_needed
 from expunge.certificate.guarantee import gaussian_profile
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import InvalidValue
@@ -43,16 +42,6 @@ RELEASE = ("replay", "one", "all", "edge")
 _SINGLE = ("replay", "one")  # of them, what looks at one release alone
 _BLOCK = 500
 _AT, _STEPS = 10, 20  # of the curves: where the claimed epsilon is, and where they end, twice as far
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What an attack found: delta needed and claimed at each epsilon, and P(event) at the claimed epsilon."""
-
-    needed: Needed
-    claimed: Array
-    removed: float
-    retrained: float
 
 
 class Leak:
@@ -192,7 +181,11 @@ class Leak:
         draw(self.curves(records), self.epsilons, self.claim, self.draws).save(folder)
 
     def curves(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
-        """Attack -> what all its records come to, in the order of ``TITLES``."""
+        """Attack -> what all its records come to, in the order of ``TITLES``.
+
+        Raises:
+            InvalidValue: ``std`` is so small that no removal was served.
+        """
         parts: dict[str, list[Any]] = {}
         found: dict[str, Curve] = {}
         for record in records:
@@ -222,7 +215,7 @@ class Leak:
         ]
         events = [Seen(one, int(of), other, int(other_of)) for one, of, other, other_of in counts]
         if not all(event.first_draws for event in events):
-            raise InvalidValue("std", self.std, "a larger value: no removal was served")
+            raise InvalidValue("study.std", self.std, "a larger value: no removal was served")
         shares = events[0].first / events[0].first_draws, events[0].second / events[0].second_draws
         at = [float(np.broadcast_to(share, self.epsilons.shape)[_AT]) for share in shares]
         return Curve(delta_needed(self.epsilons, events), claimed, *at)

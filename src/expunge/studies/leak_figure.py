@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
+from expunge.certificate.empirical import Curve
 from expunge.linear.rows import Array
 from expunge.report import style, text
-
-if TYPE_CHECKING:
-    from expunge.studies.leak import Curve
 
 _PANELS = {
     "Published: the decision tells": {

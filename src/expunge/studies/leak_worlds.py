@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate.empirical import Seen
-from expunge.core.errors import BrokenInvariant
+from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.seeds import Noise
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Array, Rows
@@ -98,12 +98,19 @@ class Published:
         for model in models:
             model.rng = rng
         self._alone = models[2]
-        self._mechanism = Newton(models[0], **claim, **how, at_limit="retrain")
-        self._replayed = Newton(models[1], **claim, **how, at_limit="refuse")
+        how = {**claim, **how, "perturbation": "gaussian"}
+        self._mechanism = Newton(models[0], **how, at_limit="retrain")
+        self._replayed = Newton(models[1], **how, at_limit="refuse")
 
     def removed(self) -> tuple[str, Array]:
-        """Train with a fresh b, remove the row; return how that ended and the model that is out, (d,)."""
+        """Train with a fresh b, remove the row; return how that ended and the model that is out, (d,).
+
+        Raises:
+            InvalidValue: ``std`` is too small for a retrained model to be certified.
+        """
         outcome = self._serve(self._mechanism, self._fresh_b())
+        if outcome == "refused":
+            raise InvalidValue("std", self._alone.std, "a larger value: a retrained model is not certified")
         return outcome, self._mechanism.predictor.w
 
     def retrained(self) -> Array:
@@ -134,11 +141,8 @@ def ask_published(world: Published, draws: int) -> dict[str, list[Seen]]:
     Both policies release the same where the bound is within the budget. Beyond it one trains again; the other
     releases nothing, so that its draws count where a removal was served.
     """
-    asked = {
-        "removed": [0, 0],
-        "retrained": [0, 0],
-        "exact": [0, 0],
-    }  # how often, and how often the answer is yes
+    # How often, and how often the answer is yes.
+    asked = {"removed": [0, 0], "retrained": [0, 0], "exact": [0, 0]}
     for _ in range(draws):
         for name, w in (world.removed(), ("exact", world.retrained())):
             asked[name][0] += 1

@@ -167,9 +167,16 @@ class ResidualBounds:
         draw(records, self.guarantee, TITLES, sizes).save(folder)
 
     def order(self, seed: int) -> NDArray[np.int64]:
-        """Ids of the rows that leave, in the order in which a run with this seed is asked to remove them."""
+        """Ids of the rows that leave, in the order in which a run with this seed is asked to remove them.
+
+        Raises:
+            InvalidValue: ``removals``: rows of one class alone would be left, for which there is no model.
+        """
         requests = RandomRows(self.removals).stream(self.dataset, seed)
-        return np.array([row for request in requests for row in request.rows])
+        rows = np.array([row for request in requests for row in request.rows])
+        if len(np.unique(np.delete(self.dataset.y_train, rows))) < 2:
+            raise InvalidValue("removals", self.removals, "fewer: rows of two classes must stay")
+        return rows
 
     def _walk(self, order: NDArray[np.int64], size: int | str) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """For each request, how many rows have left before it, and its rows."""

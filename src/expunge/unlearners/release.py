@@ -9,7 +9,6 @@ Derivation: docs/certificate.md.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,8 +34,6 @@ from expunge.unlearners.base import Outcome
 from expunge.unlearners.engine import Engine
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
-
-log = logging.getLogger(__name__)
 
 _NEEDED = {"certificate": "measured", "update": "corrected", "anchor": 0}
 
@@ -86,7 +83,6 @@ class Release:
             reports.append(fit.report)
         self._require_held(engine, columns)
         engine.released = 1
-        _tell(engine)
         model.protected = engine.guarantee.noise == "lattice"
         model.put(columns, self._drawn(engine, columns, 0))
         model.fit_reports = reports
@@ -240,9 +236,3 @@ class Release:
         columns, reports = trained_anew(model, engine.columns, zero, engine.update, most=targets)
         self._require_held(engine, columns)
         model.settle(columns, reports)
-
-
-def _tell(engine: Engine) -> None:
-    guarantee = engine.guarantee
-    std, number = f"{guarantee.std:.3g}", guarantee.releases
-    log.info("noise of each release: std %s, %s; %d of them covered", std, guarantee.noise, number)
