@@ -250,12 +250,21 @@ class _Session:
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
             "claim": self._claim(),
-            "releases": getattr(getattr(self.experiment.unlearner, "guarantee", None), "releases", None),
+            "noise": self._noise(),
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
             "inputs": self.experiment.inputs.shown(),
         }
+
+    def _noise(self) -> dict[str, Any]:
+        """What is public of noise at release, and how many releases there were; empty where there is none."""
+        account = getattr(self.experiment.unlearner, "account", None)
+        guarantee = getattr(account, "guarantee", None)
+        if account is None or not hasattr(guarantee, "releases"):
+            return {}
+        plan = {name: getattr(guarantee, name) for name in ("releases", "std", "sensitivity", "noise")}
+        return {**plan, "released": account.released, "epsilon_spent": account.epsilon_spent}
 
     def _named_metrics(self) -> Iterator[tuple[str, Metric]]:
         return zip(self.experiment.settings.get("metrics") or {}, self.experiment.metrics, strict=False)
