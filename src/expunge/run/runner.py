@@ -22,7 +22,7 @@ from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
 from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
-from expunge.record.resume import RunCheckpoint
+from expunge.record.resume import SECRET, RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
@@ -31,8 +31,6 @@ from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
 
-SECRET = "state.safetensors"
-"""The model that releases are drawn around, which must not leave."""
 _UNSAID = "the unlearner does not say what its model shows of a class whose rows have all been removed"
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
 
@@ -50,6 +48,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """
     checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs)
     session = _Session(experiment, *_extract(experiment))
+    unlearner: Any = experiment.unlearner
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
         state = checkpoint.load(len(ledger.records))
@@ -69,6 +68,8 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if not served:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
+            if getattr(unlearner, "draws_anew", False):
+                unlearner.put_back(checkpoint.once(request.number, experiment.model.weights))
             record = session.record(request, outcome, seconds, evaluate=not served)
             experiment.inputs.require_unchanged()  # nothing is recorded that comes of a mixture of data
             if served:
@@ -82,8 +83,10 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
-        if getattr(experiment.unlearner, "keeps_secret", False):
-            save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
+        if getattr(unlearner, "draws_anew", False):
+            checkpoint.save(session.state(), complete=True)
+        elif getattr(unlearner, "keeps_secret", False):
+            save_state(folder / SECRET, unlearner.state(), secret=True)
         summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)

@@ -18,13 +18,13 @@ from expunge.core.checks import (
     require_probability,
 )
 from expunge.core.files import State, under
-from expunge.core.threads import whole
+from expunge.core.threads import alone, whole
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.classes import width_of
 from expunge.linear.memory import enough_memory, of_training, require_matrices
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
-from expunge.linear.rows import Rows
+from expunge.linear.rows import Array, Rows
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.remainder import Remainder
@@ -176,6 +176,19 @@ class Newton(Engine):
     def keeps_secret(self) -> bool:
         """Whether what leaves is not the model itself, so that a run keeps the latter apart."""
         return self.perturbation == "release"
+
+    @property
+    def draws_anew(self) -> bool:
+        """Whether who serves a request again, from the state before it, would release another model."""
+        return self.predictor.protected
+
+    @alone
+    def put_back(self, released: Array) -> None:
+        """Let these weights (d, K) be out, which left with the last request when it was served before.
+
+        What has been drawn instead must not have been seen.
+        """
+        self.predictor.put(self.columns, released)
 
     def state(self) -> State:
         """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
