@@ -108,8 +108,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         unfinished = [report for report in reports if not report.converged]
         if unfinished:
             warnings.warn(
-                f"training stopped by {unfinished[0].stopped_by} at ||grad|| = "
-                f"{unfinished[0].gradient_norm:.3g}; the leftover is charged to the certificate",
+                f"training stopped by {unfinished[0].stopped_by}; the leftover is charged to the certificate",
                 ConvergenceWarning,
                 stacklevel=2,
             )

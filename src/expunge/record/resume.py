@@ -58,7 +58,7 @@ class RunCheckpoint:
     def once(self, request: int, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weights that leave with a request, which are kept before anything is made of them.
 
-        They are the ones just ``drawn``, unless the run was ended when others had left with this very request.
+        They are the ones just ``drawn``, unless others had left with this request when the run was ended.
         Of requests before that one nothing is evaluated again: what is drawn for them is seen by nobody.
         """
         left = self._begun

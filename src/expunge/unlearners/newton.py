@@ -64,7 +64,7 @@ class Newton(Engine):
             giving up at the limit; 0 never.
         correct_to: ``corrected`` steps until the residual is at most this share of the budget; ``frozen``
             rebuilds its Hessians whenever inexact solves have cost this share. None: a half with
-            ``release``, 0.01 otherwise.
+            ``release``, which takes 0.7 at most, 0.01 otherwise.
         name: What the run files call it.
         std: Standard deviation of the noise of a release; None: derived from ``residual``.
         residual: Norm of the summed gradient, over all rows, that the noise of a release is to cover; None:
@@ -216,7 +216,7 @@ class Newton(Engine):
             CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
             for k, column in zip(kept, self.predictor.columns, strict=True)
         ]
-        self.predictor.put(columns, state.arrays.get("drawn"))
+        self.predictor.put(columns, state.arrays["drawn"] if self.keeps_secret else None)
 
     @one_blas_thread()
     def settle(self) -> None:
