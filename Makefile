@@ -10,7 +10,9 @@ DEMO := multirun/demo
 .PHONY: demo test clean
 
 demo: $(VENV)/.installed
-	$(BIN)/expunge -m unlearner=newton,newton_corrected,retrain,none removal.count=300 \
+	$(BIN)/expunge -m unlearner=newton,newton_corrected removal.count=300 \
+	  hydra.sweep.dir=$(DEMO) 'hydra.sweep.subdir=$${unlearner.name}' resume=true
+	$(BIN)/expunge -m unlearner=retrain,none model.std=0 removal.count=300 \
 	  hydra.sweep.dir=$(DEMO) 'hydra.sweep.subdir=$${unlearner.name}' resume=true
 	$(BIN)/expunge +experiment=icml2020/mnist_corrected removal.count=300 \
 	  hydra.run.dir=$(DEMO)/mnist_corrected resume=true

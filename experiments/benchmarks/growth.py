@@ -1,4 +1,4 @@
-"""How times grow with size: series of two methods, their table and their picture."""
+"""How times grow with size: series of two methods or more, their table and their picture."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from experiments.benchmarks.tables import short, table, times
 from expunge.report import style
 
 FIXED = "ndpk"  # sizes that may stand still while another grows
+MARKS = "os^Dv"  # of the methods, in their order
 
 
 def series(
-    name: str, sizes: Sequence[int], found: Sequence[Mapping[str, float | None]], fixed: Mapping[str, int]
+    name: str,
+    sizes: Sequence[int],
+    found: Sequence[Mapping[str, float | None]],
+    fixed: Mapping[str, int],
+    over: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Put together what was measured while one size grew.
 
     Args:
         name: Of the size that grows.
         sizes: Its values.
-        found: For each of them the seconds of both methods, None where one was not measured.
+        found: For each of them the seconds of every method, None where one was not measured.
         fixed: The other sizes.
+        over: Two methods, the first to be divided by the second; the first two where none are named.
 
     Returns:
-        The same with ``ratio``, first method over second, and ``exponent``, the slope of a straight line
-        through the logarithms.
+        The same with ``ratio``, of those two, and ``exponent``, the slope of a straight line through the
+        logarithms.
     """
     taken = {key: [one[key] for one in found] for key in found[0]}
-    first, second = taken.values()
+    first, second = (taken[key] for key in over or list(taken)[:2])
     ratio = [a / b if a and b else None for a, b in zip(first, second, strict=True)]
     slopes = {key: _slope(sizes, values) for key, values in taken.items()}
     return {"name": name, "sizes": list(sizes), **fixed, "seconds": taken, "ratio": ratio, "exponent": slopes}
@@ -48,7 +54,7 @@ def lines(found: Sequence[Mapping[str, Any]], heads: str, factor: float = 1) -> 
 
     Args:
         found: The series.
-        heads: Of the columns after that of the sizes: both methods and their ratio.
+        heads: Of the columns after that of the sizes: every method, and the ratio.
         factor: What the tables show of a second.
     """
     written: list[str] = []
@@ -96,7 +102,7 @@ def draw(
         axes[0].set_ylabel(axis[0])
         handles = [
             style.Line2D([], [], color=colour, marker=mark, lw=1.8, label=what)
-            for what, colour, mark in zip(methods.values(), style.SERIES, "os", strict=False)
+            for what, colour, mark in zip(methods.values(), style.SERIES, MARKS, strict=False)
         ]
         style.legend(figure, handles, columns=2)
         return style.render(figure, name, title, caption)
@@ -105,7 +111,9 @@ def draw(
 def panel(
     ax: style.Axes, found: Mapping[str, Any], methods: Sequence[str], label: str, unit: float = 1
 ) -> None:
-    """A line for each method against size, both axes logarithmic, with the slope of a straight line.
+    """A line for each method against size, both axes logarithmic; of two, with the slope of a straight line.
+
+    Of more the slopes would stand on each other; they are in the table.
 
     Args:
         ax: Where.
@@ -114,11 +122,11 @@ def panel(
         label: Of the axis of sizes.
         unit: Seconds that make one on the other axis.
     """
-    for key, colour, mark in zip(methods, style.SERIES, "os", strict=False):
+    for key, colour, mark in zip(methods, style.SERIES, MARKS, strict=False):
         known = [(size, s / unit) for size, s in zip(found["sizes"], found["seconds"][key], strict=True) if s]
         sizes, taken = zip(*known, strict=True)
         ax.loglog(sizes, taken, color=colour, marker=mark, lw=1.8)
-        if found["exponent"][key] is not None:
+        if found["exponent"][key] is not None and len(methods) == 2:
             place = len(sizes) // 2
             ax.annotate(
                 f"{found['name']}^{found['exponent'][key]:.2f}",

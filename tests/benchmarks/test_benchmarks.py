@@ -87,7 +87,7 @@ def test_json_and_readme_of_a_tiny_run(tmp_path, monkeypatch, capsys):
     assert report["removal"]["environment"]["row_threads"] == 2
     assert [found["setting"]["lam"] for found in report["removal"]["settings"]] == [1e-3, 1e-4]
     for found in report["removal"]["settings"]:
-        assert [row["key"] for row in found["removal"]] == list("abcde")
+        assert [row["key"] for row in found["removal"]] == list("abcdegh")
         for row in found["removal"]:
             assert all(0 < ratio < inf for ratio in [row["ratio"], *row["ratio_by_repeat"]])
             assert 0 < row["ms"]["p10"] <= row["ms"]["median"] <= row["ms"]["p90"] < inf
@@ -95,7 +95,10 @@ def test_json_and_readme_of_a_tiny_run(tmp_path, monkeypatch, capsys):
             if row["key"] != "a":
                 assert row["residual"] <= row["bound"] <= found["setting"]["budget"]
         assert found["removal"][0]["ratio"] == 1
-        assert [row["met"] is not None for row in found["removal"]] == [False, True, True, False, False]
+        assert [row["key"] for row in found["removal"] if row["met"] is not None] == list("bcgh")
+        for row in found["removal"][-2:]:
+            assert row["met"] == (0 < row["of_b"]["ratio"] <= 2.5)
+            assert (row["at_most"], row["retrained"]) == (2.5, 0)
         theirs, ours = found["training"]
         assert 0 < ours["ratio"] < inf
         assert ours["gradient_norm"] < 1e-8 < theirs["gradient_norm"] < inf
@@ -111,6 +114,9 @@ def test_growth_and_its_figure(tmp_path):
     measured = growth.measure(removals=2, repeats=1, rows=(60, 120), dims=(3, 6), dim=4, count=80)
     for part, sizes in (("by_rows", [60, 120]), ("by_dim", [3, 6])):
         series = measured[part]
+        assert list(series["seconds"]) == list("aebgh")
+        release, published = (np.array(series["seconds"][key]) for key in "gb")
+        np.testing.assert_allclose(series["ratio"], release / published)
         assert series["sizes"] == sizes
         assert all(0 < ratio < inf for ratio in series["ratio"])
         assert all(abs(slope) < inf for slope in series["exponent"].values())

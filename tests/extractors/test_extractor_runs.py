@@ -42,7 +42,7 @@ def refused(*arguments: str, folder: Path) -> str:
 
 
 def test_the_guarantee_of_a_private_extractor_and_its_head_is_the_sum(tmp_path):
-    folder = cli.completed(*BASE, *DP, folder=tmp_path / "run")
+    folder = cli.completed(*BASE, *DP, "unlearner.noise=lattice", folder=tmp_path / "run")
     summary = cli.summary(folder)
     spent = Accounting(1438, 200, 1e-5).epsilon(6.0, 2 * 8)
     assert summary["extractor_steps"] == 16
@@ -114,7 +114,8 @@ def test_weights_that_have_seen_the_rows_are_not_covered(tmp_path):
 
 
 def test_the_residual_of_ten_classes_can_be_recomputed_from_the_files(tmp_path):
-    folder = cli.completed(*BASE, "unlearner.subsample_ratio=1", folder=tmp_path / "run")
+    how = ("unlearner.subsample_ratio=1", "unlearner.perturbation=gaussian")
+    folder = cli.completed(*BASE, *how, folder=tmp_path / "run")
     model, summary = load_file(folder / "model.safetensors"), cli.summary(folder)
     assert {name: a.shape for name, a in model.items()} == {"weight": (64, 10), "perturbation": (64, 10)}
     data = digits.load()

@@ -43,8 +43,12 @@ def estimated(folder: Path) -> dict[str, Any]:
     x = rng.normal(size=(120, 7))
     y = np.digitize(x[:, 0] + 0.3 * rng.normal(size=120), (-0.5, 0.5))
     kept: dict[str, Any] = {}
-    for name, labels in (("two", y > 0), ("three", y)):
-        model = CertifiedLogisticRegression(random_state=0).fit(x, labels)
+    published = {"perturbation": "gaussian", "std": 1.0}
+    for name, labels, settings in (
+        *(("two", y > 0, published), ("three", y, published)),
+        *(("two_at_release", y > 0, {}), ("three_at_release", y, {})),
+    ):
+        model = CertifiedLogisticRegression(random_state=0, **settings).fit(x, labels)
         outcomes = [vars(model.remove(rows)) for rows in ([3], [10, 11], [7])]
         model.save(folder / f"{name}.safetensors")
         kept[name] = {"coef": digest(model.coef_), "outcomes": outcomes, "residual": model.residual()}

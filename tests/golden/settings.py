@@ -10,6 +10,7 @@ from PIL import Image
 _COMMON = ("figures=false", "threads=1", "progress=false")
 _TWO = ("dataset=digits_3v8",)
 _TEN = ("dataset=digits",)
+_PUBLISHED = ("unlearner=newton",)
 _MLP = (*_TWO, "model=mlp", "model.hidden=[8]", "training.epochs=2", "training.batch_size=32")
 _SCRUB = ("unlearner.n_perturbations=60", "unlearner.val_gap=null")
 _ALL_METRICS = "metrics=[accuracy,residual,sample,retained,retrained,forgetting,linear_probe]"
@@ -26,18 +27,41 @@ _PEOPLE = (
 _REID = ("dataset=reid_faces", "dataset.folder=people", "dataset.image_size=16", "model=vggface", *_FACE)
 
 RUNS: dict[str, tuple[str, ...]] = {
-    "newton": ("removal.count=10",),
-    "newton_retrains": (*_TWO, "unlearner.std=1", "removal.count=12", "seed=3"),
-    "newton_refuses": (*_TWO, "unlearner.std=1", "unlearner.at_limit=refuse", "removal.count=12"),
+    "newton": (*_PUBLISHED, "removal.count=10"),
+    "newton_retrains": (*_TWO, *_PUBLISHED, "unlearner.std=1", "removal.count=12", "seed=3"),
+    "newton_refuses": (
+        *_TWO,
+        *_PUBLISHED,
+        "unlearner.std=1",
+        "unlearner.at_limit=refuse",
+        "removal.count=12",
+    ),
     "newton_pure_eps": (
-        *(*_TWO, "unlearner.perturbation=pure_eps", "unlearner.delta=0", "unlearner.update=frozen"),
+        *(
+            *_TWO,
+            *_PUBLISHED,
+            "unlearner.perturbation=pure_eps",
+            "unlearner.delta=0",
+            "unlearner.update=frozen",
+        ),
         *("unlearner.certificate=third_order", "removal.count=5", "removal.batch_size=3", "seed=7"),
     ),
     "newton_ten_classes": (
-        *(*_TEN, "unlearner.subsample_ratio=0.3", "unlearner.certificate=worst_case", "removal.count=5"),
+        *(
+            *_TEN,
+            *_PUBLISHED,
+            "unlearner.subsample_ratio=0.3",
+            "unlearner.certificate=worst_case",
+            "removal.count=5",
+        ),
         *("unlearner.anchor=2", "seed=1"),
     ),
     "newton_corrected": (*_TWO, "unlearner=newton_corrected", "removal.count=20", _ALL_METRICS),
+    "corrected_as_published": (
+        *(*_TWO, "unlearner=newton_corrected", "unlearner.perturbation=gaussian", "removal.count=20"),
+        _ALL_METRICS,
+    ),
+    "release": (*_TEN, "unlearner.subsample_ratio=0.3", "removal.count=3", "removal.batch_size=2", "seed=9"),
     "newton_third_order": (*_TEN, "unlearner=newton_third_order", "removal.count=4", "seed=2"),
     "retrain": (*_TEN, "unlearner=retrain", "removal.count=3", _ALL_METRICS, "seed=4"),
     "none": (*_TWO, "unlearner=none", "removal.count=3", "model.lam=1e-2", "model.std=1"),
@@ -53,7 +77,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *(*_TWO, "model=resnet18", "model.small_images=true", "training.epochs=1", "unlearner=lcodec"),
         *("unlearner.n_perturbations=20", "unlearner.val_gap=null", "removal.count=1"),
     ),
-    "dp": (*_TEN, *_DP, "removal.count=3", "metrics=[accuracy,residual,linear_probe]"),
+    "dp": (*_TEN, *_DP, *_PUBLISHED, "removal.count=3", "metrics=[accuracy,residual,linear_probe]"),
     "dp_as_published": (
         *_TWO,
         *_DP,

@@ -138,8 +138,8 @@ def test_forgetting_raises_the_loss_of_the_sample(tmp_path):
 
 def test_summary_has_them_at_its_end(served):
     records, summary = cli.records(served), cli.summary(served)
-    described = ["role", "inputs", "columns", "versions"]
-    assert list(summary)[-16:] == [*SAMPLE, *RETAINED, *RETRAINED, *described]
+    described = ["role", "inputs", "guarantee", "columns", "versions"]
+    assert list(summary)[-17:] == [*SAMPLE, *RETAINED, *RETRAINED, *described]
     assert {*SAMPLE, *RETAINED, *RETRAINED} <= set(summary["columns"])
     for name in SAMPLE:
         assert summary[name] == pytest.approx(np.mean([record[name] for record in records]), rel=1e-12)

@@ -185,7 +185,7 @@ def test_a_class_that_is_everything_is_refused():
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (lambda: RandomRows(count=0), "count"),
+        (lambda: RandomRows(count=-1), "count"),
         (lambda: RandomRows(count=1.5), "count"),
         (lambda: RandomRows(batch_size=0), "batch_size"),
         (lambda: RandomRows(seed=-1), "seed"),

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import types
+from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from expunge.testing import CheckFailed, check_unlearner
 from expunge.unlearners import Method, Outcome
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.newton import Newton
+from expunge.unlearners.release import Release
 from tests import cli
 from tests.problems import labels, make, method
 
@@ -145,7 +147,7 @@ def test_rows_that_a_method_keeps_are_not_recorded_as_removed(tmp_path, plugins)
 def test_a_residual_that_a_metric_finds_above_the_bound_stops_the_run(tmp_path, monkeypatch):
     """The published update, its bound left out: what the metric measures tells."""
     monkeypatch.setitem(bounds.INCREMENTS, "data_dependent", lambda facts: 0.0)
-    ended = run(tmp_path / "run", "metrics=[residual]", "unlearner.std=1")
+    ended = run(tmp_path / "run", "unlearner=newton", "metrics=[residual]", "unlearner.std=1")
     assert ended.code == 1
     assert "request 1: residual_measured is " in ended.err
     assert ", and must be at most residual_bound, which is " in ended.err
@@ -153,12 +155,11 @@ def test_a_residual_that_a_metric_finds_above_the_bound_stops_the_run(tmp_path, 
 
 
 @pytest.mark.parametrize("at_limit", ["retrain", "refuse"])
-def test_a_release_above_its_bound_is_not_released(at_limit, monkeypatch):
+def test_a_model_above_its_bound_is_not_released(at_limit, monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 4)), np.arange(100) % 3
-    model = CertifiedLogisticRegression(
-        lam=1e-2, std=0.1, certificate="third_order", at_limit=at_limit, random_state=0
-    ).fit(x, y)
+    how = {"perturbation": "gaussian", "certificate": "third_order", "at_limit": at_limit}
+    model = CertifiedLogisticRegression(lam=1e-2, std=0.1, **how, random_state=0).fit(x, y)
     assert model.remove([1]).outcome == "removed"
     before = model._engine_.state()
     monkeypatch.setitem(bounds.INCREMENTS, "third_order", lambda facts: 0.0)
@@ -168,6 +169,29 @@ def test_a_release_above_its_bound_is_not_released(at_limit, monkeypatch):
     assert after.values == before.values
     assert all(np.array_equal(after.arrays[name], array) for name, array in before.arrays.items())
     monkeypatch.undo()
+    assert model.remove([2, 3]).outcome == "removed"
+
+
+@pytest.mark.parametrize("beta", [1e-3, inf, nan])
+def test_a_model_that_the_noise_does_not_cover_is_not_released(beta, monkeypatch):
+    """Nothing of it is said, not even by how much."""
+    rng = np.random.default_rng(0)
+    model = CertifiedLogisticRegression(lam=1e-2).fit(rng.normal(size=(100, 4)), np.arange(100) % 3)
+    assert model.remove([1]).outcome == "removed"
+    out, before = model.coef_.tobytes(), model.certificate_
+    assert before.budget < 1e-3
+
+    def far_off(scheme, column, target):
+        return replace(column, account=replace(column.account, beta=beta))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Release, "_held", far_off)
+        with pytest.raises(
+            BrokenInvariant, match=r"^the model is 'farther off', and must be within \S+ of the"
+        ):
+            model.remove([2, 3])
+    assert (model.coef_.tobytes(), model.certificate_) == (out, before)
+    assert model.retained_[[2, 3]].all()
     assert model.remove([2, 3]).outcome == "removed"
 
 
@@ -276,10 +300,8 @@ def test_noise_is_not_chosen_by_an_epsilon_that_is_no_number(monkeypatch):
 class Boastful(Newton):
     """Says that its residual is smaller than it is."""
 
-    def _outcome(self, *given):
-        return Outcome(
-            **{**vars(super()._outcome(*given)), "residual_bound": 1e-30, "residual_measured": None}
-        )
+    def remove(self, rows):
+        return replace(super().remove(rows), residual_bound=1e-30, residual_measured=None)
 
 
 def test_check_unlearner_measures_what_a_bound_is_of():
@@ -296,14 +318,14 @@ def test_newton_says_what_it_refuses_to_release(monkeypatch):
     model = method(Newton, lam=problem.lam, std=1.0)
     model.fit(problem.rows, labels(problem), 0)
     model.guarantee = type(model.guarantee)(1e-7, 1e-4, 1.0, 4)
-    learned = model._learned
+    learned = model.scheme._learned
 
     def wrong(*given):
         columns, reports = learned(*given)
         (column,) = columns
         return [type(column)(**{**vars(column), "gradient": column.gradient + 1.0})], reports
 
-    monkeypatch.setattr(model, "_learned", wrong)
+    monkeypatch.setattr(model.scheme, "_learned", wrong)
     w = model.predictor.w
     with pytest.raises(BrokenInvariant, match="residual_measured"):
         model.remove([1])

@@ -96,7 +96,7 @@ def test_the_same_sweep_elsewhere_gives_the_same_bytes(grid, tmp_path):
 def test_table_and_counts_are_shown(tmp_path):
     _, ended = sweep(*GRID, cwd=tmp_path)
     assert ended.err == ""
-    assert "newton (lam 0.01, std 10)" in ended.out
+    assert "newton_corrected (lam 0.01, std 10)" in ended.out
     assert ended.out.endswith(f"4 of 4 cells done\nSweep folder: {tmp_path / 'sweep'}\n")
 
 
@@ -421,18 +421,11 @@ def test_csv_has_a_blank_where_a_cell_has_no_value():
 
 # Ending at the limit
 
-LIMITED = ("unlearner.lam=1e-2", "unlearner.std=30", "removal.count=60")
-OURS = ("unlearner=newton_corrected", "stop_at_limit=true")
+LIMITED = ("unlearner=newton", "unlearner.lam=1e-2", "unlearner.std=30", "removal.count=60")
 
 
 def test_a_run_can_end_at_its_first_retrain_and_is_evaluated_there(tmp_path):
-    arguments = (
-        *SMALL,
-        "unlearner.lam=1e-2",
-        "unlearner.std=30",
-        "removal.count=60",
-        "unlearner.at_limit=refuse",
-    )
+    arguments = (*SMALL, *LIMITED, "unlearner.at_limit=refuse")
     whole = cli.completed(*arguments, folder=tmp_path / "whole")
     supported = cli.summary(whole)["removals_supported"]
     assert 0 < supported < 59
@@ -444,7 +437,7 @@ def test_a_run_can_end_at_its_first_retrain_and_is_evaluated_there(tmp_path):
     summary = cli.summary(ended)
     assert (summary["removals_supported"], summary["requests"]) == (supported, supported + 1)
     assert summary["budget_exhausted"] is True
-    longer = cli.completed(*SMALL, *OURS, "removal.count=3", folder=tmp_path / "longer")
+    longer = cli.completed(*SMALL, "stop_at_limit=true", "removal.count=3", folder=tmp_path / "longer")
     assert (cli.summary(longer)["requests"], cli.summary(longer)["budget_exhausted"]) == (3, False)
 
 

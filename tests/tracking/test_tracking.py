@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from expunge.core.errors import InvalidValue
 from tests import cli
@@ -161,6 +162,16 @@ def test_run_folder_is_the_same_with_and_without(tracked, tmp_path):
     assert cli.ledger(folder) == cli.ledger(plain)
     files = {name for name in cli.contents(folder) if not name.startswith("wandb/")}
     assert files == {*cli.contents(plain), "DONE"}
+
+
+def test_the_model_that_releases_are_drawn_around_is_in_no_other_file(tracked):
+    for folder in tracked:
+        inside = load_file(folder / "state.safetensors")["weight"]
+        others = {name: content for name, content in cli.contents(folder).items() if "state" not in name}
+        assert any(name.startswith("wandb/") for name in others)
+        for name, content in others.items():
+            assert inside.tobytes() not in content, name
+            assert not any(repr(value).encode() in content for value in inside.tolist() if value), name
 
 
 def test_online_without_a_key_is_refused_before_anything_is_written(tmp_path, keyless):

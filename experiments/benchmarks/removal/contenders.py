@@ -114,13 +114,14 @@ class Ours:
         return seconds
 
     def facts(self) -> dict[str, Any]:
-        """Retrainings, the bound that stands and the residual by a pass of its own."""
+        """Retrainings, the bound that stands and the residual (of a release, that inside) by another pass."""
+        gradients = [column.problem.gradient(column.w) for column in self.model.columns]
         return {
             "served": self._served,
             "retrained": self._retrained,
             "over_budget": 0,
             "bound": self.model.account.beta,
-            "residual": self.model.predictor.residual(),
+            "residual": hypot(*(float(np.linalg.norm(gradient)) for gradient in gradients)),
         }
 
 
@@ -138,6 +139,13 @@ def trained(
     model = Newton(linear, at_limit="retrain", **own)
     model.fit(rows, y, seed)
     return model
+
+
+def releasing(rows: Rows, y: NDArray[np.int64], setting: Mapping[str, Any], seed: int, noise: str) -> Newton:
+    """Train as ``trained`` does, with noise at release: of ``noise``, for as many releases as can be made."""
+    how = {"update": "corrected", "certificate": "measured", "perturbation": "release"}
+    plan = {"noise": noise, "releases": len(rows) - 1}
+    return trained(rows, y, {**setting, "std": 0.0}, seed, **how, **plan)
 
 
 def take_turns(

@@ -10,14 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.benchmarks import growth
-from experiments.benchmarks.removal.contenders import Contender, Ours, Published, take_turns, trained
+from experiments.benchmarks.removal.contenders import (
+    Contender,
+    Ours,
+    Published,
+    releasing,
+    take_turns,
+    trained,
+)
 from expunge.linear.rows import Rows
 from expunge.report import style
 
 ROWS, DIM = (2_000, 8_000, 32_000, 128_000), 256
 DIMS, COUNT = (64, 256, 1024), 8_000
 SETTING = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}
-METHODS = {"a": "published recipe, float32", "b": "corrected, residual measured"}
+METHODS = {
+    "a": "published recipe, float32",
+    "e": "fresh, as published, float64",
+    "b": "corrected, published certificate",
+    "g": "corrected, release by float noise",
+    "h": "corrected, release by the lattice",
+}
+COMPARED = ("g", "b")
 SLOW_SHARE = 6
 
 
@@ -39,10 +53,10 @@ def measure(
     dim: int = DIM,
     count: int = COUNT,
 ) -> dict[str, Any]:
-    """Time (a) and (b) at every size.
+    """Time ``METHODS`` at every size.
 
     Args:
-        removals: Requests of (b) in each repeat; (a) gets a sixth.
+        removals: Requests of a fast method in each repeat; (a) and (e) get a sixth.
         repeats: Interleaved repeats.
         rows: Numbers of rows, at ``dim`` features.
         dims: Numbers of features, at ``count`` rows.
@@ -55,18 +69,22 @@ def measure(
         "setting": SETTING,
         "removals": removals,
         "repeats": repeats,
-        "by_rows": growth.series("n", rows, [found[n, dim] for n in rows], {"d": dim}),
-        "by_dim": growth.series("d", dims, [found[count, d] for d in dims], {"n": count}),
+        "by_rows": growth.series("n", rows, [found[n, dim] for n in rows], {"d": dim}, COMPARED),
+        "by_dim": growth.series("d", dims, [found[count, d] for d in dims], {"n": count}, COMPARED),
     }
 
 
 def _seconds(n: int, d: int, removals: int, repeats: int) -> dict[str, float]:
     rows, y = synthetic(n, d)
     model = trained(rows, y, SETTING, seed=0, update="corrected", certificate="measured")
+    fresh = trained(rows, y, SETTING, seed=0, update="fresh", certificate="data_dependent")
     few = max(2, -(-removals // SLOW_SHARE))
     contenders: list[Contender] = [
         Published(model.predictor.problem, model.predictor.w, model.guarantee.budget, few),
+        Ours("e", METHODS["e"], fresh, few),
         Ours("b", METHODS["b"], model, removals),
+        Ours("g", METHODS["g"], releasing(rows, y, SETTING, 0, "float"), removals),
+        Ours("h", METHODS["h"], releasing(rows, y, SETTING, 0, "lattice"), removals),
     ]
     stream = np.random.default_rng([n, d]).permutation(n)[: removals * repeats + 1]
     seconds = take_turns(contenders, stream.tolist(), repeats)
@@ -80,7 +98,8 @@ def part(options: Namespace, threads: int) -> dict[str, Any]:
 
 def lines(measured: dict[str, Any]) -> list[str]:
     """Both tables, in Markdown."""
-    return growth.lines([measured[name] for name in ("by_rows", "by_dim")], "(a) ms|(b) ms|(a) / (b)", 1e3)
+    heads = "|".join([*(f"({key}) ms" for key in METHODS), "({}) / ({})".format(*COMPARED)])
+    return growth.lines([measured[name] for name in ("by_rows", "by_dim")], heads, 1e3)
 
 
 def draw(measured: dict[str, Any], name: str) -> style.Drawn:
@@ -89,7 +108,5 @@ def draw(measured: dict[str, Any], name: str) -> style.Drawn:
         (measured["by_rows"], "training rows n  (d = {d})"),
         (measured["by_dim"], "features d  (n = {n:,})"),
     )
-    caption = (
-        "Median seconds of one released removal; the number in each label is the slope of a straight line."
-    )
+    caption = "Median time of one released removal; the slopes of straight lines are in the table."
     return growth.draw(panels, METHODS, ("ms per removal", 1e-3), name, "Time of one removal", caption)

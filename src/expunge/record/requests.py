@@ -31,7 +31,7 @@ class RandomRows:
     """Rows drawn at random without replacement; the first requests are the same for any ``count``.
 
     Args:
-        count: Number of requests.
+        count: Number of requests; 0 for the model of the training alone.
         batch_size: Rows in each.
         seed: None for the run's own.
 
@@ -40,7 +40,7 @@ class RandomRows:
     """
 
     def __init__(self, count: int = 100, batch_size: int = 1, seed: int | None = None) -> None:
-        self.count = require_count("count", count)
+        self.count = require_count("count", count, least=0)
         self.batch_size = require_count("batch_size", batch_size)
         self.seed = None if seed is None else require_count("seed", seed, least=0)
 

@@ -7,9 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from expunge.core.errors import DataError, RunFolderError
 from expunge.core.files import State, load_header, load_state, save_state
 from expunge.record.ledger import OUTCOME_KEYS
@@ -34,20 +31,23 @@ class RunCheckpoint:
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
     and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
     used: everything is repeated from the beginning. A continued run must have the same settings: the resolved
-    configuration; and the same inputs, but that requests may have been added.
+    configuration; and the same inputs, but that requests may have been added. It keeps to the checkpoints it
+    began with, one after ``every`` requests: what a method is made to forget for one shows in the last digits
+    of what follows.
 
     Noise from the operating system is never the same again, and a model that somebody may have seen counts.
     So a run with such noise never draws a release twice that anything is made of: see ``once``; and one that
     is complete goes on, when requests are added, from the state at its end.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs, every: int) -> None:
         self.path, self.end, self.last = folder / FILE, folder / SECRET, folder / f"{FILE}.last"
+        self.every = every
         self.settings, self.inputs = settings, inputs
 
     def save(self, state: State, complete: bool = False) -> None:
         """Put the state in place of the last one, atomically; that of a ``complete`` run stays."""
-        state.values |= {"settings": self.settings, "inputs": self.inputs.as_json()}
+        state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
         save_state(self.end if complete else self.path, state, secret=True)
 
     @cached_property
@@ -55,17 +55,21 @@ class RunCheckpoint:
         """The last release of the run that is continued, if it was ended amid a request."""
         return load_state(self.last) if self.last.exists() else None
 
-    def once(self, request: int, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weights that leave with a request, which are kept before anything is made of them.
+    def once(self, request: int, unlearner: Any) -> None:
+        """Keep the weights that leave with a request, before anything is made of them.
 
-        They are the ones just ``drawn``, unless others had left with this request when the run was ended.
-        Of requests before that one nothing is evaluated again: what is drawn for them is seen by nobody.
+        They are the ones just drawn, unless others had left with this request when the run was ended, which
+        are put back. Of requests before that one nothing is evaluated again: what is drawn for them is seen
+        by nobody.
         """
+        if not getattr(unlearner, "draws_anew", False):
+            return
         left = self._begun
         if left is None or request > left.values["request"]:
-            save_state(self.last, State({"weight": drawn}, {"request": request}), secret=True)
-            return drawn
-        return left.arrays["weight"] if request == left.values["request"] else drawn
+            drawn = State({"weight": unlearner.predictor.weights}, {"request": request})
+            save_state(self.last, drawn, secret=True)
+        elif request == left.values["request"]:
+            unlearner.put_back(left.arrays["weight"])
 
     def load(self, recorded: int) -> State | None:
         """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
@@ -85,6 +89,7 @@ class RunCheckpoint:
         must_match(state.values.pop("settings"), self.settings)
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
+        self.every = state.values.pop("every", self.every)
         if state.values["run"]["served"] > recorded:
             log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
             return None

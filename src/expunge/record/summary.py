@@ -18,7 +18,6 @@ from expunge.unlearners.base import OUTCOMES
 
 _PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
 _RESIDUAL = ("residual_bound", "residual_measured", "budget")
-_LAST = (*_RESIDUAL, "epsilon_spent")
 
 
 def summarise(
@@ -30,9 +29,10 @@ def summarise(
         records: The ledger, one record per request.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
             test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``claim`` (what the
-            method says of its guarantee), ``releases`` (that the noise covers), ``not_measured`` (metric ->
-            why), ``total`` (the guarantee of extractor and unlearner together), ``extracted`` (what the
-            extractor has to say) and ``inputs`` (digests).
+            method says of its guarantee), ``noise`` (at release: ``releases`` that it covers, ``std``,
+            ``sensitivity`` that it hides, which ``noise``, how many were ``released``, their
+            ``epsilon_spent``), ``not_measured`` (metric -> why), ``total`` (the guarantee of extractor and
+            unlearner together), ``extracted`` (what the extractor has to say) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
 
@@ -43,11 +43,10 @@ def summarise(
     require_counts({"requests": len(records)}, counts)
     supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
     seconds = [r["seconds"] for r in records]
-    last = records[-1] if records else dict.fromkeys(_LAST)
+    last = records[-1] if records else dict.fromkeys(_RESIDUAL)
     total: Total | None = facts.get("total")
     together = ("epsilon_total", "delta_total", "not_covered")
     claim: Claim = facts.get("claim") or Claim()
-    released = {"releases": facts["releases"], "epsilon_spent": last["epsilon_spent"]}
     summary = {
         **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
         **{key: facts[key] for key in ("seed", "n_train", "n_test")},
@@ -59,7 +58,7 @@ def summarise(
         **{key: last[key] for key in _RESIDUAL},
         **{key: facts.get(key) for key in ("epsilon", "delta")},
         **(dict(zip(together, astuple(total), strict=True)) if total else {}),
-        **(released if facts.get("releases") else {}),
+        **facts.get("noise", {}),
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": float(np.median(seconds)) if seconds else None,
         "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from expunge.core.columns import Column
 from expunge.record.columns import merged
-from expunge.report import text
+from expunge.report import guarantees, text
 from expunge.report.table_rows import OWN_FIT, Row
 
 LABEL = "unlearner"
@@ -15,8 +15,8 @@ _SERVICE = {
     "removals_supported": Column(
         "supported",
         "↑",
-        "removal requests that a method with a budget served before its first retraining or refusal; 'all' "
-        "if neither ever came",
+        "removal requests that a certified method served before its first retraining or refusal; 'all' if "
+        "neither ever came",
         "count",
         sub="of N requests",
     ),
@@ -27,21 +27,30 @@ _LIMITS = {
     "used": Column(
         "budget used",
         "↓",
-        "the residual's certified bound at the last release, as a share of the budget std·ε/c",
+        "by the published method: the residual's bound at the last release, as a share of the budget std·ε/c",
         "share",
         sub="bound, last",
+    ),
+    "released": Column(
+        "releases",
+        "",
+        "models that have left, the first and one for each request served, of those that the noise covers "
+        "together",
+        "count",
+        sub="out of those covered",
     ),
     "epsilon_spent": Column(
         "ε spent",
         "↓",
-        "the ε of (ε, δ) that the bound has used, at the last release: c·bound/std",
+        "the ε, at δ, of what has been released: with noise at release that of all releases so far together, "
+        "by count alone; by the published method c·bound/std of the last; †: see below the table",
         sub="of ε",
     ),
     "epsilon_total": Column(
         "ε total",
         "↓",
         "guarantee of extractor and model together, for each removed row taken alone: the two ε summed, the "
-        "two δ summed; 'none': there is no guarantee, and a warning says why",
+        "two δ summed; 'none': there is no guarantee, and it is said why",
         sub="ε, δ",
     ),
     "seconds_removal_median": Column(
@@ -155,9 +164,16 @@ def _supported(row: Row) -> str:
 
 
 def _epsilon(row: Row) -> str:
+    if row.epsilon_spent is None:
+        return text.NONE
     spent = text.number(row.epsilon_spent)
-    known = None not in (row.epsilon, row.epsilon_spent)
-    return f"{spent} of {text.setting(row.epsilon)}" if known else spent
+    return _marked(row, spent if row.epsilon is None else f"{spent} of {text.setting(row.epsilon)}")
+
+
+def _released(row: Row) -> str:
+    if row.releases is None:
+        return text.NONE
+    return f"{text.count(row.released)} of {text.count(row.releases)}"
 
 
 def _total(row: Row) -> str:
@@ -165,12 +181,17 @@ def _total(row: Row) -> str:
         return "none"
     if row.epsilon_total is None:
         return text.NONE
-    return f"{text.number(row.epsilon_total)}, {text.number(row.delta_total)}"
+    return _marked(row, f"{text.number(row.epsilon_total)}, {text.number(row.delta_total)}")
+
+
+def _marked(row: Row, words: str) -> str:
+    return f"{words} {guarantees.MARK}" if guarantees.marked(row.of) else words
 
 
 _SAID: dict[str, Callable[[Row], str]] = {
     LABEL: lambda row: str(row.unlearner),
     "removals_supported": _supported,
+    "released": _released,
     "epsilon_spent": _epsilon,
     "epsilon_total": _total,
     "seconds_retrain": lambda row: (

@@ -1,4 +1,4 @@
-"""Figures of a sweep: heat maps over two settings, and the trade-off curves."""
+"""Figures of a sweep: heat maps over two settings, trade-off curves, and what noise costs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from matplotlib.patches import Rectangle
 
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
-from expunge.report import drawing, style, text
+from expunge.report import drawing, guarantees, style, text
 from expunge.report.columns import formatted
-from expunge.report.run_settings import Cell, SweptMethod, axes, methods
+from expunge.report.run_settings import SWEPT, Cell, SweptMethod, axes, methods
 from expunge.report.runs import Run
+from expunge.report.std_figure import draw_std
 from expunge.report.table_rows import ordered
 from expunge.report.tradeoff import draw_tradeoff
 
@@ -74,9 +75,9 @@ def write_grid(runs: Sequence[Run], folder: str | os.PathLike[str]) -> list[Path
 
 
 def draw_grid(runs: Sequence[Run]) -> list[style.Drawn]:
-    """Draw heat maps and trade-off curves, as far as the runs sweep two settings."""
-    curves = draw_tradeoff(runs)
-    return [*draw_heat_maps(runs), *([curves] if curves else [])]
+    """Draw heat maps and trade-off curves, as far as the runs sweep two settings, and what noise costs."""
+    curves = (draw_tradeoff(runs), draw_std(runs))
+    return [*draw_heat_maps(runs), *(drawn for drawn in curves if drawn)]
 
 
 @style.styled()
@@ -98,8 +99,9 @@ def draw_heat_maps(runs: Sequence[Run]) -> list[style.Drawn]:
     able = [Measure(text.capital(main[1].head), main[1])] if main else []
     able.append(Measure("Removals supported"))
     measures = [m for m in able if any(m.value(cell) is not None for cell in cells)]
+    said = guarantees.which_std(runs) if SWEPT[1] in pair else ""
     return [
-        _heat_maps(chunk, measures, pair, ticks, cells, f"grid_{i}" if i > 1 else "grid")
+        _heat_maps(chunk, measures, pair, ticks, cells, f"grid_{i}" if i > 1 else "grid", said)
         for i, chunk in enumerate(chunks if measures else [], start=1)
     ]
 
@@ -111,6 +113,7 @@ def _heat_maps(
     ticks: tuple[list[float], list[float]],
     cells: Sequence[Cell],
     name: str,
+    said: str,
 ) -> style.Drawn:
     height = 0.3 + len(measures) * (0.95 + 0.36 * max(len(ticks[1]), 2))
     width = drawing.WIDTH if len(shown) > 1 else min(drawing.WIDTH, 2.6 + 0.75 * len(ticks[0]))
@@ -128,7 +131,7 @@ def _heat_maps(
             above = (0, 8 + 12 * lines)
             ax.annotate(measures[row].title, (0, 1), above, "axes fraction", "offset points", weight="bold")
     title = f"{' and '.join(m.title for m in measures).capitalize()} over {' and '.join(map(_short, pair))}"
-    return style.render(figure, name, title, _caption(measures, cells))
+    return style.render(figure, name, title, f"{_caption(measures, cells)} {said}".strip())
 
 
 def _square(ax: Axes, x: int, y: int, cell: Cell | None, measure: Measure, cells: Sequence[Cell]) -> None:
@@ -188,6 +191,6 @@ def _caption(measures: Sequence[Measure], cells: Sequence[Cell]) -> str:
     if any(m.column is None for m in measures):
         caption += (
             " Removals supported: requests served before the first retraining or refusal; 'all' and ≥ where "
-            "a budget never ran out, so that it might have been more. Their colours are on a log scale."
+            "neither ever came, so that it might have been more. Their colours are on a log scale."
         )
     return caption + " Hatched: not run, failed, or without this number."

@@ -7,12 +7,24 @@ from html import escape
 
 from expunge.core.columns import Columns
 from expunge.record.columns import merged
-from expunge.report import text, totals
+from expunge.report import guarantees, text, totals
 from expunge.report.columns import formatted
 from expunge.report.over_seeds import SeedGroup
 from expunge.report.table_rows import OWN_FIT, Row
 
 _NEARLY_AS_MANY = 0.9
+_TOGETHER = ", of those with a guarantee of extractor and model together"
+_OF_THOSE = {
+    guarantees.RELEASE: ", of those whose guarantee holds for who sees every release",
+    guarantees.FIGURES: ", of those with noise at release",
+    guarantees.PUBLISHED: ", of those as published",
+    "": "",
+}
+_HOLDS = {
+    guarantees.RELEASE: "holds for who sees every release",
+    guarantees.FIGURES: "the noise can be known: it protects nobody",
+    guarantees.PUBLISHED: "what does not hold of it is said below",
+}
 
 
 def headline(lines: Sequence[Row], groups: Sequence[SeedGroup] = ()) -> str:
@@ -27,10 +39,13 @@ def headline(lines: Sequence[Row], groups: Sequence[SeedGroup] = ()) -> str:
     certified = [row for row in every if row.of.certified]
     if certified:
         covered = [row for row in certified if not row.not_covered]
-        best = max(covered or certified, key=lambda row: _merit(row, columns))
+        first = min(guarantees.rank(row.of) for row in covered or certified)
+        able = [row for row in covered or certified if guarantees.rank(row.of) == first]
+        best = max(able, key=lambda row: _merit(row, columns))
         cards, which = _of_certified(best, columns), "The certified run that served most, most accurately"
-        if 0 < len(covered) < len(certified):
-            which += ", of those with a guarantee of extractor and model together"
+        alike = [row for row in certified if guarantees.rank(row.of) == first]
+        which += _OF_THOSE[guarantees.scheme(best.of)] * (len(alike) < len(certified))
+        which += _TOGETHER * (len(able) < len(alike))
     else:
         best = _most_accurate(every, columns)
         cards = _of_other(best, columns)
@@ -61,7 +76,10 @@ def _of_certified(best: Row, columns: Columns) -> list[tuple[str, str, str]]:
     ]
     if best.epsilon_spent is not None:
         budget = f"of ε {text.setting(best.epsilon)}, δ {text.setting(best.of.number('delta'))}"
-        cards.append(("ε spent at the last release", text.number(best.epsilon_spent), budget))
+        which = "ε spent at the last release" if best.releases is None else "ε of all releases so far"
+        cards.append((which, text.number(best.epsilon_spent), budget))
+    if scheme := guarantees.scheme(best.of):
+        cards.append(("guarantee", scheme, _HOLDS[scheme]))
     return cards
 
 
@@ -110,6 +128,9 @@ def _good(row: Row, columns: Columns) -> float:
 def _served(row: Row) -> tuple[str, str]:
     if row.budget_exhausted:
         return text.count(row.removals_supported), f"of {text.count(row.requests)} requests"
+    if row.releases is not None:
+        out = f"requests; {text.count(row.released)} of {text.count(row.releases)} releases are out"
+        return f"all {text.count(row.requests)}", out
     never = "; the budget never ran out" if row.budget else ""
     return f"all {text.count(row.requests)}", f"requests{never}"
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from expunge.report import seeds_table, text
+from expunge.report import guarantees, seeds_table, text
 from expunge.report.columns import TableColumn, columns
 from expunge.report.over_seeds import SeedGroup
 from expunge.report.run_settings import differing
@@ -33,6 +33,53 @@ def side_by_side(lines: Sequence[Row], notes: Sequence[str]) -> str:
 {terms}
 </dl>
 </details>"""
+
+
+def of_guarantees(lines: Sequence[Row]) -> str:
+    """Return what each certified run guarantees, and in which words; empty where there is none."""
+    able = [row for row in lines if row.guarantee]
+    if not able:
+        return ""
+    heads = [_heading(f"guarantees.{key}", title, tip) for key, title, tip in _GUARANTEES]
+    body = [_line(_label(row.unlearner), map(_cell, *_guarantee(row))) for row in able]
+    said = guarantees.grouped((row.guarantee, row.unlearner) for row in able)
+    words = "\n".join(
+        f"<li>{escape(text.capital(what))}."
+        f"{f' <small>({escape(guarantees.named(names, len(lines)))})</small>' if len(said) > 1 else ''}</li>"
+        for what, names in said.items()
+    )
+    return f"""\
+<h2>Guarantees</h2>
+{_boxed("Guarantees", ' class="sortable"', heads, body)}
+<ul>
+{words}
+</ul>
+<p class="note">{guarantees.MARK}: this ε is a figure and protects nobody, or does not hold as stated.
+What that
+means, and what no certificate says: <a href="#limits">below</a>.</p>"""
+
+
+_GUARANTEES = (
+    ("run", "unlearner", ""),
+    ("scheme", "guarantee", ""),
+    ("releases", "releases covered", "Models that may leave, seen together: the first, and one a request"),
+    ("released", "of them out", "Models that have left"),
+    ("spent", "ε so far", "At δ; with noise at release that of all that are out together"),
+    ("epsilon", "ε", "Promised in all; as published that of one model"),
+    ("delta", "δ", "Promised in all; as published that of one model"),
+    ("std", "std of the noise", "Standard deviation of the noise in each weight of a release"),
+    ("hidden", "distance hidden", "How far the model inside may be from exact retraining, at most"),
+)
+
+
+def _guarantee(row: Row) -> tuple[list[str], list[float | None]]:
+    """Return the cells of a run in the table of guarantees, and the numbers behind them."""
+    delta = row.of.number("delta")
+    mark = f" {guarantees.MARK}" if guarantees.marked(row.of) else ""
+    counts = [row.releases, row.released]
+    numbers = [row.epsilon_spent, row.epsilon, delta, row.std, row.sensitivity]
+    shown = [*map(text.count, counts), *map(text.number, numbers)]
+    return [guarantees.scheme(row.of) + mark, *shown], [None, *counts, *numbers]
 
 
 def over_seeds(groups: Sequence[SeedGroup]) -> str:

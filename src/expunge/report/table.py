@@ -19,7 +19,8 @@ def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     head = columns(table)
     heads = [[c.title for c in head], [c.sub for c in head]]
     body = layout.aligned(heads, [[c.cell(row) for c in head] for row in table])
-    return "\n".join([body, *notes, *table_rows.notes(table), "", legend(head)]) + "\n"
+    said = [*notes, *table_rows.guaranteed(table), *table_rows.notes(table)]
+    return "\n".join([body, *said, "", legend(head)]) + "\n"
 
 
 def legend(head: Sequence[TableColumn]) -> str:
@@ -37,7 +38,9 @@ def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
     titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
     body = layout.markdown(titles, [[c.cell(row) for c in head] for row in table])
     terms = "\n".join(f"- **{layout.escaped(c.title)}**: {layout.escaped(c.definition)}" for c in head)
-    said = [layout.escaped(note) for note in (*notes, *table_rows.notes(table))]
+    said = [
+        layout.escaped(note) for note in (*notes, *table_rows.guaranteed(table), *table_rows.notes(table))
+    ]
     return "\n\n".join([body, *said, terms]) + "\n"
 
 

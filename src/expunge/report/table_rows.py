@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from expunge.core.columns import Columns
 from expunge.record.columns import merged
-from expunge.report import text, totals
+from expunge.report import guarantees, text, totals
 from expunge.report.runs import OUTCOMES, Run, finite
 
 OWN_FIT = "own fit"
@@ -115,8 +115,21 @@ def warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def notes(table: Sequence[Row]) -> list[str]:
-    """Return what rows give to say under the table: where there is no guarantee, what was not measured."""
-    return [*_without_guarantee(table), *_not_measured(table)]
+    """Return what rows give to say under the table, besides the guarantees of certified runs."""
+    return [*_without_guarantee(table), *_partly(table), *_not_measured(table)]
+
+
+def guaranteed(table: Sequence[Row]) -> list[str]:
+    """Return one line for each guarantee that certified runs say they have."""
+    able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]
+    lines = []
+    for said, names in guarantees.grouped((guarantees.words(row.of), row.unlearner) for row in able).items():
+        which = f" ({guarantees.named(names, len(table))})" if len(names) < len(table) else ""
+        holds = said.startswith(guarantees.RELEASE)
+        lines.append(
+            f"{'Guarantee:' if holds else guarantees.MARK} {said if holds else text.capital(said)}{which}."
+        )
+    return lines
 
 
 def _not_measured(table: Sequence[Row]) -> list[str]:
@@ -132,18 +145,31 @@ def _not_measured(table: Sequence[Row]) -> list[str]:
 
 
 def _without_guarantee(table: Sequence[Row]) -> list[str]:
-    """Return one line for each reason why rows guarantee nothing of extractor and model together."""
+    """Return one line for each reason why rows guarantee nothing of extractor and model together.
+
+    What the guarantee of a run says of itself is no reason to say it again.
+    """
     groups: dict[tuple[bool, str], list[str]] = {}
     for row in table:
-        if row.not_covered:
+        if reason := guarantees.besides(row.of, row.not_covered):
             published = row.extractor_mode == totals.PUBLISHED
-            groups.setdefault((published, row.not_covered), []).append(row.unlearner)
+            groups.setdefault((published, reason), []).append(row.unlearner)
     lines = []
     for (published, reason), names in groups.items():
         what = "as published" if published else "no guarantee for extractor and model together"
-        which = f" ({', '.join(names)})" if len(names) < len(table) else ""
-        lines.append(f"Warning: {what}: {reason}{which}.")
+        lines.append(f"Warning: {what}: {reason}{_which(names, table)}.")
     return lines
+
+
+def _partly(table: Sequence[Row]) -> list[str]:
+    """Return one line for each thing that a total does not cover, which is a number all the same."""
+    able = ((guarantees.beyond(row.of), row) for row in table if row.epsilon_total is not None)
+    groups = guarantees.grouped((said, row.unlearner) for said, row in able if said)
+    return [f"{guarantees.MARK} Not covered: {said}{_which(names, table)}." for said, names in groups.items()]
+
+
+def _which(names: Sequence[str], table: Sequence[Row]) -> str:
+    return f" ({', '.join(names)})" if len(names) < len(table) else ""
 
 
 def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
@@ -152,6 +178,7 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
     s = run.summary
     epsilon_total, delta_total = totals.total(run)
     bound, budget = run.number("residual_bound"), run.number("budget")
+    released = guarantees.noise(run, "releases") is not None  # the bound is then the budget, which is public
     values = {
         "unlearner": label,
         "run": run.name,
@@ -162,8 +189,11 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         **{key: None if (n := run.number(key)) is None else int(n) for key in _COUNTS},
         "budget_exhausted": _exhausted(run),
         **_measured(run, columns),
-        **{"residual_bound": bound, "budget": budget, "used": _ratio(bound, budget)},
-        "epsilon_spent": run.last("epsilon_spent"),
+        **{"residual_bound": bound, "budget": budget, "used": None if released else _ratio(bound, budget)},
+        "epsilon_spent": run.number("epsilon_spent") if released else run.last("epsilon_spent"),
+        **{key: guarantees.noise(run, key) for key in ("releases", "std", "sensitivity")},
+        "released": guarantees.released(run),
+        "guarantee": guarantees.words(run),
         "epsilon": run.number("epsilon"),
         "seconds_removal_median": middle,
         "seconds_removal_p95": p95,

@@ -22,6 +22,10 @@ _SETTINGS = (
     "std",
     "epsilon",
     "delta",
+    "perturbation",
+    "releases",
+    "residual",
+    "noise",
     "certificate",
     "update",
     "at_limit",
@@ -158,7 +162,8 @@ def told(run: Run, name: str) -> str:
     value = run.setting("seed" if name == "seed" else f"unlearner.{name}")
     if isinstance(value, dict):  # a part with settings of its own, known by its name or its class
         value = value.get("name") or str(value.get("_target_", NONE)).rpartition(".")[2]
-    return setting(run.summary.get(name) if value is None else value)
+    derived = name in ("std", "residual")  # from other settings, where it is not set
+    return setting(run.summary.get(name) if value is None and not derived else value)
 
 
 def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

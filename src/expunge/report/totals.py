@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expunge.report import text
+from expunge.report import guarantees, text
 from expunge.report.runs import Run
 
 PUBLISHED = "private"  # the extractor's mode that is trained as published, which is not private
@@ -45,7 +45,7 @@ def worded(run: Run) -> tuple[str, str] | None:
 
     Without a guarantee the parts are ``none`` and the reason.
     """
-    if reason := not_covered(run):
+    if reason := guarantees.besides(run, not_covered(run)):
         return "none", reason
     epsilon, delta = total(run)
     if epsilon is None or epsilon == run.number("epsilon"):

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from expunge.record.columns import main_column
-from expunge.report import drawing, style, text
+from expunge.report import drawing, guarantees, style, text
 from expunge.report.run_settings import SWEPT, Cell, SweptMethod, methods
 from expunge.report.runs import Run
 
@@ -35,7 +35,10 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 @style.styled()
 def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
-    """Draw one curve a method and epsilon; None unless one has three points with a budget over lam or std."""
+    """Draw one curve a method and epsilon; None unless one has three points over lam or std.
+
+    Noise at release has no budget that ends: where there is nothing else, there is nothing to trade.
+    """
     main = main_column(run.columns for run in runs)
     able = [method for method in methods(runs, *SWEPT) if len(_known(method)) >= _FEWEST]
     shown = able[: style.MOST]
@@ -43,6 +46,9 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
         return None
     _, column = main
     cells = [cell for method in shown for cell in _known(method)]
+    endless = all(guarantees.noise(run, "releases") is not None for run in runs if run.certified)
+    if endless and all(cell.served_all == cell.seeds for cell in cells):
+        return None
     names, marks = _keys(shown, cells)
     columns = drawing.legend_columns(method.label for method in shown)
     keys = drawing.side_by_side(names, marks) if columns == 2 else [*names, *marks]
@@ -126,5 +132,5 @@ def _caption(cells: Sequence[Cell], head: str, drawn: int, every: int) -> str:
         "removals."
     )
     if any(cell.at_least for cell in cells):
-        caption += " At an arrow a budget never ran out: it might have supported more."
+        caption += " At an arrow all requests were served: it might have supported more."
     return caption + (f" The first {drawn} of {every} curves are drawn." if drawn < every else "")

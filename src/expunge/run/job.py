@@ -215,7 +215,7 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
     if not summary.exists():
         return None
     # The run may have been killed between its last two files.
-    RunCheckpoint(folder, settings, inputs).done()
+    RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"]).done()
     return dict(json.loads(summary.read_text()))
 
 

@@ -23,7 +23,9 @@ def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearMode
             ``unlearner`` has another value; or a value is not allowed.
     """
     found = {key: _given(settings, key, typed) for key in OF_THE_MODEL}
-    found = {key: value for key, value in found.items() if value is not None}
+    found = {
+        key: value for key, value in found.items() if value is not None or _at_home(settings, key) is not None
+    }
     if at_release(settings):
         found["std"] = 0.0
     try:
@@ -46,13 +48,17 @@ def release_std(settings: dict[str, Any], typed: Collection[str]) -> Any:
 
 
 def _given(settings: dict[str, Any], key: str, typed: Collection[str]) -> Any:
-    """The value of a setting that has two names; one of them may be null."""
-    home = OF_THE_MODEL[key]
-    at_home = (settings[home] or {}).get(key)
-    given = settings["unlearner"].get(key)
-    if given is None:
+    """The value of a setting that has two names; null of the unlearner is a value but for ``std``."""
+    home, at_home = OF_THE_MODEL[key], _at_home(settings, key)
+    given = settings["unlearner"].get(key, at_home)
+    if given is None and key == "std":
         return at_home
     if f"{home}.{key}" in typed and given != at_home:
         allowed = f"the value of {home}.{key}, {at_home}, or one of the two alone"
         raise InvalidValue(f"unlearner.{key}", given, allowed)
     return given
+
+
+def _at_home(settings: dict[str, Any], key: str) -> Any:
+    """The value by its own name."""
+    return (settings[OF_THE_MODEL[key]] or {}).get(key)

@@ -46,9 +46,9 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         DataError: A file of the data or of weights has changed in the meantime.
         BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
-    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs)
+    every = experiment.checkpoint_every
+    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs, every)
     session = _Session(experiment, *_extract(experiment))
-    unlearner: Any = experiment.unlearner
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
         state = checkpoint.load(len(ledger.records))
@@ -68,8 +68,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if not served:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
-            if getattr(unlearner, "draws_anew", False):
-                unlearner.put_back(checkpoint.once(request.number, experiment.model.weights))
+            checkpoint.once(request.number, experiment.unlearner)
             record = session.record(request, outcome, seconds, evaluate=not served)
             experiment.inputs.require_unchanged()  # nothing is recorded that comes of a mixture of data
             if served:
@@ -78,15 +77,15 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 session.checked.record(record)
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 tracker.log(ledger.append(record))
-            if request.number % experiment.checkpoint_every == 0:
+            if request.number % checkpoint.every == 0:
                 checkpoint.save(session.state())
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
-        if getattr(unlearner, "draws_anew", False):
+        if getattr(experiment.unlearner, "draws_anew", False):
             checkpoint.save(session.state(), complete=True)
-        elif getattr(unlearner, "keeps_secret", False):
-            save_state(folder / SECRET, unlearner.state(), secret=True)
+        elif getattr(experiment.unlearner, "keeps_secret", False):
+            save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
         summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
@@ -252,12 +251,21 @@ class _Session:
             "test_accuracy_after": self._test_accuracy(),
             "total": self._total(),
             "claim": self._claim(),
-            "releases": getattr(getattr(self.experiment.unlearner, "guarantee", None), "releases", None),
+            "noise": self._noise(),
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
             "inputs": self.experiment.inputs.shown(),
         }
+
+    def _noise(self) -> dict[str, Any]:
+        """What is public of noise at release, and how many releases there were; empty where there is none."""
+        account = getattr(self.experiment.unlearner, "account", None)
+        guarantee = getattr(account, "guarantee", None)
+        if account is None or not hasattr(guarantee, "releases"):
+            return {}
+        plan = {name: getattr(guarantee, name) for name in ("releases", "std", "sensitivity", "noise")}
+        return {**plan, "released": account.released, "epsilon_spent": account.epsilon_spent}
 
     def _named_metrics(self) -> Iterator[tuple[str, Metric]]:
         return zip(self.experiment.settings.get("metrics") or {}, self.experiment.metrics, strict=False)

@@ -52,7 +52,7 @@ RESIDUAL = {
     "residual_measured": Column(
         "residual",
         "↓",
-        "norm of the perturbed loss's gradient at the last released model; 0 is an exact retrain",
+        "norm of the loss's gradient at the model that the last release was made from; 0 is an exact retrain",
         sub="measured, last",
         plot=Plot(
             "residual",
