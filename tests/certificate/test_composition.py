@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.certificate.composition import Total, Upstream, group, total
+from expunge.certificate.outward import sum_up
 from expunge.core.errors import InvalidValue
 
 
 def test_guarantees_add_up():
-    assert total(Upstream(0.5, 1e-5), 1.0, 1e-4) == Total(1.5, 1e-5 + 1e-4)
+    assert total(Upstream(0.5, 1e-5), 1.0, 1e-4) == Total(1.5, sum_up(1e-5, 1e-4))
     for one, other in np.random.default_rng(0).uniform(size=(50, 2)).tolist():
         found = total(Upstream(one, 0.0), other, 1e-4)
         assert Fraction(found.epsilon) >= Fraction(one) + Fraction(other)
