@@ -22,7 +22,7 @@ from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
 from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
-from expunge.record.resume import RunCheckpoint
+from expunge.record.resume import SECRET, RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
@@ -31,8 +31,6 @@ from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
 
-SECRET = "state.safetensors"
-"""The model that releases are drawn around, which must not leave."""
 _UNSAID = "the unlearner does not say what its model shows of a class whose rows have all been removed"
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
 
@@ -70,6 +68,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if not served:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
+            checkpoint.once(request.number, experiment.unlearner)
             record = session.record(request, outcome, seconds, evaluate=not served)
             experiment.inputs.require_unchanged()  # nothing is recorded that comes of a mixture of data
             if served:
@@ -83,7 +82,9 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
-        if getattr(experiment.unlearner, "keeps_secret", False):
+        if getattr(experiment.unlearner, "draws_anew", False):
+            checkpoint.save(session.state(), complete=True)
+        elif getattr(experiment.unlearner, "keeps_secret", False):
             save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
         summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
         write_json(folder / "summary.json", summary)
