@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
+SECRET = "state.safetensors"
+"""The model that releases are drawn around, at the end of a run: it must not leave."""
 
 
 class RunCheckpoint:

@@ -22,7 +22,7 @@ from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
 from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
-from expunge.record.resume import RunCheckpoint
+from expunge.record.resume import SECRET, RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
@@ -31,8 +31,6 @@ from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
 
-SECRET = "state.safetensors"
-"""The model that releases are drawn around, which must not leave."""
 _UNSAID = "the unlearner does not say what its model shows of a class whose rows have all been removed"
 _OF_OUTCOME = ("outcome", "reason", "residual_bound", "residual_measured", "budget", "epsilon_spent")
 
