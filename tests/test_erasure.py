@@ -30,6 +30,7 @@ LATER = [[20], [21, 22], [0]]
 STAY = np.setdiff1d(np.arange(N), GONE)
 
 AS_PUBLISHED = {"perturbation": "gaussian"}
+RELEASE = {"perturbation": "release", "certificate": "measured", "update": "corrected"}
 KINDS = {
     "release": {},
     "subsampled release": {"subsample_ratio": 0.4},
@@ -573,6 +574,26 @@ def test_a_pickled_method_holds_nothing_of_them():
     assert not again.columns[0].problem.y[GONE].any()
     assert again.columns[0].factor.v.shape[1] == 0
     assert again.remove([20]) == method.remove([20])
+
+
+def test_a_model_that_is_pickled_without_its_method_leaves_what_that_keeps_behind():
+    """Rows that have left can be solved for in it: cosine 1."""
+    x, y = data()
+    rows = Rows.normalised(x)
+    for method in (Newton(LinearModel(std=3.0)), Newton(LinearModel(std=0.0), **RELEASE)):
+        method.fit(rows, y, 0)
+        for times in (1, 2):
+            for column in pickle.loads(pickle.dumps(method.predictor)).columns:  # noqa: S301 (made here)
+                assert hasattr(column, "factor") == (times == 1)
+            method.remove([times])
+        factor = method.columns[0].factor
+        found = np.linalg.solve(symmetric(factor.inverse), factor.v)
+        assert cosine(found, x[[1, 2]]).min() > 1 - 1e-6
+        again = pickle.loads(pickle.dumps(method.predictor))  # noqa: S301 (made here)
+        np.testing.assert_array_equal(again.predict(rows), method.predictor.predict(rows))
+        method.settle()
+        pickled = pickle.loads(pickle.dumps(method.predictor)).columns[0]  # noqa: S301 (made here)
+        assert pickled.factor.inverse.tobytes() == method.columns[0].factor.inverse.tobytes()
 
 
 def test_copies_go_on_as_they_are(tmp_path):
