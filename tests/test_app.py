@@ -37,7 +37,10 @@ SUMMARY = {
 SAID = {  # beyond that, by the unlearner
     "newton": {"guarantee"},
     "published": {"guarantee"},
-    "newton_corrected": {"guarantee", "releases", "epsilon_spent"},
+    "newton_corrected": {
+        *("guarantee", "releases", "released", "epsilon_spent"),
+        *("noise", "std", "sensitivity"),
+    },
     "retrain": set(),
     "none": set(),
 }

@@ -118,6 +118,20 @@ def flat(settings: dict[str, Any], above: str = "") -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_no_release_is_asked_for_that_the_noise_does_not_cover(name):
+    config = composed(f"+experiment={name}")
+    swept = config.hydra.sweeper.params or {}
+    methods = str(swept.get("unlearner") or config.hydra.runtime.choices.unlearner).split(",")
+    if "newton_corrected" not in methods:
+        return
+    ours = composed(f"+experiment={name}", "unlearner=newton_corrected")
+    if ours.unlearner.perturbation == "release":
+        requests = swept.get("removal.count") or OmegaConf.select(ours, "removal.count") or 0
+        covered = str(swept.get("unlearner.releases") or ours.unlearner.releases).split(",")
+        assert min(map(int, covered)) > int(requests)
+
+
 def test_own_overrides_win_over_reduced():
     own = ["dataset=mnist", "removal.count=7", "unlearner.lam=1e-1"]
     config = composed("+experiment=icml2020/mnist_grid", "reduced=true", *own)

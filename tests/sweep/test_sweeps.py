@@ -96,7 +96,7 @@ def test_the_same_sweep_elsewhere_gives_the_same_bytes(grid, tmp_path):
 def test_table_and_counts_are_shown(tmp_path):
     _, ended = sweep(*GRID, cwd=tmp_path)
     assert ended.err == ""
-    assert "newton (lam 0.01, std 10)" in ended.out
+    assert "newton_corrected (lam 0.01, std 10)" in ended.out
     assert ended.out.endswith(f"4 of 4 cells done\nSweep folder: {tmp_path / 'sweep'}\n")
 
 
