@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
 SECRET = "state.safetensors"
-"""The model that releases are drawn around, which must not leave."""
+"""The model that releases are drawn around, at the end of a run: it must not leave."""
 
 
 class RunCheckpoint:
