@@ -57,7 +57,7 @@ class Recorder:
     def __init__(self, key, batch, per_repeat, log):
         self.key, self.what, self.batch, self.per_repeat, self.log = key, key, batch, per_repeat, log
 
-    def serve(self, rows):
+    def serve(self, rows, clock):
         self.log.append((self.key, tuple(rows)))
         return 6.0
 

@@ -18,6 +18,8 @@ from expunge.linear.rows import Rows
 from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.unlearners.newton import Newton
 
+Clock = Callable[[], float]
+
 
 class Contender(Protocol):
     """A way to serve removal requests.
@@ -34,8 +36,8 @@ class Contender(Protocol):
     batch: int
     per_repeat: int
 
-    def serve(self, rows: Sequence[int]) -> float:
-        """Remove ``rows`` in one release; return the seconds it took."""
+    def serve(self, rows: Sequence[int], clock: Clock = perf_counter) -> float:
+        """Remove ``rows`` in one release; return the seconds it took by this clock."""
 
     def facts(self) -> dict[str, Any]:
         """What became of the requests served so far."""
@@ -69,13 +71,13 @@ class Published:
         self._removed: list[int] = []
         self._over_budget = 0
 
-    def serve(self, rows: Sequence[int]) -> float:
+    def serve(self, rows: Sequence[int], clock: Clock = perf_counter) -> float:
         """Remove one row."""
         (row,) = rows
         taken = self._recipe.take_out(row)
-        begin = perf_counter()
+        begin = clock()
         self._recipe.update(*taken)
-        seconds = perf_counter() - begin
+        seconds = clock() - begin
         self._removed.append(row)
         self._over_budget += self._recipe.bound > self._budget
         return seconds
@@ -104,11 +106,11 @@ class Ours:
         self.model = model
         self._served, self._retrained = 0, 0
 
-    def serve(self, rows: Sequence[int]) -> float:
+    def serve(self, rows: Sequence[int], clock: Clock = perf_counter) -> float:
         """Remove the rows in one release."""
-        begin = perf_counter()
+        begin = clock()
         outcome = self.model.remove(rows)
-        seconds = perf_counter() - begin
+        seconds = clock() - begin
         self._served += 1
         self._retrained += outcome.outcome == "retrained"
         return seconds
@@ -149,7 +151,7 @@ def releasing(rows: Rows, y: NDArray[np.int64], setting: Mapping[str, Any], seed
 
 
 def take_turns(
-    contenders: Sequence[Contender], stream: Sequence[int], repeats: int
+    contenders: Sequence[Contender], stream: Sequence[int], repeats: int, clock: Clock = perf_counter
 ) -> dict[str, list[list[float]]]:
     """Time all contenders on the same stream of rows, in turns.
 
@@ -160,6 +162,7 @@ def take_turns(
         contenders: Each holds its own model.
         stream: Row ids in the order of removal; every contender starts at the first.
         repeats: Turns of each.
+        clock: What seconds are told by.
 
     Returns:
         Key -> for each repeat, seconds per removed row of every request.
@@ -170,7 +173,7 @@ def take_turns(
         first = served[contender.key] * contender.batch
         served[contender.key] += 1
         rows = [int(row) for row in stream[first : first + contender.batch]]
-        return contender.serve(rows) / contender.batch
+        return contender.serve(rows, clock) / contender.batch
 
     def turn(contender: Contender, repeat: int) -> list[float]:
         return [next_request(contender) for _ in range(contender.per_repeat)]

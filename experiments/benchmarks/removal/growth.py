@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.benchmarks import growth
 from experiments.benchmarks.removal.contenders import (
+    Clock,
     Contender,
     Ours,
     Published,
@@ -52,6 +54,7 @@ def measure(
     dims: Sequence[int] = DIMS,
     dim: int = DIM,
     count: int = COUNT,
+    processor: bool = False,
 ) -> dict[str, Any]:
     """Time ``METHODS`` at every size.
 
@@ -62,19 +65,22 @@ def measure(
         dims: Numbers of features, at ``count`` rows.
         dim: Features while n grows.
         count: Rows while d grows.
+        processor: Tell the processor's time, on which others on the machine have less influence.
     """
     sizes = list(dict.fromkeys([(n, dim) for n in rows] + [(count, d) for d in dims]))
-    found = {size: _seconds(*size, removals, repeats) for size in sizes}
+    clock = process_time if processor else perf_counter
+    found = {size: _seconds(*size, removals, repeats, clock) for size in sizes}
     return {
         "setting": SETTING,
         "removals": removals,
         "repeats": repeats,
+        "processor": processor,
         "by_rows": growth.series("n", rows, [found[n, dim] for n in rows], {"d": dim}, COMPARED),
         "by_dim": growth.series("d", dims, [found[count, d] for d in dims], {"n": count}, COMPARED),
     }
 
 
-def _seconds(n: int, d: int, removals: int, repeats: int) -> dict[str, float]:
+def _seconds(n: int, d: int, removals: int, repeats: int, clock: Clock) -> dict[str, float]:
     rows, y = synthetic(n, d)
     model = trained(rows, y, SETTING, seed=0, update="corrected", certificate="measured")
     fresh = trained(rows, y, SETTING, seed=0, update="fresh", certificate="data_dependent")
@@ -87,19 +93,20 @@ def _seconds(n: int, d: int, removals: int, repeats: int) -> dict[str, float]:
         Ours("h", METHODS["h"], releasing(rows, y, SETTING, 0, "lattice"), removals),
     ]
     stream = np.random.default_rng([n, d]).permutation(n)[: removals * repeats + 1]
-    seconds = take_turns(contenders, stream.tolist(), repeats)
+    seconds = take_turns(contenders, stream.tolist(), repeats, clock)
     return {key: float(np.median(np.concatenate(times))) for key, times in seconds.items()}
 
 
 def part(options: Namespace, threads: int) -> dict[str, Any]:
     """What ``--growth`` measures."""
-    return measure(options.removals, options.repeats)
+    return measure(options.removals, options.repeats, processor=options.processor)
 
 
 def lines(measured: dict[str, Any]) -> list[str]:
     """Both tables, in Markdown."""
+    whose = "Processor time, not wall time." if measured["processor"] else "Wall time."
     heads = "|".join([*(f"({key}) ms" for key in METHODS), "({}) / ({})".format(*COMPARED)])
-    return growth.lines([measured[name] for name in ("by_rows", "by_dim")], heads, 1e3)
+    return [whose, "", *growth.lines([measured[name] for name in ("by_rows", "by_dim")], heads, 1e3)]
 
 
 def draw(measured: dict[str, Any], name: str) -> style.Drawn:

@@ -188,6 +188,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--removals", type=positive, default=30, help="requests in each repeat (default 30)")
     threads_option(parser)
     parser.add_argument("--rows", type=positive, help="only this many training rows (default all)")
+    parser.add_argument(
+        "--processor", action="store_true", help="with --growth: tell processor time; for a machine in use"
+    )
 
 
 BENCHMARK = Benchmark(
