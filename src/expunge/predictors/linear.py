@@ -230,10 +230,11 @@ class LinearModel(LinearColumns):
             self._out = Released(ClassList(labels, places, saved["classes_of_fit"]))
         problems = compacted(self.problems(state.arrays["perturbation"]), self.settled)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
-        self.columns = [
+        columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
-        self.leave(removed, state.arrays.get("drawn"))
+        self.put(columns, drawn := state.arrays.get("drawn"))
+        self.leave(removed, drawn)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""
