@@ -75,10 +75,13 @@ class RunCheckpoint:
         """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
 
         Raises:
-            RunFolderError: The checkpoint belongs to another configuration, or to other inputs.
+            RunFolderError: The checkpoint belongs to another configuration, or to other inputs; or the run
+                would begin again, and cannot.
         """
         path = self.path if self.path.exists() else self.end
         if path == self.end and "run" not in load_header(path):
+            if self.last.exists():
+                raise RunFolderError(_left(path, f"there is no {FILE}"))
             return None
         try:
             state = load_state(path)
@@ -91,6 +94,8 @@ class RunCheckpoint:
             raise RunFolderError(refused(difference))
         self.every = state.values.pop("every", self.every)
         if state.values["run"]["served"] > recorded:
+            if path == self.end or self.last.exists():
+                raise RunFolderError(_left(path, "removals.jsonl has lost lines"))
             log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
             return None
         return state
@@ -111,6 +116,14 @@ class RunCheckpoint:
         """The run is complete: the checkpoint, which holds secrets, goes."""
         for left in self.path.parent.glob(f"{FILE}*"):  # what a kill amid writing has left, too
             left.unlink()
+
+
+def _left(path: Path, why: str) -> str:
+    """The line for a run that would have to begin again, though models that it cannot draw again have left."""
+    allowed = "force=true, for a training and a count of its own"
+    return (
+        f"resume: {path.parent}: releases are out that nobody can draw again, and {why}; allowed: {allowed}"
+    )
 
 
 def refused(difference: str) -> str:
