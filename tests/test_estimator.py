@@ -68,6 +68,7 @@ def test_what_a_removal_has_spent_as_published(table):
     outcome = model.remove([17, 42])
     assert outcome.epsilon_spent == pytest.approx(outcome.residual_bound / outcome.budget * model.epsilon)
     assert model.certificate_.beta == outcome.residual_bound
+    assert model.certificate_.budget == outcome.budget
 
 
 def test_what_leaves_says_nothing_of_the_model_inside(table):

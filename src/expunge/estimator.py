@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from expunge.certificate import Account, ReleaseAccount
+from expunge.certificate import Account, ReleaseAccount, ReleaseGuarantee
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError
@@ -113,6 +113,9 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        guarantee = self.certificate_.guarantee
+        if isinstance(guarantee, ReleaseGuarantee) and (drowns := guarantee.drowns(self.lam)):
+            warnings.warn(f"noise of std {guarantee.std:.3g} in each weight {drowns}", stacklevel=2)
         return self
 
     def _train(self, X: Any, y: Any) -> list[FitReport]:

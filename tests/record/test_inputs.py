@@ -19,6 +19,8 @@ from expunge.datasets.base import Retrieval
 from expunge.record import inputs
 from expunge.record.inputs import Inputs
 from expunge.record.requests import Request
+from expunge.record.resume import SECRET
+from expunge.run.job import summary_of
 from tests import cli
 from tests.cli import CHECKPOINT
 
@@ -261,6 +263,8 @@ def listed(requested, tmp_path):
 def test_a_file_of_requests_that_has_grown_is_gone_on_with(listed, name):
     with open(listed / "req.txt", "a") as file:
         file.write("40\n41 # two more\n")
+    killed = listed / name / f"{SECRET}.{'a0' * 16}.part"
+    killed.touch()  # what a kill amid writing leaves: of a model with the rows that leave now
     said = (*LISTED, f"figures={name == 'run'}".lower())
     ended = cli.expunge(*said, "resume=true", f"hydra.run.dir={name}", cwd=listed)
     assert (ended.code, ended.err) == (0, "")
@@ -277,9 +281,21 @@ def test_a_file_of_requests_that_has_grown_is_gone_on_with(listed, name):
     assert (listed / name / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert (listed / name / "figures" / "residual.png").exists() == (name == "run")
     assert not (listed / name / CHECKPOINT).exists()
+    assert not killed.exists()
     before = cli.contents(listed / name)
     again = cli.expunge(*said, "resume=true", f"hydra.run.dir={name}", cwd=listed)
     assert (again.code, cli.contents(listed / name)) == (0, before)
+
+
+def test_while_a_run_goes_on_there_is_no_state_of_when_it_was_complete(tmp_path):
+    Inputs(requests=((3,),)).write(tmp_path)
+    for name, content in (("removals.jsonl", ""), ("summary.json", "{}"), (SECRET, "with row 4")):
+        (tmp_path / name).write_text(content)
+    same, more = (Inputs(requests=requests) for requests in (((3,),), ((3,), (4,))))
+    assert summary_of(tmp_path, {"checkpoint_every": 1}, same, swept=False) == {}
+    assert (tmp_path / SECRET).exists()
+    assert summary_of(tmp_path, {"checkpoint_every": 1}, more, swept=False) is None
+    assert not (tmp_path / SECRET).exists()
 
 
 def lines_of(folder: Path) -> list[bytes]:

@@ -89,7 +89,7 @@ def run_keys(experiment: str) -> tuple[set[str], set[str]]:
     facts = dict.fromkeys(place)
     record = {**dict.fromkeys([*KEYS, *columns]), "outcome": "removed", "seconds": 1.0}
     released = "releases" in config["unlearner"]
-    noise = dict.fromkeys(("releases", "std", "sensitivity", "released") if released else ())
+    noise = dict.fromkeys(("releases", "std", "sensitivity", "released", "epsilon_spent") if released else ())
     summary = summarise([record], {**facts, "noise": noise, "seconds_fit": 1.0})
     own = inspect.getsource(Dp) if config["hydra"]["runtime"]["choices"]["extractor"] == "dp" else ""
     extracted = {word for word in own.split('"') if word.startswith("extractor_")}

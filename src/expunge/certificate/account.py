@@ -41,10 +41,15 @@ class Account:
         require_choice("certificate", self.certificate, CERTIFICATES)
 
     @property
+    def budget(self) -> float:
+        """Largest beta that the perturbation hides: std epsilon / c."""
+        assert self.guarantee is not None
+        return self.guarantee.budget
+
+    @property
     def within_budget(self) -> bool:
         """Whether the model may be released (NaN may not)."""
-        assert self.guarantee is not None
-        return self.beta <= self.guarantee.budget
+        return self.beta <= self.budget
 
     @property
     def epsilon_spent(self) -> float:

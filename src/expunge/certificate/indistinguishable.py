@@ -32,8 +32,7 @@ from expunge.core.errors import InvalidValue
 
 NOISES = ("lattice", "float")
 LEAST_EPSILON = 1e-6  # below it float64 tells the two terms of delta(eps) no longer apart to nine digits
-
-LARGEST_EPSILON = 1e15  # e^epsilon is more than anybody's odds, and far beyond float64 finds no root
+LARGEST_EPSILON = 1e9  # far above it the terms' logarithms overflow
 
 MOST_RELEASES = 10**15
 
@@ -46,13 +45,11 @@ def ratio(epsilon: float, delta: float, releases: int, noise: str) -> float:
     Rounded down by 1e-9 of itself, which is more than float64 errs by (``2^-46 / epsilon`` more).
 
     Raises:
-        InvalidValue: An argument is outside its range; ``epsilon`` is at least 1e-6 and at most 1e15,
+        InvalidValue: An argument is outside its range; ``epsilon`` is at least 1e-6 and at most 1e9,
             ``releases`` at most 1e15.
     """
-    if require_positive("epsilon", epsilon) < LEAST_EPSILON:
-        raise InvalidValue("epsilon", epsilon, f"at least {LEAST_EPSILON:g}")
-    if epsilon > LARGEST_EPSILON:
-        raise InvalidValue("epsilon", epsilon, f"at most {LARGEST_EPSILON:g}")
+    if not LEAST_EPSILON <= require_positive("epsilon", epsilon) <= LARGEST_EPSILON:
+        raise InvalidValue("epsilon", epsilon, f"at least {LEAST_EPSILON:g} and at most {LARGEST_EPSILON:g}")
     log_delta = log(min(require_probability("delta", delta), _LARGEST_DELTA))
     k = require_count("releases", releases)
     if k > MOST_RELEASES:

@@ -7,6 +7,7 @@ whole file with zeros in its place: a byte that is not as it was written is foun
 from __future__ import annotations
 
 import codecs
+import glob
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ Kept = TypeVar("Kept")
 _HEADER, _DIGEST, _UNKNOWN = "expunge", "sha256", "0" * 64
 _SIGNATURE = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
 _LENGTH, _ALIGN = 8, 8
+_UNIQUE = "[0-9a-f]" * 32  # in the name of a file that is being written
 _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _BLOCK = 1 << 22
 
@@ -74,6 +76,16 @@ def atomically(path: Path, secret: bool = False) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep_up(folder: Path, name: str | None = None) -> None:
+    """Delete what kills amid writing the file ``name`` (None: any) of ``folder`` have left.
+
+    Nobody else may be writing it.
+    """
+    pattern = "*" if name is None else glob.escape(name)
+    for left in folder.glob(f"{pattern}.{_UNIQUE}.part"):
+        left.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -8,18 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from expunge.predictors.linear_outputs import LinearOutputs
+from expunge.linear.certified_column import WeightColumn
+from expunge.predictors.linear_columns import LinearColumns
 
 
-def erased(model: LinearOutputs) -> Any:
+def erased(model: LinearColumns) -> Any:
     """Return a copy of a linear model without contents, norms and labels of the rows that have left.
 
     The others are where they were, so that what the copy does is what the model does. Where there is
-    something to erase the table of rows is copied; a label that no class has takes the place of theirs.
+    something to erase the table of rows is copied; a label that no class has takes the place of theirs. Of
+    columns that are not settled the weights alone go along: rows that have left can be solved for in what a
+    method keeps with them.
     """
     made = copy(model)
     if not hasattr(model, "kept") or model.kept.all():
         return made
+    if not model.is_settled:
+        bare = [WeightColumn(column.problem, column.w) for column in model.out.columns]
+        vars(made)["_out"] = replace(model.out, columns=bare)
     gone, x = ~model.kept, model.x
     label = int(min(model.classes_)) - 1
     if not (x.raw[gone].any() or x.scale[gone].any() or (model.y[gone] != label).any()):
@@ -28,7 +34,7 @@ def erased(model: LinearOutputs) -> Any:
     raw[gone] = 0
     made.x = replace(x, raw=raw, scale=np.where(gone, 0.0, x.scale))
     made.y = np.where(gone, label, model.y)
-    columns = model.out.columns
+    columns = made.out.columns
     rows = {id(column.problem.rows): replace(column.problem.rows, raw=raw) for column in columns}
     left = [
         column.without(
@@ -40,5 +46,5 @@ def erased(model: LinearOutputs) -> Any:
         )
         for column in columns
     ]
-    vars(made)["_out"] = replace(model.out, columns=left)
+    vars(made)["_out"] = replace(made.out, columns=left)
     return made

@@ -7,7 +7,6 @@ been written by somebody else since.
 
 from __future__ import annotations
 
-import glob
 import logging
 import secrets
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from expunge.core.errors import DataError
-from expunge.core.files import State, load_header, load_state, save_state
+from expunge.core.files import State, load_header, load_state, save_state, sweep_up
 from expunge.core.locks import exclusive
 from expunge.linear.classes import width_of
 from expunge.linear.memory import require_matrices
@@ -31,7 +30,6 @@ DIGESTS, REMOVED = "row_digests", "removed_rows"
 """Arrays of a saved model: what the rows that stay are known by, and the ids of those that do not."""
 FINGERPRINT = "fingerprint"  # of all rows together: in the header of files of earlier versions
 _KEY = "version"
-_UNIQUE = "[0-9a-f]" * 32  # in the name of a file that is being written
 
 
 def read_model(path: Path) -> State:
@@ -91,8 +89,7 @@ class Version:
             own = {"lineage": self.lineage, "requests": requests, "token": token}
             save_state(target, State(state.arrays, {**state.values, _KEY: own}), secret=True)
             # What a kill amid an earlier saving has left: it may know rows that have left since.
-            for left in target.parent.glob(f"{glob.escape(target.name)}.{_UNIQUE}.part"):
-                left.unlink(missing_ok=True)
+            sweep_up(target.parent, target.name)
         return replace(self, tokens=(*self.tokens, token), paths=self.paths | {target})
 
     def _require_successor(

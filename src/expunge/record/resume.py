@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
 SECRET = "state.safetensors"
-"""The model that releases are drawn around, which must not leave."""
+"""The model that releases are drawn around, at the end of a run: it must not leave."""
 
 
 class RunCheckpoint:
@@ -48,7 +48,18 @@ class RunCheckpoint:
     def save(self, state: State, complete: bool = False) -> None:
         """Put the state in place of the last one, atomically; that of a ``complete`` run stays."""
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
+        state.values["complete"] = complete
         save_state(self.end if complete else self.path, state, secret=True)
+
+    def reopen(self) -> None:
+        """Let a run that was complete go on from its end, or, where it can be repeated, from its start.
+
+        What was kept at the end may have rows that leave now: as a checkpoint it goes in its time, or else at
+        once.
+        """
+        if "run" in load_header(self.end):
+            self.end.replace(self.path)
+        self.end.unlink(missing_ok=True)
 
     @cached_property
     def _begun(self) -> State | None:
@@ -93,8 +104,9 @@ class RunCheckpoint:
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
         self.every = state.values.pop("every", self.every)
+        complete = state.values.pop("complete", False)
         if state.values["run"]["served"] > recorded:
-            if path == self.end or self.last.exists():
+            if complete or self.last.exists():
                 raise RunFolderError(_left(path, "removals.jsonl has lost lines"))
             log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
             return None
@@ -119,7 +131,7 @@ class RunCheckpoint:
 
 
 def _left(path: Path, why: str) -> str:
-    """The line for a run that would have to begin again, though models that it cannot draw again have left."""
+    """The line for a run that would begin again, though models that it cannot draw again have left."""
     allowed = "force=true, for a training and a count of its own"
     return (
         f"resume: {path.parent}: releases are out that nobody can draw again, and {why}; allowed: {allowed}"

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
 from expunge.core.errors import RunFolderError, UserError
+from expunge.core.files import sweep_up
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
 from expunge.record.ledger import DONE, RESULTS
@@ -92,6 +93,7 @@ def _run(
     set_threads(settings["threads"])
     if not ledger_of(folder):  # a continued run keeps the configuration it began with
         record_config(config, folder)
+    sweep_up(folder)  # a kill amid writing may have left a state with rows that leave now
     inputs.write(folder)
     summary = run(folder=folder)
     show(folder, settings, sweep is not None)
@@ -207,15 +209,17 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         _empty(folder)
         return None
     summary = folder / "summary.json"
+    checkpoint = RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"])
     if added := inputs.added(begun):
         log.info("%s: %s has grown by %d requests; the run goes on", folder, inputs.asked_by, added)
         for of_less in (folder / DONE, summary):
             of_less.unlink(missing_ok=True)
+        checkpoint.reopen()
         shutil.rmtree(folder / "figures", ignore_errors=True)
     if not summary.exists():
         return None
     # The run may have been killed between its last two files.
-    RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"]).done()
+    checkpoint.done()
     return dict(json.loads(summary.read_text()))
 
 

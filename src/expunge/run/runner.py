@@ -26,6 +26,7 @@ from expunge.record.resume import SECRET, RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
+from expunge.run.linear_settings import as_typed
 from expunge.tracking import Guarded
 from expunge.unlearners import Outcome
 
@@ -125,7 +126,7 @@ class _Session:
             self.experiment.unlearner.fit(self.x_train, self.y_train, self.experiment.seed)
         except InvalidValue as error:  # an error of the model or its training says so itself
             own = error.name in (self.experiment.settings.get("unlearner") or {})
-            raise error.within("unlearner") if own else error from None
+            raise (as_typed(error.within("unlearner"), self.experiment.typed) if own else error) from None
         seconds = time.perf_counter() - started
         trained_in = getattr(self.experiment.model, "seconds_fit", None)
         self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
@@ -136,10 +137,9 @@ class _Session:
     def _of_releases(self) -> str:
         """The noise of a release, in words; without noise at release nothing."""
         guarantee: Any = getattr(self.experiment.unlearner, "guarantee", None)
-        if not hasattr(guarantee, "releases"):
+        if not hasattr(guarantee, "noise_in_words"):
             return ""
-        noise = f"{guarantee.noise} noise of std {guarantee.std:.3g}"
-        return f"; {noise} in each of up to {guarantee.releases} releases"
+        return f"; {guarantee.noise_in_words(self.experiment.model.lam)}"
 
     def _hand_over(self) -> None:
         """Give the test rows to an unlearner that validates its updates."""
