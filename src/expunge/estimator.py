@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from expunge.certificate import Account, ReleaseAccount
+from expunge.certificate import Account, ReleaseAccount, ReleaseGuarantee
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError
@@ -67,7 +67,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         classes_: (K,) labels of the rows that are left; of two, the second is the positive class.
         coef_: (1, d) weights that are out, for two classes, (K, d) for more.
         certificate_: ``beta``, ``budget``, ``epsilon_spent``, ``guarantee`` (secret but for the last two).
-        n_iter_: Newton steps of the last training, the most of any class.
+        n_iter_: Newton steps of the last training, the most of any class (a secret too).
         retained_: (n,) bool, rows that have not been removed.
     """
 
@@ -95,7 +95,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         """Train on rows X (n, d) with labels y (n,) of two classes or more.
 
         X is kept (uncopied where it is a C-ordered float32 or float64 array): removal needs the rows that
-        stay. Do not change it afterwards.
+        stay. Do not change it afterwards. Releases are counted anew: those of another training of this object
+        are forgotten, and who sees both has the sum of their epsilons.
 
         Raises:
             InvalidValue: A setting is not allowed, or labels are nothing that can be saved.
@@ -108,11 +109,13 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         unfinished = [report for report in reports if not report.converged]
         if unfinished:
             warnings.warn(
-                f"training stopped by {unfinished[0].stopped_by} at ||grad|| = "
-                f"{unfinished[0].gradient_norm:.3g}; the leftover is charged to the certificate",
+                f"training stopped by {unfinished[0].stopped_by}; the leftover is charged to the certificate",
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        guarantee = self.certificate_.guarantee
+        if isinstance(guarantee, ReleaseGuarantee) and (drowns := guarantee.drowns(self.lam)):
+            warnings.warn(f"noise of std {guarantee.std:.3g} in each weight {drowns}", stacklevel=2)
         return self
 
     def _train(self, X: Any, y: Any) -> list[FitReport]:
@@ -198,7 +201,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         return self._fitted_.engine
 
     def residual(self) -> float:
-        """Measure ||grad L_b(w; D)||_2 over the rows that remain (one float64 pass)."""
+        """Measure ||grad L_b(w; D)||_2 of the model inside over the rows that remain: a secret, as it is."""
         check_is_fitted(self)
         return self._engine_.predictor.kept_residual()
 

@@ -1,5 +1,6 @@
 """The guarantee of extractor and model together, and of several rows that leave together."""
 
+from fractions import Fraction
 from math import exp
 
 import numpy as np
@@ -8,11 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.certificate.composition import Total, Upstream, group, total
+from expunge.certificate.outward import sum_up
 from expunge.core.errors import InvalidValue
 
 
 def test_guarantees_add_up():
-    assert total(Upstream(0.5, 1e-5), 1.0, 1e-4) == Total(1.5, 1e-5 + 1e-4)
+    assert total(Upstream(0.5, 1e-5), 1.0, 1e-4) == Total(1.5, sum_up(1e-5, 1e-4))
+    for one, other in np.random.default_rng(0).uniform(size=(50, 2)).tolist():
+        found = total(Upstream(one, 0.0), other, 1e-4)
+        assert Fraction(found.epsilon) >= Fraction(one) + Fraction(other)
+    assert total(Upstream(0.5, 0.7), 1.0, 0.6).delta == 1, "nothing is more likely than that"
     assert total(Upstream(), 1.0, 1e-4) == Total(1.0, 1e-4), "features that cost nothing"
     assert total(Upstream(0.5, 1e-5), 2.0, 0.0) == Total(2.5, 1e-5), "pure epsilon on private features"
 

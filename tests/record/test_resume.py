@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from expunge.core.errors import RunFolderError
 from expunge.core.files import load_state, save_state
-from expunge.record.ledger import KEYS, read_ledger
+from expunge.record.ledger import KEYS, Ledger, read_ledger
+from expunge.unlearners.release import Release
 from tests import cli
 from tests.cli import CHECKPOINT, SMALL
 
@@ -274,3 +275,61 @@ def test_state_comes_back_as_it_was(tmp_path, unlearner, interrupted):
     for name, array in state.arrays.items():
         assert np.array_equal(again.arrays[name], array)
         assert again.arrays[name].dtype == array.dtype
+
+
+# Noise that nobody can draw again
+
+ANEW = (*SMALL, "unlearner=newton_corrected", "unlearner.noise=lattice", "unlearner.std=0.5", "removal=rows")
+
+
+def anew(folder: Path, count: int) -> cli.Ended:
+    (folder.parent / "rows.txt").write_text("\n".join(map(str, range(count))))
+    return cli.expunge(
+        *(*ANEW, "removal.rows=rows.txt", "checkpoint_every=3", "resume=true", f"hydra.run.dir={folder}"),
+        cwd=folder.parent,
+    )
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_release_that_may_have_been_seen_is_not_drawn_again(tmp_path, monkeypatch, recorded):
+    """With the same request another model would leave: one more than was counted."""
+    append, folder = Ledger.append, tmp_path / "run"
+
+    def interrupted(ledger, record):
+        if recorded or record["request"] < 5:
+            append(ledger, record)
+        if record["request"] == 5:
+            raise KeyboardInterrupt
+        return record
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", interrupted)
+        assert anew(folder, 5).code not in (0, 2)
+    assert len(lines(folder)) == (5 if recorded else 4)
+    assert cli.served(folder) == 3
+    left = load_state(folder / f"{CHECKPOINT}.last")
+    assert (folder / f"{CHECKPOINT}.last").stat().st_mode & 0o777 == 0o600
+    assert anew(folder, 5).code == 0
+    out = load_state(folder / "model.safetensors").arrays["weight"]
+    np.testing.assert_array_equal(out, left.arrays["weight"][:, 0])
+    assert cli.records(folder)[-1]["test_accuracy"] == cli.summary(folder)["test_accuracy_after"]
+    assert not [*folder.glob(f"{CHECKPOINT}*")]
+
+
+def test_added_requests_draw_no_release_again(tmp_path, monkeypatch):
+    """The first model has left, and those of the requests so far: a run that goes on does not train again."""
+    folder, draw = tmp_path / "run", Release._drawn
+    numbers = []
+
+    def counted(self, engine, columns, number):
+        numbers.append(number)
+        return draw(self, engine, columns, number)
+
+    monkeypatch.setattr(Release, "_drawn", counted)
+    assert anew(folder, 3).code == 0
+    before = cli.summary(folder)
+    assert anew(folder, 5).code == 0
+    assert numbers == [0, 1, 2, 3, 4, 5]
+    assert cli.summary(folder)["test_accuracy_before"] == before["test_accuracy_before"]
+    spent = [record["epsilon_spent"] for record in cli.records(folder)]
+    assert spent == sorted(spent)

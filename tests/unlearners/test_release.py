@@ -1,5 +1,7 @@
 """The release scheme: what leaves is drawn around the model, and says nothing else of it."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -257,3 +259,76 @@ def test_what_is_recorded_bounds_the_residual_of_columns_of_a_few_rows_and_of_ma
         assert newton.account.sensitivity <= newton.guarantee.sensitivity
         outcome = newton.remove([row])
         assert outcome.residual_bound == newton.account.budget
+
+
+class Watched(LinearModel):
+    """Keeps what is out when it is asked for its problems: other threads may look as well."""
+
+    seen = None
+
+    def problems(self, b=None):
+        self.seen = self.weights.copy() if self.columns else None
+        return super().problems(b)
+
+
+def test_the_model_inside_is_not_out_while_another_is_trained():
+    rows, y = many(12, 2)
+    model = Watched(lam=1e-2, std=0.0)
+    newton = Newton(
+        model, certificate="measured", update="corrected", perturbation="release", noise="lattice"
+    )
+    newton.fit(rows, y)
+    out = model.weights.copy()
+    newton.fit(rows, y)
+    np.testing.assert_array_equal(model.seen, out)
+
+
+def test_a_state_without_its_release_is_refused_and_a_plain_model_of_it_has_what_is_out():
+    rows, y = many(13, 3)
+    newton = release(noise="lattice")
+    newton.fit(rows, y)
+    newton.remove([1])
+    state = newton.state()
+    plain = LinearModel(lam=1e-2, std=0.0)
+    plain.load_state(state, rows, y)
+    np.testing.assert_array_equal(plain.weights, newton.predictor.weights)
+    del state.arrays["drawn"]
+    with pytest.raises(KeyError, match="drawn"):
+        release(noise="lattice").load_state(state, rows, y)
+
+
+def test_what_a_settled_model_is_charged_is_rounded_up():
+    for seed in range(20):
+        rows, y = many(seed, 2, n=30)
+        newton = release()
+        newton.fit(rows, y, 0)
+        newton.remove([seed])
+        newton.settle()
+        for column in newton.columns:
+            assert column.account.beta >= column.problem.certified(column.w, column.gradient)
+
+
+def test_what_corrections_aim_at_leaves_room_for_rounding():
+    """Else a request would end in an error where its last step happens to stop short of the aim."""
+    rows, y = many(14, 3)
+    with pytest.raises(InvalidValue) as refused:
+        release(std=1e-300).fit(rows, y, 0)
+    least = float(re.search(r"at least (\S+)", str(refused.value)).group(1))
+    newton = release(std=least, correct_to=0.999)
+    newton.fit(rows, y, 0)
+    problems = [column.problem for column in newton.columns]
+    targets = newton.scheme._targets(newton, problems)
+    shares = newton.guarantee.shares(1e-2, [problem.n for problem in problems])
+    for column, target, share in zip(newton.columns, targets, shares, strict=True):
+        assert target + column.problem.rounding(column.w) < share
+
+
+def test_how_far_training_came_is_said_to_nobody(caplog):
+    rows, y = many(15, 2, n=100)
+    model = LinearModel(lam=1e-2, std=0.0, tol=1e-30)
+    newton = Newton(model, certificate="measured", update="corrected", perturbation="release")
+    newton.fit(rows, y)
+    newton.remove([3])
+    newton.settle()
+    assert "above its tolerance" in caplog.text
+    assert not re.search(r"\d", "".join(record.getMessage() for record in caplog.records))

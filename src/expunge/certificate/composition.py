@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, inf
 
+from expunge.certificate.outward import sum_up
 from expunge.core.checks import require_count
 from expunge.core.errors import BrokenInvariant
 
@@ -76,7 +77,7 @@ def total(upstream: Upstream, epsilon: float | None, delta: float | None, claim:
             raise BrokenInvariant(name, value, "a finite number >= 0 where something is guaranteed")
     if epsilon is None or delta is None or not claim.holds:
         return Total(None, None, said)
-    return Total(upstream.epsilon + epsilon, upstream.delta + delta, said)
+    return Total(sum_up(upstream.epsilon, epsilon), min(1.0, sum_up(upstream.delta, delta)), said)
 
 
 def group(epsilon: float, delta: float, rows: int) -> tuple[float, float]:

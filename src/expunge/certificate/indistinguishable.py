@@ -32,6 +32,7 @@ from expunge.core.errors import InvalidValue
 
 NOISES = ("lattice", "float")
 LEAST_EPSILON = 1e-6  # below it float64 tells the two terms of delta(eps) no longer apart to nine digits
+LARGEST_EPSILON = 1e9  # far above it the terms' logarithms overflow
 
 _LARGEST_DELTA = 1 - 2.0**-20  # as much as is used of one: float64 has few numbers between it and 1
 
@@ -42,10 +43,10 @@ def ratio(epsilon: float, delta: float, releases: int, noise: str) -> float:
     Rounded down by 1e-9 of itself, which is more than float64 errs by (``2^-46 / epsilon`` more).
 
     Raises:
-        InvalidValue: An argument is outside its range; ``epsilon`` is at least 1e-6.
+        InvalidValue: An argument is outside its range; ``epsilon`` is at least 1e-6 and at most 1e9.
     """
-    if require_positive("epsilon", epsilon) < LEAST_EPSILON:
-        raise InvalidValue("epsilon", epsilon, f"at least {LEAST_EPSILON:g}")
+    if not LEAST_EPSILON <= require_positive("epsilon", epsilon) <= LARGEST_EPSILON:
+        raise InvalidValue("epsilon", epsilon, f"at least {LEAST_EPSILON:g} and at most {LARGEST_EPSILON:g}")
     log_delta = log(min(require_probability("delta", delta), _LARGEST_DELTA))
     k = require_count("releases", releases)
     together = _of_noise(noise, _normal_shift, _discrete_root)(float(epsilon), log_delta)

@@ -29,6 +29,7 @@ _FINENESS = Fraction(1, 1024)  # of the sensitivity is what moving two models to
 _STEPS_OF_MODEL = 2.0**50  # of the lattice that the longest w* may take: float64 counts to 2^53
 _STEPS_OF_NOISE = 2.0**47  # that are one standard deviation of the noise
 _LARGEST_STD = 1e300
+_DROWNS = 1 / 32  # of the longest model: from there on accuracy was seen to fall, by 3 points and more
 
 
 def sensitivity(betas: Sequence[float], lam: float, counts: Sequence[int]) -> float:
@@ -52,7 +53,7 @@ class ReleaseGuarantee:
     Everything in it is fixed beforehand and public.
 
     Args:
-        epsilon: At least 1e-6.
+        epsilon: From 1e-6 to 1e9.
         delta: In (0, 1).
         releases: How many models are covered: that of the fit is the first, each served request one more.
         std: s, standard deviation of one coordinate of the noise.
@@ -122,6 +123,18 @@ class ReleaseGuarantee:
         epsilon = epsilon_after(self.ratio, self.delta, count, self.noise)
         return min(epsilon, self.epsilon) if count <= self.releases else max(epsilon, self.epsilon)
 
+    def noise_in_words(self, lam: float) -> str:
+        """How much noise every release has; that it drowns the model, where that is to be expected."""
+        said = f"{self.noise} noise of std {self.std:.3g} in each of up to {self.releases} releases"
+        return f"{said}, which {drowns}" if (drowns := self.drowns(lam)) else said
+
+    def drowns(self, lam: float) -> str | None:
+        """What so much noise in each weight comes to, by public numbers alone; None where it does no harm."""
+        if self.std <= _DROWNS * (longest := _longest(lam)):
+            return None
+        less = "without std, for fewer releases, or for a larger epsilon or lam"
+        return f"drowns a model that is no longer than {longest:.3g}; it is smaller {less}"
+
     @classmethod
     def planned(
         cls,
@@ -187,11 +200,16 @@ class ReleaseGuarantee:
         if name == "residual" and noise_std > _LARGEST_STD:
             allowed = f"at most {_LARGEST_STD * float(most / factor):.1e}"
             raise InvalidValue(name, given, allowed)
-        if not name and noise_std > (longest := sqrt(2 * log(2) / lam)):
+        if not name and noise_std > (longest := _longest(lam)):
             why = f"{noise_std:.3g} in each weight of a model that is no longer than {longest:.3g}"
             allowed = f"fewer, or a larger lam or epsilon: the noise would be {why}"
             raise InvalidValue("releases", releases, allowed)
         return cls(epsilon, delta, releases, noise_std, noise, dim, distance, grid)
+
+
+def _longest(lam: float) -> float:
+    """No w* is longer: L(w*) <= L(0)."""
+    return sqrt(2 * log(2) / lam)
 
 
 def _typed(least: Fraction) -> str:

@@ -141,8 +141,7 @@ def train(
             w, gradient = moved
     report = FitReport(stopped_by, iteration, hessians, best_norm)
     if not report.converged:
-        ended = stopped_by, iteration, best_norm, tol
-        log.warning("training stopped by %s after %d steps at ||grad|| = %.3g (tol %.3g)", *ended)
+        log.warning("training stopped by %s above its tolerance", stopped_by)  # where may be a secret
     return Fit(best, best_gradient, report, memory.factor)
 
 

@@ -233,7 +233,7 @@ class LinearModel(LinearColumns):
         self.columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
-        self.leave(removed)
+        self.leave(removed, state.arrays.get("drawn"))
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""

@@ -47,15 +47,18 @@ class LinearColumns(LinearOutputs):
         return self.out.classes.without(gone)
 
     @alone
-    def leave(self, index: NDArray[np.int64]) -> None:
+    def leave(self, index: NDArray[np.int64], drawn: Array | None = None) -> None:
         """Count these rows as gone; the weights stay as they are, but for those of classes that go.
+
+        ``drawn`` are those that are out in their place, if they are not out themselves; without those of such
+        classes.
 
         Raises:
             NothingLeft: Rows of one class alone would stay.
         """
         left = self.without(index)
         pairs = zip(left.columns, left.problems, strict=True)
-        self.release([column.without(problem) for column, problem in pairs], index)
+        self.release([column.without(problem) for column, problem in pairs], index, drawn)
 
     @alone
     def release(

@@ -77,8 +77,8 @@ class LinearOutputs(Predictor):
 
     @classes_.setter
     def classes_(self, labels: NDArray[np.int64]) -> None:
-        columns = self._out.columns if "_out" in vars(self) else ()
-        self._out = Released(ClassList.of(labels), columns)
+        out = self._out if "_out" in vars(self) else Released(ClassList.of(labels))
+        self._out = Released(ClassList.of(labels), out.columns, drawn=out.drawn)
 
     @property
     def columns(self) -> Sequence[WeightColumn]:

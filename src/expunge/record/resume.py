@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expunge.core.errors import DataError, RunFolderError
-from expunge.core.files import State, load_state, save_state
+from expunge.core.files import State, load_header, load_state, save_state
 from expunge.record.ledger import OUTCOME_KEYS
 from expunge.record.settings import FREE, first_difference
 
@@ -33,16 +34,42 @@ class RunCheckpoint:
     configuration; and the same inputs, but that requests may have been added. It keeps to the checkpoints it
     began with, one after ``every`` requests: what a method is made to forget for one shows in the last digits
     of what follows.
+
+    Noise from the operating system is never the same again, and a model that somebody may have seen counts.
+    So a run with such noise never draws a release twice that anything is made of: see ``once``; and one that
+    is complete goes on, when requests are added, from the state at its end.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs, every: int) -> None:
-        self.path, self.every = folder / FILE, every
+        self.path, self.end, self.last = folder / FILE, folder / SECRET, folder / f"{FILE}.last"
+        self.every = every
         self.settings, self.inputs = settings, inputs
 
-    def save(self, state: State) -> None:
-        """Put the state in place of the last one, atomically."""
+    def save(self, state: State, complete: bool = False) -> None:
+        """Put the state in place of the last one, atomically; that of a ``complete`` run stays."""
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
-        save_state(self.path, state, secret=True)
+        save_state(self.end if complete else self.path, state, secret=True)
+
+    @cached_property
+    def _begun(self) -> State | None:
+        """The last release of the run that is continued, if it was ended amid a request."""
+        return load_state(self.last) if self.last.exists() else None
+
+    def once(self, request: int, unlearner: Any) -> None:
+        """Keep the weights that leave with a request, before anything is made of them.
+
+        They are the ones just drawn, unless others had left with this request when the run was ended, which
+        are put back. Of requests before that one nothing is evaluated again: what is drawn for them is seen
+        by nobody.
+        """
+        if not getattr(unlearner, "draws_anew", False):
+            return
+        left = self._begun
+        if left is None or request > left.values["request"]:
+            drawn = State({"weight": unlearner.predictor.weights}, {"request": request})
+            save_state(self.last, drawn, secret=True)
+        elif request == left.values["request"]:
+            unlearner.put_back(left.arrays["weight"])
 
     def load(self, recorded: int) -> State | None:
         """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
@@ -50,14 +77,15 @@ class RunCheckpoint:
         Raises:
             RunFolderError: The checkpoint belongs to another configuration, or to other inputs.
         """
-        if not self.path.exists():
+        path = self.path if self.path.exists() else self.end
+        if path == self.end and "run" not in load_header(path):
             return None
         try:
-            state = load_state(self.path)
+            state = load_state(path)
         except DataError as error:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
         if not {"settings", "inputs", "run"} <= state.values.keys():
-            raise RunFolderError(f"{self.path}: not a checkpoint; delete it to repeat the run from its start")
+            raise RunFolderError(f"{path}: not a checkpoint; delete it to repeat the run from its start")
         must_match(state.values.pop("settings"), self.settings)
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))

@@ -15,7 +15,7 @@ from expunge.record.settings import FREE
 from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once
-from expunge.run.linear_settings import OF_THE_MODEL, at_release, linear_model, release_std
+from expunge.run.linear_settings import OF_THE_MODEL, as_typed, at_release, linear_model, release_std
 from expunge.run.targets import build, located
 from expunge.studies import Study
 from expunge.tracking import Tracker
@@ -65,6 +65,7 @@ def build_experiment(
         stop_at_limit=settings["stop_at_limit"],
         progress=bool(settings["progress"]),
         group=group,
+        typed=typed,
         inputs=named.with_files(files).with_data(digests, settings["dataset"]).with_requests(requests),
         facts={
             "dataset": choices.get("dataset", dataset.name),
@@ -179,7 +180,10 @@ def _unlearner(
             raise InvalidValue(f"unlearner.{key}", group[key], allowed)
     if not network and at_release(settings):
         own["std"] = release_std(settings, typed)
-    return build("unlearner", own, model=model, **how)
+    try:
+        return build("unlearner", own, model=model, **how)
+    except InvalidValue as error:
+        raise as_typed(error, typed) from None
 
 
 def _network(settings: dict[str, Any]) -> Predictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ class Experiment:
         checkpoint_every: Requests between two checkpoints.
         stop_at_limit: End at the first retrain or refusal, whatever else was to be asked: only the number of
             supported removals is wanted. The rest is no part of the run.
+        typed: Dotted keys that the command line gives.
     """
 
     settings: dict[str, Any]
@@ -38,6 +40,7 @@ class Experiment:
     stop_at_limit: bool = False
     progress: bool = True
     group: str | None = None
+    typed: Collection[str] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     inputs: Inputs = field(default_factory=Inputs)
 

@@ -18,6 +18,7 @@ from omegaconf.errors import (
 )
 
 from expunge.core.errors import UserError, complain, one_line
+from expunge.run.config_files import config_dir
 
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
 
@@ -46,6 +47,14 @@ def without_folder(error: BaseException) -> str | None:
     return f"hydra.run.dir (of a sweep hydra.sweep.subdir): {error.filename}: no folder ({error.strerror})"
 
 
+def _choices_with(key: str) -> str:
+    """Which choices of a key's group have it, in words; nothing where none has."""
+    group, _, own = key.rpartition(".")
+    files = sorted(config_dir().glob(f"{group}/*.yaml")) if group else []
+    choices = [file.stem for file in files if re.search(rf"^{re.escape(own)}:", file.read_text(), re.M)]
+    return f" of this {group} (it is one of {', '.join(choices)})" if choices else ""
+
+
 def explained(error: BaseException) -> str:
     """Say on one line which key or group is wrong, and what is allowed."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -64,7 +73,8 @@ def explained(error: BaseException) -> str:
         named = re.search(r"'([^']+)'", str(error))
         known = [str(key) for key in cause.parent_node if str(key) != "hydra"]
         keys = ", ".join(known) or "none yet; +KEY=VALUE adds one"
-        return f"{named.group(1) if named else cause.full_key}: no such key, allowed: {keys}"
+        key = named.group(1) if named else str(cause.full_key)
+        return f"{key}: no such key{_choices_with(key)}, allowed: {keys}"
     if cause is None or str(cause) in str(error) or isinstance(error, UserError):
         return one_line(error)
     return one_line(f"{error} ({cause})")

@@ -31,8 +31,15 @@ def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearMode
     try:
         return LinearModel(**found, progress=bool(settings["progress"]))
     except InvalidValue as error:
-        home = OF_THE_MODEL.get(error.name, "model")
-        raise error.within(home if f"{home}.{error.name}" in typed else "unlearner") from None
+        raise as_typed(error.within("unlearner"), typed) from None
+
+
+def as_typed(error: InvalidValue, typed: Collection[str]) -> InvalidValue:
+    """The same complaint of ``unlearner.KEY`` by the setting's other name, where that was typed."""
+    group, _, key = error.name.rpartition(".")
+    other = f"{OF_THE_MODEL.get(key, 'model')}.{key}"
+    named = group == "unlearner" and other in typed
+    return InvalidValue(other, error.got, error.allowed) if named else error
 
 
 def at_release(settings: dict[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from expunge.record.resume import SECRET, RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
+from expunge.run.linear_settings import as_typed
 from expunge.tracking import Guarded
 from expunge.unlearners import Outcome
 
@@ -68,6 +69,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             if not served:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
+            checkpoint.once(request.number, experiment.unlearner)
             record = session.record(request, outcome, seconds, evaluate=not served)
             experiment.inputs.require_unchanged()  # nothing is recorded that comes of a mixture of data
             if served:
@@ -81,7 +83,9 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
-        if getattr(experiment.unlearner, "keeps_secret", False):
+        if getattr(experiment.unlearner, "draws_anew", False):
+            checkpoint.save(session.state(), complete=True)
+        elif getattr(experiment.unlearner, "keeps_secret", False):
             save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
         summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
         write_json(folder / "summary.json", summary)
@@ -122,7 +126,8 @@ class _Session:
             self.experiment.unlearner.fit(self.x_train, self.y_train, self.experiment.seed)
         except InvalidValue as error:  # an error of the model or its training says so itself
             own = error.name in (self.experiment.settings.get("unlearner") or {})
-            raise error.within("unlearner") if own else error from None
+            named = as_typed(error.within("unlearner"), self.experiment.typed) if own else error
+            raise named from None
         seconds = time.perf_counter() - started
         trained_in = getattr(self.experiment.model, "seconds_fit", None)
         self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
@@ -133,10 +138,9 @@ class _Session:
     def _of_releases(self) -> str:
         """The noise of a release, in words; without noise at release nothing."""
         guarantee: Any = getattr(self.experiment.unlearner, "guarantee", None)
-        if not hasattr(guarantee, "releases"):
+        if not hasattr(guarantee, "noise_in_words"):
             return ""
-        noise = f"{guarantee.noise} noise of std {guarantee.std:.3g}"
-        return f"; {noise} in each of up to {guarantee.releases} releases"
+        return f"; {guarantee.noise_in_words(self.experiment.model.lam)}"
 
     def _hand_over(self) -> None:
         """Give the test rows to an unlearner that validates its updates."""

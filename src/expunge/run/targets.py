@@ -36,7 +36,7 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     elsewhere = OF_THE_MODEL if "logistic" in getattr(target, "supports", ()) else ()
     for key in arguments:
         if key not in known and not takes_any:
-            allowed = ", ".join([*elsewhere, *(k for k in known if k not in extra)])
+            allowed = ", ".join(dict.fromkeys([*elsewhere, *(k for k in known if k not in extra)]))
             raise InvalidValue(group, key, f"the keys {allowed}")
     arguments |= {key: value for key, value in extra.items() if key in known}
     for key, parameter in known.items():

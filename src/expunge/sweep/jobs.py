@@ -22,6 +22,7 @@ UNNAMED = tuple(key for key in FREE if key != "data_dir")
 _JOB = "job.json"
 _SWEEP = "sweep.json"
 _EARLIER = "earlier.json"
+_OF_HYDRA = "multirun.yaml"  # its settings of the sweep
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def withdraw(sweep: Path) -> None:
     if (notes / _EARLIER).exists() or any(path.is_dir() for path in notes.iterdir()):
         return
     shutil.rmtree(notes)
+    if {path.name for path in sweep.iterdir()} == {_OF_HYDRA}:
+        (sweep / _OF_HYDRA).unlink()
     if not any(sweep.iterdir()) and not sweep.samefile(Path.cwd()):
         sweep.rmdir()
 

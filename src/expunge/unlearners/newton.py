@@ -18,13 +18,13 @@ from expunge.core.checks import (
     require_probability,
 )
 from expunge.core.files import State, under
-from expunge.core.threads import whole
+from expunge.core.threads import alone, whole
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.classes import width_of
 from expunge.linear.memory import enough_memory, of_training, require_matrices
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
-from expunge.linear.rows import Rows
+from expunge.linear.rows import Array, Rows
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.remainder import Remainder
@@ -64,7 +64,7 @@ class Newton(Engine):
             giving up at the limit; 0 never.
         correct_to: ``corrected`` steps until the residual is at most this share of the budget; ``frozen``
             rebuilds its Hessians whenever inexact solves have cost this share. None: a half with
-            ``release``, 0.01 otherwise.
+            ``release``, which takes 0.7 at most, 0.01 otherwise.
         name: What the run files call it.
         std: Standard deviation of the noise of a release; None: derived from ``residual``.
         residual: Norm of the summed gradient, over all rows, that the noise of a release is to cover; None:
@@ -177,6 +177,19 @@ class Newton(Engine):
         """Whether what leaves is not the model itself, so that a run keeps the latter apart."""
         return self.perturbation == "release"
 
+    @property
+    def draws_anew(self) -> bool:
+        """Whether who serves a request again, from the state before it, would release another model."""
+        return self.predictor.protected
+
+    @alone
+    def put_back(self, released: Array) -> None:
+        """Let these weights (d, K) be out, which left with the last request when it was served before.
+
+        What has been drawn instead must not have been seen.
+        """
+        self.predictor.put(self.columns, released)
+
     def state(self) -> State:
         """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
 
@@ -203,7 +216,7 @@ class Newton(Engine):
             CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
             for k, column in zip(kept, self.predictor.columns, strict=True)
         ]
-        self.predictor.put(columns, state.arrays.get("drawn"))
+        self.predictor.put(columns, state.arrays["drawn"] if self.keeps_secret else None)
 
     @one_blas_thread()
     def settle(self) -> None:

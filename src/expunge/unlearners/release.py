@@ -36,6 +36,9 @@ from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
 
 _NEEDED = {"certificate": "measured", "update": "corrected", "anchor": 0}
+_MOST = (
+    0.7  # of what a column may have is for the gradient's norm: a quarter of the least planned is rounding
+)
 
 
 class Release:
@@ -105,7 +108,7 @@ class Release:
     def _targets(self, engine: Engine, problems: Sequence[LogisticProblem]) -> list[float]:
         """The gradient norm that each column is brought to."""
         shares = engine.guarantee.shares(engine.predictor.lam, [problem.n for problem in problems])
-        return [engine.correct_to * share for share in shares]
+        return [min(engine.correct_to, _MOST) * share for share in shares]
 
     def _require_held(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> None:
         """Refuse a training that ended too far from the minimiser; how far is nobody's business."""
