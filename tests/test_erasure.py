@@ -72,7 +72,7 @@ def kind_of(name):
 
 
 def served(model, requests=LATER):
-    """All that a model says of further requests, and has come to after each, but for noise without a seed."""
+    """All that a model says of further requests, and has come to after each, but noise that has no seed."""
     found = []
     for rows in requests:
         outcome, out = model.remove(rows), model._engine_.predictor.out

@@ -165,5 +165,5 @@ def test_a_second_request_chosen_after_the_first_release_gains_nothing(scale):
 @pytest.mark.parametrize("noise", NOISES)
 def test_an_epsilon_that_says_nothing_is_refused(noise):
     assert epsilon_after(ratio(1e9, 1e-5, 3, noise), 1e-5, 3, noise) <= 1e9 * (1 + 1e-8)
-    with pytest.raises(InvalidValue, match="epsilon: got 1e\\+50, allowed: .*at most 1e\\+09"):
+    with pytest.raises(InvalidValue, match=r"epsilon: got 1e\+50, allowed: .*at most 1e\+09"):
         ratio(1e50, 1e-5, 3, noise)
