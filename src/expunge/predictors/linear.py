@@ -162,9 +162,11 @@ class LinearModel(LinearColumns):
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
         """Train again, from zero and with the same b, without these rows, which leave."""
-        columns, reports = self._trained(self.without(index).problems)
+        stay = self.kept.copy()
+        stay[index] = False
+        columns, reports = self._trained(compacted(self.without(index).problems, stay))
         self.release(columns, index)
-        self.fit_reports = reports
+        vars(self).update(fit_reports=reports, settled=self.kept)
         return hypot(*(report.gradient_norm for report in reports))
 
     @one_blas_thread()
