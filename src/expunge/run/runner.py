@@ -126,8 +126,7 @@ class _Session:
             self.experiment.unlearner.fit(self.x_train, self.y_train, self.experiment.seed)
         except InvalidValue as error:  # an error of the model or its training says so itself
             own = error.name in (self.experiment.settings.get("unlearner") or {})
-            named = as_typed(error.within("unlearner"), self.experiment.typed) if own else error
-            raise named from None
+            raise (as_typed(error.within("unlearner"), self.experiment.typed) if own else error) from None
         seconds = time.perf_counter() - started
         trained_in = getattr(self.experiment.model, "seconds_fit", None)
         self.measured["seconds_fit"] = seconds if trained_in is None else trained_in
