@@ -22,6 +22,7 @@ from expunge.linear.rows import Rows, weighted_gram
 from expunge.predictors.linear import LinearModel
 from expunge.record.model_file import MovedOn
 from expunge.unlearners.newton import Newton
+from expunge.unlearners.retrain import Retrain
 from tests.problems import make
 
 N, D = 70, 6
@@ -605,6 +606,30 @@ def test_a_model_that_is_pickled_without_its_method_leaves_what_that_keeps_behin
         method.settle()
         pickled = pickle.loads(pickle.dumps(method.predictor)).columns[0]  # noqa: S301 (made here)
         assert pickled.factor.inverse.tobytes() == method.columns[0].factor.inverse.tobytes()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_what_was_trained_again_holds_nothing_of_them_either(share):
+    """Which subsamples a row was in tells its label, and so does the order in which sums were made."""
+    contents, states = [], []
+    for other in (False, True):
+        x, y = data(3)
+        if other:
+            x[GONE], y[GONE] = 5.0, (y[GONE] + 1) % 3
+        retrain = Retrain(LinearModel(lam=1e-2, std=1.0, subsample_ratio=share))
+        retrain.fit(Rows.normalised(x), y, 0)
+        retrain.remove(GONE)
+        state = retrain.state()
+        states.append(({key: a.tobytes() for key, a in state.arrays.items()}, state.values))
+        contents.append(pickle.dumps(retrain))
+        again = Retrain(LinearModel(lam=1e-2, std=1.0, subsample_ratio=share))
+        again.load_state(state, Rows.normalised(x, used=retrain.predictor.kept), y)
+        for method in (retrain, again, loaded := pickle.loads(contents[-1])):  # noqa: S301 (made here)
+            method.remove([20])
+        for one in (again, loaded):
+            assert one.predictor.weights.tobytes() == retrain.predictor.weights.tobytes()
+    assert states[0] == states[1]
+    assert contents[0] == contents[1]
 
 
 def test_copies_go_on_as_they_are(tmp_path):

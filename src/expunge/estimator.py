@@ -113,8 +113,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        guarantee = self.certificate_.guarantee
-        if isinstance(guarantee, ReleaseGuarantee) and (drowns := guarantee.drowns(self.lam)):
+        guarantee, lam = self.certificate_.guarantee, self._engine_.predictor.lam
+        if isinstance(guarantee, ReleaseGuarantee) and (drowns := guarantee.drowns(lam)):
             warnings.warn(f"noise of std {guarantee.std:.3g} in each weight {drowns}", stacklevel=2)
         return self
 

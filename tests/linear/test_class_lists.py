@@ -76,15 +76,19 @@ def test_a_class_whose_rows_have_all_left_is_not_predicted_any_more():
     seed=st.integers(0, 2**32 - 1),
     sizes=st.lists(st.integers(1, 9), min_size=2, max_size=10).filter(lambda sizes: sum(sizes) > 5),
     kind=st.sampled_from(["text", "whole", "object"]),
-    update=st.sampled_from(UPDATES),
+    scheme=st.sampled_from([*UPDATES, "release", "lattice"]),
     data=st.data(),
 )
 @settings(max_examples=40, deadline=None)
-def test_any_removals_leave_the_model_of_a_fresh_fit(seed, sizes, kind, update, data):
-    """Classes, shapes, weights within what the residuals and both b allow, and predictions."""
+def test_any_removals_leave_the_model_of_a_fresh_fit(seed, sizes, kind, scheme, data):
+    """Classes, shapes, weights within what the residuals and both b, or the noise, allow, and predictions."""
     x, numbers = table(seed, sizes)
-    y, lam = names_of(numbers, kind), 1e-2
-    how = {"lam": lam, "std": 1e-6, "update": update, "certificate": "measured", "random_state": 1}
+    y = names_of(numbers, kind)
+    how = {"lam": 1e-2, "certificate": "measured", "random_state": 1}
+    if scheme in UPDATES:
+        how |= {"perturbation": "gaussian", "std": 1e-6, "update": scheme}
+    elif scheme == "lattice":
+        how["noise"] = "lattice"
     model = CertifiedLogisticRegression(**how).fit(x, y)
     kept = np.ones(len(y), dtype=bool)
     with tempfile.TemporaryDirectory() as folder:
@@ -123,9 +127,11 @@ def _same_as_fresh(model, x, y, kept, how):
     assert model.coef_.shape == fresh.coef_.shape
     for name in ("decision_function", "predict_proba"):
         assert getattr(model, name)(x).shape == getattr(fresh, name)(x).shape
-    b = [one._engine_.predictor.model()["perturbation"] for one in (model, fresh)]
-    gradients = sum(map(np.linalg.norm, b)) + model.residual() + fresh.residual()
-    apart = gradients / (how["lam"] * kept.sum()) + 1e-9
+    apart = 1e-9
+    for one in (model, fresh):
+        out = one._engine_.predictor.out
+        apart += (np.linalg.norm(out.kept("b")) + one.residual()) / (how["lam"] * kept.sum())
+        apart += np.linalg.norm(out.weights - out.kept("w"))
     assert np.linalg.norm(model.coef_ - fresh.coef_) <= apart
     scores = fresh.decision_function(x)
     scores = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
@@ -165,7 +171,12 @@ def test_the_other_columns_are_served_as_if_the_class_were_still_there(certifica
     model = fitted(x, y, update=update, certificate=certificate, std=1.0, lam=0.1)
     model.guarantee = replace(model.guarantee, std=1e200)
     index = np.array(of(y, 3))
-    expected = [model._removed(column, column.problem.without(index), index) for column in model.columns[:3]]
+
+    def removed(column):
+        target = model.correct_to * model.guarantee.budget / np.sqrt(model.predictor.width)
+        return column.removed(column.problem.without(index), index, update, target)
+
+    expected = [removed(column) for column in model.columns[:3]]
     bound = model.account.beta
     assert model.remove(index).outcome == "removed"
     for column, other in zip(model.columns, expected, strict=True):
@@ -176,7 +187,7 @@ def test_the_other_columns_are_served_as_if_the_class_were_still_there(certifica
     )
     assert certificate == "measured" or update == "corrected" or model.account.beta > bound
     index = np.array(of(y, 0))
-    larger = model._removed(model.columns[2], model.columns[2].problem.without(index), index)
+    larger = removed(model.columns[2])
     assert model.remove(index).outcome == "removed"
     (column,) = model.columns
     np.testing.assert_array_equal(column.w, larger.w)
@@ -184,6 +195,32 @@ def test_the_other_columns_are_served_as_if_the_class_were_still_there(certifica
     assert model.predictor.classes_.tolist() == [1, 2]
     signs = np.where(y == 2, 1.0, -1.0)
     np.testing.assert_array_equal(column.problem.y, signs, "+1 for the larger of the two")
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+@pytest.mark.parametrize("noise", ["float", "lattice"])
+def test_releases_without_the_class_have_fewer_columns_and_the_noise_of_all_others(noise, share):
+    """Nothing is planned again: what was public beforehand, and the count of releases, stay as they are."""
+    x, y = table(11, [9, 9, 9, 9])
+    how = {"perturbation": "release", "certificate": "measured", "update": "corrected", "noise": noise}
+    model = fitted(x, y, std=0.0, subsample_ratio=share, **how)
+    guarantee, released = model.guarantee, 1
+    for gone, width in ((3, 3), (0, 1)):
+        assert model.remove(of(y, gone)).outcome == "removed"
+        released += 1
+        out, account = model.predictor.out, model.account
+        assert out.drawn.shape == out.weights.shape == (4, width)
+        assert (model.guarantee, account.released) == (guarantee, released)
+        counts = [column.problem.n for column in model.columns]
+        largest = guarantee.sensitivity * 1e-2 * np.linalg.norm(counts) / np.sqrt(width)
+        assert account.budget == pytest.approx(largest, rel=1e-12)
+        assert account.beta <= account.budget
+        assert np.abs(out.drawn - out.kept("w")).max() <= 7 * guarantee.std
+        if noise == "lattice":
+            assert not np.any(out.drawn % guarantee.grid)
+    before = model.predictor.out
+    assert model.remove(of(y, 1)).outcome == "refused"
+    assert (model.predictor.out, model.account.released) == (before, released)
 
 
 @pytest.mark.parametrize("perturbation", ["gaussian", "pure_eps"])

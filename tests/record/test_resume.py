@@ -333,3 +333,9 @@ def test_added_requests_draw_no_release_again(tmp_path, monkeypatch):
     assert cli.summary(folder)["test_accuracy_before"] == before["test_accuracy_before"]
     spent = [record["epsilon_spent"] for record in cli.records(folder)]
     assert spent == sorted(spent)
+    (folder / "removals.jsonl").write_bytes(b"".join(lines(folder)[:2]))
+    (folder / "summary.json").unlink()
+    ended = anew(folder, 6)
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+    assert "releases are out that nobody can draw again, and removals.jsonl has lost lines" in ended.err
+    assert numbers == [0, 1, 2, 3, 4, 5]

@@ -18,13 +18,14 @@ def erased(model: LinearColumns) -> Any:
     The others are where they were, so that what the copy does is what the model does. Where there is
     something to erase the table of rows is copied; a label that no class has takes the place of theirs. Of
     columns that are not settled the weights alone go along: rows that have left can be solved for in what a
-    method keeps with them.
+    method keeps with them, and which subsamples they were in tells their labels.
     """
     made = copy(model)
     if not hasattr(model, "kept") or model.kept.all():
         return made
     if not model.is_settled:
-        bare = [WeightColumn(column.problem, column.w) for column in model.out.columns]
+        pairs = zip(model.compacted(), model.out.columns, strict=True)
+        bare = [WeightColumn(problem, column.w) for problem, column in pairs]
         vars(made)["_out"] = replace(model.out, columns=bare)
     gone, x = ~model.kept, model.x
     label = int(min(model.classes_)) - 1

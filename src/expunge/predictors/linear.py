@@ -162,9 +162,11 @@ class LinearModel(LinearColumns):
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
         """Train again, from zero and with the same b, without these rows, which leave."""
-        columns, reports = self._trained(self.without(index).problems)
+        stay = self.kept.copy()
+        stay[index] = False
+        columns, reports = self._trained(compacted(self.without(index).problems, stay))
         self.release(columns, index)
-        self.fit_reports = reports
+        vars(self).update(fit_reports=reports, settled=self.kept)
         return hypot(*(report.gradient_norm for report in reports))
 
     @one_blas_thread()
@@ -230,10 +232,11 @@ class LinearModel(LinearColumns):
             self._out = Released(ClassList(labels, places, saved["classes_of_fit"]))
         problems = compacted(self.problems(state.arrays["perturbation"]), self.settled)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
-        self.columns = [
+        columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
-        self.leave(removed, state.arrays.get("drawn"))
+        self.put(columns, drawn := state.arrays.get("drawn"))
+        self.leave(removed, drawn)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""

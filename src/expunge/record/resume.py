@@ -48,7 +48,18 @@ class RunCheckpoint:
     def save(self, state: State, complete: bool = False) -> None:
         """Put the state in place of the last one, atomically; that of a ``complete`` run stays."""
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
+        state.values["complete"] = complete
         save_state(self.end if complete else self.path, state, secret=True)
+
+    def reopen(self) -> None:
+        """Let a run that was complete go on from its end, or, where it can be repeated, from its start.
+
+        What was kept at the end may have rows that leave now: as a checkpoint it goes in its time, or else at
+        once.
+        """
+        if "run" in load_header(self.end):
+            self.end.replace(self.path)
+        self.end.unlink(missing_ok=True)
 
     @cached_property
     def _begun(self) -> State | None:
@@ -75,10 +86,13 @@ class RunCheckpoint:
         """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
 
         Raises:
-            RunFolderError: The checkpoint belongs to another configuration, or to other inputs.
+            RunFolderError: The checkpoint belongs to another configuration, or to other inputs; or the run
+                would begin again, and cannot.
         """
         path = self.path if self.path.exists() else self.end
         if path == self.end and "run" not in load_header(path):
+            if self.last.exists():
+                raise RunFolderError(_left(path, f"there is no {FILE}"))
             return None
         try:
             state = load_state(path)
@@ -90,7 +104,10 @@ class RunCheckpoint:
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
         self.every = state.values.pop("every", self.every)
+        complete = state.values.pop("complete", False)
         if state.values["run"]["served"] > recorded:
+            if complete or self.last.exists():
+                raise RunFolderError(_left(path, "removals.jsonl has lost lines"))
             log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
             return None
         return state
@@ -111,6 +128,14 @@ class RunCheckpoint:
         """The run is complete: the checkpoint, which holds secrets, goes."""
         for left in self.path.parent.glob(f"{FILE}*"):  # what a kill amid writing has left, too
             left.unlink()
+
+
+def _left(path: Path, why: str) -> str:
+    """The line for a run that would begin again, though models that it cannot draw again have left."""
+    allowed = "force=true, for a training and a count of its own"
+    return (
+        f"resume: {path.parent}: releases are out that nobody can draw again, and {why}; allowed: {allowed}"
+    )
 
 
 def refused(difference: str) -> str:

@@ -197,7 +197,7 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         RunFolderError: The run began with other inputs, and is no cell of a sweep, which is emptied.
     """
     from expunge.record.inputs import read
-    from expunge.record.resume import SECRET, RunCheckpoint, refused
+    from expunge.record.resume import RunCheckpoint, refused
 
     if not ledger_of(folder):
         return None
@@ -209,15 +209,17 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         _empty(folder)
         return None
     summary = folder / "summary.json"
+    checkpoint = RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"])
     if added := inputs.added(begun):
         log.info("%s: %s has grown by %d requests; the run goes on", folder, inputs.asked_by, added)
-        for of_less in (folder / DONE, summary, folder / SECRET):
+        for of_less in (folder / DONE, summary):
             of_less.unlink(missing_ok=True)
+        checkpoint.reopen()
         shutil.rmtree(folder / "figures", ignore_errors=True)
     if not summary.exists():
         return None
     # The run may have been killed between its last two files.
-    RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"]).done()
+    checkpoint.done()
     return dict(json.loads(summary.read_text()))
 
 

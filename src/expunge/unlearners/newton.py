@@ -208,6 +208,9 @@ class Newton(Engine):
 
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
+        drawn = (
+            state.arrays["drawn"] if self.keeps_secret else None
+        )  # without it the model inside would be out
         super().load_state(state, x, y)
         opened, saved = self.scheme.opened(self, state.values), state.values["columns"]
         # the first versions kept the columns of classes without rows
@@ -216,7 +219,7 @@ class Newton(Engine):
             CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
             for k, column in zip(kept, self.predictor.columns, strict=True)
         ]
-        self.predictor.put(columns, state.arrays["drawn"] if self.keeps_secret else None)
+        self.predictor.put(columns, drawn)
 
     @one_blas_thread()
     def settle(self) -> None:
