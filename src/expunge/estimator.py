@@ -166,7 +166,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def predict_proba(self, X: Any) -> Array:
         """``sigmoid(x.w)`` in the second of two columns, (n, 2); of K classes the K sigmoids over their sum.
 
-        b shifts w, so these are not calibrated.
+        Noise (as published, b) shifts w, so these are not calibrated.
         """
         scores = self.decision_function(X)
         return probabilities(scores.reshape(len(scores), -1))
@@ -210,10 +210,10 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
         The training data are not in it, only a digest of each row that stays, and the settings are those of
         ``fit``. Where rows have left since the last time the model is trained anew without them first, from
-        zero and with the same b: nothing that is written, and nothing that this model goes on with, is made
-        from what they were. It does hold b: keep it secret. A file that has been written since this model was
-        loaded from it (or saved to it) is left as it is, so that processes that share a file lose no removal;
-        so is one that has removed rows of the same data which this model, trained anew, still has.
+        zero (as published, with the same b): nothing that is written, or that this model goes on with, is
+        made from what they were. It holds the model without noise (or b), a secret. A file that was written
+        since this model was loaded from it (or saved to it) stays as it is, so that processes which share a
+        file lose no removal; so does one that has removed rows of the data which this model still has.
 
         Raises:
             MovedOn: The file is such a one: load it again, or save elsewhere.

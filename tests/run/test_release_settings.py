@@ -6,6 +6,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from expunge import CertifiedLogisticRegression
+from expunge.core.errors import InvalidValue
 from tests import cli
 from tests.cli import SMALL
 from tests.run.test_bad_input import refused
@@ -27,6 +28,12 @@ VALUES = {
 def test_a_value_is_refused_by_the_name_that_was_typed(tmp_path, argument):
     named, allowed = VALUES[argument]
     refused(argument, "removal.count=2", cwd=tmp_path, named=named, allowed=allowed)
+
+
+def test_the_published_method_needs_a_std():
+    x, y = load_digits(n_class=2, return_X_y=True)
+    with pytest.raises(InvalidValue, match="std: got None, allowed: a finite number > 0; None but with"):
+        CertifiedLogisticRegression(perturbation="gaussian").fit(x, y)
 
 
 def test_a_key_of_another_choice_is_said_to_be_one(tmp_path):

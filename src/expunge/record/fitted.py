@@ -64,6 +64,8 @@ def engine_of(settings: dict[str, Any]) -> Newton:
     of_model = {key: own.pop(key) for key in SETTINGS if key in own}
     if own["perturbation"] == "release":  # the noise is that of what leaves; the loss has none
         own["std"], of_model["std"] = of_model["std"], 0.0
+    elif of_model["std"] is None:
+        raise InvalidValue("std", None, "a finite number > 0; None but with perturbation=release")
     with own_names():
         return Newton(LinearModel(**of_model), **own)
 
