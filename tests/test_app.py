@@ -321,6 +321,11 @@ def test_std_goes_by_its_two_names(tmp_path):
     """``model.std`` is the noise of releases where it is typed, and that of the objective as published."""
     few = (*SMALL, "removal.count=1")
     release = cli.completed(*few, "model.std=0.25", folder=tmp_path / "release")
+    for number, own in enumerate(
+        ((), ("unlearner.std=0.5",))
+    ):  # 0: no perturbation of the loss, as at release
+        said = cli.summary(cli.completed(*few, *own, "model.std=0", folder=tmp_path / f"zero{number}"))
+        assert (said["std"] == 0.5) == bool(own)
     assert load_state(release / "state.safetensors").values["release"]["std"] == 0.25
     published = (*few, "unlearner.perturbation=gaussian", "model.std=25")
     one = cli.completed(*published, folder=tmp_path / "one")

@@ -22,11 +22,12 @@ def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearMode
         InvalidValue: The command line gives a setting by its name in ``model`` or ``training``, and
             ``unlearner`` has another value; or a value is not allowed.
     """
-    found = {key: _given(settings, key, typed) for key in OF_THE_MODEL}
+    release = at_release(settings)
+    found = {key: _given(settings, key, typed) for key in OF_THE_MODEL if not (release and key == "std")}
     found = {
         key: value for key, value in found.items() if value is not None or _at_home(settings, key) is not None
     }
-    if at_release(settings):
+    if release:  # its std is that of the noise
         found["std"] = 0.0
     try:
         return LinearModel(**found, progress=bool(settings["progress"]))
@@ -48,9 +49,15 @@ def at_release(settings: dict[str, Any]) -> bool:
 
 
 def release_std(settings: dict[str, Any], typed: Collection[str]) -> Any:
-    """``std`` of the noise at release: as the unlearner has it, or ``model.std`` where that is typed."""
-    if settings["unlearner"].get("std") is None and "model.std" not in typed:
+    """``std`` of the noise at release: as the unlearner has it, or ``model.std`` where that is typed.
+
+    A ``model.std`` of 0 leaves the perturbation out of the loss, as a release does: it says nothing of noise.
+    """
+    own, at_home = settings["unlearner"].get("std"), _at_home(settings, "std")
+    if own is None and ("model.std" not in typed or at_home == 0):
         return None
+    if at_home == 0:
+        return own
     return _given(settings, "std", typed)
 
 
