@@ -1,5 +1,6 @@
 """From (epsilon, delta) to distance over noise and back, for any number of releases, by other derivations."""
 
+import sys
 from math import sqrt
 
 import numpy as np
@@ -102,11 +103,24 @@ def test_what_is_out_of_range_is_refused_by_name(change, name):
 # -- another library ---------------------------------------------------------------------------------------
 
 
+def dp_accounting():
+    """Another account of the same noise, or a skip.
+
+    Its logger closes, once logging is set up anew, the stream that was standard error when it was imported:
+    under pytest the one that captures the output of every later test.
+    """
+    library = pytest.importorskip("dp_accounting", reason="another account of the same noise")
+    from absl import logging
+
+    logging.get_absl_handler().python_handler.stream = sys.__stderr__
+    return library
+
+
 @pytest.mark.parametrize(("epsilon", "delta"), [(1.0, 1e-5), (0.1, 1e-2), (8.0, 1e-9)])
 @pytest.mark.parametrize("k", [1, 40])
 def test_dp_accounting_agrees(epsilon, delta, k):
     """Gaussian noise in closed form, and zCDP by its own search over orders."""
-    library = pytest.importorskip("dp_accounting", reason="another account of the same noise")
+    library = dp_accounting()
     normal = ratio(epsilon, delta, k, "float")
     assert library.get_epsilon_gaussian(1 / (normal * sqrt(k)), delta) == pytest.approx(epsilon, rel=1e-6)
     each = ratio(epsilon, delta, k, "lattice")
@@ -118,7 +132,7 @@ def test_dp_accounting_agrees(epsilon, delta, k):
 @pytest.mark.parametrize("k", [3, 30])
 def test_releases_together_are_as_dp_accounting_convolves_them(k):
     """The law of the summed privacy loss of k releases, convolved, against mu sqrt(k) and k rho."""
-    library = pytest.importorskip("dp_accounting", reason="another account of the same noise")
+    library = dp_accounting()
     sigma, delta = 12.0, 1e-6
     normal = library.pld.PLDAccountant().compose(library.GaussianDpEvent(sigma), k).get_epsilon(delta)
     assert epsilon_after(1 / sigma, delta, k, "float") == pytest.approx(normal, rel=1e-3)
