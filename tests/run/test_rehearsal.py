@@ -60,10 +60,11 @@ def clocks(folder, *arguments):
 @pytest.mark.parametrize(
     ("kind", "arguments"),
     [
-        ("float32", ("unlearner=newton_corrected", "unlearner.anchor=1")),
+        ("float32", ("unlearner=newton_corrected", "unlearner.perturbation=gaussian", "unlearner.anchor=1")),
+        ("float64", ("unlearner=newton_corrected",)),
         (None, (*NETWORK, "unlearner=lcodec", "unlearner.n_perturbations=60")),
     ],
-    ids=["linear", "network"],
+    ids=["linear", "release", "network"],
 )
 def test_nothing_is_compiled_while_a_clock_runs(kind, arguments, tmp_path):
     if kind is not None:

@@ -107,7 +107,7 @@ def test_sekhari_is_the_equation_with_two_numbers(curvature, penalty, l2, row):
     if curvature == "exact":
         x_kept, y_kept = problem.retained.take(problem.retained.rows)
         hessian = dense.full_hessian(module, cross_entropy, x_kept, y_kept, {"1": range(3)})
-        shifted = hessian + l2 * torch.eye(len(hessian))
+        shifted = hessian + l2 * torch.eye(len(hessian), dtype=hessian.dtype)  # l2 not rounded to float32
         expected = torch.linalg.solve(shifted, slope + penalty * block.read(module)) / 29
         np.testing.assert_allclose(step, expected, rtol=1e-6, atol=1e-10)
     # Linear in the right side: what the penalty adds is the same system solved for penalty w.

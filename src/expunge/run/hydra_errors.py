@@ -74,7 +74,8 @@ def explained(error: BaseException) -> str:
         known = [str(key) for key in cause.parent_node if str(key) != "hydra"]
         keys = ", ".join(known) or "none yet; +KEY=VALUE adds one"
         key = named.group(1) if named else str(cause.full_key)
-        return f"{key}: no such key{_choices_with(key)}, allowed: {keys}"
+        there = _choices_with(key) if cause.full_key == key else ""  # else its group is not there at all
+        return f"{key}: no such key{there}, allowed: {keys}"
     if cause is None or str(cause) in str(error) or isinstance(error, UserError):
         return one_line(error)
     return one_line(f"{error} ({cause})")
