@@ -107,7 +107,7 @@ class ReleaseGuarantee:
 
     def budget(self, lam: float, n: int) -> float:
         """Largest norm of the summed gradient of w~ over n rows that is covered: ``lam n Delta_0``, down."""
-        return down(Fraction(self.sensitivity) * Fraction(lam) * index(n))
+        return self.shares(lam, [n])[0]
 
     def shares(self, lam: float, counts: Sequence[int]) -> list[float]:
         """Largest gradient norm of each of K columns over n_k rows: ``lam n_k Delta_0 / sqrt(K)``, down.
@@ -116,7 +116,7 @@ class ReleaseGuarantee:
         rounding alone comes to there.
         """
         root = Fraction(root_up(Fraction(len(counts))))
-        return [down(Fraction(self.sensitivity) * Fraction(lam) * n / root) for n in counts]
+        return [down(Fraction(self.sensitivity) * Fraction(lam) * index(n) / root) for n in counts]
 
     def spent(self, count: int) -> float:
         """Epsilon at delta of the first ``count`` releases together; while covered at most ``epsilon``."""
@@ -183,8 +183,7 @@ class ReleaseGuarantee:
         rounding = Fraction(require_positive("floor", floor))
         least = _NARROWEST * rounding
         if fineness:  # g is more than half of what its bound allows
-            furthest = Fraction(root_up(Fraction(2 * log(2)) / Fraction(lam)))
-            least = max(least, 2 * furthest / Fraction(_STEPS_OF_MODEL) * width / fineness)
+            least = max(least, 2 * Fraction(_longest(lam)) / Fraction(_STEPS_OF_MODEL) * width / fineness)
         if std is not None:
             name, given, factor = "std", require_positive("std", std), most / (1 + fineness)
         elif residual is not None:

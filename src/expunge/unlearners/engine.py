@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.predictors.linear import LinearModel
-from expunge.unlearners.base import Method
+from expunge.unlearners.base import Method, Outcome
 
 
 class Engine(Method):
@@ -42,3 +47,22 @@ class Engine(Method):
     def needs_gram(self) -> bool:
         """Whether the certificate asks for ||X||_2."""
         return self.certificate in ("data_dependent", "third_order")
+
+
+class Scheme(ABC):
+    """What is the same for whichever noise a method has: it keeps nothing of its own, all is the engine's."""
+
+    def refused(self, engine: Engine, index: NDArray[np.int64], reason: str) -> Outcome:
+        """What has become of a request that nobody can serve."""
+        return self._outcome(engine, "refused", index, engine.columns, reason)
+
+    @abstractmethod
+    def _outcome(
+        self,
+        engine: Engine,
+        outcome: str,
+        index: NDArray[np.int64],
+        columns: Sequence[CertifiedColumn],
+        reason: str | None = None,
+    ) -> Outcome:
+        """The outcome with the columns that are to be out after it, checked before they are."""

@@ -208,9 +208,8 @@ class Newton(Engine):
 
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given."""
-        drawn = (
-            state.arrays["drawn"] if self.keeps_secret else None
-        )  # without it the model inside would be out
+        # of a release it must be there: without it the model inside would be out
+        drawn = state.arrays["drawn"] if self.keeps_secret else None
         super().load_state(state, x, y)
         opened, saved = self.scheme.opened(self, state.values), state.values["columns"]
         # the first versions kept the columns of classes without rows

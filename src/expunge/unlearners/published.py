@@ -22,7 +22,7 @@ from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors.linear import as_columns, zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
-from expunge.unlearners.engine import Engine
+from expunge.unlearners.engine import Engine, Scheme
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
 
@@ -32,7 +32,7 @@ AS_PUBLISHED = (
 )
 
 
-class Published:
+class Published(Scheme):
     """What ``Newton`` does with ``perturbation`` ``gaussian`` or ``pure_eps``.
 
     The model minimises ``L_b``, b secret; after a removal its residual has a norm of at most beta, and the
@@ -104,10 +104,6 @@ class Published:
     def account(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> Account:
         """The certificate of these columns together."""
         return replace(joint([column.account for column in columns]), guarantee=engine.guarantee)
-
-    def refused(self, engine: Engine, index: NDArray[np.int64], reason: str) -> Outcome:
-        """What has become of a request that nobody can serve."""
-        return self._outcome(engine, "refused", index, engine.columns, reason)
 
     def serve(self, engine: Engine, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
         """Release, retrain or refuse."""

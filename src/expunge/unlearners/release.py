@@ -31,17 +31,16 @@ from expunge.linear.solver import build_factor
 from expunge.predictors.linear import zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
-from expunge.unlearners.engine import Engine
+from expunge.unlearners.engine import Engine, Scheme
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
 
 _NEEDED = {"certificate": "measured", "update": "corrected", "anchor": 0}
-_MOST = (
-    0.7  # of what a column may have is for the gradient's norm: a quarter of the least planned is rounding
-)
+# Of what a column may have, for the gradient's norm: of the least that is planned a quarter is rounding.
+_MOST = 0.7
 
 
-class Release:
+class Release(Scheme):
     """What ``Newton`` does with ``perturbation=release``.
 
     Nothing that leaves but W depends on the internal model: the budget is that of n, epsilon that of the
@@ -137,10 +136,6 @@ class Release:
         return with_float_noise(w, guarantee.std, rng)
 
     # -- removal ----------------------------------------------------------------------------------------
-
-    def refused(self, engine: Engine, index: NDArray[np.int64], reason: str) -> Outcome:
-        """What has become of a request that nobody can serve."""
-        return self._outcome(engine, "refused", index, engine.columns, reason)
 
     def serve(self, engine: Engine, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
         """Correct the internal model until the noise covers it, and release."""
