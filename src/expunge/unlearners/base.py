@@ -31,9 +31,12 @@ class Outcome:
             ``refused`` (nothing changed; the rows stay in the retained set).
         reason: Why, where it is not ``removed``.
         rows: The requested rows.
-        residual_bound: beta, guaranteed bound on ||grad L_b||_2 of the model that is out now.
-        residual_measured: ||grad L_b||_2 itself where the update computed it.
-        budget: std epsilon / c. epsilon_spent: c beta / std. None for methods without a certificate.
+        residual_bound: beta, guaranteed bound on ||grad L_b||_2 of the model that is out now; of a release
+            ``budget``, for beta is a secret.
+        residual_measured: ||grad L_b||_2 itself where the update computed it, and it need not be secret.
+        budget: std epsilon / c; of a release what the noise covers at the rows that stay. None for methods
+            without a certificate, like the next.
+        epsilon_spent: c beta / std; with noise at release that of all releases so far, by their count.
         figures: Numbers of the method itself, by the name that the ledger and the summary give them; a
             request that never came so far may leave some out.
     """
