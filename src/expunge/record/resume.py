@@ -30,10 +30,10 @@ class RunCheckpoint:
 
     The ledger runs ahead of it. After a crash the requests in between are served again from the checkpoint
     and must come out as recorded. A checkpoint that is ahead of the ledger (the ledger lost lines) is not
-    used: everything is repeated from the beginning, or refused where noise would be drawn again. A continued run must have the same settings: the resolved
-    configuration; and the same inputs, but that requests may have been added. It keeps to the checkpoints it
-    began with, one after ``every`` requests: what a method is made to forget for one shows in the last digits
-    of what follows.
+    used: everything is repeated from the beginning, or refused where noise would be drawn again. A continued
+    run must have the same settings: the resolved configuration; and the same inputs, but that requests may
+    have been added. It keeps to the checkpoints it began with, one after ``every`` requests: what a method is
+    made to forget for one shows in the last digits of what follows.
 
     Noise from the operating system is never the same again, and a model that somebody may have seen counts.
     So a run with such noise never draws a release twice that anything is made of: see ``once``; and one that
