@@ -16,17 +16,8 @@ from expunge.audit.worlds import Data, Effort, Unknown, World
 from expunge.certificate.empirical import CONFIDENCE, Needed
 from expunge.core.errors import InvalidValue
 from expunge.predictors.linear import LinearModel
+from expunge.report.audited import BELOW, KNOWN, NOTHING, REFUTED, UNTRIED
 from expunge.unlearners.newton import Newton
-
-REFUTED, KNOWN, BELOW, NOTHING, UNTRIED = "refuted", "refuted as said", "below", "nothing found", "not tried"
-VERDICTS = {
-    REFUTED: "REFUTED: more is needed than is claimed",
-    KNOWN: "refuted, as its run says",
-    BELOW: "no more than claimed",
-    NOTHING: "no more than claimed; its run makes no claim",
-    UNTRIED: "not audited: no request was served",
-}
-"""What an audit comes to. The first alone speaks against the program."""
 
 
 def world_of(method: Any, data: Data, rng: np.random.Generator) -> World:

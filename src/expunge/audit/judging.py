@@ -24,7 +24,7 @@ Scores = Mapping[str, tuple[Scored, Scored]]
 PILOT = 4  # one in so many draws chooses the event, and is not counted
 LEAST_PILOT = 10
 _CANDIDATES = 200
-_SURE = 0.9  # confidence of what the pilot draws choose by; nothing rests on it
+_SURE = 0.999  # confidence of what the pilot draws choose by; nothing rests on it
 
 
 @dataclass(frozen=True)

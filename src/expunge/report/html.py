@@ -15,7 +15,7 @@ from importlib.resources import files
 from string import Template
 
 from expunge import __version__
-from expunge.report import html_tables, sections, studies, style
+from expunge.report import audited, html_tables, sections, studies, style
 from expunge.report.contents import Contents
 from expunge.report.headline import headline
 from expunge.report.promises import promises
@@ -60,16 +60,25 @@ def page(
         links: Name of a run -> the address of its folder, relative to the page.
     """
     runs, studied = contents.runs, contents.studies
-    # A page without a table to sort needs no script, and lets none run but the empty one.
-    script = _file("sort.js") if runs else ""
     title = "Removal of training rows" + (", side by side" if len(runs) > 1 else "")
+    return document(
+        title if runs else "Studies",
+        " · ".join([sections.lead(runs)] * bool(runs) + [studies.lead(studied)] * bool(studied)),
+        "\n".join(filter(None, _body(contents, drawn, links or {}))),
+        # A page without a table to sort needs no script, and lets none run but the empty one.
+        _file("sort.js") if runs else "",
+    )
+
+
+def document(title: str, lead: str, body: str, script: str = "") -> str:
+    """Return a page of its own with this body, which is HTML already, as title and lead are."""
     return _PAGE.substitute(
-        title=title if runs else "Studies",
-        lead=" · ".join([sections.lead(runs)] * bool(runs) + [studies.lead(studied)] * bool(studied)),
+        title=title,
+        lead=lead,
         policy=_POLICY.format(script=b64encode(sha256(script.encode()).digest()).decode()),
         css=_file("page.css"),
         script=f"<script>{script}</script>\n" if script else "",
-        body="\n".join(filter(None, _body(contents, drawn, links or {}))),
+        body=body,
         version=escape(__version__),
     )
 
@@ -86,7 +95,8 @@ def _body(contents: Contents, drawn: Sequence[style.Drawn], links: Mapping[str, 
         html_tables.side_by_side(lines, contents.notes),
         html_tables.of_guarantees(lines),
         html_tables.over_seeds(contents.groups) if contents.groups else "",
-        *(["<h2>Figures</h2>", *map(_figure, drawn)] if drawn else []),
+        *audited.sections(runs),
+        *(["<h2>Figures</h2>", *map(figure_of, drawn)] if drawn else []),
         html_tables.differences(runs, links),
         *promises(lines),
         *studied,
@@ -99,7 +109,8 @@ def _file(name: str) -> str:
     return files("expunge.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _figure(drawn: style.Drawn) -> str:
+def figure_of(drawn: style.Drawn) -> str:
+    """Return a figure and the sentence under it."""
     return f"""\
 <figure>
 <div class="scroll" tabindex="0" role="img" aria-label="{escape(drawn.title)}">

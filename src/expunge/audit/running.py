@@ -1,0 +1,77 @@
+"""All methods that were asked for, side by side on the cores there are."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+from expunge.audit.auditing import audit
+from expunge.audit.methods import Entry
+from expunge.audit.problems import PROBLEMS
+from expunge.audit.worlds import Effort
+from expunge.core.cores import available_cores
+
+_STARTING = 10.0  # seconds that worker processes may take before they begin
+
+
+def audit_all(
+    found: Sequence[Entry],
+    pairs: int,
+    bulk: int,
+    minutes: float,
+    seed: int,
+    done: Callable[[str], None] = lambda name: None,
+) -> list[dict[str, Any]]:
+    """Audit every entry; return their records in order.
+
+    The time is shared out evenly: a method that is slow here makes fewer pairs, and says how many.
+
+    Args:
+        found: What to audit.
+        pairs: From end to end, for each.
+        bulk: Pairs of noise alone, for each of those whose noise is that of releases.
+        minutes: For all together.
+        seed: Of what is drawn; each method has a seed of its own.
+        done: Told the name of each that is done.
+    """
+    workers = min(available_cores(), len(found))
+    seconds = max(0.0, 60 * minutes - _STARTING) * workers / len(found)
+    jobs = [(entry, pairs, bulk, seconds, seed + place) for place, entry in enumerate(found)]
+    if workers == 1:
+        records = []
+        for job in jobs:
+            records.append(_audited(*job))
+            done(job[0].name)
+        return records
+    # Not forked: threads of BLAS and of ours do not live on in a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_alone) as pool:
+        futures = [pool.submit(_audited, *job) for job in jobs]
+        names = dict(zip(futures, (job[0].name for job in jobs), strict=True))
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done(names[future])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
+
+
+def _alone() -> None:
+    """One thread in each process: as many processes as cores are at work."""
+    from expunge.linear.parallel import set_threads
+
+    set_threads(1)
+
+
+def _audited(entry: Entry, pairs: int, bulk: int, seconds: float, seed: int) -> dict[str, Any]:
+    from expunge.run.build import build_unlearner
+
+    method = build_unlearner(entry.settings, {"unlearner": entry.choice}, False, ())
+    effort = Effort(pairs, bulk, time.monotonic() + seconds)
+    made = audit(method, PROBLEMS[entry.data](), effort, seed)
+    return made.record(entry.name, entry.settings["unlearner"])
