@@ -46,6 +46,11 @@ class Entry:
     data: str
     given: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def share(self) -> float:
+        """Of the pairs that are asked for: fewer where a pair takes long, or tells much."""
+        return 0.3 if self.data != _TWO or "releases" in self.given else 1.0
+
 
 def entries(folder: Path) -> list[Entry]:
     """All certified choices of ``folder/unlearner``, each with the settings that matter."""

@@ -34,26 +34,27 @@ class PublishedWorld(World):
 
     def scores(self, effort: Effort) -> Scores:
         """The decision played again, the size of b~, and a test that is learned of b~."""
-        removed: list[Array] = []
-        retrained: list[Array] = []
+        out: tuple[list[Array], list[Array]] = [], []
+        asked: tuple[list[bool], list[bool]] = [], []
+
+        def see(world: int, weights: Array) -> None:
+            out[world].append(self.replay.b_of(weights))
+            asked[world].append(self.replay.would_retrain(weights))
+
         for _ in effort.draws():
             self.method.fit(self.x, self.data.y, self._seed())
             if self._remove(self.method, self.data.gone[0]) != "refused":
-                removed.append(self.method.predictor.weights)
+                see(0, self.method.predictor.weights)
             self.alone.b = self._b(self.x.dim * self.method.predictor.width)
             self.alone.fit(*self.replay.rest, seed=0)  # which draws nothing
-            retrained.append(self.alone.weights)
+            see(1, self.alone.weights)
             self.drawn += 1
-        sides = [np.array([self.replay.b_of(w) for w in side]) for side in (removed, retrained)]
-        asked = [
-            np.array([self.replay.would_retrain(w) for w in side], bool) for side in (removed, retrained)
-        ]
-        if not removed:
+        if not out[0]:
             return {}
-        std = self.alone.std
-        sizes = [np.linalg.norm(side, axis=1) / std for side in sides]
+        sides = np.stack(out[0]), np.stack(out[1])
+        sizes = [np.linalg.norm(side, axis=1) / self.alone.std for side in sides]
         return {
-            "would it have retrained?": (asked[0], asked[1]),
+            "would it have retrained?": (np.array(asked[0]), np.array(asked[1])),
             "residual size": (sizes[0], sizes[1]),
             "learned test": scores.fitted(*sides),
         }

@@ -6,15 +6,29 @@ import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from typing import Any
 
 from expunge.audit.auditing import audit
+from expunge.audit.judging import LEAST_PILOT, PILOT
 from expunge.audit.methods import Entry
 from expunge.audit.problems import PROBLEMS
 from expunge.audit.worlds import Effort
 from expunge.core.cores import available_cores
 
-_STARTING = 10.0  # seconds that worker processes may take before they begin
+_ENDING = 5.0  # seconds for what is done after the last draw
+
+
+@dataclass(frozen=True)
+class _Until:
+    """When all must be done (seconds since the epoch), and the share of what is left that one has."""
+
+    end: float
+    share: float
+
+    def begun(self) -> float:
+        """When one that begins now must stop, by the clock of this process."""
+        return time.monotonic() + max(0.0, self.end - time.time()) * min(1.0, self.share)
 
 
 def audit_all(
@@ -27,19 +41,23 @@ def audit_all(
 ) -> list[dict[str, Any]]:
     """Audit every entry; return their records in order.
 
-    The time is shared out evenly: a method that is slow here makes fewer pairs, and says how many.
+    What is left of the time is shared out evenly as each begins: one that is slow here makes fewer pairs, and
+    says how many.
 
     Args:
         found: What to audit.
-        pairs: From end to end, for each.
+        pairs: From end to end, for each; fewer for those where one takes longer, see ``Entry.share``.
         bulk: Pairs of noise alone, for each of those whose noise is that of releases.
         minutes: For all together.
         seed: Of what is drawn; each method has a seed of its own.
         done: Told the name of each that is done.
     """
     workers = min(available_cores(), len(found))
-    seconds = max(0.0, 60 * minutes - _STARTING) * workers / len(found)
-    jobs = [(entry, pairs, bulk, seconds, seed + place) for place, entry in enumerate(found)]
+    end = time.time() + 60 * minutes - _ENDING
+    jobs = [
+        (entry, pairs, bulk, _Until(end, workers / (len(found) - place)), seed + place)
+        for place, entry in enumerate(found)
+    ]
     if workers == 1:
         records = []
         for job in jobs:
@@ -68,10 +86,11 @@ def _alone() -> None:
     set_threads(1)
 
 
-def _audited(entry: Entry, pairs: int, bulk: int, seconds: float, seed: int) -> dict[str, Any]:
+def _audited(entry: Entry, pairs: int, bulk: int, until: _Until, seed: int) -> dict[str, Any]:
     from expunge.run.build import build_unlearner
 
+    stop = until.begun()
     method = build_unlearner(entry.settings, {"unlearner": entry.choice}, False, ())
-    effort = Effort(pairs, bulk, time.monotonic() + seconds)
+    effort = Effort(max(LEAST_PILOT * PILOT, round(entry.share * pairs)), bulk, stop)
     made = audit(method, PROBLEMS[entry.data](), effort, seed)
     return made.record(entry.name, entry.settings["unlearner"])

@@ -1,4 +1,4 @@
-"""What ``audit.json`` says: claimed epsilon beside the lower bound that attacks prove, as table and picture."""
+"""What ``audit.json`` says: claimed epsilon beside the lower bound that attacks prove."""
 
 from __future__ import annotations
 
@@ -14,20 +14,34 @@ from expunge.report.runs import Run, finite
 
 FILE, FORMAT = "audit.json", 1
 VERDICTS = {
-    "refuted": "REFUTED: more is needed than is claimed",
+    "refuted": "REFUTED",
     "refuted as said": "refuted, as its run says",
-    "below": "no more than claimed",
-    "nothing found": "no more than claimed, of which its run is not sure",
-    "not tried": "not audited: no request was served",
+    "below": "below its claim",
+    "nothing found": "nothing found, nothing promised",
+    "not tried": "no request was served",
 }
 """What an audit comes to. The first alone speaks against the program."""
 REFUTED, KNOWN, BELOW, NOTHING, UNTRIED = VERDICTS
 _COLOURS = {REFUTED: 1, KNOWN: 5, BELOW: 2, NOTHING: 7, UNTRIED: 7}
-_HEAD = ("method", "claimed ε, δ", "audited: ε at least", "this test needs", "by", "pairs", "verdict")
-_KEYS = {"name": str, "claim": (str, type(None)), "verdict": str, "attacks": list}
+_HEAD = (
+    "method",
+    "claim",
+    "ε, δ claimed",
+    "audited: ε at least",
+    "this test needs",
+    "by",
+    "pairs",
+    "verdict",
+)
+_KEYS: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "claim": (str, type(None)),
+    "attacks": (list,),
+}
 READING = (
-    "A lower bound above the claimed ε refutes the claim. One below it proves nothing but that these attacks, "
-    "with so many pairs, found no more: what needs fewer than about one draw in {rare} is not seen."
+    "A lower bound above the claimed ε refutes the claim. One below it proves nothing but that these "
+    "attacks, with so many pairs, found no more: what shows in fewer than about one draw in {rare} is not "
+    "seen."
 )
 
 
@@ -86,6 +100,7 @@ def _line(one: Mapping[str, Any]) -> list[str]:
         pairs += f" + {text.count(one['noise_pairs'])}"
     return [
         text.plain(one["name"]),
+        text.plain((one["claim"] or text.NONE).partition(":")[0]),
         f"{text.number(one['epsilon'])}, {text.number(one['delta'])}",
         text.number(bound.get("low")),
         f"{text.number(bound['low'])} to {high}" if bound else text.NONE,
@@ -111,7 +126,7 @@ def draw(found: Mapping[str, Any], name: str = "audit") -> style.Drawn:
                 ax.text(0.01 * top, y, "no request was served", va="center", fontsize=8, color=style.MUTED)
                 continue
             low, high = _bound(one, "low"), min(_bound(one, "high"), top)
-            ax.plot([low, high], [y, y], color=colour, lw=1.0, alpha=0.6, zorder=2)
+            ax.plot([low, high], [y, y], color=colour, lw=0.9, alpha=0.45, zorder=2)
             ax.plot([0, low], [y, y], color=colour, lw=4.5, solid_capstyle="butt", zorder=3)
             ax.plot(low, y, marker="|", ms=11, mew=2, color=colour, zorder=5)
         names = [text.plain(one["name"]) for one in reversed(methods)]
@@ -119,12 +134,11 @@ def draw(found: Mapping[str, Any], name: str = "audit") -> style.Drawn:
         ax.set(xlim=(0, top), ylim=(-0.7, len(methods) - 0.3), xlabel="epsilon")
         ax.set_title("Claimed, and proved by attacks at the least", loc="left")
         keys = [Line2D([], [], ls="", marker="D", mfc=style.PAPER, mec=style.INK, label="claimed")]
+        there = [verdict for verdict in VERDICTS if any(one["verdict"] == verdict for one in methods)]
         keys += [
-            Line2D(
-                [], [], color=style.SERIES[_COLOURS[verdict]], lw=4, label=f"lower bound: {VERDICTS[verdict]}"
-            )
-            for verdict in VERDICTS
-            if verdict != UNTRIED and any(one["verdict"] == verdict for one in methods)
+            Line2D([], [], color=style.SERIES[_COLOURS[it]], lw=4, label=f"lower bound: {VERDICTS[it]}")
+            for it in there
+            if it != UNTRIED
         ]
         style.legend(figure, keys, 2)
         caption = (
@@ -209,10 +223,8 @@ def _not_tried(one: Mapping[str, Any]) -> str:
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
     lines = "\n".join(
-        f'<tr><th scope="row">{escape(line[0])}</th>'
-        + "".join(f"<td>{escape(c)}</td>" for c in line[1:])
-        + "</tr>"
-        for line in body
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in body
     )
     return f"""\
 <div class="scroll" tabindex="0" role="region" aria-label="Table of the audit">
