@@ -56,7 +56,7 @@ class Published(Scheme):
         """Train with a first b, and open the account at the optimiser's own leftover."""
         engine.guarantee = self._guarantee(engine)
         model = engine.predictor
-        everything = Remainder[CertifiedColumn](model.out.classes, [], model.problems())
+        everything = Remainder[CertifiedColumn](model.out.classes, [], model.problems)
         learned, reports = self._learned(engine, everything, epoch=0)
         model.columns, model.fit_reports = learned, reports
 
