@@ -91,7 +91,6 @@ class LinearModel(LinearColumns):
         """
         require_matrices(x.dim, width_of(len(np.unique(y))), BUILDING)
         super().begin(x, y, seed)
-        self.settled = self.kept
         if len(self.classes_) < 2:
             raise UserError(
                 f"labels: got one class ({self.classes_[0]}), allowed: two or more; see dataset.classes"
@@ -162,11 +161,10 @@ class LinearModel(LinearColumns):
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
         """Train again, from zero and with the same b, without these rows, which leave."""
-        stay = self.kept.copy()
-        stay[index] = False
-        columns, reports = self._trained(compacted(self.without(index).problems, stay))
+        stay = self.there.without(index)
+        columns, reports = self._trained(compacted(self.without(index).problems, stay.mask))
         self.release(columns, index)
-        vars(self).update(fit_reports=reports, settled=self.kept)
+        vars(self).update(fit_reports=reports, settled=self.there)
         return hypot(*(report.gradient_norm for report in reports))
 
     @one_blas_thread()
@@ -206,8 +204,8 @@ class LinearModel(LinearColumns):
             "weight": as_model(out.kept("w")),
             "perturbation": as_model(out.kept("b")),
         }
-        arrays["removed_rows"] = np.flatnonzero(~self.kept)
-        arrays["erased_rows"] = np.flatnonzero(~self.settled)
+        arrays["removed_rows"] = self.there.gone
+        arrays["erased_rows"] = self.settled.gone
         if out.drawn is not None:
             arrays["drawn"] = out.drawn
         values = {"classes": classes.labels.tolist(), "secret": self.seed, "seeded": self.seeded}
@@ -223,14 +221,13 @@ class LinearModel(LinearColumns):
         saved, removed = state.values, state.arrays["removed_rows"]
         super().begin(x, y, saved["secret"])
         self.fit_reports = []
-        self.settled = self.kept.copy()
-        self.settled[state.arrays.get("erased_rows", [])] = False
+        self.settled = self.there.without(state.arrays.get("erased_rows", []))
         self.seeded = saved.get("seeded", True)  # the first versions drew all from a seed
         if "class_places" in saved:  # the first versions kept all classes
             places = np.array(saved["class_places"], dtype=np.int64)
             labels = np.unique(np.delete(self.y, removed))
-            self._out = Released(ClassList(labels, places, saved["classes_of_fit"]))
-        problems = compacted(self.problems(state.arrays["perturbation"]), self.settled)
+            self._out = Released(ClassList(labels, places, saved["classes_of_fit"]).counted(self.y))
+        problems = compacted(self.problems(state.arrays["perturbation"]), self.settled.mask)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)

@@ -106,7 +106,7 @@ class Newton(Engine):
         allowed = require_from_zero if perturbation == "pure_eps" else require_probability
         self.delta = allowed("delta", delta)
         self.certificate = require_choice("certificate", certificate, CERTIFICATES)
-        self.update = require_choice("update", update, UPDATES)
+        self.update = require_choice("update", update, (*UPDATES, "rowless"))
         self.at_limit = require_choice("at_limit", at_limit, POLICIES)
         self.anchor = require_count("anchor", anchor, least=0)
         self.releases = require_count("releases", releases)
