@@ -22,7 +22,13 @@ FLOORS = {
 # Of one floor, and still one above the other: codec checks its arguments, an unlearner runs a scrub, a metric
 # looks at an unlearner, a study draws as a report does.
 ABOVE = {("codec", "core"), ("unlearners", "scrub"), ("metrics", "unlearners"), ("studies", "report")}
-CONFIGURED = {"run", "sweep", "audit", "app", "help"}  # what knows Hydra; the report reads a run's configuration
+CONFIGURED = {
+    "run",
+    "sweep",
+    "audit",
+    "app",
+    "help",
+}  # what knows Hydra; the report reads a run's configuration
 
 FILES = {
     ".".join(("expunge", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path

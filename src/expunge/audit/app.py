@@ -140,7 +140,7 @@ def _run(folder: Path, pairs: int, bulk: int, minutes: float, seed: int) -> dict
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: no such folder")
     method, data, settings = of_run(folder)
-    made = audit(method, data, Effort(pairs, bulk, time.monotonic() + 60 * minutes), seed)
+    made = audit(method, data, Effort(pairs, bulk, time.monotonic() + 60 * minutes, strict=True), seed)
     return made.record(str(method.name), settings["unlearner"])
 
 

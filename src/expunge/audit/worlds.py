@@ -20,6 +20,7 @@ from expunge.linear.rows import Rows
 Array = NDArray[np.float64]
 SEEDS = 2**63 - 1
 LEAST = 80  # pairs, however little time there is
+_TRIED = 4
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,24 @@ class Effort:
     pairs: int
     bulk: int
     until: float = float("inf")
+    strict: bool = False
 
     def draws(self) -> Iterator[int]:
-        """Count the pairs, until there are enough of them or time is over."""
+        """Count the pairs, until there are enough of them or time is over; a few are made in any case.
+
+        Raises:
+            InvalidValue: ``strict``, and those few would take far more time than there is.
+        """
+        begun = time.monotonic()
         for draw in range(self.pairs):
-            if draw >= LEAST and time.monotonic() > self.until:
+            now = time.monotonic()
+            if draw == 1:
+                begun = now  # the first has compiled what was not
+            if self.strict and draw == _TRIED and (now - begun) / (_TRIED - 1) * LEAST > self.until - now:
+                minutes = LEAST * (now - begun) / (_TRIED - 1) / 60
+                allowed = f"at least {minutes:.1f} more: removal and retraining are slow on these data"
+                raise InvalidValue("--minutes", "less", allowed)
+            if draw >= LEAST and now > self.until:
                 return
             yield draw
 
@@ -118,10 +132,12 @@ class Unknown(World):
         from expunge.audit.scores import fitted
         from expunge.studies.leak_replay import without
 
-        rest = without(self.data.x, self.data.y, self.data.rows)
+        x, y, rows = self.data.x, self.data.y, self.data.rows
+        stay = np.delete(np.arange(len(y)), rows)
+        rest = without(x, y, rows) if isinstance(x, Rows) else (x[stay], y[stay])
         removed, retrained = [], []
         for _ in effort.draws():
-            self.method.fit(self.data.x, self.data.y, self._seed())
+            self.method.fit(x, y, self._seed())
             ended = [self._remove(self.method, request) for request in self.data.gone]
             if "refused" not in ended:
                 removed.append(_flat(self.method.model()))

@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.core.errors import RunFolderError
 from expunge.report import layout, style, text
+from expunge.report.figure_html import figure_of
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import Run, finite
 
@@ -166,8 +167,6 @@ def sections(runs: Sequence[Run]) -> list[str]:
 
 def section(found: Mapping[str, Any], title: str = "Audit", name: str = "audit") -> str:
     """One audit: the claim in words, the table, every attack, the picture."""
-    from expunge.report.html import figure_of
-
     said = "\n".join(f"<li>{words}</li>" for words in dict.fromkeys(map(_claim, found["methods"])))
     attacks = "\n".join(
         f"<h3>{escape(text.plain(one['name']))}</h3>\n{_table(_ATTACKS, _attacks(one))}\n{_not_tried(one)}"

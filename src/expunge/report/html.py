@@ -6,7 +6,6 @@ runs, whatever the files of a run hold.
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -17,6 +16,7 @@ from string import Template
 from expunge import __version__
 from expunge.report import audited, html_tables, sections, studies, style
 from expunge.report.contents import Contents
+from expunge.report.figure_html import figure_of
 from expunge.report.headline import headline
 from expunge.report.promises import promises
 
@@ -107,32 +107,3 @@ def _body(contents: Contents, drawn: Sequence[style.Drawn], links: Mapping[str, 
 
 def _file(name: str) -> str:
     return files("expunge.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def figure_of(drawn: style.Drawn) -> str:
-    """Return a figure and the sentence under it."""
-    return f"""\
-<figure>
-<div class="scroll" tabindex="0" role="img" aria-label="{escape(drawn.title)}">
-{_inline(drawn)}
-</div>
-<figcaption>{escape(drawn.caption)}</figcaption>
-</figure>"""
-
-
-def _inline(drawn: style.Drawn) -> str:
-    """Return the SVG as an element of the page, in the page's colours.
-
-    Identifiers get the figure's name in front, since two figures may use the same ones.
-    """
-    svg = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>\s*", "", drawn.svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{drawn.name}-", svg)
-    # The page says how large a figure is; viewBox keeps its shape.
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    named = {style.INK: "ink", style.MUTED: "muted", style.GRID: "line", style.PAPER: "paper"}
-    named.update((colour, f"s{i}") for i, colour in enumerate(style.SERIES))
-    for colour, name in named.items():
-        svg = svg.replace(f": {colour}", f": var(--{name})")
-    return svg.strip()
