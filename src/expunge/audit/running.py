@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -80,10 +81,11 @@ def audit_all(
 
 
 def _alone() -> None:
-    """One thread in each process: as many processes as cores are at work."""
+    """One thread in each process, for as many processes as cores are at work; and what ``main`` sets."""
     from expunge.linear.parallel import set_threads
 
     set_threads(1)
+    logging.getLogger("expunge.linear.solver").addHandler(logging.NullHandler())
 
 
 def _audited(entry: Entry, pairs: int, bulk: int, until: _Until, seed: int) -> dict[str, Any]:

@@ -40,28 +40,32 @@ class Data:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is drawn: pairs from end to end, pairs of noise alone, and when to stop."""
+    """How much is drawn: pairs from end to end, pairs of noise alone, and the time to stop at.
+
+    ``minutes`` are those that were given, where it is an error that they are far too few.
+    """
 
     pairs: int
     bulk: int
     until: float = float("inf")
-    strict: bool = False
+    minutes: float | None = None
 
     def draws(self) -> Iterator[int]:
         """Count the pairs, until there are enough of them or time is over; a few are made in any case.
 
         Raises:
-            InvalidValue: ``strict``, and those few would take far more time than there is.
+            InvalidValue: Those few would take far longer than the ``minutes`` that were given.
         """
         begun = time.monotonic()
         for draw in range(self.pairs):
             now = time.monotonic()
             if draw == 1:
                 begun = now  # the first has compiled what was not
-            if self.strict and draw == _TRIED and (now - begun) / (_TRIED - 1) * LEAST > self.until - now:
-                minutes = LEAST * (now - begun) / (_TRIED - 1) / 60
-                allowed = f"at least {minutes:.1f} more: removal and retraining are slow on these data"
-                raise InvalidValue("--minutes", "less", allowed)
+            if self.minutes is not None and draw == _TRIED:
+                least = LEAST * (now - begun) / (_TRIED - 1)
+                if least > self.until - now:
+                    allowed = f"{1.2 * least / 60 + 0.1:.2g} or more: a pair takes long on these data"
+                    raise InvalidValue("--minutes", self.minutes, allowed)
             if draw >= LEAST and now > self.until:
                 return
             yield draw
