@@ -12,6 +12,7 @@ from expunge.core.errors import RunFolderError
 from expunge.report import audited, write_report
 from expunge.unlearners import release
 from tests.cli import SMALL, completed
+from tests.readme.pages import ROOT, python_blocks
 
 FEW = ("--pairs", "40", "--noise-pairs", "3000")
 ONE = ("--only", "newton_corrected: lattice, small")
@@ -129,3 +130,19 @@ def test_a_broken_audit_is_named(content, tmp_path):
     (tmp_path / "audit.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"audit.json:1: "):
         audited.read(tmp_path)
+
+
+def test_the_python_of_the_page_runs():
+    (code,) = python_blocks(ROOT / "docs" / "audit.md")
+    own: dict[str, object] = {}
+    exec(compile(code, "audit.md", "exec"), own)
+    assert own["found"].verdict == "below"
+
+
+def test_the_page_names_every_attack_and_verdict():
+    page = (ROOT / "docs" / "audit.md").read_text()
+    for verdict in audited.VERDICTS.values():
+        assert f"| {verdict} |" in page
+    attacks = ("would it have retrained?", "at the edge", "residual size", "low bits", "learned test")
+    for attack in (*attacks, "change between releases"):
+        assert f"| {attack} |" in page
