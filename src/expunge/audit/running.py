@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from expunge.audit.auditing import audit
@@ -50,13 +51,13 @@ def audit_all(
         pairs: From end to end, for each; fewer for those where one takes longer, see ``Entry.share``.
         bulk: Pairs of noise alone, for each of those whose noise is that of releases.
         minutes: For all together.
-        seed: Of what is drawn; each method has a seed of its own.
+        seed: Of what is drawn, with the method's name: it is the same whichever others are asked for.
         done: Told the name of each that is done.
     """
     workers = min(available_cores(), len(found))
     end = time.time() + 60 * minutes - _ENDING
     jobs = [
-        (entry, pairs, bulk, _Until(end, workers / (len(found) - place)), seed + place)
+        (entry, pairs, bulk, _Until(end, workers / (len(found) - place)), seed)
         for place, entry in enumerate(found)
     ]
     if workers == 1:
@@ -94,5 +95,6 @@ def _audited(entry: Entry, pairs: int, bulk: int, until: _Until, seed: int) -> d
     stop = until.begun()
     method = build_unlearner(entry.settings, {"unlearner": entry.choice}, False, ())
     effort = Effort(max(LEAST_PILOT * PILOT, round(entry.share * pairs)), bulk, stop)
-    made = audit(method, PROBLEMS[entry.data](), effort, seed)
+    own = int.from_bytes(sha256(f"{seed} {entry.name}".encode()).digest()[:8], "big")
+    made = audit(method, PROBLEMS[entry.data](), effort, own)
     return made.record(entry.name, entry.settings["unlearner"])
