@@ -43,7 +43,7 @@ def audit_all(
 ) -> list[dict[str, Any]]:
     """Audit every entry; return their records in order.
 
-    What is left of the time is shared out evenly as each begins: one that is slow here makes fewer pairs, and
+    As each begins it has its share of the time that is left: one that is slow here makes fewer pairs, and
     says how many.
 
     Args:
@@ -56,8 +56,9 @@ def audit_all(
     """
     workers = min(available_cores(), len(found))
     end = time.time() + 60 * minutes - _ENDING
+    shares = [entry.share for entry in found]
     jobs = [
-        (entry, pairs, bulk, _Until(end, workers / (len(found) - place)), seed)
+        (entry, pairs, bulk, _Until(end, workers * entry.share / sum(shares[place:])), seed)
         for place, entry in enumerate(found)
     ]
     if workers == 1:
