@@ -41,8 +41,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
 }
 READING = (
     "A lower bound above the claimed ε refutes the claim. One below it proves nothing but that these "
-    "attacks, with so many pairs, found no more: what shows in fewer than about one draw in {rare} is not "
-    "seen."
+    "attacks found no more; what shows in fewer than about 5 of a method's pairs is not seen."
 )
 
 
@@ -74,18 +73,12 @@ def _is_method(one: Any) -> bool:
 
 def as_text(found: Mapping[str, Any]) -> str:
     """The table for a terminal, and how to read it."""
-    return f"{layout.aligned([_HEAD], cells(found))}\n\n{reading(found)}"
+    return f"{layout.aligned([_HEAD], cells(found))}\n\n{READING}"
 
 
 def as_markdown(found: Mapping[str, Any]) -> str:
     """The table in Markdown."""
     return layout.markdown(_HEAD, cells(found)) + "\n"
-
-
-def reading(found: Mapping[str, Any]) -> str:
-    """One sentence on what the table says and what it cannot say."""
-    pairs = [max(one["pairs"], one.get("noise_pairs") or 0) for one in found["methods"]] or [0]
-    return READING.format(rare=f"{max(1, max(pairs) // 5):,}")
 
 
 def cells(found: Mapping[str, Any]) -> list[list[str]]:
@@ -111,7 +104,7 @@ def _line(one: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def draw(found: Mapping[str, Any], name: str = "audit") -> style.Drawn:
+def draw(found: Mapping[str, Any]) -> style.Drawn:
     """Draw for every method its claimed epsilon and what the audit proves."""
     from matplotlib.lines import Line2D
 
@@ -147,7 +140,7 @@ def draw(found: Mapping[str, Any], name: str = "audit") -> style.Drawn:
             "(exact limits, 99% for all attacks on a method together). Thin line: on to the most that the "
             "same test can need. A bar beyond the diamond refutes the claim."
         )
-        return style.render(figure, name, "Claimed epsilon and audited lower bound", caption)
+        return style.render(figure, "audit", "Claimed epsilon and audited lower bound", caption)
 
 
 def _bound(one: Mapping[str, Any], key: str) -> float:
@@ -156,33 +149,34 @@ def _bound(one: Mapping[str, Any], key: str) -> float:
 
 
 def sections(runs: Sequence[Run]) -> list[str]:
-    """The part of the page for runs that have been audited; empty where none has."""
-    parts = []
-    for place, run in enumerate(runs):
-        if (found := read(run.folder)) is not None:
-            title = f"Audit of {escape(text.plain(run.name))}" if len(runs) > 1 else "Audit"
-            parts.append(section(found, title, f"audit{place}"))
-    return parts
+    """The part of the page for runs that have been audited, together; empty where none has."""
+    found = {run.name: audit for run in runs if (audit := read(run.folder)) is not None}
+    methods = [
+        {**one, "name": f"{name}: {one['name']}" if len(runs) > 1 else one["name"]}
+        for name, audit in found.items()
+        for one in audit["methods"]
+    ]
+    return [section({"methods": methods})] if methods else []
 
 
-def section(found: Mapping[str, Any], title: str = "Audit", name: str = "audit") -> str:
-    """One audit: the claim in words, the table, every attack, the picture."""
+def section(found: Mapping[str, Any]) -> str:
+    """An audit: the claim in words, the table, every attack, the picture."""
     said = "\n".join(f"<li>{words}</li>" for words in dict.fromkeys(map(_claim, found["methods"])))
     attacks = "\n".join(
         f"<h3>{escape(text.plain(one['name']))}</h3>\n{_table(_ATTACKS, _attacks(one))}\n{_not_tried(one)}"
         for one in found["methods"]
     )
     return f"""\
-<h2>{title}</h2>
+<h2>Audit</h2>
 <p>Rows were removed by the method and, beside it, models were trained exactly without them; attacks looked at
-what was released. <strong>{escape(reading(found))}</strong> What an audit can show:
+what was released. <strong>{escape(READING)}</strong> What an audit can show:
 <code>docs/audit.md</code>.</p>
 {_table(_HEAD, cells(found))}
 <h3>The claims in words</h3>
 <ul>
 {said}
 </ul>
-{figure_of(draw(found, name))}
+{figure_of(draw(found))}
 <details>
 <summary>Every attack, with counts and exact limits</summary>
 {attacks}
