@@ -139,7 +139,7 @@ class Follower:
         return True
 
     def look(self, what: str, passed: bool) -> None:
-        """Compare the bound, of every column and of all together, with the gradient over the rows that stay."""
+        """Compare the bounds, of each column and of all, with the gradient over the rows that stay."""
         engine, found = self.engine, self.found
         w, account = self.inside(engine), engine.account
         own = columns_of(self.case.y, self.kept)
