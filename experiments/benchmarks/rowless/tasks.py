@@ -56,7 +56,7 @@ def digits(data_dir: str, dim: int | None = None, seed: int = 0) -> Task:
 def synthetic(n: int, folder: Path, dim: int = DIM, seed: int = 0) -> Task:
     """``n`` rows of bytes in a file in ``folder``, made block by block, and read where they lie.
 
-    Features are Gaussian, of falling size; labels are those of a linear teacher, who is in doubt near 0.
+    Features are evenly spread, of falling size; labels are those of a linear teacher, who is in doubt near 0.
     """
     path = folder / f"rows_{n}.bin"
     table = np.memmap(path, np.uint8, "w+", shape=(n, dim))
@@ -77,8 +77,8 @@ def _blocks(
     rng = np.random.Generator(np.random.SFC64([seed, part]))
     doubt = np.float32(_DOUBT * np.linalg.norm(sizes * teacher))
     for start in range(0, n, _BLOCK):
-        own = rng.standard_normal((min(_BLOCK, n - start), dim), dtype=np.float32) * sizes
+        even = rng.integers(256, size=(min(_BLOCK, n - start), dim), dtype=np.uint8)  # a deviation of 74
+        own = (even - np.float32(_MIDDLE)) * (sizes / np.float32(74))
         scores = own @ teacher + doubt * rng.standard_normal(len(own), dtype=np.float32)
         own += np.float32(_MIDDLE)
-        np.clip(own, 0, 255, out=own)
         yield start, own.astype(np.uint8), (scores > 0).astype(np.int64)
