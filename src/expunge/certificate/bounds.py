@@ -81,16 +81,17 @@ def third_order(facts: StepFacts) -> float:
 
 
 def beyond_anchor(third: float, curvature: float, length: float) -> float:
-    """``R^3 (third / 2 + rho e^rho curvature / 6)``, rho = R length, R = 1 + 2^-30: what is beyond first order.
+    """``R^3 (third / 2 + rho e^rho curvature / 6)``, rho = R length, R = 1 + 2^-30: what first order lacks.
 
-    From w to w + p, with l the logistic loss, ``t_i = y_i x_i.w`` and ``u_i = y_i x_i.p``, the gradient of the
-    data differs from ``grad + X^T diag(l2(t)) X p`` by ``sum_i r_i y_i x_i``, where (lk: the k-th derivative)
+    From w to w + p, with l the logistic loss, lk its k-th derivative, ``t_i = y_i x_i.w`` and
+    ``u_i = y_i x_i.p``, the gradient of the data differs from ``grad + X^T diag(l2(t)) X p`` by
+    ``sum_i r_i y_i x_i``, where
 
         r_i = l3(t_i) u_i^2 / 2 + u_i^3 integral over a in [0, 1] of (1 - a)^2 / 2 l4(t_i + a u_i).
 
-    ``|l3| <= l2``, so that l2 grows by e^|u| at most on the way, and ``l4 = l2 (1 - 6 l2)``, at most l2 in size;
-    ||x_i|| <= R and |u_i| <= rho. The norm of the sum is at most what is returned. Only where the way begins and
-    ends counts, not by how many steps it was gone.
+    ``|l3| <= l2``, so that l2 grows by e^|u| at most on the way, and ``l4 = l2 (1 - 6 l2)``, at most l2 in
+    size; ||x_i|| <= R and |u_i| <= rho. The norm of the sum is at most what is returned. Only where the way
+    begins and ends counts, not by how many steps it was gone.
 
     Args:
         third: Upper bound on ``sum_i |l3(t_i)| u_i^2``.

@@ -1,18 +1,20 @@
 """Removals between two passes over the data: everything that is known of the loss at one point.
 
-At an anchor w_a the gradient r, the curvature ``C = sum_i l''(t_i) x_i x_i^T`` and ``T = sum_i |l'''(t_i)| x_i
-x_i^T`` of the rows that stay are kept (t_i = y_i x_i.w_a). A row that leaves takes its own part along, which
-needs no other row. The model is ``w = w_a + p`` with ``(C + lam n I) p = -r`` as good as solved, and
+At an anchor w_a the gradient r, the curvature ``C = sum_i l2(t_i) x_i x_i^T`` and ``T = sum_i |l3(t_i)| x_i
+x_i^T`` of the rows that stay are kept (t_i = x_i.w_a, lk the k-th derivative of the loss). A row that leaves
+takes its own part along, which needs no other row. The model is ``w = w_a + p``, where ``(C + lam n I) p =
+-r`` is solved as well as need be, and
 
     ||grad L(w)|| <= ||r + (C + lam n I) p|| + beyond_anchor(p^T T p, p^T C p, ||p||) + roundings.
 
-It does not add up over requests: the bound is that of one step from the anchor, however many led there. Cost
-``O(d^2 + m d)`` for m rows, whatever n is. T and C are sharper than what is usual, ``||X||_2^2 ||p||^2`` times
-the largest third derivative: by a factor of some hundreds on images.
+Nothing adds up over requests: the bound is that of one step from the anchor, however many led there. Cost
+``O(d^2 + m d)`` for m rows, whatever n is. The usual ``||X||_2^2 ||p||^2`` times the largest third derivative
+is some hundred times as much on images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
@@ -29,8 +31,7 @@ from expunge.linear.parallel import for_each, one_blas_thread
 from expunge.linear.rounding import OUTWARD
 from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 
-
-_PARTS = 4  # of each sum, whatever the number of threads
+_PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
 _REFINED = 6  # solves at most
 _SLOW = 0.5  # contraction above which another solve is not worth it
 
@@ -48,7 +49,7 @@ class Anchor:
     """What is known of the loss of one column, without b, at ``w``, over the ``n`` rows that stay.
 
     Immutable. ``curvature`` and ``third``, (d, d), are of ``made`` rows; those of them that have left since,
-    ``gone`` (k, d) with the derivatives ``slopes`` l'' and ``bends`` |l'''|, (k,), are to be subtracted.
+    ``gone`` (k, d) with the derivatives ``slopes`` l2 and ``bends`` |l3|, (k,), are to be subtracted.
 
     Attributes:
         w: (d,). gradient: (d,), r.
@@ -73,7 +74,7 @@ class Anchor:
         """Measure: a pass over the rows, which are read twice."""
         gradient = problem.gradient(w)
         curvature, third = _matrices(problem.rows, w)
-        errors = AnchorErrors.measured(problem, w, _PARTS)
+        errors = AnchorErrors.measured(problem, w, _parts(len(w)))
         known = w, problem.lam, problem.n, gradient, curvature, third, problem.n, errors
         return cls(*known, np.empty((0, len(w))), np.empty(0), np.empty(0))
 
@@ -92,6 +93,15 @@ class Anchor:
             errors=self.errors.after(self.lam, self.w, m, self.gradient, gradient),
         )
         return left.folded() if len(left.slopes) > FOLD_RANK else left
+
+    @property
+    def dim(self) -> int:
+        """Number of features d."""
+        return len(self.w)
+
+    def removed_factors(self, departing: Departing) -> Array:
+        """U, (m, d) with ``U^T U = sum over these rows of l2(t_i) x_i x_i^T``."""
+        return np.asarray(np.sqrt(_derivatives(departing.x @ self.w)[0])[:, None] * departing.x)
 
     def folded(self) -> Anchor:
         """Return the same with the rows that have left in the matrices: none of them is kept."""
@@ -150,33 +160,50 @@ class Anchor:
         charged = errors.of_model(self.made, k, self.lam, norm_up(self.w), norm_up(self.gradient), length)
         return sum_up(norm_up(misfit), OUTWARD * remainder, charged)
 
+    def arrays(self) -> dict[str, Array]:
+        """What a state holds of one that is folded."""
+        return {key: getattr(self, key) for key in ("w", "gradient", "curvature", "third")}
+
+    @classmethod
+    def known(cls, lam: float, n: int, errors: AnchorErrors, arrays: Mapping[str, Array]) -> Anchor:
+        """Return the anchor with these ``arrays``."""
+        curvature, third = (np.asfortranarray(arrays[key]) for key in ("curvature", "third"))
+        w, none = arrays["w"], np.empty(0)
+        known = w, lam, n, arrays["gradient"], curvature, third, n, errors
+        return cls(*known, np.empty((0, len(w))), none, none)
+
     def _times(self, matrix: Array, weights: Array, step: Array) -> Array:
         product: Array = dsymv(1.0, matrix, step, lower=1)
         return product - self.gone.T @ (weights * (self.gone @ step)) if len(weights) else product
 
 
 def _derivatives(scores: Array) -> tuple[Array, Array]:
-    """l'' and |l'''| of the logistic loss."""
+    """The second derivatives of the loss at these scores, and the size of the third ones."""
     slopes = expit(scores) * expit(-scores)
     return slopes, slopes * np.abs(np.tanh(scores / 2))
 
 
 def _matrices(rows: Rows, w: Array) -> tuple[Array, Array]:
     """C and T at ``w``, (d, d) each; every row is read once."""
-    sums = np.zeros((_PARTS, 2, rows.dim, rows.dim))
+    parts = _parts(rows.dim)
+    sums = np.zeros((parts, 2, rows.dim, rows.dim))
 
     def add_up(k: int) -> None:
-        part = range(rows.places * k // _PARTS, rows.places * (k + 1) // _PARTS, BLOCK_ROWS)
+        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, BLOCK_ROWS)
         for block in rows.weighted_blocks(None, part, np.float64):
-            slopes, bends = _derivatives(block @ w)
-            for into, weights in zip(sums[k], (slopes, bends), strict=True):
+            for into, weights in zip(sums[k], _derivatives(block @ w), strict=True):
                 weighted = np.sqrt(weights)[:, None] * block
                 into += weighted.T @ weighted
 
     with one_blas_thread():
-        for_each(add_up, _PARTS, rows.places * rows.dim)
+        for_each(add_up, parts, rows.places * rows.dim)
     curvature, third = sums.sum(axis=0)
     return np.asfortranarray(curvature), np.asfortranarray(third)
+
+
+def _parts(dim: int) -> int:
+    """Partial sums, whatever the number of threads."""
+    return 4 if dim <= _PARTS_BELOW else 2
 
 
 def _norm(vector: Array) -> float:

@@ -1,7 +1,7 @@
 """What float64 takes from an anchor's gradient and matrices: bounds known beforehand, carried along.
 
-u = 2^-53; the analysis is that of ``expunge.linear.rounding``. Norms of matrices are bounded by their Frobenius
-norms, and those of C and T of N rows by their traces, N / 4 and c3 N.
+u = 2^-53; the analysis is that of ``expunge.linear.rounding``. Norms of matrices are bounded by their
+Frobenius norms, and those of C and T of N rows by their traces, N / 4 and c3 N.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rounding import OUTWARD
 from expunge.linear.rows import BLOCK_ROWS, UNIT, Array
 
-_SLOPE, _BEND = 0.25, THIRD_DERIVATIVE  # largest l'' and |l'''|
+_SLOPE, _BEND = 0.25, THIRD_DERIVATIVE  # largest second and third derivative
 _OF_SLOPE, _OF_BEND = THIRD_DERIVATIVE, 0.125  # largest of what they change by with the score
 _EVALUATED = 8.0  # u that evaluating either is off by at most: a few units in the last place of a quarter
 _OF_ENTRY = 24  # roundings of an entry of a weighted row, twice, and some to spare
