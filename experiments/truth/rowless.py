@@ -26,7 +26,7 @@ from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
 
 BEGIN, END = "<!-- rowless -->", "<!-- end of rowless -->"
-UPDATE = "corrected"
+UPDATE = "rowless"
 REQUESTS = 100_000
 TRIED = 5  # requests that ``closest`` tries out, to make the one whose bound is nearest to the truth
 DEEP = 100  # requests since the last pass from which a bound has been carried for long

@@ -145,8 +145,8 @@ def draw(number: int, seed: int, largest: int = 3000) -> Case:
         "subsample_ratio": float(rng.choice([1.0, 0.4])) if classes > 2 else 1.0,
     }
     newton: dict[str, Any] = {"epsilon": 1.0, "delta": 1e-5, "releases": n + 1}
-    if rng.random() < 0.85:  # from a pass at every request to none at all
-        newton["residual"] = float(10.0 ** rng.uniform(-9, np.log10(n)))
+    if rng.random() < 0.9:  # from a pass at every request to none at all
+        newton["residual"] = float(10.0 ** rng.uniform(rng.choice([-9, -2]), np.log10(n)))
     batch = str(rng.choice(BATCHES))
     most = int(rng.choice([30, 100, 400, n]))
     loads = frozenset(rng.integers(1, 30, size=2).tolist()) if rng.random() < 0.2 else frozenset()

@@ -16,7 +16,7 @@ from expunge.linear.rows import Array, Rows
 from expunge.predictors.linear import LinearModel
 from expunge.unlearners.newton import Newton
 
-UPDATE = "corrected"
+UPDATE = "rowless"
 RELEASES = 1000
 PROMISE: dict[str, Any] = {"epsilon": 1.0, "delta": 1e-5}
 SEED = 0
