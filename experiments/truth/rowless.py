@@ -19,7 +19,7 @@ from tqdm import tqdm
 from experiments.truth.__main__ import PAGE
 from experiments.truth.check import TOO_SMALL, WIDE, columns_of, residual, rows_of, signs_of
 from experiments.truth.rowless_cases import KINDS, ORDERS, Case, Floats, Ints, View, draw
-from expunge.core.errors import UserError
+from expunge.core.errors import BrokenInvariant, UserError
 from expunge.linear.rows import Rows
 from expunge.predictors.linear import LinearModel
 from expunge.unlearners.base import Outcome
@@ -123,7 +123,11 @@ class Follower:
         stay = self.kept.copy()
         stay[index] = False
         before = self.inside(self.engine)
-        outcome = self.engine.remove(index.tolist())
+        try:
+            outcome = self.engine.remove(index.tolist())
+        except (UserError, BrokenInvariant) as error:
+            self.found.wrong.append(f"remove({index.tolist()}): {error}")
+            return False
         if len(np.unique(self.case.y[stay])) < 2:
             if outcome.outcome != "refused" or not np.array_equal(before, self.inside(self.engine)):
                 self.found.wrong.append(f"{outcome.outcome}, though one class would be left")
@@ -200,8 +204,12 @@ class Follower:
         ratios = []
         for index in tries:
             trial = deepcopy(self.engine)
-            if trial.remove(index.tolist()).outcome != "removed":
-                return index
+            try:
+                served = trial.remove(index.tolist()).outcome == "removed"
+            except (UserError, BrokenInvariant):
+                served = False
+            if not served:
+                return index  # and let the engine itself do it
             kept, self.kept = self.kept, self.kept.copy()
             self.kept[index] = False
             true = np.hypot.reduce(self._true(self.inside(trial), columns_of(self.case.y, self.kept)))

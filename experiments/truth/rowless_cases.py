@@ -123,8 +123,8 @@ class Case:
     rng: Rng
 
 
-def draw(number: int, seed: int, largest: int = 3000) -> Case:
-    """Return the case of this number, of at most ``largest`` rows; the kinds take turns, and so do orders."""
+def draw(number: int, seed: int, largest: int = 3000, most: int | None = None) -> Case:
+    """Return the case of this number, of at most ``largest`` rows and ``most`` requests; kinds take turns."""
     rng = np.random.default_rng((seed, number))
     kind = list(KINDS)[number % len(KINDS)]
     order = ORDERS[number // len(KINDS) % len(ORDERS)]
@@ -145,10 +145,11 @@ def draw(number: int, seed: int, largest: int = 3000) -> Case:
         "subsample_ratio": float(rng.choice([1.0, 0.4])) if classes > 2 else 1.0,
     }
     newton: dict[str, Any] = {"epsilon": 1.0, "delta": 1e-5, "releases": n + 1}
-    if rng.random() < 0.9:  # from a pass at every request to none at all
-        newton["residual"] = float(10.0 ** rng.uniform(rng.choice([-9, -2]), np.log10(n)))
+    if rng.random() < 0.9:  # from a pass at every request to none at all, and a few beyond all reason
+        low, high = ((-9, 0), (-4, np.log10(n) - 1), (-4, np.log10(n) - 1), (0, 6))[rng.integers(4)]
+        newton["residual"] = float(10.0 ** rng.uniform(low, high))
     batch = str(rng.choice(BATCHES))
-    most = int(rng.choice([30, 100, 400, n]))
+    most = int(rng.choice([30, 100, 400, n])) if most is None else most
     loads = frozenset(rng.integers(1, 30, size=2).tolist()) if rng.random() < 0.2 else frozenset()
     return Case(kind, order, batch, x, y, model, newton, most, loads, rng)
 
