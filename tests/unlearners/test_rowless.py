@@ -1,24 +1,22 @@
 """Removals that never touch the rows: every bound that is carried holds, and a fault in it would be seen.
 
-The oracle is ``experiments.truth.rowless``: the gradient over the rows that stay, in long doubles, of rows that
-it normalises itself. The whole, 100,000 requests, is ``python -m experiments.truth.rowless``.
+The oracle is ``experiments.truth.rowless``: the gradient over the rows that stay, in long doubles, of rows
+that it normalises itself. The whole, 100,000 requests, is ``python -m experiments.truth.rowless``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from experiments.truth.check import WIDE
-from experiments.truth.rowless import PAGE, Found, follow, main
+from experiments.truth.rowless import Found, follow
 from experiments.truth.rowless_cases import KINDS, ORDERS, draw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expunge.linear import anchor, anchor_errors
 from expunge.linear.anchor import Anchor
-from expunge.linear.rowless_column import RowlessColumn
 
 pytestmark = pytest.mark.skipif(not WIDE, reason="this machine's long double has no mantissa of 64 bits")
 SEED = 19
@@ -28,10 +26,11 @@ SEED = 19
 def test_every_bound_is_above_the_truth(kind):
     """Of each kind of rows one case for every order of removal."""
     found = Found(0)
-    for order in range(len(ORDERS)):
-        found.add(follow(draw(kind + len(KINDS) * order, SEED, largest=200, most=30)))
+    for number, order in enumerate(ORDERS):
+        most = 5 if order == "closest" else 20
+        found.add(follow(draw(kind + len(KINDS) * number, SEED, largest=150, most=most)))
     assert found.wrong == []
-    assert found.requests > 100
+    assert found.requests > 60
     assert found.carried, "none was served without a pass"
 
 
