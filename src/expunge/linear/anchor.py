@@ -28,7 +28,7 @@ from expunge.linear.anchor_errors import AnchorErrors
 from expunge.linear.factor import FOLD_RANK, Factor
 from expunge.linear.logistic import LogisticProblem, data_gradient
 from expunge.linear.parallel import for_each, one_blas_thread
-from expunge.linear.rounding import OUTWARD
+from expunge.linear.rounding import OUTWARD, length_up
 from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 
 _PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
@@ -149,7 +149,7 @@ class Anchor:
 
     def bound(self, step: Array, misfit: Array) -> float:
         """Guaranteed bound on ``||grad L(w_a + step)||_2``, the sum taken in float64; infinity for NaN."""
-        length = norm_up(step)
+        length = length_up(step)
         if not isfinite(length):
             return inf
         k, errors = len(self.slopes), self.errors
@@ -157,7 +157,7 @@ class Anchor:
         third = float(step @ self._times(self.third, self.bends, step))
         off = errors.of_forms(self.made, k, length)
         remainder = beyond_anchor(max(0.0, third) + off.third, max(0.0, curvature) + off.curvature, length)
-        charged = errors.of_model(self.made, k, self.lam, norm_up(self.w), norm_up(self.gradient), length)
+        charged = errors.of_model(self.made, k, self.lam, length_up(self.w), length_up(self.gradient), length)
         return sum_up(norm_up(misfit), OUTWARD * remainder, charged)
 
     def arrays(self) -> dict[str, Array]:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from expunge.certificate.bounds import THIRD_DERIVATIVE
-from expunge.certificate.outward import norm_up
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.rounding import OUTWARD
+from expunge.linear.rounding import OUTWARD, length_up
 from expunge.linear.rows import BLOCK_ROWS, UNIT, Array
 
 _SLOPE, _BEND = 0.25, THIRD_DERIVATIVE  # largest second and third derivative
@@ -49,14 +46,14 @@ class AnchorErrors:
         """Those of sums over the rows of ``problem``, of blocks of ``BLOCK_ROWS`` in so many parts."""
         depth = BLOCK_ROWS + problem.rows.places / (parts * BLOCK_ROWS) + parts
         none = cls(problem.rows.dim, problem.rounding(w), 0.0, 0.0)
-        return none._with_rows(problem.n, norm_up(w), depth)
+        return none._with_rows(problem.n, length_up(w), depth)
 
     def after(self, lam: float, w: Array, m: int, before: Array, after: Array) -> AnchorErrors:
         """Those once m rows have left, and the gradient ``before`` has become ``after``."""
-        length = norm_up(w)
+        length = length_up(w)
         depth = min(m, BLOCK_ROWS) + 16 + m / BLOCK_ROWS + 0.55 * self.dim
         removed = m * ((self.dim + 8) * length / 4 + depth + 8 * lam * length)
-        subtracted = 4 * (_norm(before) + _norm(after)) + 4 * lam * m * length
+        subtracted = 4 * (length_up(before) + length_up(after)) + 4 * lam * m * length
         left = replace(self, gradient=self.gradient + _U * (removed + subtracted))
         return left._with_rows(m, length, 0.0)
 
@@ -98,7 +95,3 @@ class AnchorErrors:
             curvature=self.curvature + _U * m * (_SLOPE * row + _OF_SLOPE * score + _EVALUATED),
             third=self.third + _U * m * (_BEND * row + _OF_BEND * score + _EVALUATED),
         )
-
-
-def _norm(vector: Array) -> float:
-    return float(np.linalg.norm(vector))

@@ -135,6 +135,10 @@ class CertifiedColumn(WeightColumn):
         account = replace(self.account, beta=problem.certified(fit.w, fit.gradient), solve_error=0.0)
         return CertifiedColumn(problem, fit.w, account, spectral, factor, fit.gradient)
 
+    def folded(self) -> CertifiedColumn:
+        """The same column, which holds no row that has left by itself; sums of them it may."""
+        return self
+
     def state(self) -> State:
         """What a column has beyond problem and weights."""
         state = State({}, {key: getattr(self.account, key) for key in ("beta", "epoch", "solve_error")})

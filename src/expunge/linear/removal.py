@@ -30,7 +30,7 @@ from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor, train
 
-UPDATES = ("fresh", "frozen", "corrected", "rowless")
+UPDATES = ("fresh", "frozen", "corrected")  # those that look at the rows that stay
 
 _MAX_RANK_SHARE = 4  # of d
 _POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up

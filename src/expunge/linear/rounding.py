@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import inf, isfinite, sqrt
 
 import numpy as np
+from scipy.linalg.blas import dnrm2
 
 from expunge.certificate.bounds import THIRD_DERIVATIVE
 from expunge.certificate.outward import norm_up, up
@@ -93,6 +94,11 @@ class Rounding:
         """Roundings a term of a sum over the rows; blocks that hold no row any more add none."""
         in_block = Fraction(min(self.n, BLOCK_ROWS), 2) + 16 + Fraction(11, 20) * self.dim
         return in_block + min(Fraction(self.n), 1 + Fraction(self.places, BLOCK_ROWS))
+
+
+def length_up(vector: Array) -> float:
+    """Upper bound on the 2-norm of (d,), near enough where roundings are what it is for; NaN for NaN."""
+    return OUTWARD * float(dnrm2(vector))  # which scales: no square underflows
 
 
 def radius(lam: float) -> float:

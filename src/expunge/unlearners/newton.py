@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class Newton(Engine):
         allowed = require_from_zero if perturbation == "pure_eps" else require_probability
         self.delta = allowed("delta", delta)
         self.certificate = require_choice("certificate", certificate, CERTIFICATES)
-        self.update = require_choice("update", update, UPDATES)
+        self.update = require_choice("update", update, (*UPDATES, "rowless"))
         self.at_limit = require_choice("at_limit", at_limit, POLICIES)
         self.anchor = require_count("anchor", anchor, least=0)
         self.releases = require_count("releases", releases)
@@ -165,10 +165,12 @@ class Newton(Engine):
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay; or memory
                 runs out.
             BrokenInvariant: What would go out is not what its bound says.
+            RowsOutOfReach: A pass over the rows is needed, and they were not loaded.
         """
         index, model = self.predictor.checked(rows), self.predictor
         try:
-            left = cast("Remainder[CertifiedColumn]", model.without(index))
+            labels = None if brought is None else brought.labels
+            left = cast("Remainder[CertifiedColumn]", model.without(index, labels))
         except NothingLeft as error:
             self.served += 1
             return self.scheme.refused(self, index, str(error))
@@ -211,6 +213,21 @@ class Newton(Engine):
         """
         if self.keeps_secret:
             self.settle()
+        return self._state()
+
+    @alone
+    @one_blas_thread()
+    def live_state(self) -> State:
+        """The same without training anew, for who cannot: the rows are out of reach.
+
+        What has left since the last time can be made out in it: of one row that did, the kept gradient has
+        the direction.
+        """
+        columns = [column.folded() for column in self.columns]
+        self.predictor.put(columns, self.predictor.out.drawn)
+        return self._state()
+
+    def _state(self) -> State:
         state = super().state()
         saved = [column.state() for column in self.columns]
         for k, column in enumerate(saved):
@@ -219,11 +236,11 @@ class Newton(Engine):
         state.values |= self.scheme.values(self)
         return state
 
-    def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
-        """Continue from ``state`` with the rows and labels that ``fit`` was given."""
+    def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
+        """Continue from ``state`` with the rows and labels that ``fit`` was given; see ``LinearModel``."""
         # of a release it must be there: without it the model inside would be out
         drawn = state.arrays["drawn"] if self.keeps_secret else None
-        super().load_state(state, x, y)
+        super().load_state(state, x, cast("Any", y))
         opened, saved = self.scheme.opened(self, state.values), state.values["columns"]
         # the first versions kept the columns of classes without rows
         kept = range(len(saved)) if "class_places" in state.values else self.predictor.out.classes.columns

@@ -165,7 +165,7 @@ class Release(Scheme):
         released = self._drawn(engine, columns, engine.released)
         engine.released += 1
         outcome = self._outcome(engine, "removed", index, columns)
-        model.release(columns, index, released)
+        model.release(columns, index, released, None if brought is None else brought.labels)
         return outcome
 
     def _updated(
