@@ -15,7 +15,7 @@ from experiments.truth.rowless_cases import KINDS, ORDERS, draw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from expunge.linear import anchor, anchor_errors
+from expunge.linear import anchor
 from expunge.linear.anchor import Anchor
 
 pytestmark = pytest.mark.skipif(not WIDE, reason="this machine's long double has no mantissa of 64 bits")
@@ -34,7 +34,7 @@ def test_every_bound_is_above_the_truth(kind):
     assert found.carried, "none was served without a pass"
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_of_any_case_too(number, seed):
     assert follow(draw(number, seed, largest=60, most=20)).wrong == []
@@ -67,7 +67,7 @@ FAULTS = {
         _with(gradient=lambda self, left: left.gradient + self.lam * (self.n - left.n) * self.w),
     ),
     "labels swapped": (anchor, "data_gradient", lambda w, x, y: without_rows(w, x, -y)),
-    "the misfit not charged": (anchor, "norm_up", lambda v: 0.0 * anchor_errors.norm_up(v)),
+    "the misfit not charged": (anchor, "norm_up", lambda misfit: 0.0),
 }
 
 
