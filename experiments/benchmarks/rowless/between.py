@@ -110,9 +110,9 @@ def run(task: Task, model: Newton, order: str) -> dict[str, Any]:
     passes: list[int] = []
     for number, row in enumerate(ordered(task, served.weights(), order)[: RELEASES - 1].tolist()):
         served.serve([row])
-        if served.passes[-1] > len(passes):
-            passes += [number] * (served.passes[-1] - len(passes))
-        if len(passes) >= ENOUGH:
+        if served.passed()[-1]:
+            passes.append(number)
+        if len(passes) == ENOUGH:
             break
     facts = served.facts()
     between = int(np.median(np.diff([0, *passes]))) if passes else facts["served"]

@@ -77,6 +77,10 @@ class Served:
         self.passes.append(int(outcome.figures.get("passes", len(self.passes) + 1)))
         return seconds
 
+    def passed(self) -> NDArray[np.bool_]:
+        """Whether each request so far took a pass over the rows, (requests,)."""
+        return np.diff(self.passes, prepend=0) > 0
+
     def weights(self) -> Array:
         """The model inside, (d,)."""
         (column,) = self.model.columns
