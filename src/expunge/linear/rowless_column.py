@@ -117,5 +117,10 @@ class RowlessColumn(CertifiedColumn):
                 step, misfit = self.anchor.solved(factor, step, enough)
             except np.linalg.LinAlgError:
                 pass  # as above
-        account = replace(self.account, beta=self.anchor.bound(step, misfit))
+        beta = self.anchor.bound(step, misfit)
+        if not beta <= covered:  # the minimum may be farther than what is known reaches, and need not be met
+            stay = np.zeros_like(step)
+            if (there := self.anchor.bound(stay, self.anchor.gradient)) < beta:
+                step, beta = stay, there
+        account = replace(self.account, beta=beta)
         return replace(self, w=self.anchor.w + step, step=step, factor=factor, account=account)
