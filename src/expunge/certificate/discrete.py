@@ -146,7 +146,7 @@ class Proposals:
         unit = Fraction(self.most) / 2 ** (block + _BITS)
         digits = 40
         while True:
-            low, high = _exp_between(-exponent, digits)
+            low, high = exp_between(-exponent, digits)
             if _rounded((k + 1) * unit, ROUND_CEILING, digits) <= low:
                 return True
             if _rounded(k * unit, ROUND_FLOOR, digits) >= high:
@@ -163,8 +163,8 @@ class Proposals:
         raise BrokenInvariant("the generator of random bits", "of zeros", "one with ones, too")
 
 
-def _exp_between(power: Fraction, digits: int) -> tuple[Decimal, Decimal]:
-    """Limits of exp(power), of so many digits each."""
+def exp_between(power: Fraction, digits: int) -> tuple[Decimal, Decimal]:
+    """Two numbers of so many digits that exp(power) lies between."""
     context = _context(ROUND_FLOOR, digits)  # whatever it says, exp is rounded to the nearest
     low, high = (_rounded(power, way, digits) for way in (ROUND_FLOOR, ROUND_CEILING))
     return context.next_minus(context.exp(low)), context.next_plus(context.exp(high))
