@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from experiments.benchmarks import growth
 from experiments.benchmarks.machine import metered, sharing
-from experiments.benchmarks.removal.contenders import take_turns
+from experiments.benchmarks.removal.contenders import Clock, take_turns
 from experiments.benchmarks.rowless.engines import Served, another, published, releasing
 from experiments.benchmarks.rowless.tasks import DIM, Task, synthetic
 from experiments.benchmarks.tables import short, table, verdict
+from expunge.certificate.release import ratio
 from expunge.linear.parallel import available_cores
+from expunge.linear.rounding import public_floor
 from expunge.linear.rows import Array
 from expunge.unlearners.newton import Newton
 
@@ -40,11 +43,15 @@ _FEW = 20  # requests without a pass for one with
 def part(options: argparse.Namespace, threads: int) -> dict[str, Any]:
     """Time every method at every number of rows; at the largest those alone that need no pass."""
     sizes = [n for n in (*SIZES, LARGEST) if n <= (LARGEST if options.ten_million else options.most)]
-    found = [at(n, options.removals, options.repeats, n < LARGEST or options.all_methods) for n in sizes]
+    clock = process_time if options.processor else perf_counter
+    found = [
+        at(n, options.removals, options.repeats, n < LARGEST or options.all_methods, clock) for n in sizes
+    ]
     series = growth.series("n", sizes, [one["seconds"] for one in found], {"d": DIM}, COMPARED)
     return {
         "removals": options.removals,
         "repeats": options.repeats,
+        "processor": options.processor,
         "setting": {"lam": LAM, "std": STD},
         "by_rows": series,
         "found": [one["rows"] for one in found],
@@ -52,14 +59,14 @@ def part(options: argparse.Namespace, threads: int) -> dict[str, Any]:
     }
 
 
-def at(n: int, removals: int, repeats: int, every: bool, dim: int = DIM) -> dict[str, Any]:
+def at(n: int, removals: int, repeats: int, every: bool, clock: Clock, dim: int = DIM) -> dict[str, Any]:
     """Time the methods at ``n`` rows, which lie in a file; a training may use all cores."""
     with tempfile.TemporaryDirectory() as folder:
         task = synthetic(n, Path(folder), dim)
-        return compare(task, removals, repeats, every)
+        return compare(task, removals, repeats, every, clock)
 
 
-def compare(task: Task, removals: int, repeats: int, every: bool) -> dict[str, Any]:
+def compare(task: Task, removals: int, repeats: int, every: bool, clock: Clock) -> dict[str, Any]:
     """Time the methods on a task, in turns; without ``every`` only those that need no pass."""
     n, few = len(task.rows), max(1, removals // _FEW)
 
@@ -80,7 +87,7 @@ def compare(task: Task, removals: int, repeats: int, every: bool) -> dict[str, A
             contenders.append(served("fresh", published(task.rows, task.y, LAM), few))
     count = removals * repeats + 1
     stream = np.random.default_rng([0, n]).permutation(n)[: count + _METERED].tolist()
-    seconds = take_turns(contenders, stream[:count], repeats)
+    seconds = take_turns(contenders, stream[:count], repeats, clock)
     passed = {one.key: one.passed() for one in contenders}
     more = metered(lambda: [contenders[0].serve([row]) for row in stream[count:]])
     rows: dict[str, dict[str, Any]] = {
@@ -95,8 +102,10 @@ def compare(task: Task, removals: int, repeats: int, every: bool) -> dict[str, A
 
 
 def _least(model: Newton) -> float:
-    """Hardly more noise than the least that can be planned: so little that it covers no drift at all."""
-    return 2 * another(model).guarantee.std / 64
+    """Twice the least noise that can be planned: so little that it covers no drift at all."""
+    n, d, lam = len(model.predictor.x), model.predictor.x.dim, model.predictor.lam
+    distance = 8 * public_floor(n, n, d, 1, lam)
+    return distance / ratio(model.epsilon, model.delta, model.releases, "float")
 
 
 def told(seconds: Array, passed: NDArray[np.bool_]) -> dict[str, Any]:
@@ -139,9 +148,10 @@ def lines(measured: dict[str, Any]) -> list[str]:
         for one, made in zip(measured["found"], measured["training"], strict=True)
     ]
     setting = measured["setting"]
+    whose = "Processor time, not wall time" if measured["processor"] else "Wall time"
     return [
-        f"lam {setting['lam']:g}, std {setting['std']:g}; {measured['repeats']} interleaved repeats of "
-        f"{measured['removals']} requests of one row (what needs a pass: a {_FEW}th of them).",
+        f"{whose}; lam {setting['lam']:g}, std {setting['std']:g}; {measured['repeats']} interleaved repeats "
+        f"of {measured['removals']} requests of one row (what needs a pass: a {_FEW}th of them).",
         "",
         *growth.lines([measured["by_rows"]], heads, 1e3),
         "",
