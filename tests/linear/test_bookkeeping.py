@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
-from expunge.predictors import NothingLeft
+from expunge.predictors import NothingLeft, RowsOutOfReach
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.linear_outputs import Released
+from expunge.unlearners.newton import Newton
+from tests.problems import method
 
 
 def bare(rows, y, lam=1e-3):
@@ -102,3 +104,43 @@ def test_what_one_request_costs_does_not_depend_on_the_number_of_rows():
         times[n] = min(found)
     # some .15 ms at ten million rows and .1 at ten thousand; copying a bool of each row alone took 1
     assert times[10**7] < 1e-3, times
+
+
+# -- rows out of reach ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.parametrize(("update", "perturbation"), [("corrected", "release"), ("fresh", "gaussian")])
+def test_a_state_without_rows_says_what_the_model_says(update, perturbation, share):
+    y = np.arange(60) % 4
+    x = Rows.normalised(np.random.default_rng(2).normal(size=(60, 3)) + np.eye(4, 3)[y])
+    how = {
+        "update": update,
+        "perturbation": perturbation,
+        "certificate": "measured",
+        "subsample_ratio": share,
+    }
+    how |= {"std": 0.0} if perturbation == "release" else {"std": 1.0}
+    model, away = method(Newton, lam=1e-2, **how), method(Newton, lam=1e-2, **how)
+    model.fit(x, y, 0)
+    model.remove([*np.flatnonzero(y == 1).tolist(), 0])
+    model.settle()
+    state = model.state()
+    away.load_state(state, None, None)
+    assert away.predictor.x is None
+    np.testing.assert_array_equal(away.predictor.predict(x), model.predictor.predict(x))
+    assert away.account == model.account
+    assert away.predictor.out.classes.rows.tolist() == model.predictor.out.classes.rows.tolist()
+    again = away.state()
+    assert again.values == state.values
+    for name, array in state.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], array)
+    for asks in (
+        away.predictor.kept_residual,
+        away.predictor.problems,
+        lambda: away.remove([3]),
+        lambda: away.predictor.refit(np.array([3])),
+    ):
+        with pytest.raises(RowsOutOfReach, match="out of reach"):
+            asks()
+    assert away.predictor.there == model.predictor.there

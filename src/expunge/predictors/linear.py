@@ -19,6 +19,7 @@ from expunge.core.checks import (
 )
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
+from expunge.core.row_set import RowSet
 from expunge.core.seeds import Noise, SystemNoise, stream
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
@@ -30,10 +31,12 @@ from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import Fit, FitReport, build_factor, train
+from expunge.predictors.base import RowsOutOfReach
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear_columns import LinearColumns, compacted
 from expunge.predictors.linear_outputs import Released
 from expunge.predictors.linear_outputs import alone as as_model
+from expunge.predictors.rows_away import problem_away
 
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
@@ -115,8 +118,13 @@ class LinearModel(LinearColumns):
         return stream(self.seed, "perturbation", epoch) if self.seeded else SystemNoise()
 
     def problems(self, b: Array | None = None) -> list[LogisticProblem]:
-        """The columns' losses over all rows; b is (d,) or (d, K), None for zeros."""
-        x = self.x
+        """The columns' losses over all rows; b is (d,) or (d, K), None for zeros.
+
+        Raises:
+            RowsOutOfReach: The model was loaded without them.
+        """
+        if (x := self.x) is None:
+            raise RowsOutOfReach
         b = np.zeros((x.dim, self.width)) if b is None else b.reshape(x.dim, self.width)
         rng = stream(self.seed, "subsample")
         return one_vs_rest(x, self.y, self.out.classes, self.lam, b, self.subsample_ratio, rng)
@@ -210,14 +218,22 @@ class LinearModel(LinearColumns):
             arrays["drawn"] = out.drawn
         values = {"classes": classes.labels.tolist(), "secret": self.seed, "seeded": self.seeded}
         values |= {"class_places": classes.places.tolist(), "classes_of_fit": classes.first}
+        rows = None if classes.rows is None else classes.rows.tolist()
+        values |= {"rows": self.there.size, "class_rows": rows}
+        if self.subsample_ratio < 1:
+            values["column_rows"] = [column.problem.n for column in out.columns]
         return State(arrays, values)
 
     @alone
-    def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
+    def load_state(self, state: State, x: Rows | None, y: NDArray[np.int64] | None) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given.
 
         Rows that have left may have left ``x`` too (their scale is 0); what their labels are is all the same.
+        Without x and y the model has no rows: what needs them raises ``RowsOutOfReach``.
         """
+        if x is None or y is None:
+            self._load_away(state)
+            return
         saved, removed = state.values, state.arrays["removed_rows"]
         super().begin(x, y, saved["secret"])
         self.fit_reports = []
@@ -234,6 +250,31 @@ class LinearModel(LinearColumns):
         ]
         self.put(columns, drawn := state.arrays.get("drawn"))
         self.leave(removed, drawn)
+
+    def _load_away(self, state: State) -> None:
+        saved, arrays = state.values, state.arrays
+        places = saved.get("class_places", list(range(len(saved["classes"]))))
+        rows = saved.get("class_rows")
+        classes = ClassList(
+            np.array(saved["classes"], dtype=np.int64),
+            np.array(places, dtype=np.int64),
+            saved.get("classes_of_fit", len(places)),
+            None if rows is None else np.array(rows, dtype=np.int64),
+        )
+        self.begin_away(saved["rows"], arrays["removed_rows"], classes, saved["secret"])
+        self.fit_reports = []
+        self.settled = RowSet.full(self.there.size).without(arrays.get("erased_rows", []))
+        self.seeded = saved.get("seeded", True)
+        w, b = (arrays[name].reshape(-1, self.width) for name in ("weight", "perturbation"))
+        counts = saved.get("column_rows") or [self.there.count] * self.width
+        places = counts if self.subsample_ratio < 1 else [self.there.size] * self.width
+        columns = [
+            WeightColumn(
+                problem_away(len(w), counts[k], places[k], self.lam, b[:, k]), np.ascontiguousarray(w[:, k])
+            )
+            for k in range(self.width)
+        ]
+        self.put(columns, arrays.get("drawn"))
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""

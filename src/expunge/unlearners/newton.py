@@ -160,7 +160,7 @@ class Newton(Engine):
             self.served += 1
             return self.scheme.refused(self, index, str(error))
         made = sum(column.makes_inverse(index) for column in left.columns)
-        size = model.x.dim, model.width
+        size = model.dim, model.width
         require_matrices(*size, made + 1 if made else 0)  # 1 more while it is made
         with whole(self, model), enough_memory(*size, made + 1):
             self.served += 1
@@ -206,8 +206,8 @@ class Newton(Engine):
         state.values |= self.scheme.values(self)
         return state
 
-    def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
-        """Continue from ``state`` with the rows and labels that ``fit`` was given."""
+    def load_state(self, state: State, x: Rows | None, y: NDArray[np.int64] | None) -> None:
+        """Continue from ``state`` with the rows and labels that ``fit`` was given, or without them."""
         # of a release it must be there: without it the model inside would be out
         drawn = state.arrays["drawn"] if self.keeps_secret else None
         super().load_state(state, x, y)

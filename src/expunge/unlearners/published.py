@@ -62,7 +62,7 @@ class Published(Scheme):
 
     def _guarantee(self, engine: Engine) -> Guarantee:
         model = engine.predictor
-        dim = model.x.dim * width_of(model.out.classes.first)
+        dim = model.dim * width_of(model.out.classes.first)
         return Guarantee(engine.epsilon, engine.delta, model.std, dim, engine.perturbation)
 
     def _learned(
