@@ -10,7 +10,6 @@ from expunge.predictors.base import (
     NothingLeft,
     Predictor,
     Probabilistic,
-    RowsOutOfReach,
 )
 
 __all__ = [
@@ -23,5 +22,4 @@ __all__ = [
     "NothingLeft",
     "Predictor",
     "Probabilistic",
-    "RowsOutOfReach",
 ]

@@ -112,15 +112,6 @@ class NothingLeft(UserError):
     """There is no model for the rows that would stay; nothing has changed."""
 
 
-class RowsOutOfReach(UserError):
-    """What is asked for needs training rows, and the model was loaded without them; nothing has changed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the training rows are out of reach: this needs them; load the model with the X and y of fit"
-        )
-
-
 class Predictor(Shared, Probabilistic, ABC):
     """A model that is trained on rows, can be trained again without some of them, and predicts.
 

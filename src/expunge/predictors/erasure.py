@@ -27,8 +27,6 @@ def erased(model: LinearColumns) -> Any:
         pairs = zip(model.compacted(), model.out.columns, strict=True)
         bare = [WeightColumn(problem, column.w) for problem, column in pairs]
         vars(made)["_out"] = replace(model.out, columns=bare)
-    if model.x is None:
-        return made
     gone, x = ~model.kept, model.x
     label = int(min(model.classes_)) - 1
     if not (x.raw[gone].any() or x.scale[gone].any() or (model.y[gone] != label).any()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import hypot, sqrt
 from typing import Any
 
@@ -30,13 +31,12 @@ from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
+from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.linear.solver import Fit, FitReport, build_factor, train
-from expunge.predictors.base import RowsOutOfReach
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear_columns import LinearColumns, compacted
 from expunge.predictors.linear_outputs import Released
 from expunge.predictors.linear_outputs import alone as as_model
-from expunge.predictors.rows_away import problem_away
 
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
@@ -118,13 +118,8 @@ class LinearModel(LinearColumns):
         return stream(self.seed, "perturbation", epoch) if self.seeded else SystemNoise()
 
     def problems(self, b: Array | None = None) -> list[LogisticProblem]:
-        """The columns' losses over all rows; b is (d,) or (d, K), None for zeros.
-
-        Raises:
-            RowsOutOfReach: The model was loaded without them.
-        """
-        if (x := self.x) is None:
-            raise RowsOutOfReach
+        """The columns' losses over all rows; b is (d,) or (d, K), None for zeros."""
+        x = self.x
         b = np.zeros((x.dim, self.width)) if b is None else b.reshape(x.dim, self.width)
         rng = stream(self.seed, "subsample")
         return one_vs_rest(x, self.y, self.out.classes, self.lam, b, self.subsample_ratio, rng)
@@ -218,68 +213,70 @@ class LinearModel(LinearColumns):
             arrays["drawn"] = out.drawn
         values = {"classes": classes.labels.tolist(), "secret": self.seed, "seeded": self.seeded}
         values |= {"class_places": classes.places.tolist(), "classes_of_fit": classes.first}
-        rows = None if classes.rows is None else classes.rows.tolist()
-        values |= {"rows": self.there.size, "class_rows": rows}
-        if self.subsample_ratio < 1:
-            values["column_rows"] = [column.problem.n for column in out.columns]
+        assert classes.rows is not None
+        values["class_rows"] = classes.rows.tolist()
+        values["column_rows"] = [column.problem.n for column in out.columns]
         return State(arrays, values)
 
     @alone
-    def load_state(self, state: State, x: Rows | None, y: NDArray[np.int64] | None) -> None:
+    def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given.
 
         Rows that have left may have left ``x`` too (their scale is 0); what their labels are is all the same.
-        Without x and y the model has no rows: what needs them raises ``RowsOutOfReach``.
+        With all of them out of reach (``RowsAway``) ``y`` is None.
+
+        Raises:
+            RowsOutOfReach: They are, and the state is of an earlier version.
         """
-        if x is None or y is None:
-            self._load_away(state)
-            return
         saved, removed = state.values, state.arrays["removed_rows"]
-        super().begin(x, y, saved["secret"])
         self.fit_reports = []
+        if y is None:
+            problems = self._begin_away(x, state)
+        else:
+            super().begin(x, y, saved["secret"])
+            if "class_places" in saved:  # the first versions kept all classes
+                self._out = Released(_classes(saved, np.unique(np.delete(y, removed))).counted(y))
         self.settled = self.there.without(state.arrays.get("erased_rows", []))
         self.seeded = saved.get("seeded", True)  # the first versions drew all from a seed
-        if "class_places" in saved:  # the first versions kept all classes
-            places = np.array(saved["class_places"], dtype=np.int64)
-            labels = np.unique(np.delete(self.y, removed))
-            self._out = Released(ClassList(labels, places, saved["classes_of_fit"]).counted(self.y))
-        problems = compacted(self.problems(state.arrays["perturbation"]), self.settled.mask)
+        if y is not None:
+            problems = compacted(self.problems(state.arrays["perturbation"]), self.settled.mask)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
         self.put(columns, drawn := state.arrays.get("drawn"))
-        self.leave(removed, drawn)
+        if y is None:
+            self.there = self.there.without(removed)
+        else:
+            self.leave(removed, drawn)
 
-    def _load_away(self, state: State) -> None:
-        saved, arrays = state.values, state.arrays
-        places = saved.get("class_places", list(range(len(saved["classes"]))))
-        rows = saved.get("class_rows")
-        classes = ClassList(
-            np.array(saved["classes"], dtype=np.int64),
-            np.array(places, dtype=np.int64),
-            saved.get("classes_of_fit", len(places)),
-            None if rows is None else np.array(rows, dtype=np.int64),
-        )
-        self.begin_away(saved["rows"], arrays["removed_rows"], classes, saved["secret"])
-        self.fit_reports = []
-        self.settled = RowSet.full(self.there.size).without(arrays.get("erased_rows", []))
-        self.seeded = saved.get("seeded", True)
-        w, b = (arrays[name].reshape(-1, self.width) for name in ("weight", "perturbation"))
-        counts = saved.get("column_rows") or [self.there.count] * self.width
-        places = counts if self.subsample_ratio < 1 else [self.there.size] * self.width
-        columns = [
-            WeightColumn(
-                problem_away(len(w), counts[k], places[k], self.lam, b[:, k]), np.ascontiguousarray(w[:, k])
+    def _begin_away(self, x: Rows, state: State) -> list[LogisticProblem]:
+        """Take over what is known of rows that are out of reach; return the columns' losses over them."""
+        saved, nothing = state.values, np.empty(0)
+        if "class_rows" not in saved:
+            raise RowsOutOfReach
+        self.x, self.y, self.seed = x, nothing.astype(np.int64), saved["secret"]
+        self.there = RowSet.full(len(x))
+        classes = _classes(saved, np.array(saved["classes"], dtype=np.int64))
+        self._out = Released(replace(classes, rows=np.array(saved["class_rows"], dtype=np.int64)))
+        b = state.arrays["perturbation"].reshape(x.dim, self.width)
+        sampled = self.subsample_ratio < 1
+        return [
+            LogisticProblem(
+                RowsAway(len(x), x.dim, n, sampled), nothing, self.lam, np.ascontiguousarray(b[:, k])
             )
-            for k in range(self.width)
+            for k, n in enumerate(saved["column_rows"])
         ]
-        self.put(columns, arrays.get("drawn"))
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""
         with self.lock:
             return vars(erased(self))
+
+
+def _classes(saved: dict[str, Any], labels: NDArray[np.int64]) -> ClassList:
+    """These classes, in the places that a state has for them."""
+    return ClassList(labels, np.array(saved["class_places"], dtype=np.int64), saved["classes_of_fit"])
 
 
 def zero(problem: LogisticProblem) -> Start:

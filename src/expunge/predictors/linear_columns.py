@@ -16,9 +16,8 @@ from expunge.linear.classes import ClassList
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
-from expunge.predictors.base import RowsOutOfReach
 from expunge.predictors.linear_outputs import LinearOutputs, Released
-from expunge.predictors.remainder import Remainder, problems_of, remainder
+from expunge.predictors.remainder import Remainder, remainder
 
 
 class LinearColumns(LinearOutputs):
@@ -39,40 +38,20 @@ class LinearColumns(LinearOutputs):
         self._out = replace(self._out, classes=self._out.classes.counted(y))
         self.settled = self.there
 
-    def begin_away(self, size: int, gone: NDArray[np.int64], classes: ClassList, seed: int) -> None:
-        """Take over ``size`` rows that are out of reach, some of them ``gone``: ``x`` and ``y`` are None.
-
-        ``classes`` are those of the others, counted.
-        """
-        vars(self).update(x=None, y=None, seed=seed, _out=Released(classes))
-        self.there = RowSet.full(size).without(gone)
-
-    @property
-    def dim(self) -> int:
-        """Number of features d."""
-        return len(self.columns[0].w) if self.x is None else self.x.dim
-
     def without(
         self, index: NDArray[np.int64], labels: NDArray[np.int64] | None = None
     ) -> Remainder[WeightColumn]:
         """The columns of the classes that some row still has without these rows, and their problems.
 
-        ``labels`` (m,) are those of these rows, where ``y`` is not to be asked. It costs O(m + d) without the
-        problems.
+        ``labels`` (m,) are those of these rows, where ``y`` is not to be asked. It costs O(m).
 
         Raises:
             NothingLeft: Rows of one class alone would stay.
         """
-        return remainder(self.out, self._classes_without(index, labels), self.there, index)
+        return remainder(self.out, self._classes_without(index, labels), index)
 
     def _classes_without(self, index: NDArray[np.int64], labels: NDArray[np.int64] | None) -> ClassList:
-        """Those that some row has once these have left too.
-
-        Raises:
-            RowsOutOfReach: So are the labels, and they were not brought along.
-        """
-        if labels is None and self.y is None:
-            raise RowsOutOfReach
+        """Those that some row has once these have left too."""
         leaving = self.there.has(index)
         own = self.y[index[leaving]] if labels is None else labels[leaving]
         return self.out.classes.without_rows(own)
@@ -118,7 +97,7 @@ class LinearColumns(LinearOutputs):
 
     def compacted(self) -> list[LogisticProblem]:
         """The columns' problems over the rows that stay; subsamples forget the places of the others."""
-        return compacted(problems_of(self.columns, self.there), self.kept)
+        return compacted([column.problem for column in self.columns], self.kept)
 
     @alone
     def settle(self, columns: Sequence[WeightColumn], reports: list[FitReport]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.row_set import RowSet
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.classes import ClassList
 from expunge.linear.logistic import LogisticProblem
@@ -28,27 +26,17 @@ class Remainder(Generic[Column]):
     Attributes:
         classes: Those that some row has.
         columns: Theirs, as they are.
-        made: What makes ``problems``.
+        problems: Of each, the loss over the rows that stay; that of a column that used none of the others is
+            the same object as before.
     """
 
     classes: ClassList
     columns: list[Column]
-    made: Callable[[], list[LogisticProblem]]
-
-    @cached_property
-    def problems(self) -> list[LogisticProblem]:
-        """Of each column the loss over the rows that stay.
-
-        That of a column that used none of the others is the same object as before. It costs O(n), so that it
-        is made when it is first asked for.
-        """
-        return self.made()
+    problems: list[LogisticProblem]
 
 
-def remainder(
-    out: Released, classes: ClassList, there: RowSet, index: NDArray[np.int64]
-) -> Remainder[WeightColumn]:
-    """What the departure of the rows ``index`` from those ``there`` leaves of ``out``: ``classes`` have some.
+def remainder(out: Released, classes: ClassList, index: NDArray[np.int64]) -> Remainder[WeightColumn]:
+    """What the departure of the rows ``index`` leaves of ``out``; ``classes`` have rows without them.
 
     Raises:
         NothingLeft: There is but one.
@@ -60,18 +48,17 @@ def remainder(
         )
     stay = np.isin(out.classes.columns, classes.columns)
     columns = [column for column, stays in zip(out.columns, stay, strict=True) if stays]
-    return Remainder(classes, columns, lambda: problems_of(columns, there.without(index)))
+    return Remainder(classes, columns, _without(columns, index))
 
 
-def problems_of(columns: Sequence[WeightColumn], there: RowSet) -> list[LogisticProblem]:
-    """The columns' problems over the rows that are there, whichever of the others they have still."""
+def _without(columns: Sequence[WeightColumn], index: NDArray[np.int64]) -> list[LogisticProblem]:
+    """The columns' problems without these rows."""
     rows: Rows | None = None
-    gone = there.gone
     problems = []
     for column in columns:
         problem = column.problem
         if problem.rows is not rows:  # columns that share rows go on sharing them
             rows = problem.rows
-            left = rows.without(gone) if np.any(rows.scale[gone] != 0) else rows
+            left = rows.without(index) if rows.uses(index).any() else rows
         problems.append(problem if left is rows else replace(problem, rows=left))
     return problems

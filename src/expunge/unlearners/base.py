@@ -160,7 +160,7 @@ class Method(ABC):
         return state
 
     @alone
-    def load_state(self, state: State, x: Any, y: Any) -> None:
+    def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given."""
         self.predictor.load_state(state, x, y)
         self.served = state.values["served"]

@@ -14,6 +14,7 @@ from expunge.certificate import Account, Guarantee, joint
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_positive
 from expunge.core.errors import InvalidValue
+from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.classes import width_of
 from expunge.linear.factor import Factor
@@ -47,6 +48,10 @@ class Published(Scheme):
             InvalidValue: ``std`` of the model is 0, or the guarantee cannot hold.
         """
         require_positive("std", engine.predictor.std)
+        if engine.update == "rowless":
+            raise InvalidValue(
+                "update", engine.update, "fresh, frozen or corrected but with perturbation=release"
+            )
         for name in ("std", "residual", "noise"):
             if getattr(engine, name) is not None:
                 raise InvalidValue(name, getattr(engine, name), "null but with perturbation=release")
@@ -56,13 +61,13 @@ class Published(Scheme):
         """Train with a first b, and open the account at the optimiser's own leftover."""
         engine.guarantee = self._guarantee(engine)
         model = engine.predictor
-        everything = Remainder[CertifiedColumn](model.out.classes, [], model.problems)
+        everything = Remainder[CertifiedColumn](model.out.classes, [], model.problems())
         learned, reports = self._learned(engine, everything, epoch=0)
         model.columns, model.fit_reports = learned, reports
 
     def _guarantee(self, engine: Engine) -> Guarantee:
         model = engine.predictor
-        dim = model.dim * width_of(model.out.classes.first)
+        dim = model.x.dim * width_of(model.out.classes.first)
         return Guarantee(engine.epsilon, engine.delta, model.std, dim, engine.perturbation)
 
     def _learned(
@@ -105,8 +110,14 @@ class Published(Scheme):
         """The certificate of these columns together."""
         return replace(joint([column.account for column in columns]), guarantee=engine.guarantee)
 
-    def serve(self, engine: Engine, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
-        """Release, retrain or refuse."""
+    def serve(
+        self,
+        engine: Engine,
+        index: NDArray[np.int64],
+        left: Remainder[CertifiedColumn],
+        brought: Brought | None = None,
+    ) -> Outcome:
+        """Release, retrain or refuse; the rows are needed, brought along or not."""
         model = engine.predictor
         target = engine.correct_to * engine.guarantee.budget / sqrt(model.width)
         proposed = [
