@@ -123,11 +123,10 @@ def brought_rows(
         DataError: One is another than in ``fit``, or its label is.
     """
     require_numbers("X", X)
-    X = validate_data(estimator, X, reset=False, **_TYPES)
-    now, numbers = numbered(validate_data(estimator, "no_validation", _labels(readable(y))))
-    for name, given in (("X", X), ("y", numbers)):
-        if len(given) != len(index):
-            raise InvalidValue(name, f"{len(given)} rows", f"the {len(index)} of the request, in its order")
+    X, y = validate_data(estimator, X, _labels(readable(y)), reset=False, **_TYPES)
+    if len(X) != len(index):
+        raise InvalidValue("X", f"{len(X)} rows", f"the {len(index)} of the request, in its order")
+    now, numbers = numbered(y)
     labels = _numbers_of(now, data.names_of(there), there)[numbers]
     rows = _rows(normalize, X)
     found = TrainingData(rows, labels, data.classes).digests(np.arange(len(index)))
