@@ -15,7 +15,7 @@ from expunge.core.files import read_text
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
 from expunge.verify import draws
-from expunge.verify.files import INPUTS, RunFiles
+from expunge.verify.files import INPUTS, RunFiles, mapping
 from expunge.verify.ledger import Ledger
 from expunge.verify.lines import Faults, Line
 
@@ -31,7 +31,9 @@ def check_requests(files: RunFiles, ledger: Ledger, dataset: Dataset) -> Line:
     found = [record["rows"] for record in ledger.records]
     wanted, how = _asked(files.settings, dataset)
     digest, count = _recorded(files)
-    if isinstance((files.settings.get("removal") or {}).get("rows"), str) and digest != _digest(wanted or []):
+    if isinstance(mapping(files.settings.get("removal")).get("rows"), str) and digest != _digest(
+        wanted or []
+    ):
         wanted, how = None, "by their digest: the file that lists them is not what it was, or not here"
     stopped = files.settings.get("stop_at_limit") is True and any(
         record["outcome"] != "removed" for record in ledger.records
@@ -56,7 +58,7 @@ def check_requests(files: RunFiles, ledger: Ledger, dataset: Dataset) -> Line:
 
 def _asked(settings: dict[str, Any], dataset: Dataset) -> tuple[list[list[int]] | None, str]:
     """The rows of each request; None where they cannot be had, and then ``how`` says so."""
-    removal = settings.get("removal") or {}
+    removal = mapping(settings.get("removal"))
     kind = str(removal.get("_target_", "")).removeprefix(_OURS)
     own = removal.get("seed")
     seed: Any = settings.get("seed") if own is None else own
@@ -121,8 +123,8 @@ def _batches(rows: list[int], size: int) -> list[list[int]]:
 
 def _recorded(files: RunFiles) -> tuple[str | None, int | None]:
     """Digest and number of the requests, as the run kept them; the two files must say the same."""
-    asked = files.inputs.get("requests") or {}
-    shown = (files.summary.get("inputs") or {}).get("requests")
+    asked = mapping(files.inputs.get("requests"))
+    shown = mapping(files.summary.get("inputs")).get("requests")
     return shown or asked.get("sha256"), asked.get("count")
 
 

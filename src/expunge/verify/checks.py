@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from expunge.verify.exact import least_above, number
-from expunge.verify.files import INPUTS, MODEL, RunFiles
+from expunge.verify.files import INPUTS, MODEL, RunFiles, mapping
 from expunge.verify.ledger import same_number
 from expunge.verify.lines import Faults, Line
 from expunge.verify.subject import Subject
@@ -20,7 +20,7 @@ def check_files(files: RunFiles) -> Line:
     """Files are whole: where a digest was written into one, it is that of its bytes."""
     faults = Faults()
     faults.need(files.model_fault is None, f"{MODEL}: {files.model_fault}")
-    recorded, shown = files.inputs.get("digests") or {}, files.summary.get("inputs") or {}
+    recorded, shown = mapping(files.inputs.get("digests")), mapping(files.summary.get("inputs"))
     for name, digest in shown.items() if recorded else ():
         if name != "requests":
             there = recorded.get(name)
@@ -33,9 +33,9 @@ def check_data(subject: Subject) -> Line:
     faults, dataset = Faults(), subject.dataset
     for key, count in (("n_train", len(dataset.y_train)), ("n_test", len(dataset.y_test))):
         faults.need(same_number(subject.claimed(key), count), key, subject.claimed(key), count)
-    recorded = subject.claimed("inputs")
+    recorded = mapping(subject.claimed("inputs"))
     for part in _PARTS:
-        names = [name for name in recorded or () if name.endswith(f", {part}")]
+        names = [name for name in recorded if name.endswith(f", {part}")]
         claimed = recorded[names[0]] if names else None
         faults.need(claimed == subject.digests[part], f"digest of the {part}", claimed, subject.digests[part])
     seed = subject.settings.all.get("seed")
@@ -68,7 +68,8 @@ def check_classes(subject: Subject) -> Line:
 def check_convexity(subject: Subject) -> Line:
     """The factor lam is above 0, and each column has rows: its loss is lam n-strongly convex."""
     faults, lam = Faults(), subject.settings.require("lam")
-    least = min([*subject.columns.counts, *(n for counts in subject.counts for n in counts)])
+    counts = [*subject.columns.counts, *(n for line in subject.counts for n in line)]
+    least = min(counts, default=0)
     faults.need(lam > 0, "lam", lam, "above 0")
     faults.need(least > 0, "rows of a column", least, "above 0")
     return faults.line("strong convexity", "lam n of the smallest column", lam, lam * least)
@@ -86,7 +87,7 @@ def check_words(subject: Subject) -> Line:
         if exact:
             numbers = f"{subject.figure('releases') or 0:.0f} releases"
             faults.need(numbers in str(said), "releases in the guarantee", said, numbers)
-            pair = f"({subject.figure('epsilon'):g}, {subject.figure('delta'):g})"
+            pair = f"({subject.figure('epsilon') or 0:g}, {subject.figure('delta') or 0:g})"
             faults.need(pair in str(said), "epsilon and delta in the guarantee", said, pair)
         else:
             faults.need(right in str(covered_not), "not_covered says so", covered_not, f"{right} ...")

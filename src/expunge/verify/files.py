@@ -82,6 +82,11 @@ def changed_since(folder: Path, digests: Mapping[str, str]) -> list[str]:
     return [n for n, path in there.items() if not path.is_file() or _digest(path.read_bytes()) != digests[n]]
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """``value`` if it is a mapping, else an empty one: a file may hold anything."""
+    return value if isinstance(value, dict) else {}
+
+
 def parsed(text: str) -> Any:
     """What JSON text says; of keys that are given twice, and of NaN and infinity, nobody knows what they say.
 
@@ -130,7 +135,7 @@ def _arrays(path: Path) -> tuple[Mapping[str, NDArray[Any]], str | None]:
 
     try:
         arrays = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         return {}, f"cannot be read ({error})"
     try:
         read_header(path, signed=False)

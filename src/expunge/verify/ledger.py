@@ -137,9 +137,6 @@ def _check_numbers(record: dict[str, Any], where: str, faults: Faults) -> None:
     faults.need(number(record["seconds"]) is not None, f"{where}: seconds", record["seconds"], "a number")
     if record["outcome"] == "refused":
         faults.need(isinstance(record["reason"], str), f"{where}: a refusal has a reason", record["reason"])
-    measured, bound = number(record["residual_measured"]), number(record["residual_bound"])
-    if measured is not None and bound is not None:
-        faults.need(measured <= bound, f"{where}: residual_measured above residual_bound", measured, bound)
 
 
 def _is(value: Any, count: int) -> bool:

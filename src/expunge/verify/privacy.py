@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
-from math import log1p
+from math import inf, log1p
 from typing import Any
 
 import mpmath as mp
 
 _DIGITS, _GIVEN_AWAY = 60, 40
+_LARGEST = 1e6
 LARGEST_DELTA = Fraction(2**20 - 1, 2**20)
 """Above it one is as good as none: releases are held to it."""
 
@@ -37,6 +38,8 @@ def is_within(ratio: Real, count: int, noise: str, epsilon: float, delta: float)
     """Whether ``count`` releases of that ratio together are (epsilon, delta)-indistinguishable."""
     if count == 0 or not ratio:
         return True
+    if ratio < 0 or epsilon < 0 or ratio**2 * count > _LARGEST**2:  # of which no epsilon up to 1e9 is one
+        return False
     with mp.workdps(_DIGITS):
         most = min(mp.mpf(delta), as_real(LARGEST_DELTA))
         found = delta_at(mp.mpf(ratio) * mp.sqrt(count), mp.mpf(epsilon), noise)
@@ -86,6 +89,8 @@ def epsilon_of(ratio: Real, count: int, noise: str, delta: float) -> float:
         return 0.0
     while not is_within(ratio, count, noise, high, delta):
         low, high = high, 2 * high
+        if high > _LARGEST**2:
+            return inf
     while high - low > 1e-10 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if is_within(ratio, count, noise, middle, delta) else (middle, high)

@@ -30,20 +30,20 @@ def check_published(subject: Subject) -> Iterator[Line]:
     )
     if epsilon is None or delta is None or std is None or min(epsilon, std) <= 0:
         return
+    if subject.settings.scheme == "gaussian" and not 0 < delta < 1:
+        return
     dim = subject.table.dim * _first_width(subject)
     c = privacy.constant(subject.settings.scheme, delta, dim)
     budget = most_below(Fraction(std) * Fraction(epsilon) / c)
     yield _constant(subject, epsilon, delta, c)
     yield _budget(subject, budget)
     yield _bound(subject, budget)
+    if (measured := _measured(subject)) is not None:
+        loss, w, gradient = measured
+        yield _residual(subject, gradient, budget)
+        yield _residual_measured(subject, loss, w, gradient)
+        yield _perturbation(subject, loss.b, std, epsilon)
     yield _epsilon_spent(subject, c, std)
-    measured = _measured(subject)
-    if measured is None:
-        return
-    loss, w, gradient = measured
-    yield _residual(subject, gradient, budget)
-    yield _residual_measured(subject, loss, w, gradient)
-    yield _perturbation(subject, loss.b, std, epsilon)
 
 
 def check_reference(subject: Subject) -> Iterator[Line]:
@@ -84,6 +84,9 @@ def _plan(subject: Subject) -> Line:
         claimed, right = subject.claimed(key), settings.get(key)
         faults.need(same_number(claimed, right), f"{key} by the configuration", claimed, right)
         faults.need(number(right) is not None, f"{key} of the configuration", right, "a number")
+    delta, exact = number(settings.get("delta")) or 0, settings.scheme == "pure_eps"
+    faults.need(delta == 0 if exact else 0 < delta < 1, "delta", delta, 0 if exact else "between 0 and 1")
+    faults.need(settings.scheme in ("gaussian", "pure_eps"), "perturbation", settings.scheme)
     std = number(settings.get("std"))
     faults.need(std is not None and std > 0, "std of the configuration", settings.get("std"), "above 0")
     for key in ("releases", "released", "grid", "ratio", "sensitivity", "noise"):
@@ -130,7 +133,10 @@ def _bound(subject: Subject, budget: float) -> Line:
         if not faults.need(bound is not None, f"line {place}: residual_bound", record["residual_bound"]):
             continue
         assert bound is not None
+        measured = number(record["residual_measured"])
         if record["outcome"] != "refused":
+            above = measured is not None and measured > bound
+            faults.need(not above, f"line {place}: residual_measured is above it", bound, measured)
             faults.need(bound <= budget, f"line {place}: residual_bound above the budget", bound, budget)
         if adds_up and record["outcome"] == "removed" and len(counts) == columns:
             faults.need(bound >= before, f"line {place}: residual_bound falls", bound, before)

@@ -26,8 +26,7 @@ _PLAN = ("releases", "std", "sensitivity", "noise", "grid", "ratio", "released",
 def check_release(subject: Subject) -> Iterator[Line]:
     """The lines of a run with noise at release."""
     yield _plan(subject)
-    figures = {key: subject.figure(key) for key in _PLAN if key != "noise"}
-    if None in figures.values() or subject.figure("epsilon") is None or subject.figure("delta") is None:
+    if None in [subject.figure(key) for key in (*_PLAN, "epsilon", "delta") if key != "noise"]:
         return
     yield _ratio(subject)
     yield _noise(subject)
@@ -53,7 +52,7 @@ def _plan(subject: Subject) -> Line:
         faults.need(there, f"summary.json: {key}", claimed(key), "there")
     for key, right in (
         *((key, settings.get(key)) for key in ("epsilon", "delta", "releases")),
-        ("noise", settings.noise),
+        ("noise", settings.noise if settings.noise in ("float", "lattice") else "lattice or float"),
         *((("std", settings.of("unlearner")["std"]),) if settings.of("unlearner").get("std") else ()),
     ):
         faults.need(same_number(claimed(key), right), f"{key} by the configuration", claimed(key), right)
@@ -137,8 +136,10 @@ def _bound(subject: Subject) -> Line:
     for place, record in enumerate(subject.ledger.records, start=1):
         bound, budget = record["residual_bound"], record["budget"]
         faults.need(same_number(bound, budget), f"line {place}: residual_bound", bound, budget)
+        above = number(measured := record["residual_measured"])
+        if above is not None and number(bound) is not None and record["outcome"] != "refused":
+            faults.need(above <= bound, f"line {place}: residual_measured is above it", bound, measured)
         if exact:
-            measured = record["residual_measured"]
             said = f"line {place}: residual_measured, a secret"
             faults.need(measured is None, said, measured, None)
     claimed = subject.claimed("residual_bound")
@@ -193,7 +194,7 @@ def _model(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
     slack += _ROUNDING * (found + float(np.linalg.norm(w)))
     right = std * sqrt(p)
     note = "distance from exact retraining, of noise std sqrt(dim)"
-    if not best.off < max(slack - best.off, std):
+    if not best.off <= max(float(subject.figure("sensitivity") or 0), std):
         faults.add("exact retraining cannot be told to within the noise here", right, best.off)
     elif privacy.chance_below(found + slack, std, p) < TOO_LITTLE:
         faults.add(f"{note}: less noise than was said", right, found)

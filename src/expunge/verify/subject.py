@@ -84,8 +84,7 @@ class Settings:
     @property
     def share(self) -> float:
         """Of the other classes' rows that a class uses."""
-        share = self.get("subsample_ratio")
-        return 1.0 if share is None else float(share)
+        return 1.0 if self.get("subsample_ratio") is None else self.require("subsample_ratio")
 
     @property
     def own_rows(self) -> bool:

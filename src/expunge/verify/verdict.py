@@ -118,8 +118,9 @@ def _of_method(subject: Subject) -> Iterator[Line]:
     found = {"release": check_release, "reference": check_reference}.get(scheme, check_published)
     try:
         yield checks.check_classes(subject)
-        yield checks.check_convexity(subject)
-        yield from found(subject)
+        yield (convexity := checks.check_convexity(subject))
+        if convexity.holds:
+            yield from found(subject)
     except UserError as error:
         yield Line("settings", False, note=str(error))
     if scheme != "reference":
