@@ -224,7 +224,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             fitted = self._fitted_
             engine, data = fitted.engine, fitted.data
             state = engine.state()
-            state.arrays[DIGESTS] = data.digests(np.flatnonzero(engine.predictor.kept))
+            state.arrays[DIGESTS] = data.digests(engine.predictor.there.here)
             state.values |= {
                 **data.as_plain(engine.predictor.classes_),
                 "settings": fitted.settings,

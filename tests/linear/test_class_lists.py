@@ -275,13 +275,31 @@ def test_a_scrub_of_the_linear_model_refuses_it_as_well():
 def test_a_list_of_two_has_the_column_of_the_larger_label():
     first = ClassList.of(np.array([-3, 5, 8, 9]))
     assert (first.width, first.columns.tolist(), first.positive.tolist()) == (4, [0, 1, 2, 3], [-3, 5, 8, 9])
-    three = first.without([5])
+    first = first.counted(np.array([9, 5, -3, 8, 8]))
+    three = first.without_rows(np.array([5, 8]))
     assert (three.labels.tolist(), three.columns.tolist()) == ([-3, 8, 9], [0, 2, 3])
-    two = three.without([9, 7])
+    two = three.without_rows(np.array([9, 7]))
     assert (two.width, two.columns.tolist(), two.positive.tolist()) == (1, [2], [8])
-    assert first.without([7]) is first
+    assert (two.rows.tolist(), two.places.tolist(), two.first) == ([1, 1], [0, 2], 4)
     binary = ClassList.of(np.array([4, 6]))
     assert (binary.columns.tolist(), binary.positive.tolist()) == ([0], [6])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(-2, 4), min_size=1, max_size=30), st.randoms())
+def test_rows_are_counted_as_they_leave(labels, random):
+    labels = np.array(labels)
+    there = np.unique(labels)
+    known = ClassList.of(there).counted(labels)
+    order = list(range(len(labels)))
+    random.shuffle(order)
+    while order:
+        cut = random.randint(1, len(order))
+        leaving, order = order[:cut], order[cut:]
+        known = known.without_rows(np.append(labels[leaving], 7))  # 7 is the label of nothing
+        left, counts = np.unique(labels[order], return_counts=True)
+        assert (known.labels.tolist(), known.rows.tolist()) == (left.tolist(), counts.tolist())
+        assert known.places.tolist() == np.flatnonzero(np.isin(there, left)).tolist()
 
 
 # -- files ---------------------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, inf, sqrt
 
 CURVATURE_LIPSCHITZ = 0.25  # the papers' bound on how fast l'' changes
 _LONGEST_ROW = 1 + 2.0**-30  # a row divided by its norm in float64, of up to 2^24 features
+_FARTHEST = 700.0  # e^709 is the end of float64
 THIRD_DERIVATIVE = 1 / (6 * sqrt(3))  # max |l'''| of the logistic loss, 0.09623
 
 
@@ -77,6 +78,30 @@ def data_dependent(facts: StepFacts) -> float:
 def third_order(facts: StepFacts) -> float:
     """``(1/2) (1 / (6 sqrt 3)) ||X||_2 ||(X step)^2||_2``."""
     return 0.5 * THIRD_DERIVATIVE * _spectral(facts) * facts.scores_squared_norm
+
+
+def beyond_anchor(third: float, curvature: float, length: float) -> float:
+    """``R^3 (third / 2 + rho e^rho curvature / 6)``, rho = R length, R = 1 + 2^-30: what first order lacks.
+
+    From w to w + p, with l the logistic loss, lk its k-th derivative, ``t_i = y_i x_i.w`` and
+    ``u_i = y_i x_i.p``, the gradient of the data differs from ``grad + X^T diag(l2(t)) X p`` by
+    ``sum_i r_i y_i x_i``, where
+
+        r_i = l3(t_i) u_i^2 / 2 + u_i^3 integral over a in [0, 1] of (1 - a)^2 / 2 l4(t_i + a u_i).
+
+    ``|l3| <= l2``, so that l2 grows by e^|u| at most on the way, and ``l4 = l2 (1 - 6 l2)``, at most l2 in
+    size; ||x_i|| <= R and |u_i| <= rho. The norm of the sum is at most what is returned. Only where the way
+    begins and ends counts, not by how many steps it was gone.
+
+    Args:
+        third: Upper bound on ``sum_i |l3(t_i)| u_i^2``.
+        curvature: Upper bound on ``sum_i l2(t_i) u_i^2``.
+        length: Upper bound on ||p||.
+    """
+    rho = _LONGEST_ROW * length
+    if not rho < _FARTHEST:
+        return inf
+    return _LONGEST_ROW**3 * (third / 2 + rho * exp(rho) * curvature / 6)
 
 
 def _spectral(facts: StepFacts) -> float:

@@ -21,7 +21,7 @@ from expunge.certificate.outward import down, root_up, up
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import InvalidValue
 
-__all__ = ["NOISES", "ReleaseGuarantee", "epsilon_after", "ratio", "sensitivity"]
+__all__ = ["NOISES", "ReleaseGuarantee", "epsilon_after", "longest", "ratio", "sensitivity"]
 
 _COMFORT = 256  # times what rounding alone comes to: the distance that is held where the user names none
 _NARROWEST = 4  # times the same: below it no refinement could be relied on to get there
@@ -135,10 +135,10 @@ class ReleaseGuarantee:
 
     def drowns(self, lam: float) -> str | None:
         """What so much noise in each weight comes to, by public numbers alone; None where it does no harm."""
-        if self.std <= _DROWNS * (longest := _longest(lam)):
+        if self.std <= _DROWNS * (length := longest(lam)):
             return None
         less = "without std, for fewer releases, or for a larger epsilon or lam"
-        return f"drowns a model that is no longer than {longest:.3g}; it is smaller {less}"
+        return f"drowns a model that is no longer than {length:.3g}; it is smaller {less}"
 
     @classmethod
     def planned(
@@ -188,7 +188,7 @@ class ReleaseGuarantee:
         rounding = Fraction(require_positive("floor", floor))
         least = _NARROWEST * rounding
         if fineness:  # g is more than half of what its bound allows
-            least = max(least, 2 * Fraction(_longest(lam)) / Fraction(_STEPS_OF_MODEL) * width / fineness)
+            least = max(least, 2 * Fraction(longest(lam)) / Fraction(_STEPS_OF_MODEL) * width / fineness)
         if std is not None:
             name, given, factor = "std", require_positive("std", std), most / (1 + fineness)
         elif residual is not None:
@@ -204,15 +204,15 @@ class ReleaseGuarantee:
         if name == "residual" and noise_std > _LARGEST_STD:
             allowed = f"at most {_LARGEST_STD * float(most / factor):.1e}"
             raise InvalidValue(name, given, allowed)
-        if not name and noise_std > (longest := _longest(lam)):
-            why = f"{noise_std:.3g} in each weight of a model that is no longer than {longest:.3g}"
+        if not name and noise_std > longest(lam):
+            why = f"{noise_std:.3g} in each weight of a model that is no longer than {longest(lam):.3g}"
             allowed = f"fewer, or a larger lam or epsilon: the noise would be {why}"
             raise InvalidValue("releases", releases, allowed)
         return cls(epsilon, delta, releases, noise_std, noise, dim, distance, grid)
 
 
-def _longest(lam: float) -> float:
-    """No w* is longer: L(w*) <= L(0)."""
+def longest(lam: float) -> float:
+    """``sqrt(2 ln 2 / lam)``: no w* is longer, since L(w*) <= L(0)."""
     return sqrt(2 * log(2) / lam)
 
 

@@ -35,6 +35,7 @@ def row_ids(rows: Any, n: int, name: str = "rows", distinct: bool = True) -> NDA
         raise InvalidValue(name, int(bad), f"rows from 0 to {n - 1}" if n else "no row: there is none")
     index = index.astype(np.int64)
     if distinct and index.size:
-        for bad in np.flatnonzero(np.bincount(index) > 1)[:1]:
+        rising = np.sort(index)
+        for bad in rising[1:][rising[1:] == rising[:-1]][:1]:
             raise InvalidValue(name, int(bad), "each row once")
     return index

@@ -65,7 +65,7 @@ class CertifiedColumn(WeightColumn):
 
     def makes_inverse(self, index: NDArray[np.int64]) -> bool:
         """Whether removing the rows ``index``, some of which it may not use, is sure to make an inverse."""
-        used = int(np.count_nonzero(self.problem.rows.scale[index]))
+        used = int(np.count_nonzero(self.problem.rows.uses(index)))
         return bool(used) and replaces_inverse(self.factor, self.problem.rows.dim, used)
 
     def without_rows(
@@ -74,7 +74,7 @@ class CertifiedColumn(WeightColumn):
         """Propose the column without the rows ``index``, some of which it may not use; see ``removed``."""
         if after is self.problem:
             return self
-        return self.removed(after, index[self.problem.rows.scale[index] != 0], update, target)
+        return self.removed(after, index[self.problem.rows.uses(index)], update, target)
 
     def removed(
         self, after: LogisticProblem, index: NDArray[np.int64], update: str, target: float
@@ -134,6 +134,10 @@ class CertifiedColumn(WeightColumn):
         factor = fit.factor if update == "fresh" else build_factor(problem, fit.w)
         account = replace(self.account, beta=problem.certified(fit.w, fit.gradient), solve_error=0.0)
         return CertifiedColumn(problem, fit.w, account, spectral, factor, fit.gradient)
+
+    def folded(self) -> CertifiedColumn:
+        """The same column, which holds no row that has left by itself; sums of them it may."""
+        return self
 
     def state(self) -> State:
         """What a column has beyond problem and weights."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,11 +23,13 @@ class ClassList:
         labels: (K,) in rising order.
         places: (K,), the number of each among the classes of the fit, from 0.
         first: How many those were. What has been drawn for each of them is found by these numbers.
+        rows: (K,), how many rows each has that are there; None where nobody has counted.
     """
 
     labels: Labels
     places: Labels
     first: int
+    rows: Labels | None = None
 
     @classmethod
     def of(cls, labels: Labels) -> ClassList:
@@ -50,10 +51,24 @@ class ClassList:
         """(width,) the number of each column among those of the fit."""
         return self.places[-self.width :] if self.first > 2 else np.zeros(1, dtype=np.int64)
 
-    def without(self, gone: Iterable[int]) -> ClassList:
-        """The list without these labels."""
-        stay = ~np.isin(self.labels, list(gone))
-        return self if stay.all() else replace(self, labels=self.labels[stay], places=self.places[stay])
+    def counted(self, labels: Labels) -> ClassList:
+        """The list with the number of rows of each class among rows of these ``labels``, (n,)."""
+        return replace(self, rows=self._numbers(labels))
+
+    def without_rows(self, labels: Labels) -> ClassList:
+        """The counted list without rows of these ``labels``, (m,), and the classes whose last ones they are.
+
+        It costs O(m). Labels of no class are passed over.
+        """
+        assert self.rows is not None
+        rows = self.rows - self._numbers(labels)
+        stay = np.asarray(rows > 0)
+        return replace(self, labels=self.labels[stay], places=self.places[stay], rows=rows[stay])
+
+    def _numbers(self, labels: Labels) -> Labels:
+        """How many of these labels are those of each class, (K,)."""
+        places = np.minimum(np.searchsorted(self.labels, labels), len(self.labels) - 1)
+        return np.bincount(places[self.labels[places] == labels], minlength=len(self.labels))
 
 
 def width_of(classes: int) -> int:

@@ -56,12 +56,8 @@ class LogisticProblem:
         """``g = sum over index of (d/dw log(1 + exp(-y_i x_i.w)) + lam w)``, (d,)."""
         chosen = np.asarray(index, dtype=np.int64)
         parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, max(1, len(chosen)), BLOCK_ROWS)]
-        data = sum((self._data_gradient(w, part) for part in parts[1:]), self._data_gradient(w, parts[0]))
-        return data + self.lam * len(chosen) * w
-
-    def _data_gradient(self, w: Array, chosen: NDArray[np.int64]) -> Array:
-        x, y = self.rows.dense(chosen), self.y[chosen]
-        return -(y * expit(-y * (x @ w))) @ x
+        first, *others = (data_gradient(w, self.rows.dense(part), self.y[part]) for part in parts)
+        return sum(others, first) + self.lam * len(chosen) * w
 
     def hessian(self, w: Array, dtype: Any = np.float64) -> NDArray[Any]:
         """``X^T diag(s (1 - s)) X + lam n I``, (d, d) in ``dtype`` (float64 or float32), symmetric."""
@@ -90,6 +86,11 @@ class LogisticProblem:
     def certified(self, w: Array, gradient: Array) -> float:
         """Guaranteed bound on the true ||grad L_b(w)||_2, given what ``gradient(w)`` returned."""
         return sum_up(norm_up(gradient), self.rounding(w))
+
+
+def data_gradient(w: Array, x: Array, y: Array) -> Array:
+    """``sum_i d/dw log(1 + exp(-y_i x_i.w))`` of rows x (m, d) with labels y (m,) of -1 and +1, (d,)."""
+    return -(y * expit(-y * (x @ w))) @ x
 
 
 @dataclass(frozen=True)

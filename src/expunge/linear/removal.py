@@ -9,6 +9,7 @@ update         rhs          H^{-1}
 ``fresh``      g            H at w itself (Guo et al., ICML 2020, Algorithm 1): solved to rounding
 ``frozen``     g            kept from an earlier w
 ``corrected``  g - r        kept; r is measured at every release, so residuals never accumulate
+``rowless``    g - r        kept with r, both without a look at the rows that stay; see ``anchor``
 =============  ===========  ==================================================================
 
 Kept inverses are corrected for departed rows (Woodbury). ``fresh`` uses its own only as the preconditioner of
@@ -29,9 +30,9 @@ from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor, train
 
-UPDATES = ("fresh", "frozen", "corrected")
+UPDATES = ("fresh", "frozen", "corrected")  # those that look at the rows that stay
 
-_MAX_RANK_SHARE = 4  # beyond d / 4 rows at once a rebuilt Hessian is cheaper and better than a correction
+_MAX_RANK_SHARE = 4  # of d
 _POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up
 _MAX_STEPS = 12
 EXTRA_STEPS = 32  # about what one Hessian costs in passes: rebuild once that many were spent
@@ -55,14 +56,19 @@ class Step:
 
 def replaces_inverse(factor: Factor, dim: int, count: int) -> bool:
     """Whether ``depart`` makes another inverse for this many rows, not a correction alone."""
-    return count * _MAX_RANK_SHARE > dim or factor.v.shape[1] + count > FOLD_RANK
+    return too_many(count, dim) or factor.v.shape[1] + count > FOLD_RANK
+
+
+def too_many(count: int, dim: int) -> bool:
+    """Whether for this many rows at once a rebuilt inverse is cheaper and better than a correction."""
+    return count * _MAX_RANK_SHARE > dim
 
 
 def depart(
     factor: Factor, before: LogisticProblem, w: Array, index: Sequence[int] | NDArray[np.int64]
 ) -> Factor:
     """Correct a kept factor for rows that leave; rebuild it where they are too many."""
-    if len(index) * _MAX_RANK_SHARE <= before.rows.dim:
+    if not too_many(len(index), before.rows.dim):
         try:
             return factor.without(before.removed_factors(w, index), before.lam * len(index))
         except np.linalg.LinAlgError:

@@ -1,6 +1,6 @@
 """What float64 adds to gradients and steps of the logistic loss: bounds in 2-norm, known beforehand.
 
-They are guaranteed, and so are the numbers that they are returned as: ``_OUTWARD`` is larger than all that
+They are guaranteed, and so are the numbers that they are returned as: ``OUTWARD`` is larger than all that
 the terms of second order in u, evaluating in float64, and the norms there can take away. What every release
 is charged (``of_gradient``) is evaluated exactly, and only the result is rounded: up.
 """
@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import inf, isfinite, sqrt
 
 import numpy as np
+from scipy.linalg.blas import dnrm2
 
 from expunge.certificate.bounds import THIRD_DERIVATIVE
 from expunge.certificate.outward import norm_up, up
@@ -19,7 +20,7 @@ from expunge.linear.rows import BLOCK_ROWS, UNIT, Array
 
 # k roundings in a row are off by k u / (1 - k u), and a norm of d entries by (d / 2 + 2) u of itself: with up
 # to 2^26 features and 2^32 rows both, and the twenty roundings of a formula here, are below 2^-25 in all.
-_OUTWARD = 1 + 2.0**-20
+OUTWARD = 1 + 2.0**-20
 _LONGEST_SQUARE = 0.27846455  # at least max t / (1 + e^t), which is W(1 / e) = 0.278464542...
 _NEAR = 256  # how many floors a model may be off from its minimiser: the most that a release plans with
 
@@ -63,13 +64,13 @@ class Rounding:
             return inf
         r, lam, b = map(Fraction, (length, self.lam, self.b))
         total = self.n * ((self.dim + 8) * r / 4 + self._depth + 8 * (1 + lam * r)) + 8 * b
-        return up(Fraction(_OUTWARD * UNIT) * total)
+        return up(Fraction(OUTWARD * UNIT) * total)
 
     def of_removed(self, w: Array, m: int) -> float:
         """Error of the removed gradient of m rows at ``w``."""
         length = _norm(w)
         depth = min(m, BLOCK_ROWS) / 2 + 16 + m / BLOCK_ROWS
-        return _OUTWARD * (UNIT * (self._scores(m * length / 4) + (depth + 8 * self.lam * length) * m))
+        return OUTWARD * (UNIT * (self._scores(m * length / 4) + (depth + 8 * self.lam * length) * m))
 
     def of_step(self, origin: Array, step: Array, rhs: Array) -> float:
         """Error of what is known of a step from ``origin``, and of ``origin + step`` itself.
@@ -82,7 +83,7 @@ class Rounding:
         slopes = THIRD_DERIVATIVE * moved * (start + length)  # of H at the origin; of the powers
         product = self._scores(slopes + moved / 4) + float(self._depth) * moved / 4 + 8 * shrunk
         norm = (self.dim / 2 + 8) * (moved / 4 + shrunk + _norm(rhs))
-        return _OUTWARD * (UNIT * (product + norm + (0.25 + self.lam) * self.n * end))
+        return OUTWARD * (UNIT * (product + norm + (0.25 + self.lam) * self.n * end))
 
     def _scores(self, weight: float) -> float:
         """``(d + 8) weight``: what the scores' errors come to where each counts ``weight`` / n."""
@@ -95,13 +96,18 @@ class Rounding:
         return in_block + min(Fraction(self.n), 1 + Fraction(self.places, BLOCK_ROWS))
 
 
+def length_up(vector: Array) -> float:
+    """Upper bound on the 2-norm of (d,), near enough where roundings are what it is for; NaN for NaN."""
+    return OUTWARD * float(dnrm2(vector))  # which scales: no square underflows
+
+
 def radius(lam: float) -> float:
     """``min(sqrt(W(1/e) / lam), 1 / (2 lam))``: upper bound on ||w*||, the minimiser of a loss without b.
 
     There the gradient is zero, and so is its product with w*: ``lam n ||w*||^2 = sum_i t_i / (1 + e^{t_i})``
     with t_i = y_i x_i.w*. No term is above W(1/e) = 0.2785, nor, where t_i > 0, above t_i / 2 <= ||w*|| / 2.
     """
-    return _OUTWARD * min(sqrt(_LONGEST_SQUARE / lam), 0.5 / lam)
+    return OUTWARD * min(sqrt(_LONGEST_SQUARE / lam), 0.5 / lam)
 
 
 def public_floor(n: int, places: int, dim: int, width: int, lam: float) -> float:
@@ -122,12 +128,12 @@ def public_floor(n: int, places: int, dim: int, width: int, lam: float) -> float
         Bound on ``||w~ - w*||_F`` from rounding alone; infinity where float64 cannot hold any.
     """
     errors = Rounding(n, places, dim, lam, 0.0)
-    per_residual = _OUTWARD * sqrt(width) / lam / n
+    per_residual = OUTWARD * sqrt(width) / lam / n
     at_zero, at_one = (per_residual * errors.of_gradient_at(length) for length in (0.0, 1.0))
-    share = _NEAR * (at_one - at_zero) * _OUTWARD**2  # what each unit of ||w|| adds
+    share = _NEAR * (at_one - at_zero) * OUTWARD**2  # what each unit of ||w|| adds
     if not share < 0.5:
         return inf
-    furthest = _OUTWARD * (radius(lam) + _NEAR * at_zero) / (1 - share)
+    furthest = OUTWARD * (radius(lam) + _NEAR * at_zero) / (1 - share)
     return per_residual * errors.of_gradient_at(furthest)
 
 

@@ -17,22 +17,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.errors import DataError, InvalidValue
 from expunge.linear import kernels
+from expunge.linear.given import (
+    BLOCK_ROWS,
+    Array,
+    in_range,
+    refuse,
+    require_finite,
+    spans,
+    square_norms,
+    stored,
+)
 from expunge.linear.parallel import for_each, one_blas_thread
 
-Array = NDArray[np.float64]
+__all__ = ["BLOCK_ROWS", "UNIT", "Array", "Rows", "spectral_norm", "weighted_gram"]
 log = logging.getLogger(__name__)
 
 UNIT = 2.0**-53
-BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
 _GRAM_BLOCK = 2048  # rows widened at a time
 _PARTS_BELOW = 1024  # features up to which four partial sums are small beside the rows
-_STORED_TYPES = (np.uint8, np.float32, np.float64)
 _KEEP_GRAM = 2048  # features up to which the Gram matrix (8 d^2 bytes: 32 MiB) is kept with the rows
-# Between them no square of a norm has overflowed, and what has underflowed on the way is below 2^-170 of it.
-_LEAST_SQUARE, _MOST_SQUARE = 2.0**-900, 2.0**1000
 _NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
+_PIECES = 64  # lists of departed rows that are kept apart, so that another one costs no more than itself
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,9 @@ class Rows:
         Raises:
             DataError: A row holds NaN or infinity.
         """
-        raw, offset = _stored(raw), float(offset)
+        raw, offset = stored(raw), float(offset)
         used = np.ones(len(raw), dtype=bool) if used is None else used
-        raw, offset, squares = _in_range(raw, offset, _square_norms(raw, used, offset), what)
+        raw, offset, squares = in_range(raw, offset, square_norms(raw, used, offset), what)
         norms = np.sqrt(squares)
         if zero := np.count_nonzero(norms == 0):
             log.info("%s: %d of %d have norm zero, and stay as they are", what, zero, len(norms))
@@ -81,12 +87,12 @@ class Rows:
         Raises:
             DataError: A row holds NaN or infinity, or its norm is above 1.
         """
-        raw = _stored(raw)
+        raw = stored(raw)
         used = np.ones(len(raw), dtype=bool) if used is None else used
-        squares = _square_norms(raw, used, 0.0)
-        _require_finite(raw, np.flatnonzero(~np.isfinite(squares)), what)
+        squares = square_norms(raw, used, 0.0)
+        require_finite(raw, np.flatnonzero(~np.isfinite(squares)), what)
         norms = np.sqrt(squares)  # infinite where they are merely too large to be squared
-        _refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
+        refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
         # Shrinking by the slack keeps ||x|| <= 1 true but for roundings, which ``bounds`` allows for.
         scale = np.where(norms > 1, 1.0 / np.maximum(norms, 1.0), 1.0)
         return cls(raw, np.where(used, scale, 0.0), 0.0)
@@ -100,6 +106,11 @@ class Rows:
     def count(self) -> int:
         """Number of rows that have not been removed."""
         return int(np.count_nonzero(self.scale))
+
+    def uses(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each of some rows, none of which has been removed, is in use, (m,)."""
+        scale: Array = (vars(self).get("_left") or self._own)[0][index]
+        return scale != 0
 
     def gram(self) -> tuple[Array, float]:
         """``X^T X``, (d, d) symmetric, and an upper bound on ||X||_2.
@@ -129,10 +140,40 @@ class Rows:
         return int(self.raw.shape[0])
 
     def without(self, index: Sequence[int] | NDArray[np.int64]) -> Rows:
-        """Return these rows with ``index`` removed; the numbering stays."""
-        scale = self.scale.copy()
-        scale[np.asarray(index, dtype=np.int64)] = 0.0
-        return replace(self, scale=scale)
+        """Return these rows with ``index``, none of which has been removed, removed; the numbering stays.
+
+        ``scale``, as long as the table, is made when somebody asks for it: nobody need who has no pass to
+        make.
+        """
+        index = np.asarray(index, dtype=np.int64)
+        whole, gone = vars(self).get("_left") or self._own
+        gone = (np.concatenate(gone), index) if len(gone) == _PIECES else (*gone, index)
+        left = object.__new__(Rows)
+        count = self.count - int(np.count_nonzero(self.uses(np.unique(index))))
+        held = {"raw": self.raw, "offset": self.offset, "index": self.index, "count": count}
+        vars(left).update(held, _left=(whole, gone))
+        return left
+
+    @property
+    def _own(self) -> tuple[Array, tuple[NDArray[np.int64], ...]]:
+        return self.scale, ()
+
+    def __getattr__(self, name: str) -> Any:
+        """``scale`` of rows that ``without`` made, when it is first asked for."""
+        left = vars(self).get("_left")
+        if name != "scale" or left is None:
+            if name in vars(self):  # another thread was here meanwhile
+                return vars(self)[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        scale: Array = left[0].copy()
+        scale[np.concatenate(left[1])] = 0.0
+        vars(self)["scale"] = scale
+        vars(self).pop("_left", None)
+        return scale
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: nothing of what rows were that have left."""
+        return {name: getattr(self, name) for name in ("raw", "scale", "offset", "index")}
 
     def only(self, used: NDArray[np.bool_]) -> Rows:
         """Return the same rows with those outside ``used`` (n,) not in use; the numbering stays."""
@@ -177,9 +218,10 @@ class Rows:
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows and those not in use."""
         w = np.ascontiguousarray(w, dtype=np.float64)
-        out, spans = np.zeros(len(self)), _spans(self.places)
+        out, blocks = np.zeros(len(self)), spans(self.places)
         rows = (self.raw, self._walked, self.scale, self.offset)
-        for_each(lambda k: kernels.score_block(*rows, w, *spans[k], out), len(spans), self.places * self.dim)
+        numbers = self.places * self.dim
+        for_each(lambda k: kernels.score_block(*rows, w, *blocks[k], out), len(blocks), numbers)
         return out
 
     def reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
@@ -187,14 +229,14 @@ class Rows:
 
         ``block(raw, index, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
         """
-        spans = _spans(self.places)
-        outputs = [np.zeros((len(spans), size)) for size in shapes]
+        blocks = spans(self.places)
+        outputs = [np.zeros((len(blocks), size)) for size in shapes]
         rows = (self.raw, self._walked, self.scale, self.offset)
 
         def work(k: int) -> None:
-            block(*rows, *args, *spans[k], *(out[k] for out in outputs))
+            block(*rows, *args, *blocks[k], *(out[k] for out in outputs))
 
-        for_each(work, len(spans), self.places * self.dim)
+        for_each(work, len(blocks), self.places * self.dim)
         return [out.sum(axis=0) for out in outputs]
 
 
@@ -229,63 +271,3 @@ def spectral_norm(gram: Array, n: int) -> float:
 @lru_cache(maxsize=4)  # each removal makes new rows, of the same number
 def _every(n: int) -> NDArray[np.int64]:
     return np.arange(n)
-
-
-def _spans(n: int) -> list[tuple[int, int]]:
-    blocks = max(1, -(-n // BLOCK_ROWS))
-    return [(n * k // blocks, n * (k + 1) // blocks) for k in range(blocks)]
-
-
-def _square_norms(raw: NDArray[Any], used: NDArray[np.bool_], offset: float) -> Array:
-    """``||raw_i - offset||_2^2`` of every row as float64 has it, (n,); 1 of those that are not ``used``."""
-    out, spans = np.empty(len(raw)), _spans(len(raw))
-    for_each(lambda k: kernels.square_norm_block(raw, used, offset, *spans[k], out), len(spans), raw.size)
-    return out
-
-
-def _in_range(
-    raw: NDArray[Any], offset: float, squares: Array, what: str
-) -> tuple[NDArray[Any], float, Array]:
-    """The same rows, offset and squared norms, with every norm where squares keep all their bits.
-
-    Rows outside are multiplied by a power of two, which their normalisation takes away again: exact, but for
-    entries that vanish beside the largest. That takes a copy of all rows, from which the offset is then
-    subtracted. Rows of zeros stay.
-
-    Raises:
-        DataError: A row holds NaN or infinity.
-    """
-    outside = np.flatnonzero(~((squares >= _LEAST_SQUARE) & (squares <= _MOST_SQUARE)))
-    _require_finite(raw, outside, what)
-    far = raw[outside].astype(np.float64) - offset
-    exponents = np.frexp(np.abs(far).max(axis=1))[1]
-    if not far.any():
-        return raw, offset, squares
-    far = np.ldexp(far, -exponents[:, None])
-    raw = np.asarray(raw, dtype=np.float64) - offset
-    raw[outside], squares[outside] = far, np.einsum("ij,ij->i", far, far)
-    return raw, 0.0, squares
-
-
-def _require_finite(raw: NDArray[Any], rows: NDArray[np.int64], what: str) -> None:
-    bad = np.zeros(len(raw), dtype=bool)
-    bad[rows] = ~np.isfinite(raw[rows]).all(axis=1)
-    _refuse(bad, f"{what} {{}} holds NaN or infinity")
-
-
-def _stored(raw: Any) -> NDArray[Any]:
-    raw = raw if isinstance(raw, np.ndarray) else np.asarray(raw)
-    if raw.ndim != 2 or raw.shape[1] == 0:
-        raise InvalidValue("features", raw.shape, "a table of shape (rows, features)")
-    if raw.dtype.type not in _STORED_TYPES or not raw.dtype.isnative:
-        if not np.issubdtype(raw.dtype, np.number) or np.issubdtype(raw.dtype, np.complexfloating):
-            raise InvalidValue("features", str(raw.dtype), "real numbers")
-        raw = raw.astype(np.float64)
-    return raw if raw.flags.c_contiguous else np.ascontiguousarray(raw)
-
-
-def _refuse(bad: NDArray[np.bool_], message: str) -> None:
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        more = int(bad.sum()) - 1
-        raise DataError(message.format(first) + (f" (and {more} more)" if more else ""))

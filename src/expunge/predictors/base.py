@@ -13,6 +13,7 @@ from expunge.core.checks import require_count
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.row_ids import row_ids
+from expunge.core.row_set import RowSet
 from expunge.core.seeds import fresh_secret
 from expunge.core.threads import Shared, deep_copy
 
@@ -127,7 +128,7 @@ class Predictor(Shared, Probabilistic, ABC):
         x: The training inputs.
         y: (n,) their labels.
         classes_: (K,) labels in rising order; see ``Probabilistic``.
-        kept: (n,) bool, training rows that have not left.
+        there: Training rows that have not left; it is replaced, never changed.
         seed: Of all that is drawn; a secret where a certificate rests on it.
         seeded: Whether it was given. Otherwise it is fresh, and only for what has to be drawn again as it was
             after loading: a perturbation then comes from the operating system itself.
@@ -142,9 +143,18 @@ class Predictor(Shared, Probabilistic, ABC):
         """Take over the training data; ``seed`` None draws one from the operating system."""
         self.x, self.y = x, y
         self.classes_ = np.unique(y)
-        self.kept: NDArray[np.bool_] = np.ones(len(y), dtype=bool)
+        self.there = RowSet.full(len(y))
         self.seeded = seed is not None
         self.seed = fresh_secret() if seed is None else require_count("seed", seed, least=0)
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """(n,) bool, training rows that have not left; to be read, in O(n) after each removal."""
+        return self.there.mask
+
+    @kept.setter
+    def kept(self, kept: NDArray[np.bool_]) -> None:
+        self.there = RowSet.of(kept)
 
     def checked(self, rows: Sequence[int]) -> NDArray[np.int64]:
         """Return the ids of a request as an array.
@@ -152,27 +162,23 @@ class Predictor(Shared, Probabilistic, ABC):
         Raises:
             InvalidValue: An id is out of range, named twice or gone already, or no row would stay.
         """
-        index = row_ids(rows, len(self.kept))
+        index = row_ids(rows, self.there.size)
         if not len(index):
             raise InvalidValue("rows", rows, "a list of one or more whole numbers")
-        for bad in index[~self.kept[index]][:1]:
+        for bad in index[~self.there.has(index)][:1]:
             raise InvalidValue("rows", int(bad), "rows that have not been removed before")
-        most = int(self.kept.sum()) - 1
+        most = self.there.count - 1
         if len(index) > most:
             raise InvalidValue("rows", f"{len(index)} rows", f"at most {most}: one row at least must stay")
         return index
 
     def staying(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """Ids of the rows that stay once ``index`` leaves too, in rising order."""
-        stay = self.kept.copy()
-        stay[index] = False
-        return np.flatnonzero(stay)
+        return self.there.without(index).here
 
     def leave(self, index: NDArray[np.int64]) -> None:
         """Count these rows as gone; the weights stay as they are."""
-        kept = self.kept.copy()  # whoever reads the old one goes on with it
-        kept[index] = False
-        self.kept = kept
+        self.there = self.there.without(index)
 
     def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
         """Compile and set up what training on ``x`` and ``y`` will run; no time that is taken shall have it.

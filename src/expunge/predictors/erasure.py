@@ -21,7 +21,7 @@ def erased(model: LinearColumns) -> Any:
     method keeps with them, and which subsamples they were in tells their labels.
     """
     made = copy(model)
-    if not hasattr(model, "kept") or model.kept.all():
+    if not hasattr(model, "there") or model.there.count == model.there.size:
         return made
     if not model.is_settled:
         pairs = zip(model.compacted(), model.out.columns, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import hypot, sqrt
 from typing import Any
 
@@ -19,6 +20,7 @@ from expunge.core.checks import (
 )
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
+from expunge.core.row_set import RowSet
 from expunge.core.seeds import Noise, SystemNoise, stream
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
@@ -29,6 +31,7 @@ from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rehearsal import rehearse
 from expunge.linear.rows import Array, Rows
+from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear_columns import LinearColumns, compacted
@@ -91,7 +94,6 @@ class LinearModel(LinearColumns):
         """
         require_matrices(x.dim, width_of(len(np.unique(y))), BUILDING)
         super().begin(x, y, seed)
-        self.settled = self.kept
         if len(self.classes_) < 2:
             raise UserError(
                 f"labels: got one class ({self.classes_[0]}), allowed: two or more; see dataset.classes"
@@ -162,11 +164,10 @@ class LinearModel(LinearColumns):
     @one_blas_thread()
     def refit(self, index: NDArray[np.int64]) -> float:
         """Train again, from zero and with the same b, without these rows, which leave."""
-        stay = self.kept.copy()
-        stay[index] = False
-        columns, reports = self._trained(compacted(self.without(index).problems, stay))
+        stay = self.there.without(index)
+        columns, reports = self._trained(compacted(self.without(index).problems, stay.mask))
         self.release(columns, index)
-        vars(self).update(fit_reports=reports, settled=self.kept)
+        vars(self).update(fit_reports=reports, settled=self.there)
         return hypot(*(report.gradient_norm for report in reports))
 
     @one_blas_thread()
@@ -206,42 +207,76 @@ class LinearModel(LinearColumns):
             "weight": as_model(out.kept("w")),
             "perturbation": as_model(out.kept("b")),
         }
-        arrays["removed_rows"] = np.flatnonzero(~self.kept)
-        arrays["erased_rows"] = np.flatnonzero(~self.settled)
+        arrays["removed_rows"] = self.there.gone
+        arrays["erased_rows"] = self.settled.gone
         if out.drawn is not None:
             arrays["drawn"] = out.drawn
         values = {"classes": classes.labels.tolist(), "secret": self.seed, "seeded": self.seeded}
         values |= {"class_places": classes.places.tolist(), "classes_of_fit": classes.first}
+        assert classes.rows is not None
+        values["class_rows"] = classes.rows.tolist()
+        values["column_rows"] = [column.problem.n for column in out.columns]
         return State(arrays, values)
 
     @alone
-    def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
+    def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given.
 
         Rows that have left may have left ``x`` too (their scale is 0); what their labels are is all the same.
+        With all of them out of reach (``RowsAway``) ``y`` is None.
+
+        Raises:
+            RowsOutOfReach: They are, and the state is of an earlier version.
         """
         saved, removed = state.values, state.arrays["removed_rows"]
-        super().begin(x, y, saved["secret"])
         self.fit_reports = []
-        self.settled = self.kept.copy()
-        self.settled[state.arrays.get("erased_rows", [])] = False
+        if y is None:
+            problems = self._begin_away(x, state)
+        else:
+            super().begin(x, y, saved["secret"])
+            if "class_places" in saved:  # the first versions kept all classes
+                self._out = Released(_classes(saved, np.unique(np.delete(y, removed))).counted(y))
+        self.settled = self.there.without(state.arrays.get("erased_rows", []))
         self.seeded = saved.get("seeded", True)  # the first versions drew all from a seed
-        if "class_places" in saved:  # the first versions kept all classes
-            places = np.array(saved["class_places"], dtype=np.int64)
-            labels = np.unique(np.delete(self.y, removed))
-            self._out = Released(ClassList(labels, places, saved["classes_of_fit"]))
-        problems = compacted(self.problems(state.arrays["perturbation"]), self.settled)
+        if y is not None:
+            problems = compacted(self.problems(state.arrays["perturbation"]), self.settled.mask)
         weights = state.arrays["weight"].reshape(x.dim, self.width)
         columns = [
             WeightColumn(problem, np.ascontiguousarray(weights[:, k])) for k, problem in enumerate(problems)
         ]
         self.put(columns, drawn := state.arrays.get("drawn"))
-        self.leave(removed, drawn)
+        if y is None:
+            self.there = self.there.without(removed)
+        else:
+            self.leave(removed, drawn)
+
+    def _begin_away(self, x: Rows, state: State) -> list[LogisticProblem]:
+        """Take over what is known of rows that are out of reach; return the columns' losses over them."""
+        saved, nothing = state.values, np.empty(0)
+        if "class_rows" not in saved:
+            raise RowsOutOfReach
+        self.x, self.y, self.seed = x, nothing.astype(np.int64), saved["secret"]
+        self.there = RowSet.full(len(x))
+        classes = _classes(saved, np.array(saved["classes"], dtype=np.int64))
+        self._out = Released(replace(classes, rows=np.array(saved["class_rows"], dtype=np.int64)))
+        b = state.arrays["perturbation"].reshape(x.dim, self.width)
+        sampled = self.subsample_ratio < 1
+        return [
+            LogisticProblem(
+                RowsAway(len(x), x.dim, n, sampled), nothing, self.lam, np.ascontiguousarray(b[:, k])
+            )
+            for k, n in enumerate(saved["column_rows"])
+        ]
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""
         with self.lock:
             return vars(erased(self))
+
+
+def _classes(saved: dict[str, Any], labels: NDArray[np.int64]) -> ClassList:
+    """These classes, in the places that a state has for them."""
+    return ClassList(labels, np.array(saved["class_places"], dtype=np.int64), saved["classes_of_fit"])
 
 
 def zero(problem: LogisticProblem) -> Start:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.row_set import RowSet
 from expunge.core.threads import alone
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.classes import ClassList
@@ -24,27 +25,36 @@ class LinearColumns(LinearOutputs):
 
     Attributes:
         fit_reports: How the last training of each class ended; none of a model that was loaded.
-        settled: (n,) bool, rows that were there when the columns were last made from those that stay alone.
+        settled: Rows that were there when the columns were last made from those that stay alone.
     """
 
     x: Rows
     fit_reports: list[FitReport]
-    settled: NDArray[np.bool_]
+    settled: RowSet
 
-    def without(self, index: NDArray[np.int64]) -> Remainder[WeightColumn]:
+    def begin(self, x: Rows, y: NDArray[np.int64], seed: int | None) -> None:
+        """Take over the training data."""
+        super().begin(x, y, seed)
+        self._out = replace(self._out, classes=self._out.classes.counted(y))
+        self.settled = self.there
+
+    def without(
+        self, index: NDArray[np.int64], labels: NDArray[np.int64] | None = None
+    ) -> Remainder[WeightColumn]:
         """The columns of the classes that some row still has without these rows, and their problems.
+
+        ``labels`` (m,) are those of these rows, where ``y`` is not to be asked. It costs O(m).
 
         Raises:
             NothingLeft: Rows of one class alone would stay.
         """
-        return remainder(self.out, self._classes_without(index), index)
+        return remainder(self.out, self._classes_without(index, labels), index)
 
-    def _classes_without(self, index: NDArray[np.int64]) -> ClassList:
+    def _classes_without(self, index: NDArray[np.int64], labels: NDArray[np.int64] | None) -> ClassList:
         """Those that some row has once these have left too."""
-        stay = self.kept.copy()
-        stay[index] = False
-        gone = [label for label in np.unique(self.y[index]).tolist() if not stay[self.y == label].any()]
-        return self.out.classes.without(gone)
+        leaving = self.there.has(index)
+        own = self.y[index[leaving]] if labels is None else labels[leaving]
+        return self.out.classes.without_rows(own)
 
     @alone
     def leave(self, index: NDArray[np.int64], drawn: Array | None = None) -> None:
@@ -62,16 +72,19 @@ class LinearColumns(LinearOutputs):
 
     @alone
     def release(
-        self, columns: Sequence[WeightColumn], index: NDArray[np.int64], drawn: Array | None = None
+        self,
+        columns: Sequence[WeightColumn],
+        index: NDArray[np.int64],
+        drawn: Array | None = None,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
         """Take over columns that these rows have left: those of the classes that are there without them.
 
-        ``drawn`` are the weights that are out in their place, if they are not out themselves.
+        ``drawn`` are the weights that are out in their place, if they are not out themselves; ``labels`` as
+        in ``without``.
         """
-        kept = self.kept.copy()  # whoever reads the old one goes on with it
-        kept[index] = False
-        out = Released(self._classes_without(index), columns, drawn=drawn)
-        vars(self).update(_out=out, kept=kept)  # in one, whatever interrupts
+        out = Released(self._classes_without(index, labels), columns, drawn=drawn)
+        vars(self).update(_out=out, there=self.there.without(index))  # in one, whatever interrupts
 
     def put(self, columns: Sequence[WeightColumn], drawn: Array | None) -> None:
         """Take columns of the same classes, and the weights that are out in their place."""
@@ -80,7 +93,7 @@ class LinearColumns(LinearOutputs):
     @property
     def is_settled(self) -> bool:
         """Whether no row has left since the columns were last made from those that stay alone."""
-        return not hasattr(self, "kept") or np.array_equal(self.settled, self.kept)
+        return not hasattr(self, "there") or self.settled == self.there
 
     def compacted(self) -> list[LogisticProblem]:
         """The columns' problems over the rows that stay; subsamples forget the places of the others."""
@@ -93,7 +106,7 @@ class LinearColumns(LinearOutputs):
         ``reports`` say how they were made.
         """
         out = Released(self._out.classes, columns, drawn=self._out.drawn)
-        vars(self).update(_out=out, fit_reports=reports, settled=self.kept)
+        vars(self).update(_out=out, fit_reports=reports, settled=self.there)
 
     def is_finite(self) -> bool:
         """Whether every weight is a number."""

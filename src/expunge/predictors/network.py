@@ -61,7 +61,7 @@ class NetworkModel(Predictor):
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, or take the network from the cache if it has been trained before."""
         self.begin(x, y, seed)
-        self._learn(np.flatnonzero(self.kept))
+        self._learn(self.there.here)
 
     def _learn(self, rows: Any, reuse: bool = True) -> None:
         trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), self.seed, reuse=reuse)
@@ -203,7 +203,7 @@ class NetworkModel(Predictor):
         arrays = {_MODULE + name: value for name, value in self.model().items()}
         if self.history is not None:
             arrays |= {_HISTORY + name: _array(value) for name, value in self.history.tensors().items()}
-        arrays["removed_rows"] = np.flatnonzero(~self.kept)
+        arrays["removed_rows"] = self.there.gone
         return State(arrays, {"seed": self.seed, "seconds_fit": self.seconds_fit})
 
     @alone

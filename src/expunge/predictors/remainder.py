@@ -59,6 +59,6 @@ def _without(columns: Sequence[WeightColumn], index: NDArray[np.int64]) -> list[
         problem = column.problem
         if problem.rows is not rows:  # columns that share rows go on sharing them
             rows = problem.rows
-            left = rows.without(index) if np.any(rows.scale[index] != 0) else rows
+            left = rows.without(index) if rows.uses(index).any() else rows
         problems.append(problem if left is rows else replace(problem, rows=left))
     return problems

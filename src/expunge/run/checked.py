@@ -61,11 +61,12 @@ class Checked:
         with _said_of(record["request"]):
             self._account.add(record)
             if isinstance(self._unlearner, Method):
-                kept = self._unlearner.predictor.kept
-                if (count := int(np.count_nonzero(kept))) != record["retained"]:
+                there = self._unlearner.predictor.there
+                if there.count != record["retained"]:
                     must = f"{record['retained']}, those of the requests having left"
-                    raise BrokenInvariant("rows of the model", count, must)
-                if record["outcome"] != "refused" and kept[record["rows"]].any():
+                    raise BrokenInvariant("rows of the model", there.count, must)
+                left = np.asarray(record["rows"], dtype=np.int64)
+                if record["outcome"] != "refused" and there.has(left).any():
                     raise BrokenInvariant("rows of the model", record["rows"], "others, these having left")
 
 

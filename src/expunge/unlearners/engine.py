@@ -20,6 +20,7 @@ class Engine(Method):
     Attributes:
         guarantee: What the noise buys, from ``fit`` on: a ``Guarantee`` or a ``ReleaseGuarantee``.
         released: Models that have left, where the noise is that of releases.
+        passes: Over the rows since the model was trained, where removals do without (``update=rowless``).
     """
 
     predictor: LinearModel
@@ -37,6 +38,7 @@ class Engine(Method):
     noise: str | None
     guarantee: Any
     released = 0
+    passes = 0
 
     @property
     def columns(self) -> list[CertifiedColumn]:

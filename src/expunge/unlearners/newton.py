@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,13 @@ from expunge.core.checks import (
 )
 from expunge.core.files import State, under
 from expunge.core.threads import alone, whole
+from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.classes import width_of
 from expunge.linear.memory import enough_memory, of_training, require_matrices
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
+from expunge.linear.rowless_column import RowlessColumn
 from expunge.linear.rows import Array, Rows
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel
@@ -32,6 +34,7 @@ from expunge.unlearners.base import RESIDUAL, Outcome
 from expunge.unlearners.engine import Engine
 from expunge.unlearners.published import Published
 from expunge.unlearners.release import Release
+from expunge.unlearners.rowless import PASSES, Rowless
 
 PERTURBATIONS = ("release", "gaussian", "pure_eps")
 POLICIES = ("retrain", "refuse")
@@ -56,7 +59,8 @@ class Newton(Engine):
         epsilon: Guarantee, with ``delta``; see ``Guarantee``, and ``ReleaseGuarantee`` for ``release``.
         delta: In (0, 1); 0 with ``perturbation=pure_eps``.
         certificate: ``worst_case``, ``data_dependent``, ``third_order`` or ``measured``.
-        update: ``fresh``, ``frozen`` or ``corrected``; see ``expunge.linear.removal``.
+        update: ``fresh``, ``frozen``, ``corrected`` or ``rowless``; see ``expunge.linear.removal``. With
+            ``release`` one of the last two: ``rowless`` looks at the rows that stay only now and then.
         at_limit: ``retrain`` (to the minimiser of the loss with a fresh b, from the weights that are out) or
             ``refuse`` when the bound would pass the budget. A release has no such limit.
         perturbation: ``release``, ``gaussian`` or ``pure_eps``.
@@ -68,7 +72,8 @@ class Newton(Engine):
         name: What the run files call it.
         std: Standard deviation of the noise of a release; None: derived from ``residual``.
         residual: Norm of the summed gradient, over all rows, that the noise of a release is to cover; None:
-            that of ``std``, or the smallest that is held comfortably.
+            that of ``std``, or the smallest that is held comfortably (``rowless``: that of a noise which is
+            hardly felt).
         releases: Models that may leave, the first one included.
         noise: ``lattice`` (exact, from the operating system) or ``float`` (for figures); None: the former
             where no seed is given.
@@ -101,15 +106,21 @@ class Newton(Engine):
         allowed = require_from_zero if perturbation == "pure_eps" else require_probability
         self.delta = allowed("delta", delta)
         self.certificate = require_choice("certificate", certificate, CERTIFICATES)
-        self.update = require_choice("update", update, UPDATES)
+        self.update = require_choice("update", update, (*UPDATES, "rowless"))
         self.at_limit = require_choice("at_limit", at_limit, POLICIES)
         self.anchor = require_count("anchor", anchor, least=0)
         self.releases = require_count("releases", releases)
         self.std, self.residual, self.noise = std, residual, noise
         usual = 0.5 if perturbation == "release" else 0.01
         self.correct_to = usual if correct_to is None else require_probability("correct_to", correct_to)
-        self.scheme: Release | Published = (Release if perturbation == "release" else Published)()
+        self.scheme = self._scheme()
         self.scheme.check(self)
+        self.COLUMNS = RESIDUAL | PASSES if isinstance(self.scheme, Rowless) else RESIDUAL
+
+    def _scheme(self) -> Release | Published:
+        if self.perturbation != "release":
+            return Published()
+        return Rowless() if self.update == "rowless" else Release()
 
     # -- training ---------------------------------------------------------------------------------------
 
@@ -129,6 +140,7 @@ class Newton(Engine):
         width = width_of(len(np.unique(y)))
         shared = self.predictor.subsample_ratio == 1
         count = of_training(width, shared, self.needs_gram, self.update != "fresh")
+        count += 2 * width if self.update == "rowless" else 0
         require_matrices(x.dim, width, count)
         with whole(self, self.predictor), enough_memory(x.dim, width, count + 1):
             self.predictor.begin(x, y, seed)
@@ -143,19 +155,22 @@ class Newton(Engine):
         return self.scheme.account(self, self.columns)
 
     @one_blas_thread()
-    def remove(self, rows: Sequence[int]) -> Outcome:
+    def remove(self, rows: Sequence[int], brought: Brought | None = None) -> Outcome:
         """Remove training rows from the model, in one release.
 
-        Whatever is raised, be it from the keyboard, leaves the model as it was.
+        Whatever is raised, be it from the keyboard, leaves the model as it was. With ``update=rowless`` the
+        rows may be ``brought`` along: they must be those that the model was trained on, bit for bit.
 
         Raises:
             InvalidValue: A row is out of range, named twice or gone already, or no row would stay; or memory
                 runs out.
             BrokenInvariant: What would go out is not what its bound says.
+            RowsOutOfReach: A pass over the rows is needed, and they were not loaded.
         """
         index, model = self.predictor.checked(rows), self.predictor
         try:
-            left = cast("Remainder[CertifiedColumn]", model.without(index))
+            labels = None if brought is None else brought.labels
+            left = cast("Remainder[CertifiedColumn]", model.without(index, labels))
         except NothingLeft as error:
             self.served += 1
             return self.scheme.refused(self, index, str(error))
@@ -164,7 +179,7 @@ class Newton(Engine):
         require_matrices(*size, made + 1 if made else 0)  # 1 more while it is made
         with whole(self, model), enough_memory(*size, made + 1):
             self.served += 1
-            return self.scheme.serve(self, index, left)
+            return self.scheme.serve(self, index, left, brought)
 
     def claim(self) -> Claim:
         """What the runs promise, in words."""
@@ -198,6 +213,21 @@ class Newton(Engine):
         """
         if self.keeps_secret:
             self.settle()
+        return self._state()
+
+    @alone
+    @one_blas_thread()
+    def live_state(self) -> State:
+        """The same without training anew, for who cannot: the rows are out of reach.
+
+        What has left since the last time can be made out in it: of one row that did, the kept gradient has
+        the direction.
+        """
+        columns = [column.folded() for column in self.columns]
+        self.predictor.put(columns, self.predictor.out.drawn)
+        return self._state()
+
+    def _state(self) -> State:
         state = super().state()
         saved = [column.state() for column in self.columns]
         for k, column in enumerate(saved):
@@ -206,19 +236,23 @@ class Newton(Engine):
         state.values |= self.scheme.values(self)
         return state
 
-    def load_state(self, state: State, x: Rows, y: NDArray[np.int64]) -> None:
-        """Continue from ``state`` with the rows and labels that ``fit`` was given."""
+    def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
+        """Continue from ``state`` with the rows and labels that ``fit`` was given; see ``LinearModel``."""
         # of a release it must be there: without it the model inside would be out
         drawn = state.arrays["drawn"] if self.keeps_secret else None
-        super().load_state(state, x, y)
+        super().load_state(state, x, cast("Any", y))
         opened, saved = self.scheme.opened(self, state.values), state.values["columns"]
         # the first versions kept the columns of classes without rows
         kept = range(len(saved)) if "class_places" in state.values else self.predictor.out.classes.columns
         columns = [
-            CertifiedColumn.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
+            self._kind.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
             for k, column in zip(kept, self.predictor.columns, strict=True)
         ]
         self.predictor.put(columns, drawn)
+
+    @property
+    def _kind(self) -> type[CertifiedColumn]:
+        return RowlessColumn if isinstance(self.scheme, Rowless) else CertifiedColumn
 
     @one_blas_thread()
     def settle(self) -> None:

@@ -14,6 +14,7 @@ from expunge.certificate import Account, Guarantee, joint
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_positive
 from expunge.core.errors import InvalidValue
+from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.classes import width_of
 from expunge.linear.factor import Factor
@@ -47,6 +48,10 @@ class Published(Scheme):
             InvalidValue: ``std`` of the model is 0, or the guarantee cannot hold.
         """
         require_positive("std", engine.predictor.std)
+        if engine.update == "rowless":
+            raise InvalidValue(
+                "update", engine.update, "fresh, frozen or corrected but with perturbation=release"
+            )
         for name in ("std", "residual", "noise"):
             if getattr(engine, name) is not None:
                 raise InvalidValue(name, getattr(engine, name), "null but with perturbation=release")
@@ -105,8 +110,14 @@ class Published(Scheme):
         """The certificate of these columns together."""
         return replace(joint([column.account for column in columns]), guarantee=engine.guarantee)
 
-    def serve(self, engine: Engine, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
-        """Release, retrain or refuse."""
+    def serve(
+        self,
+        engine: Engine,
+        index: NDArray[np.int64],
+        left: Remainder[CertifiedColumn],
+        brought: Brought | None = None,
+    ) -> Outcome:
+        """Release, retrain or refuse; the rows are needed, brought along or not."""
         model = engine.predictor
         target = engine.correct_to * engine.guarantee.budget / sqrt(model.width)
         proposed = [

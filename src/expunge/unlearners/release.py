@@ -23,11 +23,12 @@ from expunge.certificate.release import NOISES, sensitivity
 from expunge.core.checks import require_choice, require_positive, require_probability
 from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.seeds import SystemNoise, stream
+from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rounding import public_floor
 from expunge.linear.rows import Array
-from expunge.linear.solver import build_factor
+from expunge.linear.solver import Fit, build_factor
 from expunge.predictors.linear import zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
@@ -35,7 +36,8 @@ from expunge.unlearners.engine import Engine, Scheme
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
 
-_NEEDED = {"certificate": "measured", "update": "corrected", "anchor": 0}
+_NEEDED = {"certificate": "measured", "anchor": 0}
+_UPDATES = ("corrected", "rowless")
 # Of what a column may have, for the gradient's norm: of the least that is planned a quarter is rounding.
 _MOST = 0.7
 
@@ -60,6 +62,8 @@ class Release(Scheme):
         for name, needed in _NEEDED.items():
             if getattr(engine, name) != needed:
                 raise InvalidValue(name, getattr(engine, name), f"{needed} with perturbation=release")
+        if engine.update not in _UPDATES:
+            raise InvalidValue("update", engine.update, f"{' or '.join(_UPDATES)} with perturbation=release")
         require_probability("delta", engine.delta)
         for name in ("std", "residual"):
             if getattr(engine, name) is not None:
@@ -77,11 +81,10 @@ class Release(Scheme):
         problems = model.problems()
         engine.guarantee = self._planned(engine, [problem.n for problem in problems])
         targets = self._targets(engine, problems)
-        columns, reports = [], []
+        columns: list[CertifiedColumn] = []
+        reports = []
         for problem, fit, spectral in model.fits(problems, zero, most=targets):
-            opened = Account(None, "measured", problem.certified(fit.w, fit.gradient))
-            factor = build_factor(problem, fit.w)
-            columns.append(CertifiedColumn(problem, fit.w, opened, spectral, factor, fit.gradient))
+            columns.append(self._column(problem, fit, spectral, targets[len(columns)]))
             reports.append(fit.report)
         self._require_held(engine, columns)
         engine.released = 1
@@ -89,8 +92,14 @@ class Release(Scheme):
         model.put(columns, self._drawn(engine, columns, 0))
         model.fit_reports = reports
 
-    def _planned(self, engine: Engine, counts: Sequence[int]) -> ReleaseGuarantee:
-        """The noise: of public numbers alone."""
+    def _column(self, problem: LogisticProblem, fit: Fit, spectral: float, target: float) -> CertifiedColumn:
+        """A column where its training ended."""
+        opened = Account(None, "measured", problem.certified(fit.w, fit.gradient))
+        factor = build_factor(problem, fit.w)
+        return CertifiedColumn(problem, fit.w, opened, spectral, factor, fit.gradient)
+
+    def _planned(self, engine: Engine, counts: Sequence[int], std: float | None = None) -> ReleaseGuarantee:
+        """The noise: of public numbers alone; ``std`` where neither that nor a residual is given."""
         model = engine.predictor
         n, d, width = len(model.x), model.x.dim, model.width
         noise = engine.noise or ("float" if model.seeded else "lattice")
@@ -100,7 +109,7 @@ class Release(Scheme):
             lam=model.lam,
             n=min(counts),
             floor=public_floor(n, n, d, width, model.lam),
-            std=engine.std,
+            std=engine.std or std,
             residual=engine.residual,
         )
 
@@ -137,25 +146,41 @@ class Release(Scheme):
 
     # -- removal ----------------------------------------------------------------------------------------
 
-    def serve(self, engine: Engine, index: NDArray[np.int64], left: Remainder[CertifiedColumn]) -> Outcome:
+    def serve(
+        self,
+        engine: Engine,
+        index: NDArray[np.int64],
+        left: Remainder[CertifiedColumn],
+        brought: Brought | None = None,
+    ) -> Outcome:
         """Correct the internal model until the noise covers it, and release."""
         model, guarantee = engine.predictor, engine.guarantee
         if engine.released >= guarantee.releases:
             reason = f"all {guarantee.releases} releases that the noise covers are out (releases)"
             return self.refused(engine, index, reason)
-        targets = self._targets(engine, left.problems)
-        columns = [
-            self._held(column.without_rows(problem, index, engine.update, target), target)
-            for column, problem, target in zip(left.columns, left.problems, targets, strict=True)
-        ]
+        columns = self._updated(engine, index, left, brought)
         if not self._is_covered(engine, columns):
             allowed = f"within {guarantee.sensitivity:.3g} of the minimiser, which the noise covers"
             raise BrokenInvariant("the model", "farther off", allowed)
         released = self._drawn(engine, columns, engine.released)
         engine.released += 1
         outcome = self._outcome(engine, "removed", index, columns)
-        model.release(columns, index, released)
+        model.release(columns, index, released, None if brought is None else brought.labels)
         return outcome
+
+    def _updated(
+        self,
+        engine: Engine,
+        index: NDArray[np.int64],
+        left: Remainder[CertifiedColumn],
+        brought: Brought | None,
+    ) -> list[CertifiedColumn]:
+        """The columns of the classes that are left, near enough to their minima."""
+        targets = self._targets(engine, left.problems)
+        return [
+            self._held(column.without_rows(problem, index, engine.update, target), target)
+            for column, problem, target in zip(left.columns, left.problems, targets, strict=True)
+        ]
 
     def _held(self, column: CertifiedColumn, target: float) -> CertifiedColumn:
         """The column at its target, which falls as rows leave that it does not use."""
@@ -184,8 +209,9 @@ class Release(Scheme):
         reason: str | None = None,
     ) -> Outcome:
         account = self.account(engine, columns)
-        shown = outcome != "refused" and engine.guarantee.noise == "float"
-        norms = [float(np.linalg.norm(column.gradient)) for column in columns if column.gradient is not None]
+        gradients = [column.gradient for column in columns if column.gradient is not None]
+        shown = outcome != "refused" and engine.guarantee.noise == "float" and bool(gradients)
+        norms = [float(np.linalg.norm(gradient)) for gradient in gradients]
         found = Outcome(
             outcome,
             tuple(index.tolist()),
@@ -194,8 +220,12 @@ class Release(Scheme):
             residual_measured=float(np.hypot.reduce(norms)) if shown else None,
             budget=account.budget,
             epsilon_spent=account.epsilon_spent,
+            figures=self._figures(engine),
         )
         return require_outcome(found, index, engine.guarantee.epsilon)
+
+    def _figures(self, engine: Engine) -> dict[str, float]:
+        return {}
 
     def claim(self, engine: Engine) -> Claim:
         """What holds for whom, in words; of a run whose noise can be known, that it does not."""

@@ -97,7 +97,7 @@ class NetworkTarget:
     def problem(self, index: NDArray[np.int64]) -> Problem:
         """What the scrub is told of a request."""
         model, training = self.model, self.model.without(index)
-        n = int(model.kept.sum())
+        n = model.there.count
         sample, penalty = training.take(index), self._penalty()
         return Problem(model.module, cross_entropy, sample, training, n, model.history, penalty)
 

@@ -1,0 +1,210 @@
+"""Removals between two passes over the data: everything that is known of the loss at one point.
+
+At an anchor w_a the gradient r, the curvature ``C = sum_i l2(t_i) x_i x_i^T`` and ``T = sum_i |l3(t_i)| x_i
+x_i^T`` of the rows that stay are kept (t_i = x_i.w_a, lk the k-th derivative of the loss). A row that leaves
+takes its own part along, which needs no other row. The model is ``w = w_a + p``, where ``(C + lam n I) p =
+-r`` is solved as well as need be, and
+
+    ||grad L(w)|| <= ||r + (C + lam n I) p|| + beyond_anchor(p^T T p, p^T C p, ||p||) + roundings.
+
+Nothing adds up over requests: the bound is that of one step from the anchor, however many led there. Cost
+``O(d^2 + m d)`` for m rows, whatever n is. The usual ``||X||_2^2 ||p||^2`` times the largest third derivative
+is some hundred times as much on images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+
+import numpy as np
+from scipy.linalg.blas import dsymv
+from scipy.special import expit
+
+from expunge.certificate.bounds import beyond_anchor
+from expunge.certificate.outward import norm_up, sum_up
+from expunge.linear.anchor_errors import AnchorErrors
+from expunge.linear.factor import FOLD_RANK, Factor
+from expunge.linear.logistic import LogisticProblem, data_gradient
+from expunge.linear.parallel import for_each, one_blas_thread
+from expunge.linear.rounding import OUTWARD, length_up
+from expunge.linear.rows import BLOCK_ROWS, Array, Rows
+
+_PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
+_REFINED = 6  # solves at most
+_SLOW = 0.5  # contraction above which another solve is not worth it
+
+
+@dataclass(frozen=True)
+class Departing:
+    """Rows that leave, as the model sees them: ``x`` (m, d) with norms of at most 1, ``y`` (m,) -1 or +1."""
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What is known of the loss of one column, without b, at ``w``, over the ``n`` rows that stay.
+
+    Immutable. ``curvature`` and ``third``, (d, d), are of ``made`` rows; those of them that have left since,
+    ``gone`` (k, d) with the derivatives ``slopes`` l2 and ``bends`` |l3|, (k,), are to be subtracted.
+
+    Attributes:
+        w: (d,). gradient: (d,), r.
+        lam: Regularisation per example.
+        errors: What r, C and T may be off by.
+    """
+
+    w: Array
+    lam: float
+    n: int
+    gradient: Array
+    curvature: Array
+    third: Array
+    made: int
+    errors: AnchorErrors
+    gone: Array
+    slopes: Array
+    bends: Array
+
+    @classmethod
+    def of(cls, problem: LogisticProblem, w: Array) -> Anchor:
+        """Measure: a pass over the rows, which are read twice."""
+        gradient = problem.gradient(w)
+        curvature, third = _matrices(problem.rows, w)
+        errors = AnchorErrors.measured(problem, w, _parts(len(w)))
+        known = w, problem.lam, problem.n, gradient, curvature, third, problem.n, errors
+        return cls(*known, np.empty((0, len(w))), np.empty(0), np.empty(0))
+
+    def without(self, departing: Departing) -> Anchor:
+        """Return the same point once these rows have left, by them alone."""
+        x, m = departing.x, len(departing.y)
+        slopes, bends = _derivatives(x @ self.w)
+        gradient = self.gradient - data_gradient(self.w, x, departing.y) - self.lam * m * self.w
+        left = replace(
+            self,
+            n=self.n - m,
+            gradient=gradient,
+            gone=np.vstack([self.gone, x]),
+            slopes=np.concatenate([self.slopes, slopes]),
+            bends=np.concatenate([self.bends, bends]),
+            errors=self.errors.after(self.lam, self.w, m, self.gradient, gradient),
+        )
+        return left.folded() if len(left.slopes) > FOLD_RANK else left
+
+    @property
+    def dim(self) -> int:
+        """Number of features d."""
+        return len(self.w)
+
+    def removed_factors(self, departing: Departing) -> Array:
+        """U, (m, d) with ``U^T U = sum over these rows of l2(t_i) x_i x_i^T``."""
+        return np.asarray(np.sqrt(_derivatives(departing.x @ self.w)[0])[:, None] * departing.x)
+
+    def folded(self) -> Anchor:
+        """Return the same with the rows that have left in the matrices: none of them is kept."""
+        if not len(self.slopes):
+            return self
+        roots = np.sqrt(self.slopes)[:, None] * self.gone, np.sqrt(self.bends)[:, None] * self.gone
+        curvature, third = (
+            np.asfortranarray(matrix - root.T @ root)
+            for matrix, root in zip((self.curvature, self.third), roots, strict=True)
+        )
+        none = self.gone[:0], self.slopes[:0], self.bends[:0]
+        errors = self.errors.folded(self.made, len(self.slopes))
+        left = replace(self, curvature=curvature, third=third, made=self.made - len(self.slopes))
+        return replace(left, errors=errors, gone=none[0], slopes=none[1], bends=none[2])
+
+    def hessian(self) -> Array:
+        """``C + lam n I``, (d, d)."""
+        matrix: Array = np.array(self.folded().curvature)
+        matrix[np.diag_indices(len(self.w))] += self.lam * self.n
+        return matrix
+
+    def misfit(self, step: Array) -> Array:
+        """``r + (C + lam n I) step``, (d,)."""
+        return self.gradient + self._times(self.curvature, self.slopes, step) + self.lam * self.n * step
+
+    def solved(self, factor: Factor, step: Array, enough: float) -> tuple[Array, Array]:
+        """Return the step that solves for the minimum, from one nearby, and its misfit.
+
+        ``factor`` inverts the Hessian, well or badly; refinement ends where the misfit's norm is at most
+        ``enough``, or comes down no more.
+        """
+        misfit = self.misfit(step)
+        size = _norm(misfit)
+        for _ in range(_REFINED):
+            if size <= enough:
+                break
+            there = step - factor.solve(misfit)
+            left = self.misfit(there)
+            new_size, before = _norm(left), size
+            if new_size < size:
+                step, misfit, size = there, left, new_size
+            if not new_size <= _SLOW * before:
+                break
+        return step, misfit
+
+    def bound(self, step: Array, misfit: Array) -> float:
+        """Guaranteed bound on ``||grad L(w_a + step)||_2``, the sum taken in float64; infinity for NaN."""
+        length = length_up(step)
+        if not isfinite(length):
+            return inf
+        k, errors = len(self.slopes), self.errors
+        curvature = float(step @ self._times(self.curvature, self.slopes, step))
+        third = float(step @ self._times(self.third, self.bends, step))
+        off = errors.of_forms(self.made, k, length)
+        remainder = beyond_anchor(max(0.0, third) + off.third, max(0.0, curvature) + off.curvature, length)
+        charged = errors.of_model(self.made, k, self.lam, length_up(self.w), length_up(self.gradient), length)
+        return sum_up(norm_up(misfit), OUTWARD * remainder, charged)
+
+    def arrays(self) -> dict[str, Array]:
+        """What a state holds of one that is folded."""
+        return {key: getattr(self, key) for key in ("w", "gradient", "curvature", "third")}
+
+    @classmethod
+    def known(cls, lam: float, n: int, errors: AnchorErrors, arrays: Mapping[str, Array]) -> Anchor:
+        """Return the anchor with these ``arrays``."""
+        curvature, third = (np.asfortranarray(arrays[key]) for key in ("curvature", "third"))
+        w, none = arrays["w"], np.empty(0)
+        known = w, lam, n, arrays["gradient"], curvature, third, n, errors
+        return cls(*known, np.empty((0, len(w))), none, none)
+
+    def _times(self, matrix: Array, weights: Array, step: Array) -> Array:
+        product: Array = dsymv(1.0, matrix, step, lower=1)
+        return product - self.gone.T @ (weights * (self.gone @ step)) if len(weights) else product
+
+
+def _derivatives(scores: Array) -> tuple[Array, Array]:
+    """The second derivatives of the loss at these scores, and the size of the third ones."""
+    slopes = expit(scores) * expit(-scores)
+    return slopes, slopes * np.abs(np.tanh(scores / 2))
+
+
+def _matrices(rows: Rows, w: Array) -> tuple[Array, Array]:
+    """C and T at ``w``, (d, d) each; every row is read once."""
+    parts = _parts(rows.dim)
+    sums = np.zeros((parts, 2, rows.dim, rows.dim))
+
+    def add_up(k: int) -> None:
+        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, BLOCK_ROWS)
+        for block in rows.weighted_blocks(None, part, np.float64):
+            for into, weights in zip(sums[k], _derivatives(block @ w), strict=True):
+                weighted = np.sqrt(weights)[:, None] * block
+                into += weighted.T @ weighted
+
+    with one_blas_thread():
+        for_each(add_up, parts, rows.places * rows.dim)
+    curvature, third = sums.sum(axis=0)
+    return np.asfortranarray(curvature), np.asfortranarray(third)
+
+
+def _parts(dim: int) -> int:
+    """Partial sums, whatever the number of threads."""
+    return 4 if dim <= _PARTS_BELOW else 2
+
+
+def _norm(vector: Array) -> float:
+    return float(np.linalg.norm(vector))

@@ -1,0 +1,131 @@
+"""Noise at release, and removals that look at no row that stays, but for a pass over them now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.certificate import Account, ReleaseGuarantee
+from expunge.certificate.release import longest
+from expunge.core.columns import Column
+from expunge.linear.anchor import Departing
+from expunge.linear.brought import Brought
+from expunge.linear.certified_column import CertifiedColumn
+from expunge.linear.logistic import LogisticProblem
+from expunge.linear.rowless_column import RowlessColumn
+from expunge.linear.solver import Fit
+from expunge.predictors.remainder import Remainder
+from expunge.unlearners.engine import Engine
+from expunge.unlearners.release import Release
+
+_HARDLY_FELT = 512  # the longest model is so many times the noise in one weight
+
+PASSES = {
+    "passes": Column(
+        "passes",
+        "↓",
+        "passes over the training rows since the model was trained; what lies between them looked at none",
+        format="count",
+    )
+}
+
+
+class Rowless(Release):
+    """``Release`` with ``update=rowless``: what is known at an anchor serves as long as its bound does.
+
+    When the columns together would pass what the noise covers, the one that is farthest off is anchored anew
+    where it is. What that depends on are the rows, so ``passes`` is for those who run the program, like the
+    time that a request takes.
+    """
+
+    def fit(self, engine: Engine) -> None:
+        """Train, anchor every column, and make the first release."""
+        engine.passes = 0
+        super().fit(engine)
+
+    def _planned(self, engine: Engine, counts: Sequence[int], std: float | None = None) -> ReleaseGuarantee:
+        """The noise: where none is asked for as much as is hardly felt, so that passes are rare."""
+        usual = longest(engine.predictor.lam) / _HARDLY_FELT
+        plan = super()._planned(engine, counts, std)
+        open_ = engine.std is None and engine.residual is None
+        return super()._planned(engine, counts, usual) if open_ and plan.std < usual else plan
+
+    def _column(self, problem: LogisticProblem, fit: Fit, spectral: float, target: float) -> CertifiedColumn:
+        return RowlessColumn.anchored(problem, fit.w, target)
+
+    def _updated(
+        self,
+        engine: Engine,
+        index: NDArray[np.int64],
+        left: Remainder[CertifiedColumn],
+        brought: Brought | None,
+    ) -> list[CertifiedColumn]:
+        model = engine.predictor
+        given = brought or Brought(model.x.dense(index), model.y[index])
+        shares = engine.guarantee.shares(model.lam, [problem.n for problem in left.problems])
+        labels = left.classes.positive.tolist()
+        columns = [
+            self._departed(column, problem, share, index, given, label)
+            for column, problem, share, label in zip(left.columns, left.problems, shares, labels, strict=True)
+        ]
+        for _ in columns:  # each of them at most once, the farthest off first
+            if self._is_covered(engine, columns):
+                break
+            far = int(
+                np.argmax(
+                    [column.account.beta / share for column, share in zip(columns, shares, strict=True)]
+                )
+            )
+            columns[far], passes = columns[far].passed(shares[far])
+            engine.passes += passes
+        return list(columns)
+
+    def _departed(
+        self,
+        column: CertifiedColumn,
+        problem: LogisticProblem,
+        share: float,
+        index: NDArray[np.int64],
+        given: Brought,
+        label: int,
+    ) -> RowlessColumn:
+        """The column without those of these rows that it uses."""
+        assert isinstance(column, RowlessColumn)
+        if problem is column.problem:
+            return column
+        used = column.problem.rows.uses(index)
+        departing = Departing(given.x[used], np.where(given.labels[used] == label, 1.0, -1.0))
+        return column.departed(problem, departing, share)
+
+    def _is_covered(self, engine: Engine, columns: Any) -> bool:
+        """Whether all columns together are within what the noise covers; one may make up for another.
+
+        Of columns of different numbers of rows the norm of the gradient is a second thing: what is recorded
+        as its bound is that of columns at their shares.
+        """
+        if not self._sensitivity(engine, columns) <= engine.guarantee.sensitivity:
+            return False
+        account = self.account(engine, columns)
+        return account.beta <= account.budget
+
+    def _figures(self, engine: Engine) -> dict[str, float]:
+        return {"passes": engine.passes}
+
+    def values(self, engine: Engine) -> dict[str, Any]:
+        """What a state holds besides model and columns."""
+        return {**super().values(engine), "passes": engine.passes}
+
+    def opened(self, engine: Engine, values: dict[str, Any]) -> Account:
+        """The account that the columns of a state go on with."""
+        engine.passes = values["passes"]
+        return super().opened(engine, values)
+
+    def settle(self, engine: Engine) -> None:
+        """Train anew, from zero, on the rows that stay: passes, too."""
+        super().settle(engine)
+        engine.passes += len(engine.columns) + sum(
+            report.iterations for report in engine.predictor.fit_reports
+        )
