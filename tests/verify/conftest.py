@@ -13,6 +13,12 @@ def runs(tmp_path_factory) -> Runs:
     return Runs(tmp_path_factory.mktemp("runs"))
 
 
+@pytest.fixture(autouse=True)
+def cache(runs, monkeypatch):
+    """Where extractors are kept, for runs and for those who check them."""
+    monkeypatch.setenv("EXPUNGE_CACHE", str(runs.folder / "cache"))
+
+
 @pytest.fixture
 def copy(runs, tmp_path):
     """A copy of a run, by name, without the secret state."""

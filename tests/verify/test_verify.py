@@ -21,8 +21,8 @@ _PUBLISHED = [
     *("perturbation", "epsilon spent", "composition"),
 ]
 _EXPECTED = {
-    **dict.fromkeys(("figures", "given_std", "nothing_asked"), _FLOAT),
-    **dict.fromkeys(("exact", "leaving", "refused"), _EXACT),
+    **dict.fromkeys(("figures", "given_std", "nothing_asked", "private"), _FLOAT),
+    **dict.fromkeys(("exact", "leaving", "refused", "rowless"), _EXACT),
     **dict.fromkeys(("published", "stopped", "measured", "three_published", "pure_eps"), _PUBLISHED),
     "retrain": [*_COMMON, *_LINEAR, "residual", "residual measured", "perturbation"],
     "none": [*_COMMON, *_LINEAR, "residual", "perturbation"],

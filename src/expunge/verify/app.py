@@ -28,7 +28,7 @@ every rounding. Prints the claim in words (who may see what, how often, which ro
 what is public, what is not covered), then every line that was checked: a tick or a
 cross, what was claimed, what was recomputed.
 """
-_EPILOG = """\
+_EXAMPLES = """\
 examples:
   expunge-verify outputs/RUN                     one run; writes verified.json into it
   expunge-verify RUN --no-write                  the same, and writes nothing
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "expunge-verify",
         description=_DESCRIPTION,
-        epilog=_EPILOG,
+        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"expunge {__version__}")

@@ -72,7 +72,7 @@ def check_convexity(subject: Subject) -> Line:
     least = min(counts, default=0)
     faults.need(lam > 0, "lam", lam, "above 0")
     faults.need(least > 0, "rows of a column", least, "above 0")
-    return faults.line("strong convexity", "lam n of the smallest column", lam, lam * least)
+    return faults.line("strong convexity", f"lam n of the smallest column, lam = {lam:g}", None, lam * least)
 
 
 def check_words(subject: Subject) -> Line:

@@ -83,7 +83,7 @@ def _best(rho: float, epsilon: float) -> float:
 
 
 def epsilon_of(ratio: Real, count: int, noise: str, delta: float) -> float:
-    """The smallest epsilon, to ten digits, at which ``is_within`` holds: to be shown."""
+    """The smallest epsilon, to seven digits, at which ``is_within`` holds: to be shown."""
     low, high = 0.0, 1e-6
     if is_within(ratio, count, noise, 0.0, delta):
         return 0.0
@@ -91,7 +91,7 @@ def epsilon_of(ratio: Real, count: int, noise: str, delta: float) -> float:
         low, high = high, 2 * high
         if high > _LARGEST**2:
             return inf
-    while high - low > 1e-10 * high:
+    while high - low > 1e-7 * high:
         middle = (low + high) / 2
         low, high = (low, middle) if is_within(ratio, count, noise, middle, delta) else (middle, high)
     return high
