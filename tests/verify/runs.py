@@ -39,7 +39,13 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "published": _RETRAINS,
     "stopped": (*_RETRAINS, "stop_at_limit=true"),
     "measured": (*_TWO, "unlearner=newton_corrected", "unlearner.perturbation=gaussian", "removal.count=4"),
-    "three_published": (*_THREE, "unlearner=newton", "removal=class", "removal.class=5", "removal.batch_size=90"),
+    "three_published": (
+        *_THREE,
+        "unlearner=newton",
+        "removal=class",
+        "removal.class=5",
+        "removal.batch_size=90",
+    ),
     "pure_eps": (
         *(*_TWO, "unlearner=newton", "unlearner.perturbation=pure_eps", "unlearner.delta=0"),
         *("unlearner.certificate=third_order", "removal.count=2", "seed=7"),

@@ -126,12 +126,22 @@ RELEASE = [
         ),
         "budget",
     ),
-    ("secret residual published", "exact", lambda c: c.records(at(1, residual_measured=1e-12)), "residual bound"),
+    (
+        "secret residual published",
+        "exact",
+        lambda c: c.records(at(1, residual_measured=1e-12)),
+        "residual bound",
+    ),
     ("claimed noise halved", "exact", lambda c: c.summary(std=halved), "noise"),
     ("noise halved", "exact", lambda c: c.arrays(weight(lambda w: closer(c, w, 0.5))), "model"),
     ("noise a third less", "exact", lambda c: c.arrays(weight(lambda w: closer(c, w, 0.65))), "model"),
     ("noise doubled", "exact", lambda c: c.arrays(weight(lambda w: closer(c, w, 2.0))), "model"),
-    ("noise halved, with a seed", "figures", lambda c: c.arrays(weight(lambda w: closer(c, w, 0.9))), "noise of the seed"),
+    (
+        "noise halved, with a seed",
+        "figures",
+        lambda c: c.arrays(weight(lambda w: closer(c, w, 0.9))),
+        "noise of the seed",
+    ),
     ("std of the configuration", "given_std", lambda c: c.config("unlearner.std", 5e-4), "plan"),
     ("sensitivity halved", "exact", lambda c: c.summary(sensitivity=halved), "budget"),
     ("sensitivity doubled", "exact", lambda c: c.summary(sensitivity=doubled), "noise"),
@@ -141,7 +151,12 @@ RELEASE = [
     ("releases miscounted", "exact", lambda c: c.summary(released=one_less), "releases"),
     ("a release too many", "exact", lambda c: c.summary(released=one_more), "releases"),
     ("more releases promised", "exact", lambda c: c.summary(releases=2000), "guarantee"),
-    ("and configured", "figures", lambda c: c.summary(releases=2000).config("unlearner.releases", 2000), "ratio"),
+    (
+        "and configured",
+        "figures",
+        lambda c: c.summary(releases=2000).config("unlearner.releases", 2000),
+        "ratio",
+    ),
     (
         "more releases than promised",
         "given_std",
@@ -149,15 +164,30 @@ RELEASE = [
         "releases",
     ),
     ("epsilon", "exact", lambda c: c.config("unlearner.epsilon", 0.5), "plan"),
-    ("epsilon of both", "figures", lambda c: c.config("unlearner.epsilon", 0.5).summary(epsilon=0.5), "ratio"),
+    (
+        "epsilon of both",
+        "figures",
+        lambda c: c.config("unlearner.epsilon", 0.5).summary(epsilon=0.5),
+        "ratio",
+    ),
     ("delta of both", "figures", lambda c: c.config("unlearner.delta", 1e-6).summary(delta=1e-6), "ratio"),
-    ("epsilon of a line", "exact", lambda c: c.records(at(2, epsilon_spent=lambda e: e * 0.999)), "epsilon spent"),
+    (
+        "epsilon of a line",
+        "exact",
+        lambda c: c.records(at(2, epsilon_spent=lambda e: e * 0.999)),
+        "epsilon spent",
+    ),
     ("epsilon falls", "exact", lambda c: c.records(at(0, epsilon_spent=0.99)), "epsilon spent"),
     (
         "releases miscounted in every line",
         "figures",
-        lambda c: c.records(lambda r: [{**x, "epsilon_spent": r[max(0, k - 1)]["epsilon_spent"]} for k, x in enumerate(r)])
-        .summary(epsilon_spent=lambda e: json.loads((c.folder / "removals.jsonl").read_text().splitlines()[-1])["epsilon_spent"]),
+        lambda c: c.records(
+            lambda r: [{**x, "epsilon_spent": r[max(0, k - 1)]["epsilon_spent"]} for k, x in enumerate(r)]
+        ).summary(
+            epsilon_spent=lambda e: json.loads((c.folder / "removals.jsonl").read_text().splitlines()[-1])[
+                "epsilon_spent"
+            ]
+        ),
         "epsilon spent",
     ),
     ("lam", "exact", lambda c: c.config("model.lam", 2e-3), "budget"),
@@ -167,21 +197,51 @@ RELEASE = [
     ("subsample", "leaving", lambda c: c.config("unlearner.subsample_ratio", 0.5), "budget"),
     ("seed of the subsample", "leaving", lambda c: c.config("seed", 1).summary(seed=1), "budget"),
     ("class list", "leaving", lambda c: c.arrays(weight(lambda w: np.stack([w] * 3, axis=1))), "classes"),
-    ("a column too few", "exact", lambda c: c.arrays(weight(lambda w: np.ascontiguousarray(w[:, :2]))), "classes"),
-    ("columns exchanged", "exact", lambda c: c.arrays(weight(lambda w: np.ascontiguousarray(w[:, ::-1]))), "model"),
+    (
+        "a column too few",
+        "exact",
+        lambda c: c.arrays(weight(lambda w: np.ascontiguousarray(w[:, :2]))),
+        "classes",
+    ),
+    (
+        "columns exchanged",
+        "exact",
+        lambda c: c.arrays(weight(lambda w: np.ascontiguousarray(w[:, ::-1]))),
+        "model",
+    ),
     ("sign", "leaving", lambda c: c.arrays(weight(lambda w: -w)), "model"),
     ("array too many", "exact", lambda c: c.arrays(lambda a: {**a, "inside": a["weight"]}), "classes"),
     ("in float32", "exact", lambda c: c.arrays(weight(lambda w: w.astype(np.float32))), "classes"),
     ("not a number", "exact", lambda c: c.arrays(weight(lambda w: np.full_like(w, np.nan))), "classes"),
-    ("float noise called exact", "exact", lambda c: c.arrays(weight(lambda w: w + 1e-9 * np.ones_like(w))), "lattice"),
+    (
+        "float noise called exact",
+        "exact",
+        lambda c: c.arrays(weight(lambda w: w + 1e-9 * np.ones_like(w))),
+        "lattice",
+    ),
     ("a weight off by one bit", "exact", lambda c: c.arrays(weight(lambda w: np.nextafter(w, 1))), "lattice"),
-    ("exact in the configuration alone", "figures", lambda c: c.config("unlearner.noise", "lattice"), "guarantee"),
-    ("exact in words alone", "figures", lambda c: c.summary(guarantee="release: nobody can tell"), "guarantee"),
+    (
+        "exact in the configuration alone",
+        "figures",
+        lambda c: c.config("unlearner.noise", "lattice"),
+        "guarantee",
+    ),
+    (
+        "exact in words alone",
+        "figures",
+        lambda c: c.summary(guarantee="release: nobody can tell"),
+        "guarantee",
+    ),
     ("figures not said", "figures", lambda c: c.summary(not_covered=None), "guarantee"),
     ("composition", "exact", lambda c: c.summary(epsilon_total=0.5), "composition"),
     ("no composition", "exact", lambda c: c.summary(delta_total=None), "composition"),
     *(
-        (f"unrelated weights of scale {scale:g}", "exact", lambda c, s=scale: c.arrays(on_grid(c, random_weights(s))), "model")
+        (
+            f"unrelated weights of scale {scale:g}",
+            "exact",
+            lambda c, s=scale: c.arrays(on_grid(c, random_weights(s))),
+            "model",
+        )
         for scale in (0.0, 1e-6, 1e-3, 1.0, 1e3)
     ),
     ("unrelated weights, float", "figures", lambda c: c.arrays(random_weights(1.0)), "model"),
@@ -191,25 +251,70 @@ PUBLISHED = [
     ("bound lowered", "measured", lambda c: lowered(c, 0.5), "residual bound"),
     ("bound below the truth", "published", lambda c: lowered(c, 1e-4), "residual bound"),
     ("bound below the truth, unmeasured", "published", lambda c: lowered(c, 1e-4, measured=None), "residual"),
-    ("bound of a line falls", "published", lambda c: c.records(at(2, residual_bound=halved)), "residual bound"),
+    (
+        "bound of a line falls",
+        "published",
+        lambda c: c.records(at(2, residual_bound=halved)),
+        "residual bound",
+    ),
     ("std halved", "published", lambda c: c.config("unlearner.std", 0.5), "budget"),
-    ("epsilon doubled", "published", lambda c: c.config("unlearner.epsilon", 2.0).summary(epsilon=2.0), "budget"),
-    ("epsilon beyond c", "published", lambda c: c.config("unlearner.epsilon", 9.0).summary(epsilon=9.0), "constant"),
+    (
+        "epsilon doubled",
+        "published",
+        lambda c: c.config("unlearner.epsilon", 2.0).summary(epsilon=2.0),
+        "budget",
+    ),
+    (
+        "epsilon beyond c",
+        "published",
+        lambda c: c.config("unlearner.epsilon", 9.0).summary(epsilon=9.0),
+        "constant",
+    ),
     ("epsilon of the summary alone", "published", lambda c: c.summary(epsilon=2.0), "plan"),
-    ("budget raised", "published", lambda c: c.records(at_all(budget=doubled)).summary(budget=doubled), "budget"),
+    (
+        "budget raised",
+        "published",
+        lambda c: c.records(at_all(budget=doubled)).summary(budget=doubled),
+        "budget",
+    ),
     ("epsilon spent", "published", lambda c: c.records(at_all(epsilon_spent=halved)), "epsilon spent"),
     ("lam", "published", lambda c: c.config("model.lam", 2e-3), "residual"),
-    ("perturbation halved", "published", lambda c: c.arrays(lambda a: {**a, "perturbation": a["perturbation"] / 2}), "residual"),
-    ("another seed", "published", lambda c: c.config("seed", 4).config("removal.seed", 3).summary(seed=4), "perturbation"),
-    ("class list", "three_published", lambda c: c.arrays(lambda a: {k: np.stack([v] * 3, 1) for k, v in a.items()}), "classes"),
+    (
+        "perturbation halved",
+        "published",
+        lambda c: c.arrays(lambda a: {**a, "perturbation": a["perturbation"] / 2}),
+        "residual",
+    ),
+    (
+        "another seed",
+        "published",
+        lambda c: c.config("seed", 4).config("removal.seed", 3).summary(seed=4),
+        "perturbation",
+    ),
+    (
+        "class list",
+        "three_published",
+        lambda c: c.arrays(lambda a: {k: np.stack([v] * 3, 1) for k, v in a.items()}),
+        "classes",
+    ),
     ("no perturbation", "published", lambda c: c.arrays(lambda a: {"weight": a["weight"]}), "classes"),
-    ("residual measured", "measured", lambda c: c.records(last(residual_measured=1e-3)).summary(residual_measured=1e-3), "residual bound"),
+    (
+        "residual measured",
+        "measured",
+        lambda c: c.records(last(residual_measured=1e-3)).summary(residual_measured=1e-3),
+        "residual bound",
+    ),
     ("called a release", "published", lambda c: c.summary(guarantee="release: nobody can tell"), "guarantee"),
     ("a total", "published", lambda c: c.summary(epsilon_total=1.0), "composition"),
     ("unrelated weights", "published", lambda c: c.arrays(random_weights(1.0)), "residual"),
     ("unrelated weights, pure", "pure_eps", lambda c: c.arrays(random_weights(1e-3)), "residual"),
     ("not retrained", "retrain", lambda c: c.arrays(weight(lambda w: w * 1.0001)), "residual"),
-    ("retrained for nothing", "retrain", lambda c: c.summary(residual_measured=0.5).records(last(residual_measured=0.5)), "residual measured"),
+    (
+        "retrained for nothing",
+        "retrain",
+        lambda c: c.summary(residual_measured=0.5).records(last(residual_measured=0.5)),
+        "residual measured",
+    ),
     ("epsilon of no certificate", "none", lambda c: c.summary(epsilon=1.0), "guarantee"),
     ("certified in words", "none", lambda c: c.summary(guarantee="release: nobody can tell"), "guarantee"),
     ("certified by its role", "none", lambda c: c.summary(role="certified"), "guarantee"),
@@ -269,7 +374,12 @@ def test_a_model_of_another_training_is_rejected(run, copy, runs):
 
 
 def test_a_ledger_that_was_cut_off_or_is_no_json(copy):
-    for content in (lambda b: b[:-1], lambda b: b + b"\n", lambda b: b.replace(b"{", b"(", 1), lambda b: b[:-40]):
+    for content in (
+        lambda b: b[:-1],
+        lambda b: b + b"\n",
+        lambda b: b.replace(b"{", b"(", 1),
+        lambda b: b[:-40],
+    ):
         changed = copy("figures")
         path = changed.folder / "removals.jsonl"
         path.write_bytes(content(path.read_bytes()))
@@ -277,7 +387,10 @@ def test_a_ledger_that_was_cut_off_or_is_no_json(copy):
 
 
 def test_a_key_given_twice_and_nan_are_no_record(copy):
-    for old, new in (('"request": 1,', '"request": 1, "rows": [5],'), ('"seconds": ', '"seconds": NaN, "s": ')):
+    for old, new in (
+        ('"request": 1,', '"request": 1, "rows": [5],'),
+        ('"seconds": ', '"seconds": NaN, "s": '),
+    ):
         changed = copy("figures")
         path = changed.folder / "removals.jsonl"
         path.write_text(path.read_text().replace(old, new, 1))

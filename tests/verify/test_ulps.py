@@ -9,7 +9,7 @@ import pytest
 
 from expunge.certificate import composition, guarantee, release
 from tests import cli
-from tests.verify.runs import SETTINGS, Copy, at, last, ulp_down, ulp_up
+from tests.verify.runs import Copy, Runs, at, last, ulp_down, ulp_up
 
 _LINES = [
     ("exact", "budget", ulp_up, "budget"),
@@ -101,7 +101,7 @@ def test_a_fault_planted_in_the_program_is_found(run, module, name, fault, line,
     monkeypatch.setattr(module, name, fault)
     if module is release:  # the promise is what it was: budgets alone are rounded to the other side
         monkeypatch.setattr(module, name, release_down(fault))
-    ran = cli.completed(*SETTINGS[run], "figures=false", "threads=1", "progress=false", folder=tmp_path / "run")
+    ran = Runs(tmp_path)(run)
     monkeypatch.undo()
     wrong = wrongly_rounded(ran, run)
     assert Copy(ran, tmp_path / "copy").first() == (line if wrong or fault is not nearest else None)
@@ -125,7 +125,9 @@ def wrongly_rounded(folder, run):
     """Whether something that was recorded is on the wrong side of what it bounds."""
     said, records = cli.summary(folder), cli.records(folder)
     if run == "private":
-        return Fraction(said["epsilon_total"]) < Fraction(said["epsilon"]) + Fraction(said["extractor_epsilon"])
+        return Fraction(said["epsilon_total"]) < Fraction(said["epsilon"]) + Fraction(
+            said["extractor_epsilon"]
+        )
     if run == "figures":
         exact = [Fraction(said["sensitivity"]) * Fraction(1e-3) * record["retained"] for record in records]
         return any(Fraction(r["budget"]) > right for r, right in zip(records, exact, strict=True))

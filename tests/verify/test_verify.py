@@ -15,7 +15,16 @@ _COMMON = ["files", "data", "ledger", "requests", "summary", "guarantee"]
 _LINEAR = ["classes", "strong convexity"]
 _OF_RELEASE = ["plan", "ratio", "noise", "releases", "budget", "residual bound", "epsilon spent"]
 _FLOAT = [*_COMMON, *_LINEAR, *_OF_RELEASE, "model", "noise of the seed", "secret state", "composition"]
-_EXACT = [*_COMMON, *_LINEAR, *_OF_RELEASE, "lattice", "model", "noise of no seed", "secret state", "composition"]
+_EXACT = [
+    *_COMMON,
+    *_LINEAR,
+    *_OF_RELEASE,
+    "lattice",
+    "model",
+    "noise of no seed",
+    "secret state",
+    "composition",
+]
 _PUBLISHED = [
     *(*_COMMON, *_LINEAR, "plan", "constant", "budget", "residual bound", "residual", "residual measured"),
     *("perturbation", "epsilon spent", "composition"),
@@ -38,7 +47,9 @@ def test_a_sound_run_is_accepted(name, runs):
 
 def test_runs_are_those_that_they_are_meant_to_be(runs):
     shapes = {name: verify(runs(name)).lines for name in ("exact", "leaving", "refused", "published")}
-    columns = {name: next(x.recomputed for x in lines if x.name == "classes") for name, lines in shapes.items()}
+    columns = {
+        name: next(x.recomputed for x in lines if x.name == "classes") for name, lines in shapes.items()
+    }
     assert columns == {"exact": (64, 3), "leaving": (64,), "refused": (64,), "published": (64,)}
     assert '"refused"' in (runs("refused") / "removals.jsonl").read_text()
     assert '"retrained"' in (runs("published") / "removals.jsonl").read_text()

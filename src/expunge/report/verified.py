@@ -57,7 +57,8 @@ def read_verified(folder: Path, name: str) -> Verified | None:
         return None
     said = parse_object(read_text(path), path)
     kinds: dict[str, type] = {"accepted": bool, "when": str, "claim": dict, "lines": list, "files": dict}
-    if said.get("format") != _FORMAT or not all(isinstance(said.get(key), kind) for key, kind in kinds.items()):
+    known = all(isinstance(said.get(key), kind) for key, kind in kinds.items())
+    if said.get("format") != _FORMAT or not known:
         raise RunFolderError(f"{path}:1: not what expunge-verify writes (format {_FORMAT})")
     changed = [file for file, digest in said["files"].items() if _digest(folder / str(file)) != digest]
     return Verified(name, said, changed)
@@ -85,10 +86,11 @@ def _one(row: Row, one: Verified, unfolded: bool) -> str:
         for about, words in one.said["claim"].items()
     )
     body = "\n".join(map(_line, (line for line in one.said["lines"] if isinstance(line, dict))))
+    name = f"{escape(row.unlearner)} <code>{escape(text.plain(one.name))}</code>"
     shown = unfolded or not one.said["accepted"] or bool(one.changed)
     return f"""\
 <details{" open" if shown else ""}>
-<summary>{escape(row.unlearner)} <code>{escape(text.plain(one.name))}</code>: {escape(text.plain(one.title))}</summary>
+<summary>{name}: {escape(text.plain(one.title))}</summary>
 <dl class="terms">
 {terms}
 </dl>

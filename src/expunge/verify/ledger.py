@@ -65,8 +65,7 @@ def read_ledger(files: RunFiles, labels: NDArray[np.int64]) -> tuple[Ledger, Lin
             continue
         records.append(record)
     ledger = _Account(labels).follow(records, faults)
-    count = f"{len(records)} lines, {ledger.removals} served"
-    stay = f"{int(ledger.kept.sum())} of {len(labels)} rows stay"
+    count, stay = f"{ledger.removals} served", f"{int(ledger.kept.sum())} stay"
     return ledger, faults.line("ledger", "numbered, each row once, totals as the rows say", count, stay)
 
 

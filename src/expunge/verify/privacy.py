@@ -38,11 +38,14 @@ def is_within(ratio: Real, count: int, noise: str, epsilon: float, delta: float)
     """Whether ``count`` releases of that ratio together are (epsilon, delta)-indistinguishable."""
     if count == 0 or not ratio:
         return True
-    if ratio < 0 or epsilon < 0 or ratio**2 * count > _LARGEST**2:  # of which no epsilon up to 1e9 is one
-        return False
     with mp.workdps(_DIGITS):
-        most = min(mp.mpf(delta), as_real(LARGEST_DELTA))
-        found = delta_at(mp.mpf(ratio) * mp.sqrt(count), mp.mpf(epsilon), noise)
+        mu, most = mp.mpf(ratio) * mp.sqrt(count), min(mp.mpf(delta), as_real(LARGEST_DELTA))
+        if mu < 0 or epsilon < 0 or mu > _LARGEST:  # of which no epsilon up to 1e9 is one
+            return False
+        far = epsilon / mu - mu / 2  # each delta is at most exp(-far^2 / 2): nothing else is asked far out
+        if far > 0 and far**2 / 2 > 1 - mp.log(most):
+            return True
+        found = delta_at(mu, mp.mpf(epsilon), noise)
         return bool(found <= most * (1 - mp.mpf(10) ** -_GIVEN_AWAY))
 
 

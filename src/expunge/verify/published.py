@@ -93,8 +93,8 @@ def _plan(subject: Subject) -> Line:
         faults.need(
             subject.claimed(key) is None, f"{key} of a run without noise at release", subject.claimed(key)
         )
-    words = f"({subject.claimed('epsilon')}, {subject.claimed('delta')}), std {std}"
-    return faults.line("plan", "promise and perturbation are those of the configuration", words, words)
+    words = f"({subject.claimed('epsilon')}, {subject.claimed('delta')})"
+    return faults.line("plan", "epsilon, delta and std are those of the configuration", words, words)
 
 
 def _constant(subject: Subject, epsilon: float, delta: float, c: Fraction) -> Line:

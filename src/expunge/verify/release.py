@@ -62,8 +62,8 @@ def _plan(subject: Subject) -> Line:
         good = frexp(grid)[0] == 0.5 if exact else grid == 0
         faults.need(good, "grid", grid, "a power of two" if exact else "0 with float noise")
     faults.need(std is None or std > 0, "std", std, "above 0")
-    words = f"{claimed('noise')}, {claimed('releases')} releases"
-    return faults.line("plan", "promise and noise are those of the configuration", words, words)
+    words = f"{claimed('noise')}, {claimed('releases')}"
+    return faults.line("plan", "noise, releases, epsilon, delta, std: the configuration's", words, words)
 
 
 def _ratio(subject: Subject) -> Line:
@@ -178,7 +178,8 @@ def _epsilon_spent(subject: Subject) -> Line:
 def _lattice(subject: Subject, w: NDArray[np.float64]) -> Line:
     """Every weight is a whole number of steps: what float noise, called exact, is not."""
     faults, grid = Faults(), float(subject.figure("grid") or 1)
-    steps = w / grid
+    with np.errstate(over="ignore"):
+        steps = w / grid
     off = int(np.count_nonzero((steps != np.rint(steps)) | ~np.isfinite(steps)))
     faults.need(off == 0, f"weights that are no whole number of steps of {grid:g}: float noise", 0, off)
     return faults.line("lattice", f"every weight is a whole number of steps of {grid:.3g}", 0, off)
@@ -211,7 +212,8 @@ def _seed(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
     faults, figure = Faults(), subject.figure
     sensitivity, std = float(figure("sensitivity") or 0), float(figure("std") or 0)
     z = draws.release(subject.settings.seed, subject.ledger.removals, w.shape)
-    off = float(np.linalg.norm((w - std * z) - best.w))
+    with np.errstate(over="ignore"):
+        off = float(np.linalg.norm((w - std * z) - best.w))
     slack = best.off + _ROUNDING * (float(np.linalg.norm(w)) + std * float(np.linalg.norm(z)))
     if subject.settings.noise == "float":
         note = "distance from exact retraining once the seed's noise is taken away"

@@ -12,6 +12,7 @@ from expunge.verify.verdict import Verdict
 
 _WIDTH = 100
 _LONGEST = 24
+_HEADS = ("", "claimed", "recomputed", "")
 
 
 def as_text(verdict: Verdict) -> str:
@@ -21,16 +22,18 @@ def as_text(verdict: Verdict) -> str:
     if (first := verdict.first) is None:
         parts.append(f"{TICK} {verdict.folder}: accepted, {held} lines hold\n")
     else:
-        parts.append(f"{CROSS} {verdict.folder}: rejected\n\n{_line(first, 0, 0)}\n")
+        parts.append(f"{CROSS} {verdict.folder}: rejected\n\n{_first(first)}\n")
     parts.append("What is claimed")
     wide = max(map(len, verdict.claim), default=0)
     for about, words in verdict.claim.items():
         lead = f"  {about:<{wide}}  "
         parts += textwrap.wrap(words, _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead))
     parts.append("\nWhat was checked")
-    name, number = max(len(line.name) for line in verdict.lines), 9
-    parts += [f"    {'':<{name}}  {'claimed':>{number}}  {'recomputed':>10}"]
-    parts += [_line(line, name, number) for line in verdict.lines]
+    rows = [_cells(line) for line in verdict.lines]
+    name, claimed, found = (max(map(len, column)) for column in list(zip(*[*rows, _HEADS], strict=True))[:3])
+    for mark, row in zip(["", *(line.mark for line in verdict.lines)], [_HEADS, *rows], strict=True):
+        text = f"  {mark:1} {row[0]:<{name}}  {row[1]:>{claimed}}  {row[2]:>{found}}  {row[3]}"
+        parts.append(text.rstrip())
     return "\n".join(parts) + "\n"
 
 
@@ -45,12 +48,20 @@ def as_table(verdicts: Sequence[Verdict], unfinished: Sequence[Path] = ()) -> st
     return "\n".join([f"\n{good} of {len(verdicts)} runs accepted", *lines]) + "\n"
 
 
-def _line(line: Line, name: int, number: int) -> str:
-    if not name:
-        numbers = f" (claimed {figure(line.claimed)}, recomputed {figure(line.recomputed)})"
-        return f"{line.mark} {line.name}: {line.note}{numbers if line.claimed != line.recomputed else ''}"
-    claimed, found = figure(line.claimed), figure(line.recomputed)
-    return f"  {line.mark} {line.name:<{name}}  {claimed:>{number}}  {found:>10}  {line.note}".rstrip()
+def _first(line: Line) -> str:
+    """The line that does not hold, in a sentence."""
+    _, claimed, found, note = _cells(line)
+    numbers = f": claimed {claimed or 'nothing'}, recomputed {found or 'nothing'}" if claimed != found else ""
+    return f"{line.mark} {line.name}: {note}{numbers}"
+
+
+def _cells(line: Line) -> tuple[str, str, str, str]:
+    """Name, numbers and note; numbers that look alike and are not are shown to the last bit."""
+    pair = line.claimed, line.recomputed
+    claimed, found = map(figure, pair)
+    if line.holds is False and claimed == found and pair[0] != pair[1]:
+        claimed, found = (repr(one) if isinstance(one, float) else str(one) for one in pair)
+    return line.name, claimed, found, line.note
 
 
 def figure(value: Any) -> str:

@@ -8,14 +8,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from expunge.core.errors import UserError
+from expunge.core.errors import RunFolderError, UserError
 from expunge.core.progress import progress_bar
 from expunge.run.again import Features, data_again, features_again
 from expunge.run.job_cache import JobCache
 from expunge.verify import checks
 from expunge.verify.asked import check_requests
 from expunge.verify.claim import claim
-from expunge.verify.files import read_run
+from expunge.verify.files import CONFIG, read_run
 from expunge.verify.ledger import check_summary, read_ledger
 from expunge.verify.lines import Line
 from expunge.verify.published import check_published, check_reference
@@ -23,6 +23,7 @@ from expunge.verify.release import check_release
 from expunge.verify.subject import Settings, Subject
 
 FORMAT = 1
+_GROUPS = ("dataset", "extractor", "unlearner", "removal")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ def verify(
         UserError: It is no folder of a finished run, or the data cannot be read.
     """
     files = read_run(folder)
+    if missing := [
+        key for key in ("dataset", "extractor", "unlearner", "removal") if key not in files.settings
+    ]:
+        raise RunFolderError(f"{folder / CONFIG}: has no {missing[0]}: not the configuration of a run")
     given = {"data_dir": data_dir, "cache_dir": cache_dir}
     elsewhere = {key: str(path) for key, path in given.items() if path is not None}
     own = {"device": "cpu", "threads": None, "data_dir": None, "cache_dir": None}
