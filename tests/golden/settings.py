@@ -62,6 +62,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         _ALL_METRICS,
     ),
     "release": (*_TEN, "unlearner.subsample_ratio=0.3", "removal.count=3", "removal.batch_size=2", "seed=9"),
+    "rowless": (*_TEN, "unlearner=newton_rowless", "removal.count=12", "removal.batch_size=3", "seed=3"),
     "newton_third_order": (*_TEN, "unlearner=newton_third_order", "removal.count=4", "seed=2"),
     "retrain": (*_TEN, "unlearner=retrain", "removal.count=3", _ALL_METRICS, "seed=4"),
     "none": (*_TWO, "unlearner=none", "removal.count=3", "model.lam=1e-2", "model.std=1"),

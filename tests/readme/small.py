@@ -83,6 +83,8 @@ def small(words: list[str], place: Place) -> list[str]:
         filled = [_filled(word, place) for word in given]
         writes = not {"--privacy", "--out"} & set(filled)
         return [program, *filled, *(["--out", "report"] if writes else [])]
+    if program == "expunge-verify":
+        return [program, *(_filled(word, place) for word in given)]
     if program == "expunge-audit":
         few = ["--pairs", "40", "--noise-pairs", "1000", "--out", "audit"]
         if "FOLDER" in given:

@@ -8,6 +8,7 @@ from math import inf
 import numpy as np
 
 from expunge.certificate import Account
+from expunge.core.errors import DataError
 from expunge.core.files import State, under
 from expunge.linear.anchor import Anchor, Departing
 from expunge.linear.anchor_errors import AnchorErrors
@@ -89,11 +90,17 @@ class RowlessColumn(CertifiedColumn):
 
     @classmethod
     def loaded(cls, column: WeightColumn, account: Account, state: State) -> RowlessColumn:
-        """Return ``column`` with what ``state`` holds; ``account`` brings guarantee and certificate."""
+        """Return ``column`` with what ``state`` holds; ``account`` brings guarantee and certificate.
+
+        Raises:
+            DataError: Its weights are not those of anchor and step.
+        """
         known = CertifiedColumn.loaded(column, account, state)
         errors = AnchorErrors(**state.values["errors"])
         arrays = under(state.arrays, "anchor.")
         anchor = Anchor.known(column.problem.lam, state.values["anchored_rows"], errors, arrays)
+        if not np.array_equal(column.w, anchor.w + arrays["step"]):
+            raise DataError("the state is damaged: its weights are not where anchor and step lead")
         own = (known.problem, known.w, known.account, known.spectral, known.factor)
         return cls(*own, anchor=anchor, step=arrays["step"])
 
@@ -110,5 +117,10 @@ class RowlessColumn(CertifiedColumn):
                 step, misfit = self.anchor.solved(factor, step, enough)
             except np.linalg.LinAlgError:
                 pass  # as above
-        account = replace(self.account, beta=self.anchor.bound(step, misfit))
+        beta = self.anchor.bound(step, misfit)
+        if not beta <= covered:  # the minimum may be farther than what is known reaches, and need not be met
+            stay = np.zeros_like(step)
+            if (there := self.anchor.bound(stay, self.anchor.gradient)) < beta:
+                step, beta = stay, there
+        account = replace(self.account, beta=beta)
         return replace(self, w=self.anchor.w + step, step=step, factor=factor, account=account)

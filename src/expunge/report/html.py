@@ -19,6 +19,7 @@ from expunge.report.contents import Contents
 from expunge.report.figure_html import figure_of
 from expunge.report.headline import headline
 from expunge.report.promises import promises
+from expunge.report.verified import verified
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{script}'; "
@@ -94,6 +95,7 @@ def _body(contents: Contents, drawn: Sequence[style.Drawn], links: Mapping[str, 
         missing,
         html_tables.side_by_side(lines, contents.notes),
         html_tables.of_guarantees(lines),
+        verified(lines),
         html_tables.over_seeds(contents.groups) if contents.groups else "",
         *audited.sections(runs),
         *(["<h2>Figures</h2>", *map(figure_of, drawn)] if drawn else []),

@@ -101,8 +101,15 @@ class Rowless(Release):
         return column.departed(problem, departing, share)
 
     def _is_covered(self, engine: Engine, columns: Any) -> bool:
-        """Whether all columns together are within what the noise covers; one may make up for another."""
-        return self._sensitivity(engine, columns) <= engine.guarantee.sensitivity
+        """Whether all columns together are within what the noise covers; one may make up for another.
+
+        Of columns of different numbers of rows the norm of the gradient is a second thing: what is recorded
+        as its bound is that of columns at their shares.
+        """
+        if not self._sensitivity(engine, columns) <= engine.guarantee.sensitivity:
+            return False
+        account = self.account(engine, columns)
+        return account.beta <= account.budget
 
     def _figures(self, engine: Engine) -> dict[str, float]:
         return {"passes": engine.passes}

@@ -1,0 +1,1 @@
+"""How long a removal without the rows takes, and how many of them there are between two passes."""

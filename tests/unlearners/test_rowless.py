@@ -1,0 +1,82 @@
+"""Removals that never touch the rows: every bound that is carried holds, and a fault in it would be seen.
+
+The oracle is ``experiments.truth.rowless``: the gradient over the rows that stay, in long doubles, of rows
+that it normalises itself. The whole, 100,000 requests, is ``python -m experiments.truth.rowless``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from experiments.truth.check import WIDE
+from experiments.truth.rowless import Found, follow
+from experiments.truth.rowless_cases import KINDS, ORDERS, draw
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from expunge.linear import anchor
+from expunge.linear.anchor import Anchor
+
+pytestmark = pytest.mark.skipif(not WIDE, reason="this machine's long double has no mantissa of 64 bits")
+SEED = 19
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
+def test_every_bound_is_above_the_truth(kind):
+    """Of each kind of rows one case for every order of removal."""
+    found = Found(0)
+    for number, order in enumerate(ORDERS):
+        most = 5 if order == "closest" else 20
+        found.add(follow(draw(kind + len(KINDS) * number, SEED, largest=150, most=most)))
+    assert found.wrong == []
+    assert found.requests > 60
+    assert found.carried, "none was served without a pass"
+
+
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_of_any_case_too(number, seed):
+    assert follow(draw(number, seed, largest=60, most=20)).wrong == []
+
+
+beyond, without, without_rows = anchor.beyond_anchor, Anchor.without, anchor.data_gradient
+
+
+def _with(**changes):
+    """``Anchor.without``, that gets something wrong in what it returns."""
+
+    def wrong(self, departing):
+        left = without(self, departing)
+        return replace(left, **{name: change(self, left) for name, change in changes.items()})
+
+    return wrong
+
+
+FAULTS = {
+    "third derivatives left out": (anchor, "beyond_anchor", lambda t, c, size: beyond(0.0, c, size)),
+    "third derivatives halved": (anchor, "beyond_anchor", lambda t, c, size: beyond(t / 2, c, size)),
+    "fourth derivatives left out": (anchor, "beyond_anchor", lambda t, c, size: beyond(t, 0.0, size)),
+    "departed rows' gradient kept": (anchor, "data_gradient", lambda w, x, y: 0 * w),
+    "its sign wrong": (anchor, "data_gradient", lambda w, x, y: -without_rows(w, x, y)),
+    "departed rows' curvature kept": (Anchor, "without", _with(slopes=lambda self, left: 0 * left.slopes)),
+    "departed rows counted": (Anchor, "without", _with(n=lambda self, left: self.n)),
+    "their regulariser kept": (
+        Anchor,
+        "without",
+        _with(gradient=lambda self, left: left.gradient + self.lam * (self.n - left.n) * self.w),
+    ),
+    "labels swapped": (anchor, "data_gradient", lambda w, x, y: without_rows(w, x, -y)),
+    "the misfit not charged": (anchor, "norm_up", lambda misfit: 0.0),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_seen(fault, monkeypatch):
+    where, name, wrong = FAULTS[fault]
+    monkeypatch.setattr(where, name, wrong)
+    assert any("above its bound" in line for number in range(60) for line in _wrong(number))
+
+
+def _wrong(number):
+    return follow(draw(number, SEED, largest=100, most=20)).wrong
