@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     help_ = f"time limit, shared out among the methods: fewer pairs are made then (default: {MINUTES:g})"
     add("--minutes", type=_number, metavar="M", help=help_)
     add("--seed", type=_number, metavar="S", help="of what the audit draws (default: 0)")
+    add("--workers", type=_number, metavar="N", help="processes (default: one a core); 1: none but this")
     help_ = "where audit.json, audit.png, audit.svg and audit.html go (default: ./audit; RUN itself with one)"
     add("-o", "--out", type=Path, metavar="FOLDER", help=help_)
     return parser
@@ -92,6 +93,7 @@ def _audit(args: argparse.Namespace) -> int:
     bulk = require_count("--noise-pairs", BULK if args.noise_pairs is None else args.noise_pairs, least=40)
     minutes = require_positive("--minutes", MINUTES if args.minutes is None else args.minutes)
     seed = require_count("--seed", 0 if args.seed is None else args.seed, least=0)
+    workers = None if args.workers is None else require_count("--workers", args.workers)
     if args.run is not None and args.only:
         raise InvalidValue("--only", args.only, "nothing beside RUN, which has one method")
     out = args.out or args.run or Path("audit")
@@ -101,7 +103,7 @@ def _audit(args: argparse.Namespace) -> int:
     begun = time.perf_counter()
     effort = {"pairs": pairs, "noise_pairs": bulk, "minutes": minutes, "seed": seed}
     if args.run is None:
-        records = _methods(args.only, pairs, bulk, minutes, seed)
+        records = _methods(args.only, pairs, bulk, minutes, seed, workers)
     else:
         records = [_run(args.run, pairs, bulk, minutes, seed)]
 
@@ -118,7 +120,7 @@ def _audit(args: argparse.Namespace) -> int:
 
 
 def _methods(
-    only: list[str] | None, pairs: int, bulk: int, minutes: float, seed: int
+    only: list[str] | None, pairs: int, bulk: int, minutes: float, seed: int, workers: int | None
 ) -> list[dict[str, Any]]:
     from tqdm import tqdm
 
@@ -133,7 +135,7 @@ def _methods(
             bar.set_postfix_str(name)
             bar.update()
 
-        return audit_all(found, pairs, bulk, minutes, seed, done)
+        return audit_all(found, pairs, bulk, minutes, seed, workers, done)
 
 
 def _run(folder: Path, pairs: int, bulk: int, minutes: float, seed: int) -> dict[str, Any]:

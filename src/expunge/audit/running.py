@@ -39,6 +39,7 @@ def audit_all(
     bulk: int,
     minutes: float,
     seed: int,
+    workers: int | None = None,
     done: Callable[[str], None] = lambda name: None,
 ) -> list[dict[str, Any]]:
     """Audit every entry; return their records in order.
@@ -52,9 +53,10 @@ def audit_all(
         bulk: Pairs of noise alone, for each of those whose noise is that of releases.
         minutes: For all together.
         seed: Of what is drawn, with the method's name: it is the same whichever others are asked for.
+        workers: Processes; None for as many as there are cores, 1 for none but this one.
         done: Told the name of each that is done.
     """
-    workers = min(available_cores(), len(found))
+    workers = min(workers or available_cores(), len(found))
     end = time.time() + 60 * minutes - _ENDING
     shares = [entry.share for entry in found]
     jobs = [
