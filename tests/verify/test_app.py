@@ -54,17 +54,28 @@ def test_a_sweep_has_a_table(runs, tmp_path, capsys):
     sweep = tmp_path / "sweep"
     for name in ("figures", "published", "none"):
         shutil.copytree(runs(name), sweep / name)
-    shutil.copytree(runs("figures"), sweep / "unfinished")
-    (sweep / "unfinished" / "summary.json").unlink()
+    for name, gone in (("unfinished", "summary.json"), ("unreadable", "removals.jsonl")):
+        shutil.copytree(runs("figures"), sweep / name)
+        (sweep / name / gone).unlink()
+    (sweep / "study").mkdir()
+    (sweep / "study" / "results.jsonl").touch()
+    assert main([str(sweep)]) == 2
+    told = {}
+    for line in capsys.readouterr().out.split("\n\n")[-1].splitlines()[1:]:
+        mark, folder, what = line.split(maxsplit=2)
+        told[folder.rpartition("/")[2]] = mark, what
+    assert told["figures"] == told["published"] == told["none"] == ("✓", "accepted")
+    assert told["unfinished"] == ("–", "not checked: an unfinished run, it has no summary.json")
+    assert told["study"] == ("–", "not checked: a study, which removes nothing")
+    assert told["unreadable"][1].endswith("removals.jsonl: missing from the run folder")
+    assert (sweep / "published" / "verified.json").exists()
     path = sweep / "none" / "summary.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "epsilon_total": 1.0}))
-    assert main([str(sweep)]) == 1
-    table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
-    assert table[0] == "2 of 3 runs accepted"
-    verdicts = {line.split()[1].rpartition("/")[2]: line.split()[0] for line in table[1:4]}
-    assert verdicts == {"figures": "✓", "published": "✓", "none": "✗"}
-    assert table[4].endswith("unfinished, not checked")
-    assert (sweep / "published" / "verified.json").exists()
+    assert main([str(sweep), "-o", str(tmp_path / "all.json")]) == 1
+    out = capsys.readouterr().out
+    assert "\n2 of 3 runs accepted\n" in out
+    assert f"✗ {sweep / 'none'}" in out
+    assert len(json.loads((tmp_path / "all.json").read_text())["runs"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from expunge import __version__
 from expunge.core.errors import RunFolderError, UserError, one_line, say
 from expunge.core.files import write_json
 from expunge.run.job_cache import JobCache
-from expunge.verify.files import LEDGER, SUMMARY, VERIFIED
-from expunge.verify.shown import as_table, as_text
+from expunge.verify.files import LEDGER, RESULTS, SUMMARY, VERIFIED
+from expunge.verify.shown import LeftOut, as_table, as_text
 from expunge.verify.verdict import FORMAT, Verdict, verify
 
 ACCEPTED, REJECTED, BAD_INPUT = 0, 1, 2
@@ -51,11 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command on ``argv``, by default the process's own, and return its exit code."""
     args = _parser().parse_args(argv)
     try:
-        verdicts = _verified(args)
+        verdicts, left_out = _verified(args)
     except UserError as error:
         sys.stderr.write(f"expunge-verify: {one_line(error)}\n")
         return BAD_INPUT
-    return ACCEPTED if all(verdict.accepted for verdict in verdicts) else REJECTED
+    if not all(verdict.accepted for verdict in verdicts):
+        return REJECTED
+    return BAD_INPUT if any(one.unreadable for one in left_out) else ACCEPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,12 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verified(args: argparse.Namespace) -> list[Verdict]:
-    runs, unfinished = _runs(args.folders)
+def _verified(args: argparse.Namespace) -> tuple[list[Verdict], list[LeftOut]]:
+    runs, left_out = _runs(args.folders)
     cache = JobCache()
     verdicts: list[Verdict] = []
     for run in runs:
-        verdict = verify(run, cache, args.data_dir, args.cache_dir, progress=True)
+        try:
+            verdict = verify(run, cache, args.data_dir, args.cache_dir, progress=True)
+        except UserError as error:
+            if len(runs) == 1:
+                raise
+            left_out.append(LeftOut(run, one_line(error), unreadable=True))
+            continue
         if args.out is None and not args.no_write:
             _write(run / VERIFIED, verdict.as_json())
         say(f"{_BETWEEN if verdicts else ''}{as_text(verdict)}")
@@ -91,9 +99,9 @@ def _verified(args: argparse.Namespace) -> list[Verdict]:
     if args.out is not None:
         found = [{"run": str(v.folder), **v.as_json()} for v in verdicts]
         _write(args.out, found[0] if len(found) == 1 else {"format": FORMAT, "runs": found})
-    if len(runs) > 1 or unfinished:
-        say(as_table(verdicts, unfinished))
-    return verdicts
+    if len(runs) > 1 or left_out:
+        say(as_table(verdicts, left_out))
+    return verdicts, left_out
 
 
 def _write(path: Path, content: Any) -> None:
@@ -104,23 +112,29 @@ def _write(path: Path, content: Any) -> None:
         raise RunFolderError(f"{reason}; --no-write, or -o FILE, leaves the run folder alone") from None
 
 
-def _runs(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Folders of finished runs at or under these, each once and in order, and those that never finished."""
+def _runs(folders: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
+    """Folders of finished runs at or under these, each once and in order, and what is no such run."""
     finished: dict[Path, None] = {}
-    unfinished: dict[Path, None] = {}
+    left_out: dict[Path, str] = {}
     for folder in folders:
         if not folder.is_dir():
             raise RunFolderError(f"{folder}: no such folder")
         for here, below, names in os.walk(folder):
             below[:] = sorted(name for name in below if not name.startswith("."))
-            if LEDGER in names or (SUMMARY in names and Path(here) == folder):
-                (finished if SUMMARY in names else unfinished)[Path(here)] = None
-                below.clear()
+            if not {LEDGER, SUMMARY, RESULTS} & {*names}:
+                continue
+            below.clear()
+            if RESULTS in names:
+                left_out[Path(here)] = "a study, which removes nothing"
+            elif SUMMARY in names:
+                finished[Path(here)] = None
+            else:
+                left_out[Path(here)] = f"an unfinished run, it has no {SUMMARY}"
     if not finished:
-        what = f"{next(iter(unfinished))}: an unfinished run, it has no {SUMMARY}" if unfinished else ""
+        what = next((f"{folder}: {why}" for folder, why in left_out.items()), "")
         where = ", ".join(map(str, folders))
         raise RunFolderError(what or f"{where}: no run folder, none holds {LEDGER} and {SUMMARY}")
-    return list(finished), list(unfinished)
+    return list(finished), [LeftOut(folder, f"not checked: {why}") for folder, why in left_out.items()]
 
 
 if __name__ == "__main__":

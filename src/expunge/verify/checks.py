@@ -80,6 +80,8 @@ def check_words(subject: Subject) -> Line:
     faults, settings = Faults(), subject.settings
     said, covered_not = subject.claimed("guarantee"), subject.claimed("not_covered")
     if settings.scheme in ("release", "gaussian", "pure_eps"):
+        for key, known in (("role", "certified"), ("unlearner", settings.of("unlearner").get("name"))):
+            faults.need(subject.claimed(key) == known, key, subject.claimed(key), known)
         exact = settings.scheme == "release" and settings.noise == "lattice"
         right = "release:" if exact else "figures only" if settings.scheme == "release" else "as published"
         good = isinstance(said, str) and said.startswith(right)

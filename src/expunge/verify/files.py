@@ -18,6 +18,7 @@ from expunge.run.again import settings_again
 
 CONFIG, SUMMARY, LEDGER, MODEL = ".hydra/config.yaml", "summary.json", "removals.jsonl", "model.safetensors"
 INPUTS, STATE, VERIFIED = "inputs.json", "state.safetensors", "verified.json"
+RESULTS = "results.jsonl"  # of a study
 CHECKED = (CONFIG, SUMMARY, LEDGER, MODEL, INPUTS)
 """Files whose digests are kept; that of the secret state is not: it would let guesses be confirmed."""
 

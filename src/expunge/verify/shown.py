@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.verify.lines import CROSS, TICK, Line
+from expunge.verify.lines import CROSS, OPEN, TICK, Line
 from expunge.verify.verdict import Verdict
 
 _WIDTH = 100
@@ -37,11 +38,20 @@ def as_text(verdict: Verdict) -> str:
     return "\n".join(parts) + "\n"
 
 
-def as_table(verdicts: Sequence[Verdict], unfinished: Sequence[Path] = ()) -> str:
+@dataclass(frozen=True)
+class LeftOut:
+    """A folder that was not checked, and why; ``unreadable`` where it should have been."""
+
+    folder: Path
+    why: str
+    unreadable: bool = False
+
+
+def as_table(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut] = ()) -> str:
     """One line a run: whether it is accepted, and the first line that does not hold."""
     rows = [(TICK, str(v.folder), "accepted") for v in verdicts if v.first is None]
     rows += [(CROSS, str(v.folder), f"{v.first.name}: {v.first.note}") for v in verdicts if v.first]
-    rows += [(" ", str(folder), "unfinished, not checked") for folder in unfinished]
+    rows += [(OPEN, str(one.folder), one.why) for one in left_out]
     wide = max(len(folder) for _, folder, _ in rows)
     good = sum(v.accepted for v in verdicts)
     lines = [f"{mark} {folder:<{wide}}  {what}" for mark, folder, what in rows]
