@@ -36,7 +36,7 @@ def test_a_claim_that_holds_ends_with_0_and_files(tmp_path, capsys):
     assert found["settings"] == {
         "pairs": 40,
         "noise_pairs": 3000,
-        "minutes": 4.5,
+        "minutes": 4.0,
         "seed": 0,
         "only": [ONE[1]],
     }

@@ -15,7 +15,7 @@ from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import BrokenInvariant, InvalidValue, RunFolderError, UserError, one_line, say
 
 REFUTES, BAD_INPUT, INTERRUPTED = 1, 2, 130
-PAIRS, BULK, MINUTES = 1200, 200_000, 4.5
+PAIRS, BULK, MINUTES = 1200, 200_000, 4.0
 _PIXELS = "expunge.extractors.pixels.Pixels"
 
 _DESCRIPTION = """\
