@@ -58,7 +58,7 @@ def test_a_claim_that_is_refuted_ends_with_1(tmp_path, capsys, monkeypatch):
 
 def test_what_a_run_says_itself_ends_with_0(tmp_path, capsys):
     only = ("--only", "newton: fresh, data_dependent, refuse")
-    assert app.main([*only, "--pairs", "300", "-o", str(tmp_path)]) == 0
+    assert app.main([*only, "--pairs", "240", "-o", str(tmp_path)]) == 0
     (one,) = json.loads((tmp_path / "audit.json").read_text())["methods"]
     assert one["claim"].startswith("as published")
     assert not one["holds"]

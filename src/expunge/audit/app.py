@@ -124,11 +124,11 @@ def _methods(
 ) -> list[dict[str, Any]]:
     from tqdm import tqdm
 
-    from expunge.audit.methods import chosen, entries
+    from expunge.audit.methods import entries
     from expunge.audit.running import audit_all
     from expunge.run.config_files import config_dir
 
-    found = chosen(entries(config_dir()), only)
+    found = entries(config_dir(), only)
     with tqdm(total=len(found), desc="audited", unit="method", disable=None) as bar:
 
         def done(name: str) -> None:
