@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge import __version__
+from expunge.audit.stopped import Stopped
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import BrokenInvariant, InvalidValue, RunFolderError, UserError, one_line, say
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"expunge-audit: {one_line(error)}\n")
         return BAD_INPUT
-    except BrokenInvariant as error:
+    except (BrokenInvariant, Stopped) as error:
         sys.stderr.write(f"expunge-audit: {one_line(error)}\n")
         return REFUTES
     except KeyboardInterrupt:
