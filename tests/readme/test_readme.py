@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 import torch
 
+from expunge.audit import app as audit
 from expunge.datasets import market
 from expunge.help import help_text
 from expunge.report import app as report
 from expunge.reproduce import app as reproduce
 from expunge.run.config_files import config_dir
+from expunge.verify import app as verify
 from tests import cli, test_experiments
 from tests.readme import shells
-from tests.readme.pages import PAGES, RECORDS, ROOT, Command, commands, fragments, python_blocks
+from tests.readme.pages import OURS, PAGES, RECORDS, ROOT, Command, commands, fragments, python_blocks
 from tests.readme.small import Left, place_in, small
 
 TOLD = [command for page in PAGES for command in commands(page)]
@@ -32,7 +34,8 @@ PLUGINS = "docs/plugins.md"  # tests/run/test_plugin_docs.py runs these, with th
 
 def in_help() -> list[Command]:
     """The commands in what our programs say of themselves."""
-    texts = [help_text(config_dir(), []), *(app._DESCRIPTION + app._EXAMPLES for app in (report, reproduce))]
+    apps = (audit, report, reproduce, verify)
+    texts = [help_text(config_dir(), []), *(app._DESCRIPTION + app._EXAMPLES for app in apps)]
     lines = [re.split(r" {2,}", line.strip())[0] for text in texts for line in text.splitlines()]
     found = [line for line in lines if re.match(r"expunge(-\w+)? [-+a-z]*[=A-Z/ -]", line)]
     quoted = [span for text in texts for span in re.findall(r"`(expunge[^`]+)`", text)]
@@ -56,7 +59,7 @@ def programs(tmp_path_factory):
 def test_pages_have_commands_of_every_program():
     assert len(TOLD) > 50
     named = {word for command in TOLD for word in command.words if word in shells.PROGRAMS}
-    assert named >= {"expunge", "expunge-report", "expunge-reproduce", "python", "make", "pytest"}
+    assert named >= {*OURS, "python", "make", "pytest"}
     assert len(in_help()) > 15
     assert in_files()
 
@@ -100,6 +103,8 @@ def run(words: list[str], cwd: Path, capsys) -> None:
         code, told = done.returncode, done.stderr
     else:
         mains = {"expunge-report": report.main, "expunge-reproduce": reproduce.main, "python": market.main}
+        mains["expunge-verify"] = verify.main
+        mains["expunge-audit"] = audit.main
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(cwd)
             code = mains[program](given[2:] if program == "python" else given)

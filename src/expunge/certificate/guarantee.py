@@ -7,18 +7,24 @@ gradient residual of norm at most ``budget``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
+from decimal import Context, Decimal
+from fractions import Fraction
+from functools import lru_cache
+from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import erfcx, ndtr
 
+from expunge.certificate.outward import down, up
 from expunge.core.checks import require_choice, require_count, require_positive, require_probability
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import Noise
 
 PERTURBATIONS = ("gaussian", "pure_eps")
+
+_DIGITS = 60
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class Guarantee:
                 raise InvalidValue("delta", self.delta, "0 with perturbation=pure_eps")
         else:
             require_probability("delta", self.delta)
-        for name, size in (("epsilon", self.epsilon / self.c), ("std", self.budget)):
+        near = self.std * self.epsilon / self.c
+        for name, size in (("epsilon", self.epsilon / self.c), ("std", near), ("std", self.budget)):
             if not 0 < size < inf:
                 allowed = f"one with a budget std epsilon / c that float64 has (c is {self.c:.4g} here)"
                 raise InvalidValue(name, getattr(self, name), allowed)
@@ -78,20 +85,36 @@ class Guarantee:
 
     @property
     def budget(self) -> float:
-        """Largest residual norm ||grad L_b||_2 that the perturbation hides."""
-        return self.std * self.epsilon / self.c
+        """Largest residual norm ||grad L_b||_2 that the perturbation hides, rounded down."""
+        return down(Fraction(self.std) * Fraction(self.epsilon) / self._exact_c)
 
     def spent(self, beta: float) -> float:
-        """Epsilon spent by a residual of norm at most ``beta``."""
-        return self.c * beta / self.std
+        """Epsilon spent by a residual of norm at most ``beta``, rounded up."""
+        return up(self._exact_c * Fraction(beta) / Fraction(self.std)) if isfinite(beta) else inf
+
+    @property
+    def _exact_c(self) -> Fraction:
+        """c, above the true one by less than 1e-55 of it."""
+        return _constant(self.dim if self.perturbation == "pure_eps" else None, self.delta)
 
     def draw(self, rng: Noise) -> NDArray[np.float64]:
         """Draw b, (dim,) float64."""
         direction = rng.normal(size=self.dim)
         if self.perturbation == "gaussian":
             return self.std * direction
-        length = rng.gamma(self.dim, self.budget / self.epsilon)
+        length = rng.gamma(self.dim, self.std / self.c)
         return direction * (length / np.linalg.norm(direction))
+
+
+@lru_cache(maxsize=16)
+def _constant(dim: int | None, delta: float) -> Fraction:
+    """``sqrt(dim + 1)``, or without ``dim`` ``sqrt(2 ln(1.5 / delta))``, rounded up at 60 digits."""
+    digits = Context(prec=_DIGITS)
+    if dim:
+        square = Decimal(dim + 1)
+    else:
+        square = digits.multiply(Decimal(2), digits.ln(digits.divide(Decimal("1.5"), Decimal(delta))))
+    return Fraction(square.sqrt(digits)) * (1 + Fraction(10) ** (5 - _DIGITS))
 
 
 def gaussian_profile(epsilon: float, shift: float) -> float:

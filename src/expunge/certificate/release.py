@@ -77,7 +77,7 @@ class ReleaseGuarantee:
     grid: float
 
     def __post_init__(self) -> None:
-        most = Fraction(ratio(self.epsilon, self.delta, self.releases, self.noise))
+        most = Fraction(self.most)
         require_count("dim", self.dim)
         require_positive("sensitivity", self.sensitivity)
         if require_positive("std", self.std) > _LARGEST_STD:
@@ -94,6 +94,11 @@ class ReleaseGuarantee:
         left = most * Fraction(self.std) - Fraction(self.sensitivity)
         if left < 0 or left**2 < Fraction(self.grid) ** 2 * self.dim:
             raise InvalidValue("std", self.std, f"at least {_typed(self._apart / most)} to hide what it must")
+
+    @property
+    def most(self) -> float:
+        """The largest ratio that one release may have: it is fixed by the promise alone."""
+        return ratio(self.epsilon, self.delta, self.releases, self.noise)
 
     @property
     def _apart(self) -> Fraction:

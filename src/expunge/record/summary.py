@@ -30,7 +30,8 @@ def summarise(
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
             test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``claim`` (what the
             method says of its guarantee), ``noise`` (at release: ``releases`` that it covers, ``std``,
-            ``sensitivity`` that it hides, which ``noise``, how many were ``released``, their
+            ``sensitivity`` that it hides, which ``noise``, the ``grid`` of its lattice (0: none), the largest
+            ``ratio`` of sensitivity and std that one release may have, how many were ``released``, their
             ``epsilon_spent``), ``not_measured`` (metric -> why), ``total`` (the guarantee of extractor and
             unlearner together), ``extracted`` (what the extractor has to say) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary

@@ -40,12 +40,12 @@ def build_experiment(
     _check_common(settings)
     named = named_inputs(settings)
     network = _is_network(settings, choices)
-    unlearner = _unlearner(settings, choices, network, typed)
+    unlearner = build_unlearner(settings, choices, network, typed)
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
-    dataset, digests = _data(settings, cache)
-    extractor, files = _extractor(settings, cache, digests, network=network)
+    dataset, digests = data_of(settings, cache)
+    extractor, files = extractor_of(settings, cache, digests, network=network)
     _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -99,7 +99,7 @@ def named_inputs(settings: dict[str, Any]) -> Inputs:
     return Inputs.of(matter, data_dir(settings))
 
 
-def _data(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str, str]]:
+def data_of(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str, str]]:
     """The data set and its digests, read once in a process while its files stay as they are."""
     made_from = {"dataset": settings["dataset"], "data_dir": str(data_dir(settings))}
 
@@ -113,7 +113,7 @@ def _data(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str,
     return found
 
 
-def _extractor(
+def extractor_of(
     settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool
 ) -> tuple[Any, dict[str, str]]:
     """The extractor, with the features that it has found for the same data already, and what it is made from.
@@ -157,7 +157,7 @@ def _is_network(settings: dict[str, Any], choices: dict[str, str]) -> bool:
     return network
 
 
-def _unlearner(
+def build_unlearner(
     settings: dict[str, Any], choices: dict[str, str], network: bool, typed: Collection[str]
 ) -> Any:
     """The method on its model, if it supports it, or a plug-in that is a model itself, for features."""

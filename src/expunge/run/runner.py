@@ -136,10 +136,8 @@ class _Session:
 
     def _of_releases(self) -> str:
         """The noise of a release, in words; without noise at release nothing."""
-        guarantee: Any = getattr(self.experiment.unlearner, "guarantee", None)
-        if not hasattr(guarantee, "noise_in_words"):
-            return ""
-        return f"; {guarantee.noise_in_words(self.experiment.model.lam)}"
+        said = getattr(getattr(self.experiment.unlearner, "guarantee", None), "noise_in_words", None)
+        return f"; {said(self.experiment.model.lam)}" if said else ""
 
     def _hand_over(self) -> None:
         """Give the test rows to an unlearner that validates its updates."""
@@ -261,11 +259,12 @@ class _Session:
     def _noise(self) -> dict[str, Any]:
         """What is public of noise at release, and how many releases there were; empty where there is none."""
         account = getattr(self.experiment.unlearner, "account", None)
-        guarantee = getattr(account, "guarantee", None)
+        guarantee: Any = getattr(account, "guarantee", None)
         if account is None or not hasattr(guarantee, "releases"):
             return {}
-        plan = {name: getattr(guarantee, name) for name in ("releases", "std", "sensitivity", "noise")}
-        return {**plan, "released": account.released, "epsilon_spent": account.epsilon_spent}
+        plan = {key: getattr(guarantee, key) for key in ("releases", "std", "sensitivity", "noise", "grid")}
+        so_far = {key: getattr(account, key) for key in ("released", "epsilon_spent")}
+        return {**plan, "ratio": guarantee.most, **so_far}
 
     def _named_metrics(self) -> Iterator[tuple[str, Metric]]:
         return zip(self.experiment.settings.get("metrics") or {}, self.experiment.metrics, strict=False)

@@ -1,0 +1,81 @@
+"""What a finished run was made from, read again: for who checks the run, and trusts nothing else of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
+from expunge.datasets import Dataset
+from expunge.run.build import data_of, extractor_of
+from expunge.run.job_cache import JobCache
+
+
+def settings_again(path: Path) -> dict[str, Any]:
+    """The configuration that a run has kept, with all references in it followed.
+
+    Raises:
+        RunFolderError: It is missing, or no configuration.
+    """
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: missing from the run folder") from None
+    except (OmegaConfBaseException, OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
+    except Exception as error:  # what YAML raises has no base that is OmegaConf's or Python's
+        if type(error).__module__.partition(".")[0] != "yaml":
+            raise
+        raise RunFolderError(f"{path}: not YAML ({one_line(error)})") from None
+    if not isinstance(found, dict):
+        raise RunFolderError(f"{path}: must be a mapping")
+    return {str(key): value for key, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor makes of the training rows, ``x_i = scale_i (raw_i - offset)``, and what it says.
+
+    ``epsilon`` and ``delta`` are what they have cost the training rows, as it says; they mean nothing where
+    ``not_covered`` says why nothing is known. ``raw`` is (n, d), ``scale`` (n,); None where not needed.
+    """
+
+    epsilon: float
+    delta: float
+    not_covered: str | None
+    raw: Any = None
+    scale: Any = None
+    offset: float = 0.0
+
+
+def data_again(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str, str]]:
+    """The data set of a run, and its digests.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    return data_of(settings, cache)
+
+
+def features_again(
+    settings: dict[str, Any], cache: JobCache, dataset: Dataset, digests: dict[str, str]
+) -> Features:
+    """The features of a run with a linear model, by its extractor.
+
+    Raises:
+        UserError: They cannot be made.
+    """
+    extractor, _ = extractor_of(settings, cache, digests, network=False)
+    try:
+        train, _ = extractor.extract(dataset)
+    except (InvalidValue, DataError) as error:
+        raise error.within("extractor") from None
+    unsaid = "the extractor does not say what it costs the training rows"
+    said: Any = extractor.upstream() if hasattr(extractor, "upstream") else Features(0.0, 0.0, unsaid)
+    if not all(hasattr(train, part) for part in ("raw", "scale", "offset")):
+        raise DataError(f"extractor: its features are {type(train).__name__}, no rows that can be read")
+    return Features(said.epsilon, said.delta, said.not_covered, train.raw, train.scale, train.offset)

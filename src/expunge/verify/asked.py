@@ -1,0 +1,135 @@
+"""Which rows the configuration asks to be removed, and whether those are the ledger's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expunge.core.errors import UserError
+from expunge.core.files import read_text
+from expunge.datasets import Dataset
+from expunge.datasets.names import person
+from expunge.verify import draws
+from expunge.verify.files import INPUTS, RunFiles, mapping
+from expunge.verify.ledger import Ledger
+from expunge.verify.lines import Faults, Line
+
+_OURS = "expunge.record.requests."
+
+
+def check_requests(files: RunFiles, ledger: Ledger, dataset: Dataset) -> Line:
+    """The ledger has a line for each request that was asked for, with its rows, in their order.
+
+    A run with ``stop_at_limit`` ends with its first request that was not simply removed.
+    """
+    faults = Faults()
+    found = [record["rows"] for record in ledger.records]
+    wanted, how = _asked(files.settings, dataset)
+    digest, count = _recorded(files)
+    if isinstance(mapping(files.settings.get("removal")).get("rows"), str) and digest != _digest(
+        wanted or []
+    ):
+        wanted, how = None, "by their digest: the file that lists them is not what it was, or not here"
+    stopped = files.settings.get("stop_at_limit") is True and any(
+        record["outcome"] != "removed" for record in ledger.records
+    )
+    if wanted is not None:
+        if stopped:
+            early = [r["outcome"] for r in ledger.records[:-1]]
+            faults.need(
+                early == ["removed"] * len(early), "lines after the limit that the run was to stop at"
+            )
+        else:
+            faults.need(len(found) == len(wanted), "lines, by the removal block", len(found), len(wanted))
+        for place, (rows, right) in enumerate(zip(found, wanted, strict=False), start=1):
+            if not faults.need(rows == right, f"line {place}: other rows than were asked for", rows, right):
+                break
+    if digest is None:
+        faults.need(wanted is not None, "nothing says what was asked for", None, INPUTS)
+    elif not (stopped and len(found) < (count or 0)):
+        faults.need(_digest(found) == digest, f"rows by the digest in {INPUTS}", digest, _digest(found))
+    return faults.line("requests", how, len(found), len(found) if wanted is None else len(wanted))
+
+
+def _asked(settings: dict[str, Any], dataset: Dataset) -> tuple[list[list[int]] | None, str]:
+    """The rows of each request; None where they cannot be had, and then ``how`` says so."""
+    removal = mapping(settings.get("removal"))
+    kind = str(removal.get("_target_", "")).removeprefix(_OURS)
+    own = removal.get("seed")
+    seed: Any = settings.get("seed") if own is None else own
+    try:
+        if kind == "RandomRows":
+            count, size = int(removal["count"]), int(removal["batch_size"])
+            rows = draws.order(seed, len(dataset.y_train))[: count * size]
+            return _batches(rows.tolist(), size), "the rows that the seed draws, in their order"
+        if kind == "ListedRows":
+            return _listed(removal)
+        if kind == "OfClass":
+            label = dataset.label_of(removal["class"])
+            return _part(removal, dataset, [label], [()], seed), f"the rows of class {removal['class']}"
+        if kind == "OfIdentity":
+            given = removal["identity"]
+            names = given if isinstance(given, list) else [given]
+            labels = [person(dataset.class_names, name) for name in names]
+            known = list(dataset.class_names)
+            index = [(known.index(label),) for label in labels]
+            return _part(removal, dataset, labels, index, seed), "the rows of these people"
+    except (UserError, KeyError, TypeError, ValueError, OSError) as error:
+        return None, f"by their digest alone: what was asked for cannot be read ({error})"
+    return None, "by their digest alone: they are chosen by code that this check does not know"
+
+
+def _part(
+    removal: dict[str, Any],
+    dataset: Dataset,
+    labels: Sequence[int],
+    index: Sequence[tuple[int, ...]],
+    seed: int,
+) -> list[list[int]]:
+    """A share of each label's rows, drawn where it is not all of them, in the data set's order."""
+    batches: list[list[int]] = []
+    for label, place in zip(labels, index, strict=True):
+        rows = np.flatnonzero(dataset.y_train == label)
+        chosen = removal.get("count") or max(1, round(float(removal.get("share", 1.0)) * len(rows)))
+        if chosen < len(rows):
+            rows = np.sort(draws.order(seed, rows, *place)[:chosen])
+        batches += _batches(rows.tolist(), removal.get("batch_size") or chosen)
+    return batches
+
+
+def _listed(removal: dict[str, Any]) -> tuple[list[list[int]] | None, str]:
+    rows = removal["rows"]
+    if isinstance(rows, str):
+        text, how = read_text(Path(rows).expanduser()), f"the rows listed in {rows}"
+        if rows.endswith(".json"):
+            rows = json.loads(text)
+        else:
+            lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
+            return [[int(word) for word in line] for line in lines if line], how
+    rows = [rows] if isinstance(rows, int) else rows
+    if rows and all(isinstance(entry, list) for entry in rows):
+        return [list(map(int, batch)) for batch in rows], "the rows that are listed"
+    return _batches(list(map(int, rows)), int(removal.get("batch_size", 1))), "the rows that are listed"
+
+
+def _batches(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _recorded(files: RunFiles) -> tuple[str | None, int | None]:
+    """Digest and number of the requests, as the run kept them; the two files must say the same."""
+    asked = mapping(files.inputs.get("requests"))
+    shown = mapping(files.summary.get("inputs")).get("requests")
+    return shown or asked.get("sha256"), asked.get("count")
+
+
+def _digest(rows: Sequence[Any]) -> str:
+    found = hashlib.sha256()
+    for one in rows:
+        found.update(f"{json.dumps(one)}\n".encode())
+    return found.hexdigest()

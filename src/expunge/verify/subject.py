@@ -1,0 +1,162 @@
+"""What is checked: a run folder, the data it is of, and what its configuration says that it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.core.errors import InvalidValue
+from expunge.datasets import Dataset
+from expunge.run.again import Features
+from expunge.verify import draws
+from expunge.verify.exact import number
+from expunge.verify.files import CONFIG, RunFiles, matrix
+from expunge.verify.gradient import Loss, Tick
+from expunge.verify.ledger import Ledger
+from expunge.verify.rows import Columns, Table
+
+CERTIFIED = "expunge.unlearners.newton.Newton"
+REFERENCES = ("expunge.unlearners.retrain.Retrain", "expunge.unlearners.none.NoOp")
+PIXELS = "expunge.extractors.pixels.Pixels"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration of a run says; null of the unlearner falls back on the model."""
+
+    all: dict[str, Any]
+
+    def of(self, group: str) -> dict[str, Any]:
+        """A group's settings; empty where it has none."""
+        found = self.all.get(group)
+        return found if isinstance(found, dict) else {}
+
+    def get(self, key: str, home: str = "model") -> Any:
+        """A setting of the unlearner, or of the group it belongs to."""
+        own = self.of("unlearner").get(key)
+        return self.of(home).get(key) if own is None else own
+
+    def require(self, key: str, home: str = "model") -> float:
+        """The same as a finite number.
+
+        Raises:
+            InvalidValue: It is none.
+        """
+        found = number(value := self.get(key, home))
+        if found is None:
+            raise InvalidValue(f"{CONFIG}: unlearner.{key}", value, "a number")
+        return found
+
+    @property
+    def seed(self) -> int:
+        """The run's seed.
+
+        Raises:
+            InvalidValue: It is no whole number >= 0.
+        """
+        seed = self.all.get("seed")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InvalidValue(f"{CONFIG}: seed", seed, "a whole number >= 0")
+        return seed
+
+    @property
+    def network(self) -> bool:
+        """Whether the model is a network."""
+        return "_target_" in self.of("model")
+
+    @property
+    def scheme(self) -> str:
+        """``release``, ``gaussian``, ``pure_eps``; ``reference`` for exact training; else ``none``."""
+        target = self.of("unlearner").get("_target_")
+        if target == CERTIFIED:
+            return str(self.of("unlearner").get("perturbation", "gaussian"))
+        return "reference" if target in REFERENCES and not self.network else "none"
+
+    @property
+    def noise(self) -> str:
+        """Of a release: ``lattice`` or ``float``, which is what a seed means, and a run has one."""
+        return str(self.of("unlearner").get("noise") or "float")
+
+    @property
+    def share(self) -> float:
+        """Of the other classes' rows that a class uses."""
+        return 1.0 if self.get("subsample_ratio") is None else self.require("subsample_ratio")
+
+    @property
+    def own_rows(self) -> bool:
+        """Whether the features are the stored rows, each divided by its norm, which is done here."""
+        extractor = self.of("extractor")
+        return extractor.get("_target_") == PIXELS and extractor.get("scaling", "row") == "row"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run with all that is needed to check it.
+
+    ``features`` are what the program's extractor says and, but for ``Settings.own_rows``, made; None of a run
+    that is checked without features.
+    """
+
+    files: RunFiles
+    settings: Settings
+    dataset: Dataset
+    digests: dict[str, str]
+    ledger: Ledger
+    features: Features | None
+    tick: Tick = lambda rows: None
+
+    def claimed(self, key: str) -> Any:
+        """What the summary says."""
+        return self.files.summary.get(key)
+
+    def figure(self, key: str) -> float | None:
+        """The same as a finite number, else None."""
+        return number(self.claimed(key))
+
+    @cached_property
+    def table(self) -> Table:
+        """The rows."""
+        if self.settings.own_rows:
+            x = self.dataset.x_train
+            return Table(x.reshape(len(x), -1), self.dataset.offset * self.dataset.unit)
+        assert self.features is not None
+        return Table(self.features.raw, self.features.offset, self.features.scale)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Those of the rows that stay."""
+        share, seed = self.settings.share, self.settings.seed
+        return Columns.left(self.dataset.y_train, self.ledger.kept, seed, share)
+
+    @cached_property
+    def counts(self) -> list[list[int]]:
+        """Rows that each column uses, after each record."""
+        labels, ledger = self.dataset.y_train, self.ledger
+        if self.settings.share == 1:
+            there = (ledger.stays > 0).sum(axis=1)
+            pairs = zip(ledger.stays.sum(axis=1).tolist(), there.tolist(), strict=True)
+            return [[rows] * (classes if classes > 2 else 1) for rows, classes in pairs]
+        all_classes = ledger.classes.tolist()
+        of = len(all_classes)
+        uses = draws.subsample(self.settings.seed, labels, self.settings.share, all_classes, range(of), of)
+        running, found = uses.sum(axis=0), []
+        for gone, stays in zip(ledger.gone, ledger.stays, strict=True):
+            running = running - uses[gone].sum(axis=0)
+            there = np.flatnonzero(stays)
+            found.append(running[there[-(len(there) if len(there) > 2 else 1) :]].tolist())
+        return found
+
+    def loss(self, b: NDArray[np.float64] | None = None) -> Loss:
+        """The loss over the rows that stay; ``b`` (d, K), None for none."""
+        columns, table = self.columns, self.table
+        b = np.zeros((table.dim, columns.width)) if b is None else b
+        return Loss(table, columns, self.settings.require("lam"), b, self.tick)
+
+    def weights(self, name: str = "weight") -> NDArray[np.float64] | None:
+        """An array of the model as (d, K), if it has the shape that the rows that stay ask for."""
+        found = matrix(self.files.model.get(name))
+        return found if found is not None and found.shape == (self.table.dim, self.columns.width) else None

@@ -1,0 +1,59 @@
+"""The page shows what ``expunge-verify`` has left in run folders."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from expunge.core.errors import RunFolderError
+from expunge.report import find_runs
+from expunge.report.contents import Contents
+from expunge.report.html import page
+from expunge.report.verified import read_verified
+from expunge.verify.app import main
+from tests import cli
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verified") / "run"
+    cli.completed(*cli.SMALL, "removal.count=2", "progress=false", folder=folder)
+    return folder
+
+
+def shown(folder):
+    return page(Contents.of(find_runs([folder])))
+
+
+def test_a_run_that_nobody_checked_has_no_section(run):
+    assert "Checked by other code" not in shown(run)
+
+
+def test_claim_and_lines_are_shown_and_what_has_changed_since(run):
+    assert main([str(run)]) == 0
+    content = shown(run)
+    assert content.count("Checked by other code") == 1
+    assert "✓ accepted, 19 lines hold" in content
+    assert '<th scope="row">✓ noise of the seed</th>' in content
+    assert "Figures only, which protect nobody" in content
+    assert "changed since" not in content
+    said = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**said, "seconds_fit": 1.0}))
+    assert "; changed since: summary.json" in shown(run)
+
+
+def test_a_rejected_run_is_unfolded_and_says_by_what(run):
+    said = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**said, "released": 7, "note": "<script>"}))
+    assert main([str(run)]) == 1
+    content = shown(run)
+    assert "✗ rejected: releases" in content
+    assert '<tr class="fault"><th scope="row">✗ releases</th>' in content
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 2}'])
+def test_a_file_that_is_something_else_is_named(content, tmp_path):
+    (tmp_path / "verified.json").write_text(content)
+    with pytest.raises(RunFolderError, match=r"verified\.json:1: "):
+        read_verified(tmp_path, "run")
