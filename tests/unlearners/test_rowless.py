@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from experiments.truth import rowless as truth
 from experiments.truth.check import WIDE
 from experiments.truth.rowless import Found, follow
 from experiments.truth.rowless_cases import KINDS, ORDERS, draw
@@ -128,3 +129,21 @@ def test_a_pass_is_made_when_the_bound_asks_for_it_and_only_then():
     assert passes[1e-6] >= 40
     assert 0 < passes[1e-2] < 40
     assert passes[1.0] == 0
+
+
+def test_the_command_says_what_it_found_and_writes_it(capsys, tmp_path, monkeypatch):
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{truth.BEGIN}\nold\n{truth.END}\nafter\n")
+    monkeypatch.setattr(truth, "PAGE", page)
+    assert truth.main(["--requests", "40", "--largest", "20", "--seed", "19", "--write"]) == 0
+    table = capsys.readouterr().out
+    assert page.read_text() == f"before\n{truth.BEGIN}\n\n{table}\n{truth.END}\nafter\n"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "|" in line]
+    totals = [row for row in rows if row[0] == "all"]
+    assert len(totals) == 2
+    assert totals[0][1:] == totals[1][1:]
+    assert int(totals[0][2]) >= 40
+    assert totals[0][6] == "0"
+    monkeypatch.setattr(anchor, "data_gradient", lambda w, x, y: 0 * w)
+    assert truth.main(["--requests", "300", "--largest", "40", "--seed", "19"]) == 1
+    assert "above its bound" in capsys.readouterr().err
