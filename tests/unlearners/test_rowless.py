@@ -45,6 +45,15 @@ def test_of_any_case_too(number, seed):
     assert follow(draw(number, seed, largest=60, most=20)).wrong == []
 
 
+def test_with_the_rows_out_of_reach_too():
+    found = Found(0)
+    for number in range(55):
+        found.add(follow(draw(number, SEED, largest=80, most=10), away=True))
+    assert found.wrong == []
+    assert found.passes == 0
+    assert len(found.carried) > 100
+
+
 beyond, without, without_rows = anchor.beyond_anchor, Anchor.without, anchor.data_gradient
 
 
