@@ -360,8 +360,8 @@ def test_no_array_in_a_file_lies_closer_to_them_than_to_rows_that_were_never_the
     model.save(tmp_path / "m")
     arrays = load_state(tmp_path / "m").arrays
     rng = np.random.default_rng(2)
-    never = np.zeros((400, x.shape[1]))
-    never[:, -8:] = rng.normal(size=(400, 8))
+    never = np.zeros((40_000, x.shape[1]))
+    never[:, -8:] = rng.normal(size=(40_000, 8))
     b = arrays["perturbation"].reshape(x.shape[1], -1)
     for key, array in arrays.items():
         if x.shape[1] not in array.shape or array.dtype != np.float64:
@@ -372,7 +372,9 @@ def test_no_array_in_a_file_lies_closer_to_them_than_to_rows_that_were_never_the
         if key == "weight":  # in these features it is -b / (lam n), and nothing else
             lam_n = [model.lam * column.problem.n for column in model._engine_.columns]
             np.testing.assert_allclose(table[-8:], -b[-8:] / lam_n, rtol=1e-9)
-        most, usual = cosine(table, x[gone]).max(), np.quantile(cosine(table, never), 0.995)
+        # noise of the system is as close to them as to any others: to which of them is chance
+        share = 1 if key == "drawn" else 0.995
+        most, usual = cosine(table, x[gone]).max(), np.quantile(cosine(table, never), share)
         assert most <= max(usual, 1e-6), key
 
 

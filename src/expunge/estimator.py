@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from expunge.certificate import Account, ReleaseAccount, ReleaseGuarantee
 from expunge.certificate.composition import Claim
-from expunge.core.checks import require_numbers
+from expunge.core.checks import require_numbers, require_switch
 from expunge.core.errors import DataError
 from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
@@ -24,9 +24,9 @@ from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear_outputs import probabilities
 from expunge.record.fitted import Fitted, engine_of, own_names, understood
-from expunge.record.known_data import known_data, training_data
-from expunge.record.model_file import DIGESTS, Version, read_model
-from expunge.record.training_data import TrainingData
+from expunge.record.known_data import both_or_none, data_away, known_data, training_data
+from expunge.record.model_file import Version, read_model
+from expunge.record.training_data import Known
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
 
@@ -119,7 +119,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         return self
 
     def _train(self, X: Any, y: Any) -> list[FitReport]:
-        engine, seed = self._engine(), seed_from(self.random_state)
+        engine, seed = engine_of(self._given()), seed_from(self.random_state)
         data = training_data(self, X, y)
         with own_names():
             engine.fit(data.rows, data.labels, seed)
@@ -127,11 +127,17 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         self._keep(engine, data, max(1, *(report.iterations for report in reports)), Version())
         return reports
 
-    def remove(self, rows: Sequence[int]) -> Outcome:
+    def remove(self, rows: Sequence[int], X: Any = None, y: Any = None) -> Outcome:
         """Remove training rows (indices into the X of ``fit``), as one release.
 
         A class goes with its last row: the model is one of fewer classes then. Threads may share a model:
         their requests are served one after the other; what it predicts meanwhile is the last release's.
+
+        Args:
+            rows: (m,) indices.
+            X: (m, d) these rows as they were in ``fit``, in this order. A model that was loaded without rows
+                needs them, with ``update="rowless"``; they are compared with what it knows them by.
+            y: (m,) their labels.
 
         Returns:
             What became of it (``removed``, ``retrained``, or ``refused`` with its reason: always where a
@@ -139,10 +145,12 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
         Raises:
             InvalidValue: A row is out of range, named twice or removed already, or none would stay.
+            DataError: A row in X, or its label, is another than in ``fit``; nothing changes.
+            RowsOutOfReach: Rows that stay are needed, and the model was loaded without them; nothing changes.
         """
         check_is_fitted(self)
         with self.lock:
-            return self._fitted_.engine.remove(rows)
+            return self._fitted_.remove(self, rows, X, y)
 
     def decision_function(self, X: Any) -> Array:
         """``x.w`` for each row: (n,) for two classes, positive meaning ``classes_[1]``; (n, K) for more."""
@@ -205,7 +213,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         check_is_fitted(self)
         return self._engine_.predictor.kept_residual()
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, live: bool = False) -> None:
         """Write model, certificate and settings to one safetensors file (JSON in its header, no pickle).
 
         The training data are not in it, only a digest of each row that stays, and the settings are those of
@@ -215,45 +223,40 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         since this model was loaded from it (or saved to it) stays as it is, so that processes which share a
         file lose no removal; so does one that has removed rows of the data which this model still has.
 
+        A model that was loaded without rows cannot be trained anew. Once rows have left it is refused, unless
+        ``live`` says to write it as it stands: from such a file, whose header counts these rows (``live``),
+        they can be made out. Loaded with X and y, and saved, it holds nothing of them any more.
+
         Raises:
             MovedOn: The file is such a one: load it again, or save elsewhere.
+            RowsOutOfReach: The model would have to be trained anew without its rows.
         """
         check_is_fitted(self)
         with self.lock:
-            self._settle()
-            fitted = self._fitted_
-            engine, data = fitted.engine, fitted.data
-            state = engine.state()
-            state.arrays[DIGESTS] = data.digests(engine.predictor.there.here)
-            state.values |= {
-                **data.as_plain(engine.predictor.classes_),
-                "settings": fitted.settings,
-                "n_iter": self.n_iter_,
-                "n_features": self.n_features_in_,
-            }
-            version = fitted.version.save(Path(path), state, engine.served, lambda: data.fingerprint)
-            self._fitted_ = replace(fitted, version=version)
+            self._settle(require_switch("live", live))
+            found = {"n_iter": self.n_iter_, "n_features": self.n_features_in_}
+            self._fitted_ = self._fitted_.saved(Path(path), found)
 
     @classmethod
-    def load(cls, path: str | Path, X: Any, y: Any) -> CertifiedLogisticRegression:
+    def load(cls, path: str | Path, X: Any = None, y: Any = None) -> CertifiedLogisticRegression:
         """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
 
         Another container with the same numbers and labels will do, such as a list or a DataFrame. Rows that
-        were removed may be gone from both, or hold anything: zeros, NaN, other numbers.
+        were removed may be gone from both, or hold anything: zeros, NaN, other numbers. Without X and y the
+        model predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of
+        each row that stays it keeps 16 bytes in memory, to know it again by.
 
         Raises:
             DataError: The file is not one of ours, or X and y are not the data the model was trained on.
+            RowsOutOfReach: It is of an earlier version, which is not to be had without X and y.
         """
-        path = Path(path)
-        state = read_model(path)
-        saved = state.values
+        state = read_model(path := Path(path))
         try:
             model = cls()  # a class made of this one may take other settings
-            model.__dict__ |= vars(CertifiedLogisticRegression(**saved["settings"]))
-            data = known_data(model, path, state, X, y)
-            engine = model._engine()
-            engine.load_state(state, data.rows, data.labels)
-            model._keep(engine, data, saved["n_iter"], Version.loaded(path, saved))
+            model.__dict__ |= vars(CertifiedLogisticRegression(**state.values["settings"]))
+            data = known_data(model, path, state, X, y) if both_or_none(X, y) else data_away(model, state)
+            (engine := engine_of(model._given())).load_state(state, data.rows, data.labels)
+            model._keep(engine, data, state.values["n_iter"], Version.loaded(path, state.values))
         except (KeyError, TypeError) as error:
             raise DataError(f"{path}: not a model written by save ({error})") from None
         return model
@@ -276,18 +279,15 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
             self._settle()
             return super().__getstate__() | {"_fitted_": self._fitted_.erased()}
 
-    def _settle(self) -> None:
-        self._engine_.settle()
+    def _settle(self, live: bool = False) -> None:
+        self._fitted_.settle(live)
         if reports := self._engine_.predictor.fit_reports:
             self.n_iter_ = max(1, *(report.iterations for report in reports))
-
-    def _engine(self) -> Newton:
-        return engine_of(self._given())
 
     def _given(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in _NAMES}
 
-    def _keep(self, engine: Newton, data: TrainingData, n_iter: int, version: Version) -> None:
+    def _keep(self, engine: Newton, data: Known, n_iter: int, version: Version) -> None:
         self._fitted_ = Fitted(engine, understood(engine, self._given()), data, version)
         self.n_iter_ = n_iter
         if data.names is None:

@@ -105,8 +105,8 @@ def test_json_page_and_picture_of_a_tiny_run(tmp_path, monkeypatch, capsys):
         assert set(timing.METHODS) - set(one) == (set() if one["n"] < 400 else {"fresh", "corrected", "pass"})
         for key in set(timing.METHODS) & set(one):
             assert one[key]["residual"] <= one[key]["bound"]
-        assert [one[key]["count"] for key in timing.TARGETS] == [40, 40]
-        assert one["n"] == 400 or one["pass"]["passes"] == one["pass"]["served"]
+        assert [one[key]["timed"] for key in timing.TARGETS] == [40, 40]
+        assert all(one[key]["count"] + one[key]["passes"] >= 40 for key in timing.TARGETS)
     counted = report["between"]
     assert [run["n"] for run in counted["runs"][::3]] == [100, 300, 300, 100, 300, 400]
     for run in (*counted["runs"], *counted["by_lam"], *counted["by_std"]):

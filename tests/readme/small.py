@@ -85,6 +85,11 @@ def small(words: list[str], place: Place) -> list[str]:
         return [program, *filled, *(["--out", "report"] if writes else [])]
     if program == "expunge-verify":
         return [program, *(_filled(word, place) for word in given)]
+    if program == "expunge-audit":
+        few = ["--pairs", "40", "--noise-pairs", "1000", "--out", "audit"]
+        if "FOLDER" in given:
+            return [program, str(place.run), *few]
+        return [program, "--only", "newton_corrected: lattice, small", *few]
     if program == "expunge-reproduce":
         return [program, *_of_reproduce(given)]
     if words[:3] == ["python", "-m", "expunge.datasets.market"]:

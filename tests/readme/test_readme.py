@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from expunge.audit import app as audit
 from expunge.datasets import market
 from expunge.help import help_text
 from expunge.report import app as report
@@ -33,7 +34,7 @@ PLUGINS = "docs/plugins.md"  # tests/run/test_plugin_docs.py runs these, with th
 
 def in_help() -> list[Command]:
     """The commands in what our programs say of themselves."""
-    apps = (report, reproduce, verify)
+    apps = (audit, report, reproduce, verify)
     texts = [help_text(config_dir(), []), *(app._DESCRIPTION + app._EXAMPLES for app in apps)]
     lines = [re.split(r" {2,}", line.strip())[0] for text in texts for line in text.splitlines()]
     found = [line for line in lines if re.match(r"expunge(-\w+)? [-+a-z]*[=A-Z/ -]", line)]
@@ -103,6 +104,7 @@ def run(words: list[str], cwd: Path, capsys) -> None:
     else:
         mains = {"expunge-report": report.main, "expunge-reproduce": reproduce.main, "python": market.main}
         mains["expunge-verify"] = verify.main
+        mains["expunge-audit"] = audit.main
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(cwd)
             code = mains[program](given[2:] if program == "python" else given)

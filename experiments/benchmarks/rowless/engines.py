@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.benchmarks.removal.contenders import Clock, trained
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.rowless_column import RowlessColumn
 from expunge.linear.rows import Array, Rows
 from expunge.predictors.linear import LinearModel
 from expunge.unlearners.newton import Newton
@@ -77,6 +78,10 @@ class Served:
         self.passes.append(int(outcome.figures.get("passes", len(self.passes) + 1)))
         return seconds
 
+    def passed(self) -> NDArray[np.bool_]:
+        """Whether each request so far took a pass over the rows, (requests,)."""
+        return np.diff(self.passes, prepend=0) > 0
+
     def weights(self) -> Array:
         """The model inside, (d,)."""
         (column,) = self.model.columns
@@ -95,3 +100,17 @@ class Served:
             "bound": account.beta,
             "residual": float(np.linalg.norm(left.gradient(column.w))),
         }
+
+
+class Passing(Served):
+    """The same, where every request takes a pass over the rows, needed or not."""
+
+    def serve(self, rows: Sequence[int], clock: Clock = perf_counter) -> float:
+        """Remove the rows, and anchor the model where it is then."""
+        seconds = super().serve(rows, clock)
+        (column,) = self.model.columns
+        assert isinstance(column, RowlessColumn)
+        (covered,) = self.model.guarantee.shares(self.model.predictor.lam, [column.problem.n])
+        begin = clock()
+        column.passed(covered)
+        return seconds + clock() - begin

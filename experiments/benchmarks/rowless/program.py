@@ -29,6 +29,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="at 10,000,000 rows too those that pass over them each time",
     )
+    parser.add_argument("--processor", action="store_true", help="tell processor time; for a machine in use")
     data_dir = os.environ.get("EXPUNGE_DATA") or str(Path("../shared/data"))
     parser.add_argument("--data-dir", default=data_dir, help="where MNIST is (default $EXPUNGE_DATA)")
 

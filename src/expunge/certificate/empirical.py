@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,22 +59,60 @@ def delta_needed(epsilons: ArrayLike, events: Sequence[Seen], confidence: float 
     ``confidence``, at each epsilon by itself (at all of them where the events are the same for all).
     """
     factor = np.exp(np.asarray(epsilons, dtype=np.float64))
-    each = 1 - (1 - confidence) / (2 * len(events))
     found = [np.zeros_like(factor) for _ in range(3)]
-    for event in events:
-        counts = (event.first, event.first_draws), (event.second, event.second_draws)
-        p, q = (np.asarray(count) / draws for count, draws in counts)
-        (p_low, p_high), (q_low, q_high) = (clopper_pearson(*own, each) for own in counts)
-        ends = ((p, p), (q, q)), ((p_low, p_high), (q_low, q_high)), ((p_high, p_low), (q_high, q_low))
+    for ends in _limits(events, confidence):
         found = [np.maximum(old, _excess(factor, *own)) for old, own in zip(found, ends, strict=True)]
     return Needed(*found)
 
 
-def _excess(factor: Array, p: tuple[Array, Array], q: tuple[Array, Array]) -> Array:
-    """The largest of the four differences, each as small as these ends of P(E) and Q(E) allow."""
+def epsilon_needed(delta: float, events: Sequence[Seen], confidence: float = CONFIDENCE) -> Needed:
+    """The largest ``log((P(E) - delta) / Q(E))``, at least 0, over what ``delta_needed`` looks at.
+
+    Two worlds that are (epsilon, delta)-indistinguishable have ``P(E) <= e^epsilon Q(E) + delta`` for every
+    event: the lower limit is one for the epsilon that they need at ``delta``. It is above an epsilon just if
+    ``delta_needed`` is above ``delta`` there. All numbers are of shape (); infinity where Q(E) can be 0.
+    """
+    found = [np.zeros(()) for _ in range(3)]
+    for ends in _limits(events, confidence):
+        found = [np.maximum(old, _logarithm(delta, *own)) for old, own in zip(found, ends, strict=True)]
+    return Needed(*found)
+
+
+_Side = tuple[Array, Array]  # the ends of a probability that make what is looked for small, and the other
+
+
+def _limits(events: Sequence[Seen], confidence: float) -> Iterator[tuple[tuple[_Side, _Side], ...]]:
+    """For each event P(E) and Q(E) as estimated, where they are least apart, and where they are most.
+
+    All 2 m probabilities of m events lie within their limits at once, at ``confidence``.
+    """
+    each = 1 - (1 - confidence) / (2 * len(events))
+    for event in events:
+        counts = (event.first, event.first_draws), (event.second, event.second_draws)
+        p, q = (np.asarray(count) / draws for count, draws in counts)
+        (p_low, p_high), (q_low, q_high) = (clopper_pearson(*own, each) for own in counts)
+        yield ((p, p), (q, q)), ((p_low, p_high), (q_low, q_high)), ((p_high, p_low), (q_high, q_low))
+
+
+def _pairs(p: _Side, q: _Side) -> tuple[tuple[_Side, _Side], ...]:
+    """An event and its complement, in both orders of the worlds."""
     complements = (1 - p[1], 1 - p[0]), (1 - q[1], 1 - q[0])
-    pairs = ((p, q), (q, p), complements, complements[::-1])
-    return np.max([one[0] - factor * other[1] for one, other in pairs], axis=0)
+    return (p, q), (q, p), complements, complements[::-1]
+
+
+def _excess(factor: Array, p: _Side, q: _Side) -> Array:
+    """The largest of the four differences, each as small as these ends of P(E) and Q(E) allow."""
+    return np.max([one[0] - factor * other[1] for one, other in _pairs(p, q)], axis=0)
+
+
+def _logarithm(delta: float, p: _Side, q: _Side) -> Array:
+    """The largest of the four logarithms, likewise; minus infinity where no P(E) is above ``delta``."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = [
+            np.where(one[0] > delta, np.log(np.maximum(one[0] - delta, 0.0)) - np.log(other[1]), -np.inf)
+            for one, other in _pairs(p, q)
+        ]
+    return np.max(found, axis=0)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from expunge.linear.rows import Rows
 class RowsOutOfReach(UserError):
     """The rows are needed, and are not here; nothing has changed."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "the training rows are needed, and out of reach; allowed: a model loaded with X and y"
-        )
+    def __init__(self, said: str | None = None) -> None:
+        usual = "the training rows are needed, and out of reach; allowed: a model loaded with X and y"
+        super().__init__(usual if said is None else said)
 
 
 class RowsAway(Rows):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from expunge.linear.certified_column import WeightColumn
+from expunge.linear.rows_away import RowsAway
 from expunge.predictors.linear_columns import LinearColumns
 
 
@@ -27,6 +28,8 @@ def erased(model: LinearColumns) -> Any:
         pairs = zip(model.compacted(), model.out.columns, strict=True)
         bare = [WeightColumn(problem, column.w) for problem, column in pairs]
         vars(made)["_out"] = replace(model.out, columns=bare)
+    if isinstance(model.x, RowsAway):
+        return made
     gone, x = ~model.kept, model.x
     label = int(min(model.classes_)) - 1
     if not (x.raw[gone].any() or x.scale[gone].any() or (model.y[gone] != label).any()):

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from expunge.core.checks import is_whole, require_choice, require_switch
 from expunge.core.errors import InvalidValue
 from expunge.core.plain import plain
+from expunge.linear.rows_away import RowsOutOfReach
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear import SETTINGS, LinearModel
-from expunge.record.model_file import Version
-from expunge.record.training_data import TrainingData
+from expunge.record.known_data import both_or_none, brought_rows
+from expunge.record.model_file import DIGESTS, Version
+from expunge.record.training_data import DataAway, Known
+from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import PERTURBATIONS, Newton
 
 _OF_NEWTON = {"residual_held": "residual"}  # the estimator's own ``residual`` measures it
@@ -30,7 +34,7 @@ class Fitted:
 
     engine: Newton
     settings: dict[str, Any]
-    data: TrainingData
+    data: Known
     version: Version
 
     def apart(self) -> Fitted:
@@ -40,6 +44,84 @@ class Fitted:
             engine.predictor = copy(engine.predictor)
         return replace(self, engine=engine)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the training rows are out of reach."""
+        return isinstance(self.data, DataAway)
+
+    def remove(self, estimator: Any, rows: Any, X: Any, y: Any) -> Outcome:
+        """Serve one request of ``estimator``, which may bring its rows and labels along.
+
+        Raises:
+            InvalidValue: One of X and y is missing, or they are not as many as the request.
+            DataError: A row or its label is another than in ``fit``.
+            RowsOutOfReach: So are rows that are needed.
+        """
+        engine, given = self.engine, both_or_none(X, y)
+        if not self.is_away and not given:
+            return engine.remove(rows)
+        index = engine.predictor.checked(rows)
+        if self.is_away:
+            self._require_brought(given)
+        there = engine.predictor.classes_
+        brought = brought_rows(estimator, self.settings["normalize"], self.data, there, index, X, y)
+        return engine.remove(rows, brought if self.is_away else None)
+
+    def _require_brought(self, given: bool) -> None:
+        engine, loaded = self.engine, "allowed: a model loaded with X and y"
+        away = "the training rows are out of reach"
+        if engine.update != "rowless":
+            raise RowsOutOfReach(
+                f"{away}, and update={engine.update} needs them; {loaded}, or update=rowless"
+            )
+        if engine.predictor.subsample_ratio < 1:  # which class uses which row is drawn, row after row
+            raise RowsOutOfReach(f"{away}, and a subsample_ratio below 1 needs all of them; {loaded}")
+        if not given:
+            raise RowsOutOfReach(f"{away}; allowed: remove(rows, X, y) with those of the request, as in fit")
+
+    def settle(self, live: bool) -> None:
+        """Make what is kept a function of the rows that stay alone, before it is written.
+
+        With rows out of reach a ``live`` model may be written as it stands.
+
+        Raises:
+            RowsOutOfReach: They are needed for it.
+        """
+        if self.is_away and (left := self._left_since):
+            if live:
+                return
+            allowed = "save(path, live=True), and then load(path, X, y) and save it"
+            said = f"what is kept can give back {left} removed rows, and is made anew from those that stay"
+            raise RowsOutOfReach(f"{said}, which are out of reach; allowed: {allowed}")
+        self.engine.settle()
+
+    @property
+    def _left_since(self) -> int:
+        """Rows that have left since what is kept was made from those that stay alone."""
+        model = self.engine.predictor
+        return model.settled.count - model.there.count
+
+    def saved(self, path: Path, found: dict[str, Any]) -> Fitted:
+        """Write the model, which ``settle`` has seen, to ``path``; return it as one that comes from there.
+
+        ``found`` goes into the header besides; there ``live`` counts rows that can be made out in the file.
+
+        Raises:
+            MovedOn: The file is not one that this model may replace.
+        """
+        engine, data = self.engine, self.data
+        left, there = self._left_since, engine.predictor.there
+        state = engine.live_state() if left else engine.state()
+        state.arrays[DIGESTS] = digests = data.digests(there.here)
+        state.values |= data.as_plain(engine.predictor.classes_) | found
+        state.values |= {"settings": self.settings, "feature_type": data.dtype.str}
+        if left:
+            state.values["live"] = left
+        version = self.version.save(path, state, engine.served, lambda: data.fingerprint)
+        if isinstance(data, DataAway):
+            data = replace(data, table=digests, removed=there.gone)
+        return replace(self, data=data, version=version)
+
     def erased(self) -> Fitted:
         """Return such a copy without the rows that have left; the engine is to be settled."""
         with self.engine.lock:
@@ -48,8 +130,7 @@ class Fitted:
         there = engine.predictor.classes_
         classes = self.data.names_of(there)[:1].repeat(len(self.data.classes))
         classes[there] = self.data.names_of(there)
-        data = replace(self.data, rows=engine.predictor.x, labels=engine.predictor.y, classes=classes)
-        return replace(self, engine=engine, data=data)
+        return replace(self, engine=engine, data=self.data.erased(engine.predictor, classes))
 
 
 def engine_of(settings: dict[str, Any]) -> Newton:

@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from expunge.core.checks import require_numbers
-from expunge.core.errors import DataError
+from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State
+from expunge.linear.brought import Brought
 from expunge.linear.rows import Rows
+from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.record.model_file import DIGESTS, FINGERPRINT, REMOVED
 from expunge.record.training_data import (
+    DataAway,
+    Known,
     TrainingData,
     numbered,
     other_labels,
@@ -35,7 +39,8 @@ def training_data(estimator: Any, X: Any, y: Any) -> TrainingData:
     require_numbers("X", X)
     X, y = validate_data(estimator, X, readable(y), **_TYPES)
     classes, labels = numbered(y)
-    return TrainingData(_rows(estimator, X), labels, two_or_more(classes), _names(estimator))
+    rows = _rows(estimator.normalize, X)
+    return TrainingData(rows, labels, two_or_more(classes), _names(estimator))
 
 
 def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> TrainingData:
@@ -59,21 +64,20 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     now, numbers = numbered(validate_data(estimator, "no_validation", y))
     X = validate_data(estimator, X, ensure_all_finite=False, **_TYPES)  # rows that stay are: see _rows
     known = saved_labels(saved, now)
-    same = np.broadcast_to(known[:, None] == now, (len(known), len(now)))
-    if not same.any(axis=0).all():
+    there = np.array(saved["classes"], dtype=np.int64)
+    own = _numbers_of(now, known, there)
+    if (own < 0).any():
         raise other_labels(path, known, now)
     labels = np.full(len(kept), -1)
-    there = np.array(saved["classes"], dtype=np.int64)
-    labels[stay] = there[same.argmax(axis=0)[numbers]]
+    labels[stay] = own[numbers]
     said = f"{path}: X ({X.dtype} of shape {X.shape}) and y are not the training data of this model"
     if X.shape[1] != saved["n_features"]:
         raise DataError(f"{said}: they have {X.shape[1]} features, allowed: {saved['n_features']}")
     if len(X) != len(kept):
         staying, X = X, np.zeros((len(kept), X.shape[1]), dtype=X.dtype)
         X[stay] = staying
-    classes = known[:1].repeat(saved["classes_of_fit"])  # of those that left nothing is known
-    classes[there] = known
-    rows = _rows(estimator, X, f"{path}: row", kept)
+    classes = _all_classes(saved, known)
+    rows = _rows(estimator.normalize, X, f"{path}: row", kept)
     data = TrainingData(rows, labels, classes, _names(estimator))
     changed = stay[(data.digests(stay) != digests).any(axis=1)]
     if len(changed):
@@ -82,8 +86,90 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     return data.named_as(path, saved, classes)
 
 
-def _rows(estimator: Any, X: NDArray[Any], what: str = "row", used: NDArray[np.bool_] | None = None) -> Rows:
-    take = Rows.normalised if estimator.normalize else Rows.as_given
+def data_away(estimator: Any, state: State) -> DataAway:
+    """Return what a saved model knows of training data that are out of reach: digests that ``state`` holds.
+
+    What scikit-learn keeps of X is set on ``estimator``, as if it had seen them.
+
+    Raises:
+        RowsOutOfReach: The file is of an earlier version, which has less of them.
+    """
+    saved, removed = state.values, state.arrays[REMOVED]
+    if "feature_type" not in saved:  # of an earlier version
+        raise RowsOutOfReach
+    estimator.n_features_in_ = saved["n_features"]
+    table = state.arrays[DIGESTS]
+    rows = RowsAway(len(table) + len(removed), saved["n_features"], len(table))
+    classes = _all_classes(saved, saved_labels(saved, np.empty(0)))
+    return DataAway(*(table, removed, rows, np.dtype(saved["feature_type"])), classes, saved["feature_names"])
+
+
+def brought_rows(
+    estimator: Any,
+    normalize: bool,
+    data: Known,
+    there: NDArray[np.int64],
+    index: NDArray[np.int64],
+    X: Any,
+    y: Any,
+) -> Brought:
+    """Return the rows ``index``, which a request brings along, as a model sees them.
+
+    They must be those of ``fit``, in this order: a model from which something else is taken than what is in
+    it would be certified, and hold both. ``there`` are the numbers of the classes that have rows.
+
+    Raises:
+        InvalidValue: There are more or fewer.
+        DataError: One is another than in ``fit``, or its label is.
+    """
+    require_numbers("X", X)
+    X, y = validate_data(estimator, X, _labels(readable(y)), reset=False, **_TYPES)
+    if len(X) != len(index):
+        raise InvalidValue("X", f"{len(X)} rows", f"the {len(index)} of the request, in its order")
+    now, numbers = numbered(y)
+    labels = _numbers_of(now, data.names_of(there), there)[numbers]
+    rows = _rows(normalize, X)
+    found = TrainingData(rows, labels, data.classes).digests(np.arange(len(index)))
+    wrong = np.flatnonzero((found != data.digests(index)).any(axis=1))
+    if len(wrong):
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        said = f"X and y: what is brought as row {index[wrong[0]]} is another, or has another label{more}"
+        raise DataError(f"{said}; allowed: the rows of the request as they were in fit, in its order")
+    if X.dtype != data.dtype:  # the same numbers; their norms may have another last bit
+        rows = _rows(normalize, X.astype(data.dtype))
+    return Brought(rows.dense(), labels)
+
+
+def both_or_none(X: Any, y: Any) -> bool:
+    """Whether rows and labels are given.
+
+    Raises:
+        InvalidValue: Only one of them is.
+    """
+    for name, given, other in (("X", X, y), ("y", y, X)):
+        if given is None and other is not None:
+            raise InvalidValue(name, None, "X and y, or neither")
+    return X is not None
+
+
+def _numbers_of(now: NDArray[Any], known: NDArray[Any], there: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of the labels ``now`` (k,) among those of a model, ``there`` of ``known``; -1 of others."""
+    same = np.broadcast_to(known[:, None] == now, (len(known), len(now)))
+    return np.where(same.any(axis=0), there[same.argmax(axis=0)], -1)
+
+
+def _all_classes(saved: dict[str, Any], known: NDArray[Any]) -> NDArray[Any]:
+    """Labels by their numbers; of those that left nothing is known, and the first takes their places."""
+    there = np.array(saved["classes"], dtype=np.int64)
+    if "classes_of_fit" not in saved:  # the first versions kept all, and had them without their numbers
+        return known
+    classes = known[:1].repeat(saved["classes_of_fit"])
+    classes[there] = known
+    return classes
+
+
+def _rows(normalize: bool, X: NDArray[Any], what: str = "row", used: NDArray[np.bool_] | None = None) -> Rows:
+    take = Rows.normalised if normalize else Rows.as_given
     return take(X, what=what, used=used)
 
 

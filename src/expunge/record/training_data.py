@@ -1,7 +1,7 @@
 """What a saved classifier remembers of its training data: enough to know them again, and not the data.
 
 That is a digest of each row that stays, its label included. Of a row that has left there is none: who has a
-guess at it could have it confirmed.
+guess at it could have it confirmed. Where the data are out of reach these digests are all there is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,28 +19,24 @@ from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.core.hashing import sha256_of
 from expunge.datasets.names import listed
 from expunge.linear.rows import Rows
+from expunge.linear.rows_away import RowsAway, RowsOutOfReach
+from expunge.predictors.linear import LinearModel
 
 _NUMBERS, _TIMES = "biuf", "mM"
 _BLOCK = 4096
 _DIGEST = 16  # bytes
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Rows and labels as a model takes them.
+class Named:
+    """What labels and features are called.
 
     Attributes:
-        rows: n rows.
-        labels: (n,) numbers from 0 of the labels among ``classes``; -1 of rows that have left, where theirs
-            are not known any more.
         classes: (K,) different labels, in rising order.
         names: Of the features, where they have names.
     """
 
-    rows: Rows
-    labels: NDArray[np.int64]
     classes: NDArray[Any]
-    names: list[str] | None = None
+    names: list[str] | None
 
     def __post_init__(self) -> None:
         """Refuse labels that could not be saved.
@@ -54,6 +50,45 @@ class TrainingData:
         text = kind == "U" or (kind == "O" and all(isinstance(label, str) for label in self.classes))
         if not text and kind not in _NUMBERS + _TIMES:
             raise InvalidValue("labels", str(self.classes.dtype), allowed)
+
+    def names_of(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """The labels with these numbers among ``classes``, (K,); nothing of them tells of the others."""
+        if len(numbers) == len(self.classes):
+            return self.classes
+        found = self.classes[numbers]
+        return np.array(found.tolist()) if found.dtype.kind == "U" else found  # no longer than its longest
+
+    def as_plain(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
+        """Labels and feature names as JSON values; ``numbers`` are those of the classes that are there."""
+        classes = self.names_of(numbers)
+        kind, values = classes.dtype.kind, classes.tolist()
+        if kind in _TIMES:
+            values = classes.astype(np.int64).tolist()
+        elif kind == "f":  # whole numbers all; the longest floats have no type in Python
+            values = [int(label) for label in classes]
+        labels = {"dtype": "O" if kind == "O" else classes.dtype.str, "values": values}
+        return {"labels": labels, "feature_names": self.names}
+
+
+@dataclass(frozen=True)
+class TrainingData(Named):
+    """Rows and labels as a model takes them.
+
+    Attributes:
+        rows: n rows.
+        labels: (n,) numbers from 0 of the labels among ``classes``; -1 of rows that have left, where theirs
+            are not known any more.
+    """
+
+    rows: Rows
+    labels: NDArray[np.int64]
+    classes: NDArray[Any]
+    names: list[str] | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers in which the rows are known to the model."""
+        return self.rows.raw.dtype
 
     def digests(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A digest of each of these rows, (m, 16): of its numbers and its label's, whatever their types."""
@@ -73,23 +108,9 @@ class TrainingData:
         numbers = (np.ascontiguousarray(block, dtype=np.float64) + 0.0 for block in blocks)  # no -0.0
         return sha256_of([f"numbers{self.rows.raw.shape}".encode(), *numbers, self.labels.tobytes()])
 
-    def names_of(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """The labels with these numbers among ``classes``, (K,); nothing of them tells of the others."""
-        if len(numbers) == len(self.classes):
-            return self.classes
-        found = self.classes[numbers]
-        return np.array(found.tolist()) if found.dtype.kind == "U" else found  # no longer than its longest
-
-    def as_plain(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
-        """Labels and feature names as JSON values; ``numbers`` are those of the classes that are there."""
-        classes = self.names_of(numbers)
-        kind, values = classes.dtype.kind, classes.tolist()
-        if kind in _TIMES:
-            values = classes.astype(np.int64).tolist()
-        elif kind == "f":  # whole numbers all; the longest floats have no type in Python
-            values = [int(label) for label in classes]
-        labels = {"dtype": "O" if kind == "O" else classes.dtype.str, "values": values}
-        return {"labels": labels, "feature_names": self.names}
+    def erased(self, model: LinearModel, classes: NDArray[Any]) -> TrainingData:
+        """What goes on with ``model``, which has nothing of rows that left, nor ``classes`` their names."""
+        return replace(self, rows=model.x, labels=model.y, classes=classes)
 
     def known_from(self, path: Path, saved: dict[str, Any]) -> TrainingData:
         """Return these data with labels and feature names as ``path``, of an earlier version, has them.
@@ -125,6 +146,48 @@ class TrainingData:
         return sha256_of(
             [f"{raw.dtype}{raw.shape}".encode(), np.ascontiguousarray(raw), self.labels.tobytes()]
         )
+
+
+@dataclass(frozen=True)
+class DataAway(Named):
+    """What is left of training data that are out of reach: 16 bytes of each row, to know it again by.
+
+    Attributes:
+        table: (s, 16) uint8, digests of the rows that were there when the model was saved.
+        removed: Ids of those that were not, in rising order.
+        rows: How many there are.
+        dtype: Type of the numbers in which they are known to the model.
+    """
+
+    table: NDArray[np.uint8]
+    removed: NDArray[np.int64]
+    rows: RowsAway
+    dtype: np.dtype[Any]
+    classes: NDArray[Any]
+    names: list[str] | None = None
+    labels: None = None
+
+    def digests(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Those of these rows, (m, 16), which were there."""
+        return self.table[rows - np.searchsorted(self.removed, rows)]
+
+    @property
+    def fingerprint(self) -> str:
+        """What only the rows themselves can tell.
+
+        Raises:
+            RowsOutOfReach: They are not there.
+        """
+        raise RowsOutOfReach
+
+    def erased(self, model: LinearModel, classes: NDArray[Any]) -> DataAway:
+        """Digests of the rows of ``model`` that have not left; ``classes`` have the names of theirs alone."""
+        here, gone = model.there.here, model.there.gone
+        return replace(self, table=self.digests(here), removed=gone, classes=classes)
+
+
+Known: TypeAlias = TrainingData | DataAway
+"""Training data within reach, or out of it."""
 
 
 def readable(y: Any) -> Any:

@@ -40,7 +40,7 @@ def build_experiment(
     _check_common(settings)
     named = named_inputs(settings)
     network = _is_network(settings, choices)
-    unlearner = _unlearner(settings, choices, network, typed)
+    unlearner = build_unlearner(settings, choices, network, typed)
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
@@ -157,7 +157,7 @@ def _is_network(settings: dict[str, Any], choices: dict[str, str]) -> bool:
     return network
 
 
-def _unlearner(
+def build_unlearner(
     settings: dict[str, Any], choices: dict[str, str], network: bool, typed: Collection[str]
 ) -> Any:
     """The method on its model, if it supports it, or a plug-in that is a model itself, for features."""

@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 
 from expunge.certificate.empirical import Seen
 from expunge.core.errors import BrokenInvariant, InvalidValue
-from expunge.core.seeds import Noise
-from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Array, Rows
 from expunge.predictors.linear import LinearModel
+from expunge.studies.leak_replay import Replay, ToldModel, minimiser, without
 from expunge.unlearners.newton import Newton
-
-_EXACT = 1e-13  # gradient norm of what counts as exactly retrained
 
 
 @dataclass(frozen=True)
@@ -40,36 +37,11 @@ class Small:
 
     def without_first(self, count: int) -> Small:
         """The first ``count`` rows were never there."""
-        return Small(Rows(self.rows.raw[count:], self.rows.scale[count:], self.rows.offset), self.y[count:])
+        return Small(*without(self.rows, self.y, range(count)))
 
-    def gradient(self, w: Array, lam: float) -> Array:
-        """The gradient of L, without any b, (d,)."""
-        plain = LogisticProblem(self.rows, self.y.astype(np.float64), lam, np.zeros_like(w))
-        return plain.gradient(w)
-
-
-class _Told:
-    """Noise that is known already: what a perturbation of standard deviation 1 is to be."""
-
-    def __init__(self, values: Array) -> None:
-        self.values = values
-
-    def normal(self, *, size: int) -> Array:
-        assert size == self.values.size
-        return self.values
-
-    def gamma(self, shape: int, scale: float) -> float:
-        raise NotImplementedError("the perturbation is Gaussian")
-
-
-class _ToldModel(LinearModel):
-    """The linear model with a b that is told; a retraining's own b is drawn from ``rng``."""
-
-    b: Array
-    rng: Noise
-
-    def noise(self, epoch: int) -> Noise:
-        return self.rng if epoch else _Told(self.b / self.std)
+    def minimiser(self, lam: float) -> Array:
+        """w*, (d,)."""
+        return minimiser(self.rows, self.y, lam)
 
 
 class Published:
@@ -94,13 +66,14 @@ class Published:
         rng: np.random.Generator,
     ) -> None:
         self.small, self.rest, self.rng = small, small.without_first(1), rng
-        models = [_ToldModel(lam, std) for _ in range(3)]
+        models = [ToldModel(lam, std) for _ in range(2)]
         for model in models:
             model.rng = rng
-        self._alone = models[2]
+        self._alone = models[1]
         how = {**claim, **how, "perturbation": "gaussian"}
         self._mechanism = Newton(models[0], **how, at_limit="retrain")
-        self._replayed = Newton(models[1], **how, at_limit="refuse")
+        replay = Replay(small.rows, small.y, [0], {"lam": lam, "std": std}, how)
+        self.would_retrain = replay.would_retrain
 
     def removed(self) -> tuple[str, Array]:
         """Train with a fresh b, remove the row; return how that ended and the model that is out, (d,).
@@ -108,10 +81,14 @@ class Published:
         Raises:
             InvalidValue: ``std`` is too small for a retrained model to be certified.
         """
-        outcome = self._serve(self._mechanism, self._fresh_b())
+        model = self._mechanism.predictor
+        assert isinstance(model, ToldModel)
+        model.b = self._fresh_b()
+        self._mechanism.fit(self.small.rows, self.small.y, seed=0)  # which draws nothing
+        outcome = self._mechanism.remove([0]).outcome
         if outcome == "refused":
             raise InvalidValue("std", self._alone.std, "a larger value: a retrained model is not certified")
-        return outcome, self._mechanism.predictor.w
+        return outcome, model.w
 
     def retrained(self) -> Array:
         """Train on the other rows alone, with a fresh b; return the model, (d,)."""
@@ -120,19 +97,8 @@ class Published:
         model.fit(self.rest.rows, self.rest.y, seed=0)  # which draws nothing
         return model.w
 
-    def would_retrain(self, w: Array) -> bool:
-        """Whether the bound passes the budget in a replay with the b that ``w`` gives away."""
-        b = -self.rest.gradient(w, self._alone.lam)
-        return self._serve(self._replayed, b) == "refused"
-
     def _fresh_b(self) -> Array:
         return self._alone.std * self.rng.normal(size=self.small.rows.dim)
-
-    def _serve(self, method: Newton, b: Array) -> str:
-        assert isinstance(method.predictor, _ToldModel)
-        method.predictor.b = b
-        method.fit(self.small.rows, self.small.y, seed=0)  # which draws nothing
-        return method.remove([0]).outcome
 
 
 def ask_published(world: Published, draws: int) -> dict[str, list[Seen]]:
@@ -181,7 +147,7 @@ class Released:
         self.small, self.releases, self.rng = small, releases, rng
         how: Any = {"certificate": "measured", "update": "corrected", "perturbation": "release"}
         self.method = Newton(LinearModel(lam, 0.0), **claim, **how, std=std, releases=releases, noise="float")
-        self.exact = np.stack([_minimiser(small.without_first(k), lam) for k in range(releases)])
+        self.exact = np.stack([small.without_first(k).minimiser(lam) for k in range(releases)])
 
     def drawn(self, draws: int) -> tuple[Array, Array, Array]:
         """Serve all requests so often; return W and w~, (draws, k, d), and W of exact retraining likewise."""
@@ -199,12 +165,6 @@ class Released:
         """Models as far from w* as the noise covers, (k, d)."""
         dim = self.exact.shape[1]
         return self.exact + self.method.guarantee.sensitivity * np.full(dim, dim**-0.5)
-
-
-def _minimiser(small: Small, lam: float) -> Array:
-    model = LinearModel(lam, 0.0, tol=_EXACT)
-    model.fit(small.rows, small.y)
-    return model.w
 
 
 def ask_released(world: Released, replay: Published, draws: int, epsilons: Array) -> dict[str, list[Seen]]:

@@ -1,0 +1,57 @@
+"""``audit.json``, the figure, the page and the table."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from expunge.core.files import write_atomically, write_json
+from expunge.record.summary import versions
+from expunge.report import audited, html
+
+
+def document(
+    records: Sequence[Mapping[str, Any]],
+    effort: Mapping[str, Any],
+    only: Sequence[str] | None,
+    of_run: bool,
+    seconds: float,
+) -> dict[str, Any]:
+    """What ``audit.json`` holds: every number, the settings, and the command that repeats it."""
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in effort.items()]
+    command = ["expunge-audit", *(["RUN"] if of_run else []), *options, *(["--only", *only] if only else [])]
+    return {
+        "format": audited.FORMAT,
+        "repeat": shlex.join(command),
+        "settings": {**effort, "only": list(only) if only else None},
+        "about": "lower bounds on epsilon at the claimed delta, each at its confidence for all attacks of a "
+        "method together (Clopper-Pearson limits, split evenly); null above a bound is infinity",
+        "methods": list(records),
+        "seconds": round(seconds, 1),
+        "versions": versions(),
+    }
+
+
+def refuted(found: Mapping[str, Any]) -> list[str]:
+    """The methods whose claim does not hold, though they make it."""
+    return [one["name"] for one in found["methods"] if one["verdict"] == audited.REFUTED]
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """The table for a terminal, and what it comes to."""
+    wrong = refuted(found)
+    said = f"REFUTED: {'; '.join(wrong)}" if wrong else "No claim that is made is exceeded."
+    return f"{audited.as_text(found)}\n{said}"
+
+
+def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write everything into ``folder``; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in (audited.FILE, "audit.md", "audit.html")]
+    page = html.document("Audit", f"{len(found['methods'])} methods", audited.section(found))
+    write_json(paths[0], found)
+    write_atomically(paths[1], audited.as_markdown(found).encode())
+    write_atomically(paths[2], page.encode())
+    return [*paths, *audited.draw(found).save(folder)]
