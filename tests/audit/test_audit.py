@@ -79,7 +79,7 @@ def test_exact_retraining_is_what_a_naive_one_is():
 
 
 def test_the_published_decision_is_found_with_few_pairs():
-    made = audited(published(10.0, at_limit="refuse"), 120)
+    made = audited(published(10.0, at_limit="refuse"), 90)
     assert made.verdict == KNOWN
     assert made.best.attack == "would it have retrained?"
     assert float(made.best.epsilon.low) > 1.0
@@ -90,8 +90,8 @@ def test_the_published_decision_is_found_with_few_pairs():
 
 
 def test_a_published_method_that_always_or_never_retrains():
-    assert audited(published(30.0, update="corrected", certificate="measured"), 60).verdict == NOTHING
-    assert audited(published(0.01, at_limit="refuse"), 60).verdict == UNTRIED
+    assert audited(published(30.0, update="corrected", certificate="measured"), 40).verdict == NOTHING
+    assert audited(published(0.01, at_limit="refuse"), 40).verdict == UNTRIED
 
 
 _DRAW = Guarantee.draw
@@ -105,7 +105,8 @@ def test_b_is_drawn_by_the_law_that_is_promised():
     """Both laws: what the program draws and what the audit draws are not told apart, and half of it is."""
     for how in ({}, {"perturbation": "pure_eps", "delta": 0.0}):
         method = published(30.0, update="corrected", certificate="measured", **how)
-        assert audited(method, 60).verdict == NOTHING
+        if how:  # of the other the next test says so
+            assert audited(method, 60).verdict == NOTHING
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Guarantee, "draw", _a_tenth)
             made = audited(method, 60)
@@ -181,7 +182,7 @@ FAULTS = (
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(fault, noise, monkeypatch):
     fault(monkeypatch)
-    made = audited(released(noise))
+    made = audited(released(noise), 72)
     assert made.verdict == REFUTED, [(one.attack, float(one.epsilon.low)) for one in made.found]
 
 
