@@ -9,22 +9,15 @@ import pytest
 
 import expunge.verify
 from expunge.verify.verdict import verify
-from tests.verify.runs import SETTINGS
+from tests import cli
+from tests.verify.runs import SETTINGS, Copy, at
 
 _COMMON = ["files", "data", "ledger", "requests", "summary", "guarantee"]
 _LINEAR = ["classes", "strong convexity"]
 _OF_RELEASE = ["plan", "ratio", "noise", "releases", "budget", "residual bound", "epsilon spent"]
 _FLOAT = [*_COMMON, *_LINEAR, *_OF_RELEASE, "model", "noise of the seed", "secret state", "composition"]
-_EXACT = [
-    *_COMMON,
-    *_LINEAR,
-    *_OF_RELEASE,
-    "lattice",
-    "model",
-    "noise of no seed",
-    "secret state",
-    "composition",
-]
+_ON_LATTICE = [_OF_RELEASE[0], "lattice", *_OF_RELEASE[1:], "model", "noise of no seed"]
+_EXACT = [*_COMMON, *_LINEAR, *_ON_LATTICE, "secret state", "composition"]
 _PUBLISHED = [
     *(*_COMMON, *_LINEAR, "plan", "constant", "budget", "residual bound", "residual", "residual measured"),
     *("perturbation", "epsilon spent", "composition"),
@@ -61,6 +54,24 @@ def test_what_was_not_given_is_said_and_no_fault(copy):
     (line,) = (line for line in verdict.lines if line.name == "secret state")
     assert line.holds is None
     assert "secret" in line.note
+
+
+def test_requests_of_a_file_that_is_gone_or_has_grown_are_known_by_their_digest(tmp_path):
+    asked, run = tmp_path / "asked.txt", tmp_path / "run"
+    asked.write_text("5 6\n7\n")
+    own = ("removal=rows", f"removal.rows={asked}", "progress=false")
+    cli.completed(*cli.SMALL, *own, folder=run)
+    for change, words in (
+        (lambda: None, "listed in"),
+        (lambda: asked.write_text("5 6\n7\n8\n"), "digest"),
+        (asked.unlink, "digest"),
+    ):
+        change()
+        (line,) = (line for line in verify(run).lines if line.name == "requests")
+        assert line.holds
+        assert words in line.note
+    changed = Copy(run, tmp_path / "copy")
+    assert changed.records(at(0, rows=[5, 8])).first() == "requests"
 
 
 def test_the_checker_shares_no_code_with_the_program():

@@ -13,6 +13,7 @@ from expunge.verify.lines import Faults, Line
 from expunge.verify.subject import Subject
 
 _PARTS = ("training inputs", "training labels", "test inputs", "test labels", "class names")
+_NO_CERTIFICATE = "of a method without a certificate that is known here"
 _CLAIMS = ("epsilon", "delta", "epsilon_total", "delta_total", "guarantee", "releases", "epsilon_spent")
 
 
@@ -96,13 +97,17 @@ def check_words(subject: Subject) -> Line:
         return faults.line("guarantee", "in words, that of method and noise", right, right)
     for key in _CLAIMS:
         faults.need(
-            subject.claimed(key) is None, f"{key} of a method without a certificate", subject.claimed(key)
+            subject.claimed(key) is None,
+            f"{key} of a method without a certificate that is known here",
+            subject.claimed(key),
         )
     faults.need(subject.claimed("role") != "certified", "role", subject.claimed("role"), "not certified")
     for place, record in enumerate(subject.ledger.records, start=1):
         for key in ("residual_bound", "budget", "epsilon_spent"):
             faults.need(
-                record[key] is None, f"line {place}: {key} of a method without a certificate", record[key]
+                record[key] is None,
+                f"line {place}: {key} of a method without a certificate that is known here",
+                record[key],
             )
     return faults.line("guarantee", "nothing is claimed, in words or in numbers", None, None)
 

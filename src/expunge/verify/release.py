@@ -28,16 +28,17 @@ def check_release(subject: Subject) -> Iterator[Line]:
     yield _plan(subject)
     if None in [subject.figure(key) for key in (*_PLAN, "epsilon", "delta") if key != "noise"]:
         return
+    w = subject.weights()
+    if w is not None and subject.settings.noise == "lattice":
+        yield _lattice(subject, w)
     yield _ratio(subject)
     yield _noise(subject)
     yield _releases(subject)
     yield _budget(subject)
     yield _bound(subject)
     yield _epsilon_spent(subject)
-    if (w := subject.weights()) is None:
+    if w is None:
         return
-    if subject.settings.noise == "lattice":
-        yield _lattice(subject, w)
     best = minimum(subject.loss(), w)
     yield _model(subject, w, best)
     yield _seed(subject, w, best)
