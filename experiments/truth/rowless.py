@@ -20,7 +20,9 @@ from experiments.truth.__main__ import PAGE
 from experiments.truth.check import TOO_SMALL, WIDE, columns_of, residual, rows_of, signs_of
 from experiments.truth.rowless_cases import KINDS, ORDERS, Case, Floats, Ints, View, draw
 from expunge.core.errors import BrokenInvariant, UserError
+from expunge.linear.brought import Brought
 from expunge.linear.rows import Rows
+from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.predictors.linear import LinearModel
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
@@ -73,8 +75,12 @@ def engine_of(case: Case, update: str = UPDATE) -> Newton:
     return Newton(model, **how, **case.newton)
 
 
-def follow(case: Case, update: str = UPDATE) -> Found:
-    """Train, serve requests until one row is left or there were enough, and compare every bound."""
+def follow(case: Case, update: str = UPDATE, away: bool = False) -> Found:
+    """Train, serve requests until one row is left or there were enough, and compare every bound.
+
+    With ``away`` the rows are out of reach after training: requests bring theirs along, as long as none needs
+    a pass.
+    """
     found, engine = Found(), engine_of(case, update)
     rows = Rows.as_given(case.x) if case.kind == "tiny" else Rows.normalised(case.x)
     try:
@@ -86,8 +92,10 @@ def follow(case: Case, update: str = UPDATE) -> Found:
         return found
     follower = Follower(case, engine, rows, found)
     follower.look("fit", passed=True)
+    if away:
+        follower.send_away(update)
     for number in range(case.most):
-        if number in case.loads:
+        if number in case.loads and not away:
             follower.reload(update)
         if len(follower.view.stay) < 3 or not follower.ask():
             break
@@ -103,6 +111,7 @@ class Follower:
         self.used = np.stack([column.problem.rows.scale != 0 for column in engine.columns], axis=1)
         self.kept = np.ones(len(case.y), dtype=bool)
         self.depth = self.passes = 0
+        self.away = False
         x, w = rows.dense(), self.inside(engine)
         slopes = 1 / (2 + 2 * np.cosh(np.clip(x @ w[:, 0], -700, 700)))
         ridge = max(case.model["lam"] * len(x), 1e-9)
@@ -122,9 +131,15 @@ class Follower:
             index = self._closest(index)
         stay = self.kept.copy()
         stay[index] = False
-        before = self.inside(self.engine)
+        before, released = self.inside(self.engine), self.engine.released
+        brought = Brought(self.given.dense(index), self.case.y[index]) if self.away else None
         try:
-            outcome = self.engine.remove(index.tolist())
+            outcome = self.engine.remove(index.tolist(), brought)
+        except RowsOutOfReach:
+            same = np.array_equal(before, self.inside(self.engine)) and released == self.engine.released
+            if not (self.away and same):
+                self.found.wrong.append("rows were asked for that are there, or something has changed")
+            return False
         except (UserError, BrokenInvariant) as error:
             self.found.wrong.append(f"remove({index.tolist()}): {error}")
             return False
@@ -169,6 +184,13 @@ class Follower:
             found.carried.append(ratio)
             found.depth.append(self.depth)
 
+    def send_away(self, update: str) -> None:
+        """Go on with what a saved model is loaded as where there are no rows."""
+        state, engine = self.engine.state(), engine_of(self.case, update)
+        engine.load_state(state, RowsAway(*self.given.raw.shape, len(self.given)), None)
+        self.engine, self.away = engine, True
+        self.look("load without rows", passed=True)
+
     def reload(self, update: str) -> None:
         """Go on with what a saved model is loaded as, from the rows and labels of the fit."""
         state, engine = self.engine.state(), engine_of(self.case, update)
@@ -200,6 +222,8 @@ class Follower:
 
     def _closest(self, first: Ints) -> Ints:
         """Of a few requests the one that leaves the least between truth and bound."""
+        if self.away:
+            return first
         tries = [first, *(self.view.chosen(self.case) for _ in range(TRIED - 1))]
         ratios = []
         for index in tries:
@@ -243,6 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the cases (default 0)")
     parser.add_argument("--only", type=int, help="the case of this number alone")
     parser.add_argument("--largest", type=int, default=3000, help="rows of a case at most (default 3000)")
+    parser.add_argument("--away", action="store_true", help="without the rows: requests bring theirs along")
     parser.add_argument("--write", action="store_true", help="replace the results in README.md")
     asked = parser.parse_args(arguments)
     if not WIDE:
@@ -252,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tqdm(total=asked.requests, unit="request", disable=None) as bar:
         for number in count() if asked.only is None else [asked.only]:
             case = draw(number, asked.seed, asked.largest)
-            found = follow(case)
+            found = follow(case, away=asked.away)
             for line in found.wrong:
                 sys.stderr.write(f"case {number} (seed {asked.seed}): {line}\n")
             for of in (kinds[case.kind], kinds["all"], orders[case.order], orders["all"]):

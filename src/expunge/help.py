@@ -33,6 +33,7 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge resume=true hydra.run.dir=FOLDER               continue a run that was interrupted
   expunge-report FOLDER...                               table, figures and report.html from run folders
   expunge-verify FOLDER                                  every claim of a run checked, by other code
+  expunge-audit                                          every certified method, attacked: epsilon at least
   expunge-report --privacy                               what such a training costs, without any data
   expunge-reproduce icml2020                             a paper's tables: published, ours, verdict
 """

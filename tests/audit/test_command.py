@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from expunge.audit import app
+from expunge.audit import app, methods
+from expunge.audit.methods import entries
 from expunge.certificate.lattice import on_lattice, with_float_noise
 from expunge.core.errors import RunFolderError
 from expunge.report import audited, write_report
+from expunge.run.config_files import config_dir
 from expunge.unlearners import release
 from tests.cli import SMALL, completed
 from tests.readme.pages import ROOT, python_blocks
@@ -36,7 +39,7 @@ def test_a_claim_that_holds_ends_with_0_and_files(tmp_path, capsys):
     assert found["settings"] == {
         "pairs": 40,
         "noise_pairs": 3000,
-        "minutes": 4.5,
+        "minutes": 4.0,
         "seed": 0,
         "only": [ONE[1]],
     }
@@ -56,9 +59,28 @@ def test_a_claim_that_is_refuted_ends_with_1(tmp_path, capsys, monkeypatch):
     assert "REFUTED: newton_corrected: lattice, small" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_method_that_breaks_an_invariant_is_named(workers, tmp_path, capsys, monkeypatch):
+    """In this process a fault is planted; in others a setting is one that no method takes."""
+    code, more = 1, [*ONE, *FEW, "--workers", workers, "-o", str(tmp_path / "out")]
+    if workers == "1":
+        monkeypatch.setattr(release, "on_lattice", lambda w, std, grid: on_lattice(w * np.nan, std, grid))
+    else:
+        found = entries(config_dir(), [ONE[1], "newton_rowless: lattice, small"])
+        for entry in found:
+            entry.settings["unlearner"]["epsilon"] = -1
+        monkeypatch.setattr(methods, "entries", lambda *_: found)
+        code = 2
+    assert app.main(more) == code
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert shown.startswith("expunge-audit: newton_")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_a_run_says_itself_ends_with_0(tmp_path, capsys):
     only = ("--only", "newton: fresh, data_dependent, refuse")
-    assert app.main([*only, "--pairs", "300", "-o", str(tmp_path)]) == 0
+    assert app.main([*only, "--pairs", "240", "-o", str(tmp_path)]) == 0
     (one,) = json.loads((tmp_path / "audit.json").read_text())["methods"]
     assert one["claim"].startswith("as published")
     assert not one["holds"]

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from expunge import __version__
+from expunge.audit.stopped import Stopped
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import BrokenInvariant, InvalidValue, RunFolderError, UserError, one_line, say
 
 REFUTES, BAD_INPUT, INTERRUPTED = 1, 2, 130
-PAIRS, BULK, MINUTES = 1200, 200_000, 4.5
+PAIRS, BULK, MINUTES = 1200, 200_000, 4.0
 _PIXELS = "expunge.extractors.pixels.Pixels"
 
 _DESCRIPTION = """\
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"expunge-audit: {one_line(error)}\n")
         return BAD_INPUT
-    except BrokenInvariant as error:
+    except (BrokenInvariant, Stopped) as error:
         sys.stderr.write(f"expunge-audit: {one_line(error)}\n")
         return REFUTES
     except KeyboardInterrupt:
@@ -124,11 +125,11 @@ def _methods(
 ) -> list[dict[str, Any]]:
     from tqdm import tqdm
 
-    from expunge.audit.methods import chosen, entries
+    from expunge.audit.methods import entries
     from expunge.audit.running import audit_all
     from expunge.run.config_files import config_dir
 
-    found = chosen(entries(config_dir()), only)
+    found = entries(config_dir(), only)
     with tqdm(total=len(found), desc="audited", unit="method", disable=None) as bar:
 
         def done(name: str) -> None:

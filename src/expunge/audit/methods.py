@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from expunge.core.errors import InvalidValue
 from expunge.run.targets import located
 
+_NEEDED = ("model", "training", "unlearner", "threads", "progress")
 _TWO, _THREE, _DIGITS = "two", "three", "digits"
 
 # Of the published mechanism: settings with which its decision tells most. Where it retrains, that is where it
@@ -44,7 +45,7 @@ class Entry:
     Attributes:
         name: What it is called, and what ``--only`` takes.
         choice: The config group's choice that it is.
-        settings: The whole configuration, resolved.
+        settings: The parts of the configuration that an unlearner is built from, resolved.
         data: Name of the data, see ``expunge.audit.problems``.
         given: The settings that are not the choice's own.
     """
@@ -68,28 +69,38 @@ class Entry:
         return 2.0 if published and "perturbation" not in self.given else 1.0
 
 
-def entries(folder: Path) -> list[Entry]:
-    """All certified choices of ``folder/unlearner``, each with the settings that matter."""
-    found = []
+def entries(folder: Path, only: list[str] | None = None) -> list[Entry]:
+    """All certified choices of ``folder/unlearner``, each with the settings that matter.
+
+    With ``only`` those alone whose name begins with one of these.
+
+    Raises:
+        InvalidValue: One is no beginning of any name.
+    """
+    choices = sorted(path.stem for path in (folder / "unlearner").glob("*.yaml"))
+    if only is None:
+        return _of_choices(folder, choices)
+    asked = [choice for choice in choices if any(_may_begin(choice, name) for name in only)]
+    found = _of_choices(folder, asked)
+    for name in only:
+        if not any(entry.name.startswith(name) for entry in found):
+            allowed = "; ".join(entry.name for entry in _of_choices(folder, choices))
+            raise InvalidValue("--only", name, f"the name of a method, or its beginning: {allowed}")
+    return [entry for entry in found if any(entry.name.startswith(name) for name in only)]
+
+
+def _may_begin(choice: str, name: str) -> bool:
+    return choice.startswith(name) or f"{choice}:".startswith(name.partition(":")[0] + ":")
+
+
+def _of_choices(folder: Path, choices: list[str]) -> list[Entry]:
+    found: list[Entry] = []
     with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
-        for choice in sorted(path.stem for path in (folder / "unlearner").glob("*.yaml")):
+        for choice in choices:
             config = compose("config", overrides=[f"unlearner={choice}", "dataset=digits_3v8"])
             if _is_certified(config):
                 found += [_entry(choice, config, *one) for one in _variants(choice, config)]
     return found
-
-
-def chosen(found: list[Entry], only: list[str] | None) -> list[Entry]:
-    """Those whose name begins with one of ``only``, in their order.
-
-    Raises:
-        InvalidValue: A name is no beginning of any.
-    """
-    for name in only or ():
-        if not any(entry.name.startswith(name) for entry in found):
-            allowed = "; ".join(entry.name for entry in found)
-            raise InvalidValue("--only", name, f"the name of a method, or its beginning: {allowed}")
-    return [e for e in found if not only or any(e.name.startswith(name) for name in only)]
 
 
 def _is_certified(config: DictConfig) -> bool:
@@ -138,7 +149,7 @@ def _published() -> Iterator[_Variant]:
 
 
 def _entry(choice: str, config: DictConfig, said: str, data: str, given: dict[str, Any]) -> Entry:
-    config = config.copy()
+    config = OmegaConf.masked_copy(config, list(_NEEDED))
     for key, value in given.items():
         OmegaConf.update(config, f"unlearner.{key}", value)
     settings = OmegaConf.to_container(config, resolve=True)

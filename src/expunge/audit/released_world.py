@@ -39,6 +39,7 @@ class ReleasedWorld(World):
         super().__init__(method, data, rng)
         x, model = require_rows(data), method.predictor
         self.seeded = method.noise != "lattice"
+        method.rehearse(x, data.y)
         begun = time.perf_counter()
         method.fit(x, data.y, self._seed() if self.seeded else None)
         self.slow = time.perf_counter() - begun > _SLOW

@@ -15,8 +15,10 @@ from expunge.audit.auditing import audit
 from expunge.audit.judging import LEAST_PILOT, PILOT
 from expunge.audit.methods import Entry
 from expunge.audit.problems import PROBLEMS
+from expunge.audit.stopped import Stopped
 from expunge.audit.worlds import Effort
 from expunge.core.cores import available_cores
+from expunge.core.errors import BrokenInvariant, UserError
 
 _ENDING = 5.0  # seconds for what is done after the last draw
 
@@ -66,7 +68,7 @@ def audit_all(
     if workers == 1:
         records = []
         for job in jobs:
-            records.append(_audited(*job))
+            records.append(_unpacked(_audited(*job)))
             done(job[0].name)
         return records
     # Not forked: threads of BLAS and of ours do not live on in a fork.
@@ -76,12 +78,12 @@ def audit_all(
         names = dict(zip(futures, (job[0].name for job in jobs), strict=True))
         try:
             for future in as_completed(futures):
-                future.result()
+                _unpacked(future.result())
                 done(names[future])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return [future.result() for future in futures]
+        return [_unpacked(future.result()) for future in futures]
 
 
 def _alone() -> None:
@@ -92,7 +94,25 @@ def _alone() -> None:
     logging.getLogger("expunge.linear.solver").addHandler(logging.NullHandler())
 
 
-def _audited(entry: Entry, pairs: int, bulk: int, until: _Until, seed: int) -> dict[str, Any]:
+def _unpacked(made: dict[str, Any] | UserError | Stopped) -> dict[str, Any]:
+    if isinstance(made, Exception):
+        raise made
+    return made
+
+
+def _audited(
+    entry: Entry, pairs: int, bulk: int, until: _Until, seed: int
+) -> dict[str, Any] | UserError | Stopped:
+    """The record of one method, or why there is none: an error with a text alone gets to another process."""
+    try:
+        return _record(entry, pairs, bulk, until, seed)
+    except UserError as error:
+        return UserError(f"{entry.name}: {error}")
+    except BrokenInvariant as error:
+        return Stopped(f"{entry.name}: {error}")
+
+
+def _record(entry: Entry, pairs: int, bulk: int, until: _Until, seed: int) -> dict[str, Any]:
     from expunge.run.build import build_unlearner
 
     stop = until.begun()
