@@ -48,6 +48,8 @@ def test_a_claim_that_holds_ends_with_0_and_files(tmp_path, capsys):
     assert (one["pairs"], one["noise_pairs"], one["verdict"], one["holds"]) == (40, 3000, "below", True)
     assert one["attacks_tried"] == len(one["attacks"]) == 7
     assert one["audited"]["low"] == max(attack["epsilon"]["low"] for attack in one["attacks"])
+    assert one["audited"]["low"] <= one["epsilon"]
+    assert one["delta_needed"]["low"] <= one["delta"]
     page = (out / "audit.html").read_text()
     assert "whoever sees all of up to 4 releases" in page
     assert "<svg" in page
@@ -80,11 +82,14 @@ def test_a_method_that_breaks_an_invariant_is_named(workers, tmp_path, capsys, m
 
 def test_what_a_run_says_itself_ends_with_0(tmp_path, capsys):
     only = ("--only", "newton: fresh, data_dependent, refuse")
-    assert app.main([*only, "--pairs", "240", "-o", str(tmp_path)]) == 0
+    assert app.main([*only, "--pairs", "480", "-o", str(tmp_path)]) == 0
     (one,) = json.loads((tmp_path / "audit.json").read_text())["methods"]
     assert one["claim"].startswith("as published")
     assert not one["holds"]
     assert one["by"] == "would it have retrained?"
+    assert one["verdict"] == "refuted as said"
+    assert one["audited"]["low"] > one["epsilon"]
+    assert one["delta_needed"]["low"] > one["delta"]
 
 
 def test_a_run_is_audited_with_its_settings_and_reported(run, tmp_path, capsys):
