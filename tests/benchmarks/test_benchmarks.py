@@ -14,6 +14,7 @@ from experiments.benchmarks.one_vs_rest.program import BENCHMARK as ONE_VS_REST
 from experiments.benchmarks.removal import growth, program
 from experiments.benchmarks.removal.contenders import take_turns
 from experiments.benchmarks.removal.published import PublishedRecipe
+from experiments.benchmarks.rowless.program import BENCHMARK as ROWLESS
 from experiments.benchmarks.scrub.program import BENCHMARK as SCRUB
 from experiments.benchmarks.sweep.program import BENCHMARK as SWEEP
 
@@ -129,7 +130,7 @@ def test_growth_and_its_figure(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "benchmark", [BENCHMARK, ONE_VS_REST, CODEC, SCRUB, SWEEP], ids=lambda b: b.folder.name
+    "benchmark", [BENCHMARK, ONE_VS_REST, CODEC, SCRUB, SWEEP, ROWLESS], ids=lambda b: b.folder.name
 )
 def test_every_page_is_what_its_json_says(benchmark, tmp_path):
     folder = tmp_path / benchmark.folder.name

@@ -88,7 +88,7 @@ def test_json_page_and_picture_of_a_tiny_run(tmp_path, monkeypatch, capsys):
         (between, "LAMS", (1e-3, 1e-2)),
         (between, "STDS", (0.01, 0.1)),
         (between, "RELEASES", 9),
-        (between, "DRAWS", 5),
+        (between, "DRAWS", 50),
         (tasks, "_TEST_ROWS", 100),
     ):
         monkeypatch.setattr(where, name, value)

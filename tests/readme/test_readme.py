@@ -120,6 +120,8 @@ def heavy(command: Command) -> str | None:
         tests = {"removal": "test_benchmarks"}.get(name, f"test_{name}_benchmark")
         assert (ROOT / "tests" / "benchmarks" / f"{tests}.py").is_file()
         return f"tests/benchmarks/{tests}.py"
+    if words[:3] == ["python", "-m", "experiments.truth.rowless"]:
+        return "tests/unlearners/test_rowless.py"
     if words[:3] == ["python", "-m", "experiments.truth"]:
         return "tests/test_truth.py"
     if words[0] == "pytest":

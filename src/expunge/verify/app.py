@@ -92,10 +92,10 @@ def _verified(args: argparse.Namespace) -> tuple[list[Verdict], list[LeftOut]]:
                 raise
             left_out.append(LeftOut(run, one_line(error), unreadable=True))
             continue
-        if args.out is None and not args.no_write:
-            _write(run / VERIFIED, verdict.as_json())
         say(f"{_BETWEEN if verdicts else ''}{as_text(verdict)}")
         verdicts.append(verdict)
+        if args.out is None and not args.no_write:
+            _write(run / VERIFIED, verdict.as_json())
     if args.out is not None:
         found = [{"run": str(v.folder), **v.as_json()} for v in verdicts]
         _write(args.out, found[0] if len(found) == 1 else {"format": FORMAT, "runs": found})
