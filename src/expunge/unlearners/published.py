@@ -50,7 +50,9 @@ class Published(Scheme):
         require_positive("std", engine.predictor.std)
         if engine.update == "rowless":
             raise InvalidValue(
-                "update", engine.update, "fresh, frozen or corrected (rowless: with perturbation=release alone)"
+                "update",
+                engine.update,
+                "fresh, frozen or corrected (rowless: with perturbation=release alone)",
             )
         for name in ("std", "residual", "noise"):
             if getattr(engine, name) is not None:
