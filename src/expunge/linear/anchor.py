@@ -149,12 +149,11 @@ class Anchor:
 
     def bound(self, step: Array, misfit: Array) -> float:
         """Guaranteed bound on ``||grad L(w_a + step)||_2``, the sum taken in float64; infinity for NaN."""
-        length = length_up(step)
-        if not isfinite(length):
-            return inf
-        k, errors = len(self.slopes), self.errors
+        length, k, errors = length_up(step), len(self.slopes), self.errors
         curvature = float(step @ self._times(self.curvature, self.slopes, step))
         third = float(step @ self._times(self.third, self.bends, step))
+        if not isfinite(length + curvature + third):
+            return inf
         off = errors.of_forms(self.made, k, length)
         remainder = beyond_anchor(max(0.0, third) + off.third, max(0.0, curvature) + off.curvature, length)
         charged = errors.of_model(self.made, k, self.lam, length_up(self.w), length_up(self.gradient), length)

@@ -88,7 +88,7 @@ class AnchorErrors:
 
     def _with_rows(self, m: int, length: float, depth: float) -> AnchorErrors:
         """Those with what the derivatives of m more rows at a w of this length are off by."""
-        score = (self.dim + 8) * length
+        score = (1.5 * self.dim + 11) * length  # that of the scale is in it
         row = depth + self.dim + _OF_ENTRY
         return replace(
             self,
