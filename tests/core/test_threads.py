@@ -35,4 +35,3 @@ def test_what_is_done_is_not_undone_when_an_interrupt_is_let_go_of():
     held.value = 2
     del caught
     assert held.value == 2
-
