@@ -37,6 +37,8 @@ KINDS = {
     "subsampled release": {"subsample_ratio": 0.4},
     "lattice": {"noise": "lattice", "std": None},
     "subsampled lattice": {"noise": "lattice", "subsample_ratio": 0.4},
+    "rowless": {"update": "rowless", "std": 0.003},
+    "subsampled rowless": {"update": "rowless", "subsample_ratio": 0.4},
     "corrected": AS_PUBLISHED,
     "fresh": {**AS_PUBLISHED, "update": "fresh", "certificate": "third_order"},
     "frozen": {
