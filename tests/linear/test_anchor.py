@@ -8,21 +8,23 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from expunge.linear.anchor import Anchor
+from expunge.linear.anchor import Anchor, Departing
 from expunge.linear.anchor_errors import AnchorErrors
-from expunge.linear.logistic import data_gradient
 from tests.problems import make
 
 
 @pytest.mark.parametrize("score", [-2.55, -2.7])
 def test_like_rows_that_leave_together_cost_no_more_than_they_are_charged(score):
     """In a single sum their roundings are alike too: up to 3.7 times what is charged, for these scores."""
-    m, w = 1 << 20, np.array([score])
+    m, w, lam = 1 << 20, np.array([score]), 1e-3
     x, y = np.ones((m, 1)), np.ones(m)
-    gradient = data_gradient(w, x, y)
-    errors = AnchorErrors(1, 0.0, 0.0, 0.0).after(1e-3, w, m, np.zeros(1), gradient)
-    off = abs(Fraction(float(gradient[0])) + m * Fraction(float(expit(-x[:1] @ w)[0])))
-    assert off < errors.gradient / 4
+    arrays = {"w": w, "gradient": np.zeros(1), "curvature": np.ones((1, 1)), "third": np.ones((1, 1))}
+    anchor = Anchor.known(lam, 2 * m, AnchorErrors(1, 0.0, 0.0, 0.0), arrays)
+    left = anchor.without(Departing(x, y))
+    slope = float(expit(-x[:1] @ w)[0])
+    off = abs(Fraction(float(left.gradient[0])) - m * (Fraction(slope) - Fraction(lam) * Fraction(score)))
+    assert off < left.errors.gradient / 4
+    assert (left.n, left.made, len(left.gone)) == (m, m, 0)
 
 
 @pytest.mark.parametrize("matrix", ["curvature", "third"])

@@ -79,7 +79,18 @@ class Anchor:
         return cls(*known, np.empty((0, len(w))), np.empty(0), np.empty(0))
 
     def without(self, departing: Departing) -> Anchor:
-        """Return the same point once these rows have left, by them alone."""
+        """Return the same point once these rows have left, by them alone.
+
+        They leave in blocks of ``BLOCK_ROWS``: the roundings of like rows in a single sum add up with their
+        number, and many rows are not copied as a whole.
+        """
+        left, x, y = self, departing.x, departing.y
+        for start in range(0, len(y), BLOCK_ROWS):
+            part = slice(start, start + BLOCK_ROWS)
+            left = left._without(Departing(x[part], y[part]))
+        return left
+
+    def _without(self, departing: Departing) -> Anchor:
         x, m = departing.x, len(departing.y)
         slopes, bends = _derivatives(x @ self.w)
         gradient = self.gradient - data_gradient(self.w, x, departing.y) - self.lam * m * self.w
