@@ -37,6 +37,8 @@ KINDS = {
     "subsampled release": {"subsample_ratio": 0.4},
     "lattice": {"noise": "lattice", "std": None},
     "subsampled lattice": {"noise": "lattice", "subsample_ratio": 0.4},
+    "rowless": {"update": "rowless", "std": 0.003},
+    "subsampled rowless": {"update": "rowless", "subsample_ratio": 0.4},
     "corrected": AS_PUBLISHED,
     "fresh": {**AS_PUBLISHED, "update": "fresh", "certificate": "third_order"},
     "frozen": {
@@ -309,14 +311,15 @@ def hidden(seed=4, n=120, d=40, m=3, classes=2):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("update", ["release", "corrected", "fresh", "frozen"])
+@pytest.mark.parametrize("update", ["release", "rowless", "corrected", "fresh", "frozen"])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_factors_in_a_file_do_not_give_the_rows_back(classes, update, share, tmp_path):
     if classes == 2 and share < 1:
         return
     x, y, gone = hidden(classes=classes)
     params = {"std": 5.0, "lam": 1e-2, "random_state": 0, "subsample_ratio": share}
-    params |= {} if update == "release" else {**AS_PUBLISHED, "update": update}
+    how = {"release": {}, "rowless": {"update": "rowless"}}
+    params |= how.get(update, {**AS_PUBLISHED, "update": update})
     model = CertifiedLogisticRegression(**params).fit(x, y)
     for row in gone:
         model.remove([row])

@@ -489,6 +489,7 @@ def test_a_model_trained_anew_does_not_bring_removed_rows_back(tmp_path):
         *[({}, (Release, name)) for name in ("_held", "_drawn", "_outcome")],
         *[(RETRAINED, (LinearModel, name)) for name in ("noise", "release")],
         (RETRAINED, (Published, "_outcome")),
+        ({}, (parallel._Limit, "put_back")),
     ],
 )
 def test_whatever_ends_a_removal_leaves_the_model_as_it_was(settings, at, monkeypatch):

@@ -80,6 +80,8 @@ def whole(*objects: Any) -> Iterator[None]:
     before = [dict(vars(one)) for one in objects]
     try:
         yield
+    except GeneratorExit:  # interrupted when all was done, and let go of only now: more may have come since
+        raise
     except BaseException:  # one from the keyboard too
         for one, held in zip(objects, before, strict=True):
             one.__dict__ = held  # in one, for those who read meanwhile

@@ -79,7 +79,18 @@ class Anchor:
         return cls(*known, np.empty((0, len(w))), np.empty(0), np.empty(0))
 
     def without(self, departing: Departing) -> Anchor:
-        """Return the same point once these rows have left, by them alone."""
+        """Return the same point once these rows have left, by them alone.
+
+        They leave in blocks of ``BLOCK_ROWS``: the roundings of like rows in a single sum add up with their
+        number, and many rows are not copied as a whole.
+        """
+        left, x, y = self, departing.x, departing.y
+        for start in range(0, len(y), BLOCK_ROWS):
+            part = slice(start, start + BLOCK_ROWS)
+            left = left._without(Departing(x[part], y[part]))
+        return left
+
+    def _without(self, departing: Departing) -> Anchor:
         x, m = departing.x, len(departing.y)
         slopes, bends = _derivatives(x @ self.w)
         gradient = self.gradient - data_gradient(self.w, x, departing.y) - self.lam * m * self.w
@@ -149,12 +160,11 @@ class Anchor:
 
     def bound(self, step: Array, misfit: Array) -> float:
         """Guaranteed bound on ``||grad L(w_a + step)||_2``, the sum taken in float64; infinity for NaN."""
-        length = length_up(step)
-        if not isfinite(length):
-            return inf
-        k, errors = len(self.slopes), self.errors
+        length, k, errors = length_up(step), len(self.slopes), self.errors
         curvature = float(step @ self._times(self.curvature, self.slopes, step))
         third = float(step @ self._times(self.third, self.bends, step))
+        if not isfinite(length + curvature + third):
+            return inf
         off = errors.of_forms(self.made, k, length)
         remainder = beyond_anchor(max(0.0, third) + off.third, max(0.0, curvature) + off.curvature, length)
         charged = errors.of_model(self.made, k, self.lam, length_up(self.w), length_up(self.gradient), length)

@@ -49,9 +49,9 @@ class AnchorErrors:
         return none._with_rows(problem.n, length_up(w), depth)
 
     def after(self, lam: float, w: Array, m: int, before: Array, after: Array) -> AnchorErrors:
-        """Those once m rows have left, and the gradient ``before`` has become ``after``."""
+        """Those once m rows have left in one sum, and the gradient ``before`` has become ``after``."""
         length = length_up(w)
-        depth = min(m, BLOCK_ROWS) + 16 + m / BLOCK_ROWS + 0.55 * self.dim
+        depth = m + 16 + 0.55 * self.dim
         removed = m * ((self.dim + 8) * length / 4 + depth + 8 * lam * length)
         subtracted = 4 * (length_up(before) + length_up(after)) + 4 * lam * m * length
         left = replace(self, gradient=self.gradient + _U * (removed + subtracted))
@@ -88,7 +88,7 @@ class AnchorErrors:
 
     def _with_rows(self, m: int, length: float, depth: float) -> AnchorErrors:
         """Those with what the derivatives of m more rows at a w of this length are off by."""
-        score = (self.dim + 8) * length
+        score = (1.5 * self.dim + 11) * length  # that of the scale is in it
         row = depth + self.dim + _OF_ENTRY
         return replace(
             self,

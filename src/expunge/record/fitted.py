@@ -94,6 +94,7 @@ class Fitted:
             said = f"what is kept can give back {left} removed rows, and is made anew from those that stay"
             raise RowsOutOfReach(f"{said}, which are out of reach; allowed: {allowed}")
         self.engine.settle()
+        self.engine.passes = 0  # how many there were depends on rows that have left, too
 
     @property
     def _left_since(self) -> int:

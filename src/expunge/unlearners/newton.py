@@ -124,7 +124,6 @@ class Newton(Engine):
 
     # -- training ---------------------------------------------------------------------------------------
 
-    @one_blas_thread()
     def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train, and open the account at the optimiser's own leftover.
 
@@ -142,7 +141,7 @@ class Newton(Engine):
         count = of_training(width, shared, self.needs_gram, self.update != "fresh")
         count += 2 * width if self.update == "rowless" else 0
         require_matrices(x.dim, width, count)
-        with whole(self, self.predictor), enough_memory(x.dim, width, count + 1):
+        with whole(self, self.predictor), one_blas_thread(), enough_memory(x.dim, width, count + 1):
             self.predictor.begin(x, y, seed)
             self.served = 0
             self.scheme.fit(self)
@@ -154,7 +153,6 @@ class Newton(Engine):
         """The certificate as it stands, of all columns together."""
         return self.scheme.account(self, self.columns)
 
-    @one_blas_thread()
     def remove(self, rows: Sequence[int], brought: Brought | None = None) -> Outcome:
         """Remove training rows from the model, in one release.
 
@@ -177,7 +175,7 @@ class Newton(Engine):
         made = sum(column.makes_inverse(index) for column in left.columns)
         size = model.x.dim, model.width
         require_matrices(*size, made + 1 if made else 0)  # 1 more while it is made
-        with whole(self, model), enough_memory(*size, made + 1):
+        with whole(self, model), one_blas_thread(), enough_memory(*size, made + 1):
             self.served += 1
             return self.scheme.serve(self, index, left, brought)
 
