@@ -270,6 +270,6 @@ def load_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="numpy") as file:
             values = json.loads((file.metadata() or {})[_HEADER])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

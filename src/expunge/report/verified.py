@@ -17,6 +17,7 @@ from expunge.report.table_rows import Row
 
 FILE = "verified.json"
 _FORMAT = 1
+_CHECKED = (".hydra/config.yaml", "summary.json", "removals.jsonl", "model.safetensors", "inputs.json")
 _FEW = 1  # runs that are shown unfolded
 _MARKS = {True: "✓", False: "✗", None: "–"}
 
@@ -60,7 +61,7 @@ def read_verified(folder: Path, name: str) -> Verified | None:
     known = all(isinstance(said.get(key), kind) for key, kind in kinds.items())
     if said.get("format") != _FORMAT or not known:
         raise RunFolderError(f"{path}:1: not what expunge-verify writes (format {_FORMAT})")
-    changed = [file for file, digest in said["files"].items() if _digest(folder / str(file)) != digest]
+    changed = [file for file in _CHECKED if _digest(folder / file) != said["files"].get(file)]
     return Verified(name, said, changed)
 
 
@@ -125,6 +126,6 @@ def _figure(value: Any) -> str:
 
 def _digest(path: Path) -> str | None:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
     except OSError:
         return None

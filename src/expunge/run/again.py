@@ -2,38 +2,87 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
+from expunge.core.sources import PLUGINS
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
 from expunge.run.job_cache import JobCache
+from expunge.run.targets import located
+
+_ENVIRONMENT = "oc.env"
 
 
 def settings_again(path: Path) -> dict[str, Any]:
-    """The configuration that a run has kept, with all references in it followed.
+    """The configuration that a run has kept, with all references in it followed but for the environment's.
+
+    The folder may be another's: what is in the environment here is not for it to see, and references to it
+    stay as they are written. So do aliases not, which no program's file has: a few lines of them are more
+    than any memory holds.
 
     Raises:
         RunFolderError: It is missing, or no configuration.
     """
     try:
-        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ValueError("it has an alias (*name)")
+        with _no_environment():
+            found = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     except FileNotFoundError:
         raise RunFolderError(f"{path}: missing from the run folder") from None
-    except (OmegaConfBaseException, OSError, ValueError) as error:
-        raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
-    except Exception as error:  # what YAML raises has no base that is OmegaConf's or Python's
-        if type(error).__module__.partition(".")[0] != "yaml":
-            raise
+    except yaml.YAMLError as error:
         raise RunFolderError(f"{path}: not YAML ({one_line(error)})") from None
+    except (OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
     if not isinstance(found, dict):
         raise RunFolderError(f"{path}: must be a mapping")
     return {str(key): value for key, value in found.items()}
+
+
+@contextmanager
+def _no_environment() -> Iterator[None]:
+    """References to the environment stay words, as long as this lasts."""
+
+    def as_written(key: str, *default: Any) -> str:
+        return f"${{{','.join(map(str, (f'{_ENVIRONMENT}:{key}', *default)))}}}"
+
+    OmegaConf.register_new_resolver(_ENVIRONMENT, as_written, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver(_ENVIRONMENT, oc.env, replace=True)
+
+
+def _require_part(group: str, settings: dict[str, Any]) -> None:
+    """Refuse a ``_target_`` that is no data set or extractor: the folder may be another's.
+
+    It may name what reads data, not all that our packages have or import, such as what writes a file. Of a
+    plug-in, which is code that was put here by who checks the run, it may name all that it defines itself.
+
+    Raises:
+        InvalidValue: It does not name one.
+    """
+    found = settings.get(group)
+    path = str(found.get("_target_", "")) if isinstance(found, dict) else ""
+    module, _, name = path.rpartition(".")
+    ours, plugin = module.startswith(f"expunge.{group}s."), module.partition(".")[0] == PLUGINS
+    target: Any = located(group, path) if (ours or plugin) and not name.startswith("_") else None
+    returned = inspect.get_annotations(target).get("return") if inspect.isfunction(target) else None
+    known = plugin or hasattr(target, "extract") or returned in ("Dataset", Dataset)
+    if getattr(target, "__module__", None) != module or not known:
+        raise InvalidValue(f"{group}._target_", path, f"a {group} of expunge.{group}s or {PLUGINS}")
 
 
 @dataclass(frozen=True)
@@ -58,6 +107,7 @@ def data_again(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict
     Raises:
         UserError: It cannot be read.
     """
+    _require_part("dataset", settings)
     return data_of(settings, cache)
 
 
@@ -69,6 +119,7 @@ def features_again(
     Raises:
         UserError: They cannot be made.
     """
+    _require_part("extractor", settings)
     extractor, _ = extractor_of(settings, cache, digests, network=False)
     try:
         train, _ = extractor.extract(dataset)

@@ -14,7 +14,7 @@ from expunge.core.errors import RunFolderError, UserError, one_line, say
 from expunge.core.files import write_json
 from expunge.run.job_cache import JobCache
 from expunge.verify.files import LEDGER, RESULTS, SUMMARY, VERIFIED
-from expunge.verify.shown import LeftOut, as_table, as_text
+from expunge.verify.shown import LeftOut, as_table, as_text, plain
 from expunge.verify.verdict import FORMAT, Verdict, verify
 
 ACCEPTED, REJECTED, BAD_INPUT = 0, 1, 2
@@ -51,13 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command on ``argv``, by default the process's own, and return its exit code."""
     args = _parser().parse_args(argv)
     try:
-        verdicts, left_out = _verified(args)
+        verdicts, readable = _verified(args)
     except UserError as error:
-        sys.stderr.write(f"expunge-verify: {one_line(error)}\n")
+        _complain(error)
         return BAD_INPUT
     if not all(verdict.accepted for verdict in verdicts):
         return REJECTED
-    return BAD_INPUT if any(one.unreadable for one in left_out) else ACCEPTED
+    return ACCEPTED if readable else BAD_INPUT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,10 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verified(args: argparse.Namespace) -> tuple[list[Verdict], list[LeftOut]]:
+def _verified(args: argparse.Namespace) -> tuple[list[Verdict], bool]:
+    """What was found of each run, and whether all could be read and what was found could be written."""
     runs, left_out = _runs(args.folders)
     cache = JobCache()
     verdicts: list[Verdict] = []
+    written = True
     for run in runs:
         try:
             verdict = verify(run, cache, args.data_dir, args.cache_dir, progress=True)
@@ -95,21 +97,28 @@ def _verified(args: argparse.Namespace) -> tuple[list[Verdict], list[LeftOut]]:
         say(f"{_BETWEEN if verdicts else ''}{as_text(verdict)}")
         verdicts.append(verdict)
         if args.out is None and not args.no_write:
-            _write(run / VERIFIED, verdict.as_json())
+            written &= _is_written(run / VERIFIED, verdict.as_json())
     if args.out is not None:
         found = [{"run": str(v.folder), **v.as_json()} for v in verdicts]
-        _write(args.out, found[0] if len(found) == 1 else {"format": FORMAT, "runs": found})
+        written &= _is_written(args.out, found[0] if len(found) == 1 else {"format": FORMAT, "runs": found})
     if len(runs) > 1 or left_out:
         say(as_table(verdicts, left_out))
-    return verdicts, left_out
+    return verdicts, written and not any(one.unreadable for one in left_out)
 
 
-def _write(path: Path, content: Any) -> None:
+def _complain(error: UserError) -> None:
+    sys.stderr.write(f"expunge-verify: {plain(one_line(error))}\n")
+
+
+def _is_written(path: Path, content: Any) -> bool:
+    """Whether it could be written; if not, that is said, and what was found counts all the same."""
     try:
         write_json(path, content)
     except OSError as error:
         reason = f"{path}: cannot be written ({error.strerror})"
-        raise RunFolderError(f"{reason}; --no-write, or -o FILE, leaves the run folder alone") from None
+        _complain(RunFolderError(f"{reason}; --no-write, or -o FILE, leaves the run folder alone"))
+        return False
+    return True
 
 
 def _runs(folders: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:

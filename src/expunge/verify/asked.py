@@ -15,6 +15,7 @@ from expunge.core.files import read_text
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
 from expunge.verify import draws
+from expunge.verify.exact import number
 from expunge.verify.files import INPUTS, RunFiles, mapping
 from expunge.verify.ledger import Ledger
 from expunge.verify.lines import Faults, Line
@@ -79,8 +80,9 @@ def _asked(settings: dict[str, Any], dataset: Dataset) -> tuple[list[list[int]] 
             known = list(dataset.class_names)
             index = [(known.index(label),) for label in labels]
             return _part(removal, dataset, labels, index, seed), "the rows of these people"
-    except (UserError, KeyError, TypeError, ValueError, OSError) as error:
-        return None, f"by their digest alone: what was asked for cannot be read ({error})"
+    except (UserError, KeyError, TypeError, ValueError, OSError, ArithmeticError, RecursionError) as error:
+        what = type(error).__name__  # its words may be those of a file that is not for others to see
+        return None, f"by their digest alone: what was asked for cannot be read ({what})"
     return None, "by their digest alone: they are chosen by code that this check does not know"
 
 
@@ -125,7 +127,8 @@ def _recorded(files: RunFiles) -> tuple[str | None, int | None]:
     """Digest and number of the requests, as the run kept them; the two files must say the same."""
     asked = mapping(files.inputs.get("requests"))
     shown = mapping(files.summary.get("inputs")).get("requests")
-    return shown or asked.get("sha256"), asked.get("count")
+    count = number(asked.get("count"))
+    return shown or asked.get("sha256"), None if count is None else int(count)
 
 
 def _digest(rows: Sequence[Any]) -> str:

@@ -38,12 +38,15 @@ def most_below(x: Fraction) -> float:
 
 
 def root_above(x: Fraction) -> float:
-    """The smallest float64 whose square is not below x >= 0."""
+    """The smallest float64 whose square is not below x >= 0; infinity beyond the range."""
     if x == 0:
         return 0.0
     shift = max(0, 128 - x.numerator.bit_length() + x.denominator.bit_length())
     shift += shift % 2
-    near = float(Fraction(isqrt((x.numerator << shift) // x.denominator), 1 << shift // 2))
+    try:
+        near = float(Fraction(isqrt((x.numerator << shift) // x.denominator), 1 << shift // 2))
+    except OverflowError:
+        return inf
     while Fraction(near) ** 2 < x:
         near = nextafter(near, inf)
     while Fraction(below := nextafter(near, 0.0)) ** 2 >= x and below < near:

@@ -77,12 +77,6 @@ def read_run(folder: Path) -> RunFiles:
     )
 
 
-def changed_since(folder: Path, digests: Mapping[str, str]) -> list[str]:
-    """Files that are not as they were when these digests were taken."""
-    there = {name: folder / name for name in digests}
-    return [n for n, path in there.items() if not path.is_file() or _digest(path.read_bytes()) != digests[n]]
-
-
 def mapping(value: Any) -> dict[str, Any]:
     """``value`` if it is a mapping, else an empty one: a file may hold anything."""
     return value if isinstance(value, dict) else {}
@@ -110,6 +104,8 @@ def _no_number(text: str) -> float:
 
 def _bytes(path: Path, optional: bool) -> bytes | None:
     try:
+        if not path.is_file() and path.exists():  # a pipe or a device has no end
+            raise RunFolderError(f"{path}: no regular file")
         return path.read_bytes()
     except FileNotFoundError:
         if optional:

@@ -105,7 +105,9 @@ class Gradient:
         """What the norm of each column is at least, and at most."""
         found = []
         for column, error in zip(self.value.T, self.errors, strict=True):
-            norm, off = Fraction(_norm(column)), Fraction(error)
+            if not np.isfinite(length := _norm(column)):
+                raise OverflowError("the gradient is no number")
+            norm, off = Fraction(length), Fraction(error)
             slack = norm * Fraction(len(column) + 8) * Fraction(max(EPS, _FLOAT))
             found.append((max(Fraction(0), norm - slack - off), norm + slack + off))
         return found

@@ -7,6 +7,7 @@ convexity, how far the true minimiser can be from what was found.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,8 @@ def _stepped(
     """A step of these columns; what is left of each gradient's norm comes third."""
     step = np.zeros_like(w)
     for k in which:
-        step[:, k] = np.linalg.solve(hessians[k], gradient[:, k])
+        with suppress(np.linalg.LinAlgError):  # no step then, and the bound says how far off this is
+            step[:, k] = np.linalg.solve(hessians[k], gradient[:, k])
     norms = np.linalg.norm(gradient, axis=0)
     for _ in range(_HALVINGS):
         tried = w - step

@@ -40,7 +40,7 @@ def is_within(ratio: Real, count: int, noise: str, epsilon: float, delta: float)
         return True
     with mp.workdps(_DIGITS):
         mu, most = mp.mpf(ratio) * mp.sqrt(count), min(mp.mpf(delta), as_real(LARGEST_DELTA))
-        if mu < 0 or epsilon < 0 or mu > _LARGEST:  # of which no epsilon up to 1e9 is one
+        if mu < 0 or epsilon < 0 or delta <= 0 or mu > _LARGEST:  # of which no epsilon up to 1e9 is one
             return False
         far = epsilon / mu - mu / 2  # each delta is at most exp(-far^2 / 2): nothing else is asked far out
         if far > 0 and far**2 / 2 > 1 - mp.log(most):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from math import frexp, sqrt
+from math import frexp, isfinite, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.verify import draws, privacy
+from expunge.verify import draws, privacy, spread
 from expunge.verify.exact import covered, norm_above, number, shares
+from expunge.verify.files import mapping
 from expunge.verify.ledger import same_number
 from expunge.verify.lines import Faults, Line
 from expunge.verify.minimum import Minimum, minimum
@@ -21,12 +22,14 @@ TOO_LITTLE, TOO_MUCH = 1e-6, 1e-9
 """Chances at which noise of the claimed size is called another: less hides less, more is another model's."""
 _ROUNDING = 2.0**-48
 _PLAN = ("releases", "std", "sensitivity", "noise", "grid", "ratio", "released", "epsilon_spent")
+_ABOVE_0 = ("releases", "std", "sensitivity", "ratio", "epsilon", "delta")
 
 
 def check_release(subject: Subject) -> Iterator[Line]:
     """The lines of a run with noise at release."""
     yield _plan(subject)
-    if None in [subject.figure(key) for key in (*_PLAN, "epsilon", "delta") if key != "noise"]:
+    figures = {key: subject.figure(key) for key in (*_PLAN, "epsilon", "delta") if key != "noise"}
+    if None in figures.values() or min(figures[key] or 0 for key in _ABOVE_0) <= 0:
         return
     w = subject.weights()
     if w is not None and subject.settings.noise == "lattice":
@@ -57,12 +60,15 @@ def _plan(subject: Subject) -> Line:
         *((("std", settings.of("unlearner")["std"]),) if settings.of("unlearner").get("std") else ()),
     ):
         faults.need(same_number(claimed(key), right), f"{key} by the configuration", claimed(key), right)
-    grid, std = subject.figure("grid"), subject.figure("std")
+    grid = subject.figure("grid")
     if grid is not None:
         exact = settings.noise == "lattice"
         good = frexp(grid)[0] == 0.5 if exact else grid == 0
         faults.need(good, "grid", grid, "a power of two" if exact else "0 with float noise")
-    faults.need(std is None or std > 0, "std", std, "above 0")
+    for key in _ABOVE_0:
+        faults.need((subject.figure(key) or 0) > 0, key, claimed(key), "above 0")
+    releases = subject.figure("releases")
+    faults.need(releases is None or releases.is_integer(), "releases", claimed("releases"), "a whole number")
     words = f"{claimed('noise')}, {claimed('releases')}"
     return faults.line("plan", "noise, releases, epsilon, delta, std: the configuration's", words, words)
 
@@ -189,19 +195,30 @@ def _lattice(subject: Subject, w: NDArray[np.float64]) -> Line:
 def _model(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
     """The model that is out is as far from exact retraining as noise of this size takes it."""
     faults, std, p = Faults(), float(subject.figure("std") or 0), w.size
-    found = float(np.linalg.norm(w - best.w))
-    slack = (
-        float(subject.figure("sensitivity") or 0) + float(subject.figure("grid") or 0) * sqrt(p) + best.off
-    )
-    slack += _ROUNDING * (found + float(np.linalg.norm(w)))
-    right = std * sqrt(p)
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = w - best.w
+        found, grid = float(np.linalg.norm(apart)), float(subject.figure("grid") or 0)
+        slack = float(subject.figure("sensitivity") or 0) + grid * sqrt(p) + best.off
+        slack += _ROUNDING * (found + float(np.linalg.norm(w)))
+    right, columns = std * sqrt(p), w.shape[1]
     note = "distance from exact retraining, of noise std sqrt(dim)"
     if not best.off <= max(float(subject.figure("sensitivity") or 0), std):
         faults.add("exact retraining cannot be told to within the noise here", right, best.off)
+    elif not isfinite(found + slack):
+        faults.add("a model of something else", right, found)
     elif privacy.chance_below(found + slack, std, p) < TOO_LITTLE:
         faults.add(f"{note}: less noise than was said", right, found)
     elif privacy.chance_above(found - slack, std, p) < TOO_MUCH:
         faults.add(f"{note}: more noise than was said, or a model of something else", right, found)
+    for k, length in enumerate(np.linalg.norm(apart, axis=0).tolist() if columns > 1 and not faults else ()):
+        d, each = w.shape[0], f"column {k}: {note}"
+        less = privacy.chance_below(length + slack, std, d) < TOO_LITTLE / columns
+        more = privacy.chance_above(length - slack, std, d) < TOO_MUCH / columns
+        faults.need(not less and not more, each, std * sqrt(d), length)
+    if not faults:
+        most = spread.allowed(p, slack / std, grid / std, TOO_MUCH)
+        uneven = spread.distance(apart / std)
+        faults.need(uneven <= most, "noise is spread over the weights as no normal noise is", most, uneven)
     return faults.line("model", note, right, found)
 
 
@@ -233,7 +250,7 @@ def _secret(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
     if files.state is None:
         fault = files.state_fault or ""
         return Line("secret state", None if "secret" in fault else False, note=fault)
-    arrays, plan = files.state, files.state_values.get("release") or {}
+    arrays, plan = files.state, mapping(files.state_values.get("release"))
     sensitivity = float(subject.figure("sensitivity") or 0)
     for key in ("std", "sensitivity", "grid", "noise", "released"):
         faults.need(same_number(plan.get(key), subject.claimed(key)), f"{key} in the state", plan.get(key))

@@ -35,7 +35,7 @@ def as_text(verdict: Verdict) -> str:
     for mark, row in zip(["", *(line.mark for line in verdict.lines)], [_HEADS, *rows], strict=True):
         text = f"  {mark:1} {row[0]:<{name}}  {row[1]:>{claimed}}  {row[2]:>{found}}  {row[3]}"
         parts.append(text.rstrip())
-    return "\n".join(parts) + "\n"
+    return plain("\n".join(parts)) + "\n"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,12 @@ def as_table(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut] = ()) -> s
     wide = max(len(folder) for _, folder, _ in rows)
     good = sum(v.accepted for v in verdicts)
     lines = [f"{mark} {folder:<{wide}}  {what}" for mark, folder, what in rows]
-    return "\n".join([f"\n{good} of {len(verdicts)} runs accepted", *lines]) + "\n"
+    return plain("\n".join([f"\n{good} of {len(verdicts)} runs accepted", *lines])) + "\n"
+
+
+def plain(text: str) -> str:
+    """Text that steers no terminal: a run folder may be another's, and its words are printed."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
 
 
 def _first(line: Line) -> str:

@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from expunge.core.errors import RunFolderError, UserError
 from expunge.core.progress import progress_bar
 from expunge.run.again import Features, data_again, features_again
@@ -97,7 +99,10 @@ def verify(
     dataset, digests = data_again(settings.all, cache)
     features = _features(settings, cache, dataset, digests)
     ledger, line = read_ledger(files, dataset.y_train)
-    with progress_bar(progress, desc="checking", unit="row", unit_scale=True) as bar:
+    with (
+        progress_bar(progress, desc="checking", unit="row", unit_scale=True) as bar,
+        np.errstate(over="ignore", divide="ignore", invalid="ignore"),  # what is no number then fails
+    ):
         subject = Subject(files, settings, dataset, digests, ledger, features, bar.update)
         lines = [checks.check_files(files), checks.check_data(subject), line]
         lines += [check_requests(files, ledger, dataset), check_summary(files, ledger)]
@@ -128,5 +133,7 @@ def _of_method(subject: Subject) -> Iterator[Line]:
             yield from found(subject)
     except UserError as error:
         yield Line("settings", False, note=str(error))
+    except ArithmeticError as error:
+        yield Line("numbers", False, note=f"beyond those that can be computed with ({error})")
     if scheme != "reference":
         yield checks.check_composition(subject)
