@@ -39,6 +39,9 @@ def wide(n=60, d=160, classes=2):
 
 
 def newton(certificate, update):
+    if update == "rowless":
+        model = LinearModel(lam=1e-3, std=0.0)
+        return Newton(model, perturbation="release", certificate=certificate, update=update)
     return Newton(LinearModel(lam=1e-3, std=10.0), certificate=certificate, update=update)
 
 
@@ -50,6 +53,8 @@ def newton(certificate, update):
         (4, ("data_dependent", "fresh")),
         (2, ("measured", "frozen")),
         (2, ("third_order", "corrected")),
+        (2, ("measured", "rowless")),
+        (4, ("measured", "rowless")),
     ],
 )
 def test_nothing_is_refused_that_would_have_worked(room, classes, how):
@@ -94,6 +99,20 @@ def test_nothing_is_refused_where_no_hessian_is_built_twice(room, classes, how):
     newton(*how).fit(x, y, 0)
     room(8 * 1100**2 // 10)
     assert method.remove([3]).outcome == "removed"
+
+
+def test_what_anchors_surely_need_is_asked_for(room):
+    x, y = wide(n=300, d=1100)
+    room(None)
+    tracemalloc.start()
+    newton("measured", "rowless").fit(x, y, 0)
+    fitting = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    room(fitting)
+    newton("measured", "rowless").fit(x, y, 0)
+    room(0.9 * fitting)
+    with pytest.raises(InvalidValue, match=r"^features: got 1100, allowed: at most "):
+        newton("measured", "rowless").fit(x, y, 0)
 
 
 def test_the_system_is_not_asked_about_a_small_model(monkeypatch):

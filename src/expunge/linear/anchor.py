@@ -208,7 +208,7 @@ def _matrices(rows: Rows, w: Array) -> tuple[Array, Array]:
     with one_blas_thread():
         for_each(add_up, parts, rows.places * rows.dim)
     curvature, third = sums.sum(axis=0)
-    return np.asfortranarray(curvature), np.asfortranarray(third)
+    return curvature.T, third.T  # symmetric: so they are in Fortran's order without a copy
 
 
 def _parts(dim: int) -> int:

@@ -15,6 +15,7 @@ BUILDING = 1.5
 Two parts of its sum in float32 and a product that is added to one, or their sum and its inverse.
 """
 _SUMMING = 3.0  # the same of a Gram matrix, whose parts and products are in float64
+_ANCHORING = 6.0  # two sums, in two parts each, and what those come to
 _ENTRY = 8
 _SMALL = 2**30  # bytes that are never asked for: the system's figures are no better than that
 
@@ -53,6 +54,14 @@ def of_training(width: int, shared: bool, gram: bool, at_the_end: bool) -> float
     starts = 1 if shared else width
     training = starts - 1 + (_SUMMING if gram else BUILDING)
     return max(training, starts + width - 1 + BUILDING) if at_the_end else training
+
+
+def of_anchors(width: int) -> float:
+    """The same of a training whose columns are anchored: each keeps its inverse and two matrices.
+
+    Before the last of them is there its sums are, and the inverse that it was trained with.
+    """
+    return 3 * (width - 1) + 1 + _ANCHORING
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from expunge.core.threads import alone, whole
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.classes import width_of
-from expunge.linear.memory import enough_memory, of_training, require_matrices
+from expunge.linear.memory import enough_memory, of_anchors, of_training, require_matrices
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rowless_column import RowlessColumn
@@ -139,7 +139,7 @@ class Newton(Engine):
         width = width_of(len(np.unique(y)))
         shared = self.predictor.subsample_ratio == 1
         count = of_training(width, shared, self.needs_gram, self.update != "fresh")
-        count += 2 * width if self.update == "rowless" else 0
+        count = max(count, of_anchors(width)) if self.update == "rowless" else count
         require_matrices(x.dim, width, count)
         with whole(self, self.predictor), one_blas_thread(), enough_memory(x.dim, width, count + 1):
             self.predictor.begin(x, y, seed)
