@@ -82,7 +82,7 @@ def _require_part(group: str, settings: dict[str, Any]) -> None:
     returned = inspect.get_annotations(target).get("return") if inspect.isfunction(target) else None
     known = plugin or hasattr(target, "extract") or returned in ("Dataset", Dataset)
     if getattr(target, "__module__", None) != module or not known:
-        raise InvalidValue(f"{group}._target_", path, f"a {group} of expunge.{group}s or {PLUGINS}")
+        raise InvalidValue(f"{group}._target_", path, f"the name of a part of expunge.{group}s or {PLUGINS}")
 
 
 @dataclass(frozen=True)
