@@ -53,7 +53,10 @@ def _plan(subject: Subject) -> Line:
     faults, settings, claimed = Faults(), subject.settings, subject.claimed
     for key in (*_PLAN, "epsilon", "delta"):
         there = isinstance(claimed(key), str) if key == "noise" else subject.figure(key) is not None
-        faults.need(there, f"summary.json: {key}", claimed(key), "there")
+        lacks = claimed(key) is None
+        why = "has no" if lacks else "has no number in"
+        old = ", as of a version that did not keep what is to be checked" if lacks else ""
+        faults.need(there, f"summary.json {why} {key}{old}", claimed(key))
     for key, right in (
         *((key, settings.get(key)) for key in ("epsilon", "delta", "releases")),
         ("noise", settings.noise if settings.noise in ("float", "lattice") else "lattice or float"),
