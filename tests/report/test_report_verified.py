@@ -57,3 +57,13 @@ def test_a_file_that_is_something_else_is_named(content, tmp_path):
     (tmp_path / "verified.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"verified\.json:1: "):
         read_verified(tmp_path, "run")
+
+
+@pytest.mark.parametrize("files", [{}, {"../../x": "0"}, {"summary.json": None}])
+def test_a_verdict_that_leaves_files_out_is_not_of_these_files(files, run):
+    path = run / "verified.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "files": files}))
+    found = read_verified(run, "run")
+    assert set(found.changed) == {
+        *(".hydra/config.yaml", "summary.json", "removals.jsonl", "model.safetensors", "inputs.json")
+    }

@@ -52,6 +52,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     ),
     "retrain": (*_THREE, "unlearner=retrain", "removal.count=2", "seed=4"),
     "none": (*_TWO, "unlearner=none", "removal.count=2"),
+    "scaled": (*_TWO, _LATTICE, "extractor.scaling=dataset", "removal.count=1"),
 }
 
 

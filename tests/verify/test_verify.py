@@ -24,7 +24,7 @@ _PUBLISHED = [
 ]
 _EXPECTED = {
     **dict.fromkeys(("figures", "given_std", "nothing_asked", "private"), _FLOAT),
-    **dict.fromkeys(("exact", "leaving", "refused", "rowless"), _EXACT),
+    **dict.fromkeys(("exact", "leaving", "refused", "rowless", "scaled"), _EXACT),
     **dict.fromkeys(("published", "stopped", "measured", "three_published", "pure_eps"), _PUBLISHED),
     "retrain": [*_COMMON, *_LINEAR, "residual", "residual measured", "perturbation"],
     "none": [*_COMMON, *_LINEAR, "residual", "perturbation"],

@@ -22,13 +22,14 @@ from expunge.run.job_cache import JobCache
 from expunge.run.targets import located
 
 _ENVIRONMENT = "oc.env"
+_DEEPEST = 64
 
 
 def settings_again(path: Path) -> dict[str, Any]:
     """The configuration that a run has kept, with all references in it followed but for the environment's.
 
     The folder may be another's: what is in the environment here is not for it to see, and references to it
-    stay as they are written. So do aliases not, which no program's file has: a few lines of them are more
+    stay as they are written. Aliases are refused, which no program's file has: a few lines of them are more
     than any memory holds.
 
     Raises:
@@ -36,8 +37,7 @@ def settings_again(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ValueError("it has an alias (*name)")
+        _require_tree(text)
         with _no_environment():
             found = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     except FileNotFoundError:
@@ -49,6 +49,17 @@ def settings_again(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunFolderError(f"{path}: must be a mapping")
     return {str(key): value for key, value in found.items()}
+
+
+def _require_tree(text: str) -> None:
+    """Refuse YAML that is more than it seems, by aliases, or that nests without end."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has an alias (*name)")
+        if depth > _DEEPEST:
+            raise ValueError(f"it is more than {_DEEPEST} levels deep")
 
 
 @contextmanager
@@ -82,7 +93,7 @@ def _require_part(group: str, settings: dict[str, Any]) -> None:
     returned = inspect.get_annotations(target).get("return") if inspect.isfunction(target) else None
     known = plugin or hasattr(target, "extract") or returned in ("Dataset", Dataset)
     if getattr(target, "__module__", None) != module or not known:
-        raise InvalidValue(f"{group}._target_", path, f"a {group} of expunge.{group}s or {PLUGINS}")
+        raise InvalidValue(f"{group}._target_", path, f"the name of a part of expunge.{group}s or {PLUGINS}")
 
 
 @dataclass(frozen=True)

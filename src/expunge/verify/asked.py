@@ -30,11 +30,14 @@ def check_requests(files: RunFiles, ledger: Ledger, dataset: Dataset) -> Line:
     """
     faults = Faults()
     found = [record["rows"] for record in ledger.records]
-    wanted, how = _asked(files.settings, dataset)
+    removal, wanted = mapping(files.settings.get("removal")), None
     digest, count = _recorded(files)
-    if isinstance(mapping(files.settings.get("removal")).get("rows"), str) and digest != _digest(
-        wanted or []
-    ):
+    try:
+        wanted, how = _asked(removal, files.settings.get("seed"), dataset)
+    except (UserError, KeyError, TypeError, ValueError, OSError, ArithmeticError, RecursionError) as error:
+        how = f"what the removal block asks for cannot be read ({type(error).__name__})"
+        faults.need(isinstance(removal.get("rows"), str), how)  # else it is all there, and says nothing
+    if isinstance(removal.get("rows"), str) and digest != _digest(wanted or []):
         wanted, how = None, "by their digest: the file that lists them is not what it was, or not here"
     stopped = files.settings.get("stop_at_limit") is True and any(
         record["outcome"] != "removed" for record in ledger.records
@@ -57,33 +60,33 @@ def check_requests(files: RunFiles, ledger: Ledger, dataset: Dataset) -> Line:
     return faults.line("requests", how, len(found), len(found) if wanted is None else len(wanted))
 
 
-def _asked(settings: dict[str, Any], dataset: Dataset) -> tuple[list[list[int]] | None, str]:
-    """The rows of each request; None where they cannot be had, and then ``how`` says so."""
-    removal = mapping(settings.get("removal"))
-    kind = str(removal.get("_target_", "")).removeprefix(_OURS)
-    own = removal.get("seed")
-    seed: Any = settings.get("seed") if own is None else own
-    try:
-        if kind == "RandomRows":
-            count, size = int(removal["count"]), int(removal["batch_size"])
-            rows = draws.order(seed, len(dataset.y_train))[: count * size]
-            return _batches(rows.tolist(), size), "the rows that the seed draws, in their order"
-        if kind == "ListedRows":
-            return _listed(removal)
-        if kind == "OfClass":
-            label = dataset.label_of(removal["class"])
-            return _part(removal, dataset, [label], [()], seed), f"the rows of class {removal['class']}"
-        if kind == "OfIdentity":
-            given = removal["identity"]
-            names = given if isinstance(given, list) else [given]
-            labels = [person(dataset.class_names, name) for name in names]
-            known = list(dataset.class_names)
-            index = [(known.index(label),) for label in labels]
-            return _part(removal, dataset, labels, index, seed), "the rows of these people"
-    except (UserError, KeyError, TypeError, ValueError, OSError, ArithmeticError, RecursionError) as error:
-        what = type(error).__name__  # its words may be those of a file that is not for others to see
-        return None, f"by their digest alone: what was asked for cannot be read ({what})"
-    return None, "by their digest alone: they are chosen by code that this check does not know"
+def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[list[int]] | None, str]:
+    """The rows of each request; None where they are chosen by a plug-in, and then ``how`` says so.
+
+    Raises:
+        KeyError: It is no such block; and likewise errors of all that a value may be.
+    """
+    kind = str(removal["_target_"]).removeprefix(_OURS)
+    seed = seed if removal.get("seed") is None else removal["seed"]
+    if kind.partition(".")[0] == "expunge_plugins":
+        return None, "by their digest alone: they are chosen by code that this check does not know"
+    if kind == "RandomRows":
+        count, size = int(removal.get("count", 100)), int(removal.get("batch_size", 1))
+        rows = draws.order(seed, len(dataset.y_train))[: count * size]
+        return _batches(rows.tolist(), size), "the rows that the seed draws, in their order"
+    if kind == "ListedRows":
+        return _listed(removal)
+    if kind == "OfClass":
+        label = dataset.label_of(removal["class"])
+        return _part(removal, dataset, [label], [()], seed), f"the rows of class {removal['class']}"
+    if kind == "OfIdentity":
+        given = removal["identity"]
+        names = given if isinstance(given, list) else [given]
+        labels = [person(dataset.class_names, name) for name in names]
+        known = list(dataset.class_names)
+        index = [(known.index(label),) for label in labels]
+        return _part(removal, dataset, labels, index, seed), "the rows of these people"
+    raise KeyError(kind)
 
 
 def _part(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ class Gradient:
         """What the norm of each column is at least, and at most."""
         found = []
         for column, error in zip(self.value.T, self.errors, strict=True):
-            if not np.isfinite(length := _norm(column)):
+            if not np.isfinite(length := _norm(column)) or not isfinite(error):
                 raise OverflowError("the gradient is no number")
             norm, off = Fraction(length), Fraction(error)
             slack = norm * Fraction(len(column) + 8) * Fraction(max(EPS, _FLOAT))

@@ -8,6 +8,7 @@ Every t is a bound: one that shows that delta is small enough proves it. Derivat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from math import inf, log1p
@@ -16,6 +17,7 @@ from typing import Any
 import mpmath as mp
 
 _DIGITS, _GIVEN_AWAY = 60, 40
+_OF_CHANCES = 30
 _LARGEST = 1e6
 LARGEST_DELTA = Fraction(2**20 - 1, 2**20)
 """Above it one is as good as none: releases are held to it."""
@@ -118,7 +120,13 @@ def chance_below(length: float, std: float, dim: int) -> float:
     if length <= 0:
         return 0.0
     x = (mp.mpf(length) / std) ** 2 / 2
-    return 1.0 if x > 1e9 * dim else float(mp.gammainc(mp.mpf(dim) / 2, 0, x, regularized=True))
+    if x > 1e9 * dim:
+        return 1.0
+    with mp.workdps(_OF_CHANCES):
+        try:
+            return float(mp.gammainc(mp.mpf(dim) / 2, 0, x, regularized=True))
+        except mp.libmp.NoConvergence:  # of many numbers, and not far out: nothing is lost by the difference
+            return float(1 - mp.gammainc(mp.mpf(dim) / 2, x, mp.inf, regularized=True))
 
 
 def chance_above(length: float, std: float, dim: int) -> float:
@@ -126,4 +134,14 @@ def chance_above(length: float, std: float, dim: int) -> float:
     if length <= 0:
         return 1.0
     x = (mp.mpf(length) / std) ** 2 / 2
-    return 0.0 if x > 1e9 * dim else float(mp.gammainc(mp.mpf(dim) / 2, x, mp.inf, regularized=True))
+    with mp.workdps(_OF_CHANCES):
+        return 0.0 if x > 1e9 * dim else float(mp.gammainc(mp.mpf(dim) / 2, x, mp.inf, regularized=True))
+
+
+def length_at(holds: Callable[[float], bool], std: float, dim: int) -> float:
+    """Where it ends that a length ``holds``, as the shorter ones do, to twelve digits."""
+    low, high = 0.0, std * (dim + 1000.0)  # which none is above at any chance that is asked for
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return high

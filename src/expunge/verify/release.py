@@ -53,7 +53,10 @@ def _plan(subject: Subject) -> Line:
     faults, settings, claimed = Faults(), subject.settings, subject.claimed
     for key in (*_PLAN, "epsilon", "delta"):
         there = isinstance(claimed(key), str) if key == "noise" else subject.figure(key) is not None
-        faults.need(there, f"summary.json: {key}", claimed(key), "there")
+        lacks = claimed(key) is None
+        why = "has no" if lacks else "has no number in"
+        old = ", as of a version that did not keep what is to be checked" if lacks else ""
+        faults.need(there, f"summary.json {why} {key}{old}", claimed(key))
     for key, right in (
         *((key, settings.get(key)) for key in ("epsilon", "delta", "releases")),
         ("noise", settings.noise if settings.noise in ("float", "lattice") else "lattice or float"),
@@ -200,7 +203,7 @@ def _model(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
         found, grid = float(np.linalg.norm(apart)), float(subject.figure("grid") or 0)
         slack = float(subject.figure("sensitivity") or 0) + grid * sqrt(p) + best.off
         slack += _ROUNDING * (found + float(np.linalg.norm(w)))
-    right, columns = std * sqrt(p), w.shape[1]
+    right = std * sqrt(p)
     note = "distance from exact retraining, of noise std sqrt(dim)"
     if not best.off <= max(float(subject.figure("sensitivity") or 0), std):
         faults.add("exact retraining cannot be told to within the noise here", right, best.off)
@@ -210,16 +213,25 @@ def _model(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
         faults.add(f"{note}: less noise than was said", right, found)
     elif privacy.chance_above(found - slack, std, p) < TOO_MUCH:
         faults.add(f"{note}: more noise than was said, or a model of something else", right, found)
-    for k, length in enumerate(np.linalg.norm(apart, axis=0).tolist() if columns > 1 and not faults else ()):
-        d, each = w.shape[0], f"column {k}: {note}"
-        less = privacy.chance_below(length + slack, std, d) < TOO_LITTLE / columns
-        more = privacy.chance_above(length - slack, std, d) < TOO_MUCH / columns
-        faults.need(not less and not more, each, std * sqrt(d), length)
     if not faults:
         most = spread.allowed(p, slack / std, grid / std, TOO_MUCH)
         uneven = spread.distance(apart / std)
         faults.need(uneven <= most, "noise is spread over the weights as no normal noise is", most, uneven)
+        _check_columns(apart, std, slack, faults)
     return faults.line("model", note, right, found)
+
+
+def _check_columns(apart: NDArray[np.float64], std: float, slack: float, faults: Faults) -> None:
+    """Each column has noise of that size, and its own: sums and differences of two have it as well."""
+    d, columns = apart.shape
+    if columns == 1:
+        return
+    found = spread.lengths(apart)
+    least = privacy.length_at(lambda x: privacy.chance_below(x, std, d) < TOO_LITTLE / len(found), std, d)
+    most = privacy.length_at(lambda x: privacy.chance_above(x, std, d) >= TOO_MUCH / len(found), std, d)
+    said = "noise of a column, or of two together, against std sqrt(features)"
+    faults.need(bool((found + slack >= least).all()), f"{said}: less", std * sqrt(d), float(found.min()))
+    faults.need(bool((found - slack <= most).all()), f"{said}: more", std * sqrt(d), float(found.max()))
 
 
 def _seed(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
@@ -274,6 +286,6 @@ def _secret(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
 
 
 def _as(array: Any, like: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    if array is None or array.size != like.size or not np.isfinite(array).all():
+    if array is None or array.dtype != np.float64 or array.size != like.size or not np.isfinite(array).all():
         return None
-    return np.asarray(array, dtype=np.float64).reshape(like.shape)
+    return np.asarray(array).reshape(like.shape)

@@ -37,3 +37,15 @@ def allowed(count: int, moved: float, step: float, chance: float) -> float:
     far = (2 * moved**2 / (_STEEPEST * count)) ** (1 / 3)
     by_moving = _STEEPEST * far + (moved / far) ** 2 / count if far else 0.0
     return by_chance + by_moving + _STEEPEST * step
+
+
+def lengths(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Norms of the columns z_k, (d, K), and of ``(z_j + z_k) / sqrt(2)`` and ``(z_j - z_k) / sqrt(2)``.
+
+    K^2 in all; of independent normal columns each is that of a normal vector of R^d with the same std.
+    """
+    gram = drawn.T @ drawn
+    first, second = np.triu_indices(len(gram), 1)
+    own, both = np.diag(gram), gram[first, second]
+    mean = (own[first] + own[second]) / 2
+    return np.asarray(np.sqrt(np.maximum(np.concatenate([own, mean + both, mean - both]), 0)))

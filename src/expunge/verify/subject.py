@@ -84,7 +84,11 @@ class Settings:
     @property
     def share(self) -> float:
         """Of the other classes' rows that a class uses."""
-        return 1.0 if self.get("subsample_ratio") is None else self.require("subsample_ratio")
+        if self.get("subsample_ratio") is None:
+            return 1.0
+        if not 0 < (share := self.require("subsample_ratio")) <= 1:
+            raise InvalidValue(f"{CONFIG}: unlearner.subsample_ratio", share, "above 0, and at most 1")
+        return share
 
     @property
     def own_rows(self) -> bool:
