@@ -67,12 +67,36 @@ def _parameters(target: Any) -> dict[str, inspect.Parameter]:
     return {} if all(one in nobody for one in others) else known
 
 
+_ROOMS = {
+    "dataset": "expunge.datasets",
+    "extractor": "expunge.extractors",
+    "metrics": "expunge.metrics",
+    "model": "expunge.models",
+    "removal": "expunge.record.requests",
+    "study": "expunge.studies",
+    "tracker": "expunge.tracking",
+    "training": "expunge.training",
+    "unlearner": "expunge.unlearners",
+}
+"""Where the parts of a group are: no configuration is to call what writes a file, or what we import."""
+
+
 def located(group: str, path: str) -> Any:
-    """The class or function that a ``_target_`` names; ``InvalidValue`` if it is none of ours."""
+    """The class or function that a ``_target_`` names; ``InvalidValue`` if it is none of ours.
+
+    Of our own package it is one of the group's parts. Configurations come with run folders of others, too.
+    """
     module, _, name = path.rpartition(".")
     if module.split(".")[0] not in TRUSTED:
         raise InvalidValue(f"{group}._target_", path, "a name in the package " + " or ".join(TRUSTED))
     try:
-        return getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InvalidValue(f"{group}._target_", path, f"something that can be imported ({error})") from None
+    room = _ROOMS.get(group.partition(".")[0], "")
+    ours = getattr(found, "__module__", None) or ""
+    if module.split(".")[0] == "expunge" and not (
+        f"{module}.".startswith(f"{room}.") and ours.split(".")[0] in TRUSTED
+    ):
+        raise InvalidValue(f"{group}._target_", path, f"a part of {room} or expunge_plugins")
+    return found
