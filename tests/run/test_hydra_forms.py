@@ -109,7 +109,9 @@ def test_completion_completes(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMP_LINE", "expunge unlearner=newton_")
         ended = cli.expunge("-sc", "query=bash", cwd=tmp_path)
-    assert ended.out.split() == ["unlearner=newton_corrected", "unlearner=newton_third_order"]
+    assert ended.out.split() == [
+        *("unlearner=newton_corrected", "unlearner=newton_rowless", "unlearner=newton_third_order")
+    ]
     installed = cli.expunge("-sc", "install=bash", cwd=tmp_path)
     done = subprocess.run(
         ["bash", "-c", f"{installed.out}\ncomplete -p expunge"], capture_output=True, text=True
@@ -281,7 +283,7 @@ def test_what_hydra_writes_beside_a_run_is_no_obstacle_to_it(tmp_path):
 # -- sweeps: "Multi-run", "Extended override syntax" -----------------------------------------------------
 
 SWEEPS = {
-    "unlearner=glob(newton*)": ["newton", "newton_corrected", "newton_third_order"],
+    "unlearner=glob(newton_*)": ["newton_corrected", "newton_rowless", "newton_third_order"],
     "unlearner=glob([newton*,re*],exclude=*_*)": ["newton", "retrain"],
     "unlearner=choice(newton,none)": ["newton", "none"],
     "unlearner=sort(none,newton)": ["newton", "none"],
