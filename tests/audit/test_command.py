@@ -122,7 +122,7 @@ def test_a_planted_fault_is_found_on_the_data_of_a_run(run, tmp_path, capsys, mo
         (["--noise-pairs", "1.5"], "--noise-pairs: got 1.5, allowed: a whole number >= 40"),
         (["--minutes", "0"], "--minutes: got 0, allowed: a finite number > 0"),
         (["--seed", "-1"], "--seed: got -1, allowed: a whole number >= 0"),
-        (["--only", "nobody"], "--only: got 'nobody', allowed: the name of a method"),
+        (["--only", "nobody"], "--only: got 'nobody', allowed: what a name in the table begins with: "),
         (["nowhere"], "nowhere: no such folder"),
         (["RUN", "--only", "newton"], "--only: got ['newton'], allowed: nothing beside RUN"),
         (["RUN", "-o", "RUN/summary.json"], "--out: got "),

@@ -37,9 +37,10 @@ def _handles(counted: Mapping[str, Any] | None) -> list[style.Line2D]:
         return style.Line2D([], [], label=label, lw=1.8, **how)
 
     methods = zip(METHODS.values(), style.SERIES, growth.MARKS, strict=False)
-    handles = [line(what, color=colour, marker=mark) for what, colour, mark in methods]
+    handles = [line(f"time: {what}", color=colour, marker=mark) for what, colour, mark in methods]
     if counted:
-        handles += [line(what, color=colour) for what, colour in zip(ORDERS, style.SERIES, strict=False)]
+        orders = zip(ORDERS, style.SERIES, strict=False)
+        handles += [line(f"between passes: {what}", color=colour) for what, colour in orders]
         tasks = zip(_tasks(counted["runs"]), _DASHES, strict=False)
         handles += [line(task, color=style.MUTED, ls=dashes) for (task, _), dashes in tasks]
     return handles

@@ -67,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--version", action="version", version=f"expunge {__version__}")
     add("run", nargs="?", type=Path, metavar="RUN", help="a run folder; without one, all certified methods")
     add("--only", nargs="+", action="extend", metavar="METHOD", help="methods by their names' beginnings")
-    add("--pairs", type=_number, metavar="N", help=f"pairs for each method (default: {PAIRS:,})")
+    add(
+        "--pairs",
+        type=_number,
+        metavar="N",
+        help=f"pairs for a method with a rare event, a quarter for most (default: {PAIRS:,})",
+    )
     help_ = f"pairs of noise alone, for noise at release (default: {BULK:,})"
     add("--noise-pairs", type=_number, metavar="N", help=help_)
     help_ = f"time limit, shared out among the methods: fewer pairs are made then (default: {MINUTES:g})"

@@ -84,8 +84,8 @@ def entries(folder: Path, only: list[str] | None = None) -> list[Entry]:
     found = _of_choices(folder, asked)
     for name in only:
         if not any(entry.name.startswith(name) for entry in found):
-            allowed = "; ".join(entry.name for entry in _of_choices(folder, choices))
-            raise InvalidValue("--only", name, f"the name of a method, or its beginning: {allowed}")
+            allowed = ", ".join(dict.fromkeys(entry.choice for entry in _of_choices(folder, choices)))
+            raise InvalidValue("--only", name, f"what a name in the table begins with: {allowed}")
     return [entry for entry in found if any(entry.name.startswith(name) for name in only)]
 
 

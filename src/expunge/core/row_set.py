@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = (
-    16_384  # of ten million rows 611 blocks: copying the list of them and one of them costs about the same
-)
+_BLOCK = 16_384  # of ten million rows 611: copying the list of them costs about as much as copying one
 
 
 @dataclass(frozen=True, eq=False)

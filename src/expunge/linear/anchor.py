@@ -7,9 +7,10 @@ takes its own part along, which needs no other row. The model is ``w = w_a + p``
 
     ||grad L(w)|| <= ||r + (C + lam n I) p|| + beyond_anchor(p^T T p, p^T C p, ||p||) + roundings.
 
-Nothing adds up over requests: the bound is that of one step from the anchor, however many led there. Cost
-``O(d^2 + m d)`` for m rows, whatever n is. The usual ``||X||_2^2 ||p||^2`` times the largest third derivative
-is some hundred times as much on images.
+Nothing adds up over requests: the bound is that of one step from the anchor, however many led there. It costs
+``O(d^2 + m d)`` for m rows, and ``O(m d^2)`` where 33 or more have gathered and are taken from the matrices:
+at most ``O(d^2)`` a row, whatever n is. The usual ``||X||_2^2 ||p||^2`` times the largest third derivative is
+some hundred times as much on images.
 """
 
 from __future__ import annotations
@@ -123,10 +124,16 @@ class Anchor:
             np.asfortranarray(matrix - root.T @ root)
             for matrix, root in zip((self.curvature, self.third), roots, strict=True)
         )
-        none = self.gone[:0], self.slopes[:0], self.bends[:0]
-        errors = self.errors.folded(self.made, len(self.slopes))
-        left = replace(self, curvature=curvature, third=third, made=self.made - len(self.slopes))
-        return replace(left, errors=errors, gone=none[0], slopes=none[1], bends=none[2])
+        return replace(
+            self,
+            curvature=curvature,
+            third=third,
+            made=self.made - len(self.slopes),
+            errors=self.errors.folded(self.made, len(self.slopes)),
+            gone=self.gone[:0],
+            slopes=self.slopes[:0],
+            bends=self.bends[:0],
+        )
 
     def hessian(self) -> Array:
         """``C + lam n I``, (d, d)."""

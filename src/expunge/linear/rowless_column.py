@@ -77,8 +77,8 @@ class RowlessColumn(CertifiedColumn):
 
     def folded(self) -> RowlessColumn:
         """The same column, which holds no row that has left by itself; sums of them it does."""
-        factor = Factor.of(self.anchor.hessian())
-        return replace(self, anchor=self.anchor.folded(), factor=factor)._solved(0.0, rebuilt=True)
+        anchor = self.anchor.folded()
+        return replace(self, anchor=anchor, factor=Factor.of(anchor.hessian()))._solved(0.0, rebuilt=True)
 
     def state(self) -> State:
         """What a column has beyond problem and weights."""

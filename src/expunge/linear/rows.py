@@ -109,8 +109,7 @@ class Rows:
 
     def uses(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each of some rows, none of which has been removed, is in use, (m,)."""
-        scale: Array = (vars(self).get("_left") or self._own)[0][index]
-        return scale != 0
+        return np.asarray(self._base[0][index] != 0)
 
     def gram(self) -> tuple[Array, float]:
         """``X^T X``, (d, d) symmetric, and an upper bound on ||X||_2.
@@ -146,7 +145,7 @@ class Rows:
         make.
         """
         index = np.asarray(index, dtype=np.int64)
-        whole, gone = vars(self).get("_left") or self._own
+        whole, gone = self._base
         gone = (np.concatenate(gone), index) if len(gone) == _PIECES else (*gone, index)
         left = object.__new__(Rows)
         count = self.count - int(np.count_nonzero(self.uses(np.unique(index))))
@@ -155,8 +154,9 @@ class Rows:
         return left
 
     @property
-    def _own(self) -> tuple[Array, tuple[NDArray[np.int64], ...]]:
-        return self.scale, ()
+    def _base(self) -> tuple[Array, tuple[NDArray[np.int64], ...]]:
+        """A scale that is there, and the rows that have left since."""
+        return vars(self).get("_left") or (self.scale, ())
 
     def __getattr__(self, name: str) -> Any:
         """``scale`` of rows that ``without`` made, when it is first asked for."""

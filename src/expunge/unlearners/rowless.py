@@ -48,10 +48,9 @@ class Rowless(Release):
 
     def _planned(self, engine: Engine, counts: Sequence[int], std: float | None = None) -> ReleaseGuarantee:
         """The noise: where none is asked for as much as is hardly felt, so that passes are rare."""
-        usual = longest(engine.predictor.lam) / _HARDLY_FELT
-        plan = super()._planned(engine, counts, std)
-        open_ = engine.std is None and engine.residual is None
-        return super()._planned(engine, counts, usual) if open_ and plan.std < usual else plan
+        plan, usual = super()._planned(engine, counts, std), longest(engine.predictor.lam) / _HARDLY_FELT
+        asked = engine.std is not None or engine.residual is not None
+        return plan if asked or plan.std >= usual else super()._planned(engine, counts, usual)
 
     def _column(self, problem: LogisticProblem, fit: Fit, spectral: float, target: float) -> CertifiedColumn:
         return RowlessColumn.anchored(problem, fit.w, target)
@@ -71,14 +70,10 @@ class Rowless(Release):
             self._departed(column, problem, share, index, given, label)
             for column, problem, share, label in zip(left.columns, left.problems, shares, labels, strict=True)
         ]
-        for _ in columns:  # each of them at most once, the farthest off first
+        for _ in columns:  # as many as there are, the farthest off first
             if self._is_covered(engine, columns):
                 break
-            far = int(
-                np.argmax(
-                    [column.account.beta / share for column, share in zip(columns, shares, strict=True)]
-                )
-            )
+            far = max(range(len(columns)), key=lambda k: columns[k].account.beta / shares[k])
             columns[far], passes = columns[far].passed(shares[far])
             engine.passes += passes
         return list(columns)
@@ -106,10 +101,8 @@ class Rowless(Release):
         Of columns of different numbers of rows the norm of the gradient is a second thing: what is recorded
         as its bound is that of columns at their shares.
         """
-        if not self._sensitivity(engine, columns) <= engine.guarantee.sensitivity:
-            return False
         account = self.account(engine, columns)
-        return account.beta <= account.budget
+        return account.within_budget and account.beta <= account.budget
 
     def _figures(self, engine: Engine) -> dict[str, float]:
         return {"passes": engine.passes}
