@@ -292,7 +292,9 @@ def test_a_new_certified_method_is_audited_by_itself(tmp_path):
     mine.write_text("defaults:\n  - newton_corrected\n  - _self_\nname: mine\n")
     assert entries(folder, ["mine: lattice"])[0].name == "mine: lattice"
     assert {entry.choice for entry in entries(folder, ["newton_co"])} == {"newton_corrected"}
-    with pytest.raises(InvalidValue, match=r"^--only: got 'nobody', allowed: the name of a method"):
+    with pytest.raises(
+        InvalidValue, match=r"^--only: got 'nobody', allowed: what a name in the table begins with: "
+    ):
         entries(folder, ["mine: lattice", "nobody"])
 
 
