@@ -12,9 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.certificate import outward
+from expunge.core.errors import RunFolderError
 from expunge.record.continued import Continued
 from expunge.record.ledger import Ledger
 from expunge.record.resume import RunCheckpoint
+from expunge.report.runs import read_run
+from expunge.run.job_cache import JobCache
+from expunge.verify.verdict import verify
 from tests import cli
 from tests.cli import CHECKPOINT, SMALL
 
@@ -24,6 +28,7 @@ RUNS = {
     "seeded": ("unlearner=newton_corrected",),
     "anew": ("unlearner=newton_corrected", "unlearner.noise=lattice", "unlearner.std=0.5"),
 }
+READ = JobCache()  # data sets that have been read
 COUNT, EVERY, ENDED = 9, 3, 5  # requests, between checkpoints, recorded when it ends
 
 
@@ -97,14 +102,8 @@ def half(made, kind, tmp_path):
 
 def without_count(records):
     """Records but for what they say of releases, of time, and of what they took the place of."""
-    left_out = (
-        "seconds",
-        "epsilon_spent",
-        "continued",
-        "test_accuracy",
-        "retain_accuracy",
-        "residual_measured",
-    )
+    left_out = {"seconds", "epsilon_spent", "continued", "residual_measured"}
+    left_out |= {f"{rows}_accuracy" for rows in ("test", "forget", "retain")}
     return [{key: value for key, value in record.items() if key not in left_out} for record in records]
 
 
@@ -126,6 +125,17 @@ def ended_right(folder: Path, whole: Path, kind: str, replaced: int, released: i
     assert not [*folder.glob(f"{CHECKPOINT}*")]
 
 
+def verified(folder: Path) -> str | None:
+    """The first line of the independent check that does not hold."""
+    line = verify(folder, READ).first
+    return None if line is None else line.name
+
+
+def changed(folder: Path, **values) -> None:
+    path = folder / "summary.json"
+    path.write_text(json.dumps(cli.summary(folder) | values))
+
+
 def test_it_is_offered_and_done(kind, half, whole):
     """Of exact noise one release more had left: that of the request whose record was being written."""
     before = cli.contents(half)
@@ -138,6 +148,19 @@ def test_it_is_offered_and_done(kind, half, whole):
     assert (ended.code, ended.err.count("\n")) == (0, 0), ended.err
     ended_right(half, whole, kind, 2, 3 if kind == "anew" else 2)
     assert command(kind, half, "resume=true").code == 0
+    assert verified(half) is None
+    if kind != "published":
+        changed(half, released=1 + COUNT)
+        assert verified(half) == "releases"
+    changed(half, continued=[])
+    assert verified(half) == "summary"
+    path = half / "removals.jsonl"
+    path.write_text(path.read_text().replace("after request 3: 2 records", "after request 2: 2 records"))
+    assert verified(half) == "ledger"
+    cli.resum(path)
+    assert verified(half) == "ledger"
+    with pytest.raises(RunFolderError, match=r"removals\.jsonl:4: continued is 'from the .*after request 2"):
+        read_run(half)
 
 
 @pytest.mark.parametrize(
