@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from expunge.core.errors import DataError, RunFolderError
 from expunge.core.files import State, load_header, load_state, save_state
-from expunge.record.ledger import OUTCOME_KEYS
+from expunge.record.ledger import OUTCOME_KEYS, Ledger
 from expunge.record.settings import FREE, first_difference
+from expunge.record.sums import MEND
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -45,10 +46,13 @@ class RunCheckpoint:
         self.every = every
         self.settings, self.inputs = settings, inputs
 
-    def save(self, state: State, complete: bool = False) -> None:
-        """Put the state in place of the last one, atomically; that of a ``complete`` run stays."""
+    def save(self, state: State, ledger: Ledger, complete: bool = False) -> None:
+        """Put the state in place of the last one, atomically; that of a ``complete`` run stays.
+
+        With it goes what the records up to there are, by the hash of all their bytes.
+        """
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
-        state.values["complete"] = complete
+        state.values |= {"complete": complete, "ledger": ledger.prefix(state.values["run"]["served"])}
         save_state(self.end if complete else self.path, state, secret=True)
 
     def reopen(self) -> None:
@@ -82,12 +86,12 @@ class RunCheckpoint:
         elif request == left.values["request"]:
             unlearner.put_back(left.arrays["weight"])
 
-    def load(self, recorded: int) -> State | None:
-        """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
+    def load(self, ledger: Ledger) -> State | None:
+        """Return the state to continue from with what the ledger holds, or None to begin again.
 
         Raises:
-            RunFolderError: The checkpoint belongs to another configuration, or to other inputs; or the run
-                would begin again, and cannot.
+            RunFolderError: The checkpoint belongs to another configuration, to other inputs, or to other
+                records; or the run would begin again, and cannot.
         """
         path = self.path if self.path.exists() else self.end
         if path == self.end and "run" not in load_header(path):
@@ -98,18 +102,21 @@ class RunCheckpoint:
             state = load_state(path)
         except DataError as error:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
-        if not {"settings", "inputs", "run"} <= state.values.keys():
+        if not {"settings", "inputs", "run", "ledger"} <= state.values.keys():
             raise RunFolderError(f"{path}: not a checkpoint; delete it to repeat the run from its start")
         must_match(state.values.pop("settings"), self.settings)
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
         self.every = state.values.pop("every", self.every)
-        complete = state.values.pop("complete", False)
-        if state.values["run"]["served"] > recorded:
+        complete, known = state.values.pop("complete", False), state.values.pop("ledger")
+        if known["lines"] > ledger.lines:
             if complete or self.last.exists():
-                raise RunFolderError(_left(path, "removals.jsonl has lost lines"))
-            log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
+                raise RunFolderError(_left(path, f"{ledger.path.name} has lost lines"))
+            log.warning("the checkpoint is ahead of %s: repeating the run from its start", ledger.path.name)
             return None
+        if ledger.prefix(known["lines"]) != known:
+            what = f"its first {known['lines']} lines are not those that {path.name} was made after"
+            raise RunFolderError(f"{ledger.path}: damaged, {what}; {MEND}")
         return state
 
     def must_repeat(self, recorded: dict[str, Any], again: dict[str, Any]) -> None:

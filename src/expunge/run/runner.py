@@ -51,21 +51,22 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs, every)
     session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
-        session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
-        state = checkpoint.load(len(ledger.records))
+        session.checked = Checked(experiment.unlearner, ledger, experiment.requests, len(session.y_train))
+        state = checkpoint.load(ledger)
         if state is None:
             session.fit()
             experiment.inputs.require_unchanged()
-            checkpoint.save(session.state())
+            checkpoint.save(session.state(), ledger)
         else:
             session.load(state)
         columns = session.columns()
         tracker.start(experiment.settings, folder, experiment.group)
         tracker.define(columns)
-        for record in ledger.records:
+        for record in ledger.records():
             tracker.log(record)
+        again = ledger.records(session.served + 1)
         for request in session.pending():
-            served = ledger.records[request.number - 1 : request.number]
+            served = next(again, None)
             if not served:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
@@ -73,21 +74,22 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             record = session.record(request, outcome, seconds, evaluate=not served)
             experiment.inputs.require_unchanged()  # nothing is recorded that comes of a mixture of data
             if served:
-                checkpoint.must_repeat(served[0], record)
+                checkpoint.must_repeat(served, record)
             else:
                 session.checked.record(record)
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 tracker.log(ledger.append(record))
             if request.number % checkpoint.every == 0:
-                checkpoint.save(session.state())
+                checkpoint.save(session.state(), ledger)
         facts = session.facts()
         experiment.inputs.require_unchanged(thorough=True)
         save_state(folder / "model.safetensors", State(experiment.model.model()))
         if getattr(experiment.unlearner, "draws_anew", False):
-            checkpoint.save(session.state(), complete=True)
+            checkpoint.save(session.state(), ledger, complete=True)
         elif getattr(experiment.unlearner, "keeps_secret", False):
             save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
-        summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
+        ledger.require_whole()
+        summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
         write_json(folder / "summary.json", summary)
         tracker.finish(summary)
     checkpoint.done()
