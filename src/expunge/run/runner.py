@@ -17,12 +17,13 @@ from expunge.core.columns import Column
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
 from expunge.core.plain import finite, plain
+from expunge.core.read_back import of_file
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
 from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
-from expunge.record.resume import SECRET, RunCheckpoint
+from expunge.record.resume import RunCheckpoint, counts_in, requested_in
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
@@ -58,7 +59,8 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             experiment.inputs.require_unchanged()
             checkpoint.save(session.state(), ledger)
         else:
-            session.load(state)
+            with of_file(checkpoint.path):
+                session.load(state)
         columns = session.columns()
         tracker.start(experiment.settings, folder, experiment.group)
         tracker.define(columns)
@@ -87,7 +89,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         if getattr(experiment.unlearner, "draws_anew", False):
             checkpoint.save(session.state(), ledger, complete=True)
         elif getattr(experiment.unlearner, "keeps_secret", False):
-            save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
+            checkpoint.keep(experiment.unlearner.state())
         ledger.require_whole()
         summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
         write_json(folder / "summary.json", summary)
@@ -227,15 +229,14 @@ class _Session:
         state = self.experiment.unlearner.state()
         state.arrays["run_requested"] = self.requested
         counts = {"served": self.served, "removed": self.removed, "stopped": self.stopped}
+        counts["anew"] = bool(getattr(self.experiment.unlearner, "draws_anew", False))
         state.values["run"] = {**counts, "measured": self.measured}
         return state
 
     def load(self, state: State) -> None:
         """Continue from a checkpoint."""
-        run_values = state.values.pop("run")
-        self.requested = state.arrays.pop("run_requested").astype(bool)
-        self.served, self.removed = run_values["served"], run_values["removed"]
-        self.measured, self.stopped = run_values["measured"], run_values["stopped"]
+        self.requested = requested_in(state, len(self.y_train))
+        vars(self).update(counts_in(state))
         self.experiment.unlearner.load_state(state, self.x_train, self.y_train)
         self._hand_over()
 
