@@ -10,6 +10,7 @@ from typing import Any
 
 from expunge.core.errors import RunFolderError
 from expunge.core.plain import plain
+from expunge.core.system_errors import naming
 
 FILE = "removals.jsonl"
 RESULTS = "results.jsonl"  # that of a study
@@ -79,7 +80,8 @@ class Ledger:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        with naming(self._file.name):  # what could not be written is tried once more
+            self._file.close()
 
     def append(self, record: dict[str, Any]) -> dict[str, Any]:
         """Write one record, wait until it is on disk, and return it as a reader of the file finds it.
@@ -88,8 +90,9 @@ class Ledger:
             InvalidValue: A value is nothing that JSON has; nothing is written.
         """
         ordered: dict[str, Any] = plain({key: record[key] for key in self.keys} | record, "record")
-        self._file.write(json.dumps(ordered, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._file.name):
+            self._file.write(json.dumps(ordered, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self.records.append(ordered)
         return ordered

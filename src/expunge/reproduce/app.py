@@ -10,10 +10,9 @@ from typing import Any
 
 from expunge import __version__
 from expunge.core.checks import require_choice
-from expunge.core.errors import InvalidValue, UserError, say
+from expunge.core.ends import FAILED, ended
+from expunge.core.errors import InvalidValue, say
 from expunge.reproduce.expected import PaperRow, expected_files, read_expected
-
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 _DESCRIPTION = """\
 Run the tables and figures of a paper and hold them against what was published: row, quantity, published,
@@ -42,14 +41,8 @@ one line for bad input.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command on ``argv``, by default the process's own; return the exit code, see ``--help``."""
-    try:
-        return _reproduce(_parsed(argv))
-    except UserError as error:
-        sys.stderr.write(f"expunge-reproduce: {error}\n")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        sys.stderr.write("expunge-reproduce: interrupted; the same command goes on where it stopped\n")
-        return INTERRUPTED
+    goes_on = "the same command goes on where it stopped"
+    return ended("expunge-reproduce", lambda: _reproduce(_parsed(argv)), lambda: goes_on)
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -126,4 +119,6 @@ def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from expunge.door import reproduce
+
+    reproduce()
