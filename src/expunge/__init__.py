@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, which the commands import only once they can be interrupted
 if TYPE_CHECKING:
+    from typing import Any
+
     from expunge.estimator import CertifiedLogisticRegression
     from expunge.report.frames import load
 

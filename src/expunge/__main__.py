@@ -1,6 +1,6 @@
 """Run as ``python -m expunge``."""
 
-from expunge.door import expunge
+from expunge.core.door import expunge
 
 if __name__ == "__main__":
     expunge()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import expunge as enter
+
+    enter()
+
 import os
 import sys
 from collections.abc import Sequence
@@ -173,9 +178,3 @@ def main() -> None:
     task = Task(JobCache())
     if code := ended("expunge", lambda: _run(task), task.kept):
         sys.exit(code)
-
-
-if __name__ == "__main__":
-    from expunge.door import expunge  # workers find what they are sent by the module's name
-
-    expunge()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import audit as enter
+
+    enter()
+
 import argparse
 import logging
 import time
@@ -154,9 +159,3 @@ def _run(folder: Path, pairs: int, bulk: int, minutes: float, seed: int) -> dict
     if (extractor := (settings.get("extractor") or {}).get("_target_")) != _PIXELS:
         made.world.not_tried.append(f"what lies upstream: the features of {extractor}")
     return made.record(str(method.name), settings["unlearner"])
-
-
-if __name__ == "__main__":
-    from expunge.door import audit as enter
-
-    enter()

@@ -6,6 +6,11 @@ images are the folder's own, byte for byte; which camera took one is made up.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import market as enter
+
+    enter()
+
 import argparse
 import logging
 import shutil
@@ -159,9 +164,3 @@ def _asked(arguments: Sequence[str] | None) -> None:
     counts = lay_out(options.faces, options.out, options.cameras, options.distractors, options.junk)
     for part, count in counts.items():
         log.info("%s: %d images", options.out / part, count)
-
-
-if __name__ == "__main__":
-    from expunge.door import market
-
-    market()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import report as enter
+
+    enter()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -88,9 +93,3 @@ def _report(folders: list[str], out: Path | None) -> None:
     page = write_contents(contents, default_out(list(folders)) if out is None else out)
     files = "table.csv and the figures" if contents.runs else "and a CSV file a study"
     say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
-
-
-if __name__ == "__main__":
-    from expunge.door import report
-
-    report()

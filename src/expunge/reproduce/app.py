@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import reproduce as enter
+
+    enter()
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
@@ -116,9 +121,3 @@ def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
         return results.of_nothing(row, args.reduced, str(error), failed)
     result = results.of_sweep(row, sweep, args.reduced, args.overrides)
     return {**result, "figures": output.write_row(row, sweep, out / row.name)}
-
-
-if __name__ == "__main__":
-    from expunge.door import reproduce
-
-    reproduce()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import verify as enter
+
+    enter()
+
 import argparse
 import os
 from collections.abc import Sequence
@@ -139,9 +144,3 @@ def _runs(folders: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
         where = ", ".join(map(str, folders))
         raise RunFolderError(what or f"{where}: no run folder, none holds {LEDGER} and {SUMMARY}")
     return list(finished), [LeftOut(folder, f"not checked: {why}") for folder, why in left_out.items()]
-
-
-if __name__ == "__main__":
-    from expunge.door import verify as enter
-
-    enter()
