@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from expunge.core.errors import DataError
 from expunge.core.plain import as_json
 from expunge.core.progress import progress_bar
+from expunge.core.system_errors import naming
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,11 +69,12 @@ def atomically(path: Path, secret: bool = False) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

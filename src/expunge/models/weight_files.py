@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from expunge.core.errors import DataError, last_line
+from expunge.core.homes import expanded
 from expunge.core.records import Record, entries_of
 from expunge.models import torch_files
 from expunge.models.torch_files import Damaged, Storages
@@ -86,7 +87,7 @@ def _complaining(path: Path | str) -> Iterator[None]:
 
 
 def _open(files: ExitStack, path: Path | str) -> StateFile:
-    file = Path(path).expanduser()
+    file = expanded(path)
     if file.is_dir():
         raise Damaged(f"a folder, allowed: a file{_inside(file)}")
     with open(file, "rb") as content:

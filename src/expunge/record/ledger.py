@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from expunge.core.errors import RunFolderError
 from expunge.core.plain import plain
+from expunge.core.system_errors import naming
 from expunge.record.sums import LENGTH, sum_of, sums_of, whole_lines
 
 FILE = "removals.jsonl"
@@ -185,9 +186,10 @@ class Ledger:
 def _write(file: BinaryIO, content: bytes) -> None:
     """Write all of it, and wait until it is on disk."""
     left = memoryview(content)
-    while left:
-        left = left[file.write(left) :]
-    os.fsync(file.fileno())
+    with naming(file.name):
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
 
 
 def _onto_disk(folder: Path) -> None:

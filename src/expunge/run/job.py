@@ -171,6 +171,14 @@ def ledger_of(folder: Path) -> Path | None:
     return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
 
 
+def kept_in(folder: Path) -> str:
+    """How many requests (or cells of a study) of a run that was broken off are recorded, in words."""
+    ledger = ledger_of(folder)
+    count = ledger.read_bytes().count(b"\n") if ledger else 0
+    what = "cell" if ledger and ledger.name == RESULTS else "request"
+    return f"{count:,} {what}{' is' if count == 1 else 's are'} kept"
+
+
 def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     """Refuse to write over a run of other settings, or over any run unless to ``resume`` it."""
     if not ledger_of(folder):
