@@ -21,6 +21,7 @@ from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, compla
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.hydra_errors import explained, one_line_warnings, without_folder
+from expunge.run.hydra_trusted import trusted_only
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
@@ -89,7 +90,8 @@ def _answer(given: Sequence[str], task: Task) -> None:
         return
     sys.argv[1:] = prepared(arguments)
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
+        with trusted_only():
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (ValueError, KeyError) as error:
         if not flags.shell_completion:
             raise

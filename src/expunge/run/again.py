@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
-from expunge.core.sources import PLUGINS
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
+from expunge.run.declared import located
 from expunge.run.job_cache import JobCache
-from expunge.run.targets import located
 
 _ENVIRONMENT = "oc.env"
 _DEEPEST = 64
@@ -77,23 +75,13 @@ def _no_environment() -> Iterator[None]:
 
 
 def _require_part(group: str, settings: dict[str, Any]) -> None:
-    """Refuse a ``_target_`` that is no data set or extractor: the folder may be another's.
-
-    It may name what reads data, not all that our packages have or import, such as what writes a file. Of a
-    plug-in, which is code that was put here by who checks the run, it may name all that it defines itself.
+    """Refuse a group that names no part: the folder may be another's.
 
     Raises:
-        InvalidValue: It does not name one.
+        InvalidValue: It does not.
     """
     found = settings.get(group)
-    path = str(found.get("_target_", "")) if isinstance(found, dict) else ""
-    module, _, name = path.rpartition(".")
-    ours, plugin = module.startswith(f"expunge.{group}s."), module.partition(".")[0] == PLUGINS
-    target: Any = located(group, path) if (ours or plugin) and not name.startswith("_") else None
-    returned = inspect.get_annotations(target).get("return") if inspect.isfunction(target) else None
-    known = plugin or hasattr(target, "extract") or returned in ("Dataset", Dataset)
-    if getattr(target, "__module__", None) != module or not known:
-        raise InvalidValue(f"{group}._target_", path, f"the name of a part of expunge.{group}s or {PLUGINS}")
+    located(group, str(found.get("_target_", "")) if isinstance(found, dict) else "")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
+from expunge.run.declared import require_parts
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of
@@ -129,6 +130,7 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
                 )
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
+    require_parts({str(key): value for key, value in settings.items()})
     names_of(settings["optimized_metric"])
     return {str(key): value for key, value in settings.items()}
 
