@@ -20,8 +20,9 @@ from expunge import __version__
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
+from expunge.run.environment import environment_of, guard_logs, line_of
 from expunge.run.hydra_errors import explained, one_line_warnings, without_folder
-from expunge.run.hydra_trusted import trusted_only
+from expunge.run.hydra_trusted import record_privately, trusted_only
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
@@ -52,6 +53,7 @@ class Task:
         Bad input is one line on standard error, and so is a fault that the run has seen itself.
         """
         hydra_config = HydraConfig.get()
+        guard_logs(environment_of(config))
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
@@ -66,7 +68,7 @@ class Task:
             summary = run_in(Path(hydra_config.runtime.output_dir), config, self._cache)
             return told(metric_of(config), summary)
         except (UserError, OmegaConfBaseException) as error:
-            complain(explained(error))
+            complain(line_of(error, config))
             self.code = BAD_INPUT
         except BrokenInvariant as error:
             complain(f"{error}; nothing of it has been recorded")
@@ -75,6 +77,7 @@ class Task:
 
 
 def _in_worker() -> Task:
+    record_privately()
     return Task(of_this_process())
 
 

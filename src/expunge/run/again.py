@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,14 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from omegaconf.resolvers import oc
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
 from expunge.run.declared import located
+from expunge.run.environment import as_written
 from expunge.run.job_cache import JobCache
 
-_ENVIRONMENT = "oc.env"
 _DEEPEST = 64
 
 
@@ -36,7 +33,7 @@ def settings_again(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         _require_tree(text)
-        with _no_environment():
+        with as_written():
             found = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     except FileNotFoundError:
         raise RunFolderError(f"{path}: missing from the run folder") from None
@@ -58,20 +55,6 @@ def _require_tree(text: str) -> None:
             raise ValueError("it has an alias (*name)")
         if depth > _DEEPEST:
             raise ValueError(f"it is more than {_DEEPEST} levels deep")
-
-
-@contextmanager
-def _no_environment() -> Iterator[None]:
-    """References to the environment stay words, as long as this lasts."""
-
-    def as_written(key: str, *default: Any) -> str:
-        return f"${{{','.join(map(str, (f'{_ENVIRONMENT}:{key}', *default)))}}}"
-
-    OmegaConf.register_new_resolver(_ENVIRONMENT, as_written, replace=True)
-    try:
-        yield
-    finally:
-        OmegaConf.register_new_resolver(_ENVIRONMENT, oc.env, replace=True)
 
 
 def _require_part(group: str, settings: dict[str, Any]) -> None:

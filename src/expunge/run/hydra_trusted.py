@@ -12,9 +12,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra._internal.hydra as hydra_main
+import hydra.core.utils as hydra_jobs
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -22,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import InvalidValue
+from expunge.core.files import write_atomically
 from expunge.core.sources import PLUGINS
 from expunge.run.declared import TRUSTED, defined, nested_targets
 
@@ -97,13 +100,27 @@ class TrustedLoader(ConfigLoaderImpl):
 
 @contextmanager
 def trusted_only() -> Iterator[None]:
-    """Let Hydra compose configurations with ``TrustedLoader``, as long as this lasts."""
-    own = hydra_main.ConfigLoaderImpl
+    """Let Hydra compose configurations with ``TrustedLoader``, and record them for their owner alone.
+
+    It holds as long as this lasts.
+    """
+    own = hydra_main.ConfigLoaderImpl, hydra_jobs._save_config
     hydra_main.ConfigLoaderImpl = TrustedLoader  # type: ignore[misc]
+    record_privately()
     try:
         yield
     finally:
-        hydra_main.ConfigLoaderImpl = own  # type: ignore[misc]
+        hydra_main.ConfigLoaderImpl, hydra_jobs._save_config = own  # type: ignore[misc]
+
+
+def record_privately() -> None:
+    """Let Hydra's own record of a configuration, where it is asked for one, be its owner's alone to read."""
+
+    def save(config: DictConfig, name: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / name, OmegaConf.to_yaml(config).encode(), secret=True)
+
+    hydra_jobs._save_config = save
 
 
 def require_trusted(config: DictConfig) -> None:
