@@ -116,9 +116,9 @@ def trusted_only() -> Iterator[None]:
 def record_privately() -> None:
     """Let Hydra's own record of a configuration, where it is asked for one, be its owner's alone to read."""
 
-    def save(config: DictConfig, name: str, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / name, OmegaConf.to_yaml(config).encode(), secret=True)
+    def save(cfg: DictConfig, filename: str, output_dir: Path) -> None:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(output_dir / filename, OmegaConf.to_yaml(cfg).encode(), secret=True)
 
     hydra_jobs._save_config = save
 

@@ -169,9 +169,8 @@ def _otherwise(folder: Path, group: str | None) -> dict[str, Any]:
     # No sources, nor a patch of what is not committed: there may be keys in it.
     private = {"save_code": False, "disable_code": True, "disable_git": True}
     named = _settings()
-    chosen: dict[str, Any] = {
-        key: value for key, value in (own | limits | private).items() if key not in named
-    }
+    asked: dict[str, Any] = own | limits | private
+    chosen = {key: value for key, value in asked.items() if key not in named}
     if group is not None and "run_id" in named:  # the cells would be one run, each over the last
         chosen["run_id"] = secrets.token_hex(4)
     return {**chosen, "console": "off", "silent": True, "finish_timeout_raises": True}
