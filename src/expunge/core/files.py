@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.errors import DataError
+from expunge.core.errors import DataError, RunFolderError
 from expunge.core.plain import as_json
 from expunge.core.progress import progress_bar
 from expunge.core.system_errors import naming
@@ -90,10 +90,21 @@ def sweep_up(folder: Path, name: str | None = None) -> None:
         left.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path``, flush it to disk, then put it in place."""
-    with atomically(path) as file:
+def write_atomically(path: Path, content: bytes, secret: bool = False) -> None:
+    """Write ``content`` beside ``path``, flush it to disk, then put it in place; ``secret`` as above."""
+    with atomically(path, secret) as file:
         file.write(content)
+
+
+def require_no_links(folder: Path, names: Iterable[str]) -> None:
+    """Refuse links where a folder's own files and folders are to be: what is written would be elsewhere.
+
+    Raises:
+        RunFolderError: There is one.
+    """
+    for path in (folder / name for name in names):
+        if path.is_symlink():
+            raise RunFolderError(f"{path}: a link, allowed: a file or folder of the run's own, or nothing")
 
 
 def read_text(path: Path) -> str:
@@ -108,13 +119,13 @@ def read_text(path: Path) -> str:
     return content.decode("utf-16" if wide else "utf-8-sig")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON (NaN and infinity are errors, for JSON has none).
+def write_json(path: Path, value: Any, secret: bool = False) -> None:
+    """Write ``value`` as indented JSON (NaN and infinity are errors, for JSON has none); ``secret`` as above.
 
     Raises:
         InvalidValue: It holds what JSON does not have; see ``expunge.core.plain``.
     """
-    write_atomically(path, (as_json(value, path.name, indent=2) + "\n").encode())
+    write_atomically(path, (as_json(value, path.name, indent=2) + "\n").encode(), secret)
 
 
 def save_state(path: Path, state: State, secret: bool = False) -> None:
@@ -140,8 +151,12 @@ def load_state(path: Path, signed: bool = True) -> State:
     return State(*_load(path, "numpy", signed))
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any], secret: bool = False
+) -> None:
     """Write torch tensors, which may lie on any device and share memory, and a header of JSON values.
+
+    A ``secret`` file only its owner may read.
 
     Raises:
         OSError: It cannot be written.
@@ -149,7 +164,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     from safetensors.torch import save
 
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    _save(path, save(own), header)
+    _save(path, save(own), header, secret)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

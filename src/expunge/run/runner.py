@@ -49,7 +49,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
     every = experiment.checkpoint_every
-    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs, every)
+    checkpoint = RunCheckpoint(folder, experiment.shown, experiment.inputs, every)
     session = _Session(experiment, *_extract(experiment))
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         session.checked = Checked(experiment.unlearner, ledger, experiment.requests, len(session.y_train))
@@ -62,7 +62,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             with of_file(checkpoint.path):
                 session.load(state)
         columns = session.columns()
-        tracker.start(experiment.settings, folder, experiment.group)
+        tracker.start(experiment.shown, folder, experiment.group)
         tracker.define(columns)
         for record in ledger.records():
             tracker.log(record)
@@ -83,16 +83,17 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
                 tracker.log(ledger.append(record))
             if request.number % checkpoint.every == 0:
                 checkpoint.save(session.state(), ledger)
-        facts = session.facts()
+        facts = experiment.hidden(session.facts())
         experiment.inputs.require_unchanged(thorough=True)
-        save_state(folder / "model.safetensors", State(experiment.model.model()))
+        model = State(experiment.model.model())
+        save_state(folder / "model.safetensors", model, secret="perturbation" in model.arrays)
         if getattr(experiment.unlearner, "draws_anew", False):
             checkpoint.save(session.state(), ledger, complete=True)
         elif getattr(experiment.unlearner, "keeps_secret", False):
             checkpoint.keep(experiment.unlearner.state())
         ledger.require_whole()
         summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
-        write_json(folder / "summary.json", summary)
+        write_json(folder / "summary.json", summary, secret=True)  # the seed is in it
         tracker.finish(summary)
     checkpoint.done()
     return summary
@@ -246,7 +247,7 @@ class _Session:
         return {
             **self.experiment.facts,
             **self.measured,
-            "seed": self.experiment.seed,
+            "seed": self.experiment.shown.get("seed", self.experiment.seed),
             "n_train": len(self.y_train),
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),
