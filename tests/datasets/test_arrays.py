@@ -210,7 +210,7 @@ X, Y = table()["x"], table()["y"]
             {"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y},
             r"training row is of shape \(3,\), a test row of \(2,\)",
         ),
-        ({"x": np.array([None] * 10), "y": Y}, "array x.npy cannot be read .*(pickle|object)"),
+        ({"x": np.array([None] * 10), "y": Y}, "array x cannot be read .*(pickle|object)"),
     ],
 )
 @pytest.mark.parametrize("compressed", [False, True])
