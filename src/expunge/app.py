@@ -20,6 +20,7 @@ from expunge import __version__
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
+from expunge.run.config_source import look_at_files
 from expunge.run.hydra_errors import explained, one_line_warnings, without_folder
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
@@ -131,6 +132,7 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(JobCache())
+    look_at_files()
     try:
         with one_line_warnings():
             _answer(sys.argv[1:], task)

@@ -233,7 +233,7 @@ def test_pickles_are_never_opened(tmp_path, method):
     with zipfile.ZipFile(path, "w", method) as archive:
         magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1)
         archive.writestr("x.npy", magic + header + b"\n" + pickle.dumps(Trap()))
-    with pytest.raises(DataError, match=r"array x\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"array x cannot be read"):
         arrays.load(tmp_path, path)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunFolderError
+from expunge.core.json_text import parse_json
 from expunge.core.plain import plain
+from expunge.core.regular import read_regular
 
 FILE = "removals.jsonl"
 RESULTS = "results.jsonl"  # that of a study
@@ -45,12 +47,12 @@ def read_ledger(
     Raises:
         RunFolderError: A complete line is not a record, or numbers are missing.
     """
-    content = path.read_bytes()
+    content = read_regular(path)
     whole = content.rfind(b"\n") + 1
     records = []
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             found = {key: record[key] for key in keys}[keys[0]]
         except (ValueError, KeyError, TypeError):
             raise RunFolderError(f"{path}:{number}: not a {kind} record; the file is damaged") from None
