@@ -26,6 +26,7 @@ from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, compla
 from expunge.core.system_errors import system_error
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
+from expunge.run.config_source import look_at_files
 from expunge.run.environment import environment_of, guard_logs, line_of
 from expunge.run.hydra_errors import explained, of_settings, of_sweeper, one_line_warnings, without_folder
 from expunge.run.hydra_trusted import record_privately, trusted_only
@@ -183,5 +184,6 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(JobCache())
+    look_at_files()
     if code := ended("expunge", lambda: _run(task), task.kept):
         sys.exit(code)

@@ -20,6 +20,7 @@ from expunge.core.errors import RunFolderError, UserError, say
 from expunge.core.files import require_no_links, sweep_up, write_atomically
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
+from expunge.core.yaml_files import load_yaml, require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.run.declared import require_parts
@@ -125,6 +126,7 @@ def _there(folder: Path) -> list[Path]:
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values; a study's must not have groups that mean nothing to it."""
+    require_followable(OmegaConf.to_container(config, resolve=False))
     require_known(config, RUN_ONLY)
     if is_study(config):
         for group in RUN_ONLY:
@@ -204,7 +206,9 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     recorded = folder / RECORD / "config.yaml"
     if not recorded.exists():
         raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
-    must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
+    begun = load_yaml(recorded)[0]
+    require_followable(OmegaConf.to_container(begun, resolve=False))
+    must_match(OmegaConf.to_container(begun, resolve=True), settings)
 
 
 def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bool) -> dict[str, Any] | None:

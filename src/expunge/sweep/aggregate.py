@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from expunge.core.files import write_atomically, write_json
+from expunge.core.yaml_files import load_yaml
 from expunge.record.columns import as_json, merged, of_run
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
@@ -68,7 +69,7 @@ def _draws_data(run: Path) -> bool:
     recorded = run / RECORD / "config.yaml"
     if not recorded.is_file():
         return True
-    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(OmegaConf.load(recorded), "dataset") or {})
+    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(load_yaml(recorded)[0], "dataset") or {})
 
 
 def _of_different_content(cells: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:
