@@ -15,8 +15,9 @@ from expunge.core.checks import require_count, require_finite, require_switch
 from expunge.core.errors import DataError, InvalidValue, RunFolderError
 from expunge.core.files import State, load_state, read_header, save_state
 from expunge.core.read_back import array_of, of_file, read_as, same
-from expunge.record.ledger import OUTCOME_KEYS
+from expunge.record.ledger import OUTCOME_KEYS, Ledger
 from expunge.record.settings import FREE, first_difference
+from expunge.record.sums import MEND
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -55,10 +56,14 @@ class RunCheckpoint:
         self.settings, self.inputs = settings, inputs
         self.of, self.recorded = secrets.token_hex(8), 0
 
-    def save(self, state: State, complete: bool = False) -> None:
-        """Put the state in place of the last one, atomically; that of a ``complete`` run stays."""
+    def save(self, state: State, ledger: Ledger, complete: bool = False) -> None:
+        """Put the state in place of the last one, atomically; that of a ``complete`` run stays.
+
+        With it goes what the records up to there are, by the hash of all their bytes.
+        """
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
-        state.values |= {"complete": complete, "of": self.of}
+        known = ledger.prefix(state.values["run"]["served"])
+        state.values |= {"complete": complete, "of": self.of, "ledger": known}
         save_state(self.end if complete else self.path, state, secret=True)
 
     def keep(self, state: State) -> None:
@@ -127,14 +132,14 @@ class RunCheckpoint:
             with of_file(self.last):
                 unlearner.put_back(array_of(left.arrays, "weight", float, out.shape))
 
-    def load(self, recorded: int) -> State | None:
-        """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
+    def load(self, ledger: Ledger) -> State | None:
+        """Return the state to continue from with what the ledger holds, or None to begin again.
 
         Raises:
-            RunFolderError: The checkpoint belongs to another configuration, or to other inputs; or the run
-                would begin again, and cannot.
+            RunFolderError: The checkpoint belongs to another configuration, to other inputs, or to other
+                records; or the run would begin again, and cannot.
         """
-        self.recorded = recorded
+        self.recorded = ledger.lines
         path = self.path if self.path.exists() else self.end
         if path == self.end and "run" not in self._end():
             if self.last.exists():
@@ -144,22 +149,26 @@ class RunCheckpoint:
             state = load_state(path)
         except DataError as error:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
-        if not {"settings", "inputs", "run"} <= state.values.keys():
+        if not {"settings", "inputs", "run", "ledger"} <= state.values.keys():
             raise RunFolderError(f"{path}: not a checkpoint; delete it to repeat the run from its start")
         must_match(state.values.pop("settings"), self.settings)
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
         self.of = str(state.values.pop("of", ""))
-        with of_file(path):
+        complete, known = state.values.pop("complete", False), state.values.pop("ledger")
+        with of_file(path), read_as("a checkpoint"):
             self.every = require_count("every", state.values.pop("every", self.every))
             run = state.values["run"]
-            served = require_count("run.served", run.get("served") if isinstance(run, dict) else run, least=0)
-        complete = state.values.pop("complete", False)
-        if served > recorded:
+            served = require_count("run.served", run["served"], least=0)
+            same("ledger.lines", known["lines"], served)
+        if served > ledger.lines:
             if complete or run.get("anew") or self.last.exists():
-                raise RunFolderError(_left(path, "removals.jsonl has lost lines"))
-            log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
+                raise RunFolderError(_left(path, f"{ledger.path.name} has lost lines"))
+            log.warning("the checkpoint is ahead of %s: repeating the run from its start", ledger.path.name)
             return None
+        if ledger.prefix(known["lines"]) != known:
+            what = f"its first {known['lines']} lines are not those that {path.name} was made after"
+            raise RunFolderError(f"{ledger.path}: damaged, {what}; {MEND}")
         return state
 
     def must_repeat(self, recorded: dict[str, Any], again: dict[str, Any]) -> None:

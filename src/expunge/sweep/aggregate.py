@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from expunge.core.files import write_atomically, write_json
+from expunge.core.yaml_files import load_yaml
 from expunge.record.columns import as_json, merged, of_run
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
@@ -47,9 +48,9 @@ def collect(sweep: Path) -> dict[str, Any]:
 
 
 def write(sweep: Path, found: Mapping[str, Any]) -> None:
-    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all."""
-    write_json(sweep / JSON, found)
-    write_atomically(sweep / CSV, as_csv(found["cells"]).encode())
+    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all; seeds are for the owner alone."""
+    write_json(sweep / JSON, found, secret=True)
+    write_atomically(sweep / CSV, as_csv(found["cells"]).encode(), secret=True)
 
 
 def mixed(cells: Sequence[Mapping[str, Any]], sweep: Path) -> list[str]:
@@ -68,7 +69,7 @@ def _draws_data(run: Path) -> bool:
     recorded = run / RECORD / "config.yaml"
     if not recorded.is_file():
         return True
-    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(OmegaConf.load(recorded), "dataset") or {})
+    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(load_yaml(recorded)[0], "dataset") or {})
 
 
 def _of_different_content(cells: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:
