@@ -246,8 +246,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         model predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of
         each row that stays it keeps 16 bytes in memory, to know it again by.
 
-        With X and y a model whose gradient, measured once, is above its recorded bound is not loaded. Without
-        them the file is compared with its digest and with itself alone.
+        With X and y a model whose gradient is above the recorded bound is not loaded; without them it is not
+        measured.
 
         Raises:
             DataError: The file is none of ours, damaged, or above its bound; or X and y are other data.

@@ -31,9 +31,8 @@ def main() -> int:
             )
     for (subject, verdict), count in sorted(counts.items()):
         print(f"{subject:24} {verdict:10} {count}")
-    print(
-        f"{sum(counts.values())} corruptions, {bad} not as they must be, {time.perf_counter() - started:.0f} s"
-    )
+    seconds = time.perf_counter() - started
+    print(f"{sum(counts.values())} corruptions, {bad} not as they must be, {seconds:.0f} s")
     return bad
 
 

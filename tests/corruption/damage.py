@@ -13,42 +13,14 @@ import yaml
 from expunge.core.errors import DataError
 from expunge.core.files import State, load_state, save_state
 
-# What no gradient sees, and nothing else that is there: times, counts of work, what was measured before, what a
-# model is called, a bound that is looser than it was; settings of a training to come.
-UNSEEN = tuple(
-    [
-        "seconds_fit",
-        "drift",
-        "solve_error",
-        "spectral",
-        "shift",
-        "passes",
-        "test_accuracy_before",
-        "every",
-        "settings",
-        "anew",
-        "notice",
-        "lineage",
-        "n_iter",
-        "feature_names",
-        "measured",
-        "of",
-        "beta",
-    ]
-)
-_SEEN = tuple(
-    [
-        "weight",
-        "perturbation",
-        "removed_rows",
-        "drawn",
-        "gradient",
-        "curvature",
-        "third",
-        "step",
-        "erased_rows",
-    ]
-)  # and what is kept to solve with need not be exact
+# What no gradient sees, and nothing else that is there: times, counts of work, what was measured before, what
+# a model is called, a bound that is looser than it was; settings of a training to come.
+_UNSEEN = """
+seconds_fit drift solve_error spectral shift passes test_accuracy_before every settings anew notice lineage
+n_iter feature_names measured of beta
+"""
+# What is kept to solve with need not be exact.
+_SEEN = "weight perturbation removed_rows drawn gradient curvature third step erased_rows"
 
 Rng = np.random.Generator
 
@@ -158,24 +130,13 @@ def _places(value: Any, keep: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
 def signed_again(path: Path, rng: Rng) -> None:
     """A value in the header is another, and the digest is that of what is there."""
     state = load_state(path)
-    save_state(path, State(state.arrays, edited(state.values, rng, UNSEEN)))
+    save_state(path, State(state.arrays, edited(state.values, rng, tuple(_UNSEEN.split()))))
 
 
 def arrays_again(path: Path, rng: Rng) -> None:
     """An array that a certificate rests on is another, and the digest is that of what is there."""
     state = load_state(path)
-    seen = (
-        "weight",
-        "perturbation",
-        "removed_rows",
-        "drawn",
-        "gradient",
-        "curvature",
-        "third",
-        "step",
-        "erased_rows",
-    )
-    names = [n for n in sorted(state.arrays) if n.rsplit(".")[-1] in _SEEN and state.arrays[n].size]
+    names = [n for n in sorted(state.arrays) if n.rsplit(".")[-1] in _SEEN.split() and state.arrays[n].size]
     name = names[int(rng.integers(len(names)))]
     old = state.arrays[name]
     how = int(rng.integers(7))

@@ -26,14 +26,9 @@ _COMMON = ("figures=false", "threads=1", "progress=false", "dataset=digits_3v8",
 _MLP = ("model=mlp", "model.hidden=[8]", "training.epochs=2", "training.batch_size=64", "unlearner=finetune")
 _FINETUNE = (*_MLP, "unlearner.max_batches=2")
 _VARYING = re.compile(rb'("(?:seconds\w*|peak_memory_mb|token)": )("\w*"|[-+.0-9e]+)')
-_COMPLETE = ("removals.jsonl", "removals.sha256", "summary.json", "inputs.json", ".hydra/config.yaml")
-_ON_THE_WAY = (
-    "checkpoint.safetensors",
-    "removals.jsonl",
-    "removals.sha256",
-    "inputs.json",
-    ".hydra/config.yaml",
-)
+_RECORDED = ("removals.jsonl", "removals.sha256", "inputs.json", ".hydra/config.yaml")
+_COMPLETE = ("summary.json", *_RECORDED)
+_ON_THE_WAY = ("checkpoint.safetensors", *_RECORDED)
 STOPPED = 6  # the request after whose record, and before whose checkpoint, a run was ended
 
 
@@ -130,9 +125,10 @@ def _trained(name: str, part: bool) -> Subject:
         assert (ended.code == 0) != part
         shutil.rmtree(folder / RUN, ignore_errors=True)
 
-    return Subject(
-        name, make, (f"{DATA}/**/*.safetensors",), lambda f: _expunge(f, *_FINETUNE, "removal.count=2"), False
-    )
+    def go_on(folder: Path) -> cli.Ended:
+        return _expunge(folder, *_FINETUNE, "removal.count=2")
+
+    return Subject(name, make, (f"{DATA}/**/*.safetensors",), go_on, forged=False)
 
 
 _RNG = np.random.default_rng(5)
@@ -141,20 +137,17 @@ _Y = (_X @ _RNG.normal(size=(5, 3)) + 0.5 * _RNG.normal(size=(60, 3))).argmax(ax
 
 
 def _estimator(name: str, away: bool = False, **settings: object) -> Subject:
-    def fitted(**more: object) -> CertifiedLogisticRegression:
+    def saved(folder: Path, file: str, rows: np.ndarray) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return CertifiedLogisticRegression(**{"random_state": 0, "lam": 1e-2, **settings, **more}).fit(
-                _X, _Y
-            )
+            model = CertifiedLogisticRegression(random_state=0, lam=1e-2, **settings).fit(rows, _Y)
+        model.remove([3, 4])
+        model.save(folder / file)
 
     def make(folder: Path) -> None:
-        model = fitted()
-        model.remove([3, 4])
-        model.save(folder / "model")
-        other = fitted(random_state=1)
-        other.remove([8])
-        other.save(folder / "other.safetensors")
+        saved(folder, "model", _X)
+        if not away:  # without rows nobody knows what a file that is whole is of
+            saved(folder, "other.safetensors", _X + 1)
 
     def go_on(folder: Path) -> cli.Ended:
         try:
@@ -192,13 +185,7 @@ SUBJECTS = {
         _trained("cache", part=False),
         _trained("training", part=True),
         _estimator("estimator", std=0.5),
-        _estimator(
-            "estimator_published",
-            perturbation="gaussian",
-            update="fresh",
-            certificate="data_dependent",
-            std=5.0,
-        ),
+        _estimator("estimator_published", std=5.0, **_FACTS),
         _estimator("estimator_rowless", std=0.5, update="rowless"),
         _estimator("estimator_away", away=True, std=0.5, update="rowless"),
     )
