@@ -16,11 +16,12 @@ from omegaconf.resolvers import oc
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
 from expunge.core.sources import PLUGINS
-from expunge.core.yaml_files import load_yaml, require_followable
+from expunge.core.yaml_text import require_followable
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
 from expunge.run.job_cache import JobCache
 from expunge.run.targets import located
+from expunge.run.yaml_files import load_yaml
 
 _ENVIRONMENT = "oc.env"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
@@ -16,16 +15,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
-from expunge.core.errors import RunFolderError, UserError
-from expunge.core.files import sweep_up
+from expunge.core.errors import RunFolderError, UserError, one_line
+from expunge.core.files import read_text, sweep_up
+from expunge.core.json_text import parse_json
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
-from expunge.core.yaml_files import load_yaml, require_followable
+from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of
+from expunge.run.yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -224,7 +225,10 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         return None
     # The run may have been killed between its last two files.
     checkpoint.done()
-    return dict(json.loads(summary.read_text()))
+    try:
+        return dict(parse_json(read_text(summary)))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{summary}: not a summary that can be read ({one_line(error)})") from None
 
 
 def record_config(config: DictConfig, folder: Path) -> None:
