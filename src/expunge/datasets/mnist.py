@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_choice, require_finite, require_switch
 from expunge.core.errors import DataError
+from expunge.core.homes import expanded
 from expunge.core.packed import require_unpackable
 from expunge.core.regular import open_regular, size_of
 from expunge.datasets import vision
@@ -72,7 +73,7 @@ def load_variant(
     raw = Path(require_choice("variant", variant, _VARIANTS), "raw")
     several = require_several("class_names", class_names, "a list of two or more different names")
     names = list(map(str, several))
-    root = Path(data_dir).expanduser()
+    root = expanded(data_dir)
     md5s = _md5s(variant) if check else None
     wanted = [_path(root / raw, file, md5s) for file in _FILES]
     files = {path.relative_to(root).as_posix(): (md5s or {}).get(path.name, "") for path in wanted}

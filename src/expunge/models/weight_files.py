@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from expunge.core.errors import DataError, last_line
+from expunge.core.homes import expanded
 from expunge.core.records import Record, entries_of
 from expunge.core.regular import open_regular
 from expunge.core.tensor_files import require_tensors
@@ -90,7 +91,7 @@ def _complaining(path: Path | str) -> Iterator[None]:
 
 
 def _open(files: ExitStack, path: Path | str) -> StateFile:
-    file = Path(path).expanduser()
+    file = expanded(path)
     if file.is_dir():
         raise Damaged(f"a folder, allowed: a file{_inside(file)}")
     with open_regular(file) as content:

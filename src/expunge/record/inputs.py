@@ -95,8 +95,8 @@ class Inputs:
         return kept if self.requests is None else {**kept, "requests": _digest(self.requests)}
 
     def write(self, folder: Path) -> None:
-        """Keep them in a run folder."""
-        write_json(folder / FILE, self.as_json())
+        """Keep them in a run folder, for its owner alone: a short secret can be guessed from its digest."""
+        write_json(folder / FILE, self.as_json(), secret=True)
 
     def difference(self, begun: Any) -> str | None:
         """Say in what these differ from those that ``as_json`` gave when a run began, or None.

@@ -14,6 +14,7 @@ from expunge.core import seeds
 from expunge.core.checks import require_count, require_share
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import read_text
+from expunge.core.homes import expanded
 from expunge.core.json_text import parse_json
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
@@ -263,7 +264,7 @@ def _checked(batches: Sequence[Sequence[Any]], n: int) -> list[list[int]]:
 def _read_rows(path: Path) -> list[Any]:
     """The list that a file holds; a text file's ids that are no numbers are left for the check to name."""
     try:
-        text = read_text(path.expanduser())
+        text = read_text(expanded(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise DataError(f"{path}: cannot be read as a file of row ids ({reason})", "rows") from None

@@ -48,9 +48,9 @@ def collect(sweep: Path) -> dict[str, Any]:
 
 
 def write(sweep: Path, found: Mapping[str, Any]) -> None:
-    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all."""
-    write_json(sweep / JSON, found)
-    write_atomically(sweep / CSV, as_csv(found["cells"]).encode())
+    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all; seeds are for the owner alone."""
+    write_json(sweep / JSON, found, secret=True)
+    write_atomically(sweep / CSV, as_csv(found["cells"]).encode(), secret=True)
 
 
 def mixed(cells: Sequence[Mapping[str, Any]], sweep: Path) -> list[str]:

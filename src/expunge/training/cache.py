@@ -108,7 +108,8 @@ class Cache:
         header = {"losses": trained.losses, "seconds": trained.seconds, "facts": dict(trained.facts)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_tensors(self.folder / f"{key}.safetensors", tensors, header | {"settings": dict(settings)})
+            header["settings"] = dict(settings)  # with the seed
+            save_tensors(self.folder / f"{key}.safetensors", tensors, header, secret=True)
         except OSError as error:
             self._warn(str(error.strerror))
 
