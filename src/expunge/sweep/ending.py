@@ -15,8 +15,8 @@ from expunge.sweep.jobs import read
 def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
     """Put together what there is; print the table; name every cell that is not done.
 
-    With ``figures`` heat maps and trade-off curves are drawn, where the cells have values for them. Of a sweep
-    that was ``stopped`` only the cells that failed are named.
+    With ``figures`` heat maps and trade-off curves are drawn, where the cells have values for them. Where
+    the sweep was ``stopped`` only the cells that failed are named.
 
     Returns:
         0, 2 where all that failed is bad input, else 1.
