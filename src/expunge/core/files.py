@@ -140,13 +140,13 @@ def save_state(path: Path, state: State, secret: bool = False) -> None:
     _save(path, save(arrays), state.values, secret)
 
 
-def load_state(path: Path) -> State:
-    """Read a ``State``; one of an earlier version has no digest, and is read all the same.
+def load_state(path: Path, signed: bool = True) -> State:
+    """Read a ``State``; unless it must be ``signed`` one of the first versions will do, without a digest.
 
     Raises:
         DataError: The file is missing, damaged, or was not written by ``save_state``.
     """
-    return State(*_load(path, "numpy", signed=False))
+    return State(*_load(path, "numpy", signed))
 
 
 def save_tensors(
@@ -206,7 +206,8 @@ def read_header(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the whole file, compare it with its digest, and return the tensors' entries and the header.
 
-    Unless it must be ``signed`` a file without a digest will do.
+    Unless it must be ``signed`` one of the first versions will do, which had no digest: nothing but the
+    header in its metadata. Anything else beside it was a digest once, or is none of ours.
 
     Raises:
         DataError: It cannot be read, was not written here, or a byte is not as it was written.
@@ -220,7 +221,7 @@ def read_header(
             header = json.loads(metadata[_HEADER])
             if not isinstance(header, dict):
                 raise TypeError("its header is no mapping")
-            if not signed and _DIGEST not in metadata:
+            if not signed and metadata.keys() == {_HEADER}:
                 return entries, header
             found = hashlib.sha256(_SIGNATURE.sub(_UNKNOWN.encode(), head, count=1))
             size = os.fstat(file.fileno()).st_size - len(head)
@@ -253,8 +254,8 @@ def _load(path: Path, framework: str, signed: bool = True) -> tuple[dict[str, An
         try:
             with safe_open(str(path), framework=framework) as file:
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError) as error:
-            if seen == _stamp(path):
+        except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:
+            if seen == _stamp(path):  # of a type, or of dimensions, that the framework does not have
                 raise DataError(f"{path}: not a file written by expunge ({error})") from None
             continue
         if seen == _stamp(path):  # else another took its place in between, and header and tensors are of two
@@ -279,7 +280,10 @@ def _head(entries: Mapping[str, Any], header: str) -> bytes:
 
 
 def load_header(path: Path) -> dict[str, Any]:
-    """Read the values of a ``State`` alone; none where the file is damaged, or not one of ours."""
+    """Read the values of a ``State`` alone; none where they cannot be read.
+
+    Nothing is checked: they may say who is to read the file, and no more (``read_header`` compares digests).
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
