@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expunge.core.errors import DataError, RunFolderError
-from expunge.core.files import State, load_header, load_state, save_state
+from expunge.core.checks import require_count
+from expunge.core.errors import DataError, InvalidValue, RunFolderError
+from expunge.core.files import State, load_state, read_header, save_state
+from expunge.core.read_back import array_of, of_file, read_as, same
 from expunge.record.continued import KEY, Continued
 from expunge.record.ledger import OUTCOME_KEYS, Ledger
 from expunge.record.settings import FREE, first_difference
@@ -50,12 +53,16 @@ class RunCheckpoint:
 
     Where requests served again do not come out as recorded (another kind of processor rounds otherwise), the
     records after the checkpoint can be replaced: see ``replace``.
+
+    Nothing is believed of a file whose digest is not its content's, and every file says which run it is of
+    (``of``: its settings may be those of another).
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs, every: int) -> None:
         self.path, self.end, self.last = folder / FILE, folder / SECRET, folder / f"{FILE}.last"
         self.every = every
         self.settings, self.inputs = settings, inputs
+        self.of, self.recorded = secrets.token_hex(8), 0
         self._at = 0  # requests that the last state is of
         self._continued: Continued | None = None
 
@@ -67,8 +74,15 @@ class RunCheckpoint:
         self._at = state.values["run"]["served"]
         again = asdict(self._continued) if self._continued and self._continued.after == self._at else None
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
-        state.values |= {"complete": complete, "ledger": ledger.prefix(self._at), KEY: again}
+        known = ledger.prefix(self._at)
+        state.values |= {"complete": complete, "of": self.of, "ledger": known, KEY: again}
         save_state(self.end if complete else self.path, state, secret=True)
+
+    def keep(self, state: State) -> None:
+        """Write the state at the end of a run that can be repeated."""
+        save_state(
+            self.end, State(state.arrays, {**state.values, "inputs": self.inputs.as_json()}), secret=True
+        )
 
     def reopen(self) -> None:
         """Let a run that was complete go on from its end, or, where it can be repeated, from its start.
@@ -76,14 +90,41 @@ class RunCheckpoint:
         What was kept at the end may have rows that leave now: as a checkpoint it goes in its time, or else at
         once.
         """
-        if "run" in load_header(self.end):
+        if "run" in self._end():
             self.end.replace(self.path)
         self.end.unlink(missing_ok=True)
 
+    def _end(self) -> dict[str, Any]:
+        """The header of the state at the end, if there is one.
+
+        Raises:
+            RunFolderError: It is damaged: releases that it knows of would be drawn again.
+        """
+        if not self.end.exists():
+            return {}
+        try:
+            return read_header(self.end)[1]
+        except DataError as error:
+            raise RunFolderError(f"{error}; allowed: force=true, which repeats the run") from None
+
     @cached_property
     def _begun(self) -> State | None:
-        """The last release of the run that is continued, if it was ended amid a request."""
-        return load_state(self.last) if self.last.exists() else None
+        """The last release of the run that is continued, if it was ended amid a request.
+
+        Raises:
+            RunFolderError: It is damaged, of another run, or of a request before the last that was recorded.
+        """
+        if not self.last.exists():
+            return None
+        try:
+            left = load_state(self.last)
+            with of_file(self.last):
+                same("of", left.values.get("of"), self.of)
+                array_of(left.arrays, "weight", float, (None, None))
+                require_count("request", left.values.get("request"), self.recorded, self.recorded + 1)
+        except (DataError, InvalidValue) as error:
+            raise RunFolderError(_left(self.path, str(error))) from None
+        return left
 
     def once(self, request: int, unlearner: Any) -> None:
         """Keep the weights that leave with a request, before anything is made of them.
@@ -94,12 +135,14 @@ class RunCheckpoint:
         """
         if not getattr(unlearner, "draws_anew", False):
             return
-        left = self._begun
+        left, out = self._begun, unlearner.predictor.weights
+        if left is None and request <= self.recorded:
+            raise RunFolderError(_left(self.path, f"there is no {self.last.name}"))
         if left is None or request > left.values["request"]:
-            drawn = State({"weight": unlearner.predictor.weights}, {"request": request})
-            save_state(self.last, drawn, secret=True)
+            save_state(self.last, State({"weight": out}, {"request": request, "of": self.of}), secret=True)
         elif request == left.values["request"]:
-            unlearner.put_back(left.arrays["weight"])
+            with of_file(self.last):
+                unlearner.put_back(array_of(left.arrays, "weight", float, out.shape))
 
     def load(self, ledger: Ledger) -> State | None:
         """Return the state to continue from with what the ledger holds, or None to begin again.
@@ -108,8 +151,9 @@ class RunCheckpoint:
             RunFolderError: The checkpoint belongs to another configuration, to other inputs, or to other
                 records; or the run would begin again, and cannot.
         """
+        self.recorded = ledger.lines
         path = self.path if self.path.exists() else self.end
-        if path == self.end and "run" not in load_header(path):
+        if path == self.end and "run" not in self._end():
             if self.last.exists():
                 raise RunFolderError(_left(path, f"there is no {FILE}"))
             return None
@@ -122,10 +166,15 @@ class RunCheckpoint:
         must_match(state.values.pop("settings"), self.settings)
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
-        self.every = state.values.pop("every", self.every)
+        self.of = str(state.values.pop("of", ""))
         complete, known = state.values.pop("complete", False), state.values.pop("ledger")
-        if known["lines"] > ledger.lines:
-            if complete or self.last.exists():
+        with of_file(path), read_as("a checkpoint"):
+            self.every = require_count("every", state.values.pop("every", self.every))
+            run = state.values["run"]
+            served = require_count("run.served", run["served"], least=0)
+            same("ledger.lines", known["lines"], served)
+        if served > ledger.lines:
+            if complete or run.get("anew") or self.last.exists():
                 raise RunFolderError(_left(path, f"{ledger.path.name} has lost lines"))
             log.warning("the checkpoint is ahead of %s: repeating the run from its start", ledger.path.name)
             return None
@@ -189,6 +238,7 @@ class RunCheckpoint:
         self.last.unlink(missing_ok=True)  # what left then is counted, and is not put back
         self.__dict__.pop("_begun", None)
         ledger.keep(self._at)
+        self.recorded = self._at
 
     def _first_of(self, ledger: Ledger) -> Continued | None:
         return Continued.of(next(ledger.records(self._at + 1)).get(KEY))

@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State, save_state, write_json
 from expunge.core.plain import plain
+from expunge.core.read_back import of_file
 from expunge.record.ledger import FILE, Ledger
-from expunge.record.resume import FROM_CHECKPOINT, SECRET, NotRepeated, RunCheckpoint
+from expunge.record.resume import FROM_CHECKPOINT, NotRepeated, RunCheckpoint
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked
 from expunge.run.experiment import Experiment
@@ -33,13 +33,13 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
     every = experiment.checkpoint_every
-    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs, every)
-    session = Session(experiment, *_extract(experiment))
+    checkpoint = RunCheckpoint(folder, experiment.shown, experiment.inputs, every)
+    session = Session(experiment, *experiment.extract())
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         _begin(session, checkpoint, ledger)
         _catch_up(session, checkpoint, ledger)
         columns = session.columns()
-        tracker.start(experiment.settings, folder, experiment.group)
+        tracker.start(experiment.shown, folder, experiment.group)
         tracker.define(columns)
         for record in ledger.records():
             tracker.log(record)
@@ -54,28 +54,20 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             tracker.log(ledger.append(record))
             if request.number % checkpoint.every == 0:
                 checkpoint.save(session.state(), ledger)
-        facts = session.facts()
+        facts = experiment.hidden(session.facts())
         experiment.inputs.require_unchanged(thorough=True)
-        save_state(folder / "model.safetensors", State(experiment.model.model()))
+        model = State(experiment.model.model())
+        save_state(folder / "model.safetensors", model, secret="perturbation" in model.arrays)
         if getattr(experiment.unlearner, "draws_anew", False):
             checkpoint.save(session.state(), ledger, complete=True)
         elif getattr(experiment.unlearner, "keeps_secret", False):
-            save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
+            checkpoint.keep(experiment.unlearner.state())
         ledger.require_whole()
         summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
-        write_json(folder / "summary.json", summary)
+        write_json(folder / "summary.json", summary, secret=True)  # the seed is in it
         tracker.finish(summary)
     checkpoint.done()
     return summary
-
-
-def _extract(experiment: Experiment) -> tuple[Any, Any]:
-    """The inputs of the model; a complaint about a setting of the extractor names it as the user does."""
-    settings = experiment.settings.get("extractor") or {}
-    try:
-        return experiment.extractor.extract(experiment.dataset)
-    except (InvalidValue, DataError) as error:
-        raise error.within("extractor") if error.name in settings else error from None
 
 
 def _begin(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> None:
@@ -87,7 +79,8 @@ def _begin(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> None:
         session.experiment.inputs.require_unchanged()
         checkpoint.save(session.state(), ledger)
     else:
-        session.load(state)
+        with of_file(checkpoint.path):
+            session.load(state)
 
 
 def _account(session: Session, ledger: Ledger) -> None:
@@ -113,7 +106,8 @@ def _catch_up(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> No
         return
     state = checkpoint.load(ledger)
     assert state is not None
-    session.load(state)
+    with of_file(checkpoint.path):
+        session.load(state)
     session.count_released(checkpoint.replaced(ledger))
     checkpoint.replace(session.state(), ledger)
     _account(session, ledger)

@@ -22,6 +22,7 @@ from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
+from expunge.record.run_state import counts_in, requested_in
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
 from expunge.run.linear_settings import as_typed
@@ -157,15 +158,14 @@ class Session:
         state = self.experiment.unlearner.state()
         state.arrays["run_requested"] = self.requested
         counts = {"served": self.served, "removed": self.removed, "stopped": self.stopped}
+        counts["anew"] = bool(getattr(self.experiment.unlearner, "draws_anew", False))
         state.values["run"] = {**counts, "measured": self.measured}
         return state
 
     def load(self, state: State) -> None:
         """Continue from a checkpoint."""
-        run_values = state.values.pop("run")
-        self.requested = state.arrays.pop("run_requested").astype(bool)
-        self.served, self.removed = run_values["served"], run_values["removed"]
-        self.measured, self.stopped = run_values["measured"], run_values["stopped"]
+        self.requested = requested_in(state, len(self.y_train))
+        vars(self).update(counts_in(state))
         self.experiment.unlearner.load_state(state, self.x_train, self.y_train)
         self._hand_over()
 
@@ -180,7 +180,7 @@ class Session:
         return {
             **self.experiment.facts,
             **self.measured,
-            "seed": self.experiment.seed,
+            "seed": self.experiment.shown.get("seed", self.experiment.seed),
             "n_train": len(self.y_train),
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),

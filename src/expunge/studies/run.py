@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ def run_study(
     tracker: Tracker,
     group: str | None = None,
     inputs: Inputs | None = None,
+    hidden: Callable[[Any], Any] = lambda value: value,
 ) -> dict[str, Any]:
     """Run ``study`` in ``folder`` and return its summary; one that was interrupted goes on at its next cell.
 
     ``tracker`` is given ``settings`` (the resolved configuration), ``group`` (the name of the sweep the run
     belongs to), and each record's plain values with ``request`` as the number of the cell. ``progress`` shows
-    a bar on a terminal. ``inputs`` are what the study is made from besides.
+    a bar on a terminal. ``inputs`` are what the study is made from besides. ``hidden`` takes out
+    of a summary what is not for its readers.
 
     Raises:
         RunFolderError: The folder holds records of other cells.
@@ -60,7 +62,7 @@ def run_study(
         records = list(results.records())
         found = {
             "study": study.name,
-            "seed": seed,
+            "seed": settings.get("seed", seed),
             "cells": len(cells),
             "seconds": sum(record["seconds"] for record in records),
             **study.summary(records),
@@ -68,8 +70,8 @@ def run_study(
             "inputs": inputs.shown(),
             "versions": versions(),
         }
-        summary: dict[str, Any] = plain(found, "summary")
-        write_json(folder / "summary.json", summary)
+        summary: dict[str, Any] = plain(hidden(found), "summary")
+        write_json(folder / "summary.json", summary, secret=True)  # the seed is in it
         told.finish(summary)
     return summary
 
