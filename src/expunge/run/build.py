@@ -11,6 +11,7 @@ from expunge.core.sources import digests_of, targets_in
 from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
 from expunge.record.inputs import Inputs
+from expunge.record.resume import FROM_CHECKPOINT
 from expunge.record.settings import FREE
 from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
@@ -238,8 +239,10 @@ def _check_common(settings: dict[str, Any]) -> None:
     require_count("seed", settings["seed"], least=0)
     require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
     require_count("checkpoint_every", settings["checkpoint_every"])
-    for switch in ("resume", "force", "stop_at_limit", "progress"):
+    for switch in ("force", "stop_at_limit", "progress"):
         require_switch(switch, settings[switch])
+    if settings["resume"] != FROM_CHECKPOINT and not isinstance(settings["resume"], bool):
+        raise InvalidValue("resume", settings["resume"], f"true, false or {FROM_CHECKPOINT}")
     if settings["figures"] != "all" and not isinstance(settings["figures"], bool):
         raise InvalidValue("figures", settings["figures"], "true, false or all")
     if settings["seeds"] is not None:
