@@ -20,7 +20,7 @@ from expunge import __version__
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
-from expunge.run.hydra_errors import explained, one_line_warnings, without_folder
+from expunge.run.hydra_errors import explained, of_an_override, one_line_warnings, without_folder
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
@@ -143,8 +143,8 @@ def main() -> None:
         complain("interrupted; resume=true continues with the same run folder, the same command with a sweep")
         sys.exit(130)
     except Exception as error:
-        if isinstance(error, ValueError) and "Config group override" in str(error):
-            complain(f"{error}; to leave a group out, choose 'none'")  # Hydra's own, for group=null
+        if said := of_an_override(error, sys.argv[1:]):
+            complain(said)
             sys.exit(BAD_INPUT)
         if (code := _code_of(error)) is None:
             raise

@@ -12,6 +12,7 @@ from typing import Any
 
 from expunge import __version__
 from expunge.audit.stopped import Stopped
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_count, require_positive
 from expunge.core.errors import BrokenInvariant, InvalidValue, RunFolderError, UserError, one_line, say
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-audit",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

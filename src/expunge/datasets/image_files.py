@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.core.memory import require_room
 from expunge.core.progress import progress_bar
 from expunge.datasets.names import listed
 
@@ -122,6 +124,9 @@ def read_images(
     pixels, first = np.empty(0, np.uint8), paths[0]
     skipped, count, colour = [], 0, False
     kept = np.zeros(len(paths), dtype=bool)
+    if decoding.size is not None:
+        need = len(paths) * prod(decoding.size) * (3 if decoding.colour else 1)
+        require_room("image_size", list(decoding.size), need, f"{len(paths)} images of this size")
     # Nothing is shown of what takes less than two seconds.
     bar = progress_bar(iterable=paths, desc=f"reading {what}", unit="image", delay=2)
     for number, path in enumerate(bar):

@@ -6,13 +6,13 @@ images are the folder's own, byte for byte; which camera took one is made up.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, UserError
 from expunge.datasets import reid
@@ -138,7 +138,7 @@ def load(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m expunge.datasets.market",
         description="Lay a folder of faces, one sub-folder for each identity, out like Market-1501.",
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge import __version__
+from expunge.core.arguments import Parser
 from expunge.core.errors import UserError, say
 from expunge.report import privacy, text
 from expunge.report.contents import Contents
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-report",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

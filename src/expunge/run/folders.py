@@ -22,8 +22,8 @@ def cache_dir(settings: dict[str, Any]) -> Path:
 
 
 def _folder(settings: dict[str, Any], key: str, otherwise: str) -> Path:
-    given = settings[key] or otherwise
-    if not isinstance(given, (str, Path)):
+    given = otherwise if settings[key] is None else settings[key]
+    if not (isinstance(given, (str, Path)) and str(given).strip() and "\0" not in str(given)):
         raise InvalidValue(key, given, "the path of a folder")
     path = Path(given).expanduser().absolute()
     if path.exists() and not path.is_dir():

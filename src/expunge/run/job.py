@@ -24,7 +24,7 @@ from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
-from expunge.run.optimized import names_of
+from expunge.run.optimized import names_of, require_numbers
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -163,6 +163,7 @@ def prepare(
     from expunge.run.runner import run
 
     experiment = build_experiment(settings, choices, cache, sweep, typed)
+    require_numbers(settings["optimized_metric"], experiment)
     return partial(run, experiment), experiment.inputs
 
 

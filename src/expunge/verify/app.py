@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge import __version__
+from expunge.core.arguments import Parser
 from expunge.core.errors import RunFolderError, UserError, one_line, say
 from expunge.core.files import write_json
 from expunge.run.job_cache import JobCache
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-verify",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
