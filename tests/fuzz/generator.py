@@ -277,7 +277,7 @@ def _flags(rng: random.Random) -> Line:
 
 def _swept(rng: random.Random) -> Line:
     scene = rng.choice(("top", "linear newton", "linear newton_corrected", "rows", "class"))
-    key, value = rng.choice((*keys_of(scene), "unlearner", "dataset", "seed")), rng.choice(values.SWEPT)
+    key, value = rng.choice((*keys_of(scene), "unlearner", "seed")), rng.choice(values.SWEPT)
     flags = rng.choice((("-m",), ("-m",), ()))
     return Line(
         "expunge",
@@ -406,5 +406,5 @@ def _of_another_command(rng: random.Random) -> Line:
         "PAPER",
         "KEY=VALUE",
     )
-    names = (*names, "--only", "--privacy", "arguments")
+    names = (*names, "--only", "--privacy", "arguments", value)
     return Line(program, (*_SHORT.get(program, ()), *given), names, False, "commands")

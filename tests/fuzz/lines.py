@@ -71,6 +71,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", type=int, default=1, help="run every so manieth line, from ...")
+    parser.add_argument("--part", type=int, default=0, help="... this one on, as one process of several")
     parser.add_argument("--kind", default=None, help="only lines of this kind")
     parser.add_argument(
         "--out", type=Path, default=None, help="a file for what went wrong, a line of JSON each"
@@ -81,7 +83,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(ENVIRONMENT, HOME=folder, EXPUNGE_CACHE=str(Path(folder, "cache")))
         asked = [line for line in lines(args.count, args.seed) if args.kind in (None, line.kind)]
-        for line, wrong, code in results(asked, Path(folder)):
+        for line, wrong, code in results(asked[args.part :: args.parts], Path(folder)):
             codes[line.kind, code] += 1
             if wrong:
                 wrongs += 1

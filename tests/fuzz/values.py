@@ -127,7 +127,7 @@ SLOW = {
     },
     **{"kernel": 10, "widths": 10, "pairs": 40, "noise-pairs": 40, "minutes": 0.01, "workers": 2, "seeds": 3},
 }
-"""Last part of a key -> the largest value that a line of less than a second may have: more is right, but slow."""
+"""Last part of a key -> the largest value that a line of less than a second may have: more is slow."""
 REFUSED = 10**12
 """Beyond this every count is refused."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,10 +23,16 @@ from omegaconf.errors import (
 )
 
 from expunge.core.errors import UserError, complain, one_line
+from expunge.core.system_errors import system_error
 from expunge.run.config_files import config_dir
 from expunge.sweep.flags import parted
 
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
+_OF_PATHS = (
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
+)
+"""Of a file or folder that was named: another can be."""
 
 
 @contextmanager
@@ -58,9 +65,12 @@ def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None
     A group has the choice ``null`` or a number, or the parts of a sweep are none that it can count.
     """
     of_group = isinstance(error, ValueError) and "Config group override" in str(error)
-    files = [frame.filename for frame in extract_tb(error.__traceback__)]
-    if not (of_group or any("override_parser" in Path(file).parts for file in files)):
-        return None
+    files = [Path(file).parts for file in _files(error)]
+    inside = "hydra" in files[-1] if files else False  # of its own: what it calls says what is wrong itself
+    if not (of_group or any("override_parser" in file for file in files)):
+        own = [text for text in parted(arguments)[1] if re.match(r"[+~]*hydra[./]", text)]
+        of_hydra = inside and own and not isinstance(error, OSError)
+        return f"{', '.join(own)}: not as Hydra needs it ({one_line(error)})" if of_hydra else None
     for override in OverridesParser.create().parse_overrides(list(parted(arguments)[1])):
         key, given = override.get_key_element().lstrip("+~"), override.get_value_element_as_str()
         if of_group and not isinstance(override.value(), (str, list)) and (config_dir() / key).is_dir():
@@ -75,6 +85,24 @@ def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None
 
 def _named(error: BaseException) -> str:
     return type(error).__name__ if "<class" in str(error) else one_line(error)
+
+
+def of_settings(error: BaseException) -> str | None:
+    """Say which file Hydra could not put settings together from; None for an error from elsewhere."""
+    if not any("config_loader" in Path(file).stem for file in _files(error)):
+        return None
+    if system_error(error) and getattr(error, "errno", None) not in _OF_PATHS:
+        return None  # no file is to blame
+    return system_error(error) or one_line(error)
+
+
+def of_sweeper(error: BaseException) -> bool:
+    """Whether a sweeper that is a plug-in of Hydra's has raised it."""
+    return any("hydra_plugins" in file and "sweeper" in file for file in _files(error))
+
+
+def _files(error: BaseException) -> list[str]:
+    return [frame.filename for frame in extract_tb(error.__traceback__)]
 
 
 def _choices_with(key: str) -> str:
