@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.checks import require_choice, require_count, require_seed, require_switch
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.sources import digests_of, targets_in
 from expunge.datasets import Dataset
@@ -236,7 +236,7 @@ def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
 
 
 def _check_common(settings: dict[str, Any]) -> None:
-    require_count("seed", settings["seed"], least=0)
+    require_seed("seed", settings["seed"])
     require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
     require_count("checkpoint_every", settings["checkpoint_every"])
     for switch in ("force", "stop_at_limit", "progress"):

@@ -27,7 +27,7 @@ from expunge.run.declared import require_parts
 from expunge.run.environment import environment_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
-from expunge.run.optimized import names_of
+from expunge.run.optimized import names_of, require_numbers
 from expunge.run.yaml_files import load_yaml
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def prepare(
     from expunge.run.runner import run
 
     experiment = build_experiment(settings, choices, cache, sweep, typed)
+    require_numbers(settings["optimized_metric"], experiment)
     experiment = replace(experiment, written=written(config), hidden=environment_of(config).hidden)
     return partial(run, experiment), experiment.inputs
 
