@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge import __version__
 from expunge.core.ends import BAD_INPUT, FAILED, ended, heard
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
-from expunge.core.system_errors import system_error
+from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.config_source import look_at_files
@@ -76,7 +76,8 @@ class Task:
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
             self._folder = Path(hydra_config.runtime.output_dir)
-            summary = run_in(self._folder, config, self._cache)
+            with naming(self._folder):
+                summary = run_in(self._folder, config, self._cache)
             return told(metric_of(config), summary)
         except (UserError, OmegaConfBaseException) as error:
             self.error = UserError(line_of(error, config))
@@ -87,7 +88,7 @@ class Task:
     def kept(self) -> str:
         """What there is by now, and how to go on from it, in words; of a sweep it is put together."""
         if (sweep := _sweep()) is not None:
-            _put_together(sweep)
+            _put_together(sweep, stopped=True)
             return "what is done is kept; the same command goes on"
         if self._folder is None or not self._folder.is_dir():
             return "nothing has been begun"
@@ -134,10 +135,10 @@ def _sweep() -> Path | None:
     return folder_of(given) if swept else None
 
 
-def _put_together(sweep: Path) -> int:
+def _put_together(sweep: Path, stopped: bool = False) -> int:
     from expunge.sweep.ending import finish
 
-    return finish(sweep, figures=False)
+    return finish(sweep, figures=False, stopped=stopped)
 
 
 def _said(error: Exception) -> tuple[int, object] | None:

@@ -209,16 +209,6 @@ def _instance(reader: RecordReader) -> None:
     reader.call(kind, reader.since_mark())
 
 
-def _entries(reader: RecordReader) -> None:
-    flat = reader.since_mark()
-    reader.enter(flat)
-
-
-def _elements(reader: RecordReader) -> None:
-    found = reader.since_mark()
-    reader.add(found)
-
-
 def _keep(reader: RecordReader, place: int) -> None:
     if place < 0:
         raise ValueError("a place below none")
@@ -292,10 +282,10 @@ def _others() -> dict[bytes, Callable[[RecordReader], Any]]:
         p.LONG_BINPUT: lambda r: _keep(r, r.number(4)),
         p.MEMOIZE: lambda r: _keep(r, len(r.memo)),
         p.APPEND: lambda r: r.add([r.stack.pop()]),
-        p.APPENDS: _elements,
-        p.ADDITEMS: _elements,
+        p.APPENDS: lambda r: r.add(r.since_mark()),
+        p.ADDITEMS: lambda r: r.add(r.since_mark()),
         p.SETITEM: lambda r: r.enter([*_last(r, 2)]),
-        p.SETITEMS: _entries,
+        p.SETITEMS: lambda r: r.enter(r.since_mark()),
         p.REDUCE: lambda r: r.call(*_two(r)),
         p.NEWOBJ: lambda r: r.call(*_two(r)),
         p.NEWOBJ_EX: _made,

@@ -64,7 +64,7 @@ def read_config(path: Path) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
-    from expunge.core.yaml_files import require_tree
+    from expunge.core.yaml_text import require_tree
 
     text = read_text(path)
     try:

@@ -11,12 +11,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
-from expunge.core.yaml_files import load_yaml, require_followable
+from expunge.core.yaml_text import require_followable
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
 from expunge.run.declared import located
 from expunge.run.environment import as_written
 from expunge.run.job_cache import JobCache
+from expunge.run.yaml_files import load_yaml
 
 
 def settings_again(path: Path) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
 from expunge.core.errors import UserError, one_line
-from expunge.core.yaml_files import load_yaml, require_followable
+from expunge.core.yaml_text import require_followable
+from expunge.run.yaml_files import load_yaml
 
 _HEAD = 512  # characters in which Hydra looks for ``# @package``
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -16,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
-from expunge.core.errors import RunFolderError, UserError, say
-from expunge.core.files import require_no_links, sweep_up, write_atomically
+from expunge.core.errors import RunFolderError, UserError, one_line, say
+from expunge.core.files import read_text, require_no_links, sweep_up, write_atomically
+from expunge.core.json_text import parse_json
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
-from expunge.core.yaml_files import load_yaml, require_followable
+from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.run.declared import require_parts
@@ -28,6 +28,7 @@ from expunge.run.environment import environment_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of
+from expunge.run.yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -243,7 +244,10 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         return None
     # The run may have been killed between its last two files.
     checkpoint.done()
-    return dict(json.loads(summary.read_text()))
+    try:
+        return dict(parse_json(read_text(summary)))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{summary}: not a summary that can be read ({one_line(error)})") from None
 
 
 def record_config(config: DictConfig, folder: Path) -> None:

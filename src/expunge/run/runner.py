@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from expunge.certificate.composition import Claim, Total, Upstream, total
 from expunge.core.columns import Column
-from expunge.core.errors import DataError, InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.core.files import State, save_state, write_json
 from expunge.core.plain import finite, plain
 from expunge.core.read_back import of_file
@@ -50,7 +50,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """
     every = experiment.checkpoint_every
     checkpoint = RunCheckpoint(folder, experiment.shown, experiment.inputs, every)
-    session = _Session(experiment, *_extract(experiment))
+    session = _Session(experiment, *experiment.extract())
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         session.checked = Checked(experiment.unlearner, ledger, experiment.requests, len(session.y_train))
         state = checkpoint.load(ledger)
@@ -97,15 +97,6 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         tracker.finish(summary)
     checkpoint.done()
     return summary
-
-
-def _extract(experiment: Experiment) -> tuple[Any, Any]:
-    """The inputs of the model; a complaint about a setting of the extractor names it as the user does."""
-    settings = experiment.settings.get("extractor") or {}
-    try:
-        return experiment.extractor.extract(experiment.dataset)
-    except (InvalidValue, DataError) as error:
-        raise error.within("extractor") if error.name in settings else error from None
 
 
 class _Session:

@@ -12,12 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from expunge.core.files import write_atomically, write_json
-from expunge.core.yaml_files import load_yaml
 from expunge.record.columns import as_json, merged, of_run
 from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
 from expunge.run.job import RECORD
+from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, earlier, read
 

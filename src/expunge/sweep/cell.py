@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.core.ends import heard
 from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
-from expunge.core.system_errors import system_error
+from expunge.core.system_errors import naming, system_error
 from expunge.record.ledger import DONE
 from expunge.run.environment import line_of
 from expunge.run.job import run_in, settings_of
@@ -49,7 +49,8 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
-        number = told(asked, _run(folder, name, config, sweep, cache))
+        with naming(folder):
+            number = told(asked, _run(folder, name, config, sweep, cache))
         replace(job, status="done").note(sweep)
         return number
     except (UserError, OmegaConfBaseException) as error:

@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
 from expunge.core.errors import InvalidValue, UserError
-from expunge.core.yaml_files import load_yaml
+from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import config_folders, key_in
 from expunge.sweep.flags import as_arguments, parted
 
