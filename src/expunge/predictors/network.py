@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from expunge.core.checks import require_from_zero
-from expunge.core.errors import DataError
 from expunge.core.files import State, under
 from expunge.core.read_back import ids_of
 from expunge.core.threads import alone
@@ -21,6 +20,7 @@ from expunge.curvature.losses import log_odds
 from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
+from expunge.models.weights import require_same_form
 from expunge.predictors.base import Predictor
 from expunge.training import History, Learner
 
@@ -220,7 +220,8 @@ class NetworkModel(Predictor):
         gone = ids_of(state.arrays, "removed_rows", len(y))
         self.begin(x, y, state.values["seed"])
         module = self.learner.build(self.x.shape, len(self.classes_), self.seed)
-        _load(module, _under(state, _MODULE))
+        require_same_form(module, found := _under(state, _MODULE))
+        module.load_state_dict(found)
         recorded = _under(state, _HISTORY)
         self.module = module
         self.history = History.of(recorded, self.learner.device) if recorded else None
@@ -235,20 +236,3 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 def _under(state: State, prefix: str) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in under(state.arrays, prefix).items()}
-
-
-def _load(module: nn.Module, found: dict[str, Tensor]) -> None:
-    """Load a state of the very same architecture, or none of it."""
-    wanted = module.state_dict()
-    for name in sorted(wanted.keys() ^ found.keys()):
-        which = "lacks" if name in wanted else "has, beyond the network's,"
-        raise DataError(f"checkpoint of another architecture: it {which} {name}")
-    for name, tensor in wanted.items():
-        if (tensor.shape, tensor.dtype) != (found[name].shape, found[name].dtype):
-            raise DataError(
-                f"checkpoint of another architecture: {name} is {found[name].dtype} of shape "
-                f"{tuple(found[name].shape)}, the network's {tensor.dtype} of shape {tuple(tensor.shape)}"
-            )
-        if not bool(torch.isfinite(found[name]).all()):
-            raise DataError(f"{name}: holds NaN or infinity")
-    module.load_state_dict(found)
