@@ -53,15 +53,16 @@ class Task:
         Bad input is one line on standard error, and so is a fault that the run has seen itself.
         """
         hydra_config = HydraConfig.get()
-        guard_logs(environment_of(config))
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher)
+            guard_logs(environment_of(config))
             return run_cell(config, self._cache)
         try:
+            guard_logs(environment_of(config))
             prepare(hydra_config.launcher)
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")

@@ -78,6 +78,12 @@ def as_written() -> Iterator[None]:
         yield
 
 
+def overrides_of(hydra_config: Any) -> list[str]:
+    """What the command line gives, as it is written there: elements of Hydra's list follow references."""
+    given: Any = OmegaConf.to_container(hydra_config.overrides, resolve=False)
+    return [str(text) for text in given["task"]]
+
+
 def line_of(error: BaseException, config: DictConfig) -> str:
     """What an error says, on one line, with no value that the configuration has from the environment."""
     if isinstance(error, InvalidValue):

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
 from expunge.record.ledger import DONE
-from expunge.run.environment import line_of
+from expunge.run.environment import line_of, overrides_of
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
@@ -35,7 +35,7 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
     """
     hydra_config = HydraConfig.get()
     sweep = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
-    job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
+    job = Job(int(hydra_config.job.num), overrides_of(hydra_config))
     job.note(sweep)
     of_all = f" of {known}" if (known := total(sweep)) else ""
     log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
