@@ -22,7 +22,6 @@ from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
-from expunge.run.declared import require_parts
 from expunge.run.environment import environment_of, overrides_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
@@ -134,7 +133,6 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
                 )
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
-    require_parts({str(key): value for key, value in settings.items()})
     names_of(settings["optimized_metric"])
     return {str(key): value for key, value in settings.items()}
 

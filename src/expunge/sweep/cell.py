@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
 from expunge.record.ledger import DONE
-from expunge.run.environment import line_of, overrides_of
+from expunge.run.environment import line_of, overrides_of, written
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
@@ -43,7 +43,8 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
         config.progress = False  # the bars of several workers would write over each other
     asked = metric_of(config)
     try:
-        name = fingerprint(settings_of(config))
+        settings_of(config)
+        name = fingerprint(written(config))  # which is seen by whoever sees the folder
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
