@@ -109,6 +109,7 @@ def say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def complain(error: object) -> None:
-    """Print one line on standard error."""
-    sys.stderr.write(f"expunge: {one_line(error)}\n")
+def complain(error: object, program: str = "expunge") -> None:
+    """Print one line on standard error; in a path or a name no sign steers the terminal."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in one_line(error))
+    sys.stderr.write(f"{program}: {line}\n")

@@ -23,8 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, RunFolderError
+from expunge.core.json_text import parse_json
 from expunge.core.plain import as_json
 from expunge.core.progress import progress_bar
+from expunge.core.regular import open_regular, read_regular
+from expunge.core.system_errors import naming
+from expunge.core.tensor_files import read_entries
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +39,6 @@ _HEADER, _DIGEST, _UNKNOWN = "expunge", "sha256", "0" * 64
 _SIGNATURE = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
 _LENGTH, _ALIGN = 8, 8
 _UNIQUE = "[0-9a-f]" * 32  # in the name of a file that is being written
-_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _BLOCK = 1 << 22
 
 
@@ -68,11 +71,12 @@ def atomically(path: Path, secret: bool = False) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -112,7 +116,7 @@ def read_text(path: Path) -> str:
         OSError: It cannot be read.
         UnicodeDecodeError: It is neither.
     """
-    content = path.read_bytes()
+    content = read_regular(path)
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if wide else "utf-8-sig")
 
@@ -213,12 +217,11 @@ def read_header(
         DataError: It cannot be read, was not written here, or a byte is not as it was written.
     """
     try:
-        with open(path, "rb") as file:
-            length = file.read(_LENGTH)
-            head = length + file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
-            entries = json.loads(head[_LENGTH:])
-            metadata = entries.pop("__metadata__")
-            header = json.loads(metadata[_HEADER])
+        with open_regular(path) as file:
+            entries, metadata, start = read_entries(file)
+            file.seek(0)
+            head = file.read(start)
+            header = parse_json(metadata[_HEADER])
             if not isinstance(header, dict):
                 raise TypeError("its header is no mapping")
             if not signed and metadata.keys() == {_HEADER}:
@@ -284,11 +287,9 @@ def load_header(path: Path) -> dict[str, Any]:
 
     Nothing is checked: they may say who is to read the file, and no more (``read_header`` compares digests).
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            values = json.loads((file.metadata() or {})[_HEADER])
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
+        with open_regular(path) as file:
+            values = parse_json(read_entries(file)[1][_HEADER])
+    except (OSError, KeyError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

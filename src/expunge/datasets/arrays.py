@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_finite, require_positive, require_probability
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.homes import expanded
 from expunge.datasets.array_files import Reader, open_arrays, pick
 from expunge.datasets.base import Dataset
 from expunge.datasets.names import listed
@@ -69,8 +70,8 @@ def load(
 def _locate(name: str, path: Any, data_dir: Any) -> Path:
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise InvalidValue(name, path, "the path of an .npz or .safetensors file")
-    given = Path(path).expanduser()
-    for candidate in (given, Path(data_dir).expanduser() / given):
+    given = expanded(path)
+    for candidate in (given, expanded(data_dir) / given):
         if candidate.is_file():
             return candidate
     raise DataError(f"{path}: no such file, neither from {Path.cwd()} nor in {data_dir}", name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from expunge.core.checks import require_finite, require_switch
 from expunge.core.errors import DataError
+from expunge.core.homes import expanded
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
 from expunge.datasets.cifar_pickle import read_batch
@@ -48,7 +49,7 @@ def load(
     and the test batch; with it all files must be there.
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
-    root = Path(data_dir).expanduser()
+    root = expanded(data_dir)
     names = _obtain(root, check)
     parts = [read_batch(root / _FOLDER / name) for name in names]
     x, y = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_finite, require_switch
 from expunge.core.errors import DataError
+from expunge.core.homes import expanded
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
 from expunge.datasets.mat5 import read_array
@@ -50,7 +51,7 @@ def load(
     """
     offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
     training = ["train", "extra"] if require_switch("extra", extra) else ["train"]
-    root = Path(data_dir).expanduser() / _FOLDER
+    root = expanded(data_dir) / _FOLDER
     _obtain(root, [*training, "test"], check)
     train, test = _read([root / _file(split) for split in training]), _read([root / _file("test")])
     names = {digit: str(digit) for digit in range(10)}

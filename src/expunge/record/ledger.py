@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from expunge.core.errors import RunFolderError
+from expunge.core.json_text import parse_json
 from expunge.core.plain import plain
+from expunge.core.system_errors import naming
 from expunge.record.sums import LENGTH, sum_of, sums_of, whole_lines
 
 FILE = "removals.jsonl"
@@ -56,9 +58,9 @@ def read_ledger(path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -
 
 def _record(path: Path, number: int, line: bytes, keys: Sequence[str], kind: str) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(line)
+        record: dict[str, Any] = parse_json(line)
         found = {key: record[key] for key in keys}[keys[0]]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise RunFolderError(f"{path}:{number}: not a {kind} record; the file is damaged") from None
     if found != number:
         raise RunFolderError(f"{path}:{number}: holds {keys[0]} {found}, expected {number}")
@@ -185,9 +187,10 @@ class Ledger:
 def _write(file: BinaryIO, content: bytes) -> None:
     """Write all of it, and wait until it is on disk."""
     left = memoryview(content)
-    while left:
-        left = left[file.write(left) :]
-    os.fsync(file.fileno())
+    with naming(file.name):
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
 
 
 def _onto_disk(folder: Path) -> None:

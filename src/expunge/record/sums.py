@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from expunge.core.errors import RunFolderError
+from expunge.core.regular import open_regular
 
 LENGTH = 65  # of a line of sums
 MEND = "restore it from a copy, or repeat the run (force=true)"
@@ -40,8 +41,8 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     sums = sums_of(path)
     with ExitStack() as files:
-        lines = files.enter_context(open(path, "rb"))
-        known = files.enter_context(open(sums, "rb")) if sums.exists() else None
+        lines = files.enter_context(open_regular(path))
+        known = files.enter_context(open_regular(sums)) if sums.exists() else None
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 return

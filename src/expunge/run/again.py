@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
+from expunge.core.yaml_text import require_followable
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
 from expunge.run.declared import located
 from expunge.run.environment import as_written
 from expunge.run.job_cache import JobCache
-
-_DEEPEST = 64
+from expunge.run.yaml_files import load_yaml
 
 
 def settings_again(path: Path) -> dict[str, Any]:
@@ -30,31 +30,18 @@ def settings_again(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: It is missing, or no configuration.
     """
+    if not os.path.lexists(path):
+        raise RunFolderError(f"{path}: missing from the run folder")
+    config, _ = load_yaml(path, aliases=False)
     try:
-        text = path.read_text(encoding="utf-8")
-        _require_tree(text)
+        require_followable(OmegaConf.to_container(config, resolve=False))
         with as_written():
-            found = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
-    except FileNotFoundError:
-        raise RunFolderError(f"{path}: missing from the run folder") from None
-    except yaml.YAMLError as error:
-        raise RunFolderError(f"{path}: not YAML ({one_line(error)})") from None
+            found = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
     if not isinstance(found, dict):
         raise RunFolderError(f"{path}: must be a mapping")
     return {str(key): value for key, value in found.items()}
-
-
-def _require_tree(text: str) -> None:
-    """Refuse YAML that is more than it seems, by aliases, or that nests without end."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has an alias (*name)")
-        if depth > _DEEPEST:
-            raise ValueError(f"it is more than {_DEEPEST} levels deep")
 
 
 def _require_part(group: str, settings: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
@@ -18,9 +20,15 @@ from omegaconf.errors import (
 )
 
 from expunge.core.errors import UserError, complain, one_line
+from expunge.core.system_errors import system_error
 from expunge.run.config_files import config_dir
 
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
+_OF_PATHS = (
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
+)
+"""Of a file or folder that was named: another can be."""
 
 
 @contextmanager
@@ -45,6 +53,24 @@ def without_folder(error: BaseException) -> str | None:
     if not (isinstance(error, OSError) and ("run_job", "mkdir") in pairwise(names)):
         return None
     return f"hydra.run.dir (of a sweep hydra.sweep.subdir): {error.filename}: no folder ({error.strerror})"
+
+
+def of_settings(error: BaseException) -> str | None:
+    """Say which file Hydra could not put settings together from; None for an error from elsewhere."""
+    if not any("config_loader" in Path(file).stem for file in _files(error)):
+        return None
+    if system_error(error) and getattr(error, "errno", None) not in _OF_PATHS:
+        return None  # no file is to blame
+    return system_error(error) or one_line(error)
+
+
+def of_sweeper(error: BaseException) -> bool:
+    """Whether a sweeper that is a plug-in of Hydra's has raised it."""
+    return any("hydra_plugins" in file and "sweeper" in file for file in _files(error))
+
+
+def _files(error: BaseException) -> list[str]:
+    return [frame.filename for frame in extract_tb(error.__traceback__)]
 
 
 def _choices_with(key: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -16,16 +15,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
-from expunge.core.errors import RunFolderError, UserError, say
-from expunge.core.files import require_no_links, sweep_up, write_atomically
+from expunge.core.errors import RunFolderError, UserError, one_line, say
+from expunge.core.files import read_text, require_no_links, sweep_up, write_atomically
+from expunge.core.json_text import parse_json
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
+from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.run.environment import environment_of, overrides_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of
+from expunge.run.yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -124,6 +126,7 @@ def _there(folder: Path) -> list[Path]:
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values; a study's must not have groups that mean nothing to it."""
+    require_followable(OmegaConf.to_container(config, resolve=False))
     require_known(config, RUN_ONLY)
     if is_study(config):
         for group in RUN_ONLY:
@@ -180,6 +183,14 @@ def ledger_of(folder: Path) -> Path | None:
     return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
 
 
+def kept_in(folder: Path) -> str:
+    """How many requests (or cells of a study) of a run that was broken off are recorded, in words."""
+    ledger = ledger_of(folder)
+    count = ledger.read_bytes().count(b"\n") if ledger else 0
+    what = "cell" if ledger and ledger.name == RESULTS else "request"
+    return f"{count:,} {what}{' is' if count == 1 else 's are'} kept"
+
+
 def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     """Refuse to write over a run of other settings, or over any run unless to ``resume`` it."""
     if not ledger_of(folder):
@@ -194,7 +205,9 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     recorded = folder / RECORD / "config.yaml"
     if not recorded.exists():
         raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
-    must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
+    begun = load_yaml(recorded)[0]
+    require_followable(OmegaConf.to_container(begun, resolve=False))
+    must_match(OmegaConf.to_container(begun, resolve=True), settings)
 
 
 def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bool) -> dict[str, Any] | None:
@@ -229,7 +242,10 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         return None
     # The run may have been killed between its last two files.
     checkpoint.done()
-    return dict(json.loads(summary.read_text()))
+    try:
+        return dict(parse_json(read_text(summary)))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{summary}: not a summary that can be read ({one_line(error)})") from None
 
 
 def record_config(config: DictConfig, folder: Path) -> None:

@@ -17,6 +17,7 @@ from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
 from expunge.run.job import RECORD
+from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, earlier, read
 
@@ -68,7 +69,7 @@ def _draws_data(run: Path) -> bool:
     recorded = run / RECORD / "config.yaml"
     if not recorded.is_file():
         return True
-    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(OmegaConf.load(recorded), "dataset") or {})
+    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(load_yaml(recorded)[0], "dataset") or {})
 
 
 def _of_different_content(cells: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:

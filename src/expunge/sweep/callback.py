@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from expunge.core.errors import InvalidValue, UserError, complain
 from expunge.core.files import require_no_links
 from expunge.core.locks import Taken, exclusive
+from expunge.core.system_errors import system_error
 from expunge.run.hydra_errors import explained
 from expunge.run.job import RECORD
 from expunge.sweep import jobs
@@ -73,8 +74,11 @@ class SweepCallback(Callback):
             except UserError as error:
                 complain(error)
                 code = 2
-            except Exception:
-                traceback.print_exc()
+            except Exception as error:
+                if line := system_error(error):
+                    complain(f"{line}; what is done is kept, the same command goes on")
+                else:
+                    traceback.print_exc()
                 code = 1
         if code:
             sys.exit(code)

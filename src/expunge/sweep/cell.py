@@ -13,8 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from expunge.core.ends import heard
 from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
+from expunge.core.system_errors import naming, system_error
 from expunge.record.ledger import DONE
 from expunge.run.environment import line_of, overrides_of, written
 from expunge.run.job import run_in, settings_of
@@ -48,7 +50,8 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
-        number = told(asked, _run(folder, name, config, sweep, cache))
+        with naming(folder):
+            number = told(asked, _run(folder, name, config, sweep, cache))
         replace(job, status="done").note(sweep)
         return number
     except (UserError, OmegaConfBaseException) as error:
@@ -56,8 +59,11 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
     except BrokenInvariant as error:
         replace(job, status="failed", error=line_of(error, config)).note(sweep)
     except Exception as error:  # a cell's error must not cost the others; it is told at the end
-        log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
-        line = f"{type(error).__name__}: {line_of(error, config)}"
+        if heard():  # it is what a library made of a signal, which ends them all
+            raise
+        if (line := system_error(error)) is None:
+            log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
+            line = f"{type(error).__name__}: {line_of(error, config)}"
         replace(job, status="failed", error=line).note(sweep)
     return None  # which an optimising sweeper takes for a failed trial
 
