@@ -70,15 +70,16 @@ class Task:
     def __call__(self, config: DictConfig) -> Told:
         """Run it, and return what ``optimized_metric`` asks for; of a run that fails, None."""
         hydra_config = HydraConfig.get()
-        guard_logs(environment_of(config))
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher)
+            guard_logs(environment_of(config))
             return run_cell(config, self._cache)
         try:
+            guard_logs(environment_of(config))
             prepare(hydra_config.launcher)
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
