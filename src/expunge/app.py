@@ -26,7 +26,10 @@ from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, compla
 from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
+from expunge.run.config_source import look_at_files
+from expunge.run.environment import environment_of, guard_logs, line_of
 from expunge.run.hydra_errors import explained, of_settings, of_sweeper, one_line_warnings, without_folder
+from expunge.run.hydra_trusted import record_privately, trusted_only
 from expunge.run.job import kept_in, run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
@@ -60,6 +63,7 @@ class Task:
     def __call__(self, config: DictConfig) -> Told:
         """Run it, and return what ``optimized_metric`` asks for; of a run that fails, None."""
         hydra_config = HydraConfig.get()
+        guard_logs(environment_of(config))
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
@@ -75,6 +79,8 @@ class Task:
             with naming(self._folder):
                 summary = run_in(self._folder, config, self._cache)
             return told(metric_of(config), summary)
+        except (UserError, OmegaConfBaseException) as error:
+            self.error = UserError(line_of(error, config))
         except Exception as error:
             self.error = error
         return None
@@ -92,6 +98,7 @@ class Task:
 
 
 def _in_worker() -> Task:
+    record_privately()
     return Task(of_this_process())
 
 
@@ -107,7 +114,8 @@ def _answer(given: Sequence[str], task: Task) -> None:
         return
     sys.argv[1:] = prepared(arguments)
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
+        with trusted_only():
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (ValueError, KeyError) as error:
         if not flags.shell_completion:
             raise
@@ -177,5 +185,6 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(JobCache())
+    look_at_files()
     if code := ended("expunge", lambda: _run(task), task.kept):
         sys.exit(code)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from expunge.core.checks import require_choice, require_finite, require_switch
 from expunge.core.errors import DataError
 from expunge.core.homes import expanded
+from expunge.core.packed import require_unpackable
+from expunge.core.regular import open_regular, size_of
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset
 from expunge.datasets.names import require_several
@@ -129,21 +131,38 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     Raises:
         DataError: The file is missing, damaged or another kind of file.
     """
-    opener: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:
-            content = bytearray(file.read())  # mutable: the array over it is an ordinary writable one
+        with open_regular(path) as file:
+            packed = path.suffix == ".gz"
+            opened: Any = gzip.GzipFile(fileobj=file) if packed else file
+            return _idx(path, opened, size_of(file), packed, ndim)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read, it may be damaged ({error})") from None
-    magic = int.from_bytes(content[:4], "big")
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read, it may be damaged ({reason})") from None
+
+
+def _idx(path: Path, file: Any, size: int, packed: bool, ndim: int) -> NDArray[np.uint8]:
+    """The array in an open file of ``size`` bytes, unless there is no room for what its header promises."""
+    head = file.read(4 + 4 * ndim)
+    magic = int.from_bytes(head[:4], "big")
     expected = _UNSIGNED_BYTE << 8 | ndim
-    if magic != expected or len(content) < 4 + 4 * ndim:
+    if magic != expected or len(head) < 4 + 4 * ndim:
         got = f"not an IDX file of {ndim}-d bytes: magic number {magic}"
         raise DataError(f"{path}: {got}, allowed: {expected}")
-    shape = struct.unpack_from(f">{ndim}I", content, 4)
-    found, promised = len(content) - 4 - 4 * ndim, math.prod(shape)
-    if found != promised:
-        raise DataError(f"{path}: damaged: its header promises {promised} bytes, {found} follow")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * ndim).reshape(shape)
+    shape = struct.unpack_from(f">{ndim}I", head, 4)
+    promised = math.prod(shape)
+    said = f"{path}: damaged: its header promises {promised} bytes"
+    if not packed and size - len(head) != promised:
+        raise DataError(f"{said}, {size - len(head)} follow")
+    try:
+        require_unpackable(size, promised)
+    except ValueError as error:
+        raise DataError(f"{said}, {error}") from None
+    found, end = np.empty(promised, np.uint8), 0
+    while count := file.readinto(found[end:].data):
+        end += count
+    if end < promised or file.read(1):
+        raise DataError(f"{said}, {end if end < promised else 'more'} follow")
+    return found.reshape(shape)

@@ -24,7 +24,7 @@ from expunge.datasets.names import natural
 TRAIN, QUERY, GALLERY = PARTS = ("bounding_box_train", "query", "bounding_box_test")
 """The folders."""
 
-_NAME = re.compile(r"(?P<person>-1|[0-9]+)_c(?P<camera>[0-9]+)(?![0-9])[\w.-]*")
+_NAME = re.compile(r"(?P<person>-1|[0-9]{1,18})_c(?P<camera>[0-9]{1,18})(?![0-9])[\w.-]*")
 _EXAMPLE = "0002_c1s1_000451_03.jpg"
 
 

@@ -45,7 +45,8 @@ class FeatureFile:
         coming = iter(blocks)
         first = next(coming, np.empty((0, 0), dtype=np.float32))
         content = (np.ascontiguousarray(block, dtype="<f4").data for block in chain([first], coming))
-        write_blocks(self.path, self._entries(first.shape[1]), self.ingredients, content)
+        # Secret, for what they are made from may hold the seed of an extractor's noise.
+        write_blocks(self.path, self._entries(first.shape[1]), self.ingredients, content, secret=True)
 
     def map(self) -> tuple[Features, Features]:
         """Map the tensors of a file that is known to be sound into memory.

@@ -73,6 +73,8 @@ def require_tensors_only(path: Path | str) -> None:
 
     For files that somebody else is to read, who would unpickle anything.
     """
+    with weight_files.opened(path):
+        pass  # a small file may stand for more than torch's reader ever ends with
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

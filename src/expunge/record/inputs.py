@@ -10,8 +10,9 @@ from typing import Any
 
 from expunge import __version__
 from expunge.core.errors import DataError
-from expunge.core.files import write_json
+from expunge.core.files import read_text, write_json
 from expunge.core.hashing import sha256_of
+from expunge.core.json_text import parse_json
 from expunge.core.mapped import require_unchanged
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
 from expunge.datasets import Dataset
@@ -94,8 +95,8 @@ class Inputs:
         return kept if self.requests is None else {**kept, "requests": _digest(self.requests)}
 
     def write(self, folder: Path) -> None:
-        """Keep them in a run folder."""
-        write_json(folder / FILE, self.as_json())
+        """Keep them in a run folder, for its owner alone: a short secret can be guessed from its digest."""
+        write_json(folder / FILE, self.as_json(), secret=True)
 
     def difference(self, begun: Any) -> str | None:
         """Say in what these differ from those that ``as_json`` gave when a run began, or None.
@@ -137,7 +138,7 @@ class Inputs:
 def read(folder: Path) -> Any:
     """Return what a run folder keeps of the inputs of its run; None where it is missing or damaged."""
     try:
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return parse_json(read_text(folder / FILE))
     except (OSError, ValueError):
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,11 @@ from expunge.core.checks import require_count, require_share
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import read_text
 from expunge.core.homes import expanded
+from expunge.core.json_text import parse_json
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
+
+_MOST_DIGITS = 20  # of a row id
 
 
 @dataclass(frozen=True)
@@ -268,12 +270,17 @@ def _read_rows(path: Path) -> list[Any]:
         raise DataError(f"{path}: cannot be read as a file of row ids ({reason})", "rows") from None
     if path.suffix == ".json":
         try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            rows = parse_json(text)
+        except ValueError as error:
             raise DataError(f"{path}: not JSON ({error})", "rows") from None
         if not isinstance(rows, list):
             allowed = "a list of row ids, or of such lists"
             raise DataError(f"{path}: holds a {type(rows).__name__}, allowed: {allowed}", "rows")
         return rows
     lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
-    return [[int(w) if w.isascii() and w.isdigit() else w for w in line] for line in lines if line]
+    return [[_id(word) for word in line] for line in lines if line]
+
+
+def _id(word: str) -> int | str:
+    """A row id; a word that is none, or longer than any, as it is."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS else word

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expunge.core.errors import DataError, RunFolderError
-from expunge.core.files import State, load_header, load_state, save_state
-from expunge.record.ledger import OUTCOME_KEYS
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.core.checks import require_count, require_finite, require_switch
+from expunge.core.errors import DataError, InvalidValue, RunFolderError
+from expunge.core.files import State, load_state, read_header, save_state
+from expunge.core.read_back import array_of, of_file, read_as, same
+from expunge.record.ledger import OUTCOME_KEYS, Ledger
 from expunge.record.settings import FREE, first_difference
+from expunge.record.sums import MEND
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -38,18 +45,32 @@ class RunCheckpoint:
     Noise from the operating system is never the same again, and a model that somebody may have seen counts.
     So a run with such noise never draws a release twice that anything is made of: see ``once``; and one that
     is complete goes on, when requests are added, from the state at its end.
+
+    Nothing is believed of a file whose digest is not its content's, and every file says which run it is of
+    (``of``: its settings may be those of another).
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], inputs: Inputs, every: int) -> None:
         self.path, self.end, self.last = folder / FILE, folder / SECRET, folder / f"{FILE}.last"
         self.every = every
         self.settings, self.inputs = settings, inputs
+        self.of, self.recorded = secrets.token_hex(8), 0
 
-    def save(self, state: State, complete: bool = False) -> None:
-        """Put the state in place of the last one, atomically; that of a ``complete`` run stays."""
+    def save(self, state: State, ledger: Ledger, complete: bool = False) -> None:
+        """Put the state in place of the last one, atomically; that of a ``complete`` run stays.
+
+        With it goes what the records up to there are, by the hash of all their bytes.
+        """
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
-        state.values["complete"] = complete
+        known = ledger.prefix(state.values["run"]["served"])
+        state.values |= {"complete": complete, "of": self.of, "ledger": known}
         save_state(self.end if complete else self.path, state, secret=True)
+
+    def keep(self, state: State) -> None:
+        """Write the state at the end of a run that can be repeated."""
+        save_state(
+            self.end, State(state.arrays, {**state.values, "inputs": self.inputs.as_json()}), secret=True
+        )
 
     def reopen(self) -> None:
         """Let a run that was complete go on from its end, or, where it can be repeated, from its start.
@@ -57,14 +78,41 @@ class RunCheckpoint:
         What was kept at the end may have rows that leave now: as a checkpoint it goes in its time, or else at
         once.
         """
-        if "run" in load_header(self.end):
+        if "run" in self._end():
             self.end.replace(self.path)
         self.end.unlink(missing_ok=True)
 
+    def _end(self) -> dict[str, Any]:
+        """The header of the state at the end, if there is one.
+
+        Raises:
+            RunFolderError: It is damaged: releases that it knows of would be drawn again.
+        """
+        if not self.end.exists():
+            return {}
+        try:
+            return read_header(self.end)[1]
+        except DataError as error:
+            raise RunFolderError(f"{error}; allowed: force=true, which repeats the run") from None
+
     @cached_property
     def _begun(self) -> State | None:
-        """The last release of the run that is continued, if it was ended amid a request."""
-        return load_state(self.last) if self.last.exists() else None
+        """The last release of the run that is continued, if it was ended amid a request.
+
+        Raises:
+            RunFolderError: It is damaged, of another run, or of a request before the last that was recorded.
+        """
+        if not self.last.exists():
+            return None
+        try:
+            left = load_state(self.last)
+            with of_file(self.last):
+                same("of", left.values.get("of"), self.of)
+                array_of(left.arrays, "weight", float, (None, None))
+                require_count("request", left.values.get("request"), self.recorded, self.recorded + 1)
+        except (DataError, InvalidValue) as error:
+            raise RunFolderError(_left(self.path, str(error))) from None
+        return left
 
     def once(self, request: int, unlearner: Any) -> None:
         """Keep the weights that leave with a request, before anything is made of them.
@@ -75,22 +123,25 @@ class RunCheckpoint:
         """
         if not getattr(unlearner, "draws_anew", False):
             return
-        left = self._begun
+        left, out = self._begun, unlearner.predictor.weights
+        if left is None and request <= self.recorded:
+            raise RunFolderError(_left(self.path, f"there is no {self.last.name}"))
         if left is None or request > left.values["request"]:
-            drawn = State({"weight": unlearner.predictor.weights}, {"request": request})
-            save_state(self.last, drawn, secret=True)
+            save_state(self.last, State({"weight": out}, {"request": request, "of": self.of}), secret=True)
         elif request == left.values["request"]:
-            unlearner.put_back(left.arrays["weight"])
+            with of_file(self.last):
+                unlearner.put_back(array_of(left.arrays, "weight", float, out.shape))
 
-    def load(self, recorded: int) -> State | None:
-        """Return the state to continue from with ``recorded`` lines in the ledger, or None to begin again.
+    def load(self, ledger: Ledger) -> State | None:
+        """Return the state to continue from with what the ledger holds, or None to begin again.
 
         Raises:
-            RunFolderError: The checkpoint belongs to another configuration, or to other inputs; or the run
-                would begin again, and cannot.
+            RunFolderError: The checkpoint belongs to another configuration, to other inputs, or to other
+                records; or the run would begin again, and cannot.
         """
+        self.recorded = ledger.lines
         path = self.path if self.path.exists() else self.end
-        if path == self.end and "run" not in load_header(path):
+        if path == self.end and "run" not in self._end():
             if self.last.exists():
                 raise RunFolderError(_left(path, f"there is no {FILE}"))
             return None
@@ -98,18 +149,26 @@ class RunCheckpoint:
             state = load_state(path)
         except DataError as error:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
-        if not {"settings", "inputs", "run"} <= state.values.keys():
+        if not {"settings", "inputs", "run", "ledger"} <= state.values.keys():
             raise RunFolderError(f"{path}: not a checkpoint; delete it to repeat the run from its start")
         must_match(state.values.pop("settings"), self.settings)
         if difference := self.inputs.difference(state.values.pop("inputs")):
             raise RunFolderError(refused(difference))
-        self.every = state.values.pop("every", self.every)
-        complete = state.values.pop("complete", False)
-        if state.values["run"]["served"] > recorded:
-            if complete or self.last.exists():
-                raise RunFolderError(_left(path, "removals.jsonl has lost lines"))
-            log.warning("the checkpoint is ahead of removals.jsonl: repeating the run from its start")
+        self.of = str(state.values.pop("of", ""))
+        complete, known = state.values.pop("complete", False), state.values.pop("ledger")
+        with of_file(path), read_as("a checkpoint"):
+            self.every = require_count("every", state.values.pop("every", self.every))
+            run = state.values["run"]
+            served = require_count("run.served", run["served"], least=0)
+            same("ledger.lines", known["lines"], served)
+        if served > ledger.lines:
+            if complete or run.get("anew") or self.last.exists():
+                raise RunFolderError(_left(path, f"{ledger.path.name} has lost lines"))
+            log.warning("the checkpoint is ahead of %s: repeating the run from its start", ledger.path.name)
             return None
+        if ledger.prefix(known["lines"]) != known:
+            what = f"its first {known['lines']} lines are not those that {path.name} was made after"
+            raise RunFolderError(f"{ledger.path}: damaged, {what}; {MEND}")
         return state
 
     def must_repeat(self, recorded: dict[str, Any], again: dict[str, Any]) -> None:
@@ -128,6 +187,31 @@ class RunCheckpoint:
         """The run is complete: the checkpoint, which holds secrets, goes."""
         for left in self.path.parent.glob(f"{FILE}*"):  # what a kill amid writing has left, too
             left.unlink()
+
+
+def requested_in(state: State, rows: int) -> NDArray[np.bool_]:
+    """Take from a run's state which of so many rows have been requested.
+
+    Raises:
+        DataError: It is not there, or another.
+    """
+    found = array_of(state.arrays, "run_requested", bool, (rows,))
+    del state.arrays["run_requested"]
+    return found
+
+
+def counts_in(state: State) -> dict[str, Any]:
+    """Take from a run's state what a session has counted, measured and found.
+
+    Raises:
+        DataError: One is missing.
+        InvalidValue: One is nothing of the kind.
+    """
+    with read_as("the checkpoint of a run"):
+        run = state.values.pop("run")
+        found = {key: require_count(f"run.{key}", run[key], least=0) for key in ("served", "removed")}
+        measured = {key: None if v is None else require_finite(key, v) for key, v in run["measured"].items()}
+        return {**found, "stopped": require_switch("run.stopped", run["stopped"]), "measured": measured}
 
 
 def _left(path: Path, why: str) -> str:

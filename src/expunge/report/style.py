@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from expunge.core.files import write_atomically
 from expunge.report import text
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
@@ -68,8 +69,8 @@ class Drawn:
         """Write ``name.png`` and ``name.svg`` into ``folder``; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         png, svg = folder / f"{self.name}.png", folder / f"{self.name}.svg"
-        png.write_bytes(self.png)
-        svg.write_text(self.svg, encoding="utf-8", newline="\n")
+        write_atomically(png, self.png)  # in the place of a link, not through it
+        write_atomically(svg, self.svg.encode())
         return [png, svg]
 
 

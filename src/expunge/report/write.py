@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from expunge.core.errors import RunFolderError
+from expunge.core.files import write_atomically
 from expunge.report import seeds_table, studies, table
 from expunge.report.contents import Contents, link
 from expunge.report.runs import find_runs
@@ -63,4 +64,4 @@ def default_out(folders: list[str | os.PathLike[str]]) -> Path:
 
 
 def _write(path: Path, content: str) -> None:
-    path.write_text(content, encoding="utf-8", newline="\n")
+    write_atomically(path, content.encode())

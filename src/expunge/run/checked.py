@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,16 +28,18 @@ class Checked:
     Args:
         unlearner: What serves them.
         ledger: What has been recorded already.
-        path: Its file, for messages.
+        requests: What is asked for.
         rows: Training rows.
 
     Raises:
-        RunFolderError: A record cannot be one.
+        RunFolderError: A record cannot be one, or is not that of its request.
     """
 
-    def __init__(self, unlearner: Method | Unlearner, ledger: Ledger, path: Path, rows: int) -> None:
+    def __init__(
+        self, unlearner: Method | Unlearner, ledger: Ledger, requests: Sequence[Request], rows: int
+    ) -> None:
         self._unlearner = unlearner
-        self._account = account_of(ledger.records, path, rows)
+        self._account = account_of(ledger.records(), ledger.path, rows, requests=requests)
 
     def outcome(self, outcome: Any, request: Request) -> None:
         """Check what ``remove`` returned.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
-from expunge.core.errors import RunFolderError, UserError
-from expunge.core.files import sweep_up
+from expunge.core.errors import RunFolderError, UserError, one_line, say
+from expunge.core.files import read_text, require_no_links, sweep_up, write_atomically
+from expunge.core.json_text import parse_json
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
+from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
+from expunge.run.declared import require_parts
+from expunge.run.environment import environment_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of
+from expunge.run.yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
@@ -33,6 +37,8 @@ log = logging.getLogger(__name__)
 
 RECORD = ".hydra"
 """Folder of the configuration in a run folder."""
+_WRITTEN = (RECORD, "figures", "wandb", ".lock", REMOVALS, RESULTS, "removals.sha256", "results.sha256")
+"""What a run writes to where it lies; its other files take the place of what is there."""
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
@@ -55,6 +61,7 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
     folder.mkdir(parents=True, exist_ok=True)
     new = not _there(folder)
     try:
+        require_no_links(folder, _WRITTEN)
         settings = settings_of(config)
         with exclusive(folder, wait=sweep is not None), watched():
             return _run(folder, config, settings, cache, sweep)
@@ -82,7 +89,7 @@ def _run(
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
     typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
-    run, inputs = prepare(settings, choices, cache, sweep, typed)
+    run, inputs = prepare(settings, choices, cache, sweep, typed, config)
     if force:  # only now: what is refused must not cost the run that is there
         _empty(folder)
     if finished := summary_of(folder, settings, inputs, swept=sweep is not None):
@@ -120,6 +127,7 @@ def _there(folder: Path) -> list[Path]:
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values; a study's must not have groups that mean nothing to it."""
+    require_followable(OmegaConf.to_container(config, resolve=False))
     require_known(config, RUN_ONLY)
     if is_study(config):
         for group in RUN_ONLY:
@@ -129,6 +137,7 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
                 )
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
+    require_parts({str(key): value for key, value in settings.items()})
     names_of(settings["optimized_metric"])
     return {str(key): value for key, value in settings.items()}
 
@@ -144,8 +153,11 @@ def prepare(
     cache: JobCache,
     sweep: str | None,
     typed: Collection[str],
+    config: DictConfig,
 ) -> tuple[Callable[..., dict[str, Any]], Inputs]:
     """Build and check the run or the study; what is left to do is to call it with its ``folder``.
+
+    ``config`` is what the settings were before references in it were followed: so they are recorded.
 
     Returns:
         The run, and its inputs.
@@ -158,11 +170,13 @@ def prepare(
         named = named_inputs(settings)
         study, tracker = build_study(settings)
         inputs = named.of_study(study)
-        how = {key: settings[key] for key in ("seed", "progress")}
-        return partial(run_study, study, settings, tracker=tracker, group=sweep, inputs=inputs, **how), inputs
+        how: dict[str, Any] = {key: settings[key] for key in ("seed", "progress")}
+        how |= {"group": sweep, "inputs": inputs, "hidden": environment_of(config).hidden}
+        return partial(run_study, study, written(config), tracker=tracker, **how), inputs
     from expunge.run.runner import run
 
     experiment = build_experiment(settings, choices, cache, sweep, typed)
+    experiment = replace(experiment, written=written(config), hidden=environment_of(config).hidden)
     return partial(run, experiment), experiment.inputs
 
 
@@ -193,7 +207,9 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     recorded = folder / RECORD / "config.yaml"
     if not recorded.exists():
         raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
-    must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
+    begun = load_yaml(recorded)[0]
+    require_followable(OmegaConf.to_container(begun, resolve=False))
+    must_match(OmegaConf.to_container(begun, resolve=True), settings)
 
 
 def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bool) -> dict[str, Any] | None:
@@ -228,11 +244,17 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         return None
     # The run may have been killed between its last two files.
     checkpoint.done()
-    return dict(json.loads(summary.read_text()))
+    try:
+        return dict(parse_json(read_text(summary)))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{summary}: not a summary that can be read ({one_line(error)})") from None
 
 
 def record_config(config: DictConfig, folder: Path) -> None:
-    """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before)."""
+    """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before).
+
+    Its owner alone may read it: whoever knows the seed can draw the noise again.
+    """
     target = folder / RECORD
     target.mkdir(parents=True, exist_ok=True)
     hydra_config = HydraConfig.get()
@@ -242,7 +264,8 @@ def record_config(config: DictConfig, folder: Path) -> None:
         "overrides": OmegaConf.create(list(hydra_config.overrides.task)),
     }
     for name, part in parts.items():
-        (target / f"{name}.yaml").write_text(OmegaConf.to_yaml(part))
+        text = environment_of(hydra_config).hidden(OmegaConf.to_yaml(part))
+        write_atomically(target / f"{name}.yaml", text.encode(), secret=True)
 
 
 def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
@@ -251,7 +274,7 @@ def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
         return
     table = show_study(folder, settings) if is_study(settings) else show_run(folder)
     if not swept:
-        sys.stdout.write(f"{table}\nRun folder: {folder}\n")
+        say(f"{table}\nRun folder: {folder}\n")
 
 
 def show_run(folder: Path) -> str:

@@ -14,15 +14,16 @@ from tqdm import tqdm
 
 from expunge.certificate.composition import Claim, Total, Upstream, total
 from expunge.core.columns import Column
-from expunge.core.errors import DataError, InvalidValue
+from expunge.core.errors import InvalidValue
 from expunge.core.files import State, save_state, write_json
 from expunge.core.plain import finite, plain
+from expunge.core.read_back import of_file
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record.columns import declared
 from expunge.record.ledger import FILE, KEYS, Ledger
 from expunge.record.requests import Request
-from expunge.record.resume import SECRET, RunCheckpoint
+from expunge.record.resume import RunCheckpoint, counts_in, requested_in
 from expunge.record.summary import summarise
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
@@ -48,24 +49,26 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
     every = experiment.checkpoint_every
-    checkpoint = RunCheckpoint(folder, experiment.settings, experiment.inputs, every)
-    session = _Session(experiment, *_extract(experiment))
+    checkpoint = RunCheckpoint(folder, experiment.shown, experiment.inputs, every)
+    session = _Session(experiment, *experiment.extract())
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
-        session.checked = Checked(experiment.unlearner, ledger, folder / FILE, len(session.y_train))
-        state = checkpoint.load(len(ledger.records))
+        session.checked = Checked(experiment.unlearner, ledger, experiment.requests, len(session.y_train))
+        state = checkpoint.load(ledger)
         if state is None:
             session.fit()
             experiment.inputs.require_unchanged()
-            checkpoint.save(session.state())
+            checkpoint.save(session.state(), ledger)
         else:
-            session.load(state)
+            with of_file(checkpoint.path):
+                session.load(state)
         columns = session.columns()
-        tracker.start(experiment.settings, folder, experiment.group)
+        tracker.start(experiment.shown, folder, experiment.group)
         tracker.define(columns)
-        for record in ledger.records:
+        for record in ledger.records():
             tracker.log(record)
+        again = ledger.records(session.served + 1)
         for request in session.pending():
-            served = ledger.records[request.number - 1 : request.number]
+            served = next(again, None)
             if not served:
                 session.prepare(request)
             outcome, seconds = session.serve(request)
@@ -73,34 +76,27 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             record = session.record(request, outcome, seconds, evaluate=not served)
             experiment.inputs.require_unchanged()  # nothing is recorded that comes of a mixture of data
             if served:
-                checkpoint.must_repeat(served[0], record)
+                checkpoint.must_repeat(served, record)
             else:
                 session.checked.record(record)
                 session.save_arrays(folder)  # first: what is recorded is not evaluated again
                 tracker.log(ledger.append(record))
             if request.number % checkpoint.every == 0:
-                checkpoint.save(session.state())
-        facts = session.facts()
+                checkpoint.save(session.state(), ledger)
+        facts = experiment.hidden(session.facts())
         experiment.inputs.require_unchanged(thorough=True)
-        save_state(folder / "model.safetensors", State(experiment.model.model()))
+        model = State(experiment.model.model())
+        save_state(folder / "model.safetensors", model, secret="perturbation" in model.arrays)
         if getattr(experiment.unlearner, "draws_anew", False):
-            checkpoint.save(session.state(), complete=True)
+            checkpoint.save(session.state(), ledger, complete=True)
         elif getattr(experiment.unlearner, "keeps_secret", False):
-            save_state(folder / SECRET, experiment.unlearner.state(), secret=True)
-        summary: dict[str, Any] = plain(summarise(ledger.records, facts, columns), "summary")
-        write_json(folder / "summary.json", summary)
+            checkpoint.keep(experiment.unlearner.state())
+        ledger.require_whole()
+        summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
+        write_json(folder / "summary.json", summary, secret=True)  # the seed is in it
         tracker.finish(summary)
     checkpoint.done()
     return summary
-
-
-def _extract(experiment: Experiment) -> tuple[Any, Any]:
-    """The inputs of the model; a complaint about a setting of the extractor names it as the user does."""
-    settings = experiment.settings.get("extractor") or {}
-    try:
-        return experiment.extractor.extract(experiment.dataset)
-    except (InvalidValue, DataError) as error:
-        raise error.within("extractor") if error.name in settings else error from None
 
 
 class _Session:
@@ -225,15 +221,14 @@ class _Session:
         state = self.experiment.unlearner.state()
         state.arrays["run_requested"] = self.requested
         counts = {"served": self.served, "removed": self.removed, "stopped": self.stopped}
+        counts["anew"] = bool(getattr(self.experiment.unlearner, "draws_anew", False))
         state.values["run"] = {**counts, "measured": self.measured}
         return state
 
     def load(self, state: State) -> None:
         """Continue from a checkpoint."""
-        run_values = state.values.pop("run")
-        self.requested = state.arrays.pop("run_requested").astype(bool)
-        self.served, self.removed = run_values["served"], run_values["removed"]
-        self.measured, self.stopped = run_values["measured"], run_values["stopped"]
+        self.requested = requested_in(state, len(self.y_train))
+        vars(self).update(counts_in(state))
         self.experiment.unlearner.load_state(state, self.x_train, self.y_train)
         self._hand_over()
 
@@ -243,7 +238,7 @@ class _Session:
         return {
             **self.experiment.facts,
             **self.measured,
-            "seed": self.experiment.seed,
+            "seed": self.experiment.shown.get("seed", self.experiment.seed),
             "n_train": len(self.y_train),
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),

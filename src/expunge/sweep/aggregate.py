@@ -17,6 +17,7 @@ from expunge.report.run_files import parse_object, read_text
 from expunge.report.runs import finite
 from expunge.report.sweeps import FILE as JSON
 from expunge.run.job import RECORD
+from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, earlier, read
 
@@ -47,9 +48,9 @@ def collect(sweep: Path) -> dict[str, Any]:
 
 
 def write(sweep: Path, found: Mapping[str, Any]) -> None:
-    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all."""
-    write_json(sweep / JSON, found)
-    write_atomically(sweep / CSV, as_csv(found["cells"]).encode())
+    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all; seeds are for the owner alone."""
+    write_json(sweep / JSON, found, secret=True)
+    write_atomically(sweep / CSV, as_csv(found["cells"]).encode(), secret=True)
 
 
 def mixed(cells: Sequence[Mapping[str, Any]], sweep: Path) -> list[str]:
@@ -68,7 +69,7 @@ def _draws_data(run: Path) -> bool:
     recorded = run / RECORD / "config.yaml"
     if not recorded.is_file():
         return True
-    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(OmegaConf.load(recorded), "dataset") or {})
+    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(load_yaml(recorded)[0], "dataset") or {})
 
 
 def _of_different_content(cells: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:

@@ -18,7 +18,7 @@ from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
 from expunge.core.system_errors import naming, system_error
 from expunge.record.ledger import DONE
-from expunge.run.hydra_errors import explained
+from expunge.run.environment import line_of
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
@@ -54,15 +54,15 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
         replace(job, status="done").note(sweep)
         return number
     except (UserError, OmegaConfBaseException) as error:
-        replace(job, status="failed", error=explained(error), bad_input=True).note(sweep)
+        replace(job, status="failed", error=line_of(error, config), bad_input=True).note(sweep)
     except BrokenInvariant as error:
-        replace(job, status="failed", error=explained(error)).note(sweep)
+        replace(job, status="failed", error=line_of(error, config)).note(sweep)
     except Exception as error:  # a cell's error must not cost the others; it is told at the end
         if heard():  # it is what a library made of a signal, which ends them all
             raise
         if (line := system_error(error)) is None:
             log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
-            line = f"{type(error).__name__}: {explained(error)}"
+            line = f"{type(error).__name__}: {line_of(error, config)}"
         replace(job, status="failed", error=line).note(sweep)
     return None  # which an optimising sweeper takes for a failed trial
 

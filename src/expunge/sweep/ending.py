@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.core.errors import complain
+from expunge.core.errors import complain, say
 from expunge.sweep.aggregate import collect, mixed, write
 from expunge.sweep.jobs import read
 
@@ -26,7 +25,7 @@ def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
     """
     found = collect(sweep)
     write(sweep, found)
-    sys.stdout.write(_shown(sweep, found["cells"], figures))
+    say(_shown(sweep, found["cells"], figures))
     latest = [cell for cell in found["cells"] if not cell.get("earlier")]
     for number, cell in enumerate(latest):
         if cell["status"] == "failed" or (cell["status"] != "done" and not stopped):
@@ -36,7 +35,7 @@ def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
     if names := mixed(latest, sweep):
         what = "; ".join(names)
         complain(f"{what}: changed while the sweep was running; the same command does older cells again")
-    sys.stdout.write(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
+    say(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
     left = [job for job in read(sweep) if job.status != "done"]
     if not left:
         return 0

@@ -44,7 +44,7 @@ class Job:
         """Write down how it stands."""
         folder = sweep / FOLDER / str(self.number)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / _JOB, asdict(self))
+        write_json(folder / _JOB, asdict(self), secret=True)
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
@@ -64,7 +64,7 @@ def begin(sweep: Path, count: int | None) -> None:
     notes.mkdir(parents=True, exist_ok=True)
     if (notes / _SWEEP).is_file():
         done = {job.run: job for job in [*earlier(sweep), *read(sweep)] if job.status == "done"}
-        write_json(notes / _EARLIER, {"jobs": [asdict(job) for job in done.values()]})
+        write_json(notes / _EARLIER, {"jobs": [asdict(job) for job in done.values()]}, secret=True)
     for path in notes.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

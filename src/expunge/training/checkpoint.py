@@ -61,7 +61,7 @@ class TrainingCheckpoint:
         header = {"identity": self.identity, **asdict(progress)}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_tensors(self.path, tensors, header)
+            save_tensors(self.path, tensors, header, secret=True)  # the seed is in it
         except OSError as error:
             log.warning("%s: cannot be written (%s); training goes on without it", self.path, error.strerror)
             self.path = None

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate.composition import Claim
+from expunge.core.checks import require_count
 from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
+from expunge.core.read_back import read_as
 from expunge.core.threads import alone, deep_copy, whole
 from expunge.predictors import Predictor
 
@@ -162,8 +164,9 @@ class Method(ABC):
     @alone
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given."""
-        self.predictor.load_state(state, x, y)
-        self.served = state.values["served"]
+        with read_as(f"the state of {self.name}"):
+            self.predictor.load_state(state, x, y)
+            self.served = require_count("served", state.values["served"], least=0)
 
 
 class Unlearner(Protocol):

@@ -59,6 +59,14 @@ class Scheme(ABC):
         return self._outcome(engine, "refused", index, engine.columns, reason)
 
     @abstractmethod
+    def require_sound(self, engine: Engine) -> None:
+        """Refuse an engine, just loaded, whose numbers do not agree with each other or with its settings.
+
+        Raises:
+            DataError: They do not.
+        """
+
+    @abstractmethod
     def _outcome(
         self,
         engine: Engine,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from expunge.certificate import Account, Guarantee, joint
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_positive
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.classes import width_of
@@ -24,7 +24,7 @@ from expunge.predictors.linear import as_columns, zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.engine import Engine, Scheme
-from expunge.unlearners.invariants import require_outcome
+from expunge.unlearners.invariants import LAST_BITS, require_outcome
 from expunge.unlearners.settling import trained_anew
 
 AS_PUBLISHED = (
@@ -185,6 +185,22 @@ class Published(Scheme):
         """The account that the columns of a state go on with."""
         engine.guarantee = self._guarantee(engine)
         return Account(engine.guarantee, engine.certificate, 0.0)
+
+    def require_sound(self, engine: Engine) -> None:
+        """Refuse an engine whose bound is above the budget, or whose perturbation is not of one epoch.
+
+        Raises:
+            DataError: So it is.
+        """
+        account, epochs = self.account(engine, engine.columns), {c.account.epoch for c in engine.columns}
+        if len(epochs) > 1 or max(epochs) > engine.served:
+            raise DataError(
+                f"epoch: got {sorted(epochs)}, after {engine.served} requests at most as many retrains"
+            )
+        if not account.beta <= account.budget * LAST_BITS:
+            raise DataError(
+                f"beta: got {account.beta:.6g}, allowed: at most the budget, {account.budget:.6g}"
+            )
 
     def settle(self, engine: Engine) -> None:
         """Train anew, from zero and with the same b, on the rows that stay.

@@ -12,6 +12,7 @@ import numpy as np
 from expunge.core.errors import UserError
 from expunge.core.files import read_text
 from expunge.core.homes import expanded
+from expunge.core.json_text import parse_json
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
 from expunge.verify import draws
@@ -112,7 +113,7 @@ def _listed(removal: dict[str, Any]) -> tuple[list[list[int]] | None, str]:
     if isinstance(rows, str):
         text, how = read_text(expanded(rows)), f"the rows listed in {rows}"
         if rows.endswith(".json"):
-            rows = json.loads(text)
+            rows = parse_json(text)
         else:
             lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
             return [[int(word) for word in line] for line in lines if line], how

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.json_text import parse_json
 from expunge.verify.exact import number
-from expunge.verify.files import LEDGER, RunFiles, parsed
+from expunge.verify.files import LEDGER, RunFiles
 from expunge.verify.lines import Faults, Line
 
 OUTCOMES = ("removed", "retrained", "refused")
@@ -55,7 +56,7 @@ def read_ledger(files: RunFiles, labels: NDArray[np.int64]) -> tuple[Ledger, Lin
                 faults.add(f"line {place} is empty")
             continue
         try:
-            record = parsed(text.decode())
+            record = parse_json(text)
         except (ValueError, RecursionError) as error:
             faults.add(f"line {place} is no JSON that can be read ({error})")
             continue
