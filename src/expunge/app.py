@@ -28,7 +28,14 @@ from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.config_source import look_at_files
 from expunge.run.environment import environment_of, guard_logs, line_of
-from expunge.run.hydra_errors import explained, of_settings, of_sweeper, one_line_warnings, without_folder
+from expunge.run.hydra_errors import (
+    explained,
+    of_settings,
+    of_sweeper,
+    of_system,
+    one_line_warnings,
+    without_folder,
+)
 from expunge.run.hydra_trusted import record_privately, trusted_only
 from expunge.run.job import kept_in, run_in
 from expunge.run.job_cache import JobCache, of_this_process
@@ -143,6 +150,8 @@ def _put_together(sweep: Path, stopped: bool = False) -> int:
 
 def _said(error: Exception) -> tuple[int, object] | None:
     """Exit code and line of what a run, Hydra, a launcher or a sweeper ran into; None for another error."""
+    if of_system(error) and not isinstance(error, UserError):
+        return None
     meant = explain(error)
     if isinstance(error, _REFUSED):
         return BAD_INPUT, meant or explained(error)
