@@ -30,6 +30,7 @@ from expunge.run.config_source import look_at_files
 from expunge.run.environment import environment_of, guard_logs, line_of
 from expunge.run.hydra_errors import (
     explained,
+    of_an_override,
     of_settings,
     of_sweeper,
     of_system,
@@ -70,15 +71,16 @@ class Task:
     def __call__(self, config: DictConfig) -> Told:
         """Run it, and return what ``optimized_metric`` asks for; of a run that fails, None."""
         hydra_config = HydraConfig.get()
-        guard_logs(environment_of(config))
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher)
+            guard_logs(environment_of(config))
             return run_cell(config, self._cache)
         try:
+            guard_logs(environment_of(config))
             prepare(hydra_config.launcher)
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
@@ -157,9 +159,7 @@ def _said(error: Exception) -> tuple[int, object] | None:
         return BAD_INPUT, meant or explained(error)
     if isinstance(error, BrokenInvariant):
         return FAILED, f"{error}; nothing of it has been recorded"
-    if isinstance(error, ValueError) and "Config group override" in str(error):
-        return BAD_INPUT, f"{error}; to leave a group out, choose 'none'"  # Hydra's own, for group=null
-    if line := without_folder(error) or of_settings(error):
+    if line := of_an_override(error, sys.argv[1:]) or without_folder(error) or of_settings(error):
         return BAD_INPUT, line
     if meant is not None:
         return BAD_INPUT if isinstance(meant, UserError) else FAILED, meant
