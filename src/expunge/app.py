@@ -171,6 +171,7 @@ def _said(error: Exception) -> tuple[int, object] | None:
 def _run(task: Task) -> int:
     """Do what the process's command line asks for; what ends it unasked is for ``ended`` to say."""
     try:
+        look_at_files()
         with one_line_warnings():
             _answer(sys.argv[1:], task)
         if task.error is not None:
@@ -194,6 +195,5 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(JobCache())
-    look_at_files()
     if code := ended("expunge", lambda: _run(task), task.kept):
         sys.exit(code)

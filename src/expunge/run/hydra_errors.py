@@ -30,7 +30,7 @@ from expunge.sweep.flags import parted
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
 _OF_PATHS = (
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
-    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EEXIST, errno.EROFS, errno.EINVAL),
 )
 """Of a file or folder that was named: another can be."""
 
@@ -99,7 +99,7 @@ def of_system(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, (OSError, MemoryError)):
         seen = seen.__cause__
-    return seen is not None and getattr(seen, "errno", None) not in _OF_PATHS
+    return isinstance(seen, MemoryError) or getattr(seen, "errno", None) not in (None, *_OF_PATHS)
 
 
 def of_sweeper(error: BaseException) -> bool:
