@@ -16,6 +16,7 @@ from expunge.core.files import load_tensors, save_tensors
 from expunge.core.hashing import sha256_of_settings
 from expunge.core.locks import exclusive
 from expunge.core.mapped import require_unchanged
+from expunge.core.read_back import read_as
 from expunge.models.weights import assign
 from expunge.training.history import History, Trained
 
@@ -91,12 +92,13 @@ class Cache:
             return None
         try:
             tensors, header = load_tensors(path)
-            state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_MODULE)}
-            losses, seconds = tuple(header["losses"]), float(header["seconds"])
-            device = next(module.parameters()).device
-            history = History.of(tensors, device) if tensors else None
-            assign(module, {name.removeprefix(_MODULE): tensor for name, tensor in state.items()})
-        except (DataError, KeyError) as error:
+            with read_as("a trained network"):
+                state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_MODULE)}
+                losses, seconds = tuple(header["losses"]), float(header["seconds"])
+                device = next(module.parameters()).device
+                history = History.of(tensors, device) if tensors else None
+                assign(module, {name.removeprefix(_MODULE): tensor for name, tensor in state.items()})
+        except DataError as error:
             log.warning("%s: cannot be used (%s); the network is trained again", path, error)
             return None
         log.info("trained network taken from %s", path)
