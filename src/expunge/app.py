@@ -23,12 +23,19 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge import __version__
 from expunge.core.ends import BAD_INPUT, FAILED, ended, heard
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
-from expunge.core.system_errors import system_error
+from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.config_source import look_at_files
 from expunge.run.environment import environment_of, guard_logs, line_of
-from expunge.run.hydra_errors import explained, of_settings, of_sweeper, one_line_warnings, without_folder
+from expunge.run.hydra_errors import (
+    explained,
+    of_an_override,
+    of_settings,
+    of_sweeper,
+    one_line_warnings,
+    without_folder,
+)
 from expunge.run.hydra_trusted import record_privately, trusted_only
 from expunge.run.job import kept_in, run_in
 from expunge.run.job_cache import JobCache, of_this_process
@@ -63,20 +70,22 @@ class Task:
     def __call__(self, config: DictConfig) -> Told:
         """Run it, and return what ``optimized_metric`` asks for; of a run that fails, None."""
         hydra_config = HydraConfig.get()
-        guard_logs(environment_of(config))
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher)
+            guard_logs(environment_of(config))
             return run_cell(config, self._cache)
         try:
+            guard_logs(environment_of(config))
             prepare(hydra_config.launcher)
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
             self._folder = Path(hydra_config.runtime.output_dir)
-            summary = run_in(self._folder, config, self._cache)
+            with naming(self._folder):
+                summary = run_in(self._folder, config, self._cache)
             return told(metric_of(config), summary)
         except (UserError, OmegaConfBaseException) as error:
             self.error = UserError(line_of(error, config))
@@ -87,7 +96,7 @@ class Task:
     def kept(self) -> str:
         """What there is by now, and how to go on from it, in words; of a sweep it is put together."""
         if (sweep := _sweep()) is not None:
-            _put_together(sweep)
+            _put_together(sweep, stopped=True)
             return "what is done is kept; the same command goes on"
         if self._folder is None or not self._folder.is_dir():
             return "nothing has been begun"
@@ -134,10 +143,10 @@ def _sweep() -> Path | None:
     return folder_of(given) if swept else None
 
 
-def _put_together(sweep: Path) -> int:
+def _put_together(sweep: Path, stopped: bool = False) -> int:
     from expunge.sweep.ending import finish
 
-    return finish(sweep, figures=False)
+    return finish(sweep, figures=False, stopped=stopped)
 
 
 def _said(error: Exception) -> tuple[int, object] | None:
@@ -147,9 +156,7 @@ def _said(error: Exception) -> tuple[int, object] | None:
         return BAD_INPUT, meant or explained(error)
     if isinstance(error, BrokenInvariant):
         return FAILED, f"{error}; nothing of it has been recorded"
-    if isinstance(error, ValueError) and "Config group override" in str(error):
-        return BAD_INPUT, f"{error}; to leave a group out, choose 'none'"  # Hydra's own, for group=null
-    if line := without_folder(error) or of_settings(error):
+    if line := of_an_override(error, sys.argv[1:]) or without_folder(error) or of_settings(error):
         return BAD_INPUT, line
     if meant is not None:
         return BAD_INPUT if isinstance(meant, UserError) else FAILED, meant

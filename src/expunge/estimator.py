@@ -242,12 +242,10 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
 
         Another container with the same numbers and labels will do, such as a list or a DataFrame. Rows that
-        were removed may be gone from both, or hold anything. Without X and y the
-        model predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of
-        each row that stays it keeps 16 bytes in memory, to know it again by.
-
-        With X and y a model whose gradient, measured once, is above its recorded bound is not loaded. Without
-        them the file is compared with its digest and with itself alone.
+        were removed may be gone from both, or hold anything. A model whose gradient, measured once over the
+        others, is above its recorded bound is not loaded. Without X and y nothing is measured: the model
+        predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of each
+        row that stays it keeps 16 bytes in memory, to know it again by.
 
         Raises:
             DataError: The file is none of ours, damaged, or above its bound; or X and y are other data.

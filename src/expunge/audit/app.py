@@ -16,6 +16,7 @@ from typing import Any
 
 from expunge import __version__
 from expunge.audit.stopped import Stopped
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_count, require_positive
 from expunge.core.ends import ended
 from expunge.core.errors import InvalidValue, RunFolderError, complain, say
@@ -60,7 +61,7 @@ def _asked(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-audit",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

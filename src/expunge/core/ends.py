@@ -28,6 +28,14 @@ class Terminated(BaseException):
     """The process was asked to end, by SIGTERM or SIGHUP; what is under way is not recorded."""
 
 
+def ended_by(code: int) -> BaseException | None:
+    """What a command is to raise whose own child has ended with ``code``, by a signal; None for another."""
+    number = code - _OF_SIGNALS if code > 0 else -code
+    if number not in {wanted for wanted, _ in _defaults()}:
+        return None
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+
+
 class _Ear:
     """What this process has heard. Signals come to the main thread alone, and so does what is raised."""
 
@@ -41,7 +49,7 @@ def listening(for_good: bool = False) -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP end the block by an exception, where nobody else has a say in them.
 
     A signal that is ignored (``nohup``) stays so. What was before is put back, unless the process ends then
-    and it is ``for_good``: a signal that comes so late must not make a traceback of it.
+    and it is ``for_good``: a signal that comes so late changes nothing.
     """
     wanted = {number: before for number, before in _defaults() if signal.getsignal(number) is before}
     if threading.current_thread() is not threading.main_thread() or not wanted:
@@ -55,9 +63,9 @@ def listening(for_good: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
+        for number, before in wanted.items():
+            signal.signal(number, signal.SIG_IGN if for_good else before)
         if not for_good:
-            for number, before in wanted.items():
-                signal.signal(number, before)
             sys.unraisablehook = unraisable
             _Ear.heard, _Ear.ending = None, False
 

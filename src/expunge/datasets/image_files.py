@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, last_line
-from expunge.core.memory import in_words, room_below
+from expunge.core.memory import in_words, require_room, room_below
 from expunge.core.progress import progress_bar
 from expunge.core.regular import open_regular
 from expunge.datasets.names import listed
@@ -125,6 +125,9 @@ def read_images(
     pixels, first = np.empty(0, np.uint8), paths[0]
     skipped, count, colour = [], 0, False
     kept = np.zeros(len(paths), dtype=bool)
+    if decoding.size is not None:
+        need = len(paths) * prod(decoding.size) * (3 if decoding.colour else 1)
+        require_room("image_size", list(decoding.size), need, f"{len(paths)} images of this size")
     # Nothing is shown of what takes less than two seconds.
     bar = progress_bar(iterable=paths, desc=f"reading {what}", unit="image", delay=2)
     for number, path in enumerate(bar):

@@ -11,13 +11,13 @@ if __name__ == "__main__":  # first of all: what is imported below takes its tim
 
     enter()
 
-import argparse
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_count
 from expunge.core.ends import ended
 from expunge.core.errors import DataError
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _asked(arguments: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Lay a folder of faces, one sub-folder for each identity, out like Market-1501.",
     )

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_choice, require_finite, require_switch
+from expunge.core.checks import require_choice, require_name, require_switch
 from expunge.core.errors import DataError
 from expunge.core.homes import expanded
 from expunge.core.packed import require_unpackable
 from expunge.core.regular import open_regular, size_of
 from expunge.datasets import vision
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 from expunge.datasets.names import require_several
 
 _VARIANTS = ("MNIST", "FashionMNIST", "KMNIST")
@@ -69,7 +69,8 @@ def load_variant(
     Its files are in ``<variant>/raw/``, where ``variant`` is the class in ``torchvision.datasets``: MNIST,
     FashionMNIST or KMNIST. ``name`` is the data set's, ``class_names`` are what labels 0, 1, ... are called.
     """
-    offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
+    offset, check = require_offset(offset), require_switch("check_integrity", check_integrity)
+    name = require_name("name", name)
     raw = Path(require_choice("variant", variant, _VARIANTS), "raw")
     several = require_several("class_names", class_names, "a list of two or more different names")
     names = list(map(str, several))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from expunge.core.errors import InvalidValue
 from expunge.linear.factor import Factor
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
@@ -89,11 +90,19 @@ def build_factor(problem: LogisticProblem, w: Array) -> Factor:
     """Invert the Hessian at ``w``: in float32 where that is positive definite, else in float64.
 
     float32 halves the time, and its error only slows convergence: the gradient is float64 and decides.
+
+    Raises:
+        InvalidValue: ``lam``: it is too small for either.
     """
     try:
         return Factor.of(problem.hessian(w, np.float32))
     except np.linalg.LinAlgError:
+        pass
+    try:
         return Factor.of(problem.hessian(w))
+    except np.linalg.LinAlgError:
+        allowed = "more: in float64 the Hessian is not positive definite with so little"
+        raise InvalidValue("lam", problem.lam, allowed) from None
 
 
 @one_blas_thread()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.core.checks import (
+    LARGEST,
     require_count,
     require_from_zero,
     require_positive,
@@ -76,8 +77,8 @@ class LinearModel(LinearColumns):
         joint_training: bool = True,
         progress: bool = False,
     ) -> None:
-        self.lam = require_positive("lam", lam)
-        self.std = require_from_zero("std", std)
+        self.lam = require_positive("lam", lam, most=LARGEST)
+        self.std = require_from_zero("std", std, most=LARGEST)
         self.tol = require_positive("tol", tol)
         self.max_iter = require_count("max_iter", max_iter)
         self.subsample_ratio = require_share("subsample_ratio", subsample_ratio)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core import seeds
-from expunge.core.checks import require_count, require_share
+from expunge.core.checks import require_count, require_seed, require_share
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import read_text
 from expunge.core.homes import expanded
@@ -22,7 +22,7 @@ from expunge.datasets.names import person
 _MOST_DIGITS = 20  # of a row id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """Removal request 1, 2, ...: ids of training rows, as numbered in the data set before any removal."""
 
@@ -45,7 +45,7 @@ class RandomRows:
     def __init__(self, count: int = 100, batch_size: int = 1, seed: int | None = None) -> None:
         self.count = require_count("count", count, least=0)
         self.batch_size = require_count("batch_size", batch_size)
-        self.seed = None if seed is None else require_count("seed", seed, least=0)
+        self.seed = None if seed is None else require_seed("seed", seed)
 
     def stream(self, dataset: Dataset, seed: int) -> list[Request]:
         """Return the requests.
@@ -115,7 +115,7 @@ class _Part:
         self.count = None if count is None else require_count("count", count)
         if self.count is not None and self.share != 1:
             raise InvalidValue("count", count, "null where share is below 1")
-        self.seed = None if seed is None else require_count("seed", seed, least=0)
+        self.seed = None if seed is None else require_seed("seed", seed)
 
     def requested(self, rows: NDArray[np.int64], whose: str, seed: int, *index: int) -> list[list[int]]:
         """Return the rows of each request, of the ``rows`` of a label, of which there is one at least.

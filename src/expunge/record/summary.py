@@ -14,10 +14,19 @@ from expunge.core.columns import Columns
 from expunge.core.versions import version_of
 from expunge.record.account import require_counts
 from expunge.record.columns import as_json
+from expunge.record.continued import KEY as CONTINUED
 from expunge.record.tally import Tally
+from expunge.unlearners.base import OUTCOMES
 
-_PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
 _RESIDUAL = ("residual_bound", "residual_measured", "budget")
+NUMBERS = (
+    *("seed", "n_train", "n_test", "requests", *OUTCOMES, "removals_supported", "test_accuracy_before"),
+    *("test_accuracy_after", *_RESIDUAL, "epsilon", "delta", "epsilon_total", "delta_total", "releases"),
+    *("std", "sensitivity", "grid", "ratio", "released", "epsilon_spent", "seconds_fit"),
+    *("seconds_removal_median", "seconds_removal_p95", "peak_memory_mb"),
+)
+"""What of a summary may be a number, whatever metrics and methods add."""
+_PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
 
 
 def summarise(
@@ -70,6 +79,7 @@ def summarise(
     summary |= {key: value for key, value in tally.own().items() if key not in summary}
     said = {key: facts[key] for key in ("role", "not_measured", "inputs") if facts.get(key)}
     said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
+    said |= {CONTINUED: tally.continued} if tally.continued else {}
     described = {"columns": as_json(known)} if known else {}
     return {**summary, **said, **described, "versions": versions()}
 

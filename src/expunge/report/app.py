@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge import __version__
+from expunge.core.arguments import Parser
 from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
 from expunge.report import privacy, text
@@ -68,7 +69,7 @@ def _asked(argv: Sequence[str] | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-report",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge import __version__
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_choice
 from expunge.core.ends import FAILED, ended
 from expunge.core.errors import InvalidValue, say
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     papers = ", ".join(expected_files())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-reproduce",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,

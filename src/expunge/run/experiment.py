@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import Dataset
 from expunge.metrics import Metric
 from expunge.record.inputs import Inputs
@@ -58,3 +59,12 @@ class Experiment:
     def model(self) -> Any:
         """What predicts: the method's model, or a plug-in that is both."""
         return getattr(self.unlearner, "predictor", self.unlearner)
+
+    def extract(self) -> tuple[Any, Any]:
+        """The inputs of the model; a complaint about a setting of the extractor names it as the user does."""
+        settings = self.settings.get("extractor") or {}
+        try:
+            found: tuple[Any, Any] = self.extractor.extract(self.dataset)
+        except (InvalidValue, DataError) as error:
+            raise error.within("extractor") if error.name in settings else error from None
+        return found

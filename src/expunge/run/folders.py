@@ -30,8 +30,8 @@ def _own() -> Path:
 
 
 def _folder(settings: dict[str, Any], key: str, otherwise: str | Path) -> Path:
-    given = settings[key] or otherwise
-    if not isinstance(given, (str, Path)):
+    given = otherwise if settings[key] is None else settings[key]
+    if not (isinstance(given, (str, Path)) and str(given).strip() and "\0" not in str(given)):
         raise InvalidValue(key, given, "the path of a folder")
     try:
         path = expanded(given).absolute()

@@ -5,23 +5,27 @@ from __future__ import annotations
 import errno
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
+    UnsupportedInterpolationType,
 )
 
 from expunge.core.errors import UserError, complain, one_line
 from expunge.core.system_errors import system_error
 from expunge.run.config_files import config_dir
+from expunge.sweep.flags import parted
 
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
 _OF_PATHS = (
@@ -53,6 +57,34 @@ def without_folder(error: BaseException) -> str | None:
     if not (isinstance(error, OSError) and ("run_job", "mkdir") in pairwise(names)):
         return None
     return f"hydra.run.dir (of a sweep hydra.sweep.subdir): {error.filename}: no folder ({error.strerror})"
+
+
+def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None:
+    """Say which override Hydra could not take, where its own error does not; None for any other error.
+
+    A group has the choice ``null`` or a number, or the parts of a sweep are none that it can count.
+    """
+    of_group = isinstance(error, ValueError) and "Config group override" in str(error)
+    files = [Path(file).parts for file in _files(error)]
+    inside = "hydra" in files[-1] if files else False  # of its own: what it calls says what is wrong itself
+    if not (of_group or any("override_parser" in file for file in files)):
+        own = [text for text in parted(arguments)[1] if re.match(r"[+~]*hydra[./]", text)]
+        of_hydra = inside and own and not isinstance(error, OSError)
+        return f"{', '.join(own)}: not as Hydra needs it ({one_line(error)})" if of_hydra else None
+    for override in OverridesParser.create().parse_overrides(list(parted(arguments)[1])):
+        key, given = override.get_key_element().lstrip("+~"), override.get_value_element_as_str()
+        if of_group and not isinstance(override.value(), (str, list)) and (config_dir() / key).is_dir():
+            choices = ", ".join(sorted(file.stem for file in (config_dir() / key).glob("*.yaml")))
+            return f"{key}: got {given}, allowed: one of {choices or 'those in its folders (see --help)'}"
+        try:
+            _ = list(override.sweep_string_iterator()) if override.is_sweep_override() else []
+        except (ArithmeticError, TypeError, ValueError) as wrong:
+            return f"{key}: got {given}, allowed: a sweep that can be counted out ({_named(wrong)})"
+    return one_line(error)
+
+
+def _named(error: BaseException) -> str:
+    return type(error).__name__ if "<class" in str(error) else one_line(error)
 
 
 def of_settings(error: BaseException) -> str | None:
@@ -94,6 +126,8 @@ def explained(error: BaseException) -> str:
         said = one_line(error).partition(" See https://")[0]
         quotes = "a value with other signs goes in quotes within quotes: KEY=\"'VALUE'\""
         return f"{error.override}: not an override ({said}); {quotes}"
+    if isinstance(error, (InterpolationResolutionError, UnsupportedInterpolationType)) and error.full_key:
+        return f"{error.full_key}: {one_line(str(error).splitlines()[0])}"
     cause = error.__cause__
     if isinstance(cause, _NO_KEY) and cause.parent_node is not None:
         named = re.search(r"'([^']+)'", str(error))

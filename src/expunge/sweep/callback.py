@@ -19,6 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from expunge.core.errors import InvalidValue, UserError, complain
+from expunge.core.files import require_no_links
 from expunge.core.locks import Taken, exclusive
 from expunge.core.system_errors import system_error
 from expunge.run.hydra_errors import explained
@@ -52,6 +53,7 @@ class SweepCallback(Callback):
         try:
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
+            require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
             self._held.enter_context(exclusive(sweep, wait=False))
             jobs.begin(sweep, total)
         except Taken:

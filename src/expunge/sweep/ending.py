@@ -11,10 +11,11 @@ from expunge.sweep.aggregate import collect, mixed, write
 from expunge.sweep.jobs import read
 
 
-def finish(sweep: Path, figures: bool = True) -> int:
+def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
     """Put together what there is; print the table; name every cell that is not done.
 
-    With ``figures`` heat maps and trade-off curves are drawn, where the cells have values for them.
+    With ``figures`` heat maps and trade-off curves are drawn, where the cells have values for them. Where
+    the sweep was ``stopped`` only the cells that failed are named.
 
     Returns:
         0, 2 where all that failed is bad input, else 1.
@@ -27,7 +28,7 @@ def finish(sweep: Path, figures: bool = True) -> int:
     say(_shown(sweep, found["cells"], figures))
     latest = [cell for cell in found["cells"] if not cell.get("earlier")]
     for number, cell in enumerate(latest):
-        if cell["status"] != "done":
+        if cell["status"] == "failed" or (cell["status"] != "done" and not stopped):
             complain(f"{_called(number, cell)}: {cell['error'] or 'did not finish'}")
     others = len(found["cells"]) - len(latest)
     more = f", and {others} of earlier commands in this folder" if others else ""

@@ -18,6 +18,7 @@ from urllib.parse import urlparse
 from expunge.core.checks import require_choice
 from expunge.core.columns import Columns
 from expunge.core.errors import InvalidValue, UserError, one_line
+from expunge.core.homes import has_home, private_folder
 from expunge.tracking.guarded import SECRET
 
 log = logging.getLogger(__name__)
@@ -184,6 +185,8 @@ def _settings() -> set[str]:
 def _wandb_settings() -> Any:
     import wandb
 
+    if not has_home() and (folder := private_folder()) is not None:
+        os.environ.setdefault("XDG_CACHE_HOME", str(folder))  # where its service keeps a log, not on stderr
     try:
         return wandb.setup().settings
     except (ValueError, wandb.Error) as error:  # pydantic's, of several lines, or wandb's own

@@ -12,12 +12,13 @@ from typing import Any
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.files import load_tensors, save_tensors
+from expunge.core.files import load_tensors, save_tensors, under
 from expunge.core.hashing import sha256_of_settings
 from expunge.core.locks import exclusive
 from expunge.core.mapped import require_unchanged
-from expunge.core.read_back import read_as
-from expunge.models.weights import assign
+from expunge.core.plain import plain
+from expunge.core.read_back import same
+from expunge.models.weights import assign, require_same_form
 from expunge.training.history import History, Trained
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Cache:
         """
         key = sha256_of_settings(ingredients)
         with self._making(key) as checkpoint:
-            found = self._get(key, module) if reuse else None
+            found = self._get(key, module, ingredients) if reuse else None
             if found is None:
                 found = make(checkpoint)
                 require_unchanged()  # else it is not what the ingredients say
@@ -85,29 +86,38 @@ class Cache:
             self._warn(str(error.strerror))
         return False
 
-    def _get(self, key: str, module: nn.Module) -> Trained | None:
-        """Put a stored state into ``module``, which is untouched where None is returned."""
+    def _get(self, key: str, module: nn.Module, ingredients: Mapping[str, Any]) -> Trained | None:
+        """Put a stored state into ``module``, which is untouched where None is returned.
+
+        The file says itself what it was made from: another's may have its name.
+        """
         path = self.folder / f"{key}.safetensors"
         if not path.is_file():
             return None
         try:
             tensors, header = load_tensors(path)
-            with read_as("a trained network"):
-                state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_MODULE)}
-                losses, seconds = tuple(header["losses"]), float(header["seconds"])
-                device = next(module.parameters()).device
-                history = History.of(tensors, device) if tensors else None
-                assign(module, {name.removeprefix(_MODULE): tensor for name, tensor in state.items()})
-        except DataError as error:
+            if header["settings"] != plain(ingredients, "settings"):
+                raise DataError("not made from the same things")
+            names = list(tensors)
+            state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_MODULE)}
+            losses = tuple(map(float, header["losses"]))
+            seconds, facts = float(header["seconds"]), dict(header.get("facts", {}))
+            device = next(module.parameters()).device
+            history = History.of(tensors, device) if tensors else None
+            same("tensors", header.get("tensors", sorted(names)), sorted(names))
+            require_same_form(module, own := under(state, _MODULE))
+            assign(module, own)
+        except (DataError, KeyError, TypeError, ValueError) as error:
             log.warning("%s: cannot be used (%s); the network is trained again", path, error)
             return None
         log.info("trained network taken from %s", path)
-        return Trained(module.eval(), history, losses, seconds, True, header.get("facts", {}))
+        return Trained(module.eval(), history, losses, seconds, True, facts)
 
     def _put(self, key: str, trained: Trained, settings: Mapping[str, Any]) -> None:
         tensors = {_MODULE + name: tensor for name, tensor in trained.module.state_dict().items()}
         tensors |= trained.history.tensors() if trained.history else {}
         header = {"losses": trained.losses, "seconds": trained.seconds, "facts": dict(trained.facts)}
+        header["tensors"] = sorted(tensors)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             header["settings"] = dict(settings)  # with the seed

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate.composition import Claim
-from expunge.core.checks import require_count
+from expunge.core.checks import require_count, require_name
 from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
 from expunge.core.read_back import read_as
@@ -99,7 +99,7 @@ class Method(ABC):
     COLUMNS: Columns = {}
 
     def __init__(self, model: Predictor, name: str) -> None:
-        self.predictor, self.name, self.served = model, name, 0
+        self.predictor, self.name, self.served = model, require_name("name", name), 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

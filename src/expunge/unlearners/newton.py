@@ -204,6 +204,11 @@ class Newton(Engine):
         """
         self.predictor.put(self.columns, released)
 
+    @alone
+    def count_released(self, count: int) -> None:
+        """Count models that left besides: with requests whose records have been replaced."""
+        self.released += count if self.keeps_secret else 0
+
     def state(self) -> State:
         """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge import __version__
+from expunge.core.arguments import Parser
 from expunge.core.ends import BAD_INPUT, ended
 from expunge.core.errors import RunFolderError, UserError, complain, one_line, say
 from expunge.core.files import write_json
@@ -65,7 +66,7 @@ def _asked(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-verify",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
