@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from expunge.core.torchvision_import import import_torchvision
 from tests.fuzz.generator import Line, lines
 from tests.fuzz.judge import SECONDS, judged
 from tests.fuzz.world import made, seen
@@ -28,7 +29,7 @@ _GIB = 1 << 30
 _MEMORY = 12 * _GIB
 _PATIENCE = 15 * SECONDS  # of the clock
 OFFLINE = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
-_HEAVY = ("torch", "torchvision", "opacus", "sklearn.linear_model", "numba", "matplotlib.pyplot", "wandb")
+_HEAVY = ("torch", "opacus", "sklearn.linear_model", "numba", "matplotlib.pyplot", "wandb")
 ENVIRONMENT = {**OFFLINE, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "COLUMNS": "100"}
 
 
@@ -84,6 +85,7 @@ def main() -> int:
     args = parser.parse_args()
     for name in _HEAVY:  # once, before the processes are forked
         importlib.import_module(name)
+    import_torchvision()
     codes: Counter[tuple[str, int]] = Counter()
     wrongs = 0
     with tempfile.TemporaryDirectory() as folder:
