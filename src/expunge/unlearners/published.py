@@ -18,7 +18,7 @@ from expunge.core.read_back import same
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.classes import width_of
-from expunge.linear.factor import Factor
+from expunge.linear.factor import inverted
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors.linear import as_columns, zero
@@ -230,4 +230,4 @@ def _with_gram(problem: LogisticProblem) -> Start:
     """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
     gram, spectral = problem.rows.gram()
     hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
-    return Start(Factor.of(hessian), spectral)
+    return Start(inverted(hessian, problem.lam), spectral)
