@@ -205,9 +205,10 @@ def outputs(folder: Path) -> dict[str, bytes]:
     for path, content in cli.contents(folder).items():
         if path.endswith((".log", ".lock")):
             continue
-        if path == "model":
+        if path in ("model", f"{RUN}/state.safetensors"):
             state = load_state(folder / path)
-            state.values["version"]["token"] = None
+            state.values.get("version", {})["token"] = None
+            state.values.pop("ledger", None)  # of lines with their times
             content = repr((state.values, sorted((k, a.tobytes()) for k, a in state.arrays.items()))).encode()
         elif path.endswith(".safetensors") and path.startswith(DATA):
             content = repr(read_header(folder / path)[0]).encode()
