@@ -23,7 +23,7 @@ from expunge.core.files import require_no_links
 from expunge.core.locks import Taken, exclusive
 from expunge.core.system_errors import system_error
 from expunge.run.begun import note
-from expunge.run.hydra_errors import explained
+from expunge.run.hydra_errors import explained, of_system
 from expunge.run.job import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
@@ -63,7 +63,7 @@ class SweepCallback(Callback):
             sys.exit(2)
         except OSError as error:
             complain(f"hydra.sweep.dir: {sweep} cannot be used ({error.strerror})")
-            sys.exit(2)
+            sys.exit(1 if of_system(error) else 2)
         except (UserError, HydraException) as error:
             complain(explained(error))
             sys.exit(2)
