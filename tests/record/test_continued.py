@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import expunge
 from expunge.certificate import outward
 from expunge.core.errors import RunFolderError
 from expunge.record.continued import Continued
@@ -157,6 +158,11 @@ def test_it_is_offered_and_done(kind, half, whole):
     path = half / "removals.jsonl"
     path.write_text(path.read_text().replace("after request 3: 2 records", "after request 2: 2 records"))
     assert verified(half) == "ledger"
+    for reader in (read_run, expunge.load):
+        with pytest.raises(
+            RunFolderError, match=r"removals\.jsonl:4: damaged, it is not that of removals\.sha"
+        ):
+            reader(half)
     cli.resum(path)
     assert verified(half) == "ledger"
     with pytest.raises(RunFolderError, match=r"removals\.jsonl:4: continued is 'from the .*after request 2"):
