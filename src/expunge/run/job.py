@@ -24,6 +24,7 @@ from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.written import require_as_written, require_complete, require_not_lost, write_once
+from expunge.run.begun import require_begun
 from expunge.run.environment import environment_of, overrides_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
@@ -81,11 +82,12 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
 def _run(
     folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, sweep: str | None
 ) -> dict[str, Any]:
-    force = require_switch("force", settings["force"])
-    if force:
+    if force := require_switch("force", settings["force"]):
         _require_run(folder)
     else:
         check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
+        if sweep is None and not ledger_of(folder):
+            require_begun(folder, settings["resume"], _there(folder))
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
