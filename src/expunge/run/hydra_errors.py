@@ -72,8 +72,9 @@ def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None
         of_hydra = inside and own and not isinstance(error, OSError)
         return f"{', '.join(own)}: not as Hydra needs it ({one_line(error)})" if of_hydra else None
     for override in OverridesParser.create().parse_overrides(list(parted(arguments)[1])):
-        key, given = override.get_key_element().lstrip("+~"), override.get_value_element_as_str()
-        if of_group and not isinstance(override.value(), (str, list)) and (config_dir() / key).is_dir():
+        key, given = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
+        parts = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+        if of_group and (config_dir() / key).is_dir() and not all(isinstance(p, (str, list)) for p in parts):
             choices = ", ".join(sorted(file.stem for file in (config_dir() / key).glob("*.yaml")))
             return f"{key}: got {given}, allowed: one of {choices or 'those in its folders (see --help)'}"
         try:

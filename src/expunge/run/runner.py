@@ -81,6 +81,7 @@ def _begin(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> None:
     else:
         with of_file(checkpoint.path):
             session.load(state)
+            session.checked.loaded(ledger, session.served, session.removed, session.requested)
 
 
 def _account(session: Session, ledger: Ledger) -> None:
