@@ -133,13 +133,20 @@ def signed_again(path: Path, rng: Rng) -> None:
     save_state(path, State(state.arrays, edited(state.values, rng, tuple(_UNSEEN.split()))))
 
 
-def arrays_again(path: Path, rng: Rng) -> None:
+def forms_again(path: Path, rng: Rng) -> None:
+    """An array is missing, or has another form or no numbers, and the digest is that of what is there."""
+    arrays_again(path, rng, forms=True)
+
+
+def arrays_again(path: Path, rng: Rng, forms: bool = False) -> None:
     """An array that a certificate rests on is another, and the digest is that of what is there."""
     state = load_state(path)
-    names = [n for n in sorted(state.arrays) if n.rsplit(".")[-1] in _SEEN.split() and state.arrays[n].size]
+    seen = [n for n in sorted(state.arrays) if state.arrays[n].size]
+    names = [n for n in seen if forms or n.rsplit(".")[-1] in _SEEN.split()]
     name = names[int(rng.integers(len(names)))]
     old = state.arrays[name]
-    how = int(rng.integers(7))
+    # noise may have been any noise, and a network any network
+    how = int(rng.integers(5 if forms or name == "drawn" else 7))
     if how == 0:
         del state.arrays[name]
     elif how == 1:
@@ -149,9 +156,9 @@ def arrays_again(path: Path, rng: Rng) -> None:
     elif how == 3:
         state.arrays[name] = old[:-1]
     elif how == 4:
-        state.arrays[name] = old * 3 + 1
-    elif how == 5:
         state.arrays[name] = np.full_like(old, np.nan if old.dtype.kind == "f" else -1)
+    elif how == 5:
+        state.arrays[name] = old * 3 + 1
     else:
         flat = old.copy().ravel()
         at = int(np.abs(flat).argmax())
@@ -163,15 +170,17 @@ def arrays_again(path: Path, rng: Rng) -> None:
 BYTES: dict[str, Callable[[bytes, Rng], bytes]] = {
     one.__name__: one for one in (flipped, cut, zeroed, appended, unsigned)
 }
-SIGNED: dict[str, Callable[[Path, Rng], None]] = {one.__name__: one for one in (signed_again, arrays_again)}
+SIGNED: dict[str, Callable[[Path, Rng], None]] = {
+    one.__name__: one for one in (signed_again, arrays_again, forms_again)
+}
 
 
-def damage(folder: Path, name: str, others: list[str], forged: bool, rng: Rng) -> str:
-    """Corrupt the file ``name``, and return how."""
+def damage(folder: Path, name: str, others: list[str], forged: tuple[str, ...], rng: Rng) -> str:
+    """Corrupt the file ``name``, and return how; ``forged`` are those of ``SIGNED`` that may be tried."""
     path = folder / name
     text = path.suffix in (".json", ".jsonl", ".yaml", ".sha256")
     ways = [*BYTES, "deleted", "swapped"]
-    ways += ["edited_text"] * 4 if text else [*SIGNED] * 2 if forged else []
+    ways += ["edited_text"] * 4 if text else [*forged] * 2
     how = ways[int(rng.integers(len(ways)))]
     if how in BYTES:
         path.write_bytes(BYTES[how](path.read_bytes(), rng))

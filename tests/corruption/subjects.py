@@ -23,6 +23,8 @@ from expunge.training.checkpoint import TrainingCheckpoint
 from tests import cli
 
 RUN, DATA = "run", "data"
+CERTIFIED = ("signed_again", "arrays_again")  # where the gradient over the rows is measured
+DIGEST_ONLY = ("forms_again",)
 _COMMON = ("figures=false", "threads=1", "progress=false", "dataset=digits_3v8", "checkpoint_every=3")
 _MLP = ("model=mlp", "model.hidden=[8]", "training.epochs=2", "training.batch_size=64", "unlearner=finetune")
 _FINETUNE = (*_MLP, "unlearner.max_batches=2")
@@ -47,7 +49,7 @@ class Subject:
     make: Callable[[Path], None]
     files: tuple[str, ...]
     go_on: Callable[[Path], cli.Ended]
-    forged: bool = True  # whether what a certificate rests on is in them
+    forged: tuple[str, ...] = CERTIFIED  # what somebody may have done who signs it again
     others: tuple[str, ...] = field(default=())  # files of other runs, which may take the place of these
 
 
@@ -72,7 +74,7 @@ def _ended_early(folder: Path, *arguments: str) -> None:
     assert cli.served(folder / RUN) == STOPPED - 3
 
 
-def _begun(name: str, *arguments: str, last: bool = False, forged: bool = True) -> Subject:
+def _begun(name: str, *arguments: str, last: bool = False, forged: tuple[str, ...] = CERTIFIED) -> Subject:
     def make(folder: Path) -> None:
         other = folder / "other"
         other.mkdir()
@@ -129,7 +131,7 @@ def _trained(name: str, part: bool) -> Subject:
     def go_on(folder: Path) -> cli.Ended:
         return _expunge(folder, *_FINETUNE, "removal.count=2")
 
-    return Subject(name, make, (f"{DATA}/**/*.safetensors",), go_on, forged=False)
+    return Subject(name, make, (f"{DATA}/**/*.safetensors",), go_on, forged=DIGEST_ONLY)
 
 
 _RNG = np.random.default_rng(5)
@@ -164,7 +166,11 @@ def _estimator(name: str, away: bool = False, **settings: object) -> Subject:
         (folder / "said.json").write_text(json.dumps(said))
         return cli.Ended(0, "", "")
 
-    return Subject(name, make, ("model",), go_on, True, () if away else ("other.safetensors",))
+    return Subject(
+        *(name, make, ("model",), go_on),
+        forged=DIGEST_ONLY if away else CERTIFIED,
+        others=() if away else ("other.safetensors",),
+    )
 
 
 _FACTS = {"certificate": "data_dependent", "update": "fresh", "perturbation": "gaussian"}
@@ -176,7 +182,7 @@ SUBJECTS = {
         _begun("published", "unlearner=newton", "removal.count=8"),
         _begun("rowless", "unlearner=newton_rowless", "removal.count=8"),
         _begun("lattice", *_LATTICE, f"removal.count={STOPPED}", last=True),
-        _begun("network", *_FINETUNE, "removal.count=7", forged=False),
+        _begun("network", *_FINETUNE, "removal.count=7", forged=DIGEST_ONLY),
         _complete("complete", _COMPLETE, "unlearner=newton_corrected", "removal.count=4"),
         _complete(
             *("grown", ("state.safetensors", *_RECORDED), *_LATTICE),

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,34 @@ def forked(action: Callable[[], Ended], seconds: int = SECONDS, memory: int = ME
     return Outcome(code, found.get("out", ""), err, taken, found.get("grown", memory))
 
 
+def forked_each(
+    actions: Mapping[str, Callable[[], Ended]], seconds: int = SECONDS, memory: int = MEMORY
+) -> dict[str, Outcome]:
+    """Run each of ``actions``, one after the other, in a single child, within the limits each.
+
+    One that ends the child is the last; it has the signal for its code.
+    """
+    found: dict[str, Outcome] = {}
+    with tempfile.TemporaryFile() as said:
+
+        def all_of_them() -> Ended:
+            for name, action in actions.items():
+                started = time.perf_counter()
+                os.write(said.fileno(), json.dumps([name]).encode() + b"\n")
+                signal.alarm(seconds)
+                ended, grown = _measured(action)
+                one = [ended.code, ended.out, ended.err, time.perf_counter() - started, grown]
+                os.write(said.fileno(), json.dumps([name, *one]).encode() + b"\n")
+            return Ended(0, "", "")
+
+        whole = forked(all_of_them, seconds, memory)
+        said.seek(0)
+        for line in said.read().splitlines():
+            name, *one = json.loads(line)
+            found[name] = Outcome(*one) if one else whole
+    return found
+
+
 def reading(read: Callable[[], object]) -> Callable[[], Ended]:
     """What a reader of ours does, as the command line would end: its complaints are ``UserError``s."""
 
@@ -97,19 +125,25 @@ def _child(action: Callable[[], Ended], said: int, wrong: int, seconds: int, mem
         os.dup2(null, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(seconds)
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the largest size so far
-        before = _memory("VmRSS")
         most = _memory("VmSize") + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        try:
-            ended = action()
-        except BaseException:
-            ended = Ended(CRASHED, "", traceback.format_exc())
-        found = {"code": ended.code, "out": ended.out, "err": ended.err, "grown": _memory("VmHWM") - before}
+        ended, grown = _measured(action)
+        found = {"code": ended.code, "out": ended.out, "err": ended.err, "grown": grown}
         os.write(said, json.dumps(found).encode())
         code = 0
     finally:
         os._exit(code)
+
+
+def _measured(action: Callable[[], Ended]) -> tuple[Ended, int]:
+    """How an action ends, and the bytes by which it makes this process grow."""
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the largest size so far
+    before = _memory("VmRSS")
+    try:
+        ended = action()
+    except BaseException:
+        ended = Ended(CRASHED, "", traceback.format_exc())
+    return ended, _memory("VmHWM") - before
 
 
 def _memory(name: str) -> int:

@@ -21,6 +21,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save_file
 
 from expunge.core.files import State, load_state, load_tensors, save_state, save_tensors
+from expunge.core.hashing import sha256_of_settings
 from expunge.datasets import cifar10
 from expunge.datasets import faces as faces_
 from expunge.datasets import mnist as mnist_
@@ -31,6 +32,8 @@ from expunge.extractors.feature_files import FeatureFile
 from expunge.models.weights import load_weights, require_tensors_only
 from expunge.report.app import main as report
 from expunge.reproduce.expected import expected_files, read_expected
+from expunge.training.cache import Cache
+from expunge.training.history import Trained
 from expunge.verify.app import main as verify
 from tests.cli import Ended, expunge
 from tests.fuzz.forked import program, reading
@@ -120,15 +123,15 @@ def cifar(folder: Path, protocol: int = 2) -> Path:
     return folder / "cifar-10-batches-py" / "data_batch_1"
 
 
-def _element(kind: int, data: bytes) -> bytes:
+def element(kind: int, data: bytes) -> bytes:
     return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
 
 
 def mat_array(name: str, array: np.ndarray, kind: int = 9, number: int = 2) -> bytes:
-    parts = [_element(6, struct.pack("<II", kind, 0))]
-    parts += [_element(5, np.array(array.shape, "<i4").tobytes()), _element(1, name.encode())]
-    parts += [_element(number, np.asfortranarray(array).tobytes(order="F"))]
-    return _element(14, b"".join(parts))
+    parts = [element(6, struct.pack("<II", kind, 0))]
+    parts += [element(5, np.array(array.shape, "<i4").tobytes()), element(1, name.encode())]
+    parts += [element(number, np.asfortranarray(array).tobytes(order="F"))]
+    return element(14, b"".join(parts))
 
 
 def mat_packed(element: bytes) -> bytes:
@@ -218,6 +221,16 @@ def trained(folder: Path) -> Path:
 
 def _features(path: Path) -> FeatureFile:
     return FeatureFile(path, {"made": "here"}, (3, 2))
+
+
+def cached(folder: Path) -> Path:
+    """A file of a cache, under the name of what is asked for."""
+    return trained(folder).rename(folder / f"{sha256_of_settings({})}.safetensors")
+
+
+def _use_network(path: Path) -> None:
+    """It is used, or the network is trained again."""
+    Cache(path.parent).through({}, network(), lambda _: Trained(network(), None, (), 0.0))
 
 
 def features(folder: Path) -> Path:
@@ -360,6 +373,7 @@ def all_kinds(where: Path) -> list[Kind]:
         Kind("published", published, _reader(require_tensors_only)),
         Kind("state", state, _reader(load_state)),
         Kind("trained", trained, _reader(load_tensors)),
+        Kind("cached network", cached, _reader(_use_network)),
         Kind("features", features, _reader(_use_features)),
         Kind("settings", settings, mine, KEYS),
         Kind("searched settings", settings, searched, KEYS),

@@ -22,10 +22,9 @@ from expunge.core.records import Record, named, odd_keys, require_few
 
 _MOST = 4_000_000  # instructions; none makes much more than a hundred bytes of its own
 _NEWEST = 5  # protocol
-_STOP = pickle.STOP[0]
 _WIDTHS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 _BOUNDARIES = {b"00": False, b"01": True}  # truth values of the oldest protocols
-_STEPS: dict[int, Callable[[RecordReader], None]] = {}
+_STEPS: dict[bytes, Callable[[RecordReader], None]] = {}
 
 
 class RecordReader:
@@ -50,13 +49,16 @@ class RecordReader:
     def load(self) -> Any:
         """Return what the next pickle makes."""
         self._begin()
+        read, steps = self._file.read, _STEPS
         for _ in range(_MOST):
-            code = self.take(1)[0]
-            if code == _STOP:
+            code = read(1)
+            self._left -= 1
+            if step := steps.get(code):
+                step(self)
+            elif code == pickle.STOP:
                 return self.stack.pop()
-            if code not in _STEPS:
-                raise ValueError(f"instruction {code} is not known, or not taken")
-            _STEPS[code](self)
+            else:
+                raise ValueError(f"instruction {code!r} is not known, or not taken" if code else "cut short")
         raise ValueError(f"more than {_MOST:,} instructions")
 
     def find_class(self, module: str, name: str) -> type[Record]:
@@ -248,7 +250,7 @@ def _values() -> dict[bytes, Callable[[RecordReader], Any]]:
         p.EMPTY_SET: lambda r: set(),
         p.LIST: lambda r: r.since_mark(),
         p.TUPLE: lambda r: tuple(r.since_mark()),
-        p.TUPLE1: lambda r: _last(r, 1),
+        p.TUPLE1: lambda r: (r.stack.pop(),),
         p.TUPLE2: lambda r: _last(r, 2),
         p.TUPLE3: lambda r: _last(r, 3),
         p.DICT: lambda r: r.pairs(r.since_mark()),
@@ -295,5 +297,5 @@ def _others() -> dict[bytes, Callable[[RecordReader], Any]]:
     }
 
 
-_STEPS.update({code[0]: _pushing(value) for code, value in _values().items()})
-_STEPS.update({code[0]: step for code, step in _others().items()})
+_STEPS.update({code: _pushing(value) for code, value in _values().items()})
+_STEPS.update({code: step for code, step in _others().items()})

@@ -64,8 +64,9 @@ class FeatureFile:
             DataError: It cannot be read, or a byte is not as it was written.
         """
         entries, ingredients = read_header(self.path, progress)
-        expected = self._entries(entries["train"]["shape"][1]), plain(self.ingredients, "ingredients")
-        if (entries, ingredients) != expected:
+        shape = entries.get("train", {}).get("shape", ())
+        dim = shape[1] if len(shape) == 2 else 0
+        if (entries, ingredients) != (self._entries(dim), plain(self.ingredients, "ingredients")):
             raise DataError(f"{self.path}: not made from the same things")
 
     def _entries(self, dim: int) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import BrokenInvariant, RunFolderError
+from expunge.record.continued import KEY as CONTINUED
+from expunge.record.continued import Continued
 from expunge.record.ids import Ids
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
@@ -45,6 +47,10 @@ class RequestAccount:
         if record["request"] != self._requests + 1:
             raise BrokenInvariant("request", record["request"], f"the next number, {self._requests + 1}")
         require_numbers(record, self.epsilon)
+        if CONTINUED in record:
+            again = Continued.of(record[CONTINUED])
+            if again is None or again.after + 1 != record["request"]:
+                raise BrokenInvariant(CONTINUED, record[CONTINUED], "of the checkpoint before the request")
         leaving = set() if record["outcome"] == "refused" else self._ids(record["rows"])
         gone = len(self.gone) + len(leaving)
         for name, count in (("removed_total", gone), ("retained", self._left(gone))):

@@ -49,8 +49,8 @@ def read_ledger(path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -
     is what the records are of, for messages.
 
     Raises:
-        RunFolderError: A complete line is not as it was written, no record, or numbers are missing.
-        OSError: It cannot be read.
+        RunFolderError: A complete line is not as it was written or no record, numbers are missing, or it
+            cannot be read.
     """
     for number, line in whole_lines(path):
         yield _record(path, number, line, keys, kind)

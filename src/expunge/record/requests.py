@@ -22,7 +22,7 @@ from expunge.datasets.names import person
 _MOST_DIGITS = 20  # of a row id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """Removal request 1, 2, ...: ids of training rows, as numbered in the data set before any removal."""
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from expunge.core.checks import require_count, require_finite, require_switch
+from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue, RunFolderError
 from expunge.core.files import State, load_state, read_header, save_state
 from expunge.core.read_back import array_of, of_file, read_as, same
+from expunge.record.continued import KEY, Continued
 from expunge.record.ledger import OUTCOME_KEYS, Ledger
 from expunge.record.settings import FREE, first_difference
 from expunge.record.sums import MEND
@@ -25,8 +24,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.safetensors"
+FROM_CHECKPOINT = "checkpoint"
+"""The value of ``resume`` that replaces records which do not come out again."""
 SECRET = "state.safetensors"
 """The model that releases are drawn around, at the end of a run: it must not leave."""
+
+
+class NotRepeated(RunFolderError):
+    """A request served again did not come out as recorded."""
 
 
 class RunCheckpoint:
@@ -46,6 +51,9 @@ class RunCheckpoint:
     So a run with such noise never draws a release twice that anything is made of: see ``once``; and one that
     is complete goes on, when requests are added, from the state at its end.
 
+    Where requests served again do not come out as recorded (another kind of processor rounds otherwise), the
+    records after the checkpoint can be replaced: see ``replace``.
+
     Nothing is believed of a file whose digest is not its content's, and every file says which run it is of
     (``of``: its settings may be those of another).
     """
@@ -55,15 +63,19 @@ class RunCheckpoint:
         self.every = every
         self.settings, self.inputs = settings, inputs
         self.of, self.recorded = secrets.token_hex(8), 0
+        self._at = 0  # requests that the last state is of
+        self._continued: Continued | None = None
 
     def save(self, state: State, ledger: Ledger, complete: bool = False) -> None:
         """Put the state in place of the last one, atomically; that of a ``complete`` run stays.
 
         With it goes what the records up to there are, by the hash of all their bytes.
         """
+        self._at = state.values["run"]["served"]
+        again = asdict(self._continued) if self._continued and self._continued.after == self._at else None
         state.values |= {"settings": self.settings, "inputs": self.inputs.as_json(), "every": self.every}
-        known = ledger.prefix(state.values["run"]["served"])
-        state.values |= {"complete": complete, "of": self.of, "ledger": known}
+        known = ledger.prefix(self._at)
+        state.values |= {"complete": complete, "of": self.of, "ledger": known, KEY: again}
         save_state(self.end if complete else self.path, state, secret=True)
 
     def keep(self, state: State) -> None:
@@ -169,6 +181,10 @@ class RunCheckpoint:
         if ledger.prefix(known["lines"]) != known:
             what = f"its first {known['lines']} lines are not those that {path.name} was made after"
             raise RunFolderError(f"{ledger.path}: damaged, {what}; {MEND}")
+        self._at, again = known["lines"], state.values.pop(KEY, None)
+        self._continued = Continued(**again) if again else None
+        if self._continued and ledger.lines > self._at and self._first_of(ledger) != self._continued:
+            self._cut(ledger)  # the run was ended amid it
         return state
 
     def must_repeat(self, recorded: dict[str, Any], again: dict[str, Any]) -> None:
@@ -180,38 +196,62 @@ class RunCheckpoint:
         for key in OUTCOME_KEYS:
             if recorded[key] != again[key]:
                 found = f"{key} was {recorded[key]!r} and is now {again[key]!r}"
-                why = "data, versions or machine have changed, the run cannot be continued"
-                raise RunFolderError(f"request {recorded['request']}: {found}; {why}")
+                why = "data, versions or machine have changed, the run cannot be continued as it was"
+                mend = f"resume={FROM_CHECKPOINT} replaces the records after request {self._at}, and says so"
+                raise NotRepeated(f"request {recorded['request']}: {found}; {why}; {mend}")
+
+    def replaced(self, ledger: Ledger) -> int:
+        """Prepare to replace the records after the checkpoint; of the releases among them, say how many.
+
+        These have left, and count: whoever draws the requests' releases anew makes more of them.
+        """
+        count = released = 0
+        for record in ledger.records(self._at + 1):
+            count, released = count + 1, released + (record["outcome"] != "refused")
+            if earlier := self._uncounted(record):
+                count, released = count + earlier.replaced, released + earlier.released
+        if self._begun is not None and self._begun.values["request"] > ledger.lines:
+            released += 1  # it left before it could be recorded
+        self._continued = Continued(self._at, count, released).and_before(self._continued)
+        return released
+
+    def released_before(self, record: dict[str, Any]) -> int:
+        """Of a record that is to come out again: models that had left with those whose place it took."""
+        earlier = self._uncounted(record)
+        return earlier.released if earlier else 0
+
+    def _uncounted(self, record: dict[str, Any]) -> Continued | None:
+        """What a record took the place of, unless the state of the checkpoint has counted it."""
+        earlier = Continued.of(record.get(KEY))
+        return None if earlier == self._continued else earlier
+
+    def replace(self, state: State, ledger: Ledger) -> None:
+        """Cut off the records after the checkpoint, whose ``state`` has counted what was ``replaced``.
+
+        First that is on disk: a run that ends at any instruction here has the count, and cuts when it is
+        continued.
+        """
+        self.save(state, ledger)
+        self._cut(ledger)
+
+    def _cut(self, ledger: Ledger) -> None:
+        self.last.unlink(missing_ok=True)  # what left then is counted, and is not put back
+        self.__dict__.pop("_begun", None)
+        ledger.keep(self._at)
+        self.recorded = self._at
+
+    def _first_of(self, ledger: Ledger) -> Continued | None:
+        return Continued.of(next(ledger.records(self._at + 1)).get(KEY))
+
+    def mark(self, request: int) -> dict[str, str]:
+        """What the record of a request says besides, if it is the first that took the place of others."""
+        again = self._continued
+        return {KEY: str(again)} if again and again.after + 1 == request else {}
 
     def done(self) -> None:
         """The run is complete: the checkpoint, which holds secrets, goes."""
         for left in self.path.parent.glob(f"{FILE}*"):  # what a kill amid writing has left, too
             left.unlink()
-
-
-def requested_in(state: State, rows: int) -> NDArray[np.bool_]:
-    """Take from a run's state which of so many rows have been requested.
-
-    Raises:
-        DataError: It is not there, or another.
-    """
-    found = array_of(state.arrays, "run_requested", bool, (rows,))
-    del state.arrays["run_requested"]
-    return found
-
-
-def counts_in(state: State) -> dict[str, Any]:
-    """Take from a run's state what a session has counted, measured and found.
-
-    Raises:
-        DataError: One is missing.
-        InvalidValue: One is nothing of the kind.
-    """
-    with read_as("the checkpoint of a run"):
-        run = state.values.pop("run")
-        found = {key: require_count(f"run.{key}", run[key], least=0) for key in ("served", "removed")}
-        measured = {key: None if v is None else require_finite(key, v) for key, v in run["measured"].items()}
-        return {**found, "stopped": require_switch("run.stopped", run["stopped"]), "measured": measured}
 
 
 def _left(path: Path, why: str) -> str:

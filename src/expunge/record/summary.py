@@ -14,6 +14,7 @@ from expunge.core.columns import Columns
 from expunge.core.versions import version_of
 from expunge.record.account import require_counts
 from expunge.record.columns import as_json
+from expunge.record.continued import KEY as CONTINUED
 from expunge.record.tally import Tally
 from expunge.unlearners.base import OUTCOMES
 
@@ -78,6 +79,7 @@ def summarise(
     summary |= {key: value for key, value in tally.own().items() if key not in summary}
     said = {key: facts[key] for key in ("role", "not_measured", "inputs") if facts.get(key)}
     said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
+    said |= {CONTINUED: tally.continued} if tally.continued else {}
     described = {"columns": as_json(known)} if known else {}
     return {**summary, **said, **described, "versions": versions()}
 

@@ -36,28 +36,29 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     written when the run ended: it does not count.
 
     Raises:
-        RunFolderError: A line is not the one that was written.
-        OSError: A file cannot be read.
+        RunFolderError: A line is not the one that was written, or a file cannot be read.
     """
     sums = sums_of(path)
     with ExitStack() as files:
-        lines = files.enter_context(open_regular(path))
-        known = files.enter_context(open_regular(sums)) if sums.exists() else None
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                return
-            if known is not None and (found := known.read(LENGTH)) != sum_of(line):
-                what = f"has no sum in {sums.name}" if len(found) < LENGTH else f"is not that of {sums.name}"
-                raise RunFolderError(f"{path}:{number}: damaged, it {what}; {MEND}")
-            yield number, line
+        try:
+            lines = files.enter_context(open_regular(path))
+            known = files.enter_context(open_regular(sums)) if sums.exists() else None
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                if known is not None and (found := known.read(LENGTH)) != sum_of(line):
+                    has = "has no sum in" if len(found) < LENGTH else "is not that of"
+                    raise RunFolderError(f"{path}:{number}: damaged, it {has} {sums.name}; {MEND}")
+                yield number, line
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def require_sums(path: Path) -> None:
     """Compare the ledger of a run that is complete with its sums; without such a file nothing is known of it.
 
     Raises:
-        RunFolderError: A line is not the one that was written, or some are missing.
-        OSError: A file cannot be read.
+        RunFolderError: A line is not the one that was written, some are missing, or a file cannot be read.
     """
     sums = sums_of(path)
     if not sums.exists():

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from expunge.record.continued import KEY as CONTINUED
+from expunge.record.continued import Continued
 from expunge.record.ledger import KEYS
 from expunge.unlearners.base import OUTCOMES
 
@@ -24,6 +26,7 @@ class Tally:
         supported: Requests before the first that was not ``removed``.
         seconds: Of each.
         last: The last record; empty as long as there is none.
+        continued: What took the place of other records; see ``Continued.as_json``.
     """
 
     def __init__(self, over_run: Mapping[str, str]) -> None:
@@ -32,6 +35,7 @@ class Tally:
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self.seconds = array("d")
         self.last: Mapping[str, Any] = {}
+        self.continued: list[dict[str, int]] = []
         self._own: dict[str, _Value] = {}
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -44,8 +48,10 @@ class Tally:
         self.requests += 1
         self.seconds.append(record["seconds"])
         self.last = record
+        if again := Continued.of(record.get(CONTINUED)):
+            self.continued.append(again.as_json())
         for key in record:
-            if key not in KEYS and key not in self._own:
+            if key not in (*KEYS, CONTINUED) and key not in self._own:
                 self._own[key] = _Value(self._over_run.get(key, "served"))
         for key, value in self._own.items():
             value.add(record.get(key), outcome)

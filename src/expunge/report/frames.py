@@ -12,7 +12,7 @@ import pandas as pd
 from expunge.report.runs import find_runs, finite
 from expunge.report.table_rows import Row, ordered, rows
 
-_FORMULA = re.compile(r"'*\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = re.compile(r"'*\s*[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?inf", re.ASCII)
 
 
@@ -57,9 +57,11 @@ def as_csv(lines: Iterable[Mapping[str, Any]], head: Sequence[str] | None = None
 
 
 def unformulated(value: Any) -> Any:
-    """A cell that no spreadsheet computes; numbers, also those in words, stay as they are."""
-    formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
-    return f"'{value}" if formula else value
+    """A cell that no spreadsheet computes, nor what comes after a break in it; numbers stay as they are."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    whole = value.replace("\r\n", "\n").replace("\r", "\n")  # a return alone is not quoted
+    return f"'{whole}" if _FORMULA.match(whole) else whole
 
 
 def _line(row: Row) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,26 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as e:
         line = e.object[: e.start].count(b"\n") + 1
         raise RunFolderError(f"{path}:{line}: not UTF-8 text") from None
+    except OSError as e:
+        raise RunFolderError(f"{path}: cannot be read ({e.strerror})") from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number, from 1, and the text of every line of a file: all of it is never in memory.
+
+    Lines end at newlines alone: JSON strings may hold other characters that end a line of text.
+
+    Raises:
+        RunFolderError: As ``read_text`` does.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.decode("utf-8").removesuffix("\n")
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: missing from the run folder") from None
+    except UnicodeDecodeError:
+        raise RunFolderError(f"{path}:{number}: not UTF-8 text") from None
     except OSError as e:
         raise RunFolderError(f"{path}: cannot be read ({e.strerror})") from None
 

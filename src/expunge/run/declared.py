@@ -54,7 +54,9 @@ def require_named(group: str, path: str) -> None:
     if top not in TRUSTED:
         raise InvalidValue(f"{group}._target_", path, "a name in the package " + " or ".join(TRUSTED))
     room = _ROOMS.get(group.partition(".")[0], "")
-    hidden = any(not part.isidentifier() or part.startswith("_") for part in path.split("."))
+    hidden = "." not in path or any(
+        not part.isidentifier() or part.startswith("_") for part in path.split(".")
+    )
     if hidden or (top != PLUGINS and not (path.startswith(f"{room}.") and path in declared())):
         parts = f"a part of {room} or {PLUGINS}" if room else f"none here; groups: {', '.join(_ROOMS)}"
         raise InvalidValue(f"{group}._target_", path, parts)

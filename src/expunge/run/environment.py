@@ -20,7 +20,7 @@ from expunge.core.errors import InvalidValue, UserError, one_line, printable
 from expunge.run.hydra_errors import explained
 
 _NAME = "oc.env"
-_SHORTEST = 4  # characters: of a text that is looked for within others
+_SHORTEST, _WITHIN = 4, 6  # characters: of a text that is looked for, and within others
 _DEEPEST = 64
 
 
@@ -34,15 +34,19 @@ class Environment:
         """A value, such as a text or nested JSON, with the references in place of what they stand for."""
         if isinstance(value, str):
             for found in sorted(self.values, key=len, reverse=True):
-                value = value.replace(found, self.values[found])
-            return value
+                if len(found) >= _WITHIN:
+                    value = value.replace(found, self.values[found])
+            return self.values.get(value, value)
         if isinstance(value, Mapping):
             return {self.hidden(key): self.hidden(of) for key, of in value.items()}
         return [self.hidden(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def environment_of(config: Any) -> Environment:
-    """What a configuration finds in the environment, but for a few characters, which would be anywhere."""
+    """What a configuration finds in the environment, but for a few characters, which would be anywhere.
+
+    A short word counts where it is all of a text: within another it is likely to be a word like any other.
+    """
     found: dict[str, str] = {}
 
     def noting(key: str, *default: Any) -> Any:
@@ -78,6 +82,12 @@ def as_written() -> Iterator[None]:
         yield
 
 
+def overrides_of(hydra_config: Any) -> list[str]:
+    """What the command line gives, as it is written there: elements of Hydra's list follow references."""
+    given: Any = OmegaConf.to_container(hydra_config.overrides, resolve=False)
+    return [str(text) for text in given["task"]]
+
+
 def line_of(error: BaseException, config: DictConfig) -> str:
     """What an error says, on one line, with no value that the configuration has from the environment."""
     if isinstance(error, InvalidValue):
@@ -108,6 +118,7 @@ def guard_logs(environment: Environment) -> None:
         UserError: A log file is a link: what is logged would go into another file.
     """
     for handler in logging.getLogger().handlers:
+        handler.filters = [one for one in handler.filters if not isinstance(one, Hiding)]  # of another cell
         handler.addFilter(Hiding(environment))
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
             if os.path.islink(handler.baseFilename):

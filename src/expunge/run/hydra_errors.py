@@ -30,7 +30,7 @@ from expunge.sweep.flags import parted
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
 _OF_PATHS = (
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
-    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EEXIST, errno.EROFS, errno.EINVAL),
 )
 """Of a file or folder that was named: another can be."""
 
@@ -92,9 +92,15 @@ def of_settings(error: BaseException) -> str | None:
     """Say which file Hydra could not put settings together from; None for an error from elsewhere."""
     if not any("config_loader" in Path(file).stem for file in _files(error)):
         return None
-    if system_error(error) and getattr(error, "errno", None) not in _OF_PATHS:
-        return None  # no file is to blame
     return system_error(error) or one_line(error)
+
+
+def of_system(error: BaseException) -> bool:
+    """Whether the system has refused something for which no file or folder that was named is to blame."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, (OSError, MemoryError)):
+        seen = seen.__cause__
+    return isinstance(seen, MemoryError) or getattr(seen, "errno", None) not in (None, *_OF_PATHS)
 
 
 def of_sweeper(error: BaseException) -> bool:

@@ -139,6 +139,9 @@ def require_trusted(config: DictConfig) -> None:
     ):
         for key, path in nested_targets(seen.part(part), f"hydra.{part}"):
             require(key, str(path))
+    space = (seen.part("sweeper") or {}).get("custom_search_space")
+    if space is not None:  # the name of a function that Optuna's sweeper calls
+        _require_own("hydra.sweeper.custom_search_space", str(space), f"a function of {PLUGINS}")
     for part in ("job_logging", "hydra_logging"):
         _require_logging(f"hydra.{part}", seen.part(part), seen.folders())
     subdir = seen.part("output_subdir")
@@ -185,12 +188,9 @@ class _Seen:
 
 
 def _require_callback(key: str, path: str) -> None:
-    if path in _CALLBACKS:
-        return
-    if path.partition(".")[0] not in (PLUGINS, _OF_HYDRA):
+    if path not in _CALLBACKS:
         allowed = f"one of {', '.join(_CALLBACKS)}, or a class of {PLUGINS}"
-        raise InvalidValue(f"{key}._target_", path, allowed)
-    defined(f"{key}._target_", path)
+        _require_own(f"{key}._target_", path, allowed)
 
 
 def _require_plugin(key: str, path: str) -> None:
@@ -199,11 +199,17 @@ def _require_plugin(key: str, path: str) -> None:
         return
     if key.count(".") > 1 and _OPTUNA.fullmatch(path):
         return
-    if key.count(".") > 1 and path.partition(".")[0] in (PLUGINS, _OF_HYDRA):
-        defined(f"{key}._target_", path)
-        return
     allowed = "Hydra's own, or one of its plug-ins (hydra_plugins...), made with what is theirs or Optuna's"
-    raise InvalidValue(f"{key}._target_", path, allowed)
+    if key.count(".") == 1:
+        raise InvalidValue(f"{key}._target_", path, allowed)
+    _require_own(f"{key}._target_", path, allowed)
+
+
+def _require_own(key: str, path: str, allowed: str) -> None:
+    """Something that a package of plug-ins, ours or Hydra's, defines itself."""
+    if path.partition(".")[0] not in (PLUGINS, _OF_HYDRA) or "." not in path:
+        raise InvalidValue(key, path, allowed)
+    defined(key, path)
 
 
 def _require_logging(key: str, settings: Any, folders: Sequence[str]) -> None:

@@ -23,8 +23,7 @@ from expunge.core.mapped import watched
 from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
-from expunge.run.declared import require_parts
-from expunge.run.environment import environment_of, written
+from expunge.run.environment import environment_of, overrides_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of, require_numbers
@@ -88,7 +87,7 @@ def _run(
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
-    typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides_of(HydraConfig.get())}
     run, inputs = prepare(settings, choices, cache, sweep, typed, config)
     if force:  # only now: what is refused must not cost the run that is there
         _empty(folder)
@@ -137,7 +136,6 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
                 )
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
-    require_parts({str(key): value for key, value in settings.items()})
     names_of(settings["optimized_metric"])
     return {str(key): value for key, value in settings.items()}
 
@@ -262,7 +260,7 @@ def record_config(config: DictConfig, folder: Path) -> None:
     parts = {
         "config": config,
         "hydra": OmegaConf.create({"hydra": hydra_config}),
-        "overrides": OmegaConf.create(list(hydra_config.overrides.task)),
+        "overrides": OmegaConf.create(overrides_of(hydra_config)),
     }
     for name, part in parts.items():
         text = environment_of(hydra_config).hidden(OmegaConf.to_yaml(part))

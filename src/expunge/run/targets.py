@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidValue, UserError
-from expunge.run.declared import located as located
+from expunge.run.declared import located
 from expunge.run.linear_settings import OF_THE_MODEL
 from expunge.run.protocols import require_complete, require_protocol
 

@@ -19,9 +19,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from expunge.core.errors import InvalidValue, UserError, complain
+from expunge.core.files import require_no_links
 from expunge.core.locks import Taken, exclusive
 from expunge.core.system_errors import system_error
-from expunge.run.hydra_errors import explained
+from expunge.run.hydra_errors import explained, of_system
 from expunge.run.job import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
@@ -52,6 +53,7 @@ class SweepCallback(Callback):
         try:
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
+            require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
             self._held.enter_context(exclusive(sweep, wait=False))
             jobs.begin(sweep, total)
         except Taken:
@@ -59,7 +61,7 @@ class SweepCallback(Callback):
             sys.exit(2)
         except OSError as error:
             complain(f"hydra.sweep.dir: {sweep} cannot be used ({error.strerror})")
-            sys.exit(2)
+            sys.exit(1 if of_system(error) else 2)
         except (UserError, HydraException) as error:
             complain(explained(error))
             sys.exit(2)

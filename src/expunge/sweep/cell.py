@@ -18,7 +18,7 @@ from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
 from expunge.core.system_errors import naming, system_error
 from expunge.record.ledger import DONE
-from expunge.run.environment import line_of
+from expunge.run.environment import line_of, overrides_of, written
 from expunge.run.job import run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
@@ -37,7 +37,7 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
     """
     hydra_config = HydraConfig.get()
     sweep = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
-    job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
+    job = Job(int(hydra_config.job.num), overrides_of(hydra_config))
     job.note(sweep)
     of_all = f" of {known}" if (known := total(sweep)) else ""
     log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
@@ -45,7 +45,8 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
         config.progress = False  # the bars of several workers would write over each other
     asked = metric_of(config)
     try:
-        name = fingerprint(settings_of(config))
+        settings_of(config)
+        name = fingerprint(written(config))  # which is seen by whoever sees the folder
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)

@@ -68,7 +68,7 @@ def begin(sweep: Path, count: int | None) -> None:
     for path in notes.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-    write_json(notes / _SWEEP, {"total": count})
+    write_json(notes / _SWEEP, {"total": count}, secret=True)
 
 
 def withdraw(sweep: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import hypot, sqrt
 from typing import Any
@@ -14,6 +14,7 @@ from expunge.certificate import Account, Guarantee, joint
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_positive
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.read_back import same
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.classes import width_of
@@ -185,6 +186,14 @@ class Published(Scheme):
         """The account that the columns of a state go on with."""
         engine.guarantee = self._guarantee(engine)
         return Account(engine.guarantee, engine.certificate, 0.0)
+
+    def require_served(self, engine: Engine, outcomes: Mapping[str, int]) -> None:
+        """Refuse a perturbation that is not that of as many retrains.
+
+        Raises:
+            DataError: It is not.
+        """
+        same("epoch", engine.columns[0].account.epoch, outcomes["retrained"])
 
     def require_sound(self, engine: Engine) -> None:
         """Refuse an engine whose bound is above the budget, or whose perturbation is not of one epoch.

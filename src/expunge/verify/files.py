@@ -20,6 +20,7 @@ from expunge.run.again import settings_again
 
 CONFIG, SUMMARY, LEDGER, MODEL = ".hydra/config.yaml", "summary.json", "removals.jsonl", "model.safetensors"
 INPUTS, STATE, VERIFIED = "inputs.json", "state.safetensors", "verified.json"
+SUMS = "removals.sha256"  # of the ledger's lines, each in hex
 RESULTS = "results.jsonl"  # of a study
 CHECKED = (CONFIG, SUMMARY, LEDGER, MODEL, INPUTS)
 """Files whose digests are kept; that of the secret state is not: it would let guesses be confirmed."""
@@ -32,6 +33,7 @@ class RunFiles:
     Attributes:
         settings: The configuration with all references followed.
         ledger: The bytes of ``removals.jsonl``.
+        sums: Those of ``removals.sha256``; None where it is not there.
         model: Arrays of ``model.safetensors``; ``model_fault`` says why there are none.
         state: Arrays of ``state.safetensors``, and ``state_values``; None where it is not given.
         digests: File -> SHA-256.
@@ -41,6 +43,7 @@ class RunFiles:
     settings: dict[str, Any]
     summary: dict[str, Any]
     ledger: bytes
+    sums: bytes | None
     inputs: dict[str, Any]
     model: Mapping[str, NDArray[Any]]
     model_fault: str | None
@@ -69,6 +72,7 @@ def read_run(folder: Path) -> RunFiles:
         settings_again(folder / CONFIG),
         _object(folder / SUMMARY, content[SUMMARY]),
         content[LEDGER] or b"",
+        _bytes(folder / SUMS, True),
         _object(folder / INPUTS, content[INPUTS]) if content[INPUTS] is not None else {},
         model,
         model_fault,
