@@ -76,12 +76,12 @@ class Task:
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
-            prepare(hydra_config.launcher)
+            prepare(hydra_config.launcher or {})
             guard_logs(environment_of(config))
             return run_cell(config, self._cache)
         try:
             guard_logs(environment_of(config))
-            prepare(hydra_config.launcher)
+            prepare(hydra_config.launcher or {})
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
             self._folder = Path(hydra_config.runtime.output_dir)

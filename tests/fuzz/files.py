@@ -127,13 +127,18 @@ def main() -> int:
                 said = one.outcome.err[-1500:] if one.fault else one.outcome.err
                 sys.stdout.write(f"{number} {one.kind}: {one.how}: {one.fault or 'good'}: {said.strip()}\n")
                 sys.stdout.flush()
-    taken = time.perf_counter() - started
+            if (number + 1) % 50 == 0 or number + 1 == options.count:
+                _sum_up(number + 1, codes, bad, slowest, largest, time.perf_counter() - started)
+    return min(bad, 1)
+
+
+def _sum_up(count: int, codes: Counter[int], bad: int, slowest: float, largest: int, taken: float) -> None:
     codes_said = ", ".join(f"{count} of code {code}" for code, count in sorted(codes.items()))
     sys.stdout.write(
-        f"{options.count} files: {codes_said}; {bad} faults; the slowest {slowest:.1f} s, the largest "
+        f"{count} files: {codes_said}; {bad} faults; the slowest {slowest:.1f} s, the largest "
         f"{largest >> 20} MiB; {taken:.0f} s in all\n"
     )
-    return min(bad, 1)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ REFUSED = {
     "tracker=null": "tracker: got null, allowed: one of none, wandb",
     "-m unlearner.epsilon=range(1,nan)": "unlearner.epsilon: got 'range(1,nan)', allowed: a range of at most",
     "-m seed=range(1e9)": "seed: got 'range(1e9)', allowed: a range of at most 100,000 values",
-    "-m seed=0,1 hydra.sweeper=5": "hydra.sweeper=5: not as Hydra needs it (",
+    "-m seed=0,1 hydra.sweeper=5": "hydra.sweeper: got 5, allowed: a mapping of settings",
     "unlearner.lam=${oc.env:NOPE}": "unlearner.lam: KeyError raised while resolving interpolation",
     "experiment=icml2020/timing": "Could not override 'experiment'",
     "+unlearner.lam=1e-2": "Could not append to config. An item is already at 'unlearner.lam'",

@@ -132,6 +132,6 @@ def _follow(node: Any, root: Any) -> Any:
 def _plain(value: str) -> Any:
     """Return a default as written in a reference: a number, true, false or null, else the text."""
     try:
-        return json.loads(value)
+        return parse_json(value)
     except ValueError:
         return value
