@@ -93,10 +93,11 @@ def stream(data: Path, folder: Path, noise: str, options: argparse.Namespace, ki
     }
 
 
-def parts(looks: Sequence[Look], removal: Sequence[float], requests: int) -> list[dict[str, float]]:
+def parts(looks: Sequence[Look], removal: Sequence[float], requests: int) -> list[dict[str, Any]]:
     """Of each tenth of the stream: wall time and median removal time a request (ms), and the most memory.
 
-    Time between a kill and the moment when new requests are served again is in no tenth.
+    Time between a kill and the moment when new requests are served again is in no tenth. What was not seen,
+    of a stream that is over before anybody looks, is None.
     """
     found = []
     for k in range(PARTS):
@@ -110,9 +111,9 @@ def parts(looks: Sequence[Look], removal: Sequence[float], requests: int) -> lis
         served = sum(count for count, _ in steps)
         found.append(
             {
-                "wall_ms": 1e3 * sum(seconds for _, seconds in steps) / served if served else float("nan"),
-                "removal_ms": 1e3 * float(np.median(removal[first:last])) if first < last else float("nan"),
-                "memory": max((look.memory for look in within), default=float("nan")),
+                "wall_ms": 1e3 * sum(seconds for _, seconds in steps) / served if served else None,
+                "removal_ms": 1e3 * float(np.median(removal[first:last])) if first < last else None,
+                "memory": max((look.memory for look in within), default=None),
             }
         )
     return found
@@ -152,7 +153,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
             ]
         )
         for key, unit in (("wall_ms", "wall time"), ("removal_ms", "removal, median"), ("memory", "memory")):
-            tenths.append([name, unit, *(short(part[key]) for part in run["parts"])])
+            tenths.append([name, unit, *(_shown(part[key]) for part in run["parts"])])
     heads = "run|killed|served + refused|released|seconds|memory, last tenth to second|time, likewise|the end"
     return [
         *said,
@@ -162,13 +163,17 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def grown(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def grown(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The last tenth of the stream against the second: in the first the process is setting itself up."""
     second, last = parts[1], parts[-1]
     return {
-        "memory": last["memory"] / second["memory"],
-        "time": last["removal_ms"] / second["removal_ms"],
+        name: float("inf") if None in (last[key], second[key]) else last[key] / second[key]
+        for name, key in (("memory", "memory"), ("time", "removal_ms"))
     }
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else short(value)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ _LEFT = (
 _MADE: ContextVar[Path | None] = ContextVar("made", default=None)
 
 
-def note(folder: Path) -> None:
+def remember(folder: Path) -> None:
     """Keep whether a run folder is there before the command, of which Hydra makes it, does anything."""
     _MADE.set(None if folder.exists() else folder.absolute())
 

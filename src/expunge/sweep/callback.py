@@ -22,7 +22,7 @@ from expunge.core.errors import InvalidValue, UserError, complain
 from expunge.core.files import require_no_links
 from expunge.core.locks import Taken, exclusive
 from expunge.core.system_errors import system_error
-from expunge.run.begun import note
+from expunge.run.begun import remember
 from expunge.run.hydra_errors import explained, of_system
 from expunge.run.job import RECORD
 from expunge.sweep import jobs
@@ -45,7 +45,7 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep Hydra from writing over the record of a run that the folder holds: the run writes its own."""
-        note(Path(config.hydra.run.dir))
+        remember(Path(config.hydra.run.dir))
         if config.hydra.output_subdir == RECORD:
             config.hydra.output_subdir = None
 
