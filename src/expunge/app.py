@@ -33,6 +33,7 @@ from expunge.run.hydra_errors import (
     of_an_override,
     of_settings,
     of_sweeper,
+    of_system,
     one_line_warnings,
     without_folder,
 )
@@ -75,12 +76,12 @@ class Task:
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
-            prepare(hydra_config.launcher)
+            prepare(hydra_config.launcher or {})
             guard_logs(environment_of(config))
             return run_cell(config, self._cache)
         try:
             guard_logs(environment_of(config))
-            prepare(hydra_config.launcher)
+            prepare(hydra_config.launcher or {})
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
             self._folder = Path(hydra_config.runtime.output_dir)
@@ -151,6 +152,8 @@ def _put_together(sweep: Path, stopped: bool = False) -> int:
 
 def _said(error: Exception) -> tuple[int, object] | None:
     """Exit code and line of what a run, Hydra, a launcher or a sweeper ran into; None for another error."""
+    if of_system(error) and not isinstance(error, UserError):
+        return None
     meant = explain(error)
     if isinstance(error, _REFUSED):
         return BAD_INPUT, meant or explained(error)
@@ -168,6 +171,7 @@ def _said(error: Exception) -> tuple[int, object] | None:
 def _run(task: Task) -> int:
     """Do what the process's command line asks for; what ends it unasked is for ``ended`` to say."""
     try:
+        look_at_files()
         with one_line_warnings():
             _answer(sys.argv[1:], task)
         if task.error is not None:
@@ -191,6 +195,5 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(JobCache())
-    look_at_files()
     if code := ended("expunge", lambda: _run(task), task.kept):
         sys.exit(code)

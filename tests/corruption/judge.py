@@ -95,13 +95,14 @@ class Prepared:
             return ("silent", f"{differ}") if differ else ("no effect", " ".join(lines))
         if ended.code not in (1, 2) or len(lines) != 1:
             return "lines", f"rc {ended.code}: {ended.err}"
-        stem = Path(name).name
+        stem = _LATER.get(Path(name).name, Path(name).name)
         named = stem in lines[0] or (stem in _BY_KEY and "resume: " in lines[0])
         return ("refused" if named else "unnamed"), lines[0]
 
 
 # What differs is named by its key: who looks for it there finds it in the configuration, or in its input.
 _BY_KEY = ("config.yaml", "inputs.json")
+_LATER = {"state.safetensors": ".safetensors"}  # as a checkpoint it has another name
 
 
 def cases(count: int, seed: int, names: tuple[str, ...] = ()) -> Iterator[Case]:

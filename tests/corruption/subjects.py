@@ -30,7 +30,7 @@ _MLP = ("model=mlp", "model.hidden=[8]", "training.epochs=2", "training.batch_si
 _FINETUNE = (*_MLP, "unlearner.max_batches=2")
 _VARYING = re.compile(rb'("(?:seconds\w*|peak_memory_mb|token)": )("\w*"|[-+.0-9e]+)')
 _RECORDED = ("removals.jsonl", "removals.sha256", "inputs.json", ".hydra/config.yaml")
-_COMPLETE = ("summary.json", *_RECORDED)
+_COMPLETE = ("summary.json", "summary.sha256", "state.safetensors", *_RECORDED)
 _ON_THE_WAY = ("checkpoint.safetensors", *_RECORDED)
 STOPPED = 6  # the request after whose record, and before whose checkpoint, a run was ended
 
@@ -205,14 +205,18 @@ def outputs(folder: Path) -> dict[str, bytes]:
     for path, content in cli.contents(folder).items():
         if path.endswith((".log", ".lock")):
             continue
-        if path == "model":
+        if path in ("model", f"{RUN}/state.safetensors"):
             state = load_state(folder / path)
-            state.values["version"]["token"] = None
+            state.values.get("version", {})["token"] = None
+            state.values.pop("ledger", None)  # of lines with their times
             content = repr((state.values, sorted((k, a.tobytes()) for k, a in state.arrays.items()))).encode()
         elif path.endswith(".safetensors") and path.startswith(DATA):
             content = repr(read_header(folder / path)[0]).encode()
         if path.endswith("removals.sha256"):  # of lines with their times
             ledger = (folder / path).with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
             content = repr([sha256(line).hexdigest() for line in ledger] == content.decode().split()).encode()
+        if path.endswith("summary.sha256"):
+            summary = (folder / path).with_suffix(".json").read_bytes()
+            content = repr(content.decode().split() == [sha256(summary).hexdigest()]).encode()
         found[path] = _VARYING.sub(rb"\1*", content)
     return found

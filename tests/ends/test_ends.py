@@ -6,16 +6,22 @@ import errno
 import io
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
+import numba
 import pytest
 
-from expunge.core.ends import Terminated, ended
-from expunge.core.errors import BrokenInvariant, InvalidValue
+from expunge.core.compiled import njit
+from expunge.core.ends import Terminated, ended, ended_by, listening
+from expunge.core.errors import BrokenInvariant, DataError, InvalidValue
+from expunge.core.homes import expanded, private_folder
 from expunge.core.outputs import Output
 from expunge.core.system_errors import naming, system_error
+from expunge.reproduce.running import _run as run_command
 from tests import cli
 from tests.cli import SMALL
 from tests.ends.processes import as_stranger, command, limited, lines, signalled, small_disk
@@ -146,6 +152,15 @@ def test_what_a_library_makes_of_a_signal_is_that_signal(capsys):
 
     assert ended("test", work) == 143
     assert capsys.readouterr().err == "test: terminated\n"
+
+
+def test_what_a_command_has_started_ends_with_it(tmp_path):
+    ready = tmp_path / "ready"
+    code = f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    with listening(), signalled(signal.SIGTERM, ready.exists), pytest.raises(Terminated):
+        run_command([sys.executable, "-c", code])
+    with listening(), pytest.raises(Terminated):
+        raise ended_by(run_command([sys.executable, "-c", "import os; os.kill(os.getpid(), 15)"]))
 
 
 # What the system refuses
@@ -308,3 +323,44 @@ def test_a_user_without_a_name_or_a_home(tmp_path, unbroken):
     assert (ran.code, ran.err) == (0, "")
     assert cli.ledger(tmp_path / "run") == unbroken
     assert [path.name for path in tmp_path.iterdir()] == ["run"]  # and no folder called ~
+
+
+def test_a_private_folder_is_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = private_folder()
+    assert folder == tmp_path / f"expunge-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert private_folder() is None
+    folder.rmdir()
+    (tmp_path / "planted").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "planted")
+    assert private_folder() is None
+
+
+def test_a_home_that_nobody_knows(tmp_path):
+    with pytest.raises(DataError, match="write the path without ~"):
+        expanded("~nobody-of-this-name/data")
+    refused = cli.expunge(*RUN, "data_dir='~nobody-of-this-name/data'", cwd=tmp_path)
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert refused.err.startswith("expunge: data_dir: ~nobody-of-this-name/data: ")
+
+
+def test_compiled_code_that_cannot_be_kept_or_is_damaged_costs_time_alone(tmp_path, monkeypatch, caplog):
+    def made():
+        @njit()
+        def doubled(x):
+            return 2 * x
+
+        return doubled
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert made()(21) == 42
+    for file in tmp_path.rglob("*.nb*"):
+        file.write_bytes(file.read_bytes()[:40])
+    monkeypatch.setattr("expunge.core.compiled._Cache._said", False)
+    assert made()(21) == 42
+    assert "compiled again" in caplog.text
+    shutil.rmtree(tmp_path)
+    with limited({resource.RLIMIT_FSIZE: 0}):
+        assert made()(21) == 42

@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 import signal
+import stat
 import sys
 import traceback
 import warnings
@@ -21,7 +22,7 @@ from tests.fuzz.generator import Line
 from tests.fuzz.world import Seen, seen, valid_run
 
 SECONDS = 20.0
-"""That a line may take."""
+"""That a line may take, of the processor: others may be using it."""
 _MAINS = {f"expunge-{name}": f"expunge.{name}.app" for name in ("report", "verify", "audit", "reproduce")}
 
 
@@ -34,13 +35,13 @@ def _limit(seconds: float) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise TooLong
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 5)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 5)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def ended(line: Line, cwd: Path) -> cli.Ended:
@@ -143,7 +144,12 @@ def _names(line: Line, said: str) -> bool:
 
 
 def _restore(root: Path, before: Seen) -> None:
-    for path in sorted(set(seen(root)) - set(before), reverse=True):
+    """Delete what is new, and make the empty folder again that is no more; the rest cannot be mended."""
+    after = seen(root)
+    for path in sorted(set(before) - set(after)):
+        if stat.S_ISDIR(before[path][0]):
+            (root / path).mkdir()
+    for path in sorted(set(after) - set(before), reverse=True):
         there = root / path
         if there.is_symlink() or not there.is_dir():
             there.unlink(missing_ok=True)

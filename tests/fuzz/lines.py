@@ -7,6 +7,7 @@ left and nothing touched.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import multiprocessing
 import os
@@ -19,13 +20,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from expunge.core.torchvision_import import import_torchvision
 from tests.fuzz.generator import Line, lines
 from tests.fuzz.judge import SECONDS, judged
 from tests.fuzz.world import made, seen
 
 _GIB = 1 << 30
 _MEMORY = 12 * _GIB
+_PATIENCE = 15 * SECONDS  # of the clock
 OFFLINE = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+_HEAVY = ("torch", "opacus", "sklearn.linear_model", "numba", "matplotlib.pyplot", "wandb")
 ENVIRONMENT = {**OFFLINE, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "COLUMNS": "100"}
 
 
@@ -36,7 +40,8 @@ def _work(pipe: Connection, root: str) -> None:
     os.chdir(root)
     before = seen(Path(root))
     while (line := pipe.recv()) is not None:
-        pipe.send(judged(line, Path(root), before))
+        wrong, code = judged(line, Path(root), before)
+        pipe.send((wrong, code, seen(Path(root)) != before))
 
 
 def results(asked: list[Line], within: Path) -> Iterator[tuple[Line, str, int]]:
@@ -50,13 +55,13 @@ def results(asked: list[Line], within: Path) -> Iterator[tuple[Line, str, int]]:
             worker = multiprocessing.Process(target=_work, args=(other, str(root)))
             worker.start()
         pipe.send(line)
-        wrong, code = f"hangs, or the process died (no answer in {4 * SECONDS:g} s)", -3
+        wrong, code, spoiled = f"no answer in {_PATIENCE:g} s", -3, True
         try:
-            if pipe.poll(4 * SECONDS):
-                wrong, code = pipe.recv()
+            if pipe.poll(_PATIENCE):
+                wrong, code, spoiled = pipe.recv()
         except EOFError:
             wrong = "the process died"
-        if code == -3 or wrong.startswith("touched"):  # the next ones get a world as it was
+        if spoiled:  # the next ones get a world as it was
             worker.kill()
             worker.join()
             worker = None
@@ -78,6 +83,9 @@ def main() -> int:
         "--out", type=Path, default=None, help="a file for what went wrong, a line of JSON each"
     )
     args = parser.parse_args()
+    for name in _HEAVY:  # once, before the processes are forked
+        importlib.import_module(name)
+    import_torchvision()
     codes: Counter[tuple[str, int]] = Counter()
     wrongs = 0
     with tempfile.TemporaryDirectory() as folder:

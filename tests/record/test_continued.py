@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import expunge
 from expunge.certificate import outward
 from expunge.core.errors import RunFolderError
 from expunge.record.continued import Continued
@@ -157,6 +158,11 @@ def test_it_is_offered_and_done(kind, half, whole):
     path = half / "removals.jsonl"
     path.write_text(path.read_text().replace("after request 3: 2 records", "after request 2: 2 records"))
     assert verified(half) == "ledger"
+    for reader in (read_run, expunge.load):
+        with pytest.raises(
+            RunFolderError, match=r"removals\.jsonl:4: damaged, it is not that of removals\.sha"
+        ):
+            reader(half)
     cli.resum(path)
     assert verified(half) == "ledger"
     with pytest.raises(RunFolderError, match=r"removals\.jsonl:4: continued is 'from the .*after request 2"):
@@ -236,6 +242,39 @@ def test_bounds_that_round_otherwise_are_such_a_case(tmp_path, monkeypatch):
     assert f"request {EVERY + 1}: residual_bound was " in refused.err
     assert command("published", place, "resume=checkpoint").code == 0
     assert cli.summary(place)["continued"] == [{"request": EVERY + 1, "replaced": 2, "released": 2}]
+
+
+_KNOWN = "damaged, its first 3 lines are not those that checkpoint.safetensors was made after"
+SAID = {
+    (2, "outcome"): ("nonsense", _KNOWN),
+    (2, "rows"): ([77], _KNOWN),
+    (2, "request"): (3, "removals.jsonl:2: holds request 3"),
+    (2, "test_accuracy"): (0.5, _KNOWN),
+    (2, "seconds"): (0.5, _KNOWN),
+    (5, "outcome"): ("nonsense", "removals.jsonl:5: outcome is 'nonsense'"),
+    (5, "rows"): ([77], "removals.jsonl:5: rows is [77], and must be those asked for, [7]"),
+    (5, "removed_total"): (3, "removals.jsonl:5: removed_total is 3"),
+    (5, "continued"): ("so", "removals.jsonl:5: continued is 'so'"),
+}
+
+
+@pytest.mark.parametrize("place", SAID)
+def test_lines_are_not_believed(made, tmp_path, place):
+    """Neither as they are nor with sums that are made anew: the checkpoint knows the bytes before it."""
+    half = Path(shutil.copytree(made("seeded")[1], tmp_path / "half"))
+    path, (value, said) = half / "removals.jsonl", SAID[place]
+    number, key = place
+    lines = path.read_text().splitlines(keepends=True)
+    lines[number - 1] = json.dumps(json.loads(lines[number - 1]) | {key: value}) + "\n"
+    path.write_text("".join(lines))
+    before = cli.contents(half)
+    for what, how in ("damaged, it is not that of removals.sha256", "true"), (said, "checkpoint"):
+        ended = command("seeded", half, f"resume={how}")
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert what in ended.err
+        assert cli.contents(half) == before
+        cli.resum(path)
+        before = cli.contents(half)
 
 
 @given(after=st.integers(0, 10**6), replaced=st.integers(1, 10**6), released=st.integers(0, 10**6))

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from expunge.core.errors import DataError
+from expunge.core.files import State, save_state
 from expunge.datasets import Dataset
 from expunge.datasets.base import Retrieval
 from expunge.record import inputs
@@ -289,8 +290,9 @@ def test_a_file_of_requests_that_has_grown_is_gone_on_with(listed, name):
 
 def test_while_a_run_goes_on_there_is_no_state_of_when_it_was_complete(tmp_path):
     Inputs(requests=((3,),)).write(tmp_path)
-    for name, content in (("removals.jsonl", ""), ("summary.json", "{}"), (SECRET, "with row 4")):
+    for name, content in (("removals.jsonl", ""), ("summary.json", "{}")):
         (tmp_path / name).write_text(content)
+    save_state(tmp_path / SECRET, State({}, {"of": "row 4"}))
     same, more = (Inputs(requests=requests) for requests in (((3,),), ((3,), (4,))))
     assert summary_of(tmp_path, {"checkpoint_every": 1}, same, swept=False) == {}
     assert (tmp_path / SECRET).exists()

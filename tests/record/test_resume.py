@@ -220,9 +220,25 @@ def test_complete_run_is_left_alone(unlearner, unbroken):
     assert cli.contents(unbroken) == before
 
 
-def test_resume_in_a_new_folder_begins(tmp_path):
-    folder = cli.completed(*SMALL, "removal.count=2", "resume=true", folder=tmp_path / "run")
-    assert cli.summary(folder)["requests"] == 2
+def test_resume_where_there_is_no_run_begins_none(tmp_path):
+    """A mistyped folder, and one of something else; only what a killed beginning leaves is begun."""
+    values = (*SMALL, "removal.count=2", "resume=true")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("mine")
+    for name, what in ("mistyped", "there is no such folder"), ("other", "it holds thesis.tex"):
+        before = cli.contents(tmp_path)
+        ended = cli.expunge(*values, f"hydra.run.dir={tmp_path / name}", cwd=tmp_path)
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert (
+            f"expunge: resume: {tmp_path / name} holds no run ({what}), allowed: hydra.run.dir" in ended.err
+        )
+        assert cli.contents(tmp_path) == before
+        assert (tmp_path / name).exists() == (name == "other")
+    folder = tmp_path / "killed"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / "inputs.json").write_text("{}")
+    (folder / "removals.sha256").touch()
+    assert cli.summary(cli.completed(*values, folder=folder))["requests"] == 2
 
 
 def test_run_killed_between_its_last_two_files_is_tidied(tmp_path):
@@ -287,6 +303,7 @@ ANEW = (*SMALL, "unlearner=newton_corrected", "unlearner.noise=lattice", "unlear
 
 
 def anew(folder: Path, count: int) -> cli.Ended:
+    folder.mkdir(exist_ok=True)  # empty at first: what a run that was killed at once leaves
     (folder.parent / "rows.txt").write_text("\n".join(map(str, range(count))))
     return cli.expunge(
         *(*ANEW, "removal.rows=rows.txt", "checkpoint_every=3", "resume=true", f"hydra.run.dir={folder}"),

@@ -111,7 +111,7 @@ def parts(looks: Sequence[Look], removal: Sequence[float], requests: int) -> lis
         found.append(
             {
                 "wall_ms": 1e3 * sum(seconds for _, seconds in steps) / served if served else float("nan"),
-                "removal_ms": 1e3 * float(np.median(removal[first:last])),
+                "removal_ms": 1e3 * float(np.median(removal[first:last])) if first < last else float("nan"),
                 "memory": max((look.memory for look in within), default=float("nan")),
             }
         )

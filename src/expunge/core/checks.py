@@ -17,7 +17,8 @@ LARGEST = 1e100
 """The largest size of a setting, its inverse the smallest: products of a few stay numbers of float64."""
 LARGEST_SINGLE = 1e15
 """The same of what is computed with in float32."""
-_MOST_SEED = 2**256 - 1  # what the operating system is asked for, where no seed is given
+MOST_SEED = 2**256 - 1
+"""As many bits as the operating system is asked for where no seed is given."""
 _LONGEST_NAME = 200  # signs
 _NO_NUMBERS = "USTmMV"  # kinds of NumPy's types
 
@@ -86,10 +87,10 @@ def require_count(name: str, value: Any, least: int = 1, most: int | None = None
 
 def require_seed(name: str, value: Any) -> int:
     """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number of up to 256 bits."""
-    if is_whole(value) and value > _MOST_SEED:
+    if is_whole(value) and value > MOST_SEED:
         raise InvalidValue(name, value, "a whole number >= 0, of 256 bits at most")
     try:
-        return require_count(name, value, 0, _MOST_SEED)
+        return require_count(name, value, 0, MOST_SEED)
     except InvalidValue:
         raise InvalidValue(name, value, "a whole number >= 0") from None
 

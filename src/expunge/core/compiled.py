@@ -42,18 +42,24 @@ class _Cache(FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # damaged pickles raise all sorts
-            return self._without(error)
+            self._say(error)
+        try:
+            self.flush()  # an index of nothing, to which what is compiled now can be added
+        except OSError as error:
+            self._say(error)
+        return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except OSError as error:
-            self._without(error)
+        except Exception as error:
+            self._say(error)
 
-    def _without(self, error: Exception) -> None:
+    def _say(self, error: Exception) -> None:
+        """Once a process: a function has many, and there are many functions."""
         if not _Cache._said:
-            what = "compiled code is not kept, and compiled again"
-            log.warning("%s: cannot be used (%s); %s", self.cache_path, one_line(error), what)
+            what = f"{self.cache_path}: cannot be used ({one_line(error)})"
+            log.warning("%s; functions are compiled again, which takes longer", what)
         _Cache._said = True
 
 

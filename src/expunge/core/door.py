@@ -25,11 +25,12 @@ def enter(program: str, module: str) -> NoReturn:
     from expunge.core.ends import FAILED, ended, listening
     from expunge.core.errors import complain
     from expunge.core.outputs import take_outputs
-    from expunge.core.system_errors import system_error
+    from expunge.core.system_errors import require_addresses, system_error
 
     def work() -> int | None:
         if masks:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        require_addresses()
         code: int | None = import_module(module).main()
         return code
 

@@ -39,6 +39,22 @@ _OF_THREADS = re.compile("can't start new thread|Resource temporarily unavailabl
 _OF_FILES = re.compile("too many open files|cannot open shared object file: Error 24", re.IGNORECASE)
 _ELSEWHERE = (RuntimeError, ImportError, SystemError, ValueError)  # what libraries make of it
 _LONGEST = 200
+_LEAST = 256 << 20  # bytes
+
+
+def require_addresses() -> None:
+    """Refuse to begin where numpy could not: its BLAS waits for memory for ever.
+
+    Raises:
+        MemoryError: The process may have less than that (``ulimit -v``).
+    """
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY and most < _LEAST:
+        raise MemoryError(f"{most >> 20} MiB of addresses, at least {_LEAST >> 20} are needed to begin")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from expunge.core.errors import DataError
 from expunge.core.files import State
 from expunge.core.read_back import array_of
 from expunge.core.seeds import SystemNoise
-from expunge.linear.factor import Factor
+from expunge.linear.factor import Factor, inverted
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, replaces_inverse, solve
 from expunge.linear.rounding import length_up
@@ -127,7 +127,7 @@ class CertifiedColumn(WeightColumn):
         if update == "fresh" and self.drift > EXTRA_STEPS:
             return replace(self, factor=build_factor(self.problem, self.w), drift=0.0)
         if update == "frozen" and self.drift > target:  # what its solves miss is charged: built in float64
-            return replace(self, factor=Factor.of(self.problem.hessian(self.w)), drift=0.0)
+            return replace(self, factor=inverted(self.problem.hessian(self.w), self.problem.lam), drift=0.0)
         return self
 
     def resolved(self, problem: LogisticProblem, fit: Fit, spectral: float, update: str) -> CertifiedColumn:

@@ -15,7 +15,7 @@ from expunge.core.read_back import array_of, same
 from expunge.linear.anchor import Anchor, Departing
 from expunge.linear.anchor_errors import AnchorErrors
 from expunge.linear.certified_column import CertifiedColumn, WeightColumn
-from expunge.linear.factor import Factor
+from expunge.linear.factor import Factor, inverted
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.removal import too_many
 from expunge.linear.rounding import length_up
@@ -46,7 +46,7 @@ class RowlessColumn(CertifiedColumn):
         ``covered`` is the norm that its gradient may have.
         """
         anchor = Anchor.of(problem, w)
-        factor = Factor.of(anchor.hessian())
+        factor = inverted(anchor.hessian(), anchor.lam)
         column = cls(problem, w, _UNKNOWN, inf, factor, anchor=anchor, step=np.zeros_like(w))
         return column._solved(covered, rebuilt=True)
 
@@ -82,7 +82,9 @@ class RowlessColumn(CertifiedColumn):
     def folded(self) -> RowlessColumn:
         """The same column, which holds no row that has left by itself; sums of them it does."""
         anchor = self.anchor.folded()
-        return replace(self, anchor=anchor, factor=Factor.of(anchor.hessian()))._solved(0.0, rebuilt=True)
+        return replace(self, anchor=anchor, factor=inverted(anchor.hessian(), anchor.lam))._solved(
+            0.0, rebuilt=True
+        )
 
     def state(self) -> State:
         """What a column has beyond problem and weights."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.core.errors import InvalidValue
-from expunge.linear.factor import Factor
+from expunge.linear.factor import Factor, inverted
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array
@@ -97,12 +96,7 @@ def build_factor(problem: LogisticProblem, w: Array) -> Factor:
     try:
         return Factor.of(problem.hessian(w, np.float32))
     except np.linalg.LinAlgError:
-        pass
-    try:
-        return Factor.of(problem.hessian(w))
-    except np.linalg.LinAlgError:
-        allowed = "more: in float64 the Hessian is not positive definite with so little"
-        raise InvalidValue("lam", problem.lam, allowed) from None
+        return inverted(problem.hessian(w), problem.lam)
 
 
 @one_blas_thread()

@@ -41,6 +41,7 @@ from expunge.predictors.linear_outputs import Released
 from expunge.predictors.linear_outputs import alone as as_model
 from expunge.predictors.linear_state import classes_of, require_rows, require_state
 
+_LARGEST_LAM = 1e30  # times any number of rows it is a number of float32
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
 
@@ -77,7 +78,7 @@ class LinearModel(LinearColumns):
         joint_training: bool = True,
         progress: bool = False,
     ) -> None:
-        self.lam = require_positive("lam", lam, most=LARGEST)
+        self.lam = require_positive("lam", lam, most=_LARGEST_LAM)
         self.std = require_from_zero("std", std, most=LARGEST)
         self.tol = require_positive("tol", tol)
         self.max_iter = require_count("max_iter", max_iter)

@@ -94,6 +94,14 @@ class RunCheckpoint:
             self.end.replace(self.path)
         self.end.unlink(missing_ok=True)
 
+    def require_end(self) -> None:
+        """See that the state at the end, if there is one, is what was written.
+
+        Raises:
+            RunFolderError: It is not.
+        """
+        self._end()
+
     def _end(self) -> dict[str, Any]:
         """The header of the state at the end, if there is one.
 

@@ -30,7 +30,7 @@ from expunge.sweep.flags import parted
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
 _OF_PATHS = (
     *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
-    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EEXIST, errno.EROFS, errno.EINVAL),
 )
 """Of a file or folder that was named: another can be."""
 
@@ -72,8 +72,9 @@ def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None
         of_hydra = inside and own and not isinstance(error, OSError)
         return f"{', '.join(own)}: not as Hydra needs it ({one_line(error)})" if of_hydra else None
     for override in OverridesParser.create().parse_overrides(list(parted(arguments)[1])):
-        key, given = override.get_key_element().lstrip("+~"), override.get_value_element_as_str()
-        if of_group and not isinstance(override.value(), (str, list)) and (config_dir() / key).is_dir():
+        key, given = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
+        parts = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+        if of_group and (config_dir() / key).is_dir() and not all(isinstance(p, (str, list)) for p in parts):
             choices = ", ".join(sorted(file.stem for file in (config_dir() / key).glob("*.yaml")))
             return f"{key}: got {given}, allowed: one of {choices or 'those in its folders (see --help)'}"
         try:
@@ -91,9 +92,15 @@ def of_settings(error: BaseException) -> str | None:
     """Say which file Hydra could not put settings together from; None for an error from elsewhere."""
     if not any("config_loader" in Path(file).stem for file in _files(error)):
         return None
-    if system_error(error) and getattr(error, "errno", None) not in _OF_PATHS:
-        return None  # no file is to blame
     return system_error(error) or one_line(error)
+
+
+def of_system(error: BaseException) -> bool:
+    """Whether the system has refused something for which no file or folder that was named is to blame."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, (OSError, MemoryError)):
+        seen = seen.__cause__
+    return isinstance(seen, MemoryError) or getattr(seen, "errno", None) not in (None, *_OF_PATHS)
 
 
 def of_sweeper(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import hydra._internal.hydra as hydra_main
 import hydra.core.utils as hydra_jobs
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -36,6 +37,8 @@ _OF_HYDRA = "hydra_plugins"
 _PLUGINS = (f"{_OF_HYDRA}.", "hydra._internal.core_plugins.")
 """Of what is in there Hydra itself takes nothing but the launchers and sweepers that it has found."""
 _OPTUNA = re.compile(r"optuna\.(samplers|pruners)\.[A-Z]\w*")
+_TYPED = {"main": "--config-path", "command-line": "--config-dir"}
+"""Who has put a folder into Hydra's search path -> what the command line calls it."""
 _PACKAGES = (*TRUSTED, "hydra", _OF_HYDRA)
 _FILES = tuple(
     f"logging.{name}"
@@ -66,6 +69,12 @@ class TrustedLoader(ConfigLoaderImpl):
     It is sent to the processes that a launcher starts, and holds there too.
     """
 
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        for element in config_search_path.get_path():
+            if element.provider in _TYPED:
+                _require_package(_TYPED[element.provider], str(element.path))
+        super().__init__(config_search_path)
+
     def load_configuration(
         self,
         config_name: str | None,
@@ -91,11 +100,16 @@ class TrustedLoader(ConfigLoaderImpl):
         if loaded is not None and OmegaConf.is_dict(loaded.config):
             given.append(OmegaConf.select(loaded.config, "hydra.searchpath"))
         for path in (path for one in given if isinstance(one, Sequence) for path in one):
-            package = str(path).strip().removeprefix("pkg://")
-            if package != str(path).strip() and re.split(r"[./]", package)[0] not in _PACKAGES:
-                allowed = f"a folder (file://...), or pkg:// and a package of {' or '.join(_PACKAGES)}"
-                raise InvalidValue("hydra.searchpath", str(path), allowed)
+            _require_package("hydra.searchpath", str(path))
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+
+def _require_package(key: str, path: str) -> None:
+    """Refuse ``pkg://`` with a package that is none of ours: it would be imported."""
+    package = path.strip().removeprefix("pkg://")
+    if package != path.strip() and re.split(r"[./]", package)[0] not in _PACKAGES:
+        allowed = f"a folder (file://...), or pkg:// and a package of {' or '.join(_PACKAGES)}"
+        raise InvalidValue(key, path, allowed)
 
 
 @contextmanager
@@ -131,6 +145,10 @@ def require_trusted(config: DictConfig) -> None:
     """
     if OmegaConf.select(config, "hydra") is None:
         return
+    for key in ("launcher", "sweeper"):  # of other parts Hydra says it itself
+        node = OmegaConf.select(config, f"hydra.{key}")
+        if not OmegaConf.is_dict(node):
+            raise InvalidValue(f"hydra.{key}", node, "a mapping of settings, as --cfg hydra shows it")
     seen = _Seen(config)
     for part, require in (
         ("callbacks", _require_callback),
@@ -139,7 +157,8 @@ def require_trusted(config: DictConfig) -> None:
     ):
         for key, path in nested_targets(seen.part(part), f"hydra.{part}"):
             require(key, str(path))
-    space = (seen.part("sweeper") or {}).get("custom_search_space")
+    sweeper = seen.part("sweeper")
+    space = sweeper.get("custom_search_space") if isinstance(sweeper, Mapping) else None
     if space is not None:  # the name of a function that Optuna's sweeper calls
         _require_own("hydra.sweeper.custom_search_space", str(space), f"a function of {PLUGINS}")
     for part in ("job_logging", "hydra_logging"):

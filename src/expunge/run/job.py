@@ -16,13 +16,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
 from expunge.core.errors import RunFolderError, UserError, one_line, say
-from expunge.core.files import read_text, require_no_links, sweep_up, write_atomically
+from expunge.core.files import read_text, require_no_links, sweep_up
 from expunge.core.json_text import parse_json
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
 from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
+from expunge.record.written import require_as_written, require_complete, require_not_lost, write_once
+from expunge.run.begun import require_begun
 from expunge.run.environment import environment_of, overrides_of, written
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PARTS = ("config", "hydra", "overrides")
 RECORD = ".hydra"
 """Folder of the configuration in a run folder."""
 _WRITTEN = (RECORD, "figures", "wandb", ".lock", REMOVALS, RESULTS, "removals.sha256", "results.sha256")
@@ -79,11 +82,12 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None 
 def _run(
     folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, sweep: str | None
 ) -> dict[str, Any]:
-    force = require_switch("force", settings["force"])
-    if force:
+    if force := require_switch("force", settings["force"]):
         _require_run(folder)
     else:
         check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
+        if sweep is None and not ledger_of(folder):
+            require_begun(folder, settings["resume"], _there(folder))
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
@@ -194,6 +198,7 @@ def kept_in(folder: Path) -> str:
 
 def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     """Refuse to write over a run of other settings, or over any run unless to ``resume`` it."""
+    require_not_lost(folder)
     if not ledger_of(folder):
         return
     if not resume:
@@ -203,9 +208,10 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
         )
     from expunge.record.resume import must_match
 
-    recorded = folder / RECORD / "config.yaml"
-    if not recorded.exists():
+    if not (recorded := folder / RECORD / "config.yaml").exists():
         raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
+    for name in PARTS:
+        require_as_written(recorded.with_stem(name))
     begun = load_yaml(recorded)[0]
     require_followable(OmegaConf.to_container(begun, resolve=False))
     must_match(OmegaConf.to_container(begun, resolve=True), settings)
@@ -241,6 +247,8 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         shutil.rmtree(folder / "figures", ignore_errors=True)
     if not summary.exists():
         return None
+    require_complete(folder)
+    checkpoint.require_end()
     # The run may have been killed between its last two files.
     checkpoint.done()
     try:
@@ -257,14 +265,11 @@ def record_config(config: DictConfig, folder: Path) -> None:
     target = folder / RECORD
     target.mkdir(parents=True, exist_ok=True)
     hydra_config = HydraConfig.get()
-    parts = {
-        "config": config,
-        "hydra": OmegaConf.create({"hydra": hydra_config}),
-        "overrides": OmegaConf.create(overrides_of(hydra_config)),
-    }
-    for name, part in parts.items():
+    hydra = OmegaConf.create({"hydra": hydra_config})
+    parts = config, hydra, OmegaConf.create(overrides_of(hydra_config))
+    for name, part in zip(PARTS, parts, strict=True):
         text = environment_of(hydra_config).hidden(OmegaConf.to_yaml(part))
-        write_atomically(target / f"{name}.yaml", text.encode(), secret=True)
+        write_once(target / f"{name}.yaml", text.encode())
 
 
 def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:

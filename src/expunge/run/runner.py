@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from expunge.core.files import State, save_state, write_json
+from expunge.core.files import State, save_state
 from expunge.core.plain import plain
 from expunge.core.read_back import of_file
 from expunge.record.ledger import FILE, Ledger
 from expunge.record.resume import FROM_CHECKPOINT, NotRepeated, RunCheckpoint
 from expunge.record.summary import summarise
+from expunge.record.written import write_json_once
 from expunge.run.checked import Checked
 from expunge.run.experiment import Experiment
 from expunge.run.session import Session
@@ -64,7 +65,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             checkpoint.keep(experiment.unlearner.state())
         ledger.require_whole()
         summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
-        write_json(folder / "summary.json", summary, secret=True)  # the seed is in it
+        write_json_once(folder / "summary.json", summary)  # the seed is in it
         tracker.finish(summary)
     checkpoint.done()
     return summary
@@ -81,6 +82,7 @@ def _begin(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> None:
     else:
         with of_file(checkpoint.path):
             session.load(state)
+            session.checked.loaded(ledger, session.served, session.removed, session.requested)
 
 
 def _account(session: Session, ledger: Ledger) -> None:

@@ -22,7 +22,8 @@ from expunge.core.errors import InvalidValue, UserError, complain
 from expunge.core.files import require_no_links
 from expunge.core.locks import Taken, exclusive
 from expunge.core.system_errors import system_error
-from expunge.run.hydra_errors import explained
+from expunge.run.begun import note
+from expunge.run.hydra_errors import explained, of_system
 from expunge.run.job import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
@@ -44,6 +45,7 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Keep Hydra from writing over the record of a run that the folder holds: the run writes its own."""
+        note(Path(config.hydra.run.dir))
         if config.hydra.output_subdir == RECORD:
             config.hydra.output_subdir = None
 
@@ -61,7 +63,7 @@ class SweepCallback(Callback):
             sys.exit(2)
         except OSError as error:
             complain(f"hydra.sweep.dir: {sweep} cannot be used ({error.strerror})")
-            sys.exit(2)
+            sys.exit(1 if of_system(error) else 2)
         except (UserError, HydraException) as error:
             complain(explained(error))
             sys.exit(2)

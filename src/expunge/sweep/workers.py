@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from subprocess import CalledProcessError
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
 
 from hydra.errors import MissingConfigException
+from tqdm import tqdm
 
 from expunge.core.errors import UserError
 
@@ -34,6 +35,8 @@ def prepare(launcher: Mapping[str, Any]) -> None:
     """
     keep_to_cores(launcher)
     if multiprocessing.parent_process() is not None:
+        # A bar's own lock is the system's, and is left behind, with a warning, by a worker that is ended.
+        tqdm.set_lock(RLock())
         _end_with_parent()
 
 

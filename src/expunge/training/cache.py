@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import load_tensors, save_tensors, under
@@ -102,6 +103,7 @@ class Cache:
             state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_MODULE)}
             losses = tuple(map(float, header["losses"]))
             seconds, facts = float(header["seconds"]), dict(header.get("facts", {}))
+            _require_moments(module, tensors)
             device = next(module.parameters()).device
             history = History.of(tensors, device) if tensors else None
             same("tensors", header.get("tensors", sorted(names)), sorted(names))
@@ -129,3 +131,16 @@ class Cache:
         if not self._warned:
             log.warning("%s: cannot be written to (%s); trained networks are not kept", self.folder, reason)
         self._warned = True
+
+
+def _require_moments(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a history whose entries are not of the form of the parameters that they are of.
+
+    Raises:
+        DataError: One is not, or holds NaN.
+    """
+    parameters = dict(module.named_parameters())
+    for name, tensor in tensors.items():
+        own = parameters[name.partition(".")[2]]
+        if (tensor.shape, tensor.dtype) != (own.shape, own.dtype) or not bool(torch.isfinite(tensor).all()):
+            raise DataError(f"{name}: is not of the form of its parameter, or holds NaN")

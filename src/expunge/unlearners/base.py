@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isfunction
 from typing import Any, Protocol
@@ -160,6 +160,14 @@ class Method(ABC):
         state = self.predictor.state()
         state.values["served"] = self.served
         return state
+
+    def require_served(self, outcomes: Mapping[str, int]) -> None:
+        """Refuse a loaded state that cannot have come of so many outcomes of each kind; any may.
+
+        Raises:
+            DataError: So it is.
+        """
+        return
 
     @alone
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:

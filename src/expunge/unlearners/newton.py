@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -266,6 +266,10 @@ class Newton(Engine):
                     columns[-1].require_held()
         self.predictor.put(columns, drawn)
         self.scheme.require_sound(self)
+
+    def require_served(self, outcomes: Mapping[str, int]) -> None:
+        """Refuse a loaded state with other releases, or retrains, than came of its requests."""
+        self.scheme.require_served(self, outcomes)
 
     @property
     def _kind(self) -> type[CertifiedColumn]:

@@ -9,7 +9,7 @@ Derivation: docs/certificate.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -257,6 +257,16 @@ class Release(Scheme):
         engine.guarantee = ReleaseGuarantee(engine.epsilon, engine.delta, engine.releases, **plan)
         engine.predictor.protected = engine.guarantee.noise == "lattice"
         return Account(None, "measured", 0.0)
+
+    def require_served(self, engine: Engine, outcomes: Mapping[str, int]) -> None:
+        """Refuse a count of releases below what was served; models that left with replaced records add to it.
+
+        Raises:
+            DataError: It is.
+        """
+        least = 1 + outcomes["removed"] + outcomes["retrained"]
+        if engine.released < least:
+            raise DataError(f"release.released: got {engine.released}, and the records say {least} or more")
 
     def require_sound(self, engine: Engine) -> None:
         """Refuse an engine whose noise is not that of its settings, or does not cover it; see ``sound``.
