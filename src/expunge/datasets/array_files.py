@@ -57,6 +57,8 @@ def open_arrays(path: Path) -> dict[str, Reader]:
 def _array(path: Path, name: str, reader: Reader) -> NDArray[Any]:
     try:
         return reader()
+    except DataError:
+        raise
     except Exception as error:  # as above
         raise DataError(f"{path}: array {name} cannot be read ({last_line(error)})") from None
 
@@ -137,7 +139,7 @@ def _tensors(path: Path, file: BinaryIO) -> dict[str, Reader]:
 def _map_tensor(path: Path, name: str, entry: Mapping[str, Any], start: int) -> NDArray[Any]:
     kind = entry["dtype"]
     if kind not in _TENSOR_TYPES:
-        raise ValueError(f"it is of type {kind}, allowed: {', '.join(_TENSOR_TYPES)}")
+        raise DataError(f"{path}: tensor {name} is of type {kind}, allowed: {', '.join(_TENSOR_TYPES)}")
     offset = start + entry["data_offsets"][0]
     name = {"BOOL": "?", _NARROW: "<u2"}.get(kind) or f"<{kind[0].lower()}{int(kind[1:]) // 8}"
     found = _map(path, np.dtype(name), tuple(entry["shape"]), offset, "C")
