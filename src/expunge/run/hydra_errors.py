@@ -142,6 +142,7 @@ def explained(error: BaseException) -> str:
         key = named.group(1) if named else str(cause.full_key)
         there = _choices_with(key) if cause.full_key == key else ""  # else its group is not there at all
         return f"{key}: no such key{there}, allowed: {keys}"
-    if cause is None or str(cause) in str(error) or isinstance(error, UserError):
+    if isinstance(error, UserError):
         return one_line(error)
-    return one_line(f"{error} ({cause})")
+    said = f"{error}" if cause is None or str(cause) in str(error) else f"{error} ({cause})"
+    return re.sub(r"(\S{200})\S+", r"\1...", one_line(said))  # a long value is not said whole, twice
