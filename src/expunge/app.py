@@ -159,7 +159,7 @@ def _said(error: Exception) -> tuple[int, object] | None:
         return BAD_INPUT, meant or explained(error)
     if isinstance(error, BrokenInvariant):
         return FAILED, f"{error}; nothing of it has been recorded"
-    if line := of_an_override(error, sys.argv[1:]) or without_folder(error) or of_settings(error):
+    if line := of_an_override(error, parted(sys.argv[1:])[1]) or without_folder(error) or of_settings(error):
         return BAD_INPUT, line
     if meant is not None:
         return BAD_INPUT if isinstance(meant, UserError) else FAILED, meant

@@ -25,7 +25,6 @@ from omegaconf.errors import (
 from expunge.core.errors import UserError, complain, one_line
 from expunge.core.system_errors import system_error
 from expunge.run.config_files import config_dir
-from expunge.sweep.flags import parted
 
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
 _OF_PATHS = (
@@ -59,8 +58,8 @@ def without_folder(error: BaseException) -> str | None:
     return f"hydra.run.dir (of a sweep hydra.sweep.subdir): {error.filename}: no folder ({error.strerror})"
 
 
-def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None:
-    """Say which override Hydra could not take, where its own error does not; None for any other error.
+def of_an_override(error: BaseException, given: Sequence[str]) -> str | None:
+    """Say which override of those given Hydra could not take, where its own error does not; None for others.
 
     A group has the choice ``null`` or a number, or the parts of a sweep are none that it can count.
     """
@@ -68,19 +67,19 @@ def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None
     files = [Path(file).parts for file in _files(error)]
     inside = "hydra" in files[-1] if files else False  # of its own: what it calls says what is wrong itself
     if not (of_group or any("override_parser" in file for file in files)):
-        own = [text for text in parted(arguments)[1] if re.match(r"[+~]*hydra[./]", text)]
+        own = [text for text in given if re.match(r"[+~]*hydra[./]", text)]
         of_hydra = inside and own and not isinstance(error, OSError)
         return f"{', '.join(own)}: not as Hydra needs it ({one_line(error)})" if of_hydra else None
-    for override in OverridesParser.create().parse_overrides(list(parted(arguments)[1])):
-        key, given = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
+    for override in OverridesParser.create().parse_overrides(list(given)):
+        key, value = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
         parts = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
         if of_group and (config_dir() / key).is_dir() and not all(isinstance(p, (str, list)) for p in parts):
             choices = ", ".join(sorted(file.stem for file in (config_dir() / key).glob("*.yaml")))
-            return f"{key}: got {given}, allowed: one of {choices or 'those in its folders (see --help)'}"
+            return f"{key}: got {value}, allowed: one of {choices or 'those in its folders (see --help)'}"
         try:
             _ = list(override.sweep_string_iterator()) if override.is_sweep_override() else []
         except (ArithmeticError, TypeError, ValueError) as wrong:
-            return f"{key}: got {given}, allowed: a sweep that can be counted out ({_named(wrong)})"
+            return f"{key}: got {value}, allowed: a sweep that can be counted out ({_named(wrong)})"
     return one_line(error)
 
 
@@ -143,6 +142,7 @@ def explained(error: BaseException) -> str:
         key = named.group(1) if named else str(cause.full_key)
         there = _choices_with(key) if cause.full_key == key else ""  # else its group is not there at all
         return f"{key}: no such key{there}, allowed: {keys}"
-    if cause is None or str(cause) in str(error) or isinstance(error, UserError):
+    if isinstance(error, UserError):
         return one_line(error)
-    return one_line(f"{error} ({cause})")
+    said = f"{error}" if cause is None or str(cause) in str(error) else f"{error} ({cause})"
+    return re.sub(r"(\S{200})\S+", r"\1...", one_line(said))  # a long value is not said whole, twice

@@ -147,7 +147,7 @@ def require_trusted(config: DictConfig) -> None:
         return
     for key in ("launcher", "sweeper"):  # of other parts Hydra says it itself
         node = OmegaConf.select(config, f"hydra.{key}")
-        if not OmegaConf.is_dict(node):
+        if node is not None and not OmegaConf.is_dict(node):
             raise InvalidValue(f"hydra.{key}", node, "a mapping of settings, as --cfg hydra shows it")
     seen = _Seen(config)
     for part, require in (

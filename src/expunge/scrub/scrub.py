@@ -12,7 +12,6 @@ from torch import Tensor
 
 from expunge.core import checks
 from expunge.core.checks import (
-    LARGEST,
     require_choice,
     require_count,
     require_from_zero,
@@ -31,6 +30,7 @@ from expunge.scrub.proposal import Proposal, count_moved
 from expunge.scrub.scrub_error import ScrubError
 from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice
 
+_SIZES = ("perturbation_std", "lr", "smoothness", "lipschitz", "l2", "noise_epsilon", "max_rise")
 _MOST_COPIES = 1_000_000  # published: 1,000
 _HALVINGS = 20
 _L2 = 0.01  # as published
@@ -98,15 +98,18 @@ class Scrub:
         require_choice("mode", self.mode, MODES)
         require_count("n_perturbations", self.n_perturbations, least=3, most=_MOST_COPIES)
         for name in ("perturbation_std", "lr", "smoothness", "lipschitz"):
-            require_positive(name, getattr(self, name), most=LARGEST)
+            require_positive(name, getattr(self, name))
         for name in ("max_units", "curvature_rows", "curvature_columns"):
             if getattr(self, name) is not None:
                 require_count(name, getattr(self, name))
         for name in ("l2", "noise_epsilon", "max_rise"):
             if getattr(self, name) is not None:
-                require_positive(name, getattr(self, name), most=LARGEST)
+                require_positive(name, getattr(self, name))
         if self.penalty is not None:
-            require_from_zero("penalty", self.penalty, most=LARGEST)
+            require_from_zero("penalty", self.penalty)
+        for name in (*_SIZES, "penalty"):
+            if isinstance(getattr(self, name), int):  # torch takes none beyond 64 bits
+                object.__setattr__(self, name, float(getattr(self, name)))
         if self.threads is not None:
             require_count("threads", self.threads)
         checks.require_switch("refit_outputs", self.refit_outputs)
