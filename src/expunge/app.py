@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge import __version__
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.help import help_text
+from expunge.run.before import note, noted
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.hydra_errors import explained, one_line_warnings, without_folder
 from expunge.run.job import run_in
@@ -88,6 +89,7 @@ def _answer(given: Sequence[str], task: Task) -> None:
         sys.stdout.write(help_text(config_dir(), arguments) + "\n")
         return
     sys.argv[1:] = prepared(arguments)
+    note(None)
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (ValueError, KeyError) as error:
@@ -100,6 +102,8 @@ def _answer(given: Sequence[str], task: Task) -> None:
         if flags.package and end.code == 1:  # there is none: Hydra has said so
             sys.exit(BAD_INPUT)
         raise
+    finally:
+        noted().unmake()  # Hydra makes the run folder, and may find out only then that nothing can be run
 
 
 def _code_of(error: Exception) -> int | None:

@@ -35,7 +35,7 @@ def write_row(row: PaperRow, sweep: FinishedSweep, folder: Path) -> list[str]:
         run = sweep.folder / sweep.done[0]["run"]
         places.append(run / "figures")
         if "study" in sweep.done[0]["summary"] and not places[-1].exists():
-            from expunge.run.job import show_study  # a cell of a sweep does not draw its study by itself
+            from expunge.run.show import show_study  # a cell of a sweep does not draw its study by itself
 
             show_study(run, read_config(run / ".hydra" / "config.yaml"))
     own = [path for place in places for path in sorted(place.glob("*.png"))]

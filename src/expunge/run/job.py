@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,105 +16,145 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
 from expunge.core.errors import RunFolderError, UserError
-from expunge.core.files import sweep_up
+from expunge.core.files import write_atomically
+from expunge.core.folders import content, discard, empty, sweep_up
+from expunge.core.folders import finish as finish_deleting
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
-from expunge.record.ledger import DONE, RESULTS
-from expunge.record.ledger import FILE as REMOVALS
+from expunge.report.run_files import parse_object, read_text
+from expunge.run.before import Before, noted
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of
+from expunge.run.show import FIGURES, is_study, show
+from expunge.run.sound import (
+    CONFIG,
+    LAST,
+    RECORD,
+    SUMMARY,
+    found_damaged,
+    ledger_of,
+    require_same,
+    require_sound,
+)
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
-RECORD = ".hydra"
-"""Folder of the configuration in a run folder."""
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
-def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Swept:
+    """What a run knows of the sweep that it is a cell of.
+
+    Attributes:
+        sweep: The name of the sweep.
+        named: Whether the run folder is named by the settings: what is in it is this run or damaged.
+        stays: Whether the folder was there before the sweep.
+    """
+
+    sweep: str
+    named: bool = False
+    stays: bool = False
+
+
+def run_in(folder: Path, config: DictConfig, cache: JobCache, cell: Swept | None = None) -> dict[str, Any]:
     """Run one composed configuration in ``folder``, draw its figures, and print its row unless it is a cell.
 
     A folder that holds the beginning of the run is continued where ``resume`` is set, or in a sweep; with
     ``force`` whatever is there goes first. A run of other inputs (data, weights, plug-ins) is not continued,
-    in a sweep it is repeated from its start. Bad input leaves no trace.
+    in a sweep it is repeated from its start, as is one whose files are damaged. Bad input leaves no trace.
 
     Args:
         folder: The run folder; made where it is not there.
         config: The configuration.
         cache: What the jobs of this process have in common.
-        sweep: Name of the sweep the run is a cell of.
+        cell: The sweep the run is a cell of.
 
     Raises:
-        UserError: The input is not one to run, or the folder holds another run.
+        UserError: The input is not one to run, or the folder holds another run, or cannot be used.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    new = not _there(folder)
+    before = noted() if cell is None else Before(() if cell.stays else (folder,))
     try:
-        settings = settings_of(config)
-        with exclusive(folder, wait=sweep is not None), watched():
-            return _run(folder, config, settings, cache, sweep)
-    except Taken:
-        raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}") from None
+        with _held(folder, wait=cell is not None), watched():
+            finish_deleting(folder, _of_hydra(), LAST)
+            new = not content(folder, _of_hydra())
+            try:
+                return _run(folder, config, settings_of(config), cache, cell)
+            except (UserError, OmegaConfBaseException):
+                ledger = ledger_of(folder)
+                if new and not (ledger and ledger.stat().st_size):
+                    before.restore(folder)
+                raise
     except (UserError, OmegaConfBaseException):
-        ledger = ledger_of(folder)
-        if new and not (ledger and ledger.stat().st_size):
-            if folder.samefile(Path.cwd()):  # hydra.run.dir=. was there before
-                _empty(folder)
-            else:
-                shutil.rmtree(folder)
+        before.unmake()
         raise
 
 
+@contextmanager
+def _held(folder: Path, wait: bool) -> Iterator[None]:
+    """Keep other processes out of a run folder, which is made where it is not there."""
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(exclusive(folder, wait))
+        except Taken as taken:
+            hint = f"; {taken}" if str(taken) else ""
+            raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}{hint}") from None
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}"
+            raise RunFolderError(f"hydra.run.dir: {folder} cannot be used ({reason})") from None
+        yield
+
+
 def _run(
-    folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, sweep: str | None
+    folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, cell: Swept | None
 ) -> dict[str, Any]:
-    force = require_switch("force", settings["force"])
-    if force:
+    damage = None
+    if force := require_switch("force", settings["force"]):
         _require_run(folder)
-    else:
-        check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
+    elif cell is not None:
+        damage = found_damaged(folder, settings, cell.named)
+    if not force and damage is None:
+        check_folder(folder, settings, resume=settings["resume"] or cell is not None)
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
     typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
-    run, inputs = prepare(settings, choices, cache, sweep, typed)
-    if force:  # only now: what is refused must not cost the run that is there
-        _empty(folder)
-    if finished := summary_of(folder, settings, inputs, swept=sweep is not None):
+    run, inputs = prepare(settings, choices, cache, cell.sweep if cell else None, typed)
+    if damage is not None:
+        log.warning("%s; the run is done again from its start", damage)
+    if force or damage is not None:  # only now: what is refused must not cost the run that is there
+        empty(folder, _of_hydra(), LAST)
+    sweep_up(folder)  # a kill amid writing may have left a state with rows that leave now
+    if finished := summary_of(folder, settings, inputs, swept=cell is not None):
         log.info("%s is complete; nothing to resume", folder)
-        if not (folder / "figures").exists():
-            show(folder, settings, sweep is not None)
+        if not (folder / FIGURES).exists():
+            show(folder, settings, cell is not None)
         return finished
     set_threads(settings["threads"])
     if not ledger_of(folder):  # a continued run keeps the configuration it began with
         record_config(config, folder)
-    sweep_up(folder)  # a kill amid writing may have left a state with rows that leave now
     inputs.write(folder)
     summary = run(folder=folder)
-    show(folder, settings, sweep is not None)
+    show(folder, settings, cell is not None)
     return summary
 
 
 def _require_run(folder: Path) -> None:
     """Let ``force`` delete what a run has left, and nothing else."""
-    if _there(folder) and not (folder / RECORD / "config.yaml").is_file():
+    there = content(folder, _of_hydra())
+    if there and not (folder / CONFIG).is_file() and there != [folder / RECORD]:
         raise RunFolderError(f"force: {folder} is not empty and not a run folder; nothing in it is deleted")
 
 
-def _empty(folder: Path) -> None:
-    for path in _there(folder):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _there(folder: Path) -> list[Path]:
-    """What a folder holds, without what Hydra, where it is asked to, has put there for this very command."""
+def _of_hydra() -> set[str]:
+    """The names of what Hydra, where it is asked to, puts into a run folder for the command under way."""
     hydra_config = HydraConfig.get()
-    own = {f"{hydra_config.job.name}.log", *Path(hydra_config.output_subdir or "").parts[:1]}
-    return [path for path in folder.iterdir() if path.name not in own]
+    return {f"{hydra_config.job.name}.log", *Path(hydra_config.output_subdir or "").parts[:1]}
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
@@ -131,11 +170,6 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     assert isinstance(settings, dict)
     names_of(settings["optimized_metric"])
     return {str(key): value for key, value in settings.items()}
-
-
-def is_study(settings: Mapping[Any, Any]) -> bool:
-    """Whether the configuration is that of a study, which fits and removes nothing."""
-    return settings.get("study") is not None
 
 
 def prepare(
@@ -166,13 +200,12 @@ def prepare(
     return partial(run, experiment), experiment.inputs
 
 
-def ledger_of(folder: Path) -> Path | None:
-    """The record of the run or study that ``folder`` holds, or None."""
-    return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
-
-
 def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Refuse to write over a run of other settings, or over any run unless to ``resume`` it."""
+    """Refuse to write over a run of other settings, or over any run unless to ``resume`` it.
+
+    Raises:
+        RunFolderError: As said; or a file of a complete run is damaged.
+    """
     if not ledger_of(folder):
         return
     if not resume:
@@ -180,12 +213,9 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
             f"hydra.run.dir: {folder} already holds a run; "
             "continue it with resume=true, repeat it with force=true, or choose another folder"
         )
-    from expunge.record.resume import must_match
-
-    recorded = folder / RECORD / "config.yaml"
-    if not recorded.exists():
-        raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
-    must_match(OmegaConf.to_container(OmegaConf.load(recorded), resolve=True), settings)
+    require_same(folder, settings)
+    if (folder / SUMMARY).exists():
+        require_sound(folder)
 
 
 def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bool) -> dict[str, Any] | None:
@@ -194,7 +224,8 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
     A run whose requests have been added to since is not complete any more.
 
     Raises:
-        RunFolderError: The run began with other inputs, and is no cell of a sweep, which is emptied.
+        RunFolderError: The run began with other inputs, and is no cell of a sweep, which is emptied; or
+            its summary cannot be read.
     """
     from expunge.record.inputs import read
     from expunge.record.resume import RunCheckpoint, refused
@@ -206,27 +237,26 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         if not swept:
             raise RunFolderError(refused(difference))
         log.warning("%s: %s; it is done again from its start", folder, difference)
-        _empty(folder)
+        empty(folder, _of_hydra(), LAST)
         return None
-    summary = folder / "summary.json"
     checkpoint = RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"])
     if added := inputs.added(begun):
         log.info("%s: %s has grown by %d requests; the run goes on", folder, inputs.asked_by, added)
-        for of_less in (folder / DONE, summary):
-            of_less.unlink(missing_ok=True)
+        for of_less in LAST:
+            (folder / of_less).unlink(missing_ok=True)
         checkpoint.reopen()
-        shutil.rmtree(folder / "figures", ignore_errors=True)
-    if not summary.exists():
+        discard(folder / FIGURES)
+    if not (folder / SUMMARY).exists():
         return None
+    summary = parse_object(read_text(folder / SUMMARY), folder / SUMMARY)
     # The run may have been killed between its last two files.
     checkpoint.done()
-    return dict(json.loads(summary.read_text()))
+    return summary
 
 
 def record_config(config: DictConfig, folder: Path) -> None:
     """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before)."""
-    target = folder / RECORD
-    target.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).mkdir(parents=True, exist_ok=True)
     hydra_config = HydraConfig.get()
     parts = {
         "config": config,
@@ -234,35 +264,4 @@ def record_config(config: DictConfig, folder: Path) -> None:
         "overrides": OmegaConf.create(list(hydra_config.overrides.task)),
     }
     for name, part in parts.items():
-        (target / f"{name}.yaml").write_text(OmegaConf.to_yaml(part))
-
-
-def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
-    """Draw the figures of a run and print its table; of a cell draw them only where that is asked for."""
-    if settings["figures"] != "all" and (swept or not settings["figures"]):
-        return
-    table = show_study(folder, settings) if is_study(settings) else show_run(folder)
-    if not swept:
-        sys.stdout.write(f"{table}\nRun folder: {folder}\n")
-
-
-def show_run(folder: Path) -> str:
-    """Draw the figures of a run and return its table."""
-    from expunge.report import read_run, table
-    from expunge.report.figures import write_run_figures
-    from expunge.report.table_rows import rows
-
-    finished = read_run(folder)
-    write_run_figures(finished, folder / "figures")
-    return table.as_text(rows([finished]))
-
-
-def show_study(folder: Path, settings: dict[str, Any]) -> str:
-    """Draw the figures of a study and return its table."""
-    from expunge.report.runs import read_study
-    from expunge.report.studies import as_text
-    from expunge.run.build import build_study
-    from expunge.studies.run import draw_study
-
-    draw_study(build_study(settings)[0], folder)
-    return as_text(read_study(folder))
+        write_atomically(folder / RECORD / f"{name}.yaml", OmegaConf.to_yaml(part).encode())

@@ -19,9 +19,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from expunge.core.errors import InvalidValue, UserError, complain
+from expunge.core.folders import unmake
 from expunge.core.locks import Taken, exclusive
+from expunge.run.before import note
 from expunge.run.hydra_errors import explained
-from expunge.run.job import RECORD
+from expunge.run.sound import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
 
@@ -41,27 +43,35 @@ class SweepCallback(Callback):
         return {}  # workers get a copy, and hold nothing
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep Hydra from writing over the record of a run that the folder holds: the run writes its own."""
+        """Note what there is of the run folder, before Hydra makes it.
+
+        And keep Hydra from writing over the record of a run that the folder holds: the run writes its own.
+        """
+        note(Path(config.hydra.run.dir))
         if config.hydra.output_subdir == RECORD:
             config.hydra.output_subdir = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Take the folder, and forget what an earlier command noted there."""
         sweep = Path(config.hydra.sweep.dir).absolute()
+        there = jobs.There.now(sweep)
         try:
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
             self._held.enter_context(exclusive(sweep, wait=False))
-            jobs.begin(sweep, total)
-        except Taken:
-            complain(f"hydra.sweep.dir: another process is running a sweep in {sweep}")
-            sys.exit(2)
+            jobs.begin(sweep, total, there)
+            return
+        except Taken as taken:
+            hint = f"; {taken}" if str(taken) else ""
+            complain(f"hydra.sweep.dir: another process is running a sweep in {sweep}{hint}")
         except OSError as error:
-            complain(f"hydra.sweep.dir: {sweep} cannot be used ({error.strerror})")
-            sys.exit(2)
+            where = error.filename or sweep
+            complain(f"hydra.sweep.dir: {sweep} cannot be used ({where}: {error.strerror})")
         except (UserError, HydraException) as error:
             complain(explained(error))
-            sys.exit(2)
+        self._held.close()
+        unmake(there.made)
+        sys.exit(2)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""
