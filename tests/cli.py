@@ -20,6 +20,7 @@ import pytest
 
 from expunge import app
 from expunge.core.files import load_state
+from expunge.core.locks import LOCK
 
 SMALL = ("dataset=digits_3v8", "figures=false", "threads=1")  # one thread: others may be using the cores
 CHECKPOINT = "checkpoint.safetensors"
@@ -132,9 +133,9 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file under ``folder``, by its relative path."""
+    """Every file under ``folder``, by its relative path, but for locks, which a kill leaves."""
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if file.is_file() and file.name != LOCK
     }

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
-from expunge.core.locks import LOCK
+from expunge.core.locks import LOCK, exclusive
 
 _UNIQUE = "[0-9a-f]" * 32  # in the name of what is being written or deleted
 _GONE = ".gone-"
@@ -43,8 +43,18 @@ def content(folder: Path, but: Collection[str] = ()) -> list[Path]:
 
     Names in ``but`` do not count, nor do locks, what is being deleted, and what was never whole.
     """
-    there = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in there if path.name not in but and not _NO_CONTENT.match(path.name))
+    if not os.path.isdir(folder):
+        return []
+    there = sorted(name for name in os.listdir(folder) if name not in but)
+    return [folder / name for name in there if not _NO_CONTENT.match(name)]
+
+
+def names(folder: Path) -> list[str]:
+    """The names of all that is in a folder, in order; none where there is none, or nobody may look."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def delete(path: Path) -> None:
@@ -120,6 +130,24 @@ def discard(path: Path) -> None:
     if os.path.lexists(path):
         os.replace(path, old := aside(path))
         delete(old)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Make a folder for what a command writes, and keep others out of it; an error leaves no new folder.
+
+    Raises:
+        OSError: It cannot be made, or written to.
+    """
+    made = missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder):
+            sweep_up(folder)
+            yield
+    except BaseException:
+        unmake(made)
+        raise
 
 
 def missing(folder: Path) -> list[Path]:

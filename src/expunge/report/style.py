@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from expunge.core.files import write_atomically
 from expunge.report import text
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
@@ -65,11 +66,11 @@ class Drawn:
     png: bytes
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``name.png`` and ``name.svg`` into ``folder``; return their paths."""
+        """Write ``name.png`` and ``name.svg`` into ``folder``, each whole or not; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         png, svg = folder / f"{self.name}.png", folder / f"{self.name}.svg"
-        png.write_bytes(self.png)
-        svg.write_text(self.svg, encoding="utf-8", newline="\n")
+        write_atomically(png, self.png)
+        write_atomically(svg, self.svg.encode())
         return [png, svg]
 
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from expunge.core.folders import content, delete, missing, sweep_up, unmake
+from expunge.core.folders import content, delete, missing, names, sweep_up, unmake
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ class Before:
     @classmethod
     def now(cls, folder: Path) -> Before:
         """As it is now."""
-        names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-        return cls(tuple(missing(folder)), frozenset(names))
+        return cls(tuple(missing(folder)), frozenset(names(folder)))
 
     def restore(self, folder: Path) -> None:
         """Delete what has come into the folder since; its lock stays with who holds it."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from expunge.core.errors import RunFolderError
 from expunge.core.files import write_json
-from expunge.core.folders import content, delete, missing, sweep_up, unmake
+from expunge.core.folders import content, delete, missing, names, sweep_up, unmake
 from expunge.core.hashing import sha256_of_settings
 from expunge.record.settings import FREE
 
@@ -92,10 +92,9 @@ class There:
     @classmethod
     def now(cls, sweep: Path) -> There:
         """As it is now."""
-        names = sorted(path.name for path in sweep.iterdir()) if sweep.is_dir() else ()
         bare = (here for here, below, files in os.walk(sweep) if not below and not files)
         empty = (Path(here).relative_to(sweep).as_posix() for here in bare if here != str(sweep))
-        return cls(tuple(missing(sweep)), tuple(names), tuple(sorted(empty)))
+        return cls(tuple(missing(sweep)), tuple(names(sweep)), tuple(sorted(empty)))
 
     def as_json(self) -> dict[str, Any]:
         """As it is kept."""
@@ -105,10 +104,10 @@ class There:
     def kept(cls, sweep: Path) -> There:
         """As it was kept for the latest command."""
         kept = _of_sweep(sweep)
-        made, names, empty = kept.get("made"), kept.get("names"), kept.get("empty")
-        if type(made) is not int or not isinstance(names, list) or not isinstance(empty, list):
+        made, known, empty = kept.get("made"), kept.get("names"), kept.get("empty")
+        if type(made) is not int or not isinstance(known, list) or not isinstance(empty, list):
             return cls((), (_OF_HYDRA,), ())  # of an earlier version: nothing is known to be ours
-        return cls(tuple([sweep, *sweep.parents][:made]), tuple(map(str, names)), tuple(map(str, empty)))
+        return cls(tuple([sweep, *sweep.parents][:made]), tuple(map(str, known)), tuple(map(str, empty)))
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
