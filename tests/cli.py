@@ -132,10 +132,15 @@ def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text())
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file under ``folder``, by its relative path, but for locks, which a kill leaves."""
+def every(folder: Path) -> dict[str, bytes]:
+    """Every file under ``folder``, by its relative path."""
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != LOCK
+        if file.is_file()
     }
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The same but for locks, which a kill leaves."""
+    return {name: content for name, content in every(folder).items() if not name.endswith(LOCK)}

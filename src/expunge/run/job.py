@@ -257,6 +257,7 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
 def record_config(config: DictConfig, folder: Path) -> None:
     """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before)."""
     (folder / RECORD).mkdir(parents=True, exist_ok=True)
+    sweep_up(folder / RECORD)
     hydra_config = HydraConfig.get()
     parts = {
         "config": config,
