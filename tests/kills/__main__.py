@@ -1,4 +1,4 @@
-"""``python -m tests.kills [--twice] [NAME...]``: every event of every scenario, or of those that are named."""
+"""``python -m tests.kills [--twice] [NAME...]``: every event of every scenario, or of those named."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Done:
 
 
 def ended(work: Callable[[], int], root: Path, at: int | None = None) -> Done:
-    """Do ``work`` in a process of its own, which inherits all that is loaded here and is over at event ``at``.
+    """Do ``work`` in a process of its own, which inherits all that is loaded here and ends at event ``at``.
 
     Only events under ``root`` count, from 0.
     """
@@ -83,7 +83,7 @@ class _Counter:
         sys.addaudithook(self._heard)
 
     def at_path(self, what: str, path: str) -> bool:
-        """Count an event, if it is one; whether the process is to end at it. Ends it, unless it is a write."""
+        """Count an event, if it is one, and end at it if that is asked for; of a write only say so."""
         if not self._counts(path):
             return False
         os.write(self.told, f"{what} {path.removeprefix(self.root)}\n".encode())

@@ -1,4 +1,4 @@
-"""One scenario, killed at some of its events and begun again: what is there at the end, against an unbroken one."""
+"""One scenario, killed at some of its events and begun again, against one that was left alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def unbroken(scenario: Scenario, root: Path) -> Unbroken:
 
 
 def killed(whole: Unbroken, *at: int) -> Iterator[str]:
-    """End it at the first of these events, the same command at the next, and so on; then let it end by itself.
+    """End it at the first of these events, the same command at the next, and so on; then leave it alone.
 
     Yields:
         What is not as it is after an unbroken one.

@@ -12,11 +12,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
-from expunge.core.locks import LOCK, exclusive
+from expunge.core.locks import LOCK, Taken, exclusive
 
 _UNIQUE = "[0-9a-f]" * 32  # in the name of what is being written or deleted
 _GONE = ".gone-"
@@ -47,6 +47,17 @@ def content(folder: Path, but: Collection[str] = ()) -> list[Path]:
         return []
     there = sorted(name for name in os.listdir(folder) if name not in but)
     return [folder / name for name in there if not _NO_CONTENT.match(name)]
+
+
+def sweep_up_cache(folder: Path) -> None:
+    """Delete what kills amid writing have left in a folder in which every file ``X.*`` has a lock ``X.lock``.
+
+    What another process is at work on stays, and what is another user's.
+    """
+    for name in {path.name.rsplit(".", 2)[0] for path in folder.glob(f"*.{_UNIQUE}.part")}:
+        lock = folder / f"{name.removesuffix('.safetensors').removesuffix('.part')}.lock"
+        with suppress(Taken, PermissionError), exclusive(lock, wait=False):
+            sweep_up(folder, name)
 
 
 def names(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.core.checks import require_switch
 from expunge.core.errors import RunFolderError, UserError
 from expunge.core.files import write_atomically
-from expunge.core.folders import content, discard, empty, sweep_up
+from expunge.core.folders import content, discard, empty, names, sweep_up
 from expunge.core.folders import finish as finish_deleting
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
@@ -77,11 +77,11 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, cell: Swept | None
     Raises:
         UserError: The input is not one to run, or the folder holds another run, or cannot be used.
     """
-    before = noted() if cell is None else Before(() if cell.stays else (folder,))
+    before = noted() if cell is None else _before_cell(folder, cell)
     try:
         with _held(folder, wait=cell is not None), watched():
             finish_deleting(folder, _of_hydra(), LAST)
-            new = not content(folder, _of_hydra())
+            new = not ledger_of(folder)
             try:
                 return _run(folder, config, settings_of(config), cache, cell)
             except (UserError, OmegaConfBaseException):
@@ -142,6 +142,12 @@ def _run(
     summary = run(folder=folder)
     show(folder, settings, cell is not None)
     return summary
+
+
+def _before_cell(folder: Path, cell: Swept) -> Before:
+    """What there was of a cell's folder, which Hydra may have made."""
+    there = frozenset(names(folder))
+    return Before((), there) if cell.stays else Before((folder,), there - _of_hydra())
 
 
 def _require_run(folder: Path) -> None:
