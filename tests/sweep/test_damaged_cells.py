@@ -1,4 +1,4 @@
-"""One bad cell stops no other: what failed or is damaged is named, the rest is put together, and it is done again."""
+"""One bad cell stops no other: it is named, the rest is put together, and the same command does it again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def test_a_value_that_is_none_fails_its_own_cell(tmp_path, bad):
     ended = cli.expunge("-m", *SMALL, f"unlearner.lam={bad},1e-3", *CELLS[-2:], cwd=tmp_path)
     assert ended.code == 2
     (line,) = ended.err.splitlines()
-    assert line.startswith("expunge: cell 1 (unlearner.lam=")
+    assert line.startswith("expunge: cell 1 (")
+    assert "): unlearner.lam: got " in line
     assert "allowed: a finite number > 0" in line
     cells = found(tmp_path / "sweep")["cells"]
     assert [cell["status"] for cell in cells] == ["failed", "done"]
@@ -72,7 +73,8 @@ def test_a_damaged_file_is_made_again_and_stops_nothing(sweep, complete, name):
     path = sweep / (first if name in OF_RUN else "") / name
     content = path.read_bytes() if path.exists() else b'{"jobs": []}'
     stamp = (sweep / other / "summary.json").stat().st_mtime_ns
-    for damage in damages(content).values():
+    every = list(damages(content).values())
+    for damage in every[(*OF_RUN, *OF_SWEEP).index(name) % len(every) :][:1]:
         path.write_bytes(damage)
         ended = cli.expunge(*CELLS, cwd=sweep.parent)
         assert (ended.code, ended.err) == (0, ""), (name, damage)
@@ -91,7 +93,9 @@ def test_a_damaged_cell_of_an_earlier_command_is_named_and_the_rest_is_put_toget
     ended = cli.expunge(*LATER, cwd=sweep.parent)
     assert ended.code == 1
     (line,) = ended.err.splitlines()
-    assert line.startswith("expunge: cell 2 (unlearner.lam=0.01): damaged, the command that made it")
+    assert line.startswith("expunge: cell 2 (")
+    assert "unlearner.lam=0.01" in line
+    assert "): damaged, the command that made it does it again: " in line
     assert f"{first}: {name}" in line
     status = {cell["run"]: cell["status"] for cell in found(sweep)["cells"]}
     assert (status[first], status[other]) == ("damaged", "done")
@@ -100,7 +104,7 @@ def test_a_damaged_cell_of_an_earlier_command_is_named_and_the_rest_is_put_toget
 
 
 def test_a_report_shows_the_others_and_names_what_is_damaged(sweep, capsys, tmp_path):
-    first, other = (cell["run"] for cell in found(sweep)["cells"])
+    first = found(sweep)["cells"][0]["run"]
     (sweep / first / "summary.json").write_text('{"cut')
     assert report.main([str(sweep), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr()
@@ -124,7 +128,7 @@ def test_a_single_run_that_is_damaged_is_refused_in_a_line(tmp_path):
     folder = cli.completed(*run, folder=tmp_path / "run")
     for name in OF_RUN[:4]:
         content = (folder / name).read_bytes()
-        for damage in damages(content).values():
+        for damage in list(damages(content).values())[1:5:3]:
             (folder / name).write_bytes(damage)
             before = cli.every(folder)
             ended = cli.expunge(*run, "resume=true", f"hydra.run.dir={folder}", cwd=tmp_path)

@@ -73,11 +73,15 @@ def found_damaged(folder: Path, settings: dict[str, Any], named: bool) -> RunFol
     return None
 
 
-def _recorded(path: Path) -> Any:
+def _recorded(path: Path) -> dict[Any, Any]:
     """The configuration that a run began with, references followed."""
+    what = f"{path}: not the configuration of a run"
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except FileNotFoundError:
         raise RunFolderError(f"{path}: no such file; without it the run cannot be continued") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise RunFolderError(f"{path}: not the configuration of a run ({one_line(error)})") from None
+        raise RunFolderError(f"{what} ({one_line(error)})") from None
+    if not isinstance(found, dict):
+        raise RunFolderError(what)
+    return found

@@ -7,6 +7,7 @@ other processes, or on other machines, share nothing else with the process that 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -112,7 +113,8 @@ class There:
 
 def fingerprint(settings: dict[str, Any]) -> str:
     """Return the name of a run folder: a hash of all settings that its results depend on."""
-    return sha256_of_settings({key: value for key, value in settings.items() if key not in UNNAMED})[:12]
+    named = {key: _worded(value) for key, value in settings.items() if key not in UNNAMED}
+    return sha256_of_settings(named)[:12]
 
 
 def begin(sweep: Path, count: int | None, there: There | None = None) -> None:
@@ -205,6 +207,15 @@ def _readable(path: Path) -> dict[str, Any]:
     except RunFolderError as error:
         log.warning("%s; what it said is not known any more", error)
         return {}
+
+
+def _worded(value: Any) -> Any:
+    """A setting with words for NaN and infinity, which JSON has not: a run says which it cannot have."""
+    if isinstance(value, dict):
+        return {key: _worded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_worded(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_below(name: str) -> bool:
