@@ -21,6 +21,7 @@ import pytest
 from expunge import app
 from expunge.core.files import load_state
 from expunge.core.locks import LOCK
+from expunge.record.sums import sum_of, sums_of
 
 SMALL = ("dataset=digits_3v8", "figures=false", "threads=1")  # one thread: others may be using the cores
 CHECKPOINT = "checkpoint.safetensors"
@@ -115,6 +116,12 @@ def served(folder: Path) -> int:
 def without_seconds(content: bytes) -> bytes:
     """``removals.jsonl`` with every time replaced; all other bytes as they are."""
     return re.sub(rb'("seconds": )[-+.0-9e]+', rb"\1*", content)
+
+
+def resum(ledger: Path) -> None:
+    """Make the sums of a ledger anew: its lines are then what was written."""
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    sums_of(ledger).write_bytes(b"".join(map(sum_of, lines)))
 
 
 def ledger(folder: Path) -> bytes:

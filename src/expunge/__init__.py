@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from expunge.core.versions import version_of as _version_of
-
+TYPE_CHECKING = False  # as in typing, which the commands import only once they can be interrupted
 if TYPE_CHECKING:
+    from typing import Any
+
     from expunge.estimator import CertifiedLogisticRegression
     from expunge.report.frames import load
 
+    __version__: str
+
 __all__ = ["CertifiedLogisticRegression", "load"]
-__version__ = _version_of("expunge") or "unknown"
 
 
 def __getattr__(name: str) -> Any:
     # Heavy imports wait until they are needed: `expunge --help` must not pay for scikit-learn and numba.
+    if name == "__version__":
+        from expunge.core.versions import version_of
+
+        return version_of("expunge") or "unknown"
     if name == "CertifiedLogisticRegression":
         from expunge.estimator import CertifiedLogisticRegression
 

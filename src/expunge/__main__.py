@@ -1,6 +1,6 @@
 """Run as ``python -m expunge``."""
 
-from expunge.app import main
+from expunge.core.door import expunge
 
 if __name__ == "__main__":
-    main()
+    expunge()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import expunge as enter
+
+    enter()
+
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import hydra
@@ -17,40 +21,57 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge import __version__
+from expunge.core.ends import BAD_INPUT, FAILED, ended, heard
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
+from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
 from expunge.run.before import note, noted
 from expunge.run.config_files import config_dir as config_dir
-from expunge.run.hydra_errors import explained, one_line_warnings, without_folder
+from expunge.run.config_source import look_at_files
+from expunge.run.environment import environment_of, guard_logs, line_of
+from expunge.run.hydra_errors import (
+    explained,
+    of_an_override,
+    of_settings,
+    of_sweeper,
+    of_system,
+    one_line_warnings,
+    without_folder,
+)
+from expunge.run.hydra_trusted import record_privately, trusted_only
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
+from expunge.run.sound import kept_in
 from expunge.sweep.cell import run_cell
-from expunge.sweep.command import folder_of, prepared
+from expunge.sweep.command import folder_of, key_in, prepared
 from expunge.sweep.deleted import with_none
 from expunge.sweep.flags import parted
 from expunge.sweep.jobs import withdraw
 from expunge.sweep.reduced import with_reduced
 from expunge.sweep.workers import explain, prepare
 
-BAD_INPUT = 2
+_REFUSED = (UserError, HydraException, OmegaConfBaseException)
 
 
 class Task:
-    """What Hydra calls for every configuration: a run of its own, or a cell of a sweep."""
+    """What Hydra calls for every configuration: a run of its own, or a cell of a sweep.
+
+    Attributes:
+        error: What a run of its own has ended with: Hydra would add a line to it.
+    """
+
+    error: Exception | None = None
 
     def __init__(self, cache: JobCache) -> None:
-        self.code = 0  # that the command is to end with
         self._cache = cache
+        self._folder: Path | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
 
     def __call__(self, config: DictConfig) -> Told:
-        """Run it, and return what ``optimized_metric`` asks for.
-
-        Bad input is one line on standard error, and so is a fault that the run has seen itself.
-        """
+        """Run it, and return what ``optimized_metric`` asks for; of a run that fails, None."""
         hydra_config = HydraConfig.get()
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
@@ -58,23 +79,37 @@ class Task:
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher)
+            guard_logs(environment_of(config))
             return run_cell(config, self._cache)
         try:
+            guard_logs(environment_of(config))
             prepare(hydra_config.launcher)
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
-            summary = run_in(Path(hydra_config.runtime.output_dir), config, self._cache)
+            self._folder = Path(hydra_config.runtime.output_dir)
+            with naming(self._folder):
+                summary = run_in(self._folder, config, self._cache)
             return told(metric_of(config), summary)
         except (UserError, OmegaConfBaseException) as error:
-            complain(explained(error))
-            self.code = BAD_INPUT
-        except BrokenInvariant as error:
-            complain(f"{error}; nothing of it has been recorded")
-            self.code = 1
+            self.error = UserError(line_of(error, config))
+        except Exception as error:
+            self.error = error
         return None
+
+    def kept(self) -> str:
+        """What there is by now, and how to go on from it, in words; of a sweep it is put together."""
+        if (sweep := _sweep()) is not None:
+            _put_together(sweep, stopped=True)
+            return "what is done is kept; the same command goes on"
+        if self._folder is None or not self._folder.is_dir():
+            return "nothing has been begun"
+        return (
+            f"{kept_in(self._folder)}; the same command with resume=true hydra.run.dir={self._folder} goes on"
+        )
 
 
 def _in_worker() -> Task:
+    record_privately()
     return Task(of_this_process())
 
 
@@ -91,7 +126,8 @@ def _answer(given: Sequence[str], task: Task) -> None:
     sys.argv[1:] = prepared(arguments)
     note(None)
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
+        with trusted_only():
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except (ValueError, KeyError) as error:
         if not flags.shell_completion:
             raise
@@ -106,28 +142,57 @@ def _answer(given: Sequence[str], task: Task) -> None:
         noted().unmake()  # Hydra makes the run folder, and may find out only then that nothing can be run
 
 
-def _code_of(error: Exception) -> int | None:
-    """Say what Hydra or a launcher or sweeper ran into, and put together what there is; None for another."""
-    if said := without_folder(error):
-        complain(said)
-        return BAD_INPUT
-    meant = explain(error)
-    files = [frame.filename for frame in extract_tb(error.__traceback__)]
-    if any("config_loader" in Path(file).stem for file in files):  # where Hydra puts settings together
-        complain(one_line(error))
-        return BAD_INPUT
-    if meant is None and not any("hydra_plugins" in file and "sweeper" in file for file in files):
-        return None
-    code, sweep = 1, folder_of(sys.argv[1:])
-    if isinstance(meant, UserError):
-        code = BAD_INPUT
-    elif sweep is not None:
-        from expunge.sweep.ending import finish
+def _sweep() -> Path | None:
+    """The folder of the sweep that this command has begun, if it has."""
+    given = sys.argv[1:]
+    swept = "--multirun" in given or any(key_in(text) == "hydra.mode" for text in given)
+    return folder_of(given) if swept else None
 
-        ended = finish(sweep, figures=False)
-        code = ended if meant is None and ended else code
-    complain(meant or f"hydra/sweeper: {one_line(error)}")
-    return code
+
+def _put_together(sweep: Path, stopped: bool = False) -> int:
+    from expunge.sweep.ending import finish
+
+    return finish(sweep, figures=False, stopped=stopped)
+
+
+def _said(error: Exception) -> tuple[int, object] | None:
+    """Exit code and line of what a run, Hydra, a launcher or a sweeper ran into; None for another error."""
+    if of_system(error) and not isinstance(error, UserError):
+        return None
+    meant = explain(error)
+    if isinstance(error, _REFUSED):
+        return BAD_INPUT, meant or explained(error)
+    if isinstance(error, BrokenInvariant):
+        return FAILED, f"{error}; nothing of it has been recorded"
+    if line := of_an_override(error, sys.argv[1:]) or without_folder(error) or of_settings(error):
+        return BAD_INPUT, line
+    if meant is not None:
+        return BAD_INPUT if isinstance(meant, UserError) else FAILED, meant
+    if system_error(error) is None and of_sweeper(error):
+        return FAILED, f"hydra/sweeper: {one_line(error)}"
+    return None
+
+
+def _run(task: Task) -> int:
+    """Do what the process's command line asks for; what ends it unasked is for ``ended`` to say."""
+    try:
+        look_at_files()
+        with one_line_warnings():
+            _answer(sys.argv[1:], task)
+        if task.error is not None:
+            raise task.error
+    except Exception as error:
+        if heard() or (said := _said(error)) is None:
+            raise
+        code, line = said
+        if (sweep := _sweep()) is not None:
+            if isinstance(error, _REFUSED):
+                withdraw(sweep)
+            elif code == FAILED:
+                code = _put_together(sweep) or code
+        complain(line)
+        return code
+    return 0
 
 
 def main() -> None:
@@ -135,29 +200,5 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(JobCache())
-    try:
-        with one_line_warnings():
-            _answer(sys.argv[1:], task)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(explain(error) or explained(error))
-        if (sweep := folder_of(sys.argv[1:])) is not None:
-            withdraw(sweep)
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        complain("interrupted; resume=true continues with the same run folder, the same command with a sweep")
-        sys.exit(130)
-    except Exception as error:
-        if isinstance(error, ValueError) and "Config group override" in str(error):
-            complain(f"{error}; to leave a group out, choose 'none'")  # Hydra's own, for group=null
-            sys.exit(BAD_INPUT)
-        if (code := _code_of(error)) is None:
-            raise
+    if code := ended("expunge", lambda: _run(task), task.kept):
         sys.exit(code)
-    if task.code:
-        sys.exit(task.code)
-
-
-if __name__ == "__main__":
-    from expunge.app import main as run  # workers find what they are sent by the module's name
-
-    run()

@@ -17,15 +17,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from expunge.certificate import Account, ReleaseAccount, ReleaseGuarantee
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_numbers, require_switch
-from expunge.core.errors import DataError
+from expunge.core.read_back import of_file, read_as
 from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
 from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear_outputs import probabilities
-from expunge.record.fitted import Fitted, engine_of, own_names, understood
+from expunge.record.fitted import Fitted, engine_of, load_engine, own_names, understood
 from expunge.record.known_data import both_or_none, data_away, known_data, training_data
-from expunge.record.model_file import Version, read_model
+from expunge.record.model_file import MODEL, Version, read_model
 from expunge.record.training_data import Known
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
@@ -124,7 +124,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         with own_names():
             engine.fit(data.rows, data.labels, seed)
         reports = engine.predictor.fit_reports
-        self._keep(engine, data, max(1, *(report.iterations for report in reports)), Version())
+        self._keep(engine, data, Version(), max(1, *(report.iterations for report in reports)))
         return reports
 
     def remove(self, rows: Sequence[int], X: Any = None, y: Any = None) -> Outcome:
@@ -242,23 +242,22 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
 
         Another container with the same numbers and labels will do, such as a list or a DataFrame. Rows that
-        were removed may be gone from both, or hold anything: zeros, NaN, other numbers. Without X and y the
-        model predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of
-        each row that stays it keeps 16 bytes in memory, to know it again by.
+        were removed may be gone from both, or hold anything. A model whose gradient, measured once over the
+        others, is above its recorded bound is not loaded. Without X and y nothing is measured: the model
+        predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of each
+        row that stays it keeps 16 bytes in memory, to know it again by.
 
         Raises:
-            DataError: The file is not one of ours, or X and y are not the data the model was trained on.
+            DataError: The file is none of ours, damaged, or above its bound; or X and y are other data.
             RowsOutOfReach: It is of an earlier version, which is not to be had without X and y.
         """
-        state = read_model(path := Path(path))
-        try:
-            model = cls()  # a class made of this one may take other settings
+        state, given = read_model(path := Path(path)), both_or_none(X, y)
+        model = cls()  # a class made of this one may take other settings
+        with of_file(path), read_as(MODEL):
             model.__dict__ |= vars(CertifiedLogisticRegression(**state.values["settings"]))
-            data = known_data(model, path, state, X, y) if both_or_none(X, y) else data_away(model, state)
-            (engine := engine_of(model._given())).load_state(state, data.rows, data.labels)
-            model._keep(engine, data, state.values["n_iter"], Version.loaded(path, state.values))
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path}: not a model written by save ({error})") from None
+            engine = engine_of(model._given())
+        data = known_data(model, path, state, X, y) if given else data_away(model, state)
+        model._keep(*load_engine(engine, path, state, data, model.random_state))
         return model
 
     def __copy__(self) -> Any:
@@ -287,7 +286,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     def _given(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in _NAMES}
 
-    def _keep(self, engine: Newton, data: Known, n_iter: int, version: Version) -> None:
+    def _keep(self, engine: Newton, data: Known, version: Version, n_iter: int) -> None:
         self._fitted_ = Fitted(engine, understood(engine, self._given()), data, version)
         self.n_iter_ = n_iter
         if data.names is None:

@@ -210,7 +210,7 @@ X, Y = table()["x"], table()["y"]
             {"x": X, "y": Y, "x_test": X[:, :2], "y_test": Y},
             r"training row is of shape \(3,\), a test row of \(2,\)",
         ),
-        ({"x": np.array([None] * 10), "y": Y}, "array x.npy cannot be read .*(pickle|object)"),
+        ({"x": np.array([None] * 10), "y": Y}, "array x cannot be read .*(pickle|object)"),
     ],
 )
 @pytest.mark.parametrize("compressed", [False, True])
@@ -233,7 +233,7 @@ def test_pickles_are_never_opened(tmp_path, method):
     with zipfile.ZipFile(path, "w", method) as archive:
         magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1)
         archive.writestr("x.npy", magic + header + b"\n" + pickle.dumps(Trap()))
-    with pytest.raises(DataError, match=r"array x\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"array x cannot be read"):
         arrays.load(tmp_path, path)
 
 

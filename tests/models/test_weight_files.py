@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from expunge.core.errors import DataError
-from expunge.core.records import Record, RecordReader
+from expunge.core.pickles import RecordReader
+from expunge.core.records import Record
 from expunge.models import Mlp, load_weights
 from expunge.models.weights import load_body
 from tests import cli
@@ -317,7 +318,7 @@ def test_nothing_that_a_file_names_is_called(form, tmp_path):
 def test_records_use_no_name():
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         content = pickle.dumps([Evil(os.getpid), np.float64(2), collections.OrderedDict(a=1)], protocol)
-        call, number, mapping = RecordReader(io.BytesIO(content), encoding="latin1").load()
+        call, number, mapping = RecordReader(io.BytesIO(content)).load()
         assert (type(call).asked, call.arguments) == (f"{os.name}.getpid", ())
         assert isinstance(number, Record)
         assert mapping.entries == {"a": 1}

@@ -376,7 +376,8 @@ def _broken_config(folder: Path) -> str:
 
 
 def _not_text(folder: Path) -> str:
-    (folder / "removals.jsonl").write_bytes(b"{}\n\xff\xfe\n")
+    file = folder / "removals.jsonl"
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0] + b"\xff\xfe\n")
     return "removals.jsonl:2: not UTF-8 text"
 
 

@@ -54,7 +54,7 @@ VALUES = {
     "unlearner.certificate=nope": ("unlearner.certificate: got 'nope'", "worst_case"),
     "unlearner._target_=os.system": ("unlearner._target_: got 'os.system'", "the package expunge"),
     "dataset._target_=builtins.eval": ("dataset._target_: got 'builtins.eval'", "the package expunge"),
-    "tracker._target_=expunge.nope": ("tracker._target_: got 'expunge.nope'", "can be imported"),
+    "tracker._target_=expunge.nope": ("tracker._target_: got 'expunge.nope'", "a part of expunge.tracking"),
     "unlearner.nope=1": ("unlearner.nope: no such key", "lam, std"),
     "+unlearner.nope=1": ("unlearner: got 'nope'", "the keys lam, std"),
     "nope=1": ("nope: no such key", "unlearner, removal"),
@@ -74,7 +74,17 @@ VALUES = {
     "training.max_iter=0": ("training.max_iter: got 0", "a whole number >= 1"),
     "metrics.accuracy.every=0": ("metrics.accuracy.every: got 0", "a whole number >= 1"),
     "data_dir=5": ("data_dir: got 5", "folder"),
-    "unlearner=null": ("Config group override", "choose 'none'"),
+    "unlearner=null": ("unlearner: got null", "newton_third_order, none, retrain"),
+    "unlearner.name=0": ("unlearner.name: got 0", "a name"),
+    "unlearner.name=": ("unlearner.name: got ''", "a name"),
+    "model.name=nan": ("model.name: got nan", "a name"),
+    "dataset.offset=1e308": ("dataset.offset: got 1e+308", "from -1e+15 to 1e+15"),
+    f"{NEWTON} unlearner.lam=1e-320 unlearner.std=1e308": ("unlearner.lam: got 1e-320", "from 1e-30"),
+    f"{NEWTON} unlearner.lam=1e-25": ("unlearner.lam: got 1e-25", "more"),
+    "training.max_iter=9223372036854775808": ("training.max_iter: got 92233", "to 1000000000000"),
+    f"seed={2**256}": ("seed: got 1157", "256 bits at most"),
+    "cache_dir=": ("cache_dir: got ''", "the path of a folder"),
+    "optimized_metric=nope": ("optimized_metric: got 'nope'", "test_accuracy_after"),
 }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from expunge.core.errors import InvalidValue
-from expunge.run.targets import build, located
+from expunge.run.declared import located
+from expunge.run.targets import build
 
 
 @pytest.mark.parametrize("group", ["dataset", "extractor", "unlearner", "tracker", "removal", "metrics.own"])

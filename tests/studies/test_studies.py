@@ -145,7 +145,7 @@ def test_one_file_and_one_yaml_are_an_experiment(place, tmp_path):
     assert (ended.code, ended.err) == (0, "")
     assert set(cli.contents(folder)) == {
         *(
-            "results.jsonl",
+            *("results.jsonl", "results.sha256"),
             "summary.json",
             "inputs.json",
             "figures/squares.png",
@@ -305,6 +305,9 @@ def test_damaged_results_are_named(place, whole, tmp_path, damage, said):
     (folder / "summary.json").unlink()
     lines = (folder / "results.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "results.jsonl").write_bytes(b"".join(damage(lines)))
+    assert "results.jsonl:" in (ended := refused_in(place, folder, "resume=true"))
+    assert "damaged, it is not that of results.sha256" in ended
+    cli.resum(folder / "results.jsonl")
     assert f"results.jsonl{said}" in refused_in(place, folder, "resume=true")
 
 

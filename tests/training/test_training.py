@@ -307,6 +307,7 @@ def test_what_a_checkpoint_holds_matters(settings, tmp_path):
         with pytest.raises(Interrupted):
             train(fresh(), examples(), settings, break_after(8), seed=3, checkpoint=file)
         tensors, header = load_tensors(file)
+        del header["tensors"]  # which says what there was
         moments = [name for name in tensors if name.startswith("optimizer.")]
         assert len(moments) == len(list(fresh().parameters())) * (3 if settings.optimizer == "adam" else 1)
         if spoil == "forget":

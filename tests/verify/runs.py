@@ -94,6 +94,7 @@ class Copy:
         found = [json.loads(line) for line in path.read_text().splitlines()]
         found = change(found) or found
         path.write_text("".join(f"{json.dumps(record)}\n" for record in found))
+        cli.resum(path)
         return self
 
     def config(self, dotted: str, value: Any) -> Copy:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import audit as enter
+
+    enter()
+
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +16,12 @@ from typing import Any
 
 from expunge import __version__
 from expunge.audit.stopped import Stopped
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_count, require_positive
-from expunge.core.errors import BrokenInvariant, InvalidValue, RunFolderError, UserError, one_line, say
+from expunge.core.ends import ended
+from expunge.core.errors import InvalidValue, RunFolderError, complain, say
 
-REFUTES, BAD_INPUT, INTERRUPTED = 1, 2, 130
+REFUTES = 1
 PAIRS, BULK, MINUTES = 1200, 200_000, 4.0
 _PIXELS = "expunge.extractors.pixels.Pixels"
 
@@ -40,24 +46,22 @@ published methods say themselves that their claim does not hold: that it is refu
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command on ``argv``, by default the process's own; return the exit code, see ``--help``."""
+    return ended("expunge-audit", lambda: _asked(argv), lambda: "nothing has been written")
+
+
+def _asked(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
     # w* is solved until rounding ends it, on purpose.
     logging.getLogger("expunge.linear.solver").addHandler(logging.NullHandler())
     try:
         return _audit(args)
-    except UserError as error:
-        sys.stderr.write(f"expunge-audit: {one_line(error)}\n")
-        return BAD_INPUT
-    except (BrokenInvariant, Stopped) as error:
-        sys.stderr.write(f"expunge-audit: {one_line(error)}\n")
+    except Stopped as error:
+        complain(error, "expunge-audit")
         return REFUTES
-    except KeyboardInterrupt:
-        sys.stderr.write("expunge-audit: interrupted; nothing has been written\n")
-        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-audit",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
@@ -156,7 +160,3 @@ def _run(folder: Path, pairs: int, bulk: int, minutes: float, seed: int) -> dict
     if (extractor := (settings.get("extractor") or {}).get("_target_")) != _PIXELS:
         made.world.not_tried.append(f"what lies upstream: the features of {extractor}")
     return made.record(str(method.name), settings["unlearner"])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

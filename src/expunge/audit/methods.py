@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from expunge.core.errors import InvalidValue
-from expunge.run.targets import located
+from expunge.run.declared import located
 
 _NEEDED = ("model", "training", "unlearner", "threads", "progress")
 _TWO, _THREE, _DIGITS = "two", "three", "digits"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from expunge.audit.problems import of_rows
 from expunge.audit.worlds import Data
 from expunge.core.errors import InvalidValue, RunFolderError
 from expunge.report.run_files import parse_object, read_config, read_text
 from expunge.run.build import build_experiment
 from expunge.run.job_cache import JobCache
+from expunge.run.yaml_files import load_yaml
 
 _REQUESTS = 2
 _CHOICES = ("dataset", "extractor", "model", "unlearner")
@@ -45,5 +44,5 @@ def of_run(folder: Path) -> tuple[Any, Data, dict[str, Any]]:
 def _typed(folder: Path) -> set[str]:
     """The keys that the command line gave."""
     path = folder / ".hydra" / "overrides.yaml"
-    given = (yaml.safe_load(read_text(path)) if path.is_file() else None) or []
+    given: Any = load_yaml(path)[0] if path.is_file() else ()
     return {str(override).lstrip("+").partition("=")[0] for override in given}

@@ -6,17 +6,18 @@ in the chosen columns, and the visit ends as soon as that distance alone exceeds
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from expunge.core.compiled import njit
 
-@numba.njit(nogil=True, cache=True, inline="always")
+
+@njit(inline="always")
 def turn(i, j, n, cyclic):  # type: ignore[no-untyped-def]
     """Order among ties: the first row after i on the circle comes first, or the lowest row."""
     return j + n if cyclic and j < i else j
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def walk_rows(  # type: ignore[no-untyped-def]
     values, ranks, cyclic, near, squared, reach, rows, todo, sums, together
 ):
@@ -81,7 +82,7 @@ _SWEEP = 8  # neighbours visited for all candidates before looking who is done
 _GO_ON = 8  # sweep again while more than one in this many is not
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _sweep(here, there, base, worth, best, gain, tied):  # type: ignore[no-untyped-def]
     """Visit one neighbour for all candidates; free of branches, so that it runs in vector registers."""
     for c in range(len(best)):
@@ -95,7 +96,7 @@ def _sweep(here, there, base, worth, best, gain, tied):  # type: ignore[no-untyp
         best[c] = distance if less else least
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _close(best, gain, tied, limit, waiting, sums):  # type: ignore[no-untyped-def]
     """Add up the candidates that can find nothing nearer beyond ``limit``; the others go on waiting."""
     for c in range(len(best)):
@@ -104,7 +105,7 @@ def _close(best, gain, tied, limit, waiting, sums):  # type: ignore[no-untyped-d
         waiting[c] = not done
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _open(best, base):  # type: ignore[no-untyped-def]
     """How many candidates may still find something at the distance ``base`` or beyond."""
     count = np.int64(0)
@@ -113,7 +114,7 @@ def _open(best, base):  # type: ignore[no-untyped-def]
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _among_ties(column, i, least, near, squared, cyclic):  # type: ignore[no-untyped-def]
     """Of the listed rows at distance ``least`` from row i, the one that the tie goes to."""
     n = len(column)
@@ -126,7 +127,7 @@ def _among_ties(column, i, least, near, squared, cyclic):  # type: ignore[no-unt
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def exhaust_rows(columns, index, ranks, cyclic, squared, rows, todo, sums):  # type: ignore[no-untyped-def]
     """The same from unsorted distances to all rows: a plain pass for each row and candidate still waiting.
 
@@ -167,9 +168,7 @@ def exhaust_rows(columns, index, ranks, cyclic, squared, rows, todo, sums):  # t
 _CHUNK = 256
 
 
-@numba.njit(
-    nogil=True, cache=True, fastmath={"nnan", "nsz"}
-)  # minima may be taken in any order; no NaN is here
+@njit(fastmath={"nnan", "nsz"})  # minima may be taken in any order; no NaN is here
 def _least(base, column, here):  # type: ignore[no-untyped-def]
     """Smallest distance of a chunk."""
     least = np.inf

@@ -7,10 +7,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from expunge.core.compiled import njit
 
 FEW = 4096  # cells that are simply sorted, all of them
 TREE_COLUMNS = 6  # beyond, a k-d tree visits nearly every point: a plain pass is quicker ...
@@ -128,7 +129,7 @@ def share(pool: Executor, threads: int, count: int, work: Callable[[int, int], A
     return list(pool.map(work, cuts[:-1], cuts[1:]))
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _gather(values, order, out):  # type: ignore[no-untyped-def]
     """``out[q, t] = values[q, order[q, t]]``."""
     for q in range(out.shape[0]):
@@ -136,7 +137,7 @@ def _gather(values, order, out):  # type: ignore[no-untyped-def]
             out[q, t] = values[q, order[q, t]]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _measure_all(points, cells, squared):  # type: ignore[no-untyped-def]
     """Squared distances (q, count) of ``cells`` to all cells, in tiles that stay in the nearest cache."""
     columns, count = points.shape
@@ -155,7 +156,7 @@ def _measure_all(points, cells, squared):  # type: ignore[no-untyped-def]
 _TILE = 512
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _measure_listed(points, cells, near, squared, rows):  # type: ignore[no-untyped-def]
     """Squared distances (q, m) of ``cells`` to the cells ``near``; inf to itself if cells are single rows."""
     columns, m = points.shape[0], near.shape[1]

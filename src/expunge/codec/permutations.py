@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.codec.neighbours import share
+from expunge.core.compiled import njit
 from expunge.core.cores import available_cores
 
 
@@ -46,7 +46,7 @@ def local_permutations(
     return drawn
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _nearest(rows, low, high, found):  # type: ignore[no-untyped-def]
     """Fill ``found[low:high]`` (., k): insertion into a sorted list, visiting the circle from the row on."""
     n, columns = rows.shape
@@ -76,7 +76,7 @@ def _nearest(rows, low, high, found):  # type: ignore[no-untyped-def]
             have = min(have + 1, k)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _assign(order, near, key, taken_from):  # type: ignore[no-untyped-def]
     """One local permutation: the donor with the smallest key among those left, or else among all."""
     used = np.zeros(len(order), dtype=np.bool_)

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from expunge.codec.kernels import turn
 from expunge.codec.neighbours import Lists, Neighbours, share
 from expunge.codec.scan import Scan
 from expunge.codec.statistic import agreement
+from expunge.core.compiled import njit
 from expunge.core.cores import available_cores
 
 LIST = 512  # neighbours looked up before all of them
@@ -98,7 +98,7 @@ def _walked(
     return sums
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _walk_copies(  # type: ignore[no-untyped-def]
     values, ranks, cyclic, near, squared, reach, ascending, rows, done, sums
 ):
@@ -145,7 +145,7 @@ def _walk_copies(  # type: ignore[no-untyped-def]
             sums += gain
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _measure_copies(values, i, j, base, distance):  # type: ignore[no-untyped-def]
     """Squared distance of rows i and j in every copy, summed in the order of the columns."""
     distance[:] = base
@@ -156,7 +156,7 @@ def _measure_copies(values, i, j, base, distance):  # type: ignore[no-untyped-de
             distance[c] += difference * difference
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _keep_best(distance, worth, best, gain, tied):  # type: ignore[no-untyped-def]
     """Free of branches, so that it runs in vector registers."""
     for c in range(len(best)):
@@ -166,7 +166,7 @@ def _keep_best(distance, worth, best, gain, tied):  # type: ignore[no-untyped-de
         best[c] = distance[c] if less else best[c]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _first_of_ties(values, i, c, least, near, squared, cyclic):  # type: ignore[no-untyped-def]
     """Of the listed rows at distance ``least`` from row i in copy c, the one that the tie goes to."""
     n = values.shape[1]

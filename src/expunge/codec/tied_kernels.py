@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from expunge.codec.kernels import turn
+from expunge.core.compiled import njit
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def walk_cells(  # type: ignore[no-untyped-def]
     values, orders, ranks, cyclic, label, start, near, squared, reach, ascending, cells, todo, sums
 ):
@@ -85,7 +85,7 @@ def walk_cells(  # type: ignore[no-untyped-def]
         sums[c] += total
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _arrange(column, order, label, start, place, value, run_first, run_end):  # type: ignore[no-untyped-def]
     """Sort rows by (cell, value, row), a counting pass over ``order``, and mark runs of equal values."""
     n = len(order)
@@ -106,7 +106,7 @@ def _arrange(column, order, label, start, place, value, run_first, run_end):  # 
         _end_run(place, run_end, first, start[cell + 1])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit()
 def _end_run(place, run_end, first, end):  # type: ignore[no-untyped-def]
     """Mark one run of equal values and put its rows in order."""
     run_end[first:end] = end
@@ -114,7 +114,7 @@ def _end_run(place, run_end, first, end):  # type: ignore[no-untyped-def]
         place[first:end].sort()
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _first_not_below(value, low, high, wanted):  # type: ignore[no-untyped-def]
     """First place in low..high-1 whose value is at least ``wanted``; high if there is none."""
     while low < high:
@@ -126,7 +126,7 @@ def _first_not_below(value, low, high, wanted):  # type: ignore[no-untyped-def]
     return low
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _next_in_run(place, first, end, i, cyclic):  # type: ignore[no-untyped-def]
     """The row of place[first:end] (ascending) that a tie goes to, seen from row i; -1 if i is alone there."""
     if not cyclic:

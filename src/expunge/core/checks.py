@@ -11,12 +11,24 @@ import numpy as np
 
 from expunge.core.errors import InvalidValue
 
+MOST = 10**12
+"""The largest count that a setting may ask for: of more than a machine could hold or do in years."""
+LARGEST = 1e100
+"""The largest size of a setting, its inverse the smallest: products of a few stay numbers of float64."""
+LARGEST_SINGLE = 1e15
+"""The same of what is computed with in float32."""
+MOST_SEED = 2**256 - 1
+"""As many bits as the operating system is asked for where no seed is given."""
+_LONGEST_NAME = 200  # signs
 _NO_NUMBERS = "USTmMV"  # kinds of NumPy's types
 
 
-def require_finite(name: str, value: Any) -> float:
-    """Return ``value`` as a float, or raise ``InvalidValue`` unless it is a finite number."""
-    return _require(name, value, "a finite number", math.isfinite)
+def require_finite(name: str, value: Any, most: float = math.inf) -> float:
+    """Return ``value`` as a float, or raise ``InvalidValue`` unless it is finite and of this size at most."""
+    number = _require(name, value, "a finite number", math.isfinite)
+    if abs(number) > most:
+        raise InvalidValue(name, value, f"a finite number from {-most:g} to {most:g}")
+    return number
 
 
 def require_switch(name: str, value: Any) -> bool:
@@ -26,15 +38,24 @@ def require_switch(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def require_positive(name: str, value: Any) -> float:
-    """Return ``value`` as a float, or raise ``InvalidValue`` unless it is a finite number > 0."""
-    return _require(name, value, "a finite number > 0", lambda v: 0 < v < float("inf"))
+def require_positive(name: str, value: Any, most: float = math.inf) -> float:
+    """Return ``value`` as a float, or raise ``InvalidValue`` unless it is a finite number > 0.
+
+    With ``most``, such as ``LARGEST``, it is also from 1 / ``most`` to ``most``.
+    """
+    number = _require(name, value, "a finite number > 0", lambda v: 0 < v < float("inf"))
+    if not 1 / most <= number <= most:
+        raise InvalidValue(name, value, f"a finite number > 0, from {1 / most:g} to {most:g}")
+    return number
 
 
-def require_from_zero(name: str, value: Any, below: float = math.inf) -> float:
-    """Return ``value`` as a float, or raise ``InvalidValue`` unless 0 <= value < ``below``."""
+def require_from_zero(name: str, value: Any, below: float = math.inf, most: float = math.inf) -> float:
+    """Return ``value`` as a float, or raise ``InvalidValue`` unless 0 <= value < ``below``, <= ``most``."""
     allowed = "a finite number >= 0" if below == math.inf else f"a number >= 0 and < {below:g}"
-    return _require(name, value, allowed, lambda v: 0 <= v < below)
+    number = _require(name, value, allowed, lambda v: 0 <= v < below)
+    if number > most:
+        raise InvalidValue(name, value, f"{allowed}, at most {most:g}")
+    return number
 
 
 def require_probability(name: str, value: Any) -> float:
@@ -48,7 +69,10 @@ def require_share(name: str, value: Any) -> float:
 
 
 def require_count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number in these bounds."""
+    """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number in these bounds.
+
+    Without ``most`` it may be as large as ``MOST``.
+    """
     try:
         number = least - 1 if isinstance(value, (bool, np.bool_)) else index(value)
     except TypeError:  # an array of several numbers among others
@@ -56,7 +80,26 @@ def require_count(name: str, value: Any, least: int = 1, most: int | None = None
     if number < least or (most is not None and number > most):
         bounds = f">= {least}" if most is None else f"from {least} to {most}"
         raise InvalidValue(name, value, f"a whole number {bounds}")
+    if most is None and number > MOST:
+        raise InvalidValue(name, value, f"a whole number from {least} to {MOST}")
     return number
+
+
+def require_seed(name: str, value: Any) -> int:
+    """Return ``value`` as an int, or raise ``InvalidValue`` unless it is a whole number of up to 256 bits."""
+    if is_whole(value) and value > MOST_SEED:
+        raise InvalidValue(name, value, "a whole number >= 0, of 256 bits at most")
+    try:
+        return require_count(name, value, 0, MOST_SEED)
+    except InvalidValue:
+        raise InvalidValue(name, value, "a whole number >= 0") from None
+
+
+def require_name(name: str, value: Any) -> str:
+    """Return ``value``, or raise ``InvalidValue`` unless it is a text of one line that names something."""
+    if not (isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
+        raise InvalidValue(name, value, f"a name: 1 to {_LONGEST_NAME} signs in one line, such as mine")
+    return value
 
 
 def is_whole(value: Any) -> bool:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 _LONGEST = 400  # of what a message shows of a value
+_SPACES = "\u00a0\u2007\u2009\u202f"  # which do not break, or are thin
 
 
 class UserError(ValueError):
@@ -86,13 +87,21 @@ def last_line(error: BaseException) -> str:
 
 
 def one_line(error: object) -> str:
-    """The text of an error with its lines joined."""
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    """The text of an error with its lines joined, and nothing in it that steers a terminal."""
+    return printable(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
+
+
+def printable(text: str, but: str = "") -> str:
+    """Text that steers no terminal, whoever wrote it: a question mark for every sign that is not printed.
+
+    Such are escapes, marks that turn the direction of reading, and halves of a pair; ``but`` stay.
+    """
+    return "".join(c if c.isprintable() or c in _SPACES or c in but else "?" for c in text.replace("\t", " "))
 
 
 def say(text: str) -> None:
-    """Print text on standard output; a terminal that cannot show an arrow gets a question mark."""
-    encoding = sys.stdout.encoding or "utf-8"
+    """Print text on standard output; what a terminal cannot show, or must not be told, is a question mark."""
+    encoding, text = sys.stdout.encoding or "utf-8", printable(text, but="\n")
     try:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
@@ -100,6 +109,7 @@ def say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def complain(error: object) -> None:
-    """Print one line on standard error."""
-    sys.stderr.write(f"expunge: {one_line(error)}\n")
+def complain(error: object, program: str = "expunge") -> None:
+    """Print one line on standard error; in a path or a name no sign steers the terminal."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in one_line(error))
+    sys.stderr.write(f"{program}: {line}\n")

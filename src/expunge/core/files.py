@@ -20,11 +20,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.errors import DataError
+from expunge.core.errors import DataError, RunFolderError
 from expunge.core.folders import aside
 from expunge.core.folders import sweep_up as sweep_up
+from expunge.core.json_text import parse_json
 from expunge.core.plain import as_json
 from expunge.core.progress import progress_bar
+from expunge.core.regular import open_regular, read_regular
+from expunge.core.system_errors import naming
+from expunge.core.tensor_files import read_entries
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +38,6 @@ Kept = TypeVar("Kept")
 _HEADER, _DIGEST, _UNKNOWN = "expunge", "sha256", "0" * 64
 _SIGNATURE = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
 _LENGTH, _ALIGN = 8, 8
-_LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _BLOCK = 1 << 22
 
 
@@ -67,20 +70,32 @@ def atomically(path: Path, secret: bool = False) -> Iterator[BinaryIO]:
     """
     temporary = aside(path)
     try:
-        with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path``, flush it to disk, then put it in place."""
-    with atomically(path) as file:
+def write_atomically(path: Path, content: bytes, secret: bool = False) -> None:
+    """Write ``content`` beside ``path``, flush it to disk, then put it in place; ``secret`` as above."""
+    with atomically(path, secret) as file:
         file.write(content)
+
+
+def require_no_links(folder: Path, names: Iterable[str]) -> None:
+    """Refuse links where a folder's own files and folders are to be: what is written would be elsewhere.
+
+    Raises:
+        RunFolderError: There is one.
+    """
+    for path in (folder / name for name in names):
+        if path.is_symlink():
+            raise RunFolderError(f"{path}: a link, allowed: a file or folder of the run's own, or nothing")
 
 
 def read_text(path: Path) -> str:
@@ -90,18 +105,18 @@ def read_text(path: Path) -> str:
         OSError: It cannot be read.
         UnicodeDecodeError: It is neither.
     """
-    content = path.read_bytes()
+    content = read_regular(path)
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if wide else "utf-8-sig")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON (NaN and infinity are errors, for JSON has none).
+def write_json(path: Path, value: Any, secret: bool = False) -> None:
+    """Write ``value`` as indented JSON (NaN and infinity are errors, for JSON has none); ``secret`` as above.
 
     Raises:
         InvalidValue: It holds what JSON does not have; see ``expunge.core.plain``.
     """
-    write_atomically(path, (as_json(value, path.name, indent=2) + "\n").encode())
+    write_atomically(path, (as_json(value, path.name, indent=2) + "\n").encode(), secret)
 
 
 def save_state(path: Path, state: State, secret: bool = False) -> None:
@@ -118,17 +133,21 @@ def save_state(path: Path, state: State, secret: bool = False) -> None:
     _save(path, save(arrays), state.values, secret)
 
 
-def load_state(path: Path) -> State:
-    """Read a ``State``; one of an earlier version has no digest, and is read all the same.
+def load_state(path: Path, signed: bool = True) -> State:
+    """Read a ``State``; unless it must be ``signed`` one of the first versions will do, without a digest.
 
     Raises:
         DataError: The file is missing, damaged, or was not written by ``save_state``.
     """
-    return State(*_load(path, "numpy", signed=False))
+    return State(*_load(path, "numpy", signed))
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any], secret: bool = False
+) -> None:
     """Write torch tensors, which may lie on any device and share memory, and a header of JSON values.
+
+    A ``secret`` file only its owner may read.
 
     Raises:
         OSError: It cannot be written.
@@ -136,7 +155,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     from safetensors.torch import save
 
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    _save(path, save(own), header)
+    _save(path, save(own), header, secret)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -180,21 +199,21 @@ def read_header(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the whole file, compare it with its digest, and return the tensors' entries and the header.
 
-    Unless it must be ``signed`` a file without a digest will do.
+    Unless it must be ``signed`` one of the first versions will do, which had no digest: nothing but the
+    header in its metadata. Anything else beside it was a digest once, or is none of ours.
 
     Raises:
         DataError: It cannot be read, was not written here, or a byte is not as it was written.
     """
     try:
-        with open(path, "rb") as file:
-            length = file.read(_LENGTH)
-            head = length + file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
-            entries = json.loads(head[_LENGTH:])
-            metadata = entries.pop("__metadata__")
-            header = json.loads(metadata[_HEADER])
+        with open_regular(path) as file:
+            entries, metadata, start = read_entries(file)
+            file.seek(0)
+            head = file.read(start)
+            header = parse_json(metadata[_HEADER])
             if not isinstance(header, dict):
                 raise TypeError("its header is no mapping")
-            if not signed and _DIGEST not in metadata:
+            if not signed and metadata.keys() == {_HEADER}:
                 return entries, header
             found = hashlib.sha256(_SIGNATURE.sub(_UNKNOWN.encode(), head, count=1))
             size = os.fstat(file.fileno()).st_size - len(head)
@@ -227,8 +246,8 @@ def _load(path: Path, framework: str, signed: bool = True) -> tuple[dict[str, An
         try:
             with safe_open(str(path), framework=framework) as file:
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError) as error:
-            if seen == _stamp(path):
+        except (SafetensorError, OSError, AttributeError, TypeError, ValueError) as error:
+            if seen == _stamp(path):  # of a type, or of dimensions, that the framework does not have
                 raise DataError(f"{path}: not a file written by expunge ({error})") from None
             continue
         if seen == _stamp(path):  # else another took its place in between, and header and tensors are of two
@@ -253,12 +272,13 @@ def _head(entries: Mapping[str, Any], header: str) -> bytes:
 
 
 def load_header(path: Path) -> dict[str, Any]:
-    """Read the values of a ``State`` alone; none where the file is damaged, or not one of ours."""
-    from safetensors import SafetensorError, safe_open
+    """Read the values of a ``State`` alone; none where they cannot be read.
 
+    Nothing is checked: they may say who is to read the file, and no more (``read_header`` compares digests).
+    """
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            values = json.loads((file.metadata() or {})[_HEADER])
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
+        with open_regular(path) as file:
+            values = parse_json(read_entries(file)[1][_HEADER])
+    except (OSError, KeyError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

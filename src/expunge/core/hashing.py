@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.plain import as_json
+from expunge.core.regular import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,7 @@ def sha256_of_file(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return sha256_of(iter(lambda: file.read(1 << 20), b""))
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from expunge.core.errors import InvalidValue
 
 _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
 _V2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
+_SMALL = 2**28  # bytes that are never asked for
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -27,6 +31,22 @@ def room_below(need: float) -> str | None:
     """What there is in words where that is less than ``need`` bytes; None where it is enough or not known."""
     room = available_memory()
     return in_words(room) if room is not None and need > room else None
+
+
+def require_room(name: str, got: Any, need: float, what: str) -> None:
+    """Refuse a setting for which ``need`` bytes are taken, at the least, where there are not as many.
+
+    Args:
+        name: Of the setting.
+        got: Its value.
+        need: Bytes.
+        what: What takes them, in words.
+
+    Raises:
+        InvalidValue: They are not there.
+    """
+    if need > _SMALL and (room := room_below(need)):
+        raise InvalidValue(name, got, f"less: {what} would take {in_words(need)}, and {room} is left")
 
 
 def in_words(size: float) -> str:

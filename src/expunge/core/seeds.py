@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from expunge.core.checks import is_whole
+from expunge.core.checks import MOST_SEED, is_whole
 from expunge.core.errors import InvalidValue
 from expunge.core.threads import OneOfAll
 
@@ -112,7 +112,7 @@ def seed_from(given: Any) -> int | None:
         return int(given.randint(2**31))
     if isinstance(given, np.random.Generator):
         return int(given.integers(2**63 - 1))
-    if not is_whole(given) or given < 0:
-        allowed = "None, a whole number >= 0, or a RandomState or Generator of NumPy"
+    if not is_whole(given) or not 0 <= given <= MOST_SEED:
+        allowed = "None, a whole number >= 0 of 256 bits at most, or a RandomState or Generator of NumPy"
         raise InvalidValue("random_state", given, allowed)
     return int(given)

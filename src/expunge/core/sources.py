@@ -21,6 +21,7 @@ from typing import Any
 
 from expunge.core.errors import DataError
 from expunge.core.hashing import sha256_of, sha256_of_file
+from expunge.core.homes import expanded
 
 PLUGINS = "expunge_plugins"
 """The package of a user's own parts; installed or not, its source counts."""
@@ -106,7 +107,7 @@ def _ours(target: str) -> bool:
 
 def _file(value: str, folders: Sequence[Path]) -> Path | None:
     try:
-        places = [folder / Path(value).expanduser() for folder in folders]
+        places = [folder / expanded(value) for folder in folders]
         return next((place for place in places if place.is_file()), None)
     except (OSError, ValueError, RuntimeError):  # no name that a file could have
         return None

@@ -6,26 +6,29 @@ An array on disk costs no memory until it is used, and then only what is used. T
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from expunge.core.errors import DataError, last_line
 from expunge.core.mapped import map_array
+from expunge.core.packed import opened_archive, require_unpackable
+from expunge.core.regular import open_regular
+from expunge.core.tensor_files import read_entries
 
 Reader = Callable[[], NDArray[Any]]
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, (skipped), length of the name and of the extra field
-_ENCRYPTED = 1
+_BLOCK = 1 << 20
+_MOST_DIMENSIONS = 32
 _NARROW = "BF16"  # the upper half of a float32, for which NumPy has no type
 _FLOATS = ("F64", "F32", "F16", _NARROW)
 _TENSOR_TYPES = (*_FLOATS, *(f"{kind}{bits}" for kind in "IU" for bits in (64, 32, 16, 8)), "BOOL")
@@ -37,70 +40,104 @@ def open_arrays(path: Path) -> dict[str, Reader]:
     Raises:
         DataError: The file is missing, damaged or of another kind; the functions raise it likewise.
     """
-    formats = {".npz": (_npz_members, "an .npz archive"), ".safetensors": (_tensors, "a .safetensors file")}
+    formats = {".npz": (_members, "an .npz archive"), ".safetensors": (_tensors, "a .safetensors file")}
     if path.suffix not in formats:
         raise DataError(f"{path}: cannot tell its format, allowed: a name ending in {' or '.join(formats)}")
     read, kind = formats[path.suffix]
     try:
-        return read(path)
+        with open_regular(path) as file:
+            found = read(path, file)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # see _npz_member
-        raise DataError(f"{path}: not {kind}, or damaged ({last_line(error)})") from None
-
-
-def _npz_members(path: Path) -> dict[str, Reader]:
-    with zipfile.ZipFile(path) as archive:
-        infos = archive.infolist()
-    return {info.filename.removesuffix(".npy"): partial(_npz_member, path, info) for info in infos}
-
-
-def _npz_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
-    try:
-        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED:
-            return _map_member(path, info)
-        with zipfile.ZipFile(path) as archive, archive.open(info) as member:
-            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-            return array
     except Exception as error:  # damaged bytes make zipfile, zlib and numpy's header parser raise all sorts
-        raise DataError(f"{path}: array {info.filename} cannot be read ({last_line(error)})") from None
+        raise DataError(f"{path}: not {kind}, or damaged ({last_line(error)})") from None
+    return {name: partial(_array, path, name, reader) for name, reader in found.items()}
 
 
-def _map_member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """Map an uncompressed member: local zip header, then ``.npy`` header, then the entries themselves."""
-    with open(path, "rb") as file:
+def _array(path: Path, name: str, reader: Reader) -> NDArray[Any]:
+    try:
+        return reader()
+    except Exception as error:  # as above
+        raise DataError(f"{path}: array {name} cannot be read ({last_line(error)})") from None
+
+
+def _members(path: Path, file: BinaryIO) -> dict[str, Reader]:
+    with opened_archive(file) as archive:
+        infos = archive.infolist()
+    names = Counter(info.filename.removesuffix(".npy") for info in infos)
+    if twice := next((name for name, count in names.items() if count > 1), None):
+        raise ValueError(f"{twice} is in it twice, with .npy and without")
+    return {info.filename.removesuffix(".npy"): partial(_member, path, info) for info in infos}
+
+
+def _member(path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """A member of a zip archive, all of which is looked at first: its checksum must be right.
+
+    One that is not packed is mapped: local zip header, then ``.npy`` header, then the entries themselves.
+    """
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        stored = info.compress_type == zipfile.ZIP_STORED
+        if not stored:
+            require_unpackable(info.compress_size, info.file_size)
+        with archive.open(info) as member:
+            shape, order, dtype, length = _layout(member)
+            _require_filled(shape, dtype, info.file_size - length)
+            if not stored:
+                return _unpacked(member, dtype, shape, order)
+            while member.read(_BLOCK):  # the last of which compares the checksum
+                pass
         file.seek(info.header_offset)
-        signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-        if signature != b"PK\x03\x04":
-            raise ValueError("no zip entry where the directory says")
-        file.seek(name + extra, 1)
-        start = file.tell()
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"format version {version}, allowed: (1, 0) and (2, 0)")
-        first = version == (1, 0)
-        header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
-        offset = file.tell()
+        _, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        offset = info.header_offset + _LOCAL_HEADER.size + name + extra + length
+    return _map(path, dtype, shape, offset, order)
+
+
+def _layout(member: IO[bytes]) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any], int]:
+    """Shape, order and type of what comes after an ``.npy`` header, and the header's length."""
+    version = np.lib.format.read_magic(member)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"format version {version}, allowed: (1, 0) and (2, 0)")
+    first = version == (1, 0)
+    header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(member)
+    return shape, "F" if fortran else "C", dtype, member.tell()
+
+
+def _require_filled(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
+    """Raise ``ValueError`` unless entries of a plain type, in this shape, are so many bytes."""
     if dtype.hasobject:
         raise ValueError("it holds pickled Python objects, allowed: numbers")
-    if offset - start + math.prod(shape) * dtype.itemsize != info.file_size:
-        raise ValueError(f"{info.file_size} bytes do not hold shape {shape} of {dtype}")
-    return _map(path, dtype, shape, offset, "F" if fortran else "C")
+    if dtype.fields or dtype.subdtype or not dtype.itemsize:
+        raise ValueError(f"its entries are {dtype}, allowed: numbers")
+    if len(shape) > _MOST_DIMENSIONS or not all(0 <= side < 2**63 for side in shape):
+        raise ValueError(f"shape {shape}, allowed: {_MOST_DIMENSIONS} sides or fewer, none below 0")
+    if math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{size} bytes do not hold shape {shape} of {dtype}")
 
 
-def _tensors(path: Path) -> dict[str, Reader]:
-    with safe_open(path, framework="numpy"), open(path, "rb") as file:  # it checks the whole header
-        start = 8 + int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(start - 8))
-    header.pop("__metadata__", None)
-    return {name: partial(_map_tensor, path, name, entry, start) for name, entry in header.items()}
+def _unpacked(
+    member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], order: Literal["C", "F"]
+) -> NDArray[Any]:
+    """Read what is packed into memory, which takes no more of it than there is to read."""
+    found = np.empty(math.prod(shape), dtype)
+    target, end = found.view(np.uint8).data, 0
+    while block := member.read(_BLOCK):
+        target[end : end + len(block)] = block
+        end += len(block)
+    if end != found.nbytes:
+        raise ValueError("cut short")
+    return found.reshape(shape, order=order)
+
+
+def _tensors(path: Path, file: BinaryIO) -> dict[str, Reader]:
+    entries, _, start = read_entries(file)
+    return {name: partial(_map_tensor, path, name, entry, start) for name, entry in entries.items()}
 
 
 def _map_tensor(path: Path, name: str, entry: Mapping[str, Any], start: int) -> NDArray[Any]:
     kind = entry["dtype"]
     if kind not in _TENSOR_TYPES:
-        raise DataError(f"{path}: tensor {name} is of type {kind}, allowed: {', '.join(_TENSOR_TYPES)}")
+        raise ValueError(f"it is of type {kind}, allowed: {', '.join(_TENSOR_TYPES)}")
     offset = start + entry["data_offsets"][0]
     name = {"BOOL": "?", _NARROW: "<u2"}.get(kind) or f"<{kind[0].lower()}{int(kind[1:]) // 8}"
     found = _map(path, np.dtype(name), tuple(entry["shape"]), offset, "C")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_finite, require_positive, require_probability
+from expunge.core.checks import LARGEST_SINGLE, require_positive, require_probability
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.homes import expanded
 from expunge.datasets.array_files import Reader, open_arrays, pick
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 from expunge.datasets.names import listed
 
 Pair = tuple[NDArray[Any], NDArray[Any]]
@@ -54,7 +55,7 @@ def load(
         InvalidValue: A setting is not allowed.
     """
     share = require_probability("test_share", test_share)
-    offset, unit = require_finite("offset", offset), require_positive("unit", unit)
+    offset, unit = require_offset(offset), require_positive("unit", unit, most=LARGEST_SINGLE)
     file = _locate("path", path, data_dir)
     test_file = None if test_path is None else _locate("test_path", test_path, data_dir)
     train, test = _pairs(file, test_file, share)
@@ -69,8 +70,8 @@ def load(
 def _locate(name: str, path: Any, data_dir: Any) -> Path:
     if not isinstance(path, (str, Path)) or not str(path).strip():
         raise InvalidValue(name, path, "the path of an .npz or .safetensors file")
-    given = Path(path).expanduser()
-    for candidate in (given, Path(data_dir).expanduser() / given):
+    given = expanded(path)
+    for candidate in (given, expanded(data_dir) / given):
         if candidate.is_file():
             return candidate
     raise DataError(f"{path}: no such file, neither from {Path.cwd()} nor in {data_dir}", name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count
+from expunge.core.checks import LARGEST_SINGLE, require_count, require_finite
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_array
 from expunge.datasets.names import listed, require_several
@@ -140,6 +140,11 @@ class Dataset:
         if rows > there:
             raise InvalidValue("train_rows", train_rows, f"at most {there}, the training rows there are")
         return replace(self, x_train=self.x_train[:rows], y_train=self.y_train[:rows])
+
+
+def require_offset(offset: Any) -> float:
+    """Return an offset as a float, or raise ``InvalidValue`` where it leaves nothing of the values."""
+    return require_finite("offset", offset, most=LARGEST_SINGLE)
 
 
 def of_known_classes(y_test: NDArray[np.int64], y_train: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
+from expunge.core.regular import open_regular, size_of
 
 _ALLOWED = {"-1", "1"}
 
@@ -27,8 +29,9 @@ def read_celeba_attributes(path: Path, n: int | None = None) -> tuple[NDArray[np
         DataError: The file is missing or not in this format, or has fewer than ``n`` images.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return _parse(path, enumerate(file, start=1), n)
+        with open_regular(path) as file:
+            lines = TextIOWrapper(file, encoding="utf-8-sig")
+            return _parse(path, enumerate(lines, start=1), n, size_of(file))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except UnicodeDecodeError:
@@ -38,10 +41,11 @@ def read_celeba_attributes(path: Path, n: int | None = None) -> tuple[NDArray[np
 
 
 def _parse(
-    path: Path, lines: Iterator[tuple[int, str]], n: int | None
+    path: Path, lines: Iterator[tuple[int, str]], n: int | None, size: int
 ) -> tuple[NDArray[np.uint8], list[str]]:
     first = next(lines, (1, ""))[1].strip()
-    if not (first.isascii() and first.isdecimal() and int(first)):
+    # A line is a byte or more: a file of so many images has more digits.
+    if not (first.isascii() and first.isdecimal() and len(first) <= len(str(size)) and int(first)):
         raise DataError(f"{path}:1: got {_short(first)}, allowed: the number of images, a whole number >= 1")
     count = int(first)
     names = next(lines, (2, ""))[1].split()

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.checks import require_finite, require_switch
+from expunge.core.checks import require_switch
 from expunge.core.errors import DataError
+from expunge.core.homes import expanded
 from expunge.datasets import vision
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 from expunge.datasets.cifar_pickle import read_batch
 
 _FOLDER = "cifar-10-batches-py"
@@ -47,8 +48,8 @@ def load(
     ``cifar_pickle``. Without ``check_integrity`` the training batches that are there are used, one at least,
     and the test batch; with it all files must be there.
     """
-    offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
-    root = Path(data_dir).expanduser()
+    offset, check = require_offset(offset), require_switch("check_integrity", check_integrity)
+    root = expanded(data_dir)
     names = _obtain(root, check)
     parts = [read_batch(root / _FOLDER / name) for name in names]
     x, y = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, last_line
-from expunge.core.records import Record, RecordReader
+from expunge.core.pickles import RecordReader
+from expunge.core.records import Record
+from expunge.core.regular import open_regular
 
 _NAMES = {
     ("numpy.core.multiarray", "_reconstruct"),  # as numpy 1 and Python 2 wrote it
@@ -28,7 +30,7 @@ _PIXELS = _CHANNELS * _SIDE * _SIDE
 
 class _Reader(RecordReader):
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        super().__init__(file, encoding="latin1")
+        super().__init__(file)
         self._path = path
 
     def find_class(self, module: str, name: str) -> type[Record]:
@@ -49,7 +51,7 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         DataError: The file cannot be read, asks for anything but a numpy array, or holds something else.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             entries = _Reader(file, path).load()
     except DataError:
         raise

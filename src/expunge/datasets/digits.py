@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_finite
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 
 
 def load(
@@ -39,5 +38,5 @@ def split(
     name: str, x: NDArray[np.uint8], y: NDArray[np.int64], class_names: dict[int, str], offset: float
 ) -> Dataset:
     """Return every fifth image as a test row and the others as training rows."""
-    offset, test = require_finite("offset", offset), np.arange(len(y)) % 5 == 4
+    offset, test = require_offset(offset), np.arange(len(y)) % 5 == 4
     return Dataset(name, x[~test], y[~test], x[test], y[test], class_names, unit=16.0, offset=offset)

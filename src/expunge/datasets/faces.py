@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.checks import require_count, require_finite, require_probability
+from expunge.core.checks import require_probability, require_seed
 from expunge.core.errors import InvalidValue
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 from expunge.datasets.image_files import Decoding, read_images
 from expunge.datasets.image_folders import find_faces, hold_out, list_identities, require_two, warn
 from expunge.datasets.names import person, require_several
@@ -53,8 +53,8 @@ def load(
         InvalidValue: A setting is not allowed.
     """
     decoding = Decoding(image_size, colour, skip_unreadable)
-    offset, share = require_finite("offset", offset), require_probability("test_share", test_share)
-    seed = require_count("split_seed", split_seed, least=0)
+    offset, share = require_offset(offset), require_probability("test_share", test_share)
+    seed = require_seed("split_seed", split_seed)
     root = find_faces(data_dir, folder)
     people = list_identities(root)
     require_two(root, list(people))

@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import require_count, require_switch
 from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.core.memory import in_words, require_room, room_below
 from expunge.core.progress import progress_bar
+from expunge.core.regular import open_regular
 from expunge.datasets.names import listed
 
 if TYPE_CHECKING:
@@ -122,6 +125,9 @@ def read_images(
     pixels, first = np.empty(0, np.uint8), paths[0]
     skipped, count, colour = [], 0, False
     kept = np.zeros(len(paths), dtype=bool)
+    if decoding.size is not None:
+        need = len(paths) * prod(decoding.size) * (3 if decoding.colour else 1)
+        require_room("image_size", list(decoding.size), need, f"{len(paths)} images of this size")
     # Nothing is shown of what takes less than two seconds.
     bar = progress_bar(iterable=paths, desc=f"reading {what}", unit="image", delay=2)
     for number, path in enumerate(bar):
@@ -133,7 +139,7 @@ def read_images(
             skipped.append(f"{path.parent.name}/{path.name}")
             continue
         if not count:
-            pixels, first = np.empty((len(paths), *image.shape), np.uint8), path
+            pixels, first = _room(path, len(paths), image.shape), path
         if image.shape != pixels.shape[1:]:
             own, other = (f"{height} x {width}" for height, width in (image.shape[:2], pixels.shape[1:3]))
             got = f"{own} pixels (height x width), but {first} has {other}"
@@ -147,6 +153,15 @@ def read_images(
     if decoding.colour is None and not colour:  # nobody asks for colour and no image has any
         return np.ascontiguousarray(pixels[:count, ..., 0]), kept
     return pixels[:count], kept
+
+
+def _room(first: Path, count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A place for as many images as the first one is large, if it fits into memory."""
+    need = count * prod(shape)
+    if there := room_below(need):
+        got = f"{count} images of its {shape[0]} x {shape[1]} pixels are {in_words(need)}"
+        raise DataError(f"{first}: {got}, and {there} of memory are left; set dataset.image_size, such as 64")
+    return np.empty((count, *shape), np.uint8)
 
 
 def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
@@ -167,7 +182,8 @@ def decode(path: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], bool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; those of sizes are errors
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as stored:
+            # Opened by us: a pipe would be waited for.
+            with open_regular(path) as file, Image.open(file, formats=_FORMATS) as stored:
                 image = _eight_bits(ImageOps.exif_transpose(stored))
         colour = image.mode == "RGB"
         image = image.convert("L" if decoding.colour is False else "RGB")
@@ -212,10 +228,8 @@ def not_read(folder: Path, files: Sequence[Path]) -> str:
 
 def _head(path: Path) -> bytes:
     """The first bytes; none of what cannot be read."""
-    if not path.is_file():  # a pipe would be waited for
-        return b""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return file.read(_HEAD)
     except OSError:
         return b""

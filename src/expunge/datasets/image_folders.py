@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.homes import expanded
 from expunge.datasets.image_files import is_image, is_picture, not_read
 from expunge.datasets.names import listed, natural, plain
 
@@ -61,11 +62,11 @@ def find_fitting(
         InvalidValue: ``folder`` is no name.
         DataError: There is no such folder, or there are several.
     """
-    root = Path(data_dir).expanduser()
+    root = expanded(data_dir)
     if folder is not None:
         if not isinstance(folder, (str, Path)) or not str(folder).strip():
             raise InvalidValue("folder", folder, "the name of a folder in data_dir, or the path of one")
-        given = Path(folder).expanduser()
+        given = expanded(folder)
         for candidate in (root / given, given):
             if candidate.is_dir():
                 return candidate

@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expunge.core.checks import require_choice, require_count, require_finite, require_positive
+from expunge.core.checks import (
+    LARGEST_SINGLE,
+    require_choice,
+    require_count,
+    require_finite,
+    require_positive,
+)
 from expunge.core.errors import DataError, InvalidValue, last_line
 from expunge.core.hashing import sha256_of_array
 from expunge.core.row_ids import row_ids
@@ -63,7 +69,8 @@ class Images:
                 clear; ``unit``, ``offset`` or ``layout`` is not allowed.
             DataError: A row holds NaN or infinity.
         """
-        require_positive("unit", unit), require_finite("offset", offset)
+        require_positive("unit", unit, most=LARGEST_SINGLE)
+        require_finite("offset", offset, most=LARGEST_SINGLE)
         if layout is not None:
             require_choice("layout", layout, LAYOUTS)
         if isinstance(x, Images):

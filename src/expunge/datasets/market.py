@@ -6,15 +6,21 @@ images are the folder's own, byte for byte; which camera took one is made up.
 
 from __future__ import annotations
 
-import argparse
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import market as enter
+
+    enter()
+
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_count
-from expunge.core.errors import DataError, UserError
+from expunge.core.ends import ended
+from expunge.core.errors import DataError
 from expunge.datasets import reid
 from expunge.datasets.base import Dataset
 from expunge.datasets.image_files import Decoding
@@ -22,6 +28,8 @@ from expunge.datasets.image_folders import find_faces, list_identities
 from expunge.datasets.reid import GALLERY, PARTS, QUERY, TRAIN, Shot
 
 log = logging.getLogger(__name__)
+
+_PROGRAM = "python -m expunge.datasets.market"
 
 Plan = dict[str, list[tuple[str, Path]]]
 """Name of a folder of the layout -> each file's name there, and the image that it is."""
@@ -138,8 +146,12 @@ def load(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m expunge.datasets.market",
+    return ended(_PROGRAM, lambda: _asked(arguments), lambda: "give another OUT, or delete that one first")
+
+
+def _asked(arguments: Sequence[str] | None) -> None:
+    parser = Parser(
+        prog=_PROGRAM,
         description="Lay a folder of faces, one sub-folder for each identity, out like Market-1501.",
     )
     parser.add_argument("faces", metavar="FACES", type=Path, help="the folder of faces")
@@ -149,14 +161,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--junk", type=int, help="images as person -1; default: one for four test persons")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        counts = lay_out(options.faces, options.out, options.cameras, options.distractors, options.junk)
-    except UserError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+    counts = lay_out(options.faces, options.out, options.cameras, options.distractors, options.junk)
     for part, count in counts.items():
         log.info("%s: %d images", options.out / part, count)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

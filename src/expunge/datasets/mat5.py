@@ -20,13 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
+from expunge.core.packed import pieces, require_unpackable
+from expunge.core.regular import open_regular, size_of
 
 _HEADER, _VERSION = 128, b"\x00\x01IM"
 _INT8, _INT32, _UINT32, _ARRAY, _COMPRESSED = 1, 5, 6, 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _NUMBERS = range(6, 16)  # classes of arrays: double to uint64
 _COMPLEX = 0x08
-_PIECE = 1 << 18
+_MOST_ELEMENTS, _MOST_DIMENSIONS = 10_000, 32
 _LONGEST_HEAD = 4096  # of an array: tags, flags, dimensions and name
 
 
@@ -51,16 +53,21 @@ def read_array(path: Path, name: str, allowed: str) -> NDArray[np.generic]:
         DataError: The file cannot be opened, is of another kind or damaged, or has no such array.
     """
     try:
-        content = memoryview(np.memmap(path, np.uint8, "r"))  # type: ignore[arg-type]
+        with open_regular(path) as file:
+            content = np.memmap(file, np.uint8, "r", shape=size_of(file)).data
         if bytes(content[_HEADER - 4 : _HEADER]) != _VERSION:
             raise _Damaged("it is no MATLAB file of version 5")
         at = _HEADER
-        while at < len(content):
+        for _ in range(_MOST_ELEMENTS):
+            if at >= len(content):
+                break
             element = _element(content, at)
             found = _array(element, name)
             if found is not None:
                 return found
             at = element.end
+        else:
+            raise _Damaged(f"more than {_MOST_ELEMENTS} elements")
     except (_Damaged, OSError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read, it may be damaged ({error})") from None
     raise DataError(f"{path}: holds no array {name}, it may be cut short, allowed: {allowed}")
@@ -96,6 +103,7 @@ def _array(element: _Element, name: str) -> NDArray[np.generic] | None:
         dims = _named(packed.data)[1]
         if size > _LONGEST_HEAD + 8 * prod(dims):
             raise _Damaged(f"{name} is longer than an array of its shape")
+        require_unpackable(len(element.data), size + 8)
         element = _element(_unpacked(element.data, size + 8), 0)
     if element.kind != _ARRAY:
         return None
@@ -112,15 +120,12 @@ def _array(element: _Element, name: str) -> NDArray[np.generic] | None:
 
 
 def _unpacked(packed: memoryview, size: int) -> memoryview:
-    """The first ``size`` bytes, unpacked a piece at a time: no second copy is held."""
-    out, reader, end = bytearray(size), zlib.decompressobj(), 0
-    for start in range(0, len(packed), _PIECE):
-        source: memoryview | bytes = packed[start : start + _PIECE]
-        while source and end < size:
-            piece = reader.decompress(source, min(_PIECE, size - end))
-            out[end : end + len(piece)] = piece
-            end, source = end + len(piece), reader.unconsumed_tail
-    return memoryview(out)[:end]
+    """The ``size`` bytes that are packed, a piece at a time: no second copy is held."""
+    out, end = np.empty(size, np.uint8).data, 0  # which takes memory as it is filled
+    for piece in pieces(packed, size):
+        out[end : end + len(piece)] = piece
+        end += len(piece)
+    return out
 
 
 def _named(array: memoryview) -> tuple[str, tuple[int, ...], int]:
@@ -131,7 +136,7 @@ def _named(array: memoryview) -> tuple[str, tuple[int, ...], int]:
     if (flags.kind, len(flags.data), dims.kind, name.kind) != (_UINT32, 8, _INT32, _INT8):
         raise _Damaged("an array without flags, dimensions or name")
     shape = tuple(np.frombuffer(dims.data, "<i4").tolist())
-    if min(shape, default=-1) < 0:
-        raise _Damaged(f"an array of shape {shape}")
+    if min(shape, default=-1) < 0 or len(shape) > _MOST_DIMENSIONS:
+        raise _Damaged(f"an array of shape {shape[: _MOST_DIMENSIONS + 1]}")
     plain = flags.data[0] in _NUMBERS and not flags.data[1] & _COMPLEX
     return (bytes(name.data).decode("latin-1") if plain else ""), shape, name.end

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_choice, require_finite, require_switch
+from expunge.core.checks import require_choice, require_name, require_switch
 from expunge.core.errors import DataError
+from expunge.core.homes import expanded
+from expunge.core.packed import require_unpackable
+from expunge.core.regular import open_regular, size_of
 from expunge.datasets import vision
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 from expunge.datasets.names import require_several
 
 _VARIANTS = ("MNIST", "FashionMNIST", "KMNIST")
@@ -66,11 +69,12 @@ def load_variant(
     Its files are in ``<variant>/raw/``, where ``variant`` is the class in ``torchvision.datasets``: MNIST,
     FashionMNIST or KMNIST. ``name`` is the data set's, ``class_names`` are what labels 0, 1, ... are called.
     """
-    offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
+    offset, check = require_offset(offset), require_switch("check_integrity", check_integrity)
+    name = require_name("name", name)
     raw = Path(require_choice("variant", variant, _VARIANTS), "raw")
     several = require_several("class_names", class_names, "a list of two or more different names")
     names = list(map(str, several))
-    root = Path(data_dir).expanduser()
+    root = expanded(data_dir)
     md5s = _md5s(variant) if check else None
     wanted = [_path(root / raw, file, md5s) for file in _FILES]
     files = {path.relative_to(root).as_posix(): (md5s or {}).get(path.name, "") for path in wanted}
@@ -128,21 +132,38 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     Raises:
         DataError: The file is missing, damaged or another kind of file.
     """
-    opener: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:
-            content = bytearray(file.read())  # mutable: the array over it is an ordinary writable one
+        with open_regular(path) as file:
+            packed = path.suffix == ".gz"
+            opened: Any = gzip.GzipFile(fileobj=file) if packed else file
+            return _idx(path, opened, size_of(file), packed, ndim)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read, it may be damaged ({error})") from None
-    magic = int.from_bytes(content[:4], "big")
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read, it may be damaged ({reason})") from None
+
+
+def _idx(path: Path, file: Any, size: int, packed: bool, ndim: int) -> NDArray[np.uint8]:
+    """The array in an open file of ``size`` bytes, unless there is no room for what its header promises."""
+    head = file.read(4 + 4 * ndim)
+    magic = int.from_bytes(head[:4], "big")
     expected = _UNSIGNED_BYTE << 8 | ndim
-    if magic != expected or len(content) < 4 + 4 * ndim:
+    if magic != expected or len(head) < 4 + 4 * ndim:
         got = f"not an IDX file of {ndim}-d bytes: magic number {magic}"
         raise DataError(f"{path}: {got}, allowed: {expected}")
-    shape = struct.unpack_from(f">{ndim}I", content, 4)
-    found, promised = len(content) - 4 - 4 * ndim, math.prod(shape)
-    if found != promised:
-        raise DataError(f"{path}: damaged: its header promises {promised} bytes, {found} follow")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * ndim).reshape(shape)
+    shape = struct.unpack_from(f">{ndim}I", head, 4)
+    promised = math.prod(shape)
+    said = f"{path}: damaged: its header promises {promised} bytes"
+    if not packed and size - len(head) != promised:
+        raise DataError(f"{said}, {size - len(head)} follow")
+    try:
+        require_unpackable(size, promised)
+    except ValueError as error:
+        raise DataError(f"{said}, {error}") from None
+    found, end = np.empty(promised, np.uint8), 0
+    while count := file.readinto(found[end:].data):
+        end += count
+    if end < promised or file.read(1):
+        raise DataError(f"{said}, {end if end < promised else 'more'} follow")
+    return found.reshape(shape)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_finite
 from expunge.core.errors import DataError, last_line
 from expunge.core.hashing import sha256_of
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 
 # SHA-256 of each array's bytes, as in data/LICENSE-MNIST.md.
 _DIGESTS = {
@@ -37,7 +36,7 @@ def load(
         DataError: The installed file is missing or damaged.
         InvalidValue: A setting is not allowed.
     """
-    offset = require_finite("offset", offset)
+    offset = require_offset(offset)
     x, y, x_test, y_test = _unpack(resources.files("expunge.datasets") / "data" / "mnist_3v8.npz")
     y, y_test = y.astype(np.int64), y_test.astype(np.int64)
     dataset = Dataset("mnist_3v8", x, y, x_test, y_test, {1: "3", -1: "8"}, 255.0, offset)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.checks import require_count, require_finite, require_probability
+from expunge.core.checks import require_probability, require_seed
 from expunge.core.errors import DataError
-from expunge.datasets.base import Dataset, Retrieval
+from expunge.datasets.base import Dataset, Retrieval, require_offset
 from expunge.datasets.image_files import Decoding, not_read, read_images
 from expunge.datasets.image_folders import find_fitting, hold_out, list_folder, require_two, warn
 from expunge.datasets.names import natural
@@ -24,7 +24,7 @@ from expunge.datasets.names import natural
 TRAIN, QUERY, GALLERY = PARTS = ("bounding_box_train", "query", "bounding_box_test")
 """The folders."""
 
-_NAME = re.compile(r"(?P<person>-1|[0-9]+)_c(?P<camera>[0-9]+)(?![0-9])[\w.-]*")
+_NAME = re.compile(r"(?P<person>-1|[0-9]{1,18})_c(?P<camera>[0-9]{1,18})(?![0-9])[\w.-]*")
 _EXAMPLE = "0002_c1s1_000451_03.jpg"
 
 
@@ -64,8 +64,8 @@ class Reading:
 
     def __post_init__(self) -> None:
         require_probability("val_share", self.val_share)
-        require_count("split_seed", self.split_seed, least=0)
-        require_finite("offset", self.offset)
+        require_seed("split_seed", self.split_seed)
+        require_offset(self.offset)
 
 
 def load(

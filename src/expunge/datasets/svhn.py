@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_finite, require_switch
+from expunge.core.checks import require_switch
 from expunge.core.errors import DataError
+from expunge.core.homes import expanded
 from expunge.datasets import vision
-from expunge.datasets.base import Dataset
+from expunge.datasets.base import Dataset, require_offset
 from expunge.datasets.mat5 import read_array
 
 _FOLDER = "svhn"
@@ -48,9 +49,9 @@ def load(
 
     Its files are in ``svhn/``. With ``extra``, the extra images follow the training images, as training rows.
     """
-    offset, check = require_finite("offset", offset), require_switch("check_integrity", check_integrity)
+    offset, check = require_offset(offset), require_switch("check_integrity", check_integrity)
     training = ["train", "extra"] if require_switch("extra", extra) else ["train"]
-    root = Path(data_dir).expanduser() / _FOLDER
+    root = expanded(data_dir) / _FOLDER
     _obtain(root, [*training, "test"], check)
     train, test = _read([root / _file(split) for split in training]), _read([root / _file("test")])
     names = {digit: str(digit) for digit in range(10)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import DataError, last_line
+from expunge.core.regular import open_regular
 from expunge.core.torchvision_import import import_torchvision
 
 
@@ -44,7 +45,7 @@ def require_md5(path: Path, expected: str) -> None:
     """Raise ``DataError`` unless the file's MD5 is the expected one."""
     found = hashlib.md5(usedforsecurity=False)
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 found.update(block)
     except OSError as error:

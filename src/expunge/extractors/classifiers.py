@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue, last_line
+from expunge.core.homes import expanded
 from expunge.core.seeds import torch_draws_from
 from expunge.core.torchvision_import import import_torchvision
 from expunge.models.weights import load_body, require_tensors_only
@@ -140,7 +141,7 @@ def _file(architecture: str, weights: Any, published: Any) -> str:
     """The path of a file of weights, whether or not it is there; ``InvalidValue`` for what cannot be one."""
     if isinstance(weights, (str, Path)):
         path = Path(weights)
-        if path.suffix in _FILES or len(path.parts) > 1 or path.expanduser().exists():
+        if path.suffix in _FILES or len(path.parts) > 1 or expanded(path).exists():
             return str(weights)
     names = f"{' or '.join(['DEFAULT', *(member.name for member in published)])} (of {architecture})"
     raise InvalidValue("weights", weights, f"{names}, the path of a file of weights, or null")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd
 
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import torch_draws_from, torch_generator
-from expunge.models.base import require_widths
+from expunge.models.base import require_room, require_widths
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -58,6 +59,8 @@ class ConvNet:
         """
         height, width = self._output(shape)
         dim = self.filters[-1] * height * width
+        maps = sum(self.kernel**2 * wide * narrow for wide, narrow in pairwise((shape[0], *self.filters)))
+        require_room("filters", list(self.filters), maps + dim * classes)
         with torch_draws_from(torch_generator(seed, "training", _WEIGHTS)):
             layers: list[nn.Module] = []
             channels = shape[0]

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 
 from expunge.certificate.composition import Upstream
-from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.checks import (
+    LARGEST,
+    LARGEST_SINGLE,
+    require_choice,
+    require_count,
+    require_positive,
+    require_probability,
+    require_seed,
+)
 from expunge.core.columns import Column, Plot
 from expunge.core.cores import available_cores
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError
@@ -123,7 +131,7 @@ class Dp:
         self.delta = require_probability("delta", delta)
         self.accountant = require_choice("accountant", accountant, ACCOUNTANTS)
         self.scaling = require_choice("scaling", scaling, SCALINGS)
-        self.seed = require_count("seed", seed, least=0)
+        self.seed = require_seed("seed", seed)
         self.device = device_named(device)
         self.cache = None if cache is None else Path(cache)
         self.progress = progress
@@ -251,9 +259,9 @@ class Dp:
 def _noise(mode: str, multiplier: Any, target: Any) -> tuple[float | None, float | None]:
     """Noise multiplier and target epsilon, one of which is None; without privacy both are."""
     if multiplier is not None:
-        multiplier = require_positive("noise_multiplier", multiplier)
+        multiplier = require_positive("noise_multiplier", multiplier, most=LARGEST_SINGLE)
     if target is not None:
-        target = require_positive("target_epsilon", target)
+        target = require_positive("target_epsilon", target, most=LARGEST)
     if multiplier is not None and target is not None:
         raise InvalidValue("noise_multiplier", multiplier, "null with target_epsilon")
     if mode == "none":

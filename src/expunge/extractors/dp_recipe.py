@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_choice, require_from_zero, require_positive
+from expunge.core.checks import (
+    LARGEST_SINGLE,
+    require_choice,
+    require_from_zero,
+    require_positive,
+)
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream
 from expunge.extractors.accounting import SAMPLINGS
@@ -56,8 +61,8 @@ class DpRecipe:
         require_choice("mode", self.mode, MODES)
         require_choice("optimizer", self.optimizer, ("adam", "sgd"))
         self.plain()  # checks what they share
-        require_positive("clip", self.clip)
-        require_from_zero("noise_multiplier", self.noise_multiplier)
+        require_positive("clip", self.clip, most=LARGEST_SINGLE)
+        require_from_zero("noise_multiplier", self.noise_multiplier, most=LARGEST_SINGLE)
         require_choice("sampling", self.sampling, SAMPLINGS)
 
     def steps_per_epoch(self, rows: int) -> int:

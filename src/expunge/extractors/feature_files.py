@@ -45,7 +45,8 @@ class FeatureFile:
         coming = iter(blocks)
         first = next(coming, np.empty((0, 0), dtype=np.float32))
         content = (np.ascontiguousarray(block, dtype="<f4").data for block in chain([first], coming))
-        write_blocks(self.path, self._entries(first.shape[1]), self.ingredients, content)
+        # Secret, for what they are made from may hold the seed of an extractor's noise.
+        write_blocks(self.path, self._entries(first.shape[1]), self.ingredients, content, secret=True)
 
     def map(self) -> tuple[Features, Features]:
         """Map the tensors of a file that is known to be sound into memory.
@@ -63,8 +64,9 @@ class FeatureFile:
             DataError: It cannot be read, or a byte is not as it was written.
         """
         entries, ingredients = read_header(self.path, progress)
-        expected = self._entries(entries["train"]["shape"][1]), plain(self.ingredients, "ingredients")
-        if (entries, ingredients) != expected:
+        shape = entries.get("train", {}).get("shape", ())
+        dim = shape[1] if len(shape) == 2 else 0
+        if (entries, ingredients) != (self._entries(dim), plain(self.ingredients, "ingredients")):
             raise DataError(f"{self.path}: not made from the same things")
 
     def _entries(self, dim: int) -> dict[str, Any]:

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from expunge.certificate.composition import Upstream
-from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.checks import require_choice, require_count, require_seed, require_switch
 from expunge.core.cores import available_cores
 from expunge.core.errors import InvalidValue, UserError, last_line
+from expunge.core.memory import require_room
 from expunge.core.seeds import torch_generator
 from expunge.datasets import Dataset
 from expunge.datasets.images import Images
@@ -76,7 +77,8 @@ class Pretrained:
         self.trained_on_dataset = require_switch("trained_on_dataset", trained_on_dataset)
         self.scaling = require_choice("scaling", scaling, SCALINGS)
         self.batch_size = require_count("batch_size", batch_size)
-        self.seed, self.device, self.cache = seed, device, cache
+        self.seed = None if seed is None else require_seed("seed", seed)
+        self.device, self.cache = device, cache
         self.progress, self.threads = progress, threads
         self._facts: dict[str, Any] = {}
 
@@ -126,6 +128,9 @@ class Pretrained:
             raise InvalidValue("architecture", got, "grey or colour images: (1 or 3, height, width)")
         body = classifier.body(torch_generator(self.seed, "training", 3), self.progress)
         size = self.image_size or (None if classifier.random else classifier.image_size)
+        if size is not None:
+            need = 4 * len(classifier.moments[0]) * min(self.batch_size, len(train)) * size**2
+            require_room("image_size", self.image_size, need, "a batch of images of this size")
         network = _Frozen(body, *classifier.moments, size).eval()
         try:
             with torch.no_grad():

@@ -25,12 +25,14 @@ from scipy.special import expit
 
 from expunge.certificate.bounds import beyond_anchor
 from expunge.certificate.outward import norm_up, sum_up
+from expunge.core.errors import DataError
+from expunge.core.seeds import SystemNoise
 from expunge.linear.anchor_errors import AnchorErrors
 from expunge.linear.factor import FOLD_RANK, Factor
 from expunge.linear.logistic import LogisticProblem, data_gradient
 from expunge.linear.parallel import for_each, one_blas_thread
 from expunge.linear.rounding import OUTWARD, length_up
-from expunge.linear.rows import BLOCK_ROWS, Array, Rows
+from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows
 
 _PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
 _REFINED = 6  # solves at most
@@ -188,6 +190,36 @@ class Anchor:
         w, none = arrays["w"], np.empty(0)
         known = w, lam, n, arrays["gradient"], curvature, third, n, errors
         return cls(*known, np.empty((0, len(w))), none, none)
+
+    def require_held(self, problem: LogisticProblem) -> None:
+        """Measure r, and C and T along a random direction, over the rows of ``problem``: two passes.
+
+        An error in a matrix shows along almost every direction. What is allowed are the errors that r, C and
+        T are known to have, those of measuring likewise, and those of a product with a matrix.
+
+        Raises:
+            DataError: One of them is not that of these rows.
+        """
+        w, errors, rows = self.w, self.errors, problem.rows
+        along = SystemNoise().normal(size=self.dim)
+        along /= np.linalg.norm(along)
+        sums = np.zeros((2, self.dim))
+        with one_blas_thread():
+            for block in rows.weighted_blocks(None, range(0, rows.places, BLOCK_ROWS), np.float64):
+                moved = block @ along
+                for into, weights in zip(sums, _derivatives(block @ w), strict=True):
+                    into += (weights * moved) @ block
+        again = AnchorErrors.measured(problem, w, 1)
+        product = 4 * OUTWARD * UNIT * (2 * self.dim + 64) * problem.n
+        matrices = (self.curvature, self.slopes), (self.third, self.bends)
+        curved, bent = (self._times(*own, along) for own in matrices)
+        for name, off, most in (
+            ("gradient", problem.gradient(w) - self.gradient, errors.gradient + again.gradient),
+            ("curvature", sums[0] - curved, errors.curvature + again.curvature + product),
+            ("third", sums[1] - bent, errors.third + again.third + product),
+        ):
+            if not length_up(off) <= 2 * most:
+                raise DataError(f"anchor.{name}: is {length_up(off):.6g} from that of the rows that stay")
 
     def _times(self, matrix: Array, weights: Array, step: Array) -> Array:
         product: Array = dsymv(1.0, matrix, step, lower=1)

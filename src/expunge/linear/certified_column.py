@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate import Account, StepFacts
+from expunge.certificate.outward import norm_up, sum_up
+from expunge.core.checks import require_count, require_finite, require_from_zero, require_positive
+from expunge.core.errors import DataError
 from expunge.core.files import State
-from expunge.linear.factor import Factor
+from expunge.core.read_back import array_of
+from expunge.core.seeds import SystemNoise
+from expunge.linear.factor import Factor, inverted
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, replaces_inverse, solve
+from expunge.linear.rounding import length_up
 from expunge.linear.rows import Array
 from expunge.linear.solver import Fit, build_factor, train
+
+_LAST_BITS = 1 + 2.0**-40
+_PRODUCTS = 4
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class CertifiedColumn(WeightColumn):
         if update == "fresh" and self.drift > EXTRA_STEPS:
             return replace(self, factor=build_factor(self.problem, self.w), drift=0.0)
         if update == "frozen" and self.drift > target:  # what its solves miss is charged: built in float64
-            return replace(self, factor=Factor.of(self.problem.hessian(self.w)), drift=0.0)
+            return replace(self, factor=inverted(self.problem.hessian(self.w), self.problem.lam), drift=0.0)
         return self
 
     def resolved(self, problem: LogisticProblem, fit: Fit, spectral: float, update: str) -> CertifiedColumn:
@@ -151,15 +160,64 @@ class CertifiedColumn(WeightColumn):
 
     @classmethod
     def loaded(cls, column: WeightColumn, account: Account, state: State) -> CertifiedColumn:
-        """Return ``column`` with what ``state`` holds; ``account`` brings guarantee and certificate."""
-        arrays, values = state.arrays, state.values
-        spent = {key: values[key] for key in ("beta", "epoch", "solve_error")}
-        spectral = np.inf if values["spectral"] is None else values["spectral"]
-        inverse = np.asfortranarray(arrays["inverse"])
-        factor = Factor(inverse, arrays["v"], arrays["core"], values["shift"])
-        gradient, drift = arrays.get("gradient"), values["drift"]
-        account = replace(account, **spent)
+        """Return ``column`` with what ``state`` holds; ``account`` brings guarantee and certificate.
+
+        Raises:
+            DataError: An array is missing, or of another form.
+            InvalidValue: So is a value.
+        """
+        arrays, values, d = state.arrays, state.values, column.problem.rows.dim
+        account = replace(
+            account,
+            beta=require_from_zero("beta", values["beta"]),
+            epoch=require_count("epoch", values["epoch"], least=0),
+            solve_error=require_from_zero("solve_error", values["solve_error"]),
+        )
+        spectral = values["spectral"]
+        spectral = inf if spectral is None else require_positive("spectral", spectral)
+        inverse = np.asfortranarray(array_of(arrays, "inverse", np.float64, (d, d)))
+        v = array_of(arrays, "v", np.float64, (d, None))
+        core = array_of(arrays, "core", np.float64, (v.shape[1],) * 2)
+        factor = Factor(inverse, v, core, require_finite("shift", values["shift"]))
+        gradient = array_of(arrays, "gradient", np.float64, (d,)) if "gradient" in arrays else None
+        drift = require_finite("drift", values["drift"])
         return cls(column.problem, column.w, account, spectral, factor, gradient, drift)
+
+    def require_held(self) -> None:
+        """Measure the gradient once, over the rows that stay, and what else is believed of them.
+
+        The bound is on the true norm, and what is measured is off by ``rounding`` at most; so nothing that
+        was true is refused, whatever computed it. ``gradient``, where it is kept, was measured likewise.
+        A bound on ||X||_2 is compared with what a few products find: nearly the norm, and never more.
+
+        Raises:
+            DataError: The bound does not hold; what was measured and what is recorded are said.
+        """
+        gradient, off = self.problem.gradient(self.w), 2 * self.problem.rounding(self.w)
+        measured, most = norm_up(gradient), _LAST_BITS * sum_up(self.account.beta, off)
+        if not measured <= most:
+            found = f"the gradient over the rows that stay has norm {measured:.6g}"
+            raise DataError(f"{found}, and what is recorded as its bound is {self.account.beta:.6g}")
+        if self.gradient is not None and not length_up(gradient - self.gradient) <= 2 * off:
+            away = length_up(gradient - self.gradient)
+            raise DataError(f"the gradient over the rows that stay is {away:.6g} from the one recorded")
+        if self.account.needs_facts and isfinite(self.spectral):
+            least = self._spectral_found()
+            if not least <= _LAST_BITS * self.spectral:
+                found = f"the norm of the rows that stay is {least:.6g} or more"
+                raise DataError(f"{found}, and what is recorded as its bound is {self.spectral:.6g}")
+
+    def _spectral_found(self) -> float:
+        """A lower bound on ||X||_2 by a few power iterations, each a pass."""
+        ones = LossCurvature(self.problem.rows, np.ones(len(self.problem.rows)), 0.0)
+        along, least = SystemNoise().normal(size=self.problem.rows.dim), 0.0
+        for _ in range(_PRODUCTS):
+            along = along / np.linalg.norm(along)
+            along, scores, _ = ones.along(along)
+            least = max(least, scores)
+            if not along.any():
+                break
+        return least
 
     def _stepped(
         self, after: LogisticProblem, step: Step, curvature: LossCurvature | None = None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dsymm, dsymv
 from scipy.linalg.lapack import dpotrf, dpotri
 
+from expunge.core.errors import InvalidValue
 from expunge.linear.rows import Array
 
 FOLD_RANK = 32  # rank at which the low-rank correction is folded into the inverse
@@ -83,3 +84,16 @@ class Factor:
         if self.v.shape[1]:
             solved += self.v @ (self.core @ (self.v.T @ rhs))
         return solved
+
+
+def inverted(hessian: NDArray[Any], lam: float) -> Factor:
+    """Invert the Hessian of a loss whose regularisation per example is ``lam``.
+
+    Raises:
+        InvalidValue: ``lam``: there is so little that the Hessian is not positive definite in float64.
+    """
+    try:
+        return Factor.of(hessian)
+    except np.linalg.LinAlgError:
+        allowed = "more: in float64 the Hessian is not positive definite with so little"
+        raise InvalidValue("lam", lam, allowed) from None

@@ -8,8 +8,9 @@ removed: it is never read, whatever has become of its place, and the others are 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from expunge.core.compiled import njit
 
 # Sums may be reordered (that is what lets them use vector registers); NaN and infinity keep their meaning.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -20,7 +21,7 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _ROOM = 64
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def _room_for_four(d):  # type: ignore[no-untyped-def]
     size = d + _ROOM
     buffer = np.empty(4 * size + _ROOM)
@@ -29,7 +30,7 @@ def _room_for_four(d):  # type: ignore[no-untyped-def]
     return b0, b1, b2, b3
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def _find_four(index, scale, i, hi, four):  # type: ignore[no-untyped-def]
     """Write the ids of the rows at i..i+3 to ``four``; False where none of them is there.
 
@@ -47,7 +48,7 @@ def _find_four(index, scale, i, hi, four):  # type: ignore[no-untyped-def]
     return there >= 0
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def _widen_four(raw, four, offset, w, b0, b1, b2, b3, score):  # type: ignore[no-untyped-def]
     """Write the rows ``four`` to the buffers, their ``x.w`` to ``score``."""
     r0, r1, r2, r3 = raw[four[0]], raw[four[1]], raw[four[2]], raw[four[3]]
@@ -63,7 +64,7 @@ def _widen_four(raw, four, offset, w, b0, b1, b2, b3, score):  # type: ignore[no
     score[0], score[1], score[2], score[3] = a0, a1, a2, a3
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def _add_four(weight, b0, b1, b2, b3, out):  # type: ignore[no-untyped-def]
     """Add the buffers' weighted sum to ``out``."""
     c0, c1, c2, c3 = weight[0], weight[1], weight[2], weight[3]
@@ -71,7 +72,7 @@ def _add_four(weight, b0, b1, b2, b3, out):  # type: ignore[no-untyped-def]
         out[j] += c0 * b0[j] + c1 * b1[j] + c2 * b2[j] + c3 * b3[j]
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
     """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over the rows at lo..hi to ``out`` (d,)."""
     b0, b1, b2, b3 = _room_for_four(w.shape[0])
@@ -88,7 +89,7 @@ def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignor
         _add_four(weight, b0, b1, b2, b3, out)
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def curvature_block(raw, index, scale, offset, slope, step, lo, hi, out, sums):  # type: ignore[no-untyped-def]
     """Add ``sum_i slope_i (x_i.step) x_i`` over the rows at lo..hi to ``out`` (d,).
 
@@ -111,7 +112,7 @@ def curvature_block(raw, index, scale, offset, slope, step, lo, hi, out, sums): 
         _add_four(weight, b0, b1, b2, b3, out)
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-untyped-def]
     """Write ``x_i.w`` for the rows at lo..hi to ``out`` (rows of ``raw``), each at its own id."""
     d = w.shape[0]
@@ -126,7 +127,7 @@ def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-u
         out[index[i]] = scale[index[i]] * z
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def square_norm_block(raw, used, offset, lo, hi, out):  # type: ignore[no-untyped-def]
     """Write ``||raw_i - offset||^2`` for rows lo..hi to ``out[lo:hi]`` (NaN and infinity pass through).
 
@@ -145,7 +146,7 @@ def square_norm_block(raw, used, offset, lo, hi, out):  # type: ignore[no-untype
         out[i] = total
 
 
-@numba.njit(nogil=True, fastmath=_FAST, cache=True)
+@njit(fastmath=_FAST)
 def weigh_block(raw, index, offset, weight, lo, hi, out):  # type: ignore[no-untyped-def]
     """Write ``weight_i (raw_i - offset)`` for the rows at lo..hi to ``out`` (hi - lo, d), in its type.
 

@@ -8,18 +8,22 @@ from math import inf
 import numpy as np
 
 from expunge.certificate import Account
+from expunge.core.checks import require_from_zero
 from expunge.core.errors import DataError
 from expunge.core.files import State, under
+from expunge.core.read_back import array_of, same
 from expunge.linear.anchor import Anchor, Departing
 from expunge.linear.anchor_errors import AnchorErrors
 from expunge.linear.certified_column import CertifiedColumn, WeightColumn
-from expunge.linear.factor import Factor
+from expunge.linear.factor import Factor, inverted
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.removal import too_many
+from expunge.linear.rounding import length_up
 from expunge.linear.rows import Array
 from expunge.linear.solver import Fit, train
 
 _SOLVED = 2.0**-10  # of what the noise covers is what a solve may leave
+_EVALUATED = 2.0**-20  # of a bound is more than evaluating it again can change
 _UNKNOWN = Account(None, "measured", inf)
 
 
@@ -42,7 +46,7 @@ class RowlessColumn(CertifiedColumn):
         ``covered`` is the norm that its gradient may have.
         """
         anchor = Anchor.of(problem, w)
-        factor = Factor.of(anchor.hessian())
+        factor = inverted(anchor.hessian(), anchor.lam)
         column = cls(problem, w, _UNKNOWN, inf, factor, anchor=anchor, step=np.zeros_like(w))
         return column._solved(covered, rebuilt=True)
 
@@ -78,7 +82,9 @@ class RowlessColumn(CertifiedColumn):
     def folded(self) -> RowlessColumn:
         """The same column, which holds no row that has left by itself; sums of them it does."""
         anchor = self.anchor.folded()
-        return replace(self, anchor=anchor, factor=Factor.of(anchor.hessian()))._solved(0.0, rebuilt=True)
+        return replace(self, anchor=anchor, factor=inverted(anchor.hessian(), anchor.lam))._solved(
+            0.0, rebuilt=True
+        )
 
     def state(self) -> State:
         """What a column has beyond problem and weights."""
@@ -95,14 +101,47 @@ class RowlessColumn(CertifiedColumn):
         Raises:
             DataError: Its weights are not those of anchor and step.
         """
-        known = CertifiedColumn.loaded(column, account, state)
+        known, problem = CertifiedColumn.loaded(column, account, state), column.problem
+        d, arrays = problem.rows.dim, under(state.arrays, "anchor.")
+        for name in ("w", "gradient", "step"):
+            array_of(arrays, name, np.float64, (d,))
+        for name in ("curvature", "third"):
+            array_of(arrays, name, np.float64, (d, d))
         errors = AnchorErrors(**state.values["errors"])
-        arrays = under(state.arrays, "anchor.")
-        anchor = Anchor.known(column.problem.lam, state.values["anchored_rows"], errors, arrays)
+        for name, value in asdict(errors).items():
+            require_from_zero(f"errors.{name}", value)
+        same("errors.dim", errors.dim, d)
+        same("anchored_rows", state.values["anchored_rows"], problem.n)
+        anchor = Anchor.known(problem.lam, problem.n, errors, arrays)
         if not np.array_equal(column.w, anchor.w + arrays["step"]):
             raise DataError("the state is damaged: its weights are not where anchor and step lead")
         own = (known.problem, known.w, known.account, known.spectral, known.factor)
-        return cls(*own, anchor=anchor, step=arrays["step"])
+        loaded = cls(*own, anchor=anchor, step=arrays["step"])
+        loaded._require_bound()
+        return loaded
+
+    def _require_bound(self) -> None:
+        """See that what is known at the anchor bounds the gradient as recorded, up to roundings.
+
+        Raises:
+            DataError: It does not.
+        """
+        anchor, step = self.anchor, self.step
+        bound = anchor.bound(step, anchor.misfit(step))
+        sizes = (length_up(part) for part in (anchor.w, anchor.gradient, step))
+        off = anchor.errors.of_model(anchor.made, 0, anchor.lam, *sizes)
+        if not bound <= 2 * off + (1 + _EVALUATED) * self.account.beta:
+            found = f"what is known at the anchor bounds the gradient by {bound:.6g}"
+            raise DataError(f"{found}, and what is recorded as its bound is {self.account.beta:.6g}")
+
+    def require_held(self) -> None:
+        """Measure the gradient once, over the rows that stay, and once more what is known at the anchor.
+
+        Raises:
+            DataError: The bound, or what it rests on, does not hold.
+        """
+        super().require_held()
+        self.anchor.require_held(self.problem)
 
     def _solved(self, covered: float, rebuilt: bool = False) -> RowlessColumn:
         """The column at the minimum of what is known, as far as that is worth it, and its bound.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expunge.linear.factor import Factor
+from expunge.linear.factor import Factor, inverted
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array
@@ -89,11 +89,14 @@ def build_factor(problem: LogisticProblem, w: Array) -> Factor:
     """Invert the Hessian at ``w``: in float32 where that is positive definite, else in float64.
 
     float32 halves the time, and its error only slows convergence: the gradient is float64 and decides.
+
+    Raises:
+        InvalidValue: ``lam``: it is too small for either.
     """
     try:
         return Factor.of(problem.hessian(w, np.float32))
     except np.linalg.LinAlgError:
-        return Factor.of(problem.hessian(w))
+        return inverted(problem.hessian(w), problem.lam)
 
 
 @one_blas_thread()

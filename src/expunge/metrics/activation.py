@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count
+from expunge.core.checks import require_count, require_seed
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import Evaluated, View
 from expunge.metrics.linear_probe import evenly_spaced
@@ -98,7 +98,7 @@ class Activation(Evaluated):
         super().__init__(every)
         self.people = require_count("people", people)
         self.images, self.max_rows = require_count("images", images), require_count("max_rows", max_rows)
-        self.seed = require_count("seed", seed, least=0)
+        self.seed = require_seed("seed", seed)
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def __call__(self, view: View) -> dict[str, float | None]:

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count, require_positive
+from expunge.core.checks import (
+    LARGEST_SINGLE,
+    require_count,
+    require_positive,
+    require_seed,
+)
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import Evaluated, Values, View
@@ -113,8 +118,10 @@ class Forgetting(Evaluated):
         seed: int = 0,
     ) -> None:
         super().__init__(every)
-        self.seed = require_count("seed", seed, least=0)
-        self.relearn_lr = None if relearn_lr is None else require_positive("relearn_lr", relearn_lr)
+        self.seed = require_seed("seed", seed)
+        self.relearn_lr = (
+            None if relearn_lr is None else require_positive("relearn_lr", relearn_lr, most=LARGEST_SINGLE)
+        )
         self.relearn_max_steps = require_count("relearn_max_steps", relearn_max_steps)
 
     def __call__(self, view: View) -> dict[str, float | None]:

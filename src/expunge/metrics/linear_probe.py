@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count, require_positive
+from expunge.core.checks import LARGEST_SINGLE, require_count, require_positive
 from expunge.core.columns import Column, Plot
 from expunge.linear.rows import Rows
 from expunge.metrics.base import Evaluated, View
@@ -49,7 +49,10 @@ class LinearProbe(Evaluated):
     ) -> None:
         super().__init__(every)
         self.max_rows = require_count("max_rows", max_rows)
-        self.settings = {"C": require_positive("C", C), "max_iter": require_count("max_iter", max_iter)}
+        self.settings = {
+            "C": require_positive("C", C, most=LARGEST_SINGLE),
+            "max_iter": require_count("max_iter", max_iter),
+        }
         self._said: set[str] = set()
 
     def __call__(self, view: View) -> dict[str, float | None]:

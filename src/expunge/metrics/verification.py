@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count, require_switch
+from expunge.core.checks import require_count, require_seed, require_switch
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import Evaluated, View
 from expunge.metrics.retrieval import rounded, unit_rows
@@ -137,7 +137,7 @@ class Verification(Evaluated):
         super().__init__(every)
         self.retrained = require_switch("retrained", retrained)
         self.max_pairs = require_count("max_pairs", max_pairs)
-        self.seed = require_count("seed", seed, least=0)
+        self.seed = require_seed("seed", seed)
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the test rows and the removed persons' training rows for each of the two models."""

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from expunge.core import memory
 from expunge.core.checks import require_count
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import torch_draws_from, torch_generator
 from expunge.curvature.gradients import evaluating
 from expunge.models.weights import load_weights
 
+_TRAINED = 12  # bytes for each parameter
 _LARGEST = 256  # pixels: no image network in use asks for larger images
 
 
@@ -65,6 +67,14 @@ def require_inputs(name: str, shape: tuple[int, ...], classes: int, images: bool
     kinds = {3: "(channels, height, width)"} if images else {1: "(features,)", 3: "(channels, height, width)"}
     if len(shape) not in kinds or min(shape) < 1:
         raise InvalidValue("model", f"{name} on inputs of shape {tuple(shape)}", " or ".join(kinds.values()))
+
+
+def require_room(name: str, value: Any, parameters: int) -> None:
+    """Raise ``InvalidValue`` where a network of so many parameters cannot be trained in the memory there is.
+
+    At the least there are the parameters, their gradient and a step of the optimiser, in float32.
+    """
+    memory.require_room(name, value, _TRAINED * parameters, f"to train {parameters:,} parameters")
 
 
 def require_widths(name: str, value: Any, example: str = "[100]") -> tuple[int, ...]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.checks import require_choice, require_count, require_name, require_switch
 from expunge.core.torchvision_import import import_torchvision
-from expunge.models.base import fitting, require_inputs
+from expunge.models.base import fitting, require_inputs, require_room
 from expunge.models.head import identity_head
 from expunge.models.weights import require_weights
 
@@ -43,6 +43,7 @@ class Vgg11:
         require_switch("small_images", self.small_images)
         require_switch("batch_norm", self.batch_norm)
         require_weights(self.weights)
+        require_name("name", self.name)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the network, as in ``Architecture``."""
@@ -109,7 +110,7 @@ class Torchvision:
         if self.embedding is not None:
             require_count("embedding", self.embedding)
         require_weights(self.weights)
-        object.__setattr__(self, "name", self.name or self.arch)
+        object.__setattr__(self, "name", require_name("name", self.arch if self.name == "" else self.name))
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the network, as in ``Architecture``."""
@@ -124,6 +125,7 @@ class Torchvision:
             network.set_submodule(pool, nn.Identity())
         if self.embedding is not None:
             name, head = identity_head(network)
+            require_room("embedding", self.embedding, self.embedding * (head.in_features + classes))
             layers = OrderedDict[str, nn.Module](
                 embedding=nn.Linear(head.in_features, self.embedding),
                 norm=nn.BatchNorm1d(self.embedding),

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from expunge.core.checks import require_name
 from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import evaluating
 from expunge.curvature.watching import PARALLEL
@@ -45,6 +46,7 @@ class ModuleClass:
 
     def __post_init__(self) -> None:
         require_weights(self.weights)
+        require_name("name", self.name)
         known = self._parameters()
         for key, value in self.settings.items():
             if known is not None and key not in known:

@@ -9,7 +9,8 @@ from math import prod
 
 from torch import nn
 
-from expunge.models.base import require_inputs, require_widths
+from expunge.core.checks import require_name
+from expunge.models.base import require_inputs, require_room, require_widths
 from expunge.models.weights import require_weights
 
 
@@ -26,6 +27,7 @@ class Softmax:
 
     def __post_init__(self) -> None:
         require_weights(self.weights)
+        require_name("name", self.name)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the network, as in ``Architecture``."""
@@ -48,11 +50,14 @@ class Mlp:
 
     def __post_init__(self) -> None:
         require_weights(self.weights)
+        require_name("name", self.name)
         object.__setattr__(self, "hidden", require_widths("hidden", self.hidden))
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the network, as in ``Architecture``."""
         require_inputs(self.name, shape, classes)
+        widths = (prod(shape), *self.hidden, classes)
+        require_room("hidden", list(self.hidden), sum(wide * narrow for wide, narrow in pairwise(widths)))
         layers: list[nn.Module] = [nn.Flatten()]
         for wide, narrow in pairwise((prod(shape), *self.hidden)):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]

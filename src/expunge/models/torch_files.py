@@ -13,17 +13,23 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BytesIO
+from math import prod
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
-from expunge.core.records import Record, RecordReader
+from expunge.core.packed import opened_archive
+from expunge.core.pickles import RecordReader
+from expunge.core.records import Record
+from expunge.core.regular import open_regular, size_of
 
 ZIP = b"PK\x03\x04"
 MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"  # of old files, within the first bytes
 _SETTINGS = 3  # pickles before the tensors' own: magic number, version, the writer's machine
+_MOST_DIMENSIONS, _MOST_NUMBERS = 64, 2**59
 _KEPT = 4  # storages at a time: several tensors may be views of one
 _LENGTH = struct.Struct("<q")
 _TYPES = {
@@ -69,7 +75,7 @@ class _Reader(RecordReader):
     """Reads the tensors' pickle; ``seen`` are the storages that it names."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file, encoding="latin1")  # names that Python 2 wrote are bytes
+        super().__init__(file)
         self.seen: dict[str, _Storage] = {}
 
     def persistent_load(self, pid: Any) -> Any:
@@ -91,9 +97,9 @@ def opened(path: Path, head: bytes) -> Iterator[tuple[Any, Storages]]:
     Raises:
         Damaged: It is cut short, or is another kind of archive.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         if head.startswith(ZIP):
-            with zipfile.ZipFile(file) as archive:
+            with opened_archive(file) as archive:
                 yield _of_archive(archive)
         else:
             yield _of_old_file(file)
@@ -116,20 +122,23 @@ def _of_archive(archive: zipfile.ZipFile) -> tuple[Any, Storages]:
     def storage(key: str, size: int) -> bytes:
         return archive.read(f"{root}data/{key}")[:size]
 
-    with archive.open(f"{root}data.pkl") as content:
-        return _Reader(content).load(), storage
+    # As a whole, for then its checksum is looked at.
+    return _Reader(BytesIO(archive.read(f"{root}data.pkl"))).load(), storage
 
 
-def _of_old_file(file: IO[bytes]) -> tuple[Any, Storages]:
+def _of_old_file(file: BinaryIO) -> tuple[Any, Storages]:
     for _ in range(_SETTINGS):
         RecordReader(file).load()
     reader = _Reader(file)
     saved, keys = reader.load(), RecordReader(file).load()
     starts: dict[str, int] = {}
+    whole = size_of(file)
     for key in keys:
         (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-        starts[key] = file.tell()
-        file.seek(length * _type_of(reader.seen[key].kind).itemsize, 1)
+        size = length * _type_of(reader.seen[key].kind).itemsize
+        if not 0 <= size <= whole - file.tell():
+            raise Damaged("cut short")
+        starts[key] = file.seek(size, 1) - size
 
     @lru_cache(maxsize=_KEPT)
     def storage(key: str, size: int) -> bytes:
@@ -169,17 +178,22 @@ def tensor_of(found: Any, storages: Storages | None = None) -> Tensor:
     kind, flags = (_named(rest), rest[3:]) if found.asked.endswith("_v3") else (stored, rest[2:])
     if any(flags):
         raise Damaged("a tensor that is stored conjugate or negative")
+    if len(shape) != len(strides) or len(shape) > _MOST_DIMENSIONS or prod(shape) > _MOST_NUMBERS:
+        raise Damaged("a tensor of another shape than torch makes")
     if storages is None or 0 in shape:
         return torch.empty(shape, dtype=kind, device="meta" if storages is None else "cpu")
     count = storage.length * stored.itemsize // kind.itemsize
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if not 0 <= offset <= last < count:
         raise Damaged("a tensor that is larger than what is stored of it")
-    size = count * kind.itemsize
-    content = storages(storage.key, size)
-    if len(content) != size:
+    end = (last + 1) * kind.itemsize
+    content = storages(storage.key, count * kind.itemsize)
+    if len(content) != count * kind.itemsize:
         raise Damaged("cut short")
-    return torch.frombuffer(bytearray(content), dtype=kind).as_strided(shape, strides, offset)
+    # Of the storage what the tensor reaches over; of that, where it skips some, what it has.
+    own = torch.frombuffer(bytearray(content[offset * kind.itemsize : end]), dtype=kind)
+    view = own.as_strided(shape, strides)
+    return view.clone() if view.numel() < len(own) else view
 
 
 def _sizes(found: Any) -> tuple[int, ...]:

@@ -9,12 +9,18 @@ from itertools import pairwise
 
 from torch import nn
 
-from expunge.core.checks import require_count, require_from_zero, require_switch
+from expunge.core.checks import (
+    require_count,
+    require_from_zero,
+    require_name,
+    require_switch,
+)
 from expunge.core.errors import InvalidValue
-from expunge.models.base import fitting, require_inputs, require_widths
+from expunge.models.base import fitting, require_inputs, require_room, require_widths
 from expunge.models.convolutional import kaiming, vgg_features
 from expunge.models.weights import require_weights
 
+_DEEPEST = 100  # convolutions of a block
 _BLOCKS = 8  # each halves the image
 
 
@@ -48,7 +54,7 @@ class VggFace:
         widths = require_widths("widths", self.widths)
         if len(widths) > _BLOCKS:
             raise InvalidValue("widths", self.widths, f"at most {_BLOCKS} blocks: each halves the image")
-        convolutions = _one_or_more("convolutions", self.convolutions, len(widths))
+        convolutions = _one_or_more("convolutions", self.convolutions, len(widths), _DEEPEST)
         if len(convolutions) != len(widths):
             allowed = f"a whole number, or one for each of the {len(widths)} blocks of widths"
             raise InvalidValue("convolutions", self.convolutions, allowed)
@@ -56,6 +62,7 @@ class VggFace:
         require_count("pool", self.pool)
         require_from_zero("dropout", self.dropout, below=1)
         require_weights(self.weights)
+        require_name("name", self.name)
         object.__setattr__(self, "widths", widths)
         object.__setattr__(self, "convolutions", convolutions)
         object.__setattr__(self, "embedding", _one_or_more("embedding", self.embedding))
@@ -63,6 +70,7 @@ class VggFace:
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the network, as in ``Architecture``."""
         require_inputs(self.name, shape, classes, images=True)
+        self._require_room(shape[0], classes)
         layout: list[int | str] = []
         for width, count in zip(self.widths, self.convolutions, strict=True):  # type: ignore[arg-type]
             layout += [width] * count + ["M"]
@@ -77,7 +85,23 @@ class VggFace:
         parts |= {"flatten": nn.Flatten(), "embedding": embedding, "head": nn.Linear(widths[-1], classes)}
         return fitting(nn.Sequential(parts), self.name, shape)
 
+    def _require_room(self, channels: int, classes: int) -> None:
+        """Refuse widths that do not fit into memory; the largest part is named."""
+        maps = [channels, *self.widths]
+        flat = [self.widths[-1] * self.pool**2, *self.embedding, classes]  # type: ignore[misc]
+        counts: Sequence[int] = self.convolutions  # type: ignore[assignment]
+        inside = sum(
+            9 * out * (before + (k - 1) * out)
+            for (before, out), k in zip(pairwise(maps), counts, strict=True)
+        )
+        after = sum(wide * narrow for wide, narrow in pairwise(flat))
+        name = "widths" if inside > after else "embedding" if max(flat[1:]) >= flat[0] else "pool"
+        require_room(name, getattr(self, name), inside + after)
 
-def _one_or_more(name: str, value: int | Sequence[int], times: int = 1) -> tuple[int, ...]:
+
+def _one_or_more(
+    name: str, value: int | Sequence[int], times: int = 1, most: int | None = None
+) -> tuple[int, ...]:
     """``value`` as a tuple; a single number is taken ``times`` times."""
-    return (require_count(name, value),) * times if isinstance(value, int) else require_widths(name, value)
+    given = (value,) * times if isinstance(value, int) else require_widths(name, value)
+    return tuple(require_count(name, number, most=most) for number in given)

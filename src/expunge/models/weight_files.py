@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +13,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from expunge.core.errors import DataError, last_line
+from expunge.core.homes import expanded
 from expunge.core.records import Record, entries_of
+from expunge.core.regular import open_regular
+from expunge.core.tensor_files import require_tensors
 from expunge.models import torch_files
 from expunge.models.torch_files import Damaged, Storages
 
 _HEAD = 512
 _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 _DEEPEST = 4  # containers around a state
+_MOST_TENSORS = 100_000
+_MOST_LETTERS = 100_000_000  # of all names
 _MOST = 1_000_000  # entries: a small pickle may stand for endlessly many
 # What people take for weights, by first bytes.
 _OTHERS = {
@@ -86,13 +91,15 @@ def _complaining(path: Path | str) -> Iterator[None]:
 
 
 def _open(files: ExitStack, path: Path | str) -> StateFile:
-    file = Path(path).expanduser()
+    file = expanded(path)
     if file.is_dir():
         raise Damaged(f"a folder, allowed: a file{_inside(file)}")
-    with open(file, "rb") as content:
+    with open_regular(file) as content:
         head = content.read(_HEAD)
     if _is_safetensors(head):
+        require_tensors(file)
         tensors = load_file(file)
+        _require_few(tensors)
         return StateFile(path, tensors, lambda names: {name: tensors[name] for name in names})
     if not head.startswith(torch_files.ZIP) and torch_files.MAGIC not in head[:64]:
         raise Damaged(_unknown(head))
@@ -124,9 +131,7 @@ def _state(path: Path | str, saved: Any, storages: Storages) -> StateFile:
     records: dict[str, Any] = {}
     shapes: dict[str, Tensor] = {}
     others: dict[str, str] = {}
-    for count, (name, value) in enumerate(_walk(saved)):
-        if count > _MOST:
-            raise Damaged(f"it holds more than {_MOST} values")
+    for name, value in _walk(saved, _Steps()):
         try:
             if (kind := torch_files.kind_of(value)) is None:
                 records[name], shapes[name] = value, torch_files.tensor_of(value)
@@ -136,6 +141,7 @@ def _state(path: Path | str, saved: Any, storages: Storages) -> StateFile:
             others[name] = kind
     if not shapes:
         raise Damaged(_no_state(saved, others))
+    _require_few(shapes)
 
     def take(names: Iterable[str]) -> dict[str, Tensor]:
         with _complaining(path):
@@ -144,21 +150,50 @@ def _state(path: Path | str, saved: Any, storages: Storages) -> StateFile:
     return StateFile(path, shapes, take, others)
 
 
-def _walk(found: Any, within: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+class _Steps:
+    """How far a walk has come: a small file may lead round in it for ever, or along very long names."""
+
+    def __init__(self) -> None:
+        self._values = self._letters = 0
+        self._known: dict[int, Mapping[Hashable, Any] | None] = {}
+
+    def entries_of(self, value: Any) -> Mapping[Hashable, Any] | None:
+        """What ``records.entries_of`` says, looked for once; all values live as long as the walk."""
+        if id(value) not in self._known:
+            self._known[id(value)] = entries_of(value)
+        return self._known[id(value)]
+
+    def named(self, within: str, key: Hashable) -> str:
+        """The name of a value."""
+        name = f"{within}{key}"
+        self._values += 1
+        self._letters += len(name)
+        if self._values > _MOST or self._letters > _MOST_LETTERS:
+            raise Damaged(f"it holds more than {_MOST} values, or they have longer names than any network's")
+        return name
+
+
+def _walk(found: Any, steps: _Steps, within: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """The values in dictionaries inside one another, by the names that lead to them, joined by dots."""
-    inner = entries_of(found)
+    inner = steps.entries_of(found)
     if inner is None and not depth and isinstance(found, (list, tuple)):
-        inner = {f"[{place}]": value for place, value in enumerate(found) if entries_of(value)}
+        inner = {f"[{place}]": value for place, value in enumerate(found) if steps.entries_of(value)}
     for key, value in (inner or {}).items():
-        if depth < _DEEPEST and entries_of(value) is not None:
-            yield from _walk(value, f"{within}{key}.", depth + 1)
+        name = steps.named(within, key)
+        if depth < _DEEPEST and steps.entries_of(value) is not None:
+            yield from _walk(value, steps, f"{name}.", depth + 1)
         else:
-            yield f"{within}{key}", value
+            yield name, value
+
+
+def _require_few(tensors: Collection[str]) -> None:
+    if len(tensors) > _MOST_TENSORS:
+        raise Damaged(f"it holds {len(tensors):,} tensors, allowed: at most {_MOST_TENSORS:,}")
 
 
 def _no_state(saved: Any, others: Mapping[str, str]) -> str:
     """Why there are no tensors by name."""
-    network = next((value for _, value in [("", saved), *_walk(saved)] if _is_network(value)), None)
+    network = next((value for _, value in [("", saved), *_walk(saved, _Steps())] if _is_network(value)), None)
     if network is not None:
         held = f"it holds a whole network ({network.asked}), which is not read"
         return f"{held}; allowed: its tensors alone, as torch.save(network.state_dict(), FILE) writes them"

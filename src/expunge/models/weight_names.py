@@ -26,6 +26,8 @@ _WRAPPERS = ("module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped
 _DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
 # Running means of the weights and slower copies of the network, kept beside what was trained.
 _COPIES = re.compile(r"(?:^|[._])(?:ema|swa|averaged|momentum|encoder_k|target)(?:[._]|$)")
+_DEEPER = 8  # dots that wrappers and densenet's old names put into the network's own
+_LONGER = 250  # letters, likewise
 _PROBED = 40  # prefixes that are tried
 
 Completed = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -111,9 +113,11 @@ def _bare(name: str) -> str:
 def _prefixes(own: Mapping[str, str], names: Iterable[str]) -> list[str]:
     """What may stand before the network's names in the file: that before most of them first."""
     counts = Counter[str]({"": 0})
+    deepest = max((name.count(".") for name in own), default=0) + _DEEPER
+    longest = max(map(len, own), default=0) + _LONGER
     for name in names:
-        ends = [0, *(found.end() for found in re.finditer(r"\.", name))]
-        counts.update(name[:end] for end in ends if _bare(name[end:]) in own)
+        ends = [0, *(found.end() for found in re.finditer(r"\.", name))][-deepest:]
+        counts.update(name[:e] for e in ends if len(name) - e <= longest and _bare(name[e:]) in own)
     return sorted(counts, key=lambda prefix: (-counts[prefix], len(prefix)))[:_PROBED]
 
 

@@ -73,6 +73,8 @@ def require_tensors_only(path: Path | str) -> None:
 
     For files that somebody else is to read, who would unpickle anything.
     """
+    with weight_files.opened(path):
+        pass  # a small file may stand for more than torch's reader ever ends with
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -138,6 +140,26 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if not bool(torch.isfinite(tensor.to(state[name].dtype)).all()):
             raise DataError(f"{name} holds NaN or infinity")
     module.load_state_dict({name: tensor.reshape(state[name].shape) for name, tensor in tensors.items()})
+
+
+def require_same_form(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are no state of the very same architecture.
+
+    Raises:
+        DataError: A name is missing, is not the network's, has another shape or type, or holds NaN.
+    """
+    wanted = module.state_dict()
+    said = "checkpoint of another architecture:"
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        which = "lacks" if name in wanted else "has, beyond the network's,"
+        raise DataError(f"{said} it {which} {name}")
+    for name, tensor in wanted.items():
+        found = tensors[name]
+        if (tensor.shape, tensor.dtype) != (found.shape, found.dtype):
+            there, own = (f"{one.dtype} of shape {tuple(one.shape)}" for one in (found, tensor))
+            raise DataError(f"{said} {name} is {there}, the network's {own}")
+        if not bool(torch.isfinite(found).all()):
+            raise DataError(f"{name}: holds NaN or infinity")
 
 
 def require_weights(value: Any) -> None:

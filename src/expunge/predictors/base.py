@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count
+from expunge.core.checks import require_seed
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.row_ids import row_ids
@@ -145,7 +145,7 @@ class Predictor(Shared, Probabilistic, ABC):
         self.classes_ = np.unique(y)
         self.there = RowSet.full(len(y))
         self.seeded = seed is not None
-        self.seed = fresh_secret() if seed is None else require_count("seed", seed, least=0)
+        self.seed = fresh_secret() if seed is None else require_seed("seed", seed)
 
     @property
     def kept(self) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.core.checks import (
+    LARGEST,
     require_count,
     require_from_zero,
     require_positive,
@@ -20,11 +21,12 @@ from expunge.core.checks import (
 )
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
+from expunge.core.read_back import read_as
 from expunge.core.row_set import RowSet
 from expunge.core.seeds import Noise, SystemNoise, stream
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
-from expunge.linear.classes import ClassList, width_of
+from expunge.linear.classes import width_of
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.memory import BUILDING, require_matrices
 from expunge.linear.one_vs_rest import one_vs_rest
@@ -37,7 +39,9 @@ from expunge.predictors.erasure import erased
 from expunge.predictors.linear_columns import LinearColumns, compacted
 from expunge.predictors.linear_outputs import Released
 from expunge.predictors.linear_outputs import alone as as_model
+from expunge.predictors.linear_state import classes_of, require_rows, require_state
 
+_LARGEST_LAM = 1e30  # times any number of rows it is a number of float32
 SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
 
 
@@ -74,8 +78,8 @@ class LinearModel(LinearColumns):
         joint_training: bool = True,
         progress: bool = False,
     ) -> None:
-        self.lam = require_positive("lam", lam)
-        self.std = require_from_zero("std", std)
+        self.lam = require_positive("lam", lam, most=_LARGEST_LAM)
+        self.std = require_from_zero("std", std, most=LARGEST)
         self.tol = require_positive("tol", tol)
         self.max_iter = require_count("max_iter", max_iter)
         self.subsample_ratio = require_share("subsample_ratio", subsample_ratio)
@@ -219,6 +223,7 @@ class LinearModel(LinearColumns):
         return State(arrays, values)
 
     @alone
+    @read_as("the state of a linear model")
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given.
 
@@ -226,8 +231,10 @@ class LinearModel(LinearColumns):
         With all of them out of reach (``RowsAway``) ``y`` is None.
 
         Raises:
+            DataError: It is no such state, or of other rows.
             RowsOutOfReach: They are, and the state is of an earlier version.
         """
+        require_state(state, x)
         saved, removed = state.values, state.arrays["removed_rows"]
         self.fit_reports = []
         if y is None:
@@ -235,7 +242,7 @@ class LinearModel(LinearColumns):
         else:
             super().begin(x, y, saved["secret"])
             if "class_places" in saved:  # the first versions kept all classes
-                self._out = Released(_classes(saved, np.unique(np.delete(y, removed))).counted(y))
+                self._out = Released(classes_of(saved, np.unique(np.delete(y, removed))).counted(y))
         self.settled = self.there.without(state.arrays.get("erased_rows", []))
         self.seeded = saved.get("seeded", True)  # the first versions drew all from a seed
         if y is not None:
@@ -249,6 +256,7 @@ class LinearModel(LinearColumns):
             self.there = self.there.without(removed)
         else:
             self.leave(removed, drawn)
+            require_rows(self, saved)
 
     def _begin_away(self, x: Rows, state: State) -> list[LogisticProblem]:
         """Take over what is known of rows that are out of reach; return the columns' losses over them."""
@@ -257,7 +265,7 @@ class LinearModel(LinearColumns):
             raise RowsOutOfReach
         self.x, self.y, self.seed = x, nothing.astype(np.int64), saved["secret"]
         self.there = RowSet.full(len(x))
-        classes = _classes(saved, np.array(saved["classes"], dtype=np.int64))
+        classes = classes_of(saved, np.array(saved["classes"], dtype=np.int64))
         self._out = Released(replace(classes, rows=np.array(saved["class_rows"], dtype=np.int64)))
         b = state.arrays["perturbation"].reshape(x.dim, self.width)
         sampled = self.subsample_ratio < 1
@@ -272,11 +280,6 @@ class LinearModel(LinearColumns):
         """For pickles: without what the rows that have left were."""
         with self.lock:
             return vars(erased(self))
-
-
-def _classes(saved: dict[str, Any], labels: NDArray[np.int64]) -> ClassList:
-    """These classes, in the places that a state has for them."""
-    return ClassList(labels, np.array(saved["class_places"], dtype=np.int64), saved["classes_of_fit"])
 
 
 def zero(problem: LogisticProblem) -> Start:

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from expunge.core.errors import DataError
+from expunge.core.checks import require_from_zero
 from expunge.core.files import State, under
+from expunge.core.read_back import ids_of
 from expunge.core.threads import alone
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.curvature.losses import log_odds
 from expunge.curvature.watching import duplicate
 from expunge.datasets.images import Examples, Images
 from expunge.models import activation_maps, head_inputs
+from expunge.models.weights import require_same_form
 from expunge.predictors.base import Predictor
 from expunge.training import History, Learner
 
@@ -210,17 +212,22 @@ class NetworkModel(Predictor):
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given.
 
+        Nothing but the file's digest says that the numbers are those of this training: it has no bound.
+
         Raises:
-            DataError: The state is that of another architecture; nothing is loaded.
+            DataError: The state is that of another architecture or of other rows; nothing is loaded.
         """
+        gone = ids_of(state.arrays, "removed_rows", len(y))
         self.begin(x, y, state.values["seed"])
         module = self.learner.build(self.x.shape, len(self.classes_), self.seed)
-        _load(module, _under(state, _MODULE))
+        require_same_form(module, found := _under(state, _MODULE))
+        module.load_state_dict(found)
         recorded = _under(state, _HISTORY)
         self.module = module
         self.history = History.of(recorded, self.learner.device) if recorded else None
-        self.leave(state.arrays["removed_rows"].astype(np.int64))
-        self.seconds_fit = state.values["seconds_fit"]
+        self.leave(gone)
+        seconds = state.values["seconds_fit"]
+        self.seconds_fit = None if seconds is None else require_from_zero("seconds_fit", seconds)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -229,18 +236,3 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 def _under(state: State, prefix: str) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in under(state.arrays, prefix).items()}
-
-
-def _load(module: nn.Module, found: dict[str, Tensor]) -> None:
-    """Load a state of the very same architecture, or none of it."""
-    wanted = module.state_dict()
-    for name in sorted(wanted.keys() ^ found.keys()):
-        which = "lacks" if name in wanted else "has, beyond the network's,"
-        raise DataError(f"checkpoint of another architecture: it {which} {name}")
-    for name, tensor in wanted.items():
-        if tensor.shape != found[name].shape:
-            raise DataError(
-                f"checkpoint of another architecture: {name} has shape {tuple(found[name].shape)}, "
-                f"the network's is {tuple(tensor.shape)}"
-            )
-    module.load_state_dict(found)

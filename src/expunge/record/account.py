@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import BrokenInvariant, RunFolderError
+from expunge.record.continued import KEY as CONTINUED
+from expunge.record.continued import Continued
+from expunge.record.ids import Ids
 from expunge.record.ledger import KEYS
+from expunge.record.requests import Request
 from expunge.unlearners.base import OUTCOMES
 from expunge.unlearners.invariants import require_numbers
 
@@ -27,7 +31,7 @@ class RequestAccount:
 
     def __init__(self, rows: int | None = None, epsilon: float | None = None) -> None:
         self.rows, self.epsilon = rows, epsilon
-        self.gone: set[int] = set()
+        self.gone = Ids()
         self._requests = 0
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -43,12 +47,16 @@ class RequestAccount:
         if record["request"] != self._requests + 1:
             raise BrokenInvariant("request", record["request"], f"the next number, {self._requests + 1}")
         require_numbers(record, self.epsilon)
+        if CONTINUED in record:
+            again = Continued.of(record[CONTINUED])
+            if again is None or again.after + 1 != record["request"]:
+                raise BrokenInvariant(CONTINUED, record[CONTINUED], "of the checkpoint before the request")
         leaving = set() if record["outcome"] == "refused" else self._ids(record["rows"])
         gone = len(self.gone) + len(leaving)
         for name, count in (("removed_total", gone), ("retained", self._left(gone))):
             if None not in (count, record[name]) and record[name] != count:
                 raise BrokenInvariant(name, record[name], f"{count} by the rows of the requests")
-        self.gone |= leaving
+        self.gone.update(leaving)
         self._requests += 1
 
     def _ids(self, rows: Any) -> set[int]:
@@ -67,9 +75,15 @@ class RequestAccount:
 
 
 def account_of(
-    records: Iterable[Mapping[str, Any]], path: Path, rows: int | None = None, epsilon: float | None = None
+    records: Iterable[Mapping[str, Any]],
+    path: Path,
+    rows: int | None = None,
+    epsilon: float | None = None,
+    requests: Sequence[Request] | None = None,
 ) -> RequestAccount:
     """The account after the records of the file ``path``, of which each is a line.
+
+    With ``requests`` each is compared with what was asked for.
 
     Raises:
         RunFolderError: A record cannot be one; the line names it.
@@ -77,10 +91,20 @@ def account_of(
     account = RequestAccount(rows, epsilon)
     for line, record in enumerate(records, start=1):
         try:
+            if requests is not None:
+                _require_asked(record, requests[line - 1 : line])
             account.add(record)
         except BrokenInvariant as error:
             raise RunFolderError(f"{path}:{line}: {error}") from None
     return account
+
+
+def _require_asked(record: Mapping[str, Any], asked: Sequence[Request]) -> None:
+    """Compare the rows of a record with its request, of which there may be none."""
+    if not asked:
+        raise BrokenInvariant("request", record["request"], "one that was asked for")
+    if record["rows"] != list(asked[0].rows):
+        raise BrokenInvariant("rows", record["rows"], f"those asked for, {list(asked[0].rows)}")
 
 
 def require_account(folder: Path, summary: Mapping[str, Any], records: list[dict[str, Any]]) -> None:

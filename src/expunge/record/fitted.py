@@ -11,12 +11,14 @@ from typing import Any
 
 from expunge.core.checks import is_whole, require_choice, require_switch
 from expunge.core.errors import InvalidValue
+from expunge.core.files import State
 from expunge.core.plain import plain
+from expunge.core.read_back import of_file, read_as, same
 from expunge.linear.rows_away import RowsOutOfReach
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear import SETTINGS, LinearModel
 from expunge.record.known_data import both_or_none, brought_rows
-from expunge.record.model_file import DIGESTS, Version
+from expunge.record.model_file import DIGESTS, MODEL, Version
 from expunge.record.training_data import DataAway, Known
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import PERTURBATIONS, Newton
@@ -150,6 +152,28 @@ def engine_of(settings: dict[str, Any]) -> Newton:
         raise InvalidValue("std", None, "a finite number > 0; None but with perturbation=release")
     with own_names():
         return Newton(LinearModel(**of_model), **own)
+
+
+def load_engine(
+    engine: Newton, path: Path, state: State, data: Known, random_state: Any
+) -> tuple[Newton, Known, Version, int]:
+    """Let the method go on from what was saved in ``path``, with these data.
+
+    Returns:
+        Method and data, the file's version, and the steps that training took.
+
+    Raises:
+        DataError: The file is not what it says; see ``Newton.load_state``.
+    """
+    with of_file(path), read_as(MODEL):
+        engine.load_state(state, data.rows, data.labels)
+        if is_whole(random_state):
+            model = engine.predictor
+            same("secret", (model.seed, model.seeded), (random_state, True))
+        version = Version.loaded(path, state.values)
+        if "version" in state.values:
+            same("served", engine.served, state.values["version"]["requests"])
+    return engine, data, version, state.values["n_iter"]
 
 
 def understood(engine: Newton, settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from expunge import __version__
 from expunge.core.errors import DataError
-from expunge.core.files import write_json
+from expunge.core.files import read_text, write_json
 from expunge.core.hashing import sha256_of
+from expunge.core.json_text import parse_json
 from expunge.core.mapped import require_unchanged
 from expunge.core.sources import digests_of, files_in, sources_of, targets_in
 from expunge.datasets import Dataset
@@ -21,6 +22,7 @@ from expunge.record.settings import comparable
 FILE = "inputs.json"
 _SETTINGS = "settings"
 _FROM_DATA = ("dataset", "removal")  # groups whose files count by what was read from them
+_ASKED = ("count", "sha256")
 _SHOWN = 12  # hexadecimal digits of a digest in a message
 
 
@@ -94,19 +96,18 @@ class Inputs:
         return kept if self.requests is None else {**kept, "requests": _digest(self.requests)}
 
     def write(self, folder: Path) -> None:
-        """Keep them in a run folder."""
-        write_json(folder / FILE, self.as_json())
+        """Keep them in a run folder, for its owner alone: a short secret can be guessed from its digest."""
+        write_json(folder / FILE, self.as_json(), secret=True)
 
     def difference(self, begun: Any) -> str | None:
         """Say in what these differ from those that ``as_json`` gave when a run began, or None.
 
         Requests that have been added after all others are no difference.
         """
-        try:
-            old, asked = dict(begun["digests"]), begun.get("requests")
-            count, digest = (asked["count"], asked["sha256"]) if asked else (0, _digest(()))
-        except (KeyError, TypeError, ValueError):
+        if not self._is_of_inputs(begun):
             return f"{FILE}: missing or damaged, so that nobody knows what the run began with"
+        old, asked = begun["digests"], begun.get("requests")
+        count, digest = (asked["count"], asked["sha256"]) if asked else (0, _digest(()))
         names = [name for name in (old | dict(self.digests)) if old.get(name) != self.digests.get(name)]
         if names:
             more = f"; so does: {'; '.join(names[1:])}" if names[1:] else ""
@@ -117,6 +118,14 @@ class Inputs:
         if _digest(now[:count]) != digest:
             return f"{self.asked_by}: its first {count} requests are not those that the run began with"
         return None
+
+    def _is_of_inputs(self, begun: Any) -> bool:
+        """Whether ``as_json`` can have given it, of a run that asks for rows as this one does."""
+        if not isinstance(begun, dict) or (self.requests is not None) != ("requests" in begun):
+            return False
+        digests, asked = begun.get("digests"), begun.get("requests", {"count": 0, "sha256": ""})
+        texts = isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values())
+        return texts and isinstance(asked, dict) and [*map(type, map(asked.get, _ASKED))] == [int, str]
 
     def added(self, begun: Any) -> int:
         """Number of requests that have come since, where there is no ``difference``."""
@@ -137,7 +146,7 @@ class Inputs:
 def read(folder: Path) -> Any:
     """Return what a run folder keeps of the inputs of its run; None where it is missing or damaged."""
     try:
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return parse_json(read_text(folder / FILE))
     except (OSError, ValueError):
         return None
 

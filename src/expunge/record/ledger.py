@@ -1,15 +1,23 @@
-"""The append-only record of a run: one JSON line per request (or cell), on disk before the next begins."""
+"""The append-only record of a run: one JSON line per request (or cell), on disk before the next begins.
+
+Beside it stands a file of sums; see ``expunge.record.sums``.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from expunge.core.errors import RunFolderError
+from expunge.core.json_text import parse_json
 from expunge.core.plain import plain
+from expunge.core.system_errors import naming
+from expunge.record.sums import LENGTH, sum_of, sums_of, whole_lines
 
 FILE = "removals.jsonl"
 RESULTS = "results.jsonl"  # that of a study
@@ -33,63 +41,164 @@ KEYS = (
 OUTCOME_KEYS = KEYS[:7] + KEYS[8:10]  # what a request comes to, whatever was evaluated or timed besides
 
 
-def read_ledger(
-    path: Path, keys: Sequence[str] = KEYS, kind: str = "removal"
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the complete lines of a ledger and the byte length they take.
+def read_ledger(path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -> Iterator[dict[str, Any]]:
+    """Yield the records of the complete lines of a ledger.
 
     A last line without its newline was being written when the run ended: it does not count, and the request
     is to be served again. Every record holds ``keys``, of which the first numbers the lines, from 1; ``kind``
     is what the records are of, for messages.
 
     Raises:
-        RunFolderError: A complete line is not a record, or numbers are missing.
+        RunFolderError: A complete line is not as it was written or no record, numbers are missing, or it
+            cannot be read.
     """
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    records = []
-    for number, line in enumerate(content[:whole].splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            found = {key: record[key] for key in keys}[keys[0]]
-        except (ValueError, KeyError, TypeError):
-            raise RunFolderError(f"{path}:{number}: not a {kind} record; the file is damaged") from None
-        if found != number:
-            raise RunFolderError(f"{path}:{number}: holds {keys[0]} {found}, expected {number}")
-        records.append(record)
-    return records, whole
+    for number, line in whole_lines(path):
+        yield _record(path, number, line, keys, kind)
+
+
+def _record(path: Path, number: int, line: bytes, keys: Sequence[str], kind: str) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = parse_json(line)
+        found = {key: record[key] for key in keys}[keys[0]]
+    except (ValueError, KeyError, TypeError):
+        raise RunFolderError(f"{path}:{number}: not a {kind} record; the file is damaged") from None
+    if found != number:
+        raise RunFolderError(f"{path}:{number}: holds {keys[0]} {found}, expected {number}")
+    return record
 
 
 class Ledger:
     """Writes ``removals.jsonl``, or another file of the same make; see ``read_ledger`` for the arguments.
 
-    It is appended to, after an incomplete last line has been cut off; ``keys`` come first in every line.
+    It is appended to; what was being written when the run ended is cut off first, and not before: whoever
+    finds a fault elsewhere leaves the files alone. ``keys`` come first in every line. What has been recorded
+    is read from the disk where it is needed: nothing grows with it.
+
+    Attributes:
+        lines: Records so far.
+
+    Raises:
+        RunFolderError: There are records that are not as they were written, or have no sums.
     """
 
     def __init__(self, path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -> None:
-        self.keys = keys
-        self.records: list[dict[str, Any]] = []
-        whole = 0
+        self.path, self.keys, self.kind = path, keys, kind
+        self.lines, self._size = 0, 0
+        self._prefix, self._of = hashlib.sha256(), (0, 0)
+        sums = sums_of(path)
+        if path.exists() and not sums.exists() and next(whole_lines(path), None):
+            raise RunFolderError(
+                f"{sums}: missing, so that nobody knows whether {path.name} is as it was written; "
+                "the run cannot be continued (force=true repeats it)"
+            )
         if path.exists():
-            self.records, whole = read_ledger(path, keys, kind)
-            os.truncate(path, whole)
-        self._file = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
+            for number, line in whole_lines(path):
+                _record(path, number, line, keys, kind)
+                self.lines, self._size = number, self._size + len(line)
+        self._sums = open(sums, "ab", buffering=0)  # noqa: SIM115 (closed by __exit__, like the next)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (after its sums: it never is without)
+        self._is_cut = False
+        _onto_disk(path.parent)
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
+        self._sums.close()
+
+    def _cut_off(self) -> None:
+        """Leave ``lines`` records: the sums last, for a sum without its line does no harm."""
+        self._is_cut = True
+        for file, size in ((self._file, self._size), (self._sums, self.lines * LENGTH)):
+            if file.seek(0, os.SEEK_END) > size:
+                file.truncate(size)
+                os.fsync(file.fileno())
 
     def append(self, record: dict[str, Any]) -> dict[str, Any]:
         """Write one record, wait until it is on disk, and return it as a reader of the file finds it.
 
         Raises:
             InvalidValue: A value is nothing that JSON has; nothing is written.
+            RunFolderError: Another process has written to the files; nothing is written.
+            OSError: It cannot be written; what there is of it is cut off when the run is continued.
         """
         ordered: dict[str, Any] = plain({key: record[key] for key in self.keys} | record, "record")
-        self._file.write(json.dumps(ordered, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.records.append(ordered)
+        line = json.dumps(ordered, allow_nan=False).encode() + b"\n"
+        self._require_sizes()
+        _write(self._sums, sum_of(line))
+        _write(self._file, line)
+        self.lines, self._size = self.lines + 1, self._size + len(line)
         return ordered
+
+    def records(self, first: int = 1) -> Iterator[dict[str, Any]]:
+        """Yield the records from number ``first`` on, as they are on disk.
+
+        Raises:
+            RunFolderError: One is not as it was written.
+        """
+        for number, line in islice(whole_lines(self.path), self.lines):
+            if number >= first:
+                yield _record(self.path, number, line, self.keys, self.kind)
+
+    def prefix(self, lines: int) -> dict[str, Any]:
+        """What a checkpoint keeps of the first ``lines`` records: their number, and the SHA-256 of all bytes.
+
+        Cheap when asked of ever more lines: only what has come since is read.
+        """
+        if lines < self._of[0]:
+            self._prefix, self._of = hashlib.sha256(), (0, 0)
+        number, end = self._of
+        with open(self.path, "rb") as file:
+            file.seek(end)
+            for line in islice(file, lines - number):
+                self._prefix.update(line)
+                number, end = number + 1, end + len(line)
+        self._of = number, end
+        return {"lines": number, "sha256": self._prefix.hexdigest()}
+
+    def keep(self, lines: int) -> None:
+        """Cut off the records after the first ``lines``; an end amid it leaves a ledger that can be read."""
+        self.prefix(lines)
+        self.lines, self._size = self._of
+        self._cut_off()
+
+    def require_whole(self) -> None:
+        """Count what is on disk: exactly what has been recorded here, and nothing that others wrote.
+
+        Raises:
+            RunFolderError: It holds something else.
+        """
+        self._require_sizes()
+        if (found := sum(1 for _ in whole_lines(self.path))) != self.lines:
+            raise RunFolderError(f"{self.path}: holds {found} lines, this run has written {self.lines}")
+
+    def _require_sizes(self) -> None:
+        if not self._is_cut:
+            self._cut_off()
+        for path, size in ((self.path, self._size), (sums_of(self.path), self.lines * LENGTH)):
+            if (found := path.stat().st_size) != size:
+                raise RunFolderError(
+                    f"{path}: holds {found} bytes, this run has written {size}; "
+                    "another process has been writing to it, or has cut it"
+                )
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    """Write all of it, and wait until it is on disk."""
+    left = memoryview(content)
+    with naming(file.name):
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+
+
+def _onto_disk(folder: Path) -> None:
+    """Wait until the names in a folder are on disk, where the system can do so."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from expunge.core.checks import require_count
 from expunge.core.errors import DataError
-from expunge.core.files import State, load_header, load_state, save_state, sweep_up
+from expunge.core.files import State, load_state, read_header, save_state, sweep_up
 from expunge.core.locks import exclusive
+from expunge.core.read_back import array_of, ids_of, of_file, read_as, same
 from expunge.linear.classes import width_of
 from expunge.linear.memory import require_matrices
 
@@ -28,22 +30,55 @@ log = logging.getLogger(__name__)
 
 DIGESTS, REMOVED = "row_digests", "removed_rows"
 """Arrays of a saved model: what the rows that stay are known by, and the ids of those that do not."""
+MODEL = "a model written by save"
 FINGERPRINT = "fingerprint"  # of all rows together: in the header of files of earlier versions
 _KEY = "version"
+_START = 1 << 16
+_MARKS = (b'"__metadata__":{"expunge":', b'\\"version\\":', b'"row_digests":{', b'"removed_rows":{')
 
 
 def read_model(path: Path) -> State:
     """Read what ``Version.save`` wrote.
 
+    A file without a digest must be of a version that wrote none, when models knew their data as a whole.
+
     Raises:
         DataError: It is missing, damaged, or something else.
         InvalidValue: ``features``: there are more than fit into memory here.
     """
-    values = load_header(path)
-    if "n_features" in values:
-        width = width_of(len(values["labels"]["values"] if "labels" in values else values["classes"]))
-        require_matrices(values["n_features"], width, 2 * width)  # as stored, and as used
-    return load_state(path)
+    entries, values = read_header(path, signed=False)
+    with of_file(path), read_as(MODEL):
+        if "n_features" in values:
+            width = width_of(len(values["labels"]["values"] if "labels" in values else values["classes"]))
+            # as stored, and as used
+            require_matrices(require_count("n_features", values["n_features"]), width, 2 * width)
+    state = load_state(path, signed=DIGESTS in entries)
+    with of_file(path), read_as(MODEL):
+        _require_header(state)
+    return state
+
+
+def _require_header(state: State) -> None:
+    """Refuse a header that cannot be one, and digests that are not those of the rows that stay."""
+    saved, arrays = state.values, state.arrays
+    require_count("n_iter", saved["n_iter"])
+    require_count("classes_of_fit", saved.get("classes_of_fit", 2), least=2)
+    _require_texts("feature_names", saved.get("feature_names"), none=True)
+    if FINGERPRINT in saved:
+        _require_texts("fingerprint", [saved[FINGERPRINT]])
+        return
+    digests = array_of(arrays, DIGESTS, np.uint8, (None, 16))
+    ids_of(arrays, REMOVED, len(digests) + len(arrays[REMOVED]))
+    same("labels", len(saved["labels"]["values"]), len(saved["classes"]))
+    np.dtype(saved["labels"]["dtype"])
+    if "feature_type" in saved and np.dtype(saved["feature_type"]).kind != "f":
+        raise DataError(f"feature_type: got {saved['feature_type']!r}, allowed: a type of real numbers")
+
+
+def _require_texts(name: str, found: Any, none: bool = False) -> None:
+    texts = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    if not (texts or (none and found is None)):
+        raise DataError(f"{name}: got {found!r}, allowed: text")
 
 
 class MovedOn(DataError):
@@ -68,6 +103,7 @@ class Version:
     def loaded(cls, path: Path, values: dict[str, Any]) -> Version:
         """The version of a model that was read from ``path``, whose header holds ``values``."""
         there = _there(values)
+        _require_texts(_KEY, [there["lineage"], there["token"]])
         return cls(there["lineage"], (there["token"],), frozenset([path.resolve()]))
 
     def save(self, path: Path, state: State, requests: int, fingerprint: Callable[[], str]) -> Version:
@@ -95,7 +131,7 @@ class Version:
     def _require_successor(
         self, path: Path, target: Path, state: State, requests: int, fingerprint: Callable[[], str]
     ) -> None:
-        values = load_header(target) if target.exists() else {}
+        values = _saved_at(target)
         if not {_KEY, FINGERPRINT} & values.keys():  # nothing, or no model that was saved here
             return
         there, allowed = _there(values), "load it and repeat what came since, or save elsewhere"
@@ -124,15 +160,33 @@ def _there(values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _rows(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Which rows a file has removed, and the digests of the others."""
-    none = np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.uint8)
+def _saved_at(path: Path) -> dict[str, Any]:
+    """The header of a file that was saved here; empty where there is none, or it is somebody else's.
+
+    Raises:
+        DataError: It was, and is damaged: nobody knows any more what it has removed.
+    """
+    if not path.exists():
+        return {}
+    with open(path, "rb") as file:
+        start = file.read(_START)
+    if not any(mark in start for mark in _MARKS):
+        return {}
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            removed = np.asarray(file.get_tensor(REMOVED), dtype=np.int64)
-            return removed, file.get_tensor(DIGESTS) if DIGESTS in set(file.keys()) else none[1]
-    except (SafetensorError, OSError):  # damaged: nobody can load it
-        return none
+        return read_header(path, signed=False)[1]
+    except DataError as error:
+        allowed = "delete it, or save elsewhere"
+        raise DataError(
+            f"{error}, and the removals that it may hold would be lost; allowed: {allowed}"
+        ) from None
+
+
+def _rows(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Which rows a file that is whole has removed, and the digests of the others, where it has them."""
+    with of_file(path), read_as(MODEL), safe_open(str(path), framework="numpy") as file:
+        removed = np.asarray(file.get_tensor(REMOVED), dtype=np.int64)
+        known = DIGESTS in set(file.keys())
+        return removed, file.get_tensor(DIGESTS) if known else np.empty((0, 0), dtype=np.uint8)
 
 
 def _alike(

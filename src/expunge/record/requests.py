@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core import seeds
-from expunge.core.checks import require_count, require_share
+from expunge.core.checks import require_count, require_seed, require_share
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import read_text
+from expunge.core.homes import expanded
+from expunge.core.json_text import parse_json
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
 
+_MOST_DIGITS = 20  # of a row id
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Removal request 1, 2, ...: ids of training rows, as numbered in the data set before any removal."""
 
@@ -42,7 +45,7 @@ class RandomRows:
     def __init__(self, count: int = 100, batch_size: int = 1, seed: int | None = None) -> None:
         self.count = require_count("count", count, least=0)
         self.batch_size = require_count("batch_size", batch_size)
-        self.seed = None if seed is None else require_count("seed", seed, least=0)
+        self.seed = None if seed is None else require_seed("seed", seed)
 
     def stream(self, dataset: Dataset, seed: int) -> list[Request]:
         """Return the requests.
@@ -112,7 +115,7 @@ class _Part:
         self.count = None if count is None else require_count("count", count)
         if self.count is not None and self.share != 1:
             raise InvalidValue("count", count, "null where share is below 1")
-        self.seed = None if seed is None else require_count("seed", seed, least=0)
+        self.seed = None if seed is None else require_seed("seed", seed)
 
     def requested(self, rows: NDArray[np.int64], whose: str, seed: int, *index: int) -> list[list[int]]:
         """Return the rows of each request, of the ``rows`` of a label, of which there is one at least.
@@ -261,18 +264,23 @@ def _checked(batches: Sequence[Sequence[Any]], n: int) -> list[list[int]]:
 def _read_rows(path: Path) -> list[Any]:
     """The list that a file holds; a text file's ids that are no numbers are left for the check to name."""
     try:
-        text = read_text(path.expanduser())
+        text = read_text(expanded(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise DataError(f"{path}: cannot be read as a file of row ids ({reason})", "rows") from None
     if path.suffix == ".json":
         try:
-            rows = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            rows = parse_json(text)
+        except ValueError as error:
             raise DataError(f"{path}: not JSON ({error})", "rows") from None
         if not isinstance(rows, list):
             allowed = "a list of row ids, or of such lists"
             raise DataError(f"{path}: holds a {type(rows).__name__}, allowed: {allowed}", "rows")
         return rows
     lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
-    return [[int(w) if w.isascii() and w.isdigit() else w for w in line] for line in lines if line]
+    return [[_id(word) for word in line] for line in lines if line]
+
+
+def _id(word: str) -> int | str:
+    """A row id; a word that is none, or longer than any, as it is."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS else word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from typing import Any
 
@@ -13,20 +14,28 @@ from expunge.core.columns import Columns
 from expunge.core.versions import version_of
 from expunge.record.account import require_counts
 from expunge.record.columns import as_json
-from expunge.record.ledger import KEYS
+from expunge.record.continued import KEY as CONTINUED
+from expunge.record.tally import Tally
 from expunge.unlearners.base import OUTCOMES
 
-_PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
 _RESIDUAL = ("residual_bound", "residual_measured", "budget")
+NUMBERS = (
+    *("seed", "n_train", "n_test", "requests", *OUTCOMES, "removals_supported", "test_accuracy_before"),
+    *("test_accuracy_after", *_RESIDUAL, "epsilon", "delta", "epsilon_total", "delta_total", "releases"),
+    *("std", "sensitivity", "grid", "ratio", "released", "epsilon_spent", "seconds_fit"),
+    *("seconds_removal_median", "seconds_removal_p95", "peak_memory_mb"),
+)
+"""What of a summary may be a number, whatever metrics and methods add."""
+_PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
 
 
 def summarise(
-    records: list[dict[str, Any]], facts: dict[str, Any], columns: Columns | None = None
+    records: Iterable[Mapping[str, Any]], facts: dict[str, Any], columns: Columns | None = None
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds.
 
     Args:
-        records: The ledger, one record per request.
+        records: The ledger, one record per request; they are gone through once, and not kept.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
             test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``claim`` (what the
             method says of its guarantee), ``noise`` (at release: ``releases`` that it covers, ``std``,
@@ -40,23 +49,24 @@ def summarise(
     Raises:
         BrokenInvariant: A record has an outcome that is none.
     """
-    counts = {outcome: sum(r["outcome"] == outcome for r in records) for outcome in OUTCOMES}
-    require_counts({"requests": len(records)}, counts)
-    supported = next((k for k, r in enumerate(records) if r["outcome"] != "removed"), len(records))
-    seconds = [r["seconds"] for r in records]
-    last = records[-1] if records else dict.fromkeys(_RESIDUAL)
+    known = columns or {}
+    tally = Tally({key: column.over_run for key, column in known.items()})
+    for record in records:
+        tally.add(record)
+    require_counts({"requests": tally.requests}, tally.counts)
+    supported, seconds = tally.supported, tally.seconds
     total: Total | None = facts.get("total")
     together = ("epsilon_total", "delta_total", "not_covered")
     claim: Claim = facts.get("claim") or Claim()
     summary = {
         **{key: facts[key] for key in ("dataset", "extractor", "model", "unlearner")},
         **{key: facts[key] for key in ("seed", "n_train", "n_test")},
-        "requests": len(records),
-        **counts,
+        "requests": tally.requests,
+        **tally.counts,
         "removals_supported": supported,
-        "budget_exhausted": supported < len(records),
+        "budget_exhausted": supported < tally.requests,
         **{key: facts.get(key) for key in ("test_accuracy_before", "test_accuracy_after")},
-        **{key: last[key] for key in _RESIDUAL},
+        **{key: tally.last.get(key) for key in _RESIDUAL},
         **{key: facts.get(key) for key in ("epsilon", "delta")},
         **(dict(zip(together, astuple(total), strict=True)) if total else {}),
         **facts.get("noise", {}),
@@ -66,25 +76,12 @@ def summarise(
         "peak_memory_mb": peak_memory_mb(),
         **facts.get("extracted", {}),
     }
-    known = columns or {}
-    added = dict.fromkeys(key for record in records for key in record if key not in KEYS)
-    for key in (key for key in added if key not in summary):
-        summary[key] = _over_run(records, key, known[key].over_run if key in known else "served")
+    summary |= {key: value for key, value in tally.own().items() if key not in summary}
     said = {key: facts[key] for key in ("role", "not_measured", "inputs") if facts.get(key)}
     said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
+    said |= {CONTINUED: tally.continued} if tally.continued else {}
     described = {"columns": as_json(known)} if known else {}
     return {**summary, **said, **described, "versions": versions()}
-
-
-def _over_run(records: list[dict[str, Any]], key: str, how: str) -> float | None:
-    """What the summary has of the records' values; see ``Column.over_run``."""
-    if how == "last":  # evaluated after the last request, whatever it is evaluated at besides
-        return records[-1].get(key) if records else None
-    of = [r for r in records if how == "mean" or r["outcome"] != "refused"]
-    values = [record[key] for record in of if record.get(key) is not None]
-    if not values:
-        return None
-    return float(np.mean(values)) if how == "mean" else values[-1]
 
 
 def peak_memory_mb() -> float | None:

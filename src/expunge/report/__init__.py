@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from expunge.report.runs import Run, find_runs, read_run
-from expunge.report.write import write_report
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from expunge.report.runs import Run, find_runs, read_run
+    from expunge.report.write import write_report
 
 __all__ = ["Run", "find_runs", "read_run", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when they are needed: what is imported before the command has begun cannot be interrupted in peace.
+    if name == "write_report":
+        from expunge.report.write import write_report
+
+        return write_report
+    if name in __all__:
+        from expunge.report import runs
+
+        return getattr(runs, name)
+    raise AttributeError(f"module 'expunge.report' has no attribute {name!r}")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import report as enter
+
+    enter()
+
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from expunge import __version__
+from expunge.core.arguments import Parser
+from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
 from expunge.report import privacy, text
 from expunge.report.contents import Contents
@@ -42,27 +49,27 @@ being shown.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command on ``argv``, by default the process's own; return 0, or 2 after one line on stderr."""
+    """Run the command on ``argv``, by default the process's own; return 0, or another code after one line."""
+    return ended("expunge-report", lambda: _asked(argv), lambda: "the same command begins again")
+
+
+def _asked(argv: Sequence[str] | None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     recipe = privacy.given(args)
-    try:
-        if recipe and not args.privacy:
-            raise UserError(f"{privacy.option(next(iter(recipe)))}: only with --privacy")
-        if not args.folders and not args.privacy:
-            parser.error("the following arguments are required: FOLDER")
-        if args.out and not args.folders:
-            raise UserError("--out: only with a FOLDER; --privacy alone writes no files")
-        if args.privacy:
-            say(privacy.report(recipe))
-        return _report(args.folders, args.out) if args.folders else 0
-    except UserError as e:
-        sys.stderr.write(f"expunge-report: {e}\n")
-        return 2
+    if recipe and not args.privacy:
+        raise UserError(f"{privacy.option(next(iter(recipe)))}: only with --privacy")
+    if not args.folders and not args.privacy:
+        parser.error("the following arguments are required: FOLDER")
+    if args.out and not args.folders:
+        raise UserError("--out: only with a FOLDER; --privacy alone writes no files")
+    if args.privacy:
+        say(privacy.report(recipe))
+    return _report(args.folders, args.out) if args.folders else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-report",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
@@ -87,7 +94,3 @@ def _report(folders: list[str], out: Path | None) -> int:
     files = "table.csv and the figures" if contents.runs else "and a CSV file a study"
     say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
     return 2 if any(one.damaged for one in found.left_out) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import pandas as pd
 
 from expunge.report.runs import find_runs, finite
 from expunge.report.table_rows import Row, ordered, rows
+
+_FORMULA = re.compile(r"'*\s*[=+\-@\t\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?inf", re.ASCII)
 
 
 class Runs(pd.DataFrame):
@@ -40,12 +44,24 @@ def load(folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> 
 def as_csv(lines: Iterable[Mapping[str, Any]], head: Sequence[str] | None = None) -> str:
     """Return CSV with the values as they are; what a line does not have, or is None, is an empty cell.
 
+    A text that a spreadsheet would take for a formula has an apostrophe in front: names may be another's.
+
     Args:
         lines: One mapping a line.
         head: The columns; by default all keys, in the order in which they appear.
     """
-    frame = pd.DataFrame(list(lines), columns=head, dtype=object)
+    safe = ({key: unformulated(value) for key, value in line.items()} for line in lines)
+    frame = pd.DataFrame(list(safe), columns=head, dtype=object)
+    frame.columns = [unformulated(name) for name in frame.columns]
     return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def unformulated(value: Any) -> Any:
+    """A cell that no spreadsheet computes, nor what comes after a break in it; numbers stay as they are."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    whole = value.replace("\r\n", "\n").replace("\r", "\n")  # a return alone is not quoted
+    return f"'{whole}" if _FORMULA.match(whole) else whole
 
 
 def _line(row: Row) -> dict[str, Any]:

@@ -30,4 +30,5 @@ def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def escaped(cell: str) -> str:
     """Return text that Markdown takes for text, and not for the end of a cell or for markup."""
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    text = cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("](", "\\](").replace("][", "\\][")  # nor for a link

@@ -73,7 +73,7 @@ def _files(run: Run) -> list[Path]:
 
 def _read(path: Path) -> _Pictures | None:
     try:
-        state = load_state(path)
+        state = load_state(path, signed=False)
         return _checked(state.arrays, state.values)
     except (DataError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = str(error) if isinstance(error, DataError) else f"{path}: not the arrays of activation maps"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from expunge.core.errors import RunFolderError
+from expunge.core.errors import RunFolderError, one_line
+from expunge.core.json_text import parse_json
+from expunge.core.regular import read_regular
 
 _NODE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 _SELECT = re.compile(r"\$\{oc\.select:\s*([A-Za-z_][\w.]*)\s*(?:,([^${}]*))?\}")
@@ -20,12 +23,32 @@ def read_text(path: Path) -> str:
         RunFolderError: If it is missing, cannot be read or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).decode()
     except FileNotFoundError:
         raise RunFolderError(f"{path}: missing from the run folder") from None
     except UnicodeDecodeError as e:
         line = e.object[: e.start].count(b"\n") + 1
         raise RunFolderError(f"{path}:{line}: not UTF-8 text") from None
+    except OSError as e:
+        raise RunFolderError(f"{path}: cannot be read ({e.strerror})") from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number, from 1, and the text of every line of a file: all of it is never in memory.
+
+    Lines end at newlines alone: JSON strings may hold other characters that end a line of text.
+
+    Raises:
+        RunFolderError: As ``read_text`` does.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.decode("utf-8").removesuffix("\n")
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: missing from the run folder") from None
+    except UnicodeDecodeError:
+        raise RunFolderError(f"{path}:{number}: not UTF-8 text") from None
     except OSError as e:
         raise RunFolderError(f"{path}: cannot be read ({e.strerror})") from None
 
@@ -42,11 +65,11 @@ def parse_object(text: str, path: Path, line: int | None = None) -> dict[str, An
         RunFolderError: If it is not a JSON object.
     """
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError as e:
         raise RunFolderError(f"{path}:{line or e.lineno}: not JSON ({e.msg}, column {e.colno})") from None
-    except (RecursionError, ValueError):
-        raise RunFolderError(f"{path}:{line or 1}: not JSON that can be read") from None
+    except ValueError as e:
+        raise RunFolderError(f"{path}:{line or 1}: not JSON that can be read ({one_line(e)})") from None
     if not isinstance(value, dict):
         raise RunFolderError(f"{path}:{line or 1}: must be a JSON object")
     return value
@@ -62,14 +85,17 @@ def read_config(path: Path) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
+    from expunge.core.yaml_text import require_tree
+
     text = read_text(path)
     try:
+        require_tree(text)
         config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         reason = getattr(e, "problem", None) or "broken"
         raise RunFolderError(f"{path}:{mark.line + 1 if mark else 1}: not YAML ({reason})") from None
-    except (OmegaConfBaseException, ValueError) as e:
+    except (OmegaConfBaseException, ValueError, LookupError, TypeError, AttributeError) as e:
         raise RunFolderError(f"{path}:1: not a configuration ({str(e).splitlines()[0]})") from None
     if not isinstance(config, dict):
         raise RunFolderError(f"{path}:1: must be a mapping")

@@ -8,13 +8,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from expunge.core.columns import Column
 from expunge.core.errors import RunFolderError
 from expunge.record.account import require_account
 from expunge.record.columns import of_run, role_of
-from expunge.report.run_files import lookup, parse_object, read_config, read_text
+from expunge.record.ledger import FILE as REMOVALS
+from expunge.record.ledger import RESULTS
+from expunge.record.sums import require_sums
+from expunge.report.run_files import lookup, parse_object, read_config, read_lines, read_text
 from expunge.report.sweeps import LeftOut, left_out, without_folders
 from expunge.report.walk import walk
 
@@ -226,9 +230,10 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
     """
     folder = Path(folder)
     summary = _read_summary(folder / "summary.json")
-    records = _read_records(folder / "removals.jsonl", {*_LEDGER, *of_run(summary)})
+    records = _read_records(folder / REMOVALS, {*_LEDGER, *of_run(summary)})
+    require_sums(folder / REMOVALS)
     if len(records) != summary["requests"]:
-        where = f"{folder / 'removals.jsonl'}:{len(records) + 1}"
+        where = f"{folder / REMOVALS}:{len(records) + 1}"
         raise RunFolderError(
             f"{where}: {len(records)} records, but summary.json counts {summary['requests']}"
         )
@@ -253,6 +258,8 @@ def damage(folder: Path, name: str, error: RunFolderError) -> LeftOut:
 def read_study(folder: str | os.PathLike[str], name: str | None = None) -> StudyRun:
     """Read the folder of a study, without ``removals.jsonl``; arguments and errors as in ``read_run``."""
     folder = Path(folder)
+    if (folder / RESULTS).exists():
+        require_sums(folder / RESULTS)
     path = folder / "summary.json"
     summary = parse_object(read_text(path), path)
     _check(summary, f"{path}:1", {"study": "a name", "table": "a list of rows"})
@@ -271,11 +278,11 @@ def _read_summary(path: Path) -> dict[str, Any]:
 
 
 def _read_records(path: Path, numbers: Collection[str]) -> list[dict[str, Any]]:
-    # split("\n") and not splitlines(): JSON strings may hold characters that splitlines takes for line ends.
     records = []
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
+    for line, text in read_lines(path):
         if text.strip():
-            records.append(record := parse_object(text, path, line))
+            record = {intern(key): value for key, value in parse_object(text, path, line).items()}
+            records.append(record)
             kinds = {key: "a number or null" for key in record if key in numbers}
             _check(record, f"{path}:{line}", {**_RECORD, **kinds})
     return records

@@ -69,7 +69,7 @@ class Drawn:
         """Write ``name.png`` and ``name.svg`` into ``folder``, each whole or not; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         png, svg = folder / f"{self.name}.png", folder / f"{self.name}.svg"
-        write_atomically(png, self.png)
+        write_atomically(png, self.png)  # in the place of a link, not through it
         write_atomically(svg, self.svg.encode())
         return [png, svg]
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from expunge.core.errors import printable
 from expunge.report.runs import Run, finite
 
 NONE = "–"
@@ -105,7 +106,7 @@ def shown(value: Any) -> str:
 
 def plain(value: Any) -> str:
     """Return text without control characters, so that a name cannot steer the terminal or break a line."""
-    return "".join(c if c.isprintable() else "?" for c in str(value))
+    return printable(str(value).replace("\t", "?"))
 
 
 def unbroken(label: str) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import reproduce as enter
+
+    enter()
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from expunge import __version__
+from expunge.core.arguments import Parser
 from expunge.core.checks import require_choice
-from expunge.core.errors import InvalidValue, UserError, say
+from expunge.core.ends import FAILED, ended
+from expunge.core.errors import InvalidValue, say
 from expunge.reproduce.expected import PaperRow, expected_files, read_expected
-
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 _DESCRIPTION = """\
 Run the tables and figures of a paper and hold them against what was published: row, quantity, published,
@@ -42,19 +47,13 @@ one line for bad input.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command on ``argv``, by default the process's own; return the exit code, see ``--help``."""
-    try:
-        return _reproduce(_parsed(argv))
-    except UserError as error:
-        sys.stderr.write(f"expunge-reproduce: {error}\n")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        sys.stderr.write("expunge-reproduce: interrupted; the same command goes on where it stopped\n")
-        return INTERRUPTED
+    goes_on = "the same command goes on where it stopped"
+    return ended("expunge-reproduce", lambda: _reproduce(_parsed(argv)), lambda: goes_on)
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     papers = ", ".join(expected_files())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-reproduce",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
@@ -123,7 +122,3 @@ def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
         return results.of_nothing(row, args.reduced, str(error), failed)
     result = results.of_sweep(row, sweep, args.reduced, args.overrides)
     return {**result, "figures": output.write_row(row, sweep, out / row.name)}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

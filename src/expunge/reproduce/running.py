@@ -8,15 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from threading import current_thread, main_thread
-from typing import Any
 
+from expunge.core.ends import Terminated, ended_by
 from expunge.core.errors import UserError
 from expunge.reproduce.expected import PaperRow
 from expunge.reproduce.sweep_cells import FILE, FinishedSweep, read_sweep
 from expunge.run.config_files import quoted
 
 BAD_INPUT = 2
-_INTERRUPTED = (130, -2)
 _STDERR = 2  # of this process: what the runs print is no part of the table
 
 
@@ -42,11 +41,12 @@ def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]
         UserError: The command or every run was refused; the line has been printed.
         Unfinished: It ended in another way without a sweep.
         KeyboardInterrupt: It was interrupted.
+        Terminated: It was asked to end.
     """
     before = _stamp(folder)
     code = _run([sys.executable, "-m", "expunge", *command(row, folder, reduced, overrides)])
-    if code in _INTERRUPTED:
-        raise KeyboardInterrupt
+    if (signalled := ended_by(code)) is not None:
+        raise signalled
     if _stamp(folder) in (None, before):
         if code == BAD_INPUT:
             raise UserError(f"{row.name}: the command was refused, see the line above")
@@ -74,35 +74,33 @@ def skipped(row: PaperRow, reduced: bool, asked: bool) -> str | None:
 
 
 def _run(arguments: list[str]) -> int:
-    process, interrupted = _started(arguments)
+    process, heard = _started(arguments)
     with process:
-        if interrupted:  # before it was there to be
-            process.send_signal(signal.SIGINT)
+        for number in heard:  # before it was there to be told
+            process.send_signal(number)
         try:
             return process.wait()
-        except KeyboardInterrupt:
-            process.wait()  # it was interrupted as well, and has workers to end
+        except (KeyboardInterrupt, Terminated) as error:  # a terminal tells both, which does no harm
+            process.send_signal(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+            process.wait()  # it has workers to end
             raise
 
 
-def _started(arguments: list[str]) -> tuple[subprocess.Popen[bytes], bool]:
-    """Start a process; also whether the keyboard interrupted meanwhile, which must not leave it to itself."""
-    interrupted = False
-
-    def note(*_: Any) -> None:
-        nonlocal interrupted
-        interrupted = True
-
-    before = signal.getsignal(signal.SIGINT)
-    ours = before is signal.default_int_handler and current_thread() is main_thread()
-    if ours:
-        signal.signal(signal.SIGINT, note)
+def _started(arguments: list[str]) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """Start a process; also the signals that came meanwhile, which must not leave it to itself."""
+    heard: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = [number for number, handler in before.items() if callable(handler)]
+    if current_thread() is not main_thread():
+        ours = []
+    for number in ours:
+        signal.signal(number, lambda number, _: heard.append(number))
     try:
         process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=_STDERR)
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
-    return process, interrupted
+        for number in ours:
+            signal.signal(number, before[number])
+    return process, heard
 
 
 def _stamp(folder: Path) -> tuple[int, int] | None:

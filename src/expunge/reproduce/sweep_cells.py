@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from expunge.core.errors import RunFolderError
-from expunge.report.run_files import parse_object, read_text
+from expunge.record.sums import require_sums
+from expunge.report.run_files import parse_object, read_lines, read_text
 from expunge.report.sweeps import FILE as FILE
 from expunge.report.text import setting
 from expunge.reproduce.expected import Value
@@ -109,8 +110,8 @@ class FinishedSweep:
             given, missing = [lookup(cell["summary"], value.key)], "is not in the summary"
         else:
             path = self.folder / cell["run"] / "removals.jsonl"
-            lines = enumerate(read_text(path).split("\n"), start=1)
-            records = [parse_object(line, path, number) for number, line in lines if line.strip()]
+            records = [parse_object(line, path, number) for number, line in read_lines(path) if line.strip()]
+            require_sums(path)
             if len(records) < value.at:
                 raise NotMeasured(f"{len(records):,} requests of {value.at:,}")
             window = records[max(0, value.at - value.window) : value.at]

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from omegaconf.resolvers import oc
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
-from expunge.core.sources import PLUGINS
+from expunge.core.yaml_text import require_followable
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
+from expunge.run.declared import located
+from expunge.run.environment import as_written
 from expunge.run.job_cache import JobCache
-from expunge.run.targets import located
-
-_ENVIRONMENT = "oc.env"
-_DEEPEST = 64
+from expunge.run.yaml_files import load_yaml
 
 
 def settings_again(path: Path) -> dict[str, Any]:
@@ -35,15 +30,13 @@ def settings_again(path: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: It is missing, or no configuration.
     """
+    if not os.path.lexists(path):
+        raise RunFolderError(f"{path}: missing from the run folder")
+    config, _ = load_yaml(path, aliases=False)
     try:
-        text = path.read_text(encoding="utf-8")
-        _require_tree(text)
-        with _no_environment():
-            found = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
-    except FileNotFoundError:
-        raise RunFolderError(f"{path}: missing from the run folder") from None
-    except yaml.YAMLError as error:
-        raise RunFolderError(f"{path}: not YAML ({one_line(error)})") from None
+        require_followable(OmegaConf.to_container(config, resolve=False))
+        with as_written():
+            found = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
     if not isinstance(found, dict):
@@ -51,49 +44,14 @@ def settings_again(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _require_tree(text: str) -> None:
-    """Refuse YAML that is more than it seems, by aliases, or that nests without end."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has an alias (*name)")
-        if depth > _DEEPEST:
-            raise ValueError(f"it is more than {_DEEPEST} levels deep")
-
-
-@contextmanager
-def _no_environment() -> Iterator[None]:
-    """References to the environment stay words, as long as this lasts."""
-
-    def as_written(key: str, *default: Any) -> str:
-        return f"${{{','.join(map(str, (f'{_ENVIRONMENT}:{key}', *default)))}}}"
-
-    OmegaConf.register_new_resolver(_ENVIRONMENT, as_written, replace=True)
-    try:
-        yield
-    finally:
-        OmegaConf.register_new_resolver(_ENVIRONMENT, oc.env, replace=True)
-
-
 def _require_part(group: str, settings: dict[str, Any]) -> None:
-    """Refuse a ``_target_`` that is no data set or extractor: the folder may be another's.
-
-    It may name what reads data, not all that our packages have or import, such as what writes a file. Of a
-    plug-in, which is code that was put here by who checks the run, it may name all that it defines itself.
+    """Refuse a group that names no part: the folder may be another's.
 
     Raises:
-        InvalidValue: It does not name one.
+        InvalidValue: It does not.
     """
     found = settings.get(group)
-    path = str(found.get("_target_", "")) if isinstance(found, dict) else ""
-    module, _, name = path.rpartition(".")
-    ours, plugin = module.startswith(f"expunge.{group}s."), module.partition(".")[0] == PLUGINS
-    target: Any = located(group, path) if (ours or plugin) and not name.startswith("_") else None
-    returned = inspect.get_annotations(target).get("return") if inspect.isfunction(target) else None
-    known = plugin or hasattr(target, "extract") or returned in ("Dataset", Dataset)
-    if getattr(target, "__module__", None) != module or not known:
-        raise InvalidValue(f"{group}._target_", path, f"the name of a part of expunge.{group}s or {PLUGINS}")
+    located(group, str(found.get("_target_", "")) if isinstance(found, dict) else "")
 
 
 @dataclass(frozen=True)

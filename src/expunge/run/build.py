@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from expunge.core.checks import require_choice, require_count, require_switch
+from expunge.core.checks import require_choice, require_count, require_seed, require_switch
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.sources import digests_of, targets_in
 from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
 from expunge.record.inputs import Inputs
+from expunge.record.resume import FROM_CHECKPOINT
 from expunge.record.settings import FREE
+from expunge.run.declared import located, require_parts
 from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once
 from expunge.run.linear_settings import OF_THE_MODEL, as_typed, at_release, linear_model, release_std
-from expunge.run.targets import build, located
+from expunge.run.targets import build
 from expunge.studies import Study
 from expunge.tracking import Tracker
 
@@ -235,11 +237,14 @@ def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
 
 
 def _check_common(settings: dict[str, Any]) -> None:
-    require_count("seed", settings["seed"], least=0)
+    require_parts(settings)
+    require_seed("seed", settings["seed"])
     require_choice("device", settings["device"], ("auto", "cpu", "cuda"))
     require_count("checkpoint_every", settings["checkpoint_every"])
-    for switch in ("resume", "force", "stop_at_limit", "progress"):
+    for switch in ("force", "stop_at_limit", "progress"):
         require_switch(switch, settings[switch])
+    if settings["resume"] != FROM_CHECKPOINT and not isinstance(settings["resume"], bool):
+        raise InvalidValue("resume", settings["resume"], f"true, false or {FROM_CHECKPOINT}")
     if settings["figures"] != "all" and not isinstance(settings["figures"], bool):
         raise InvalidValue("figures", settings["figures"], "true, false or all")
     if settings["seeds"] is not None:

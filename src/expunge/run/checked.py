@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from expunge.core.errors import BrokenInvariant
+from expunge.core.errors import BrokenInvariant, DataError
+from expunge.core.read_back import same
 from expunge.record.account import account_of
 from expunge.record.ledger import KEYS, Ledger
 from expunge.record.requests import Request
 from expunge.unlearners import Method, Unlearner
+from expunge.unlearners.base import OUTCOMES
 from expunge.unlearners.invariants import require_outcome
 
 
@@ -29,16 +32,43 @@ class Checked:
     Args:
         unlearner: What serves them.
         ledger: What has been recorded already.
-        path: Its file, for messages.
+        requests: What is asked for.
         rows: Training rows.
 
     Raises:
-        RunFolderError: A record cannot be one.
+        RunFolderError: A record cannot be one, or is not that of its request.
     """
 
-    def __init__(self, unlearner: Method | Unlearner, ledger: Ledger, path: Path, rows: int) -> None:
+    def __init__(
+        self, unlearner: Method | Unlearner, ledger: Ledger, requests: Sequence[Request], rows: int
+    ) -> None:
         self._unlearner = unlearner
-        self._account = account_of(ledger.records, path, rows)
+        self._account = account_of(ledger.records(), ledger.path, rows, requests=requests)
+
+    def loaded(self, ledger: Ledger, served: int, removed: int, requested: NDArray[np.bool_]) -> None:
+        """Compare what a state says of the first ``served`` requests with their records.
+
+        Args:
+            ledger: The records.
+            served: Requests that the state is after.
+            removed: Rows that have left by its count.
+            requested: (n,) rows that were asked for.
+
+        Raises:
+            DataError: It says something else: it is of another run, or of another moment of this one.
+        """
+        asked, gone = (np.zeros(len(requested), dtype=bool) for _ in range(2))
+        outcomes = dict.fromkeys(OUTCOMES, 0)
+        for record in islice(ledger.records(), served):
+            asked[record["rows"]] = True
+            gone[record["rows"]] |= record["outcome"] != "refused"
+            outcomes[record["outcome"]] += 1
+        same("run.removed", removed, int(np.count_nonzero(gone)))
+        _same_rows("run_requested", requested, asked)
+        if isinstance(self._unlearner, Method):
+            same("served", self._unlearner.served, served)
+            _same_rows("removed_rows", ~self._unlearner.predictor.kept, gone)
+            self._unlearner.require_served(outcomes)
 
     def outcome(self, outcome: Any, request: Request) -> None:
         """Check what ``remove`` returned.
@@ -68,6 +98,13 @@ class Checked:
                 left = np.asarray(record["rows"], dtype=np.int64)
                 if record["outcome"] != "refused" and there.has(left).any():
                     raise BrokenInvariant("rows of the model", record["rows"], "others, these having left")
+
+
+def _same_rows(name: str, found: NDArray[np.bool_], recorded: NDArray[np.bool_]) -> None:
+    if len(other := np.flatnonzero(found != recorded)):
+        raise DataError(
+            f"{name}: row {other[0]} is {'not ' * (not found[other[0]])}there, unlike the records"
+        )
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import Dataset
 from expunge.metrics import Metric
 from expunge.record.inputs import Inputs
@@ -19,7 +20,10 @@ class Experiment:
     """Everything a run is made of, built and checked; nothing has been written yet.
 
     Attributes:
-        settings: The resolved configuration (plain types), as trackers and checkpoints keep it.
+        settings: The resolved configuration (plain types), as it is built from.
+        written: The same as trackers and checkpoints keep it: what is from the environment as it is written;
+            None where nothing is.
+        hidden: Takes the values that are from the environment out of what is recorded.
         extractor: See ``expunge.extractors.base.Extractor``.
         requests: What will be asked, in order.
         checkpoint_every: Requests between two checkpoints.
@@ -43,8 +47,24 @@ class Experiment:
     typed: Collection[str] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     inputs: Inputs = field(default_factory=Inputs)
+    written: dict[str, Any] | None = None
+    hidden: Callable[[dict[str, Any]], dict[str, Any]] = lambda value: value
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The settings as they are recorded."""
+        return self.settings if self.written is None else self.written
 
     @property
     def model(self) -> Any:
         """What predicts: the method's model, or a plug-in that is both."""
         return getattr(self.unlearner, "predictor", self.unlearner)
+
+    def extract(self) -> tuple[Any, Any]:
+        """The inputs of the model; a complaint about a setting of the extractor names it as the user does."""
+        settings = self.settings.get("extractor") or {}
+        try:
+            found: tuple[Any, Any] = self.extractor.extract(self.dataset)
+        except (InvalidValue, DataError) as error:
+            raise error.within("extractor") if error.name in settings else error from None
+        return found

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
+    UnsupportedInterpolationType,
 )
 
 from expunge.core.errors import UserError, complain, one_line
+from expunge.core.system_errors import system_error
 from expunge.run.config_files import config_dir
+from expunge.sweep.flags import parted
 
 _NO_KEY = (ConfigAttributeError, ConfigKeyError)
+_OF_PATHS = (
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EEXIST, errno.EROFS, errno.EINVAL),
+)
+"""Of a file or folder that was named: another can be."""
 
 
 @contextmanager
@@ -47,6 +59,59 @@ def without_folder(error: BaseException) -> str | None:
     return f"hydra.run.dir (of a sweep hydra.sweep.subdir): {error.filename}: no folder ({error.strerror})"
 
 
+def of_an_override(error: BaseException, arguments: Sequence[str]) -> str | None:
+    """Say which override Hydra could not take, where its own error does not; None for any other error.
+
+    A group has the choice ``null`` or a number, or the parts of a sweep are none that it can count.
+    """
+    of_group = isinstance(error, ValueError) and "Config group override" in str(error)
+    files = [Path(file).parts for file in _files(error)]
+    inside = "hydra" in files[-1] if files else False  # of its own: what it calls says what is wrong itself
+    if not (of_group or any("override_parser" in file for file in files)):
+        own = [text for text in parted(arguments)[1] if re.match(r"[+~]*hydra[./]", text)]
+        of_hydra = inside and own and not isinstance(error, OSError)
+        return f"{', '.join(own)}: not as Hydra needs it ({one_line(error)})" if of_hydra else None
+    for override in OverridesParser.create().parse_overrides(list(parted(arguments)[1])):
+        key, given = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
+        parts = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+        if of_group and (config_dir() / key).is_dir() and not all(isinstance(p, (str, list)) for p in parts):
+            choices = ", ".join(sorted(file.stem for file in (config_dir() / key).glob("*.yaml")))
+            return f"{key}: got {given}, allowed: one of {choices or 'those in its folders (see --help)'}"
+        try:
+            _ = list(override.sweep_string_iterator()) if override.is_sweep_override() else []
+        except (ArithmeticError, TypeError, ValueError) as wrong:
+            return f"{key}: got {given}, allowed: a sweep that can be counted out ({_named(wrong)})"
+    return one_line(error)
+
+
+def _named(error: BaseException) -> str:
+    return type(error).__name__ if "<class" in str(error) else one_line(error)
+
+
+def of_settings(error: BaseException) -> str | None:
+    """Say which file Hydra could not put settings together from; None for an error from elsewhere."""
+    if not any("config_loader" in Path(file).stem for file in _files(error)):
+        return None
+    return system_error(error) or one_line(error)
+
+
+def of_system(error: BaseException) -> bool:
+    """Whether the system has refused something for which no file or folder that was named is to blame."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, (OSError, MemoryError)):
+        seen = seen.__cause__
+    return isinstance(seen, MemoryError) or getattr(seen, "errno", None) not in (None, *_OF_PATHS)
+
+
+def of_sweeper(error: BaseException) -> bool:
+    """Whether a sweeper that is a plug-in of Hydra's has raised it."""
+    return any("hydra_plugins" in file and "sweeper" in file for file in _files(error))
+
+
+def _files(error: BaseException) -> list[str]:
+    return [frame.filename for frame in extract_tb(error.__traceback__)]
+
+
 def _choices_with(key: str) -> str:
     """Which choices of a key's group have it, in words; nothing where none has."""
     group, _, own = key.rpartition(".")
@@ -68,6 +133,8 @@ def explained(error: BaseException) -> str:
         said = one_line(error).partition(" See https://")[0]
         quotes = "a value with other signs goes in quotes within quotes: KEY=\"'VALUE'\""
         return f"{error.override}: not an override ({said}); {quotes}"
+    if isinstance(error, (InterpolationResolutionError, UnsupportedInterpolationType)) and error.full_key:
+        return f"{error.full_key}: {one_line(str(error).splitlines()[0])}"
     cause = error.__cause__
     if isinstance(cause, _NO_KEY) and cause.parent_node is not None:
         named = re.search(r"'([^']+)'", str(error))

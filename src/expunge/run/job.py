@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +16,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
 from expunge.core.errors import RunFolderError, UserError
-from expunge.core.files import write_atomically
+from expunge.core.files import require_no_links, write_atomically
 from expunge.core.folders import content, discard, empty, names, sweep_up
 from expunge.core.folders import finish as finish_deleting
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
+from expunge.core.yaml_text import require_followable
+from expunge.record.ledger import FILE as REMOVALS
+from expunge.record.ledger import RESULTS
 from expunge.report.run_files import parse_object, read_text
 from expunge.run.before import Before, noted
+from expunge.run.environment import environment_of, overrides_of, written
+from expunge.run.hydra_errors import of_system
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
-from expunge.run.optimized import names_of
+from expunge.run.optimized import names_of, require_numbers
 from expunge.run.show import FIGURES, is_study, show
 from expunge.run.sound import (
     CONFIG,
@@ -43,6 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_WRITTEN = (RECORD, FIGURES, "wandb", ".lock", REMOVALS, RESULTS, "removals.sha256", "results.sha256")
+"""What a run writes to where it lies; its other files take the place of what is there."""
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
@@ -79,6 +86,7 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, cell: Swept | None
     """
     before = noted() if cell is None else _before_cell(folder, cell)
     try:
+        require_no_links(folder, _WRITTEN)
         with _held(folder, wait=cell is not None), watched():
             finish_deleting(folder, _of_hydra(), LAST)
             new = not ledger_of(folder)
@@ -105,6 +113,8 @@ def _held(folder: Path, wait: bool) -> Iterator[None]:
             hint = f"; {taken}" if str(taken) else ""
             raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}{hint}") from None
         except OSError as error:
+            if of_system(error):
+                raise
             reason = f"{error.filename}: {error.strerror}"
             raise RunFolderError(f"hydra.run.dir: {folder} cannot be used ({reason})") from None
         yield
@@ -123,8 +133,8 @@ def _run(
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
-    typed = {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task}
-    run, inputs = prepare(settings, choices, cache, cell.sweep if cell else None, typed)
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides_of(HydraConfig.get())}
+    run, inputs = prepare(settings, choices, cache, cell.sweep if cell else None, typed, config)
     if damage is not None:
         log.warning("%s; the run is done again from its start", damage)
     if force or damage is not None:  # only now: what is refused must not cost the run that is there
@@ -165,6 +175,7 @@ def _of_hydra() -> set[str]:
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values; a study's must not have groups that mean nothing to it."""
+    require_followable(OmegaConf.to_container(config, resolve=False))
     require_known(config, RUN_ONLY)
     if is_study(config):
         for group in RUN_ONLY:
@@ -184,8 +195,11 @@ def prepare(
     cache: JobCache,
     sweep: str | None,
     typed: Collection[str],
+    config: DictConfig,
 ) -> tuple[Callable[..., dict[str, Any]], Inputs]:
     """Build and check the run or the study; what is left to do is to call it with its ``folder``.
+
+    ``config`` is what the settings were before references in it were followed: so they are recorded.
 
     Returns:
         The run, and its inputs.
@@ -198,11 +212,14 @@ def prepare(
         named = named_inputs(settings)
         study, tracker = build_study(settings)
         inputs = named.of_study(study)
-        how = {key: settings[key] for key in ("seed", "progress")}
-        return partial(run_study, study, settings, tracker=tracker, group=sweep, inputs=inputs, **how), inputs
+        how: dict[str, Any] = {key: settings[key] for key in ("seed", "progress")}
+        how |= {"group": sweep, "inputs": inputs, "hidden": environment_of(config).hidden}
+        return partial(run_study, study, written(config), tracker=tracker, **how), inputs
     from expunge.run.runner import run
 
     experiment = build_experiment(settings, choices, cache, sweep, typed)
+    require_numbers(settings["optimized_metric"], experiment)
+    experiment = replace(experiment, written=written(config), hidden=environment_of(config).hidden)
     return partial(run, experiment), experiment.inputs
 
 
@@ -261,14 +278,19 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
 
 
 def record_config(config: DictConfig, folder: Path) -> None:
-    """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before)."""
-    (folder / RECORD).mkdir(parents=True, exist_ok=True)
-    sweep_up(folder / RECORD)
+    """Write ``.hydra/`` once the run is known to be valid (Hydra itself would write it before).
+
+    Its owner alone may read it: whoever knows the seed can draw the noise again.
+    """
+    target = folder / RECORD
+    target.mkdir(parents=True, exist_ok=True)
+    sweep_up(target)
     hydra_config = HydraConfig.get()
     parts = {
         "config": config,
         "hydra": OmegaConf.create({"hydra": hydra_config}),
-        "overrides": OmegaConf.create(list(hydra_config.overrides.task)),
+        "overrides": OmegaConf.create(overrides_of(hydra_config)),
     }
     for name, part in parts.items():
-        write_atomically(folder / RECORD / f"{name}.yaml", OmegaConf.to_yaml(part).encode())
+        text = environment_of(hydra_config).hidden(OmegaConf.to_yaml(part))
+        write_atomically(target / f"{name}.yaml", text.encode(), secret=True)

@@ -11,6 +11,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from expunge.core.checks import require_name
 from expunge.core.errors import UserError
 from expunge.run.config_files import config_dir
 
@@ -48,6 +49,8 @@ def require_known(config: DictConfig, groups: Collection[str]) -> None:
 def _require_of_the_linear_model(group: str, settings: DictConfig, config: DictConfig) -> None:
     from expunge.run.linear_settings import OF_THE_MODEL  # and the model with it: not for --help
 
+    if "name" in settings:
+        require_name(f"{group}.name", settings["name"])
     keys = ("name", *(key for key, home in OF_THE_MODEL.items() if home == group))
     for key in map(str, settings):
         if key not in keys and not _read_by_another(f"{group}.{key}", config):

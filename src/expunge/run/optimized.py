@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from expunge.core.errors import InvalidValue
 
+if TYPE_CHECKING:
+    from expunge.run.experiment import Experiment
+
 KEY = "optimized_metric"
+_OF_EXTRACTORS = "extractor_"
 Told = float | tuple[float, ...] | None
 
 
@@ -29,6 +33,28 @@ def metric_of(config: DictConfig) -> Any:
     """What a configuration asks for, as plain values."""
     asked = config.get(KEY)
     return OmegaConf.to_container(asked) if isinstance(asked, ListConfig) else asked
+
+
+def require_numbers(asked: Any, experiment: Experiment) -> None:
+    """Refuse, before anything runs, a name that no summary of this experiment is going to have.
+
+    Parts that are not ours, and extractors, may tell more than they declare; then ``told`` is to say so.
+
+    Raises:
+        InvalidValue: There will be no such number.
+    """
+    from expunge.metrics.base import columns_of  # not for --help
+    from expunge.record.summary import NUMBERS
+
+    parts = (experiment.unlearner, *experiment.metrics)
+    if not all(type(part).__module__.startswith("expunge.") for part in parts):
+        return
+    own = (getattr(part, "COLUMNS", {}) for part in (experiment.extractor, experiment.unlearner))
+    columns = [*own, *map(columns_of, experiment.metrics)]
+    known = dict.fromkeys((*NUMBERS, *(key for each in columns for key in each)))
+    for name in names_of(asked):
+        if name not in known and not name.startswith(_OF_EXTRACTORS):
+            raise InvalidValue(KEY, name, f"a number of summary.json: {', '.join(known)}")
 
 
 def told(asked: Any, summary: Mapping[str, Any]) -> Told:

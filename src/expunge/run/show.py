@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from expunge.core.errors import say
 from expunge.core.folders import whole
 
 FIGURES = "figures"
@@ -24,7 +24,7 @@ def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
         return
     table = show_study(folder, settings) if is_study(settings) else show_run(folder)
     if not swept:
-        sys.stdout.write(f"{table}\nRun folder: {folder}\n")
+        say(f"{table}\nRun folder: {folder}\n")
 
 
 def show_run(folder: Path) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.errors import RunFolderError, one_line
+from expunge.core.errors import RunFolderError, UserError, one_line
 from expunge.core.files import load_header
+from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.resume import FILE as CHECKPOINT
 from expunge.record.resume import SECRET, must_match
+from expunge.run.yaml_files import load_yaml
 
 RECORD = ".hydra"
 """Folder of the configuration in a run folder."""
@@ -27,6 +28,14 @@ LAST = (DONE, SUMMARY)
 def ledger_of(folder: Path) -> Path | None:
     """The record of the run or study that ``folder`` holds, or None."""
     return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
+
+
+def kept_in(folder: Path) -> str:
+    """How many requests (or cells of a study) of a run that was broken off are recorded, in words."""
+    ledger = ledger_of(folder)
+    count = ledger.read_bytes().count(b"\n") if ledger else 0
+    what = "cell" if ledger and ledger.name == RESULTS else "request"
+    return f"{count:,} {what}{' is' if count == 1 else 's are'} kept"
 
 
 def require_same(folder: Path, settings: dict[str, Any]) -> None:
@@ -75,13 +84,16 @@ def found_damaged(folder: Path, settings: dict[str, Any], named: bool) -> RunFol
 
 def _recorded(path: Path) -> dict[Any, Any]:
     """The configuration that a run began with, references followed."""
-    what = f"{path}: not the configuration of a run"
+    if not path.exists():
+        raise RunFolderError(f"{path}: no such file; without it the run cannot be continued")
     try:
-        found = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except FileNotFoundError:
-        raise RunFolderError(f"{path}: no such file; without it the run cannot be continued") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise RunFolderError(f"{what} ({one_line(error)})") from None
+        begun = load_yaml(path)[0]
+        require_followable(OmegaConf.to_container(begun, resolve=False))
+        found = OmegaConf.to_container(begun, resolve=True)
+    except UserError as error:
+        raise RunFolderError(str(error)) from None
+    except (ValueError, RecursionError, OmegaConfBaseException) as error:
+        raise RunFolderError(f"{path}: not the configuration of a run ({one_line(error)})") from None
     if not isinstance(found, dict):
-        raise RunFolderError(what)
+        raise RunFolderError(f"{path}: not the configuration of a run")
     return found

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from importlib import import_module
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.run.declared import located
 from expunge.run.linear_settings import OF_THE_MODEL
 from expunge.run.protocols import require_complete, require_protocol
-
-TRUSTED = ("expunge", "expunge_plugins")
-"""Packages that ``_target_`` may name: a configuration file must not be able to call anything else."""
 
 
 def build(group: str, settings: Any, **extra: Any) -> Any:
@@ -35,7 +32,7 @@ def build(group: str, settings: Any, **extra: Any) -> Any:
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
     elsewhere = OF_THE_MODEL if "logistic" in getattr(target, "supports", ()) else ()
     for key in arguments:
-        if key not in known and not takes_any:
+        if key not in known and (not takes_any or key.startswith("_")):
             allowed = ", ".join(dict.fromkeys([*elsewhere, *(k for k in known if k not in extra)]))
             raise InvalidValue(group, key, f"the keys {allowed}")
     arguments |= {key: value for key, value in extra.items() if key in known}
@@ -65,38 +62,3 @@ def _parameters(target: Any) -> dict[str, inspect.Parameter]:
     others = [vars(kind).get("__init__") for kind in target.__mro__ if kind not in protocols]
     nobody = (None, object.__init__, *(vars(kind).get("__init__") for kind in protocols))
     return {} if all(one in nobody for one in others) else known
-
-
-_ROOMS = {
-    "dataset": "expunge.datasets",
-    "extractor": "expunge.extractors",
-    "metrics": "expunge.metrics",
-    "model": "expunge.models",
-    "removal": "expunge.record.requests",
-    "study": "expunge.studies",
-    "tracker": "expunge.tracking",
-    "training": "expunge.training",
-    "unlearner": "expunge.unlearners",
-}
-"""Where the parts of a group are: no configuration is to call what writes a file, or what we import."""
-
-
-def located(group: str, path: str) -> Any:
-    """The class or function that a ``_target_`` names; ``InvalidValue`` if it is none of ours.
-
-    Of our own package it is one of the group's parts. Configurations come with run folders of others, too.
-    """
-    module, _, name = path.rpartition(".")
-    if module.split(".")[0] not in TRUSTED:
-        raise InvalidValue(f"{group}._target_", path, "a name in the package " + " or ".join(TRUSTED))
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidValue(f"{group}._target_", path, f"something that can be imported ({error})") from None
-    room = _ROOMS.get(group.partition(".")[0], "")
-    ours = getattr(found, "__module__", None) or ""
-    if module.split(".")[0] == "expunge" and not (
-        f"{module}.".startswith(f"{room}.") and ours.split(".")[0] in TRUSTED
-    ):
-        raise InvalidValue(f"{group}._target_", path, f"a part of {room} or expunge_plugins")
-    return found

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from expunge.core import checks
 from expunge.core.checks import (
+    LARGEST,
     require_choice,
     require_count,
     require_from_zero,
@@ -30,6 +31,7 @@ from expunge.scrub.proposal import Proposal, count_moved
 from expunge.scrub.scrub_error import ScrubError
 from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice
 
+_MOST_COPIES = 1_000_000  # published: 1,000
 _HALVINGS = 20
 _L2 = 0.01  # as published
 PENALTY = "a number >= 0: the weight of the penalty that the network was trained with, 0 where there was none"
@@ -94,17 +96,17 @@ class Scrub:
         require_choice("selector", self.selector, selectors.SELECTORS)
         require_choice("curvature", self.curvature, CURVATURES)
         require_choice("mode", self.mode, MODES)
-        require_count("n_perturbations", self.n_perturbations, least=3)
+        require_count("n_perturbations", self.n_perturbations, least=3, most=_MOST_COPIES)
         for name in ("perturbation_std", "lr", "smoothness", "lipschitz"):
-            require_positive(name, getattr(self, name))
+            require_positive(name, getattr(self, name), most=LARGEST)
         for name in ("max_units", "curvature_rows", "curvature_columns"):
             if getattr(self, name) is not None:
                 require_count(name, getattr(self, name))
         for name in ("l2", "noise_epsilon", "max_rise"):
             if getattr(self, name) is not None:
-                require_positive(name, getattr(self, name))
+                require_positive(name, getattr(self, name), most=LARGEST)
         if self.penalty is not None:
-            require_from_zero("penalty", self.penalty)
+            require_from_zero("penalty", self.penalty, most=LARGEST)
         if self.threads is not None:
             require_count("threads", self.threads)
         checks.require_switch("refit_outputs", self.refit_outputs)

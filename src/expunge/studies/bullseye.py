@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from expunge.codec import independence_test
 from expunge.codec.blanket import grow_shrink
 from expunge.codec.bullseye import VARIABLES, bullseye
-from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.checks import (
+    LARGEST_SINGLE,
+    require_choice,
+    require_count,
+    require_positive,
+    require_probability,
+)
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream
 from expunge.studies import cmiknn
@@ -72,7 +78,7 @@ class Bullseye:
     ) -> None:
         self.n, self.dim = require_count("n", n, least=10), dim
         require_choice("dim", dim, (1, 3))
-        self.eps = require_positive("eps", eps)
+        self.eps = require_positive("eps", eps, most=LARGEST_SINGLE)
         self.replicates = require_count("replicates", replicates)
         self.methods = require_names("methods", methods, METHODS)
         if "cmiknn" in self.methods and not cmiknn.available():

@@ -15,6 +15,7 @@ from expunge.codec import foci
 from expunge.codec.attributes import binary_attributes, markov_blanket_of, neighbours_of
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
+from expunge.core.homes import expanded
 from expunge.core.seeds import stream
 from expunge.datasets.celeba_attributes import read_celeba_attributes
 from expunge.record.summary import peak_memory_mb
@@ -162,7 +163,7 @@ def _load(
         return table, [f"a{j:02d}" for j in range(p)], parents
     if not isinstance(path, str) or not path:
         raise InvalidValue("path", path, "null or the path of a list_attr_celeba.txt")
-    table, names = read_celeba_attributes(Path(path).expanduser(), n)
+    table, names = read_celeba_attributes(expanded(path), n)
     if len(table) < 10:
         raise DataError(f"{path} has {len(table)} images, allowed: at least 10", "path")
     if p > len(names):

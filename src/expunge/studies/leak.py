@@ -12,7 +12,7 @@ import numpy as np
 from expunge.certificate import Guarantee
 from expunge.certificate.empirical import CONFIDENCE, Curve, Needed, Seen, delta_needed
 from expunge.certificate.guarantee import gaussian_profile
-from expunge.core.checks import require_count, require_positive
+from expunge.core.checks import LARGEST, require_count, require_positive, require_seed
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream
 from expunge.linear.parallel import one_blas_thread
@@ -82,11 +82,12 @@ class Leak:
         releases: int = 4,
         draws: int = 10_000,
     ) -> None:
-        self.lam, self.std = require_positive("lam", lam), require_positive("std", std)
+        self.lam = require_positive("lam", lam, most=LARGEST)
+        self.std = require_positive("std", std, most=LARGEST)
         require_count("n", n, least=2)
         self.releases = require_count("releases", releases, least=2, most=n - 1)
         self.draws = require_count("draws", draws)
-        drawn = n, require_count("dim", dim), require_count("problem", problem, least=0)
+        drawn = n, require_count("dim", dim), require_seed("problem", problem)
         self.small = Small.drawn(*drawn)
         if len(np.unique(self.small.y[self.releases - 1 :])) < 2:
             raise InvalidValue("problem", problem, "a seed with rows of both classes left after all removals")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
-from expunge.core.checks import require_count, require_from_zero, require_positive
+from expunge.core.checks import LARGEST, require_count, require_from_zero, require_positive
 from expunge.core.errors import InvalidValue
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
@@ -41,7 +41,8 @@ class Outliers:
     def __init__(
         self, dataset: str = "mnist_3v8", lam: float = 1e-3, std: float = 10.0, show: int = 12
     ) -> None:
-        self.lam, self.std = require_positive("lam", lam), require_from_zero("std", std)
+        self.lam = require_positive("lam", lam, most=LARGEST)
+        self.std = require_from_zero("std", std, most=LARGEST)
         self.dataset, self.rows = two_digits.load(dataset)
         self.show = require_count("show", show)
         fewest = int(np.unique(self.dataset.y_train, return_counts=True)[1].min())

@@ -14,7 +14,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from expunge.certificate import Account, Guarantee, StepFacts
 from expunge.certificate.bounds import INCREMENTS
-from expunge.core.checks import require_count, require_positive
+from expunge.core.checks import LARGEST, require_count, require_positive
 from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
@@ -87,13 +87,14 @@ class ResidualBounds:
         batch_sizes: Sequence[int | str] = (1, 10, ALL),
         points: int = 60,
     ) -> None:
-        self.lam, self.std = require_positive("lam", lam), require_positive("std", std)
+        self.lam = require_positive("lam", lam, most=LARGEST)
+        self.std = require_positive("std", std, most=LARGEST)
         self.dataset, self.rows = two_digits.load(dataset)
         self.removals, n = require_count("removals", removals), len(self.rows)
         if self.removals >= n:
             raise InvalidValue("removals", removals, f"at most {n - 1}, so that a row is left")
         self.batch_sizes = _sizes(batch_sizes, self.removals)
-        spaced = np.geomspace(1, self.removals, require_count("points", points, least=2))
+        spaced = np.geomspace(1, self.removals, require_count("points", points, least=2, most=10_000))
         self.points = sorted({int(point) for point in spaced.round()})
         self.guarantee = Guarantee(epsilon, delta, self.std, self.rows.dim)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ def run_study(
     tracker: Tracker,
     group: str | None = None,
     inputs: Inputs | None = None,
+    hidden: Callable[[Any], Any] = lambda value: value,
 ) -> dict[str, Any]:
     """Run ``study`` in ``folder`` and return its summary; one that was interrupted goes on at its next cell.
 
     ``tracker`` is given ``settings`` (the resolved configuration), ``group`` (the name of the sweep the run
     belongs to), and each record's plain values with ``request`` as the number of the cell. ``progress`` shows
-    a bar on a terminal. ``inputs`` are what the study is made from besides.
+    a bar on a terminal. ``inputs`` are what the study is made from besides. ``hidden`` takes out
+    of a summary what is not for its readers.
 
     Raises:
         RunFolderError: The folder holds records of other cells.
@@ -43,11 +46,11 @@ def run_study(
     """
     cells = [plain(cell, "cell") for cell in study.cells()]  # as they come back from the file
     with Ledger(folder / RESULTS, _KEYS, "study") as results, Guarded(tracker) as told:
-        _must_belong(folder / RESULTS, results.records, cells)
+        _must_belong(folder / RESULTS, results.records(), cells)
         told.start(settings, folder, group)
-        for record in results.records:
+        for record in results.records():
             told.log(_plain(record))
-        done, disable = len(results.records), None if progress else True
+        done, disable = results.lines, None if progress else True
         with tqdm(total=len(cells), initial=done, disable=disable, unit="cell", dynamic_ncols=True) as bar:
             for number, cell in enumerate(cells[done:], start=done + 1):
                 bar.set_postfix_str(" ".join(map(str, cell.values())))
@@ -55,25 +58,27 @@ def run_study(
                 bar.update()
         inputs = inputs or Inputs()
         inputs.require_unchanged(thorough=True)
+        results.require_whole()
+        records = list(results.records())
         found = {
             "study": study.name,
-            "seed": seed,
+            "seed": settings.get("seed", seed),
             "cells": len(cells),
-            "seconds": sum(record["seconds"] for record in results.records),
-            **study.summary(results.records),
-            "table": study.table(results.records),
+            "seconds": sum(record["seconds"] for record in records),
+            **study.summary(records),
+            "table": study.table(records),
             "inputs": inputs.shown(),
             "versions": versions(),
         }
-        summary: dict[str, Any] = plain(found, "summary")
-        write_json(folder / "summary.json", summary)
+        summary: dict[str, Any] = plain(hidden(found), "summary")
+        write_json(folder / "summary.json", summary, secret=True)  # the seed is in it
         told.finish(summary)
     return summary
 
 
 def draw_study(study: Study, folder: Path, into: Path) -> None:
     """Draw the figures of a complete study, from its records in ``folder``."""
-    study.figures(read_ledger(folder / RESULTS, _KEYS, "study")[0], into)
+    study.figures(list(read_ledger(folder / RESULTS, _KEYS, "study")), into)
 
 
 def _record(study: Study, number: int, cell: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -85,7 +90,7 @@ def _record(study: Study, number: int, cell: dict[str, Any], seed: int) -> dict[
     return {"cell": number, "seconds": time.perf_counter() - started, **cell, **result}
 
 
-def _must_belong(path: Path, records: list[dict[str, Any]], cells: list[dict[str, Any]]) -> None:
+def _must_belong(path: Path, records: Iterable[dict[str, Any]], cells: list[dict[str, Any]]) -> None:
     """The settings match already; the cells do too unless the file or the code has changed."""
     for number, record in enumerate(records, start=1):
         cell = cells[number - 1] if number <= len(cells) else None

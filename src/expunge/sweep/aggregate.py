@@ -18,6 +18,7 @@ from expunge.record.columns import as_json, merged, of_run
 from expunge.report.runs import FoundRuns, finite
 from expunge.report.sweeps import FILE as JSON
 from expunge.run.sound import RECORD
+from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, earlier, read
 
@@ -53,9 +54,9 @@ def collect(sweep: Path) -> tuple[dict[str, Any], FoundRuns]:
 
 
 def write(sweep: Path, found: Mapping[str, Any]) -> None:
-    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all."""
-    write_json(sweep / JSON, found)
-    write_atomically(sweep / CSV, as_csv(found["cells"]).encode())
+    """Write ``sweep.json`` and ``sweep.csv``, each whole or not at all; seeds are for the owner alone."""
+    write_json(sweep / JSON, found, secret=True)
+    write_atomically(sweep / CSV, as_csv(found["cells"]).encode(), secret=True)
 
 
 def mixed(cells: Sequence[Mapping[str, Any]], sweep: Path) -> list[str]:
@@ -74,7 +75,7 @@ def _draws_data(run: Path) -> bool:
     recorded = run / RECORD / "config.yaml"
     if not recorded.is_file():
         return True
-    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(OmegaConf.load(recorded), "dataset") or {})
+    return "${seed}" in OmegaConf.to_yaml(OmegaConf.select(load_yaml(recorded)[0], "dataset") or {})
 
 
 def _of_different_content(cells: Sequence[Mapping[str, Any]], but: Sequence[str] = ()) -> list[str]:

@@ -19,10 +19,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from expunge.core.errors import InvalidValue, UserError, complain
+from expunge.core.files import require_no_links
 from expunge.core.folders import unmake
 from expunge.core.locks import Taken, exclusive
+from expunge.core.system_errors import system_error
 from expunge.run.before import note
-from expunge.run.hydra_errors import explained
+from expunge.run.hydra_errors import explained, of_system
 from expunge.run.sound import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
@@ -54,10 +56,11 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Take the folder, and forget what an earlier command noted there."""
         sweep = Path(config.hydra.sweep.dir).absolute()
-        there = jobs.There.now(sweep)
+        there, code = jobs.There.now(sweep), 2
         try:
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
+            require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
             self._held.enter_context(exclusive(sweep, wait=False))
             jobs.begin(sweep, total, there)
             return
@@ -67,11 +70,12 @@ class SweepCallback(Callback):
         except OSError as error:
             where = error.filename or sweep
             complain(f"hydra.sweep.dir: {sweep} cannot be used ({where}: {error.strerror})")
+            code = 1 if of_system(error) else 2
         except (UserError, HydraException) as error:
             complain(explained(error))
         self._held.close()
         unmake(there.made)
-        sys.exit(2)
+        sys.exit(code)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""
@@ -81,8 +85,11 @@ class SweepCallback(Callback):
             except UserError as error:
                 complain(error)
                 code = 2
-            except Exception:
-                traceback.print_exc()
+            except Exception as error:
+                if line := system_error(error):
+                    complain(f"{line}; what is done is kept, the same command goes on")
+                else:
+                    traceback.print_exc()
                 code = 1
         if code:
             sys.exit(code)

@@ -13,10 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from expunge.core.ends import heard
 from expunge.core.errors import BrokenInvariant, UserError
 from expunge.core.files import write_atomically
+from expunge.core.system_errors import naming, system_error
 from expunge.record.ledger import DONE
-from expunge.run.hydra_errors import explained
+from expunge.run.environment import line_of, overrides_of, written
 from expunge.run.job import Swept, run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
@@ -35,7 +37,7 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
     """
     hydra_config = HydraConfig.get()
     sweep = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
-    job = Job(int(hydra_config.job.num), list(hydra_config.overrides.task))
+    job = Job(int(hydra_config.job.num), overrides_of(hydra_config))
     job.note(sweep)
     of_all = f" of {known}" if (known := total(sweep)) else ""
     log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
@@ -43,20 +45,25 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
         config.progress = False  # the bars of several workers would write over each other
     asked = metric_of(config)
     try:
-        name = fingerprint(settings_of(config))
+        settings_of(config)
+        name = fingerprint(written(config))  # which is seen by whoever sees the folder
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
-        number = told(asked, _run(folder, name, config, sweep, cache))
+        with naming(folder):
+            number = told(asked, _run(folder, name, config, sweep, cache))
         replace(job, status="done").note(sweep)
         return number
     except (UserError, OmegaConfBaseException) as error:
-        replace(job, status="failed", error=explained(error), bad_input=True).note(sweep)
+        replace(job, status="failed", error=line_of(error, config), bad_input=True).note(sweep)
     except BrokenInvariant as error:
-        replace(job, status="failed", error=explained(error)).note(sweep)
+        replace(job, status="failed", error=line_of(error, config)).note(sweep)
     except Exception as error:  # a cell's error must not cost the others; it is told at the end
-        log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
-        line = f"{type(error).__name__}: {explained(error)}"
+        if heard():  # it is what a library made of a signal, which ends them all
+            raise
+        if (line := system_error(error)) is None:
+            log.error("cell %d failed\n%s", job.number + 1, traceback.format_exc())
+            line = f"{type(error).__name__}: {line_of(error, config)}"
         replace(job, status="failed", error=line).note(sweep)
     return None  # which an optimising sweeper takes for a failed trial
 

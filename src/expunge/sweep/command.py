@@ -17,6 +17,7 @@ DIRECTORY = "hydra.sweep.dir"
 SEARCHPATH = "hydra.searchpath"
 _FILE = "file://"
 _MOST_SEEDS = 10_000
+_MOST_VALUES = 100_000  # of a range
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
@@ -39,6 +40,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     seeded = _with_seeds(asked)
     if seeded != asked:
         flags.run, flags.multirun = False, True
+    for override in seeded:
+        _require_countable(override)
     named = any(key_in(override) == DIRECTORY for override in seeded)
     folder = f"{DIRECTORY}=multirun/{name_of(seeded, _own_files(flags))}"
     # Flags first: Hydra takes overrides on both sides of one for two different things.
@@ -94,6 +97,21 @@ def matters(key: str) -> bool:
     if key.startswith(("hydra.", "hydra/")):
         return key.startswith("hydra.sweeper")
     return re.split(r"[./]", key)[0] not in UNNAMED
+
+
+def _require_countable(override: str) -> None:
+    """Refuse a range that no machine could hold, before Hydra makes a list of it."""
+    key, _, value = override.partition("=")
+    found = re.fullmatch(r"range\(([^()]*)\)", value.replace(" ", ""))
+    try:
+        bounds = [float(part.rpartition("=")[2]) for part in found[1].split(",")] if found else []
+    except ValueError:  # Hydra says what it is
+        return
+    if not bounds:
+        return
+    start, stop, step = [*([0.0] if len(bounds) == 1 else []), *bounds, 1.0][:3]
+    if not (step and abs(stop - start) / abs(step) <= _MOST_VALUES):
+        raise InvalidValue(key.lstrip("+~"), value, f"a range of at most {_MOST_VALUES:,} values")
 
 
 def _with_seeds(overrides: list[str]) -> list[str]:

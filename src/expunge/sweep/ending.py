@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expunge.core.errors import complain
+from expunge.core.errors import complain, say
 from expunge.report.runs import FoundRuns
 from expunge.sweep.aggregate import DAMAGED, collect, mixed, write
 from expunge.sweep.jobs import read, tidy
 
 
-def finish(sweep: Path, figures: bool = True) -> int:
+def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
     """Put together what there is; print the table; name every cell that is not done.
 
-    With ``figures`` heat maps and trade-off curves are drawn, where the cells have values for them.
+    With ``figures`` heat maps and trade-off curves are drawn, where the cells have values for them. Where
+    the sweep was ``stopped`` only the cells that failed are named.
 
     Returns:
         0, 2 where all that failed is bad input, else 1.
     """
     found, runs = collect(sweep)
     write(sweep, found)
-    sys.stdout.write(_shown(sweep, runs, figures))
+    say(_shown(sweep, runs, figures))
     latest = [cell for cell in found["cells"] if not cell.get("earlier")]
     for number, cell in enumerate(found["cells"]):
-        if cell["status"] != "done":
+        if cell["status"] in ("failed", DAMAGED) or (cell["status"] != "done" and not stopped):
             damaged = "damaged, the command that made it does it again: " * (cell["status"] == DAMAGED)
             complain(f"{_called(number, cell)}: {damaged}{cell['error'] or 'did not finish'}")
     others = len(found["cells"]) - len(latest)
@@ -34,7 +34,7 @@ def finish(sweep: Path, figures: bool = True) -> int:
     if names := mixed(latest, sweep):
         what = "; ".join(names)
         complain(f"{what}: changed while the sweep was running; the same command does older cells again")
-    sys.stdout.write(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
+    say(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
     tidy(sweep)
     bad_input = {job.number: job.bad_input for job in read(sweep)}
     left = [bad_input[number] for number, cell in enumerate(latest) if cell["status"] != "done"]

@@ -59,7 +59,7 @@ class Job:
         """Write down how it stands."""
         folder = sweep / FOLDER / str(self.number)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / _JOB, asdict(self))
+        write_json(folder / _JOB, asdict(self), secret=True)
 
     @classmethod
     def of(cls, kept: Any, path: Path) -> Job:
@@ -127,13 +127,13 @@ def begin(sweep: Path, count: int | None, there: There | None = None) -> None:
     notes.mkdir(parents=True, exist_ok=True)
     if (notes / _SWEEP).is_file():
         done = {job.run: job for job in [*earlier(sweep), *read(sweep)] if job.status == "done"}
-        write_json(notes / _EARLIER, {"jobs": [asdict(job) for job in done.values()]})
+        write_json(notes / _EARLIER, {"jobs": [asdict(job) for job in done.values()]}, secret=True)
     for path in notes.iterdir():
         if path.is_dir():
             delete(path)
     sweep_up(sweep)
     sweep_up(notes)
-    write_json(notes / _SWEEP, {"total": count, **(there or There()).as_json()})
+    write_json(notes / _SWEEP, {"total": count, **(there or There()).as_json()}, secret=True)
 
 
 def withdraw(sweep: Path) -> None:

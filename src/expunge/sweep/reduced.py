@@ -17,7 +17,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import InvalidValue, UserError
+from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import config_folders, key_in
 from expunge.sweep.flags import as_arguments, parted
 
@@ -153,6 +154,7 @@ def _nearest(name: str, folders: Sequence[Path]) -> str:
 
 def _read(name: str, folders: Sequence[Path]) -> dict[Any, Any]:
     file = _file(name, folders)
-    content = OmegaConf.to_container(OmegaConf.load(file)) if file else {}
-    assert isinstance(content, dict)
+    content = OmegaConf.to_container(load_yaml(file)[0]) if file else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: must be a mapping")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +15,8 @@ from expunge.tracking.base import Tracker
 
 log = logging.getLogger(__name__)
 
-SECRET = "seed"
-"""Whoever knows it can draw the perturbation again; the extractor's gives the noise of its training."""
+SECRET = re.compile(r"(\w*_)?seeds?")
+"""Whoever knows one can draw the perturbation again; the extractor's gives the noise of its training."""
 
 
 class Guarded(Tracker):
@@ -71,7 +72,8 @@ class Guarded(Tracker):
 
 
 def without_secrets(values: Any) -> Any:
-    """Return a copy of JSON values without the entries called ``seed``."""
+    """Return a copy of JSON values without the entries called ``seed``, or ``noise_seed``, or so."""
     if isinstance(values, dict):
-        return {key: without_secrets(value) for key, value in values.items() if key != SECRET}
+        kept = {key: value for key, value in values.items() if not SECRET.fullmatch(str(key))}
+        return {key: without_secrets(value) for key, value in kept.items()}
     return [without_secrets(value) for value in values] if isinstance(values, list) else values

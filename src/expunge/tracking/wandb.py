@@ -18,6 +18,7 @@ from urllib.parse import urlparse
 from expunge.core.checks import require_choice
 from expunge.core.columns import Columns
 from expunge.core.errors import InvalidValue, UserError, one_line
+from expunge.core.homes import has_home, private_folder
 from expunge.tracking.guarded import SECRET
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _MODES = ("auto", "online", "offline", "disabled")
 _SPELT = {"dryrun": "offline", "run": "online"}
 """Older names that WANDB_MODE may have."""
 _NO_KEY = "since there is no API key (see wandb login)"
-_TELLS = re.compile(rf"\b{SECRET}\b")  # also within {...} and in what a sweep's settings give
+_TELLS = re.compile(rf"\b{SECRET.pattern}\b")  # also within {...} and in what a sweep's settings give
 _INIT_SECONDS, _FINISH_SECONDS = 20, 60
 """What a network that does not answer may cost a run, unless wandb's own settings say otherwise."""
 
@@ -166,8 +167,11 @@ def _otherwise(folder: Path, group: str | None) -> dict[str, Any]:
     """What holds where neither the tracker's keys nor wandb's own settings say anything."""
     own = {"project": "expunge", "run_name": folder.name, "run_group": group, "root_dir": str(folder)}
     limits = {"init_timeout": _INIT_SECONDS, "finish_timeout": _FINISH_SECONDS}
+    # No sources, nor a patch of what is not committed: there may be keys in it.
+    private = {"save_code": False, "disable_code": True, "disable_git": True}
     named = _settings()
-    chosen: dict[str, Any] = {key: value for key, value in (own | limits).items() if key not in named}
+    asked: dict[str, Any] = own | limits | private
+    chosen = {key: value for key, value in asked.items() if key not in named}
     if group is not None and "run_id" in named:  # the cells would be one run, each over the last
         chosen["run_id"] = secrets.token_hex(4)
     return {**chosen, "console": "off", "silent": True, "finish_timeout_raises": True}
@@ -181,6 +185,8 @@ def _settings() -> set[str]:
 def _wandb_settings() -> Any:
     import wandb
 
+    if not has_home() and (folder := private_folder()) is not None:
+        os.environ.setdefault("XDG_CACHE_HOME", str(folder))  # where its service keeps a log, not on stderr
     try:
         return wandb.setup().settings
     except (ValueError, wandb.Error) as error:  # pydantic's, of several lines, or wandb's own

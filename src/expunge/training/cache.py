@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.files import load_tensors, save_tensors
+from expunge.core.files import load_tensors, save_tensors, under
 from expunge.core.folders import sweep_up_cache
 from expunge.core.hashing import sha256_of_settings
 from expunge.core.locks import exclusive
 from expunge.core.mapped import require_unchanged
-from expunge.models.weights import assign
+from expunge.core.plain import plain
+from expunge.core.read_back import same
+from expunge.models.weights import assign, require_same_form
 from expunge.training.history import History, Trained
 
 log = logging.getLogger(__name__)
@@ -54,7 +57,7 @@ class Cache:
         """
         key = sha256_of_settings(ingredients)
         with self._making(key) as checkpoint:
-            found = self._get(key, module) if reuse else None
+            found = self._get(key, module, ingredients) if reuse else None
             if found is None:
                 found = make(checkpoint)
                 require_unchanged()  # else it is not what the ingredients say
@@ -86,31 +89,43 @@ class Cache:
             self._warn(str(error.strerror))
         return False
 
-    def _get(self, key: str, module: nn.Module) -> Trained | None:
-        """Put a stored state into ``module``, which is untouched where None is returned."""
+    def _get(self, key: str, module: nn.Module, ingredients: Mapping[str, Any]) -> Trained | None:
+        """Put a stored state into ``module``, which is untouched where None is returned.
+
+        The file says itself what it was made from: another's may have its name.
+        """
         path = self.folder / f"{key}.safetensors"
         if not path.is_file():
             return None
         try:
             tensors, header = load_tensors(path)
+            if header["settings"] != plain(ingredients, "settings"):
+                raise DataError("not made from the same things")
+            names = list(tensors)
             state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_MODULE)}
-            losses, seconds = tuple(header["losses"]), float(header["seconds"])
+            losses = tuple(map(float, header["losses"]))
+            seconds, facts = float(header["seconds"]), dict(header.get("facts", {}))
+            _require_moments(module, tensors)
             device = next(module.parameters()).device
             history = History.of(tensors, device) if tensors else None
-            assign(module, {name.removeprefix(_MODULE): tensor for name, tensor in state.items()})
-        except (DataError, KeyError) as error:
+            same("tensors", header.get("tensors", sorted(names)), sorted(names))
+            require_same_form(module, own := under(state, _MODULE))
+            assign(module, own)
+        except (DataError, KeyError, TypeError, ValueError) as error:
             log.warning("%s: cannot be used (%s); the network is trained again", path, error)
             return None
         log.info("trained network taken from %s", path)
-        return Trained(module.eval(), history, losses, seconds, True, header.get("facts", {}))
+        return Trained(module.eval(), history, losses, seconds, True, facts)
 
     def _put(self, key: str, trained: Trained, settings: Mapping[str, Any]) -> None:
         tensors = {_MODULE + name: tensor for name, tensor in trained.module.state_dict().items()}
         tensors |= trained.history.tensors() if trained.history else {}
         header = {"losses": trained.losses, "seconds": trained.seconds, "facts": dict(trained.facts)}
+        header["tensors"] = sorted(tensors)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_tensors(self.folder / f"{key}.safetensors", tensors, header | {"settings": dict(settings)})
+            header["settings"] = dict(settings)  # with the seed
+            save_tensors(self.folder / f"{key}.safetensors", tensors, header, secret=True)
         except OSError as error:
             self._warn(str(error.strerror))
 
@@ -118,3 +133,16 @@ class Cache:
         if not self._warned:
             log.warning("%s: cannot be written to (%s); trained networks are not kept", self.folder, reason)
         self._warned = True
+
+
+def _require_moments(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a history whose entries are not of the form of the parameters that they are of.
+
+    Raises:
+        DataError: One is not, or holds NaN.
+    """
+    parameters = dict(module.named_parameters())
+    for name, tensor in tensors.items():
+        own = parameters[name.partition(".")[2]]
+        if (tensor.shape, tensor.dtype) != (own.shape, own.dtype) or not bool(torch.isfinite(tensor).all()):
+            raise DataError(f"{name}: is not of the form of its parameter, or holds NaN")

@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expunge.core.errors import DataError
+from expunge.core.checks import require_count, require_finite, require_from_zero
+from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import load_tensors, save_tensors, under
 from expunge.core.plain import plain
+from expunge.core.read_back import read_as, same
+from expunge.models.weights import require_same_form
 
 log = logging.getLogger(__name__)
 
-_MODULE, _OPTIMIZER = "module.", "optimizer."
+_MODULE, _OPTIMIZER, _NAMES = "module.", "optimizer.", "tensors"
 
 Optimizers = Sequence[torch.optim.Optimizer]
 
@@ -58,10 +61,10 @@ class TrainingCheckpoint:
             for number, values in one.state_dict()["state"].items():
                 named = {f"{_OPTIMIZER}{first + number}.{key}": v for key, v in values.items()}
                 tensors |= {name: tensor for name, tensor in named.items() if tensor is not None}
-        header = {"identity": self.identity, **asdict(progress)}
+        header = {"identity": self.identity, **asdict(progress), _NAMES: sorted(tensors)}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_tensors(self.path, tensors, header)
+            save_tensors(self.path, tensors, header, secret=True)  # the seed is in it
         except OSError as error:
             log.warning("%s: cannot be written (%s); training goes on without it", self.path, error.strerror)
             self.path = None
@@ -78,23 +81,55 @@ class TrainingCheckpoint:
         if header.get("identity") != self.identity:
             log.warning("%s: of another training; training starts from scratch", self.path)
             return Progress()
+        try:
+            with read_as("the state of this training"):
+                progress = _progress(header)
+                moments = _moments(module, optimizers, tensors, header)
+        except (DataError, InvalidValue) as error:
+            log.warning("%s: %s; training starts from scratch", self.path, error)
+            return Progress()
         module.load_state_dict(under(tensors, _MODULE))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in under(tensors, _OPTIMIZER).items():
-            number, _, key = name.partition(".")
-            moments.setdefault(int(number), {})[key] = tensor.clone()
         for one, first in _numbered(optimizers):
             groups = one.state_dict()["param_groups"]
             numbers = [number for group in groups for number in group["params"]]
             own = {number: moments[first + number] for number in numbers if first + number in moments}
             one.load_state_dict({"state": own, "param_groups": groups})
-        log.info("%s: training goes on after epoch %d", self.path, len(header["losses"]))
-        return Progress(header["losses"], header["seconds"], header.get("steps", 0))
+        log.info("%s: training goes on after epoch %d", self.path, len(progress.losses))
+        return progress
 
     def done(self) -> None:
         """The training is complete."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def _progress(header: Mapping[str, Any]) -> Progress:
+    """How far a training has come, as the header of its file says."""
+    losses = [require_finite("losses", loss) for loss in header["losses"]]
+    seconds = require_from_zero("seconds", header["seconds"])
+    return Progress(losses, seconds, require_count("steps", header.get("steps", 0), least=0))
+
+
+def _moments(
+    module: nn.Module, optimizers: Optimizers, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> dict[int, dict[str, Tensor]]:
+    """What the optimizers remember of each parameter, by its number among those of all.
+
+    Raises:
+        DataError: That, or the network, is not of this training's form, or holds NaN.
+    """
+    same("tensors", header.get(_NAMES, sorted(tensors)), sorted(tensors))
+    require_same_form(module, under(tensors, _MODULE))
+    shapes = [p.shape for one in optimizers for group in one.param_groups for p in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in under(tensors, _OPTIMIZER).items():
+        number, _, key = name.partition(".")
+        if tensor.dim() and tensor.shape != shapes[int(number)]:
+            raise DataError(f"{name}: is of shape {tuple(tensor.shape)}, its parameter of another")
+        if not bool(torch.isfinite(tensor).all()):
+            raise DataError(f"{name}: holds NaN or infinity")
+        moments.setdefault(int(number), {})[key] = tensor.clone()
+    return moments
 
 
 def _numbered(optimizers: Optimizers) -> list[tuple[torch.optim.Optimizer, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,10 +69,18 @@ class Learner:
             InvalidValue: The architecture cannot take such inputs.
             DataError: Its file of weights cannot be used.
         """
-        try:
+        with self._named():
             return initialised(self.architecture, shape, classes, seed).to(self.device).eval()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Complaints of the architecture's own settings name them as the user does."""
+        try:
+            yield
         except DataError as error:
             raise error.within("model") from None
+        except InvalidValue as error:
+            raise error.within("model") if hasattr(self.architecture, error.name) else error from None
 
     def rehearse(self, x: Images, classes: int) -> None:
         """Take a step with a network of this architecture, which is thrown away.
@@ -85,7 +95,8 @@ class Learner:
             return
         gpus = [self.device] if self.device.type == "cuda" else []
         with torch_threads(self.threads), torch.random.fork_rng(devices=gpus):
-            module = self.architecture.build(x.shape, classes).to(self.device)
+            with self._named():
+                module = self.architecture.build(x.shape, classes).to(self.device)
             optimizer = self.training.new_optimizer(module)
             examples = Examples(
                 x, torch.zeros(len(x), dtype=torch.int64), np.arange(len(x)), device=self.device

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from expunge.core.checks import require_choice, require_count, require_from_zero, require_positive
+from expunge.core.checks import (
+    LARGEST_SINGLE,
+    require_choice,
+    require_count,
+    require_from_zero,
+    require_positive,
+)
 from expunge.core.errors import InvalidValue
 
 
@@ -46,9 +52,9 @@ class Training:
     def __post_init__(self) -> None:
         require_choice("optimizer", self.optimizer, ("sgd", "adam"))
         require_count("epochs", self.epochs, least=0)
-        require_positive("lr", self.lr)
+        require_positive("lr", self.lr, most=LARGEST_SINGLE)
         require_from_zero("momentum", self.momentum, below=1.0)
-        require_from_zero("weight_decay", self.weight_decay)
+        require_from_zero("weight_decay", self.weight_decay, most=LARGEST_SINGLE)
         require_count("batch_size", self.batch_size)
         require_choice("schedule", self.schedule, ("cosine", "constant"))
         if self.max_batches is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isfunction
 from typing import Any, Protocol
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.certificate.composition import Claim
+from expunge.core.checks import require_count, require_name
 from expunge.core.columns import Column, Columns, Plot
 from expunge.core.files import State
+from expunge.core.read_back import read_as
 from expunge.core.threads import alone, deep_copy, whole
 from expunge.predictors import Predictor
 
@@ -97,7 +99,7 @@ class Method(ABC):
     COLUMNS: Columns = {}
 
     def __init__(self, model: Predictor, name: str) -> None:
-        self.predictor, self.name, self.served = model, name, 0
+        self.predictor, self.name, self.served = model, require_name("name", name), 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -159,11 +161,20 @@ class Method(ABC):
         state.values["served"] = self.served
         return state
 
+    def require_served(self, outcomes: Mapping[str, int]) -> None:
+        """Refuse a loaded state that cannot have come of so many outcomes of each kind; any may.
+
+        Raises:
+            DataError: So it is.
+        """
+        return
+
     @alone
     def load_state(self, state: State, x: Any, y: NDArray[np.int64]) -> None:
         """Continue from ``state`` with the training data that ``fit`` was given."""
-        self.predictor.load_state(state, x, y)
-        self.served = state.values["served"]
+        with read_as(f"the state of {self.name}"):
+            self.predictor.load_state(state, x, y)
+            self.served = require_count("served", state.values["served"], least=0)
 
 
 class Unlearner(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -57,6 +57,22 @@ class Scheme(ABC):
     def refused(self, engine: Engine, index: NDArray[np.int64], reason: str) -> Outcome:
         """What has become of a request that nobody can serve."""
         return self._outcome(engine, "refused", index, engine.columns, reason)
+
+    @abstractmethod
+    def require_served(self, engine: Engine, outcomes: Mapping[str, int]) -> None:
+        """Refuse an engine that has counted other releases, or retrains, than came of its requests.
+
+        Raises:
+            DataError: It has.
+        """
+
+    @abstractmethod
+    def require_sound(self, engine: Engine) -> None:
+        """Refuse an engine, just loaded, whose numbers do not agree with each other or with its settings.
+
+        Raises:
+            DataError: They do not.
+        """
 
     @abstractmethod
     def _outcome(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count, require_positive
+from expunge.core.checks import LARGEST_SINGLE, require_count, require_positive
 from expunge.curvature.gradients import cross_entropy, mean_gradient
 from expunge.predictors.network import NetworkModel
 from expunge.unlearners.guard import Guarded, Update
@@ -37,7 +37,7 @@ class GradientAscent(Guarded):
         name: str = "gradient_ascent",
     ) -> None:
         super().__init__(model, name, val_gap)
-        self.lr, self.steps = require_positive("lr", lr), require_count("steps", steps)
+        self.lr, self.steps = require_positive("lr", lr, most=LARGEST_SINGLE), require_count("steps", steps)
 
     def update(self, index: NDArray[np.int64]) -> Update:
         """Climb."""

@@ -12,7 +12,7 @@ from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.unlearners.base import OUTCOMES, Outcome
 
 NORMS = ("residual_bound", "residual_measured", "budget", "epsilon_spent")
-_LAST_BITS = 1 + 1e-12  # c (std epsilon / c) / std is epsilon but for roundings
+LAST_BITS = 1 + 1e-12  # c (std epsilon / c) / std is epsilon but for roundings
 
 
 def require_outcome(outcome: Any, rows: Iterable[int], epsilon: float | None = None) -> Outcome:
@@ -60,7 +60,7 @@ def require_numbers(said: Mapping[str, Any], epsilon: float | None = None) -> No
     _at_most(said, "residual_measured", "residual_bound", said["residual_bound"])
     if said["outcome"] != "refused":
         _at_most(said, "residual_bound", "the budget", said["budget"])
-        _at_most(said, "epsilon_spent", "epsilon", epsilon, _LAST_BITS)
+        _at_most(said, "epsilon_spent", "epsilon", epsilon, LAST_BITS)
 
 
 def _at_most(said: Mapping[str, Any], name: str, what: str, most: float | None, slack: float = 1.0) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from expunge.core.checks import (
     require_probability,
 )
 from expunge.core.files import State, under
+from expunge.core.read_back import of_file, read_as
 from expunge.core.threads import alone, whole
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
@@ -203,6 +204,11 @@ class Newton(Engine):
         """
         self.predictor.put(self.columns, released)
 
+    @alone
+    def count_released(self, count: int) -> None:
+        """Count models that left besides: with requests whose records have been replaced."""
+        self.released += count if self.keeps_secret else 0
+
     def state(self) -> State:
         """Model, account and kept factors: a loaded model goes on removing exactly where this one stands.
 
@@ -234,19 +240,36 @@ class Newton(Engine):
         state.values |= self.scheme.values(self)
         return state
 
+    @read_as("the state of a certified linear model")
     def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
-        """Continue from ``state`` with the rows and labels that ``fit`` was given; see ``LinearModel``."""
+        """Continue from ``state`` with the rows and labels that ``fit`` was given; see ``LinearModel``.
+
+        The gradient is measured once over the rows that stay, each column's: what is above the bound that was
+        recorded is not taken over. With rows out of reach (``y`` None) the state can only agree with itself.
+
+        Raises:
+            DataError: A bound does not hold, or the state is not one that this method wrote.
+            InvalidValue: A value in it is not allowed.
+        """
         # of a release it must be there: without it the model inside would be out
         drawn = state.arrays["drawn"] if self.keeps_secret else None
         super().load_state(state, x, cast("Any", y))
         opened, saved = self.scheme.opened(self, state.values), state.values["columns"]
         # the first versions kept the columns of classes without rows
         kept = range(len(saved)) if "class_places" in state.values else self.predictor.out.classes.columns
-        columns = [
-            self._kind.loaded(column, opened, State(under(state.arrays, f"column{k}."), saved[k]))
-            for k, column in zip(kept, self.predictor.columns, strict=True)
-        ]
+        columns = []
+        for k, column in zip(kept, self.predictor.columns, strict=True):
+            with of_file(f"column {k}"):
+                own = State(under(state.arrays, f"column{k}."), saved[k])
+                columns.append(self._kind.loaded(column, opened, own))
+                if y is not None:
+                    columns[-1].require_held()
         self.predictor.put(columns, drawn)
+        self.scheme.require_sound(self)
+
+    def require_served(self, outcomes: Mapping[str, int]) -> None:
+        """Refuse a loaded state with other releases, or retrains, than came of its requests."""
+        self.scheme.require_served(self, outcomes)
 
     @property
     def _kind(self) -> type[CertifiedColumn]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import hypot, sqrt
 from typing import Any
@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from expunge.certificate import Account, Guarantee, joint
 from expunge.certificate.composition import Claim
 from expunge.core.checks import require_positive
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import DataError, InvalidValue
+from expunge.core.read_back import same
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.classes import width_of
-from expunge.linear.factor import Factor
+from expunge.linear.factor import inverted
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.solver import FitReport, build_factor
 from expunge.predictors.linear import as_columns, zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.engine import Engine, Scheme
-from expunge.unlearners.invariants import require_outcome
+from expunge.unlearners.invariants import LAST_BITS, require_outcome
 from expunge.unlearners.settling import trained_anew
 
 AS_PUBLISHED = (
@@ -186,6 +187,30 @@ class Published(Scheme):
         engine.guarantee = self._guarantee(engine)
         return Account(engine.guarantee, engine.certificate, 0.0)
 
+    def require_served(self, engine: Engine, outcomes: Mapping[str, int]) -> None:
+        """Refuse a perturbation that is not that of as many retrains.
+
+        Raises:
+            DataError: It is not.
+        """
+        same("epoch", engine.columns[0].account.epoch, outcomes["retrained"])
+
+    def require_sound(self, engine: Engine) -> None:
+        """Refuse an engine whose bound is above the budget, or whose perturbation is not of one epoch.
+
+        Raises:
+            DataError: So it is.
+        """
+        account, epochs = self.account(engine, engine.columns), {c.account.epoch for c in engine.columns}
+        if len(epochs) > 1 or max(epochs) > engine.served:
+            raise DataError(
+                f"epoch: got {sorted(epochs)}, after {engine.served} requests at most as many retrains"
+            )
+        if not account.beta <= account.budget * LAST_BITS:
+            raise DataError(
+                f"beta: got {account.beta:.6g}, allowed: at most the budget, {account.budget:.6g}"
+            )
+
     def settle(self, engine: Engine) -> None:
         """Train anew, from zero and with the same b, on the rows that stay.
 
@@ -205,4 +230,4 @@ def _with_gram(problem: LogisticProblem) -> Start:
     """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
     gram, spectral = problem.rows.gram()
     hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
-    return Start(Factor.of(hessian), spectral)
+    return Start(inverted(hessian, problem.lam), spectral)

@@ -9,7 +9,7 @@ Derivation: docs/certificate.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from expunge.certificate.account import together
 from expunge.certificate.composition import Claim
 from expunge.certificate.lattice import on_lattice, with_float_noise
 from expunge.certificate.release import NOISES, sensitivity
-from expunge.core.checks import require_choice, require_positive, require_probability
-from expunge.core.errors import BrokenInvariant, InvalidValue
+from expunge.core.checks import require_choice, require_count, require_positive, require_probability
+from expunge.core.errors import BrokenInvariant, DataError, InvalidValue
 from expunge.core.seeds import SystemNoise, stream
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
@@ -31,6 +31,7 @@ from expunge.linear.rows import Array
 from expunge.linear.solver import Fit, build_factor
 from expunge.predictors.linear import zero
 from expunge.predictors.remainder import Remainder
+from expunge.unlearners import sound
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.engine import Engine, Scheme
 from expunge.unlearners.invariants import require_outcome
@@ -251,11 +252,34 @@ class Release(Scheme):
     def opened(self, engine: Engine, values: dict[str, Any]) -> Account:
         """The account that the columns of a state go on with; noise goes on as it was planned."""
         plan = dict(values["release"])
-        engine.released = plan.pop("released")
+        engine.released = require_count("released", plan.pop("released"))
         del plan["notice"]
         engine.guarantee = ReleaseGuarantee(engine.epsilon, engine.delta, engine.releases, **plan)
         engine.predictor.protected = engine.guarantee.noise == "lattice"
         return Account(None, "measured", 0.0)
+
+    def require_served(self, engine: Engine, outcomes: Mapping[str, int]) -> None:
+        """Refuse a count of releases below what was served; models that left with replaced records add to it.
+
+        Raises:
+            DataError: It is.
+        """
+        least = 1 + outcomes["removed"] + outcomes["retrained"]
+        if engine.released < least:
+            raise DataError(f"release.released: got {engine.released}, and the records say {least} or more")
+
+    def require_sound(self, engine: Engine) -> None:
+        """Refuse an engine whose noise is not that of its settings, or does not cover it; see ``sound``.
+
+        Raises:
+            DataError: So it is.
+        """
+        model = engine.predictor
+        sound.require_plan(engine)
+        sound.require_drawn(engine)
+        # what was written as it stood, without training anew, may have to be measured before it is released
+        if model.is_settled and not self._is_covered(engine, engine.columns):
+            raise DataError("beta: is more than the noise covers")
 
     def settle(self, engine: Engine) -> None:
         """Train anew, from zero, on the rows that stay; the release that is out stays as it is."""

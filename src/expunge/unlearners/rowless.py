@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from expunge.certificate import Account, ReleaseGuarantee
 from expunge.certificate.release import longest
+from expunge.core.checks import require_count
 from expunge.core.columns import Column
 from expunge.linear.anchor import Departing
 from expunge.linear.brought import Brought
@@ -113,7 +114,7 @@ class Rowless(Release):
 
     def opened(self, engine: Engine, values: dict[str, Any]) -> Account:
         """The account that the columns of a state go on with."""
-        engine.passes = values["passes"]
+        engine.passes = require_count("passes", values["passes"], least=0)
         return super().opened(engine, values)
 
     def settle(self, engine: Engine) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first of all: what is imported below takes its time
+    from expunge.core.door import verify as enter
+
+    enter()
+
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from expunge import __version__
-from expunge.core.errors import RunFolderError, UserError, one_line, say
+from expunge.core.arguments import Parser
+from expunge.core.ends import BAD_INPUT, ended
+from expunge.core.errors import RunFolderError, UserError, complain, one_line, say
 from expunge.core.files import write_json
 from expunge.run.job_cache import JobCache
 from expunge.verify.files import LEDGER, RESULTS, SUMMARY, VERIFIED
-from expunge.verify.shown import LeftOut, as_table, as_text, plain
+from expunge.verify.shown import LeftOut, as_table, as_text
 from expunge.verify.verdict import FORMAT, Verdict, verify
 
-ACCEPTED, REJECTED, BAD_INPUT = 0, 1, 2
+ACCEPTED, REJECTED = 0, 1
 _BETWEEN = f"{'-' * 78}\n"
 
 _DESCRIPTION = """\
@@ -49,19 +55,18 @@ Exit code: 0 accepted, 1 rejected (the first line that does not hold comes first
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command on ``argv``, by default the process's own, and return its exit code."""
-    args = _parser().parse_args(argv)
-    try:
-        verdicts, readable = _verified(args)
-    except UserError as error:
-        _complain(error)
-        return BAD_INPUT
+    return ended("expunge-verify", lambda: _asked(argv), lambda: "the same command begins again")
+
+
+def _asked(argv: Sequence[str] | None) -> int:
+    verdicts, readable = _verified(_parser().parse_args(argv))
     if not all(verdict.accepted for verdict in verdicts):
         return REJECTED
     return ACCEPTED if readable else BAD_INPUT
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "expunge-verify",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
@@ -106,17 +111,13 @@ def _verified(args: argparse.Namespace) -> tuple[list[Verdict], bool]:
     return verdicts, written and not any(one.unreadable for one in left_out)
 
 
-def _complain(error: UserError) -> None:
-    sys.stderr.write(f"expunge-verify: {plain(one_line(error))}\n")
-
-
 def _is_written(path: Path, content: Any) -> bool:
     """Whether it could be written; if not, that is said, and what was found counts all the same."""
     try:
         write_json(path, content)
     except OSError as error:
         reason = f"{path}: cannot be written ({error.strerror})"
-        _complain(RunFolderError(f"{reason}; --no-write, or -o FILE, leaves the run folder alone"))
+        complain(f"{reason}; --no-write, or -o FILE, leaves the run folder alone", "expunge-verify")
         return False
     return True
 
@@ -144,7 +145,3 @@ def _runs(folders: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
         where = ", ".join(map(str, folders))
         raise RunFolderError(what or f"{where}: no run folder, none holds {LEDGER} and {SUMMARY}")
     return list(finished), [LeftOut(folder, f"not checked: {why}") for folder, why in left_out.items()]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

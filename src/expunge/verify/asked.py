@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from expunge.core.errors import UserError
 from expunge.core.files import read_text
+from expunge.core.homes import expanded
+from expunge.core.json_text import parse_json
 from expunge.datasets import Dataset
 from expunge.datasets.names import person
 from expunge.verify import draws
@@ -110,9 +111,9 @@ def _part(
 def _listed(removal: dict[str, Any]) -> tuple[list[list[int]] | None, str]:
     rows = removal["rows"]
     if isinstance(rows, str):
-        text, how = read_text(Path(rows).expanduser()), f"the rows listed in {rows}"
+        text, how = read_text(expanded(rows)), f"the rows listed in {rows}"
         if rows.endswith(".json"):
-            rows = json.loads(text)
+            rows = parse_json(text)
         else:
             lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
             return [[int(word) for word in line] for line in lines if line], how

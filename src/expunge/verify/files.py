@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,14 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, RunFolderError
 from expunge.core.files import load_header, read_header
+from expunge.core.json_text import parse_json
+from expunge.core.regular import read_regular
+from expunge.core.tensor_files import require_tensors
 from expunge.run.again import settings_again
 
 CONFIG, SUMMARY, LEDGER, MODEL = ".hydra/config.yaml", "summary.json", "removals.jsonl", "model.safetensors"
 INPUTS, STATE, VERIFIED = "inputs.json", "state.safetensors", "verified.json"
+SUMS = "removals.sha256"  # of the ledger's lines, each in hex
 RESULTS = "results.jsonl"  # of a study
 CHECKED = (CONFIG, SUMMARY, LEDGER, MODEL, INPUTS)
 """Files whose digests are kept; that of the secret state is not: it would let guesses be confirmed."""
@@ -30,6 +33,7 @@ class RunFiles:
     Attributes:
         settings: The configuration with all references followed.
         ledger: The bytes of ``removals.jsonl``.
+        sums: Those of ``removals.sha256``; None where it is not there.
         model: Arrays of ``model.safetensors``; ``model_fault`` says why there are none.
         state: Arrays of ``state.safetensors``, and ``state_values``; None where it is not given.
         digests: File -> SHA-256.
@@ -39,6 +43,7 @@ class RunFiles:
     settings: dict[str, Any]
     summary: dict[str, Any]
     ledger: bytes
+    sums: bytes | None
     inputs: dict[str, Any]
     model: Mapping[str, NDArray[Any]]
     model_fault: str | None
@@ -67,6 +72,7 @@ def read_run(folder: Path) -> RunFiles:
         settings_again(folder / CONFIG),
         _object(folder / SUMMARY, content[SUMMARY]),
         content[LEDGER] or b"",
+        _bytes(folder / SUMS, True),
         _object(folder / INPUTS, content[INPUTS]) if content[INPUTS] is not None else {},
         model,
         model_fault,
@@ -82,31 +88,9 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def parsed(text: str) -> Any:
-    """What JSON text says; of keys that are given twice, and of NaN and infinity, nobody knows what they say.
-
-    Raises:
-        ValueError: It says nothing, or not one thing.
-    """
-    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is given twice")
-    return found
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
-
-
 def _bytes(path: Path, optional: bool) -> bytes | None:
     try:
-        if not path.is_file() and path.exists():  # a pipe or a device has no end
-            raise RunFolderError(f"{path}: no regular file")
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError:
         if optional:
             return None
@@ -117,8 +101,8 @@ def _bytes(path: Path, optional: bool) -> bytes | None:
 
 def _object(path: Path, content: bytes | None) -> dict[str, Any]:
     try:
-        found = parsed((content or b"").decode())
-    except (ValueError, RecursionError) as error:
+        found = parse_json(content or b"")
+    except ValueError as error:
         raise RunFolderError(f"{path}: not JSON that can be read ({error})") from None
     if not isinstance(found, dict):
         raise RunFolderError(f"{path}: must be a JSON object")
@@ -131,6 +115,7 @@ def _arrays(path: Path) -> tuple[Mapping[str, NDArray[Any]], str | None]:
     from safetensors.numpy import load_file
 
     try:
+        require_tensors(path)
         arrays = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         return {}, f"cannot be read ({error})"

@@ -115,12 +115,13 @@ def _first_width(subject: Subject) -> int:
 
 
 def _releases(subject: Subject) -> Line:
-    """The first model and one for each served request, and no more than were promised."""
-    faults, right = Faults(), 1 + subject.ledger.removals
+    """The first model, one for each served request, those of replaced records; no more than promised."""
+    faults, right = Faults(), 1 + subject.ledger.released[-1]
     claimed, most = subject.claimed("released"), subject.figure("releases") or 0
-    faults.need(same_number(claimed, right), "released: 1 and each served request", claimed, right)
+    faults.need(same_number(claimed, right), "released: 1, each served request, the replaced", claimed, right)
     faults.need(right <= most, "releases made, of those that are covered", right, most)
-    return faults.line("releases", f"the first and each served request, at most {most:g}", claimed, right)
+    note = f"the first, each served request, the replaced, at most {most:g}"
+    return faults.line("releases", note, claimed, right)
 
 
 def _budget(subject: Subject) -> Line:
@@ -165,9 +166,9 @@ def _epsilon_spent(subject: Subject) -> Line:
     distance = privacy.apart(float(figure("sensitivity") or 0), float(figure("grid") or 0), dim)
     ratio = distance / privacy.as_real(Fraction(figure("std") or 1))
     said = [record["epsilon_spent"] for record in subject.ledger.records]
-    counts = [1 + served for served in subject.ledger.served]
-    last = (subject.claimed("epsilon_spent"), 1 + subject.ledger.removals, "summary.json")
-    lines = [(s, c, f"line {k}") for k, (s, c) in enumerate(zip(said, counts, strict=True), start=1)]
+    counts = [1 + released for released in subject.ledger.released]
+    last = (subject.claimed("epsilon_spent"), counts[-1], "summary.json")
+    lines = [(s, c, f"line {k}") for k, (s, c) in enumerate(zip(said, counts[1:], strict=True), start=1)]
     for spent, count, where in [*lines, last]:
         value = number(spent)
         if not faults.need(value is not None, f"{where}: epsilon_spent", spent, "a number"):
@@ -241,7 +242,7 @@ def _seed(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
     """
     faults, figure = Faults(), subject.figure
     sensitivity, std = float(figure("sensitivity") or 0), float(figure("std") or 0)
-    z = draws.release(subject.settings.seed, subject.ledger.removals, w.shape)
+    z = draws.release(subject.settings.seed, subject.ledger.released[-1], w.shape)
     with np.errstate(over="ignore"):
         off = float(np.linalg.norm((w - std * z) - best.w))
     slack = best.off + _ROUNDING * (float(np.linalg.norm(w)) + std * float(np.linalg.norm(z)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from expunge.core.errors import printable
 from expunge.verify.lines import CROSS, OPEN, TICK, Line
 from expunge.verify.verdict import Verdict
 
@@ -60,7 +61,7 @@ def as_table(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut] = ()) -> s
 
 def plain(text: str) -> str:
     """Text that steers no terminal: a run folder may be another's, and its words are printed."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text)
+    return printable(text, but="\n")
 
 
 def _first(line: Line) -> str:

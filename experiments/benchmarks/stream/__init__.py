@@ -1,0 +1,1 @@
+"""A sweep by one process and by several; see README.md."""
