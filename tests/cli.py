@@ -20,6 +20,7 @@ import pytest
 
 from expunge import app
 from expunge.core.files import load_state
+from expunge.core.locks import LOCK
 from expunge.record.sums import sum_of, sums_of
 
 SMALL = ("dataset=digits_3v8", "figures=false", "threads=1")  # one thread: others may be using the cores
@@ -138,10 +139,15 @@ def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text())
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def every(folder: Path) -> dict[str, bytes]:
     """Every file under ``folder``, by its relative path."""
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The same but for locks, which a kill leaves."""
+    return {name: content for name, content in every(folder).items() if not name.endswith(LOCK)}

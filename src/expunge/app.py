@@ -25,6 +25,7 @@ from expunge.core.ends import BAD_INPUT, FAILED, ended, heard
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
+from expunge.run.before import note, noted
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.config_source import look_at_files
 from expunge.run.environment import environment_of, guard_logs, line_of
@@ -38,9 +39,10 @@ from expunge.run.hydra_errors import (
     without_folder,
 )
 from expunge.run.hydra_trusted import record_privately, trusted_only
-from expunge.run.job import kept_in, run_in
+from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
+from expunge.run.sound import kept_in
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, key_in, prepared
 from expunge.sweep.deleted import with_none
@@ -122,6 +124,7 @@ def _answer(given: Sequence[str], task: Task) -> None:
         sys.stdout.write(help_text(config_dir(), arguments) + "\n")
         return
     sys.argv[1:] = prepared(arguments)
+    note(None)
     try:
         with trusted_only():
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
@@ -135,6 +138,8 @@ def _answer(given: Sequence[str], task: Task) -> None:
         if flags.package and end.code == 1:  # there is none: Hydra has said so
             sys.exit(BAD_INPUT)
         raise
+    finally:
+        noted().unmake()  # Hydra makes the run folder, and may find out only then that nothing can be run
 
 
 def _sweep() -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.files import write_atomically, write_json
+from expunge.core.folders import writing
 from expunge.record.summary import versions
 from expunge.report import audited, html
 
@@ -48,10 +49,11 @@ def as_text(found: Mapping[str, Any]) -> str:
 
 def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write everything into ``folder``; return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in (audited.FILE, "audit.md", "audit.html")]
     page = html.document("Audit", f"{len(found['methods'])} methods", audited.section(found))
-    write_json(paths[0], found)
-    write_atomically(paths[1], audited.as_markdown(found).encode())
-    write_atomically(paths[2], page.encode())
-    return [*paths, *audited.draw(found).save(folder)]
+    drawn = audited.draw(found)
+    with writing(folder):
+        write_json(paths[0], found)
+        write_atomically(paths[1], audited.as_markdown(found).encode())
+        write_atomically(paths[2], page.encode())
+        return [*paths, *drawn.save(folder)]

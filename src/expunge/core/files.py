@@ -7,12 +7,10 @@ whole file with zeros in its place: a byte that is not as it was written is foun
 from __future__ import annotations
 
 import codecs
-import glob
 import hashlib
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, RunFolderError
+from expunge.core.folders import aside
+from expunge.core.folders import sweep_up as sweep_up
 from expunge.core.json_text import parse_json
 from expunge.core.plain import as_json
 from expunge.core.progress import progress_bar
@@ -38,7 +38,6 @@ Kept = TypeVar("Kept")
 _HEADER, _DIGEST, _UNKNOWN = "expunge", "sha256", "0" * 64
 _SIGNATURE = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
 _LENGTH, _ALIGN = 8, 8
-_UNIQUE = "[0-9a-f]" * 32  # in the name of a file that is being written
 _BLOCK = 1 << 22
 
 
@@ -69,7 +68,7 @@ def atomically(path: Path, secret: bool = False) -> Iterator[BinaryIO]:
     Until then it has a name of its own: two processes may write one path. An error leaves nothing. A
     ``secret`` one only its owner may read.
     """
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    temporary = aside(path)
     try:
         with naming(path, temporary):
             with open(temporary, "xb", opener=_for_the_owner if secret else None) as file:
@@ -80,16 +79,6 @@ def atomically(path: Path, secret: bool = False) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def sweep_up(folder: Path, name: str | None = None) -> None:
-    """Delete what kills amid writing the file ``name`` (None: any) of ``folder`` have left.
-
-    Nobody else may be writing it.
-    """
-    pattern = "*" if name is None else glob.escape(name)
-    for left in folder.glob(f"{pattern}.{_UNIQUE}.part"):
-        left.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes, secret: bool = False) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import DataError
+from expunge.core.folders import sweep_up_cache
 from expunge.core.hashing import sha256_of_settings, sha256_of_tensors
 from expunge.core.locks import exclusive
 from expunge.core.mapped import require_unchanged
@@ -145,6 +146,7 @@ def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tup
         return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep_up_cache(folder)
         with exclusive(file.path.with_suffix(".lock")):  # one process makes them, the others wait for it
             made = _sound(file, job) if _stamp(file.path) != seen else None
             if made is None:

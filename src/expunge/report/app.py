@@ -27,8 +27,8 @@ Compare finished runs side by side: a table here; table.md, table.csv, figures
 
 A run folder is what `expunge` leaves: it holds summary.json, removals.jsonl and
 .hydra/config.yaml. Nothing else is read, so folders copied from another machine
-do as well; of a sweep, sweep.json says which cells failed. Runs that failed or never
-finished are named and left out. Runs that differ only in their seed get a second
+do as well; of a sweep, sweep.json says which cells failed. Runs that failed, never
+finished or are damaged are named and left out. Runs that differ only in their seed get a second
 table, with means and intervals. The folder of a study (results.jsonl in place of
 removals.jsonl) has a table of its own.
 """
@@ -43,7 +43,8 @@ examples:
 
 A run on the same data that trains again at every request gives the time that
 the others' speed-up is measured against. Exit code: 0, or 2 with one line that says
-what is wrong and in which file and line.
+what is wrong and in which file and line; a damaged run does not keep the others from
+being shown.
 """
 
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ended("expunge-report", lambda: _asked(argv), lambda: "the same command begins again")
 
 
-def _asked(argv: Sequence[str] | None) -> None:
+def _asked(argv: Sequence[str] | None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     recipe = privacy.given(args)
@@ -64,8 +65,7 @@ def _asked(argv: Sequence[str] | None) -> None:
         raise UserError("--out: only with a FOLDER; --privacy alone writes no files")
     if args.privacy:
         say(privacy.report(recipe))
-    if args.folders:
-        _report(args.folders, args.out)
+    return _report(args.folders, args.out) if args.folders else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,13 +84,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report(folders: list[str], out: Path | None) -> None:
-    found = find_runs(folders)
+def _report(folders: list[str], out: Path | None) -> int:
+    found = find_runs(folders, strict=False)
     for one in found.left_out:
-        what = "failed" if one.failed else "unfinished"
-        sys.stderr.write(f"{what}, left out: {one.folder}{text.plain(one.why())}\n")
+        sys.stderr.write(f"{one.kind}, left out: {one.folder}{text.plain(one.why())}\n")
     contents = Contents.of(found)
     say(contents.as_text())
     page = write_contents(contents, default_out(list(folders)) if out is None else out)
     files = "table.csv and the figures" if contents.runs else "and a CSV file a study"
     say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
+    return 2 if any(one.damaged for one in found.left_out) else 0

@@ -23,7 +23,7 @@ class Contents:
         lines: The rows of the table, in its order.
         notes: Warnings that belong under the table, beyond those that its rows give.
         groups: Runs that differ only in their seed.
-        left_out: Cells of a sweep that failed, and runs that never finished.
+        left_out: Cells of a sweep that failed, and runs that never finished or are damaged.
         studies: The studies, which come after the runs.
     """
 
@@ -63,10 +63,10 @@ class Contents:
         return "\n".join(tables)
 
     def missing(self) -> dict[str, list[LeftOut]]:
-        """Return what was left out under a heading each: what failed, and what never finished."""
+        """Return what was left out under a heading each: what is damaged, failed, or never finished."""
         kinds: dict[str, list[LeftOut]] = {}
-        for one in sorted(self.left_out, key=lambda one: not one.failed):
-            kinds.setdefault("Failed" if one.failed else "Unfinished", []).append(one)
+        for one in sorted(self.left_out, key=lambda one: ("damaged", "failed", "unfinished").index(one.kind)):
+            kinds.setdefault(one.kind.capitalize(), []).append(one)
         return kinds
 
 

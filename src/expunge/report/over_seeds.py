@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from expunge.record.columns import merged
 from expunge.report import text
 from expunge.report.run_settings import alike, labels
-from expunge.report.runs import Run, complete, finite, natural
+from expunge.report.runs import Run, complete, finite
 from expunge.report.table_rows import Row, rows
+from expunge.report.walk import natural
 
 RESAMPLES = 1999
 _CONFIDENCE = 0.95

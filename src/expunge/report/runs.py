@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,8 @@ from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.ledger import RESULTS
 from expunge.record.sums import require_sums
 from expunge.report.run_files import lookup, parse_object, read_config, read_lines, read_text
-from expunge.report.sweeps import FILE, LeftOut, in_order, left_out
+from expunge.report.sweeps import LeftOut, left_out, without_folders
+from expunge.report.walk import walk
 
 OUTCOMES = ("removed", "retrained", "refused")
 _OUTCOME = f"one of {', '.join(OUTCOMES)}"
@@ -127,7 +127,8 @@ class FoundRuns:
 
     Attributes:
         runs: Finished runs.
-        left_out: What is in no table: cells of a sweep that failed, and runs that never finished.
+        left_out: What is in no table: cells of a sweep that failed, runs that never finished, and what is
+            damaged.
         studies: Finished studies.
     """
 
@@ -136,11 +137,25 @@ class FoundRuns:
     studies: list[StudyRun] = field(default_factory=list)
 
     @classmethod
-    def of(cls, named: Iterable[tuple[Path, str]], left_out: Sequence[LeftOut] = ()) -> FoundRuns:
-        """Read finished folders, each with what it is called, by what their summaries say that they hold."""
-        read = [(read_study if _is_study(path) else read_run)(path, name) for path, name in named]
+    def of(
+        cls, named: Iterable[tuple[Path, str]], left_out: Sequence[LeftOut] = (), strict: bool = True
+    ) -> FoundRuns:
+        """Read finished folders, each with what it is called, by what their summaries say that they hold.
+
+        Raises:
+            RunFolderError: A file is damaged; unless this is ``strict`` the folder is left out.
+        """
+        read, damaged = list[Run | StudyRun](), list[LeftOut]()
+        for path, name in named:
+            try:
+                read.append(read_one(path, name))
+            except RunFolderError as error:
+                if strict:
+                    raise
+                damaged.append(damage(path, name, error))
         runs = [one for one in read if isinstance(one, Run)]
-        return cls(runs, list(left_out), [one for one in read if isinstance(one, StudyRun)])
+        studies = [one for one in read if isinstance(one, StudyRun)]
+        return cls(runs, [*left_out, *damaged], studies)
 
 
 def finite(value: Any) -> float | None:
@@ -157,10 +172,11 @@ def complete(values: Iterable[float | None]) -> list[float]:
     return known if len(known) == len(found) else []
 
 
-def find_runs(folders: Iterable[str | os.PathLike[str]]) -> FoundRuns:
+def find_runs(folders: Iterable[str | os.PathLike[str]], strict: bool = True) -> FoundRuns:
     """Read every run in or under ``folders``: cells of a sweep in its order, others by name, 2 before 10.
 
-    A cell that failed by the ``sweep.json`` of its sweep is no run, whatever its folder holds.
+    A cell that failed by the ``sweep.json`` of its sweep is no run, whatever its folder holds. Unless this is
+    ``strict``, what is damaged is left out, as long as there is something else.
 
     Raises:
         RunFolderError: If a folder is missing, a file in a run folder is broken, or there is no run at all.
@@ -173,16 +189,23 @@ def find_runs(folders: Iterable[str | os.PathLike[str]]) -> FoundRuns:
     if not roots:
         raise RunFolderError("no folder given: name a run folder or a folder that holds run folders")
     base = Path(os.path.commonpath([r.parent for r in roots]))
-    there, sweeps = _walk(roots)
+    there, sweeps, broken = walk(roots)
+    if broken and strict:
+        raise next(iter(broken.values()))
     with_summary = [path for path in there if (path / "summary.json").is_file()]
     told = left_out(sweeps, base, with_summary)
     known = {one.folder for one in told}
     finished = [path for path in with_summary if path not in known]
     begun = dict.fromkeys(path for path in there if path not in known and path not in finished)
-    rest = [*told, *(LeftOut(path, path.relative_to(base).as_posix()) for path in begun)]
+    name = {path: path.relative_to(base).as_posix() for path in [*finished, *begun, *broken]}
+    rest = [damage(path, name[path], error) for path, error in broken.items()]
+    rest += [*told, *(LeftOut(path, name[path]) for path in begun)]
     if not finished:
         raise RunFolderError(_nothing(folders, rest))
-    return FoundRuns.of(((path, path.relative_to(base).as_posix()) for path in finished), rest)
+    found = FoundRuns.of(((path, name[path]) for path in finished), rest, strict)
+    if not found.runs and not found.studies:
+        read_one(finished[0])  # which says what is wrong
+    return found
 
 
 def _nothing(folders: Sequence[str | os.PathLike[str]], rest: Sequence[LeftOut]) -> str:
@@ -219,6 +242,19 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
     return Run(folder, summary, records, config, folder.resolve().name if name is None else name)
 
 
+def read_one(folder: Path, name: str | None = None) -> Run | StudyRun:
+    """Read the folder of a run or of a study; arguments and errors as in ``read_run``."""
+    path = folder / "summary.json"
+    study = "study" in parse_object(read_text(path), path)
+    return read_study(folder, name) if study else read_run(folder, name)
+
+
+def damage(folder: Path, name: str, error: RunFolderError) -> LeftOut:
+    """What is said of a folder of which a file cannot be read; without the folders of this machine."""
+    reason = without_folders(str(error).replace(f"{folder}{os.sep}", ""))
+    return LeftOut(folder, name, error=reason, damaged=True)
+
+
 def read_study(folder: str | os.PathLike[str], name: str | None = None) -> StudyRun:
     """Read the folder of a study, without ``removals.jsonl``; arguments and errors as in ``read_run``."""
     folder = Path(folder)
@@ -229,37 +265,6 @@ def read_study(folder: str | os.PathLike[str], name: str | None = None) -> Study
     _check(summary, f"{path}:1", {"study": "a name", "table": "a list of rows"})
     config = read_config(folder / ".hydra" / "config.yaml")
     return StudyRun(folder, summary, config, folder.resolve().name if name is None else name)
-
-
-def _is_study(folder: Path) -> bool:
-    path = folder / "summary.json"
-    return "study" in parse_object(read_text(path), path)
-
-
-def _walk(roots: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Return folders of runs at or under ``roots``, begun ones included, and folders of sweeps, each once.
-
-    No run folder is searched further down, nor is a folder whose name begins with a dot.
-    """
-    found: dict[Path, None] = {}
-    sweeps: dict[Path, None] = {}
-    for root in roots:
-        for here, below, files in os.walk(root):
-            below[:] = sorted((name for name in below if not name.startswith(".")), key=natural)
-            if FILE in files:
-                sweeps[Path(here)] = None
-                below[:] = in_order(Path(here), below)
-            if {"summary.json", "removals.jsonl", "results.jsonl"} & set(files) or os.path.isfile(
-                f"{here}/.hydra/config.yaml"
-            ):
-                found[Path(here)] = None
-                below.clear()
-    return list(found), list(sweeps)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Return what sorts names by the numbers in them: 2 before 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

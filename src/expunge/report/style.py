@@ -66,7 +66,7 @@ class Drawn:
     png: bytes
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``name.png`` and ``name.svg`` into ``folder``; return their paths."""
+        """Write ``name.png`` and ``name.svg`` into ``folder``, each whole or not; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         png, svg = folder / f"{self.name}.png", folder / f"{self.name}.svg"
         write_atomically(png, self.png)  # in the place of a link, not through it

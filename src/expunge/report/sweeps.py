@@ -25,7 +25,8 @@ class LeftOut:
         name: The folder as it is shown: a relative path, never a machine's own.
         cell: Its number in the sweep where no run folder is known, in words.
         asked: What it was asked for, as overrides; empty where that is not known.
-        error: Why it failed; empty where it only never finished.
+        error: Why it failed, or what is damaged; empty where it only never finished.
+        damaged: Whether it is there, but cannot be read.
     """
 
     folder: Path
@@ -33,11 +34,17 @@ class LeftOut:
     cell: str = ""
     asked: str = ""
     error: str = ""
+    damaged: bool = False
 
     @property
     def failed(self) -> bool:
         """Whether it ended with an error, rather than not at all."""
-        return bool(self.error)
+        return bool(self.error) and not self.damaged
+
+    @property
+    def kind(self) -> str:
+        """What it is, in one word."""
+        return "damaged" if self.damaged else "failed" if self.failed else "unfinished"
 
     def why(self) -> str:
         """Return what follows the folder in a line about it: which cell it is, and its error."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from expunge.core.errors import RunFolderError
 from expunge.core.files import write_atomically
+from expunge.core.folders import writing
 from expunge.report import seeds_table, studies, table
 from expunge.report.contents import Contents, link
 from expunge.report.runs import find_runs
@@ -42,17 +43,12 @@ def write_contents(contents: Contents, out: Path) -> Path:
     drawn = draw_all(contents.runs)
     links = {run.name: address for run in contents.runs if (address := link(run.folder, out))}
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        _write(out / "table.md", contents.as_markdown())
-        if contents.runs:
-            _write(out / "table.csv", table.as_csv(contents.lines))
-        if contents.groups:
-            _write(out / "over_seeds.csv", seeds_table.as_csv(contents.groups))
-        for name, content in studies.as_csv(contents.studies).items():
-            _write(out / name, content)
-        for figure in drawn:
-            figure.save(out)
-        _write(out / "report.html", page(contents, drawn, links))
+        with writing(out):
+            for name, content in _texts(contents).items():
+                write_atomically(out / name, content.encode())
+            for figure in drawn:
+                figure.save(out)
+            write_atomically(out / "report.html", page(contents, drawn, links).encode())
     except OSError as e:
         raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None
     return out / "report.html"
@@ -63,5 +59,11 @@ def default_out(folders: list[str | os.PathLike[str]]) -> Path:
     return Path(folders[0] if len(folders) == 1 else ".") / "report"
 
 
-def _write(path: Path, content: str) -> None:
-    write_atomically(path, content.encode())
+def _texts(contents: Contents) -> dict[str, str]:
+    """The tables, by the names of their files."""
+    found = {"table.md": contents.as_markdown()}
+    if contents.runs:
+        found["table.csv"] = table.as_csv(contents.lines)
+    if contents.groups:
+        found["over_seeds.csv"] = seeds_table.as_csv(contents.groups)
+    return {**found, **studies.as_csv(contents.studies)}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunFolderError, UserError
 from expunge.core.files import write_atomically, write_json
+from expunge.core.folders import writing
 from expunge.report.run_files import read_config
 from expunge.report.write import write_report
 from expunge.reproduce import page
@@ -35,12 +35,12 @@ def write_row(row: PaperRow, sweep: FinishedSweep, folder: Path) -> list[str]:
         run = sweep.folder / sweep.done[0]["run"]
         places.append(run / "figures")
         if "study" in sweep.done[0]["summary"] and not places[-1].exists():
-            from expunge.run.job import show_study  # a cell of a sweep does not draw its study by itself
+            from expunge.run.show import show_study  # a cell of a sweep does not draw its study by itself
 
             show_study(run, read_config(run / ".hydra" / "config.yaml"))
     own = [path for place in places for path in sorted(place.glob("*.png"))]
     for path in own:
-        shutil.copyfile(path, folder / path.name)
+        write_atomically(folder / path.name, path.read_bytes())
     chosen = [path for pattern in row.figures for path in sorted(folder.glob(f"{pattern}.png"))]
     return list(dict.fromkeys(path.name for path in (chosen if row.figures else own)))
 
@@ -54,10 +54,10 @@ def write_page(
         The page, and all results.
     """
     results, _ = merged(read_results(out), new, list(rows))
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / FILE, results)
     path = out / f"{paper}.md"
-    write_atomically(path, f"# {paper}\n\n{page.as_markdown(paper, results)}".encode())
+    with writing(out):
+        write_json(out / FILE, results)
+        write_atomically(path, f"# {paper}\n\n{page.as_markdown(paper, results)}".encode())
     return path, results
 
 
@@ -89,7 +89,7 @@ def write_records(
     for name in taken:
         for figure in new[name]["figures"]:
             (folder / name).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(out / name / figure, folder / name / figure)
+            write_atomically(folder / name / figure, (out / name / figure).read_bytes())
     write_json(folder / FILE, results)
     write_atomically(target, text.encode())
     return taken

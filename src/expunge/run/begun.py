@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextvars import ContextVar
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,13 @@ from expunge.record.ledger import FILE, RESULTS
 from expunge.record.resume import FILE as CHECKPOINT
 from expunge.record.resume import FROM_CHECKPOINT
 from expunge.record.sums import sums_of
+from expunge.run.before import noted
 
 _LEFT = (
     *(".hydra", INPUTS, f"{CHECKPOINT}*", "*.part", ".lock", ".gone-*"),
     *(sums_of(Path(name)).name for name in (FILE, RESULTS)),
 )
 """What a run that ended before its first record leaves: it is begun again."""
-_MADE: ContextVar[Path | None] = ContextVar("made", default=None)
-
-
-def remember(folder: Path) -> None:
-    """Keep whether a run folder is there before the command, of which Hydra makes it, does anything."""
-    _MADE.set(None if folder.exists() else folder.absolute())
 
 
 def require_begun(folder: Path, resume: Any, there: Iterable[Path]) -> None:
@@ -37,7 +31,7 @@ def require_begun(folder: Path, resume: Any, there: Iterable[Path]) -> None:
     if resume not in (True, FROM_CHECKPOINT):  # nobody asks for it, or it is a value that is refused
         return
     others = sorted(path.name for path in there if not any(fnmatch(path.name, left) for left in _LEFT))
-    if not others and _MADE.get() != folder.absolute():
+    if not others and folder.absolute() not in noted().made:
         return
     what = f"it holds {others[0]}" if others else "there is no such folder"
     allowed = "hydra.run.dir of a run that was interrupted, or resume=false to begin one"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,117 +15,167 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.checks import require_switch
-from expunge.core.errors import RunFolderError, UserError, one_line, say
-from expunge.core.files import read_text, require_no_links, sweep_up
-from expunge.core.json_text import parse_json
+from expunge.core.errors import RunFolderError, UserError
+from expunge.core.files import require_no_links
+from expunge.core.folders import content, discard, empty, names, sweep_up
+from expunge.core.folders import finish as finish_deleting
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
 from expunge.core.yaml_text import require_followable
-from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
-from expunge.record.written import require_as_written, require_complete, require_not_lost, write_once
+from expunge.record.ledger import RESULTS
+from expunge.record.written import require_not_lost, write_once
+from expunge.report.run_files import parse_object, read_text
+from expunge.run.before import Before, noted
 from expunge.run.begun import require_begun
 from expunge.run.environment import environment_of, overrides_of, written
+from expunge.run.hydra_errors import of_system
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known
 from expunge.run.optimized import names_of, require_numbers
-from expunge.run.yaml_files import load_yaml
+from expunge.run.show import FIGURES, is_study, show
+from expunge.run.sound import (
+    CONFIG,
+    LAST,
+    PARTS,
+    RECORD,
+    SUMMARY,
+    found_damaged,
+    ledger_of,
+    require_same,
+    require_sound,
+)
 
 if TYPE_CHECKING:
     from expunge.record.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
-PARTS = ("config", "hydra", "overrides")
-RECORD = ".hydra"
-"""Folder of the configuration in a run folder."""
-_WRITTEN = (RECORD, "figures", "wandb", ".lock", REMOVALS, RESULTS, "removals.sha256", "results.sha256")
+_WRITTEN = (RECORD, FIGURES, "wandb", ".lock", REMOVALS, RESULTS, "removals.sha256", "results.sha256")
 """What a run writes to where it lies; its other files take the place of what is there."""
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
-def run_in(folder: Path, config: DictConfig, cache: JobCache, sweep: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Swept:
+    """What a run knows of the sweep that it is a cell of.
+
+    Attributes:
+        sweep: The name of the sweep.
+        named: Whether the run folder is named by the settings: what is in it is this run or damaged.
+        stays: Whether the folder was there before the sweep.
+    """
+
+    sweep: str
+    named: bool = False
+    stays: bool = False
+
+
+def run_in(folder: Path, config: DictConfig, cache: JobCache, cell: Swept | None = None) -> dict[str, Any]:
     """Run one composed configuration in ``folder``, draw its figures, and print its row unless it is a cell.
 
     A folder that holds the beginning of the run is continued where ``resume`` is set, or in a sweep; with
     ``force`` whatever is there goes first. A run of other inputs (data, weights, plug-ins) is not continued,
-    in a sweep it is repeated from its start. Bad input leaves no trace.
+    in a sweep it is repeated from its start, as is one whose files are damaged. Bad input leaves no trace.
 
     Args:
         folder: The run folder; made where it is not there.
         config: The configuration.
         cache: What the jobs of this process have in common.
-        sweep: Name of the sweep the run is a cell of.
+        cell: The sweep the run is a cell of.
 
     Raises:
-        UserError: The input is not one to run, or the folder holds another run.
+        UserError: The input is not one to run, or the folder holds another run, or cannot be used.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    new = not _there(folder)
+    before = noted() if cell is None else _before_cell(folder, cell)
     try:
         require_no_links(folder, _WRITTEN)
-        settings = settings_of(config)
-        with exclusive(folder, wait=sweep is not None), watched():
-            return _run(folder, config, settings, cache, sweep)
-    except Taken:
-        raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}") from None
+        with _held(folder, wait=cell is not None), watched():
+            finish_deleting(folder, _of_hydra(), LAST)
+            new = not ledger_of(folder)
+            try:
+                return _run(folder, config, settings_of(config), cache, cell)
+            except (UserError, OmegaConfBaseException):
+                ledger = ledger_of(folder)
+                if new and not (ledger and ledger.stat().st_size):
+                    before.restore(folder)
+                raise
     except (UserError, OmegaConfBaseException):
-        ledger = ledger_of(folder)
-        if new and not (ledger and ledger.stat().st_size):
-            if folder.samefile(Path.cwd()):  # hydra.run.dir=. was there before
-                _empty(folder)
-            else:
-                shutil.rmtree(folder)
+        before.unmake()
         raise
 
 
+@contextmanager
+def _held(folder: Path, wait: bool) -> Iterator[None]:
+    """Keep other processes out of a run folder, which is made where it is not there."""
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(exclusive(folder, wait))
+        except Taken as taken:
+            hint = f"; {taken}" if str(taken) else ""
+            raise RunFolderError(f"hydra.run.dir: another process is writing to {folder}{hint}") from None
+        except OSError as error:
+            if of_system(error):
+                raise
+            reason = f"{error.filename}: {error.strerror}"
+            raise RunFolderError(f"hydra.run.dir: {folder} cannot be used ({reason})") from None
+        yield
+
+
 def _run(
-    folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, sweep: str | None
+    folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, cell: Swept | None
 ) -> dict[str, Any]:
+    damage = None
     if force := require_switch("force", settings["force"]):
         _require_run(folder)
-    else:
-        check_folder(folder, settings, resume=settings["resume"] or sweep is not None)
-        if sweep is None and not ledger_of(folder):
-            require_begun(folder, settings["resume"], _there(folder))
+    elif cell is not None:
+        damage = found_damaged(folder, settings, cell.named)
+    if not force and damage is None:
+        check_folder(folder, settings, resume=settings["resume"] or cell is not None)
+        if cell is None and not ledger_of(folder):
+            require_begun(folder, settings["resume"], content(folder, _of_hydra()))
     from expunge.linear.parallel import set_threads
 
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
     typed = {override.lstrip("+").partition("=")[0] for override in overrides_of(HydraConfig.get())}
-    run, inputs = prepare(settings, choices, cache, sweep, typed, config)
-    if force:  # only now: what is refused must not cost the run that is there
-        _empty(folder)
-    if finished := summary_of(folder, settings, inputs, swept=sweep is not None):
+    run, inputs = prepare(settings, choices, cache, cell.sweep if cell else None, typed, config)
+    if damage is not None:
+        log.warning("%s; the run is done again from its start", damage)
+    if force or damage is not None:  # only now: what is refused must not cost the run that is there
+        empty(folder, _of_hydra(), LAST)
+    sweep_up(folder)  # a kill amid writing may have left a state with rows that leave now
+    if finished := summary_of(folder, settings, inputs, swept=cell is not None):
         log.info("%s is complete; nothing to resume", folder)
-        if not (folder / "figures").exists():
-            show(folder, settings, sweep is not None)
+        if not (folder / FIGURES).exists():
+            show(folder, settings, cell is not None)
         return finished
     set_threads(settings["threads"])
     if not ledger_of(folder):  # a continued run keeps the configuration it began with
         record_config(config, folder)
-    sweep_up(folder)  # a kill amid writing may have left a state with rows that leave now
     inputs.write(folder)
     summary = run(folder=folder)
-    show(folder, settings, sweep is not None)
+    show(folder, settings, cell is not None)
     return summary
+
+
+def _before_cell(folder: Path, cell: Swept) -> Before:
+    """What there was of a cell's folder, which Hydra may have made."""
+    there = frozenset(names(folder))
+    return Before((), there) if cell.stays else Before((folder,), there - _of_hydra())
 
 
 def _require_run(folder: Path) -> None:
     """Let ``force`` delete what a run has left, and nothing else."""
-    if _there(folder) and not (folder / RECORD / "config.yaml").is_file():
+    there = content(folder, _of_hydra())
+    if there and not (folder / CONFIG).is_file() and there != [folder / RECORD]:
         raise RunFolderError(f"force: {folder} is not empty and not a run folder; nothing in it is deleted")
 
 
-def _empty(folder: Path) -> None:
-    for path in _there(folder):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _there(folder: Path) -> list[Path]:
-    """What a folder holds, without what Hydra, where it is asked to, has put there for this very command."""
+def _of_hydra() -> set[str]:
+    """The names of what Hydra, where it is asked to, puts into a run folder for the command under way."""
     hydra_config = HydraConfig.get()
-    own = {f"{hydra_config.job.name}.log", *Path(hydra_config.output_subdir or "").parts[:1]}
-    return [path for path in folder.iterdir() if path.name not in own]
+    return {f"{hydra_config.job.name}.log", *Path(hydra_config.output_subdir or "").parts[:1]}
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
@@ -142,11 +192,6 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     assert isinstance(settings, dict)
     names_of(settings["optimized_metric"])
     return {str(key): value for key, value in settings.items()}
-
-
-def is_study(settings: Mapping[Any, Any]) -> bool:
-    """Whether the configuration is that of a study, which fits and removes nothing."""
-    return settings.get("study") is not None
 
 
 def prepare(
@@ -183,21 +228,12 @@ def prepare(
     return partial(run, experiment), experiment.inputs
 
 
-def ledger_of(folder: Path) -> Path | None:
-    """The record of the run or study that ``folder`` holds, or None."""
-    return next((path for name in (REMOVALS, RESULTS) if (path := folder / name).exists()), None)
-
-
-def kept_in(folder: Path) -> str:
-    """How many requests (or cells of a study) of a run that was broken off are recorded, in words."""
-    ledger = ledger_of(folder)
-    count = ledger.read_bytes().count(b"\n") if ledger else 0
-    what = "cell" if ledger and ledger.name == RESULTS else "request"
-    return f"{count:,} {what}{' is' if count == 1 else 's are'} kept"
-
-
 def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Refuse to write over a run of other settings, or over any run unless to ``resume`` it."""
+    """Refuse to write over a run of other settings, or over any run unless to ``resume`` it.
+
+    Raises:
+        RunFolderError: As said; or a file of a complete run is damaged.
+    """
     require_not_lost(folder)
     if not ledger_of(folder):
         return
@@ -206,15 +242,9 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
             f"hydra.run.dir: {folder} already holds a run; "
             "continue it with resume=true, repeat it with force=true, or choose another folder"
         )
-    from expunge.record.resume import must_match
-
-    if not (recorded := folder / RECORD / "config.yaml").exists():
-        raise RunFolderError(f"{recorded}: no such file; without it the run cannot be continued")
-    for name in PARTS:
-        require_as_written(recorded.with_stem(name))
-    begun = load_yaml(recorded)[0]
-    require_followable(OmegaConf.to_container(begun, resolve=False))
-    must_match(OmegaConf.to_container(begun, resolve=True), settings)
+    require_same(folder, settings)
+    if (folder / SUMMARY).exists():
+        require_sound(folder)
 
 
 def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bool) -> dict[str, Any] | None:
@@ -223,7 +253,8 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
     A run whose requests have been added to since is not complete any more.
 
     Raises:
-        RunFolderError: The run began with other inputs, and is no cell of a sweep, which is emptied.
+        RunFolderError: The run began with other inputs, and is no cell of a sweep, which is emptied; or
+            its summary cannot be read.
     """
     from expunge.record.inputs import read
     from expunge.record.resume import RunCheckpoint, refused
@@ -235,26 +266,22 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         if not swept:
             raise RunFolderError(refused(difference))
         log.warning("%s: %s; it is done again from its start", folder, difference)
-        _empty(folder)
+        empty(folder, _of_hydra(), LAST)
         return None
-    summary = folder / "summary.json"
     checkpoint = RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"])
     if added := inputs.added(begun):
         log.info("%s: %s has grown by %d requests; the run goes on", folder, inputs.asked_by, added)
-        for of_less in (folder / DONE, summary):
-            of_less.unlink(missing_ok=True)
+        for of_less in LAST:
+            (folder / of_less).unlink(missing_ok=True)
         checkpoint.reopen()
-        shutil.rmtree(folder / "figures", ignore_errors=True)
-    if not summary.exists():
+        discard(folder / FIGURES)
+    if not (folder / SUMMARY).exists():
         return None
-    require_complete(folder)
     checkpoint.require_end()
+    summary = parse_object(read_text(folder / SUMMARY), folder / SUMMARY)
     # The run may have been killed between its last two files.
     checkpoint.done()
-    try:
-        return dict(parse_json(read_text(summary)))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunFolderError(f"{summary}: not a summary that can be read ({one_line(error)})") from None
+    return summary
 
 
 def record_config(config: DictConfig, folder: Path) -> None:
@@ -264,40 +291,10 @@ def record_config(config: DictConfig, folder: Path) -> None:
     """
     target = folder / RECORD
     target.mkdir(parents=True, exist_ok=True)
+    sweep_up(target)
     hydra_config = HydraConfig.get()
     hydra = OmegaConf.create({"hydra": hydra_config})
     parts = config, hydra, OmegaConf.create(overrides_of(hydra_config))
     for name, part in zip(PARTS, parts, strict=True):
         text = environment_of(hydra_config).hidden(OmegaConf.to_yaml(part))
         write_once(target / f"{name}.yaml", text.encode())
-
-
-def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
-    """Draw the figures of a run and print its table; of a cell draw them only where that is asked for."""
-    if settings["figures"] != "all" and (swept or not settings["figures"]):
-        return
-    table = show_study(folder, settings) if is_study(settings) else show_run(folder)
-    if not swept:
-        say(f"{table}\nRun folder: {folder}\n")
-
-
-def show_run(folder: Path) -> str:
-    """Draw the figures of a run and return its table."""
-    from expunge.report import read_run, table
-    from expunge.report.figures import write_run_figures
-    from expunge.report.table_rows import rows
-
-    finished = read_run(folder)
-    write_run_figures(finished, folder / "figures")
-    return table.as_text(rows([finished]))
-
-
-def show_study(folder: Path, settings: dict[str, Any]) -> str:
-    """Draw the figures of a study and return its table."""
-    from expunge.report.runs import read_study
-    from expunge.report.studies import as_text
-    from expunge.run.build import build_study
-    from expunge.studies.run import draw_study
-
-    draw_study(build_study(settings)[0], folder)
-    return as_text(read_study(folder))

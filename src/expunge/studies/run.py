@@ -76,9 +76,9 @@ def run_study(
     return summary
 
 
-def draw_study(study: Study, folder: Path) -> None:
-    """Draw the figures of a complete study from its records."""
-    study.figures(list(read_ledger(folder / RESULTS, _KEYS, "study")), folder / "figures")
+def draw_study(study: Study, folder: Path, into: Path) -> None:
+    """Draw the figures of a complete study, from its records in ``folder``."""
+    study.figures(list(read_ledger(folder / RESULTS, _KEYS, "study")), into)
 
 
 def _record(study: Study, number: int, cell: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -9,42 +9,48 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from expunge.core.errors import one_line
 from expunge.core.files import write_atomically, write_json
 from expunge.record.columns import as_json, merged, of_run
-from expunge.report.run_files import parse_object, read_text
-from expunge.report.runs import finite
+from expunge.report.runs import FoundRuns, finite
 from expunge.report.sweeps import FILE as JSON
-from expunge.run.job import RECORD
+from expunge.run.sound import RECORD
 from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import matters
 from expunge.sweep.jobs import Job, earlier, read
 
 CSV = "sweep.csv"
+DAMAGED = "damaged"
 _VARYING = ("peak_memory_mb", "versions")  # besides times
 _NOT_OF_DATA = re.compile("(extractor|model|training|unlearner|removal|metrics|stop_at_limit)([.@]|$)")
 _FIRST = ("run", "status", "error")
 
 
-def collect(sweep: Path) -> dict[str, Any]:
-    """Return what ``sweep.json`` holds, from the jobs of the latest command and their run folders.
+def collect(sweep: Path) -> tuple[dict[str, Any], FoundRuns]:
+    """Return what ``sweep.json`` holds, from the jobs of the latest command and their run folders; and those.
 
-    After them come the cells that earlier commands have done in the same folder, marked ``earlier``.
-
-    Raises:
-        RunFolderError: A file cannot be read.
+    After them come the cells that earlier commands have done in the same folder, marked ``earlier``. Where a
+    file of a cell that is done cannot be read, it is ``damaged``, and nothing else is said of it.
     """
     latest = read(sweep)
     runs = {job.run for job in latest}
     others = [job for job in earlier(sweep) if job.run not in runs]
+    done = dict.fromkeys(job.run for job in [*latest, *others] if job.status == "done" and job.run)
+    found = FoundRuns.of(((sweep / run, run) for run in done), strict=False)
+    summaries: dict[str | None, dict[str, Any]] = {run.name: run.summary for run in found.runs}
+    summaries |= {study.name: study.summary for study in found.studies}
+    damage: dict[str | None, str] = {one.name: f"{one.name}: {one.error}" for one in found.left_out}
     cells = [
-        *(_cell(sweep, job) for job in latest),
-        *(_cell(sweep, job) | {"earlier": True} for job in others),
+        *(_cell(job, summaries, damage) for job in latest),
+        *(_cell(job, summaries, damage) | {"earlier": True} for job in others),
     ]
     # What the numbers are is said once, not in every cell.
     said = merged(of_run({"columns": (cell["summary"] or {}).pop("columns", {})}) for cell in cells)
-    return {"sweep": sweep.name, "columns": as_json(said), "cells": cells, "over_seeds": over_seeds(cells)}
+    whole = {"sweep": sweep.name, "columns": as_json(said), "cells": cells, "over_seeds": over_seeds(cells)}
+    return whole, found
 
 
 def write(sweep: Path, found: Mapping[str, Any]) -> None:
@@ -132,18 +138,23 @@ def _group(by_seed: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _cell(sweep: Path, job: Job) -> dict[str, Any]:
-    summary = None
-    if job.status == "done" and job.run is not None:
-        path = sweep / job.run / "summary.json"
-        summary = parse_object(read_text(path), path)
+def _cell(
+    job: Job, summaries: Mapping[str | None, dict[str, Any]], damage: Mapping[str | None, str]
+) -> dict[str, Any]:
+    status, error, settings = job.status, job.error, {}
+    if status == "done" and job.run in damage:
+        status, error = DAMAGED, damage[job.run]
+    try:
+        settings = _settings(job.overrides)
+    except HydraException as told:  # of a file that nobody would have written so
+        status, error = DAMAGED, one_line(told)
     return {
         "run": job.run,
-        "status": job.status,
-        "error": job.error,
+        "status": status,
+        "error": error,
         "overrides": job.overrides,
-        "settings": _settings(job.overrides),
-        "summary": summary,
+        "settings": settings,
+        "summary": dict(summaries[job.run]) if status == "done" else None,
     }
 
 
@@ -155,7 +166,8 @@ def _settings(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str))
+    """Whether a value is one that JSON has; NaN and infinity are not."""
+    return value is None or isinstance(value, (bool, int, str)) or finite(value) is not None
 
 
 def _repeating(summary: Mapping[str, Any]) -> dict[str, Any]:

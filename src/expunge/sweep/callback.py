@@ -20,11 +20,12 @@ from omegaconf import DictConfig
 
 from expunge.core.errors import InvalidValue, UserError, complain
 from expunge.core.files import require_no_links
+from expunge.core.folders import unmake
 from expunge.core.locks import Taken, exclusive
 from expunge.core.system_errors import system_error
-from expunge.run.begun import remember
+from expunge.run.before import note
 from expunge.run.hydra_errors import explained, of_system
-from expunge.run.job import RECORD
+from expunge.run.sound import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
 
@@ -44,29 +45,37 @@ class SweepCallback(Callback):
         return {}  # workers get a copy, and hold nothing
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep Hydra from writing over the record of a run that the folder holds: the run writes its own."""
-        remember(Path(config.hydra.run.dir))
+        """Note what there is of the run folder, before Hydra makes it.
+
+        And keep Hydra from writing over the record of a run that the folder holds: the run writes its own.
+        """
+        note(Path(config.hydra.run.dir))
         if config.hydra.output_subdir == RECORD:
             config.hydra.output_subdir = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Take the folder, and forget what an earlier command noted there."""
         sweep = Path(config.hydra.sweep.dir).absolute()
+        there, code = jobs.There.now(sweep), 2
         try:
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
             require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
             self._held.enter_context(exclusive(sweep, wait=False))
-            jobs.begin(sweep, total)
-        except Taken:
-            complain(f"hydra.sweep.dir: another process is running a sweep in {sweep}")
-            sys.exit(2)
+            jobs.begin(sweep, total, there)
+            return
+        except Taken as taken:
+            hint = f"; {taken}" if str(taken) else ""
+            complain(f"hydra.sweep.dir: another process is running a sweep in {sweep}{hint}")
         except OSError as error:
-            complain(f"hydra.sweep.dir: {sweep} cannot be used ({error.strerror})")
-            sys.exit(1 if of_system(error) else 2)
+            where = error.filename or sweep
+            complain(f"hydra.sweep.dir: {sweep} cannot be used ({where}: {error.strerror})")
+            code = 1 if of_system(error) else 2
         except (UserError, HydraException) as error:
             complain(explained(error))
-            sys.exit(2)
+        self._held.close()
+        unmake(there.made)
+        sys.exit(code)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""

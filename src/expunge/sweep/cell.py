@@ -19,10 +19,10 @@ from expunge.core.files import write_atomically
 from expunge.core.system_errors import naming, system_error
 from expunge.record.ledger import DONE
 from expunge.run.environment import line_of, overrides_of, written
-from expunge.run.job import run_in, settings_of
+from expunge.run.job import Swept, run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
-from expunge.sweep.jobs import FOLDER, Job, fingerprint, total
+from expunge.sweep.jobs import FOLDER, Job, There, fingerprint, total
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,9 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
 
 def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> dict[str, Any]:
     """Run the cell, or find it complete: its settings have its name, its inputs are in its folder."""
-    done, mark = folder / DONE, f"{name}\n"
-    summary = run_in(folder, config, cache, sweep.name)
-    if not (done.is_file() and done.read_text() == mark):
-        write_atomically(done, mark.encode())
+    done, mark = folder / DONE, f"{name}\n".encode()
+    there = folder.is_relative_to(sweep) and folder.relative_to(sweep).as_posix() in There.kept(sweep).empty
+    summary = run_in(folder, config, cache, Swept(sweep.name, folder == sweep / name, there))
+    if not (done.is_file() and done.read_bytes() == mark):
+        write_atomically(done, mark)
     return summary

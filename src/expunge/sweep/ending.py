@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import complain, say
-from expunge.sweep.aggregate import collect, mixed, write
-from expunge.sweep.jobs import read
+from expunge.report.runs import FoundRuns
+from expunge.sweep.aggregate import DAMAGED, collect, mixed, write
+from expunge.sweep.jobs import read, tidy
 
 
 def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
@@ -19,41 +20,38 @@ def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
 
     Returns:
         0, 2 where all that failed is bad input, else 1.
-
-    Raises:
-        RunFolderError: A file of a cell cannot be read.
     """
-    found = collect(sweep)
+    found, runs = collect(sweep)
     write(sweep, found)
-    say(_shown(sweep, found["cells"], figures))
+    say(_shown(sweep, runs, figures))
     latest = [cell for cell in found["cells"] if not cell.get("earlier")]
-    for number, cell in enumerate(latest):
-        if cell["status"] == "failed" or (cell["status"] != "done" and not stopped):
-            complain(f"{_called(number, cell)}: {cell['error'] or 'did not finish'}")
+    for number, cell in enumerate(found["cells"]):
+        if cell["status"] in ("failed", DAMAGED) or (cell["status"] != "done" and not stopped):
+            damaged = "damaged, the command that made it does it again: " * (cell["status"] == DAMAGED)
+            complain(f"{_called(number, cell)}: {damaged}{cell['error'] or 'did not finish'}")
     others = len(found["cells"]) - len(latest)
     more = f", and {others} of earlier commands in this folder" if others else ""
     if names := mixed(latest, sweep):
         what = "; ".join(names)
         complain(f"{what}: changed while the sweep was running; the same command does older cells again")
     say(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
-    left = [job for job in read(sweep) if job.status != "done"]
+    tidy(sweep)
+    bad_input = {job.number: job.bad_input for job in read(sweep)}
+    left = [bad_input[number] for number, cell in enumerate(latest) if cell["status"] != "done"]
     if not left:
-        return 0
-    return 2 if all(job.bad_input for job in left) else 1
+        return 1 if any(cell["status"] == DAMAGED for cell in found["cells"]) else 0
+    return 2 if all(left) else 1
 
 
-def _shown(sweep: Path, cells: Sequence[Mapping[str, Any]], figures: bool) -> str:
+def _shown(sweep: Path, found: FoundRuns, figures: bool) -> str:
     """Draw the figures and return the tables of runs and studies."""
     from expunge.report.contents import Contents
-    from expunge.report.runs import FoundRuns
 
-    done = [cell["run"] for cell in cells if cell["status"] == "done"]
-    found = FoundRuns.of((sweep / name, name) for name in done)
     if figures and found.runs:
         from expunge.report.grid import write_grid
 
         write_grid(found.runs, sweep / "figures")
-    return f"{Contents.of(found).as_text()}\n" if done else ""
+    return f"{Contents.of(found).as_text()}\n" if found.runs or found.studies else ""
 
 
 def _called(number: int, cell: Mapping[str, Any]) -> str:
@@ -62,6 +60,7 @@ def _called(number: int, cell: Mapping[str, Any]) -> str:
 
 
 def _counted(cells: Sequence[Mapping[str, Any]]) -> str:
-    counts = {status: sum(cell["status"] == status for cell in cells) for status in ("failed", "unfinished")}
+    some = ("failed", "unfinished", DAMAGED)
+    counts = {status: sum(cell["status"] == status for cell in cells) for status in some}
     rest = "".join(f", {count} {status}" for status, count in counts.items() if count)
     return f"{len(cells) - sum(counts.values())} of {len(cells)} cells done{rest}"

@@ -6,15 +6,21 @@ other processes, or on other machines, share nothing else with the process that 
 
 from __future__ import annotations
 
-import shutil
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunFolderError
 from expunge.core.files import write_json
+from expunge.core.folders import content, delete, missing, names, sweep_up, unmake
 from expunge.core.hashing import sha256_of_settings
 from expunge.record.settings import FREE
+
+log = logging.getLogger(__name__)
 
 FOLDER = ".jobs"
 UNNAMED = tuple(key for key in FREE if key != "data_dir")
@@ -23,6 +29,15 @@ _JOB = "job.json"
 _SWEEP = "sweep.json"
 _EARLIER = "earlier.json"
 _OF_HYDRA = "multirun.yaml"  # its settings of the sweep
+_STATUS = ("unfinished", "done", "failed")
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "number": lambda value: type(value) is int and value >= 0,
+    "overrides": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "run": lambda value: value is None or (isinstance(value, str) and _is_below(value)),
+    "status": lambda value: value in _STATUS,
+    "error": lambda value: value is None or isinstance(value, str),
+    "bad_input": lambda value: isinstance(value, bool),
+}
 
 
 @dataclass(frozen=True)
@@ -46,19 +61,67 @@ class Job:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / _JOB, asdict(self), secret=True)
 
+    @classmethod
+    def of(cls, kept: Any, path: Path) -> Job:
+        """A job as ``note`` has kept it in ``path``.
+
+        Raises:
+            RunFolderError: It is not as it is written there.
+        """
+        if not isinstance(kept, dict) or kept.keys() != _KINDS.keys():
+            raise RunFolderError(f"{path}: not what is noted of a job")
+        for key, fits in _KINDS.items():
+            if not fits(kept[key]):
+                raise RunFolderError(f"{path}: {key} is {kept[key]!r}, which no job has")
+        if kept["status"] == "done" and kept["run"] is None:
+            raise RunFolderError(f"{path}: a job that is done, without a run")
+        return cls(**kept)
+
+
+@dataclass(frozen=True)
+class There:
+    """What there was of a sweep's folder before a command.
+
+    ``made`` are the folders that were not there, the sweep's first; ``names`` is what was in it; ``empty``
+    are the folders in it, at any depth, that held nothing.
+    """
+
+    made: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+
+    @classmethod
+    def now(cls, sweep: Path) -> There:
+        """As it is now."""
+        bare = (here for here, below, files in os.walk(sweep) if not below and not files)
+        empty = (Path(here).relative_to(sweep).as_posix() for here in bare if here != str(sweep))
+        return cls(tuple(missing(sweep)), tuple(names(sweep)), tuple(sorted(empty)))
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is kept."""
+        return {"made": len(self.made), "names": self.names, "empty": self.empty}
+
+    @classmethod
+    def kept(cls, sweep: Path) -> There:
+        """As it was kept for the latest command."""
+        kept = _of_sweep(sweep)
+        made, known, empty = kept.get("made"), kept.get("names"), kept.get("empty")
+        if type(made) is not int or not isinstance(known, list) or not isinstance(empty, list):
+            return cls((), (_OF_HYDRA,), ())  # of an earlier version: nothing is known to be ours
+        return cls(tuple([sweep, *sweep.parents][:made]), tuple(map(str, known)), tuple(map(str, empty)))
+
 
 def fingerprint(settings: dict[str, Any]) -> str:
     """Return the name of a run folder: a hash of all settings that its results depend on."""
-    return sha256_of_settings({key: value for key, value in settings.items() if key not in UNNAMED})[:12]
+    named = {key: _worded(value) for key, value in settings.items() if key not in UNNAMED}
+    return sha256_of_settings(named)[:12]
 
 
-def begin(sweep: Path, count: int | None) -> None:
+def begin(sweep: Path, count: int | None, there: There | None = None) -> None:
     """Begin a command in this folder; ``count`` jobs are to come, if that is known.
 
-    Of the jobs of earlier commands here those that are done stay known: their results are there.
-
-    Raises:
-        RunFolderError: A file is not as ``note`` writes it.
+    Of the jobs of earlier commands here those that are done stay known: their results are there. ``there`` is
+    what there was before the command.
     """
     notes = sweep / FOLDER
     notes.mkdir(parents=True, exist_ok=True)
@@ -67,59 +130,97 @@ def begin(sweep: Path, count: int | None) -> None:
         write_json(notes / _EARLIER, {"jobs": [asdict(job) for job in done.values()]}, secret=True)
     for path in notes.iterdir():
         if path.is_dir():
-            shutil.rmtree(path)
-    write_json(notes / _SWEEP, {"total": count}, secret=True)
+            delete(path)
+    sweep_up(sweep)
+    sweep_up(notes)
+    write_json(notes / _SWEEP, {"total": count, **(there or There()).as_json()}, secret=True)
 
 
 def withdraw(sweep: Path) -> None:
-    """Take back a command that was refused before its first job; a folder that it made goes, too."""
-    notes = sweep / FOLDER
+    """Take back a command that was refused before its first job, with the folders that it made."""
+    notes, there = sweep / FOLDER, There.kept(sweep)
     if (notes / _EARLIER).exists() or any(path.is_dir() for path in notes.iterdir()):
         return
-    shutil.rmtree(notes)
-    if {path.name for path in sweep.iterdir()} == {_OF_HYDRA}:
-        (sweep / _OF_HYDRA).unlink()
-    if not any(sweep.iterdir()) and not sweep.samefile(Path.cwd()):
-        sweep.rmdir()
+    delete(notes)
+    if _OF_HYDRA not in there.names:
+        delete(sweep / _OF_HYDRA)
+    if there.made and not content(sweep):
+        delete(sweep)  # with its lock, which is this command's
+        unmake(there.made)
+
+
+def tidy(sweep: Path) -> None:
+    """Delete the folders that were made for jobs that have left nothing, down to the sweep's own."""
+    there = There.kept(sweep)
+    for job in read(sweep):
+        folders = [sweep / run for run in (Path(job.run or ""), *Path(job.run or "").parents)][:-1]
+        if folders and not folders[0].exists():
+            unmake(one for one in folders[1:] if one.relative_to(sweep).as_posix() not in there.empty)
 
 
 def earlier(sweep: Path) -> list[Job]:
-    """Return the jobs that earlier commands have done in this folder, whose results are still there.
-
-    Raises:
-        RunFolderError: A file is not as ``begin`` writes it.
-    """
+    """Return the jobs that earlier commands have done in this folder, whose results are still there."""
     path = sweep / FOLDER / _EARLIER
-    if not path.is_file():
-        return []
-    try:
-        jobs = [Job(**job) for job in _read(path)["jobs"]]
-    except (TypeError, KeyError) as error:
-        raise RunFolderError(f"{path}: not a list of jobs ({error})") from None
-    return [job for job in jobs if job.run is not None and (sweep / job.run / "summary.json").is_file()]
+    kept = _readable(path).get("jobs", [])
+    found = []
+    for one in kept if isinstance(kept, list) else ():
+        try:
+            found.append(Job.of(one, path))
+        except RunFolderError as error:
+            log.warning("%s; a cell of an earlier command is not known any more", error)
+    return [job for job in found if job.run is not None and (sweep / job.run / "summary.json").is_file()]
 
 
 def total(sweep: Path) -> int | None:
     """Return how many jobs the latest command has; None where that is not known."""
-    known = _read(sweep / FOLDER / _SWEEP).get("total")
-    return known if isinstance(known, int) else None
+    known = _of_sweep(sweep).get("total")
+    return known if type(known) is int and known >= 0 else None
 
 
 def read(sweep: Path) -> list[Job]:
     """Return the jobs of the latest command, in order; those that never began as ``unfinished``.
 
-    Raises:
-        RunFolderError: A file is not as ``note`` writes it.
+    So is one whose file is damaged, with an error that says so.
     """
     found = {}
     for path in (sweep / FOLDER).glob(f"*/{_JOB}"):
-        try:
-            job = Job(**_read(path))
-        except TypeError as error:
-            raise RunFolderError(f"{path}: not a job's file ({error})") from None
-        found[job.number] = job
+        if path.parent.name.isdecimal():
+            number = int(path.parent.name)
+            try:
+                found[number] = Job.of(_read(path), path)
+            except RunFolderError as error:
+                found[number] = Job(number, [], error=f"damaged: {error}")
     numbers = range(max(total(sweep) or 0, 1 + max(found, default=-1)))
     return [found.get(number, Job(number, [])) for number in numbers]
+
+
+def _of_sweep(sweep: Path) -> dict[str, Any]:
+    return _readable(sweep / FOLDER / _SWEEP)
+
+
+def _readable(path: Path) -> dict[str, Any]:
+    """What a file of notes says; nothing where it is missing, or damaged, which is said."""
+    if not path.is_file():
+        return {}
+    try:
+        return _read(path)
+    except RunFolderError as error:
+        log.warning("%s; what it said is not known any more", error)
+        return {}
+
+
+def _worded(value: Any) -> Any:
+    """A setting with words for NaN and infinity, which JSON has not: a run says which it cannot have."""
+    if isinstance(value, dict):
+        return {key: _worded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_worded(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_below(name: str) -> bool:
+    """Whether a path leads into the folder that it is relative to, and not out of it."""
+    return bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import load_tensors, save_tensors, under
+from expunge.core.folders import sweep_up_cache
 from expunge.core.hashing import sha256_of_settings
 from expunge.core.locks import exclusive
 from expunge.core.mapped import require_unchanged
@@ -70,6 +71,7 @@ class Cache:
             yield None
             return
         checkpoint = self.folder / f"{key}.part.safetensors"
+        sweep_up_cache(self.folder)
         with exclusive(self.folder / f"{key}.lock"):
             try:
                 yield checkpoint
