@@ -22,7 +22,7 @@ from tests.verify.test_mutants import closer, weight
 @pytest.mark.parametrize(
     ("group", "block"),
     [
-        ("extractor", {"_target_": "expunge.core.files.write_atomically", "path": "P", "content": b"x"}),
+        ("extractor", {"_target_": "expunge.core.files.write_atomically", "path": "P", "content": "x"}),
         ("dataset", {"_target_": "expunge.core.files.write_json", "path": "P", "value": 1}),
         ("dataset", {"_target_": "expunge.run.targets.import_module", "name": "antigravity"}),
         ("dataset", {"_target_": "expunge.datasets.digits.np.save", "file": "P", "arr": 1}),

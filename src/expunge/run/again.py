@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.errors import DataError, InvalidValue, RunFolderError, one_line
+from expunge.core.errors import DataError, InvalidValue, RunFolderError, UserError, one_line
 from expunge.core.yaml_text import require_followable
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
@@ -32,11 +32,13 @@ def settings_again(path: Path) -> dict[str, Any]:
     """
     if not os.path.lexists(path):
         raise RunFolderError(f"{path}: missing from the run folder")
-    config, _ = load_yaml(path, aliases=False)
     try:
+        config, _ = load_yaml(path, aliases=False)
         require_followable(OmegaConf.to_container(config, resolve=False))
         with as_written():
             found = OmegaConf.to_container(config, resolve=True)
+    except UserError as error:
+        raise RunFolderError(str(error)) from None
     except (OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
     if not isinstance(found, dict):
