@@ -70,7 +70,9 @@ def _require_header(state: State) -> None:
     digests = array_of(arrays, DIGESTS, np.uint8, (None, 16))
     ids_of(arrays, REMOVED, len(digests) + len(arrays[REMOVED]))
     same("labels", len(saved["labels"]["values"]), len(saved["classes"]))
-    np.dtype(saved["labels"]["dtype"])
+    _require_texts("labels.dtype", [saved["labels"]["dtype"]])
+    for number in saved["classes"]:
+        require_count("classes", number, least=0)
     if "feature_type" in saved and np.dtype(saved["feature_type"]).kind != "f":
         raise DataError(f"feature_type: got {saved['feature_type']!r}, allowed: a type of real numbers")
 
