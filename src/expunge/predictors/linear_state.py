@@ -30,7 +30,8 @@ def require_state(state: State, x: Rows) -> None:
     removed = ids_of(arrays, "removed_rows", len(x))
     if "erased_rows" in arrays and len(np.setdiff1d(ids_of(arrays, "erased_rows", len(x)), removed)):
         raise DataError("erased_rows: are not among removed_rows")
-    require_count("secret", saved["secret"], least=0)
+    if not is_whole(saved["secret"]) or saved["secret"] < 0:  # of any length
+        raise DataError("secret: is not a whole number >= 0")
     require_switch("seeded", saved.get("seeded", True))
     width = width_of(len(saved["classes"]))
     shape = (x.dim,) if width == 1 else (x.dim, width)

@@ -70,7 +70,11 @@ def _require_header(state: State) -> None:
     digests = array_of(arrays, DIGESTS, np.uint8, (None, 16))
     ids_of(arrays, REMOVED, len(digests) + len(arrays[REMOVED]))
     same("labels", len(saved["labels"]["values"]), len(saved["classes"]))
+    _require_texts("labels.dtype", [saved["labels"]["dtype"]])
+    np.array(saved["labels"]["values"])  # of one shape
     np.dtype(saved["labels"]["dtype"])
+    for number in saved["classes"]:
+        require_count("classes", number, least=0, most=saved.get("classes_of_fit", len(saved["classes"])) - 1)
     if "feature_type" in saved and np.dtype(saved["feature_type"]).kind != "f":
         raise DataError(f"feature_type: got {saved['feature_type']!r}, allowed: a type of real numbers")
 
