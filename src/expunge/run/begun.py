@@ -34,5 +34,7 @@ def require_begun(folder: Path, resume: Any, there: Iterable[Path]) -> None:
     if not others and folder.absolute() not in noted().made:
         return
     what = f"it holds {others[0]}" if others else "there is no such folder"
-    allowed = f"hydra.run.dir of a run that was interrupted, or resume={IF_THERE} to begin one where there is none"
+    allowed = (
+        f"hydra.run.dir of a run that was interrupted, or resume={IF_THERE} to begin one where there is none"
+    )
     raise RunFolderError(f"resume: {folder} holds no run ({what}), allowed: {allowed}")
