@@ -91,8 +91,8 @@ class Method(ABC):
 
     ``remove`` begins with ``self.predictor.checked(rows)``; rows that are out of the model leave it by
     ``self.predictor.leave`` or ``refit``. Where it does not count the request in ``served`` itself, that is
-    done for it. A method that has a ``state`` of its own adds it to that of ``Method``. ``validate_on(x, y)``,
-    where there is one, is given the test rows once after ``fit`` or ``load_state``.
+    done for it. A method that has a ``state`` of its own adds it to that of ``Method``.
+    ``validate_on(x, y)``, where there is one, is given the test rows once after ``fit`` or ``load_state``.
 
     Threads may share a method: those six hold the model's lock, in a subclass too, so that requests are
     served one after the other, each as if it were alone, and a state is saved between two of them.
