@@ -11,11 +11,11 @@ DEMO := multirun/demo
 
 demo: $(VENV)/.installed
 	$(BIN)/expunge -m unlearner=newton,newton_corrected removal.count=300 \
-	  hydra.sweep.dir=$(DEMO) 'hydra.sweep.subdir=$${unlearner.name}' resume=true
+	  hydra.sweep.dir=$(DEMO) 'hydra.sweep.subdir=$${unlearner.name}'
 	$(BIN)/expunge -m unlearner=retrain,none model.std=0 removal.count=300 \
-	  hydra.sweep.dir=$(DEMO) 'hydra.sweep.subdir=$${unlearner.name}' resume=true
+	  hydra.sweep.dir=$(DEMO) 'hydra.sweep.subdir=$${unlearner.name}'
 	$(BIN)/expunge +experiment=icml2020/mnist_corrected removal.count=300 \
-	  hydra.run.dir=$(DEMO)/mnist_corrected resume=true
+	  hydra.run.dir=$(DEMO)/mnist_corrected resume=auto
 	$(BIN)/expunge-report $(DEMO)
 
 # One thread a test process: two processes on two cores otherwise fight over them.

@@ -31,6 +31,7 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge -m unlearner.lam=1e-4,1e-3 seed=0,1,2          a grid, under multirun/; repeated, it goes on
   expunge -m unlearner=newton,retrain seeds=5            compared over five seeds, on the same requests
   expunge resume=true hydra.run.dir=FOLDER               continue a run that was interrupted
+  expunge resume=auto hydra.run.dir=FOLDER               the same, or begin one where there is none
   expunge resume=checkpoint hydra.run.dir=FOLDER         the same on a processor that rounds otherwise
   expunge-report FOLDER...                               table, figures and report.html from run folders
   expunge-verify FOLDER                                  every claim of a run checked, by other code

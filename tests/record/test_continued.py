@@ -291,6 +291,6 @@ def test_resume_has_three_values(tmp_path):
     ended = command("seeded", tmp_path / "run", "resume=maybe")
     assert (ended.code, ended.err) == (
         2,
-        "expunge: resume: got 'maybe', allowed: true, false or checkpoint\n",
+        "expunge: resume: got 'maybe', allowed: true, false, auto or checkpoint\n",
     )
     assert not (tmp_path / "run").exists()

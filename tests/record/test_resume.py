@@ -239,6 +239,10 @@ def test_resume_where_there_is_no_run_begins_none(tmp_path):
     (folder / "inputs.json").write_text("{}")
     (folder / "removals.sha256").touch()
     assert cli.summary(cli.completed(*values, folder=folder))["requests"] == 2
+    folder = cli.completed(*values, "resume=auto", folder=tmp_path / "new")
+    assert cli.summary(folder)["requests"] == 2
+    before = cli.contents(folder)
+    assert cli.contents(cli.completed(*values, "resume=auto", folder=folder)) == before
 
 
 def test_run_killed_between_its_last_two_files_is_tidied(tmp_path):

@@ -106,6 +106,8 @@ class Forgetful(Method):
 def plugins(monkeypatch):
     module = types.ModuleType(PLUGIN)
     module.Faulty, module.Forgetful = Faulty, Forgetful
+    for own in (Faulty, Forgetful):  # a part of a plug-in is what it defines itself
+        monkeypatch.setattr(own, "__module__", PLUGIN)
     monkeypatch.setitem(sys.modules, "expunge_plugins", types.ModuleType("expunge_plugins"))
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
@@ -270,6 +272,7 @@ def test_a_run_that_cannot_have_been_is_not_read(finished, tmp_path, line, chang
     at = (line or 1) - 1
     lines[at] = json.dumps(json.loads(lines[at]) | changed)
     path.write_text("\n".join(lines) + "\n")
+    cli.resum(folder / "removals.jsonl")
     with pytest.raises(RunFolderError, match=message):
         read_run(folder)
 
@@ -281,6 +284,7 @@ def test_rows_removed_twice_are_not_read(finished, tmp_path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[3]["rows"] = lines[0]["rows"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cli.resum(path)
     with pytest.raises(RunFolderError, match=r"removals\.jsonl:4: rows is \d+, .* not left before"):
         read_run(folder)
 

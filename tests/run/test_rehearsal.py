@@ -22,7 +22,7 @@ from numba.core.dispatcher import Dispatcher
 from expunge import app, codec
 from expunge.codec import kernels as of_codec, neighbours, tied_kernels
 from expunge.linear import kernels
-from expunge.run import runner
+from expunge.run import session
 
 rooms = kernels, of_codec, neighbours, tied_kernels
 compiled = {id(part): part for room in rooms for part in vars(room).values() if isinstance(part, Dispatcher)}
@@ -34,7 +34,7 @@ def perf_counter():
     return time.perf_counter()
 
 HEAVY = {"torch", "scipy", "numba", "sklearn", "sympy"}
-runner.time = SimpleNamespace(perf_counter=perf_counter)
+session.time = SimpleNamespace(perf_counter=perf_counter)
 sys.argv[1:] = json.loads(sys.argv[1])
 try:
     app.main()

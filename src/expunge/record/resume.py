@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 FILE = "checkpoint.safetensors"
 FROM_CHECKPOINT = "checkpoint"
 """The value of ``resume`` that replaces records which do not come out again."""
+IF_THERE = "auto"
+"""The value that begins a run where there is none, as a script does that is the same each time."""
 SECRET = "state.safetensors"
 """The model that releases are drawn around, at the end of a run: it must not leave."""
 

@@ -11,7 +11,7 @@ from expunge.core.errors import RunFolderError
 from expunge.record.inputs import FILE as INPUTS
 from expunge.record.ledger import FILE, RESULTS
 from expunge.record.resume import FILE as CHECKPOINT
-from expunge.record.resume import FROM_CHECKPOINT
+from expunge.record.resume import FROM_CHECKPOINT, IF_THERE
 from expunge.record.sums import sums_of
 from expunge.run.before import noted
 
@@ -34,5 +34,7 @@ def require_begun(folder: Path, resume: Any, there: Iterable[Path]) -> None:
     if not others and folder.absolute() not in noted().made:
         return
     what = f"it holds {others[0]}" if others else "there is no such folder"
-    allowed = "hydra.run.dir of a run that was interrupted, or resume=false to begin one"
+    allowed = (
+        f"hydra.run.dir of a run that was interrupted, or resume={IF_THERE} to begin one where there is none"
+    )
     raise RunFolderError(f"resume: {folder} holds no run ({what}), allowed: {allowed}")

@@ -11,7 +11,7 @@ from expunge.core.sources import digests_of, targets_in
 from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
 from expunge.record.inputs import Inputs
-from expunge.record.resume import FROM_CHECKPOINT
+from expunge.record.resume import FROM_CHECKPOINT, IF_THERE
 from expunge.record.settings import FREE
 from expunge.run.declared import located, require_parts
 from expunge.run.experiment import Experiment
@@ -243,8 +243,8 @@ def _check_common(settings: dict[str, Any]) -> None:
     require_count("checkpoint_every", settings["checkpoint_every"])
     for switch in ("force", "stop_at_limit", "progress"):
         require_switch(switch, settings[switch])
-    if settings["resume"] != FROM_CHECKPOINT and not isinstance(settings["resume"], bool):
-        raise InvalidValue("resume", settings["resume"], f"true, false or {FROM_CHECKPOINT}")
+    if settings["resume"] not in (FROM_CHECKPOINT, IF_THERE) and not isinstance(settings["resume"], bool):
+        raise InvalidValue("resume", settings["resume"], f"true, false, {IF_THERE} or {FROM_CHECKPOINT}")
     if settings["figures"] != "all" and not isinstance(settings["figures"], bool):
         raise InvalidValue("figures", settings["figures"], "true, false or all")
     if settings["seeds"] is not None:
