@@ -184,9 +184,14 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     require_known(config, RUN_ONLY)
     if is_study(config):
         for group in RUN_ONLY:
-            if config.get(group) is not None:
+            if (given := config.get(group)) is not None:
+                keys = (
+                    f" ({', '.join(f'{group}.{key}' for key in given)})"
+                    if isinstance(given, DictConfig)
+                    else ""
+                )
                 raise UserError(
-                    f"{group}: got a setting, allowed: none, since a study does not use this group"
+                    f"{group}: got a setting{keys}, allowed: none, since a study has no such group"
                 )
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
