@@ -184,10 +184,11 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     require_known(config, RUN_ONLY)
     if is_study(config):
         for group in RUN_ONLY:
-            if config.get(group) is not None:
-                raise UserError(
-                    f"{group}: got a setting, allowed: none, since a study does not use this group"
-                )
+            if (given := config.get(group)) is not None:
+                own = [f"{group}.{key!s}" for key in given] if isinstance(given, DictConfig) else []
+                keys = f" ({', '.join(own)})" if own else ""
+                allowed = "none, since a study has no such group"
+                raise UserError(f"{group}: got a setting{keys}, allowed: {allowed}")
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
     names_of(settings["optimized_metric"])

@@ -10,7 +10,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import DataError, RunFolderError, UserError, one_line
 from expunge.core.files import read_header
-from expunge.core.yaml_text import require_followable
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.resume import FILE as CHECKPOINT
@@ -105,7 +104,6 @@ def _recorded(path: Path) -> dict[Any, Any]:
         raise RunFolderError(f"{path}: no such file; without it the run cannot be continued")
     try:
         begun = load_yaml(path)[0]
-        require_followable(OmegaConf.to_container(begun, resolve=False))
         found = OmegaConf.to_container(begun, resolve=True)
     except UserError as error:
         raise RunFolderError(str(error)) from None
