@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests import cli
 from tests.corruption.damage import damage
 from tests.corruption.subjects import SUBJECTS, Subject, outputs
 
@@ -25,7 +26,7 @@ class Case:
 
     Attributes:
         verdict: ``refused`` in one line, ``no effect``, or what must not be: ``silent``, ``traceback``,
-            ``lines``, ``unnamed``, ``hung``.
+            ``lines``, ``lost`` (a file with the refusal), ``unnamed``, ``hung``.
     """
 
     subject: str
@@ -76,6 +77,7 @@ class Prepared:
         def late(*_: object) -> None:
             raise TimeoutError
 
+        there = cli.contents(self.work).keys()
         before = signal.signal(signal.SIGALRM, late)
         signal.alarm(SECONDS)
         try:
@@ -102,6 +104,8 @@ class Prepared:
             return ("silent", f"{differ}") if differ else ("no effect", " ".join(lines))
         if ended.code not in (1, 2) or len(lines) != 1:
             return "lines", f"rc {ended.code}: {ended.err}"
+        if lost := sorted(there - cli.contents(self.work).keys()):
+            return "lost", f"{lost}: {lines[0]}"
         file = Path(name).name
         named = re.search(rf"(?<![\w.-]){re.escape(file)}(?!\.?\w)", lines[0])
         named = named or self.subject.by_check or (file in _BY_KEY and "resume: " in lines[0])

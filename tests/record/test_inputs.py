@@ -19,8 +19,9 @@ from expunge.datasets import Dataset
 from expunge.datasets.base import Retrieval
 from expunge.record import inputs
 from expunge.record.inputs import Inputs
+from expunge.record.ledger import Ledger
 from expunge.record.requests import Request
-from expunge.record.resume import SECRET
+from expunge.record.resume import SECRET, RunCheckpoint
 from expunge.run.job import summary_of
 from tests import cli
 from tests.cli import CHECKPOINT
@@ -297,6 +298,11 @@ def test_while_a_run_goes_on_there_is_no_state_of_when_it_was_complete(tmp_path)
     assert summary_of(tmp_path, {"checkpoint_every": 1}, same, swept=False) == {}
     assert (tmp_path / SECRET).exists()
     assert summary_of(tmp_path, {"checkpoint_every": 1}, more, swept=False) is None
+    assert (tmp_path / SECRET).exists()  # until all that the run goes on from has been read
+    checkpoint = RunCheckpoint(tmp_path, {}, more, 1)
+    with Ledger(tmp_path / "removals.jsonl") as ledger:
+        assert checkpoint.load(ledger) is None
+    checkpoint.reopen()
     assert not (tmp_path / SECRET).exists()
 
 
