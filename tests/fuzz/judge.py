@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests import cli
-from tests.fuzz.generator import Line
+from tests.fuzz.line import Line
 from tests.fuzz.world import Seen, seen, valid_run
 
 SECONDS = 20.0

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.torchvision_import import import_torchvision
-from tests.fuzz.generator import Line, lines
+from tests.fuzz.generator import lines
 from tests.fuzz.judge import SECONDS, judged
+from tests.fuzz.line import Line
 from tests.fuzz.world import made, seen
 
 _GIB = 1 << 30

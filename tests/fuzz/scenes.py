@@ -14,16 +14,16 @@ from omegaconf import OmegaConf
 from expunge.run.config_files import config_dir
 from tests.cli import SMALL
 
-_ONE = (*SMALL, "progress=false", "data_dir=data", "removal.count=1")
+ONE = (*SMALL, "progress=false", "data_dir=data", "removal.count=1")
 _FEW = "dataset.train_rows=40"
 _TRAINING = ("training.epochs=1", "training.max_batches=1")
-_MLP = (*_ONE, _FEW, "model=mlp", "model.hidden=[3]", *_TRAINING)
+_MLP = (*ONE, _FEW, "model=mlp", "model.hidden=[3]", *_TRAINING)
 _SCRUB = ("unlearner.n_perturbations=20", "unlearner.curvature_rows=16")
-_PEOPLE = (*_ONE[:-1], "dataset=faces", "dataset.folder=people", "dataset.image_size=8")
+_PEOPLE = (*ONE[:-1], "dataset=faces", "dataset.folder=people", "dataset.image_size=8")
 _PERSON = ("removal=identity", "removal.identity=anna")
 _SOFT = ("model=softmax", *_TRAINING, "unlearner=none", "metrics=[accuracy]")
 _OFF = "dataset.check_integrity=false"
-_NET = (*_ONE, "dataset=cifar10", _OFF, "dataset.train_rows=12", *_TRAINING)
+_NET = (*ONE, "dataset=cifar10", _OFF, "dataset.train_rows=12", *_TRAINING)
 _VGG = ("model=vggface", "model.widths=[2]", "model.embedding=3", "model.pool=1", *_TRAINING)
 _STUDY = (*SMALL[1:], "progress=false")
 
@@ -46,39 +46,39 @@ def _of(about: str, *arguments: str) -> Scene:
 
 
 def _top() -> Scene:
-    return Scene(_ONE, ("",))
+    return Scene(ONE, ("",))
 
 
 _LINEAR = ("newton", "newton_third_order", "newton_corrected", "newton_rowless", "retrain", "none")
 _SCRUBS = ("lcodec", "lcodec_published", "kfac")
 SCENES: dict[str, Scene] = {
-    "top": Scene(_ONE, ("", "model", "training", "extractor", "tracker", "removal")),
-    **{f"linear {name}": _of("unlearner", *_ONE, f"unlearner={name}") for name in _LINEAR},
-    **{f"scrub {name}": _of("unlearner", *_ONE, _FEW, f"unlearner={name}", *_SCRUB) for name in _SCRUBS},
+    "top": Scene(ONE, ("", "model", "training", "extractor", "tracker", "removal")),
+    **{f"linear {name}": _of("unlearner", *ONE, f"unlearner={name}") for name in _LINEAR},
+    **{f"scrub {name}": _of("unlearner", *ONE, _FEW, f"unlearner={name}", *_SCRUB) for name in _SCRUBS},
     **{
         f"network {name}": _of("unlearner", *_MLP, f"unlearner={name}", *(_SCRUB if name in _SCRUBS else ()))
         for name in (*_SCRUBS, "retrain", "none", "finetune", "gradient_ascent")
     },
     "ten": _of(
-        "unlearner model dataset", *_ONE, "dataset=digits", "dataset.train_rows=100", "unlearner=newton"
+        "unlearner model dataset", *ONE, "dataset=digits", "dataset.train_rows=100", "unlearner=newton"
     ),
-    "threes": _of("dataset", *_ONE, _FEW),
-    "mnist_3v8": _of("dataset", *_ONE, "dataset=mnist_3v8", "dataset.train_rows=50"),
+    "threes": _of("dataset", *ONE, _FEW),
+    "mnist_3v8": _of("dataset", *ONE, "dataset=mnist_3v8", "dataset.train_rows=50"),
     **{
-        name: _of("dataset", *_ONE, f"dataset={name}", _OFF, "dataset.train_rows=20", *_SOFT)
+        name: _of("dataset", *ONE, f"dataset={name}", _OFF, "dataset.train_rows=20", *_SOFT)
         for name in ("mnist", "fashion_mnist", "cifar10", "svhn")
     },
-    "arrays": _of("dataset", *_ONE, "dataset=arrays", "dataset.path=rows.npz"),
+    "arrays": _of("dataset", *ONE, "dataset=arrays", "dataset.path=rows.npz"),
     "faces": _of("dataset removal", *_PEOPLE, *_PERSON),
-    "reid": _of("dataset", *_ONE, "dataset=reid", "dataset.folder=Market", "dataset.image_size=8", *_SOFT),
+    "reid": _of("dataset", *ONE, "dataset=reid", "dataset.folder=Market", "dataset.image_size=8", *_SOFT),
     "reid_faces": _of(
-        "dataset", *_ONE, "dataset=reid_faces", "dataset.folder=people", "dataset.image_size=8", *_SOFT
+        "dataset", *ONE, "dataset=reid_faces", "dataset.folder=people", "dataset.image_size=8", *_SOFT
     ),
-    "class": _of("removal", *_ONE, "removal=class", "removal.class=3", "removal.count=2"),
-    "rows": _of("removal", *_ONE[:-1], "removal=rows", "removal.rows=[1,2]"),
+    "class": _of("removal", *ONE, "removal=class", "removal.class=3", "removal.count=2"),
+    "rows": _of("removal", *ONE[:-1], "removal=rows", "removal.rows=[1,2]"),
     "dp": _of(
         "extractor",
-        *_ONE,
+        *ONE,
         _FEW,
         "unlearner=none",
         "extractor=dp",
@@ -90,7 +90,7 @@ SCENES: dict[str, Scene] = {
     ),
     "pretrained": _of(
         "extractor",
-        *_ONE,
+        *ONE,
         "dataset.train_rows=10",
         "unlearner=none",
         "extractor=pretrained",
@@ -99,7 +99,7 @@ SCENES: dict[str, Scene] = {
     ),
     "sgd": _of("model training", *_MLP, "unlearner=none"),
     "adam": _of("training", *_MLP, "unlearner=none", "training=adam", *_TRAINING),
-    "softmax": _of("model", *_ONE, _FEW, "model=softmax", *_TRAINING, "unlearner=none"),
+    "softmax": _of("model", *ONE, _FEW, "model=softmax", *_TRAINING, "unlearner=none"),
     "vgg11": _of("model", *_NET, "model=vgg11", "unlearner=none"),
     "resnet18": _of("model", *_NET, "model=resnet18", "unlearner=none"),
     "vggface": _of("model", *_PEOPLE, *_VGG, *_PERSON, "unlearner=none"),
@@ -120,7 +120,7 @@ SCENES: dict[str, Scene] = {
     ),
     "metrics of reid": _of(
         "metrics",
-        *_ONE[:-1],
+        *ONE[:-1],
         "dataset=reid_faces",
         "dataset.folder=people",
         "dataset.image_size=8",
@@ -130,7 +130,7 @@ SCENES: dict[str, Scene] = {
         "unlearner=finetune",
         "metrics=[reid]",
     ),
-    "wandb": _of("tracker", *_ONE, "tracker=wandb", "tracker.mode=disabled"),
+    "wandb": _of("tracker", *ONE, "tracker=wandb", "tracker.mode=disabled"),
     "leak": _of("study", *_STUDY, "+experiment=icml2020/leak", "study.draws=20"),
     "bounds": _of(
         "study",

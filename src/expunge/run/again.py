@@ -11,7 +11,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, UserError, one_line
-from expunge.core.yaml_text import require_followable
 from expunge.datasets import Dataset
 from expunge.run.build import data_of, extractor_of
 from expunge.run.declared import located
@@ -34,11 +33,11 @@ def settings_again(path: Path) -> dict[str, Any]:
         raise RunFolderError(f"{path}: missing from the run folder")
     try:
         config, _ = load_yaml(path, aliases=False)
-        require_followable(OmegaConf.to_container(config, resolve=False))
         with as_written():
             found = OmegaConf.to_container(config, resolve=True)
     except UserError as error:
-        raise RunFolderError(str(error)) from None
+        said = str(error)  # of a reference it names the key alone
+        raise RunFolderError(said if said.startswith(f"{path}:") else f"{path}: {said}") from None
     except (OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
     if not isinstance(found, dict):

@@ -8,10 +8,9 @@ from pathlib import Path
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from expunge.core.errors import UserError, one_line
-from expunge.core.yaml_text import require_followable
 from expunge.run.yaml_files import load_yaml
 
 _HEAD = 512  # characters in which Hydra looks for ``# @package``
@@ -34,7 +33,6 @@ class FileConfigSource(file_config_source.FileConfigSource):
         if not isinstance(config, DictConfig):
             raise UserError(f"{path}: must be a mapping")
         try:
-            require_followable(OmegaConf.to_container(config, resolve=False))
             header = self._get_header_dict(text[:_HEAD])
         except ValueError as error:
             raise UserError(f"{path}: {one_line(error)}") from None
