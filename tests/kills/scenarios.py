@@ -24,6 +24,7 @@ _SMALL = (*SMALL, "progress=false", "cache_dir=cache", "checkpoint_every=2")
 _MLP = ("model=mlp", "model.hidden=[4]", "training.epochs=2", "training.batch_size=64")
 _DP = ("extractor=dp", "extractor.filters=[2]", "extractor.kernel=3", "extractor.epochs=2")
 _FIGURES = ("dataset=digits_3v8", "threads=1", "progress=false", "removal.count=2")
+_PLAIN = (*_FIGURES, "figures=false")
 _CELLS = ("-m", *_FIGURES, "unlearner.lam=1e-2,1e-1,1", "hydra.sweep.dir=sweep")
 _RUN = "hydra.run.dir=run"
 _X = np.random.default_rng(0).normal(size=(30, 3))
@@ -109,6 +110,9 @@ SCENARIOS = {
     "sweep_forced": Scenario(lambda: expunge(*_CELLS, "force=true"), lambda: expunge(*_CELLS)),
     "forced": Scenario(
         lambda: expunge(*_FIGURES, _RUN, "force=true"), lambda: expunge(*_FIGURES, _RUN, "seed=3")
+    ),
+    "forced_plain": Scenario(
+        lambda: expunge(*_PLAIN, _RUN, "force=true"), lambda: expunge(*_PLAIN, _RUN, "seed=3")
     ),
     "grown": _grown(),
     "report": Scenario(_reported, lambda: expunge(*_FIGURES, _RUN)),

@@ -17,7 +17,7 @@ from expunge.record.sums import LENGTH, sums_of
 from tests import cli
 from tests.core.shims import locks
 
-LINES, COUNT = 3, 60
+LINES, COUNT = 3, 30
 RUN = (*cli.SMALL, f"removal.count={COUNT}", "unlearner=newton", "checkpoint_every=20", "resume=auto")
 
 

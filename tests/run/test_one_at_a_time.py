@@ -7,14 +7,12 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests import cli
 from tests.cli import SMALL
 from tests.core.shims import locks
 
-COUNT = 200
-RUN = (*SMALL, "unlearner=newton", f"removal.count={COUNT}", "resume=true", "hydra.run.dir=run")
+COUNT = 100
+RUN = (*SMALL, "unlearner=newton", f"removal.count={COUNT}", "resume=auto", "hydra.run.dir=run")
 SWEEP = ("-m", *SMALL, "unlearner=newton", f"removal.count={COUNT}", "hydra.sweep.dir=sweep")
 
 
@@ -31,42 +29,38 @@ def begun(*arguments: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(
-    ("how", "arguments", "said"),
-    [
-        ("files", RUN, "hydra.run.dir: another process is writing to {}/run"),
-        (
-            "none",
-            SWEEP,
-            "hydra.sweep.dir: another process is running a sweep in {}/sweep; if that process is",
-        ),
-    ],
-)
-def test_one_of_two_is_refused(tmp_path, how, arguments, said):
-    env = locks(tmp_path, how)
-    (tmp_path / "run").mkdir()
-    first = begun(*arguments, cwd=tmp_path, **env)
-    first.send_signal(signal.SIGSTOP)  # so that the other comes in time, however loaded the machine
+def refused(first: subprocess.Popen[str], *arguments: str, cwd: Path, **env: str) -> str:
+    """What another process says that comes while the first is at work, however loaded the machine."""
+    first.send_signal(signal.SIGSTOP)
     try:
-        second = cli.wait(cli.start(*arguments, cwd=tmp_path, **env))
+        second = cli.wait(cli.start(*arguments, cwd=cwd, **env))
     finally:
         first.send_signal(signal.SIGCONT)
     assert second.code == 2
     (line,) = second.err.splitlines()
-    assert line.startswith(f"expunge: {said.format(tmp_path)}")
+    return line
+
+
+def test_where_folders_cannot_be_locked_a_second_sweep_is_refused(tmp_path):
+    env = locks(tmp_path, "files")
+    first = begun(*SWEEP, cwd=tmp_path, **env)
+    said = refused(first, *SWEEP, cwd=tmp_path, **env)
+    assert said == f"expunge: hydra.sweep.dir: another process is running a sweep in {tmp_path}/sweep"
     assert cli.wait(first).code == 0
     assert served(tmp_path) == COUNT
     assert not [*tmp_path.glob("**/.lock*")]
 
 
-def test_without_locks_the_mark_of_a_killed_process_is_no_obstacle_on_its_host(tmp_path):
+def test_without_locks_a_second_run_is_refused_and_the_mark_of_a_killed_one_is_no_obstacle(tmp_path):
     env = locks(tmp_path, "none")
-    (tmp_path / "run").mkdir()
     first = begun(*RUN, cwd=tmp_path, **env)
+    said = refused(first, *RUN, cwd=tmp_path, **env)
+    start = f"expunge: hydra.run.dir: another process is writing to {tmp_path}/run; if that process is gone"
+    assert said.startswith(start)
     first.kill()
     cli.wait(first)
     assert (tmp_path / "run" / ".lock.held").exists()
-    second = cli.wait(cli.start(*RUN, cwd=tmp_path, **env))
-    assert (second.code, second.err) == (0, "")
+    last = cli.wait(cli.start(*RUN, cwd=tmp_path, **env))
+    assert (last.code, last.err) == (0, "")
     assert served(tmp_path) == COUNT
     assert not [*tmp_path.glob("**/.lock*")]

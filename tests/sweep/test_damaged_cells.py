@@ -21,7 +21,7 @@ def found(folder: Path) -> dict:
     return json.loads((folder / "sweep.json").read_text())
 
 
-@pytest.mark.parametrize("bad", ["nan", "inf", "-1", "1e999", "[]", "null"])
+@pytest.mark.parametrize("bad", ["1e999", "null"])
 def test_a_value_that_is_none_fails_its_own_cell(tmp_path, bad):
     ended = cli.expunge("-m", *SMALL, f"unlearner.lam={bad},1e-3", *CELLS[-2:], cwd=tmp_path)
     assert ended.code == 2
@@ -66,27 +66,29 @@ OF_RUN = ("summary.json", "removals.jsonl", ".hydra/config.yaml", "inputs.json",
 OF_SWEEP = (".jobs/0/job.json", ".jobs/sweep.json", ".jobs/earlier.json", "sweep.json", "sweep.csv")
 
 
-@pytest.mark.parametrize("name", [*OF_RUN, *OF_SWEEP])
-def test_a_damaged_file_is_made_again_and_stops_nothing(sweep, complete, name):
+@pytest.mark.parametrize("names", [*((name,) for name in OF_RUN), OF_SWEEP], ids=" ".join)
+def test_a_damaged_file_is_made_again_and_stops_nothing(sweep, complete, names):
     """The same command gives the same sweep, and no other cell is done again."""
     first, other = (cell["run"] for cell in found(sweep)["cells"])
-    path = sweep / (first if name in OF_RUN else "") / name
-    content = path.read_bytes() if path.exists() else b'{"jobs": []}'
     stamp = (sweep / other / "summary.json").stat().st_mtime_ns
-    every = list(damages(content).values())
-    for damage in every[(*OF_RUN, *OF_SWEEP).index(name) % len(every) :][:1]:
-        path.write_bytes(damage)
-        ended = cli.expunge(*CELLS, cwd=sweep.parent)
-        assert (ended.code, ended.err) == (0, ""), (name, damage)
-        assert (sweep / "sweep.csv").read_bytes() == (complete / "sweep" / "sweep.csv").read_bytes()
-        assert path.exists() == (name != ".jobs/earlier.json") or path.read_bytes() != damage
-        for run in (first, other):
-            assert cli.ledger(sweep / run) == cli.ledger(complete / "sweep" / run)
-            assert cli.contents(sweep / run).keys() == cli.contents(complete / "sweep" / run).keys()
+    written = {}
+    for name in names:
+        path = sweep / (first if name in OF_RUN else "") / name
+        every = list(damages(path.read_bytes() if path.exists() else b'{"jobs": []}').values())
+        written[path] = every[(*OF_RUN, *OF_SWEEP).index(name) % len(every)]
+        path.write_bytes(written[path])
+    ended = cli.expunge(*CELLS, cwd=sweep.parent)
+    assert (ended.code, ended.err) == (0, "")
+    assert (sweep / "sweep.csv").read_bytes() == (complete / "sweep" / "sweep.csv").read_bytes()
+    for path, damage in written.items():
+        assert path.exists() == (path.name != "earlier.json") or path.read_bytes() != damage
+    for run in (first, other):
+        assert cli.ledger(sweep / run) == cli.ledger(complete / "sweep" / run)
+        assert cli.contents(sweep / run).keys() == cli.contents(complete / "sweep" / run).keys()
     assert (sweep / other / "summary.json").stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("name", OF_RUN[:3])
+@pytest.mark.parametrize("name", OF_RUN[:2])
 def test_a_damaged_cell_of_an_earlier_command_is_named_and_the_rest_is_put_together(sweep, name):
     first, other = (cell["run"] for cell in found(sweep)["cells"])
     (sweep / first / name).write_bytes(b'{"cut')
@@ -128,11 +130,11 @@ def test_a_single_run_that_is_damaged_is_refused_in_a_line(tmp_path):
     folder = cli.completed(*run, folder=tmp_path / "run")
     for name in OF_RUN[:4]:
         content = (folder / name).read_bytes()
-        for damage in list(damages(content).values())[1:5:3]:
-            (folder / name).write_bytes(damage)
-            before = cli.every(folder)
-            ended = cli.expunge(*run, "resume=true", f"hydra.run.dir={folder}", cwd=tmp_path)
-            assert (ended.code, len(ended.err.splitlines())) == (2, 1), (name, damage, ended)
-            assert cli.every(folder) == before
+        damage = list(damages(content).values())[1:][OF_RUN.index(name)]
+        (folder / name).write_bytes(damage)
+        before = cli.every(folder)
+        ended = cli.expunge(*run, "resume=true", f"hydra.run.dir={folder}", cwd=tmp_path)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1), (name, damage, ended)
+        assert cli.every(folder) == before
         (folder / name).write_bytes(content)
     cli.completed(*run, "resume=true", folder=folder)
