@@ -8,6 +8,7 @@ if __name__ == "__main__":  # first of all: what is imported below takes its tim
     enter()
 
 import io
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
 from expunge.run.sound import kept_in
+from expunge.sweep.callback import let_go
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, key_in, prepared
 from expunge.sweep.deleted import with_none
@@ -54,6 +56,10 @@ from expunge.sweep.reduced import with_reduced
 from expunge.sweep.workers import explain, prepare
 
 _REFUSED = (UserError, HydraException, OmegaConfBaseException)
+
+
+class _Stopped(BaseException):
+    """What a sweep cannot go on after; Hydra, which adds a line to an ``Exception``, lets it pass."""
 
 
 class Task:
@@ -82,7 +88,7 @@ class Task:
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher or {})
             guard_logs(environment_of(config))
-            return run_cell(config, self._cache)
+            return self._cell(config)
         try:
             guard_logs(environment_of(config))
             prepare(hydra_config.launcher or {})
@@ -97,6 +103,14 @@ class Task:
         except Exception as error:
             self.error = error
         return None
+
+    def _cell(self, config: DictConfig) -> Told:
+        try:
+            return run_cell(config, self._cache)
+        except Exception as error:
+            if multiprocessing.parent_process() is not None:  # the launcher brings it to the command
+                raise
+            raise _Stopped(error) from None
 
     def kept(self) -> str:
         """What there is by now, and how to go on from it, in words; of a sweep it is put together."""
@@ -130,6 +144,8 @@ def _answer(given: Sequence[str], task: Task) -> None:
     try:
         with trusted_only(), _hushed(flags.package):
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
+    except _Stopped as stopped:
+        raise stopped.args[0] from None
     except (ValueError, KeyError) as error:
         if not flags.shell_completion:
             raise
@@ -209,5 +225,9 @@ def main() -> None:
     # Hydra would print a traceback's worth and exit with 1; like this its exceptions reach us.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     task = Task(JobCache())
-    if code := ended("expunge", lambda: _run(task), task.kept):
+    try:
+        code = ended("expunge", lambda: _run(task), task.kept)
+    finally:
+        let_go()
+    if code:
         sys.exit(code)

@@ -12,11 +12,12 @@ import yaml
 
 from expunge.core.errors import DataError
 from expunge.core.files import State, load_state, save_state
+from expunge.record.settings import FREE
 
 # What no gradient sees, and nothing else that is there: times, counts of work, what was measured before, what
-# a model is called, a bound that is looser than it was; settings of a training to come.
+# a model is called, a bound that is looser than it was; settings of what is yet to be done.
 _UNSEEN = """
-seconds_fit drift solve_error spectral shift passes test_accuracy_before every settings anew notice lineage
+seconds_fit drift solve_error spectral shift passes test_accuracy_before every settings notice lineage
 n_iter feature_names measured of beta
 """
 # What is kept to solve with need not be exact.
@@ -130,7 +131,8 @@ def _places(value: Any, keep: tuple[str, ...]) -> Iterator[tuple[Any, Any]]:
 def signed_again(path: Path, rng: Rng) -> None:
     """A value in the header is another, and the digest is that of what is there."""
     state = load_state(path)
-    save_state(path, State(state.arrays, edited(state.values, rng, tuple(_UNSEEN.split()))))
+    keep = {*_UNSEEN.split()} - ({"settings"} if "run" in state.values else set())  # a run's are compared
+    save_state(path, State(state.arrays, edited(state.values, rng, (*keep, *FREE))))
 
 
 def forms_again(path: Path, rng: Rng) -> None:
@@ -146,7 +148,7 @@ def arrays_again(path: Path, rng: Rng, forms: bool = False) -> None:
     name = names[int(rng.integers(len(names)))]
     old = state.arrays[name]
     # noise may have been any noise, and a network any network
-    how = int(rng.integers(5 if forms or name == "drawn" else 7))
+    how = int(rng.integers(5 if forms or name == "drawn" or path.suffix == ".last" else 7))
     if how == 0:
         del state.arrays[name]
     elif how == 1:
@@ -179,8 +181,7 @@ def damage(folder: Path, name: str, others: list[str], forged: tuple[str, ...], 
     """Corrupt the file ``name``, and return how; ``forged`` are those of ``SIGNED`` that may be tried."""
     path = folder / name
     text = path.suffix in (".json", ".jsonl", ".yaml", ".sha256")
-    # whoever made a run may keep the secret of it elsewhere
-    ways = [*BYTES, "swapped", *["deleted"] * (path.name != "state.safetensors")]
+    ways = [*BYTES, "swapped", "deleted"]
     ways += ["edited_text"] * 4 if text else [*forged] * 2
     how = ways[int(rng.integers(len(ways)))]
     if how in BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import tempfile
@@ -50,7 +51,7 @@ class Prepared:
         shutil.copytree(self.work, self.before)
         ended = subject.go_on(self.work)
         assert (ended.code, ended.err) == (0, ""), ended.err
-        self.wanted = outputs(self.work)
+        self.wanted = outputs(self.work, subject.compared)
         found = {
             path.relative_to(self.before).as_posix()
             for one in subject.files
@@ -68,10 +69,10 @@ class Prepared:
         name = self.files[int(rng.integers(len(self.files)))]
         others = [*subject.others, *(one for one in self.files if one != name)]
         how = damage(self.work, name, others, subject.forged, rng)
-        verdict, said = self._judged(name)
+        verdict, said = self._judged(name, how == "deleted")
         return Case(subject.name, number, name, how, verdict, said)
 
-    def _judged(self, name: str) -> tuple[str, str]:
+    def _judged(self, name: str, deleted: bool) -> tuple[str, str]:
         def late(*_: object) -> None:
             raise TimeoutError
 
@@ -90,19 +91,25 @@ class Prepared:
         if "Traceback" in ended.err:
             return "traceback", lines[-1]
         if ended.code == 0:
-            now = outputs(self.work)
-            differ = [path for path in sorted(self.wanted | now) if self.wanted.get(path) != now.get(path)]
+            now, found = self.wanted, outputs(self.work, self.subject.compared)
+            # whoever made a run may keep the secret of it elsewhere
+            elsewhere = {name} if deleted and Path(name).name == "state.safetensors" else set()
+            differ = [
+                path
+                for path in sorted(now | found)
+                if now.get(path) != found.get(path) and path not in elsewhere
+            ]
             return ("silent", f"{differ}") if differ else ("no effect", " ".join(lines))
         if ended.code not in (1, 2) or len(lines) != 1:
             return "lines", f"rc {ended.code}: {ended.err}"
-        stem = _LATER.get(Path(name).name, Path(name).name)
-        named = stem in lines[0] or (stem in _BY_KEY and "resume: " in lines[0])
+        file = Path(name).name
+        named = re.search(rf"(?<![\w.-]){re.escape(file)}(?!\.?\w)", lines[0])
+        named = named or self.subject.by_check or (file in _BY_KEY and "resume: " in lines[0])
         return ("refused" if named else "unnamed"), lines[0]
 
 
 # What differs is named by its key: who looks for it there finds it in the configuration, or in its input.
 _BY_KEY = ("config.yaml", "inputs.json")
-_LATER = {"state.safetensors": ".safetensors"}  # as a checkpoint it has another name
 
 
 def cases(count: int, seed: int, names: tuple[str, ...] = ()) -> Iterator[Case]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -19,18 +21,20 @@ from expunge.certificate import lattice
 from expunge.core.errors import UserError
 from expunge.core.files import load_state, read_header
 from expunge.record.resume import RunCheckpoint
+from expunge.report import app as report
 from expunge.training.checkpoint import TrainingCheckpoint
+from expunge.verify import app as verify
 from tests import cli
 
-RUN, DATA = "run", "data"
+RUN, DATA, SAID = "run", "data", "said"
 CERTIFIED = ("signed_again", "arrays_again")  # where the gradient over the rows is measured
 DIGEST_ONLY = ("forms_again",)
 _COMMON = ("figures=false", "threads=1", "progress=false", "dataset=digits_3v8", "checkpoint_every=3")
 _MLP = ("model=mlp", "model.hidden=[8]", "training.epochs=2", "training.batch_size=64", "unlearner=finetune")
 _FINETUNE = (*_MLP, "unlearner.max_batches=2")
 _VARYING = re.compile(rb'("(?:seconds\w*|peak_memory_mb|token)": )("\w*"|[-+.0-9e]+)')
-_RECORDED = ("removals.jsonl", "removals.sha256", "inputs.json", ".hydra/config.yaml")
-_COMPLETE = ("summary.json", "summary.sha256", "state.safetensors", *_RECORDED)
+_RECORDED = ("removals.jsonl", "removals.sha256", "inputs.json", ".hydra/config.yaml", ".hydra/*.sha256")
+_COMPLETE = ("summary.json", "summary.sha256", "state.safetensors", "model.safetensors", *_RECORDED)
 _ON_THE_WAY = ("checkpoint.safetensors", *_RECORDED)
 STOPPED = 6  # the request after whose record, and before whose checkpoint, a run was ended
 
@@ -50,6 +54,8 @@ class Subject:
     files: tuple[str, ...]
     go_on: Callable[[Path], cli.Ended]
     forged: tuple[str, ...] = CERTIFIED  # what somebody may have done who signs it again
+    compared: str = ""  # how the names of what it makes begin
+    by_check: bool = False  # it says which of its checks fails, and not which file it is by
     others: tuple[str, ...] = field(default=())  # files of other runs, which may take the place of these
 
 
@@ -85,7 +91,8 @@ def _begun(name: str, *arguments: str, last: bool = False, forged: tuple[str, ..
 
     files = tuple(f"{RUN}/{file}" for file in (*_ON_THE_WAY, *["checkpoint.safetensors.last"] * last))
     others = ("other.safetensors",)
-    return Subject(name, make, files, lambda f: _expunge(f, *arguments, "resume=true"), forged, others)
+    go_on = lambda f: _expunge(f, *arguments, "resume=true")  # noqa: E731
+    return Subject(name, make, files, go_on, forged, others=others)
 
 
 def _complete(name: str, files: tuple[str, ...], *arguments: str, more: tuple[str, ...] = ()) -> Subject:
@@ -108,6 +115,34 @@ def _complete(name: str, files: tuple[str, ...], *arguments: str, more: tuple[st
             return _expunge(folder, *arguments, "resume=true")
 
     return Subject(name, make, tuple(f"{RUN}/{file}" for file in files), go_on)
+
+
+def _read(name: str, main: Callable[[list[str]], int], *arguments: str) -> Subject:
+    """A complete run, and a command that reads it."""
+
+    def make(folder: Path) -> None:
+        assert _expunge(folder, "unlearner=newton_corrected", "removal.count=4").code == 0
+
+    def go_on(folder: Path) -> cli.Ended:
+        out, err = io.StringIO(), io.StringIO()
+        (folder / SAID).mkdir(exist_ok=True)
+        given = (str(folder / RUN), *(f"{folder}/{one}" if "/" in one else one for one in arguments))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([*given])
+        said = folder / SAID / "verified.json"
+        if not said.exists():
+            return cli.Ended(code, "", err.getvalue())
+        found = json.loads(said.read_text())
+        if not found["accepted"]:
+            (first,) = [one for one in found["lines"] if one["name"] == found["first"]]
+            return cli.Ended(code, "", f"{json.dumps(first)}\n")
+        if left := [one for one in found["lines"] if str(one["note"]).startswith("not given")]:
+            return cli.Ended(2, "", f"{json.dumps(left[0])}\n")  # said, and left out
+        said.write_text(json.dumps({**found, "files": None, "when": None}))
+        return cli.Ended(code, "", err.getvalue())
+
+    files = tuple(f"{RUN}/{file}" for file in _COMPLETE)
+    return Subject(name, make, files, go_on, compared=SAID, by_check=main is verify.main)
 
 
 def _trained(name: str, part: bool) -> Subject:
@@ -189,6 +224,8 @@ SUBJECTS = {
             *("removal=rows", "removal.rows=rows.txt"),
             more=("5",),
         ),
+        _read("reported", report.main, "--out", f"{SAID}/"),
+        _read("verified", verify.main, "--out", f"{SAID}/verified.json"),
         _trained("cache", part=False),
         _trained("training", part=True),
         _estimator("estimator", std=0.5),
@@ -199,11 +236,19 @@ SUBJECTS = {
 }
 
 
-def outputs(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder without times and the like; of a model's file header and arrays."""
+def _is_sum_of(folder: Path, name: str, found: str) -> bool | None:
+    file = folder / (name or "summary.json")
+    return sha256(file.read_bytes()).hexdigest() == found if file.is_file() else None
+
+
+def outputs(folder: Path, begin: str = "") -> dict[str, bytes]:
+    """Every file of a folder without times and the like; of a model's file header and arrays.
+
+    ``begin`` is how their names begin.
+    """
     found = {}
     for path, content in cli.contents(folder).items():
-        if path.endswith((".log", ".lock")):
+        if path.endswith((".log", ".lock")) or not path.startswith(begin):
             continue
         if path in ("model", f"{RUN}/state.safetensors"):
             state = load_state(folder / path)
@@ -214,9 +259,12 @@ def outputs(folder: Path) -> dict[str, bytes]:
             content = repr(read_header(folder / path)[0]).encode()
         if path.endswith("removals.sha256"):  # of lines with their times
             ledger = (folder / path).with_suffix(".jsonl").read_bytes().splitlines(keepends=True)
-            content = repr([sha256(line).hexdigest() for line in ledger] == content.decode().split()).encode()
+            sums = content.decode("latin-1").splitlines()
+            content = repr([sha256(line).hexdigest() for line in ledger] == sums).encode()
         if path.endswith("summary.sha256"):
-            summary = (folder / path).with_suffix(".json").read_bytes()
-            content = repr(content.decode().split() == [sha256(summary).hexdigest()]).encode()
+            lines = [line.partition("  ") for line in content.decode("latin-1").splitlines()]
+            content = repr(
+                [(name, _is_sum_of(folder / RUN, name, found)) for found, _, name in lines]
+            ).encode()
         found[path] = _VARYING.sub(rb"\1*", content)
     return found

@@ -189,8 +189,8 @@ def test_a_sweep_on_a_disk_that_is_full(tmp_path):
         arguments = ("-m", *RUN, "seed=0,1", f"hydra.sweep.dir={sweep}")
         broken = cli.expunge(*arguments, cwd=tmp_path)
         assert broken.code == 1
-        assert "Traceback" not in broken.err
-        assert "no space left on device" in broken.err
+        (line,) = broken.err.splitlines()
+        assert "no space left on device" in line
         enlarge(10_000)
         again = cli.expunge(*arguments, cwd=tmp_path)
         assert (again.code, again.err) == (0, "")

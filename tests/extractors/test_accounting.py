@@ -329,7 +329,7 @@ def test_errors_are_one_line(report, typed, line):
 def test_folders_are_optional_with_privacy_only(report):
     code, out, err = report()
     assert (code, out) == (2, "")
-    assert err.endswith("expunge-report: error: the following arguments are required: FOLDER\n")
+    assert err.endswith("expunge-report: the following arguments are required: FOLDER (see --help)\n")
     code, out, err = report("--privacy", "absent")
     assert code == 2
     assert values(out)["ε by RDP"] == "0.118"

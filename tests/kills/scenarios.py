@@ -62,6 +62,11 @@ def _run(*arguments: str) -> Scenario:
     return Scenario(lambda: expunge(*(resumed if Path("run").exists() else resumed[:-1])))
 
 
+def _same(*arguments: str) -> Scenario:
+    """A run whose command is the same, to its last sign, where there is anything of it and where not."""
+    return Scenario(lambda: expunge(*arguments, _RUN, "resume=auto"))
+
+
 def _grown() -> Scenario:
     """A run that is complete, to whose requests one is added."""
     asked = (*_FIGURES, "removal=rows", "removal.rows=rows.txt", _RUN)
@@ -95,11 +100,11 @@ def _reported() -> int:
 
 SCENARIOS = {
     "linear": _run(*_SMALL, "removal.count=5", "unlearner=newton", "unlearner.std=1"),
-    "release": _run(*_SMALL, "removal.count=4"),
+    "release": _same(*_SMALL, "removal.count=4"),
     "network": _run(*_SMALL, *_MLP, "unlearner=finetune", "unlearner.max_batches=1", "removal.count=2"),
     "scrub": _run(*_SMALL, *_MLP, "unlearner=lcodec", "unlearner.n_perturbations=10", "removal.count=2"),
     "extractor": _run(*_SMALL, *_DP, "extractor.batch_size=100", "removal.count=2"),
-    "figures": _run(*_FIGURES),
+    "figures": _same(*_FIGURES),
     "sweep": Scenario(lambda: expunge(*_CELLS)),
     "sweep_forced": Scenario(lambda: expunge(*_CELLS, "force=true"), lambda: expunge(*_CELLS)),
     "forced": Scenario(

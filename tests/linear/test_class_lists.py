@@ -352,16 +352,23 @@ def test_a_file_of_before_classes_left_loads_without_their_columns():
     """What earlier versions wrote after all rows of a class: all columns, and nothing of places."""
     x, y = table(8, [6, 6, 6, 6])
     model = fitted(x, y, std=1.0)
+    model.remove(of(y, 1))
     state = model.state()
-    state.arrays["removed_rows"] = np.array(of(y, 1))
-    for key in ("class_places", "classes_of_fit"):
+    for k, place in ((2, 3), (1, 2)):  # the column of the class that left stands at its old place
+        for name in ("inverse", "v", "core", "gradient"):
+            state.arrays[f"column{place}.{name}"] = state.arrays[f"column{k}.{name}"]
+    for name in ("weight", "perturbation"):
+        state.arrays[name] = np.insert(state.arrays[name], 1, 0.5, axis=1)
+    state.values["columns"].insert(1, state.values["columns"][1])
+    state.values["classes"] = [0, 1, 2, 3]
+    for key in ("class_places", "classes_of_fit", "class_rows", "column_rows"):
         del state.values[key]
     again = method(Newton, lam=1e-2, std=1.0)
     again.load_state(state, Rows.normalised(x), y)
     assert again.predictor.classes_.tolist() == [0, 2, 3]
-    for column, k in zip(again.columns, (0, 2, 3), strict=True):
-        np.testing.assert_array_equal(column.w, model.columns[k].w)
-        np.testing.assert_array_equal(column.factor.inverse, model.columns[k].factor.inverse)
+    for column, own in zip(again.columns, model.columns, strict=True):
+        np.testing.assert_array_equal(column.w, own.w)
+        np.testing.assert_array_equal(column.factor.inverse, own.factor.inverse)
 
 
 # -- what the model says -------------------------------------------------------------------------------------

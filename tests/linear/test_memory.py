@@ -10,7 +10,7 @@ import pytest
 
 from expunge import CertifiedLogisticRegression
 from expunge.core import memory
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import DataError, InvalidValue
 from expunge.core.memory import available_memory, in_words
 from expunge.linear import memory as linear_memory
 from expunge.linear.rows import Rows
@@ -137,7 +137,7 @@ def test_a_request_that_does_not_fit_changes_nothing(room, tmp_path):
     np.testing.assert_array_equal(model.coef_, before[0])
     assert (model._engine_.served, model.retained_[33]) == (before[1], True)
     model.save(tmp_path / "m")
-    with pytest.raises(InvalidValue, match=r"^features: got 160"):
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'm'}: features: got 160"):
         CertifiedLogisticRegression.load(tmp_path / "m", x.raw, y)
     with pytest.raises(InvalidValue, match=r"^features: got 160"):
         model.fit(x.raw, y)

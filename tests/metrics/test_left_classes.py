@@ -120,7 +120,7 @@ def test_a_run_that_removes_a_class_is_continued_and_measured(tmp_path, unlearne
     whole = cli.completed(*given, folder=tmp_path / "whole")
     begun = tmp_path / "begun"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("expunge.run.runner._Session.facts", _interrupted)
+        patch.setattr("expunge.run.session.Session.facts", _interrupted)
         assert cli.expunge(*given, f"hydra.run.dir={begun}", cwd=tmp_path).code != 0
     ledger = (begun / "removals.jsonl").read_bytes().splitlines(keepends=True)
     (begun / "removals.jsonl").write_bytes(b"".join(ledger[:2]))

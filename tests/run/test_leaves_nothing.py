@@ -27,6 +27,7 @@ def everything(root: Path) -> dict[str, str]:
 LINES = {
     "in a new folder": ("hydra.run.dir=run",),
     "with new parents": ("hydra.run.dir=a/b/c",),
+    "with a name that is too long": (f"hydra.run.dir=a/b/{'x' * 300}",),
     "in an empty folder": ("hydra.run.dir=empty",),
     "below an empty folder": ("hydra.run.dir=empty/x/y",),
     "in a folder with a file": ("hydra.run.dir=full",),
@@ -66,6 +67,7 @@ def test_in_an_empty_folder_where_one_stands(tmp_path):
 
 SWEEPS = {
     "in a new folder": ("hydra.sweep.dir=a/b",),
+    "with a name that is too long": (f"hydra.sweep.dir=a/b/{'x' * 300}",),
     "in an empty folder": ("hydra.sweep.dir=empty",),
     "in the folder where one stands": ("hydra.sweep.dir=.",),
     "with a name": (),

@@ -34,8 +34,6 @@ NOISES = ("lattice", "float")
 LEAST_EPSILON = 1e-6  # below it float64 tells the two terms of delta(eps) no longer apart to nine digits
 LARGEST_EPSILON = 1e9  # far above it the terms' logarithms overflow
 
-MOST_RELEASES = 10**15
-
 _LARGEST_DELTA = 1 - 2.0**-20  # as much as is used of one: float64 has few numbers between it and 1
 
 
@@ -45,17 +43,13 @@ def ratio(epsilon: float, delta: float, releases: int, noise: str) -> float:
     Rounded down by 1e-9 of itself, which is more than float64 errs by (``2^-46 / epsilon`` more).
 
     Raises:
-        InvalidValue: An argument is outside its range; ``epsilon`` is at least 1e-6 and at most 1e9,
-            ``releases`` at most 1e15.
+        InvalidValue: An argument is outside its range; ``epsilon`` is at least 1e-6 and at most 1e9.
     """
     if not LEAST_EPSILON <= require_positive("epsilon", epsilon) <= LARGEST_EPSILON:
         raise InvalidValue("epsilon", epsilon, f"at least {LEAST_EPSILON:g} and at most {LARGEST_EPSILON:g}")
     log_delta = log(min(require_probability("delta", delta), _LARGEST_DELTA))
-    k = require_count("releases", releases)
-    if k > MOST_RELEASES:
-        raise InvalidValue("releases", releases, f"at most {MOST_RELEASES:g}")
     together = _of_noise(noise, _normal_shift, _discrete_root)(float(epsilon), log_delta)
-    return together / sqrt(k) * (1 - 2.0**-30 - 2.0**-46 / epsilon)
+    return together / sqrt(require_count("releases", releases)) * (1 - 2.0**-30 - 2.0**-46 / epsilon)
 
 
 def epsilon_after(ratio: float, delta: float, releases: int, noise: str) -> float:

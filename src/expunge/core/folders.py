@@ -170,9 +170,5 @@ def missing(folder: Path) -> list[Path]:
 def unmake(made: Iterable[Path]) -> None:
     """Delete the folders that ``missing`` has named, as far as they are there and nothing is in them."""
     for folder in made:
-        try:
+        with suppress(OSError):  # not there, or cannot be, or not empty: then its parents are not either
             folder.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return

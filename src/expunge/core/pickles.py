@@ -197,8 +197,7 @@ def _named_lines(reader: RecordReader) -> type[Record]:
 
 
 def _made(reader: RecordReader) -> None:
-    made, arguments, _ = _last(reader, 3)
-    reader.call(made, arguments)
+    reader.call(*_last(reader, 3)[:2])
 
 
 def _object(reader: RecordReader) -> None:

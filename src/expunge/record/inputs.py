@@ -104,7 +104,7 @@ class Inputs:
 
         Requests that have been added after all others are no difference.
         """
-        if not self._is_of_inputs(begun):
+        if not self.is_of_inputs(begun):
             return f"{FILE}: missing or damaged, so that nobody knows what the run began with"
         old, asked = begun["digests"], begun.get("requests")
         count, digest = (asked["count"], asked["sha256"]) if asked else (0, _digest(()))
@@ -119,7 +119,7 @@ class Inputs:
             return f"{self.asked_by}: its first {count} requests are not those that the run began with"
         return None
 
-    def _is_of_inputs(self, begun: Any) -> bool:
+    def is_of_inputs(self, begun: Any) -> bool:
         """Whether ``as_json`` can have given it, of a run that asks for rows as this one does."""
         if not isinstance(begun, dict) or (self.requests is not None) != ("requests" in begun):
             return False

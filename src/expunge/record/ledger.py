@@ -86,6 +86,7 @@ class Ledger:
         self.lines, self._size = 0, 0
         self._prefix, self._of = hashlib.sha256(), (0, 0)
         sums = sums_of(path)
+        self._found = [file.stat().st_size if file.exists() else 0 for file in (path, sums)]
         if path.exists() and not sums.exists() and next(whole_lines(path), None):
             raise RunFolderError(
                 f"{sums}: missing, so that nobody knows whether {path.name} is as it was written; "
@@ -108,7 +109,13 @@ class Ledger:
         self._sums.close()
 
     def _cut_off(self) -> None:
-        """Leave ``lines`` records: the sums last, for a sum without its line does no harm."""
+        """Leave ``lines`` records: the sums last, for a sum without its line does no harm.
+
+        Raises:
+            RunFolderError: Another process has written to the files since this one read them.
+        """
+        if not self._is_cut:
+            self._require(*self._found)
         self._is_cut = True
         for file, size in ((self._file, self._size), (self._sums, self.lines * LENGTH)):
             if file.seek(0, os.SEEK_END) > size:
@@ -118,6 +125,9 @@ class Ledger:
     def append(self, record: dict[str, Any]) -> dict[str, Any]:
         """Write one record, wait until it is on disk, and return it as a reader of the file finds it.
 
+        The sum, which comes first, is the claim to the line's place: where locks do not hold, as between
+        hosts, two processes may both find it free, and who then finds the other's sum there writes no line.
+
         Raises:
             InvalidValue: A value is nothing that JSON has; nothing is written.
             RunFolderError: Another process has written to the files; nothing is written.
@@ -126,7 +136,7 @@ class Ledger:
         ordered: dict[str, Any] = plain({key: record[key] for key in self.keys} | record, "record")
         line = json.dumps(ordered, allow_nan=False).encode() + b"\n"
         self._require_sizes()
-        _write(self._sums, sum_of(line))
+        self._claim(sum_of(line))
         _write(self._file, line)
         self.lines, self._size = self.lines + 1, self._size + len(line)
         return ordered
@@ -176,10 +186,25 @@ class Ledger:
     def _require_sizes(self) -> None:
         if not self._is_cut:
             self._cut_off()
-        for path, size in ((self.path, self._size), (sums_of(self.path), self.lines * LENGTH)):
+        self._require(self._size, self.lines * LENGTH)
+
+    def _claim(self, claim: bytes) -> None:
+        """Write a sum, and take it back where another process has written one too."""
+        _write(self._sums, claim)
+        try:
+            self._require(self._size, (self.lines + 1) * LENGTH)
+        except RunFolderError:
+            content = sums_of(self.path).read_bytes()
+            if content.endswith(claim):
+                self._sums.truncate(len(content) - LENGTH)
+            raise
+
+    def _require(self, *sizes: int) -> None:
+        """Compare the sizes of the ledger and its sums on disk with what they are to be."""
+        for path, size in zip((self.path, sums_of(self.path)), sizes, strict=True):
             if (found := path.stat().st_size) != size:
                 raise RunFolderError(
-                    f"{path}: holds {found} bytes, this run has written {size}; "
+                    f"{path}: holds {found} bytes, this run knows of {size}; "
                     "another process has been writing to it, or has cut it"
                 )
 

@@ -43,8 +43,7 @@ def read_model(path: Path) -> State:
     A file without a digest must be of a version that wrote none, when models knew their data as a whole.
 
     Raises:
-        DataError: It is missing, damaged, or something else.
-        InvalidValue: ``features``: there are more than fit into memory here.
+        DataError: It is missing, damaged, or something else, or has more features than fit into memory here.
     """
     entries, values = read_header(path, signed=False)
     with of_file(path), read_as(MODEL):

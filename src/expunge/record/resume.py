@@ -15,7 +15,7 @@ from expunge.core.files import State, load_state, read_header, save_state
 from expunge.core.read_back import array_of, of_file, read_as, same
 from expunge.record.continued import KEY, Continued
 from expunge.record.ledger import OUTCOME_KEYS, Ledger
-from expunge.record.settings import FREE, first_difference
+from expunge.record.settings import must_match
 from expunge.record.sums import MEND
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class RunCheckpoint:
         self.every = every
         self.settings, self.inputs = settings, inputs
         self.of, self.recorded = secrets.token_hex(8), 0
+        self.read = self.path  # the file that the run goes on from
         self._at = 0  # requests that the last state is of
         self._continued: Continued | None = None
 
@@ -87,12 +88,12 @@ class RunCheckpoint:
         )
 
     def reopen(self) -> None:
-        """Let a run that was complete go on from its end, or, where it can be repeated, from its start.
+        """Let a run that was complete go on: nothing at its end says that it is, any more.
 
-        What was kept at the end may have rows that leave now: as a checkpoint it goes in its time, or else at
-        once.
+        What was kept there may have rows that leave now: as a checkpoint it goes in its time, or, where the
+        run has been repeated, at once.
         """
-        if "run" in self._end():
+        if self.read == self.end and "run" in self._end():
             self.end.replace(self.path)
         self.end.unlink(missing_ok=True)
 
@@ -154,6 +155,15 @@ class RunCheckpoint:
             with of_file(self.last):
                 unlearner.put_back(array_of(left.arrays, "weight", float, out.shape))
 
+    def require_repeatable(self, unlearner: Any) -> None:
+        """Refuse to begin again a run whose records speak of releases that nobody can draw again.
+
+        Raises:
+            RunFolderError: What it would go on from is missing.
+        """
+        if self.recorded and getattr(unlearner, "draws_anew", False):
+            raise RunFolderError(_left(self.path, f"there is neither {FILE} nor {SECRET}"))
+
     def load(self, ledger: Ledger) -> State | None:
         """Return the state to continue from with what the ledger holds, or None to begin again.
 
@@ -162,8 +172,9 @@ class RunCheckpoint:
                 records; or the run would begin again, and cannot.
         """
         self.recorded = ledger.lines
-        path = self.path if self.path.exists() else self.end
-        if path == self.end and "run" not in self._end():
+        at_end = "run" in self._end()  # a kill may have left a checkpoint beside it, which is older
+        self.read = path = self.path if self.path.exists() and not at_end else self.end
+        if path == self.end and not at_end:
             if self.last.exists():
                 raise RunFolderError(_left(path, f"there is no {FILE}"))
             return None
@@ -173,9 +184,12 @@ class RunCheckpoint:
             raise RunFolderError(f"{error}; delete it to repeat the run from its start") from None
         if not {"settings", "inputs", "run", "ledger"} <= state.values.keys():
             raise RunFolderError(f"{path}: not a checkpoint; delete it to repeat the run from its start")
-        must_match(state.values.pop("settings"), self.settings)
-        if difference := self.inputs.difference(state.values.pop("inputs")):
-            raise RunFolderError(refused(difference))
+        must_match(state.values.pop("settings"), self.settings, path)
+        begun = state.values.pop("inputs")
+        if not self.inputs.is_of_inputs(begun):
+            raise RunFolderError(f"{path}: holds no inputs; delete it to repeat the run from its start")
+        if difference := self.inputs.difference(begun):
+            raise RunFolderError(refused(difference, path))
         self.of = str(state.values.pop("of", ""))
         complete, known = state.values.pop("complete", False), state.values.pop("ledger")
         with of_file(path), read_as("a checkpoint"):
@@ -272,17 +286,9 @@ def _left(path: Path, why: str) -> str:
     )
 
 
-def refused(difference: str) -> str:
-    """The line for inputs that are not those a run began with."""
-    return f"resume: {difference}; a run is continued with the inputs it began with (force=true repeats it)"
-
-
-def must_match(begun_with: Any, settings: dict[str, Any]) -> None:
-    """Compare the settings a run began with and those it is to be continued with.
-
-    Raises:
-        RunFolderError: They differ in something that results depend on.
-    """
-    old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
-    if difference := first_difference(old, new):
-        raise RunFolderError(f"resume: {difference}; a run is continued with the settings it began with")
+def refused(difference: str, path: Path | None = None) -> str:
+    """The line for inputs that are not those a run began with, by what ``path`` holds of them."""
+    by = f" (by {path})" if path else ""
+    return (
+        f"resume: {difference}{by}; a run is continued with the inputs it began with (force=true repeats it)"
+    )

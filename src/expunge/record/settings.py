@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from expunge.core.errors import RunFolderError
 
 FREE = (
     *("resume", "force", "seeds", "tracker", "progress", "figures"),
@@ -33,3 +36,17 @@ def first_difference(old: Any, new: Any, name: str = "") -> str | None:
         return None
     elsewhere = name in _BY_CONTENT and isinstance(old, str) and isinstance(new, str)
     return None if elsewhere or old == new else f"{name} was {old!r} and is now {new!r}"
+
+
+def must_match(begun_with: Any, settings: dict[str, Any], path: Path | None = None) -> None:
+    """Compare the settings a run began with, by what ``path`` holds, and those it is to be continued with.
+
+    Raises:
+        RunFolderError: They differ in something that results depend on.
+    """
+    by = f" (by {path})" if path else ""
+    if not isinstance(begun_with, dict):
+        raise RunFolderError(f"resume: no settings{by}; force=true repeats the run")
+    old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
+    if difference := first_difference(old, new):
+        raise RunFolderError(f"resume: {difference}{by}; a run is continued with the settings it began with")

@@ -16,8 +16,7 @@ from expunge.core.errors import RunFolderError
 from expunge.record.account import require_account
 from expunge.record.columns import of_run, role_of
 from expunge.record.ledger import FILE as REMOVALS
-from expunge.record.ledger import RESULTS
-from expunge.record.sums import require_sums
+from expunge.record.written import require_as_written, require_complete
 from expunge.report.run_files import lookup, parse_object, read_config, read_lines, read_text
 from expunge.report.sweeps import LeftOut, left_out, without_folders
 from expunge.report.walk import walk
@@ -231,14 +230,14 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
     folder = Path(folder)
     summary = _read_summary(folder / "summary.json")
     records = _read_records(folder / REMOVALS, {*_LEDGER, *of_run(summary)})
-    require_sums(folder / REMOVALS)
+    require_complete(folder, all_of_it=False)
     if len(records) != summary["requests"]:
         where = f"{folder / REMOVALS}:{len(records) + 1}"
         raise RunFolderError(
             f"{where}: {len(records)} records, but summary.json counts {summary['requests']}"
         )
     require_account(folder, summary, records)
-    config = read_config(folder / ".hydra" / "config.yaml")
+    config = _read_config(folder)
     return Run(folder, summary, records, config, folder.resolve().name if name is None else name)
 
 
@@ -258,13 +257,19 @@ def damage(folder: Path, name: str, error: RunFolderError) -> LeftOut:
 def read_study(folder: str | os.PathLike[str], name: str | None = None) -> StudyRun:
     """Read the folder of a study, without ``removals.jsonl``; arguments and errors as in ``read_run``."""
     folder = Path(folder)
-    if (folder / RESULTS).exists():
-        require_sums(folder / RESULTS)
     path = folder / "summary.json"
     summary = parse_object(read_text(path), path)
     _check(summary, f"{path}:1", {"study": "a name", "table": "a list of rows"})
-    config = read_config(folder / ".hydra" / "config.yaml")
+    require_complete(folder, all_of_it=False)
+    config = _read_config(folder)
     return StudyRun(folder, summary, config, folder.resolve().name if name is None else name)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / ".hydra" / "config.yaml"
+    config = read_config(path)
+    require_as_written([path])
+    return config
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

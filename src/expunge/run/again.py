@@ -36,7 +36,8 @@ def settings_again(path: Path) -> dict[str, Any]:
         with as_written():
             found = OmegaConf.to_container(config, resolve=True)
     except UserError as error:
-        raise RunFolderError(str(error)) from None
+        said = str(error)  # of a reference it names the key alone
+        raise RunFolderError(said if said.startswith(f"{path}:") else f"{path}: {said}") from None
     except (OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: not a configuration ({one_line(error)})") from None
     if not isinstance(found, dict):

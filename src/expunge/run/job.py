@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expunge.core.checks import require_switch
 from expunge.core.errors import RunFolderError, UserError
 from expunge.core.files import require_no_links
-from expunge.core.folders import content, discard, empty, names, sweep_up
+from expunge.core.folders import content, empty, names, sweep_up
 from expunge.core.folders import finish as finish_deleting
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
@@ -154,7 +154,7 @@ def _run(
     set_threads(settings["threads"])
     if not ledger_of(folder):  # a continued run keeps the configuration it began with
         record_config(config, folder)
-    inputs.write(folder)
+        inputs.write(folder)  # where requests have been added, the run does so when it is sure to go on
     summary = run(folder=folder)
     show(folder, settings, cell is not None)
     return summary
@@ -245,7 +245,7 @@ def check_folder(folder: Path, settings: dict[str, Any], resume: bool) -> None:
 
 
 def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bool) -> dict[str, Any] | None:
-    """Return the summary of a run that is complete with these inputs; else see to it that it can go on.
+    """Return the summary of a run that is complete with these inputs, or None: it has to go on, or begin.
 
     A run whose requests have been added to since is not complete any more.
 
@@ -265,15 +265,12 @@ def summary_of(folder: Path, settings: dict[str, Any], inputs: Inputs, swept: bo
         log.warning("%s: %s; it is done again from its start", folder, difference)
         empty(folder, _of_hydra(), LAST)
         return None
-    checkpoint = RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"])
     if added := inputs.added(begun):
         log.info("%s: %s has grown by %d requests; the run goes on", folder, inputs.asked_by, added)
-        for of_less in LAST:
-            (folder / of_less).unlink(missing_ok=True)
-        checkpoint.reopen()
-        discard(folder / FIGURES)
+        return None
     if not (folder / SUMMARY).exists():
         return None
+    checkpoint = RunCheckpoint(folder, settings, inputs, settings["checkpoint_every"])
     checkpoint.require_end()
     summary = parse_object(read_text(folder / SUMMARY), folder / SUMMARY)
     # The run may have been killed between its last two files.

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.files import State, save_state
+from expunge.core.folders import discard
 from expunge.core.plain import plain
 from expunge.core.read_back import of_file
 from expunge.record.ledger import FILE, Ledger
 from expunge.record.resume import FROM_CHECKPOINT, NotRepeated, RunCheckpoint
 from expunge.record.summary import summarise
-from expunge.record.written import write_json_once
+from expunge.record.written import write_summary
 from expunge.run.checked import Checked
 from expunge.run.experiment import Experiment
 from expunge.run.session import Session
+from expunge.run.show import FIGURES
+from expunge.run.sound import LAST, SUMMARY
 from expunge.tracking import Guarded
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         _begin(session, checkpoint, ledger)
         _catch_up(session, checkpoint, ledger)
+        _reopen(experiment, checkpoint, folder)
         columns = session.columns()
         tracker.start(experiment.shown, folder, experiment.group)
         tracker.define(columns)
@@ -65,7 +69,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
             checkpoint.keep(experiment.unlearner.state())
         ledger.require_whole()
         summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
-        write_json_once(folder / "summary.json", summary)  # the seed is in it
+        write_summary(folder, summary)  # the seed is in it
         tracker.finish(summary)
     checkpoint.done()
     return summary
@@ -78,11 +82,25 @@ def _begin(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> None:
     if state is None:
         session.fit()
         session.experiment.inputs.require_unchanged()
+        checkpoint.require_repeatable(session.experiment.unlearner)
         checkpoint.save(session.state(), ledger)
     else:
-        with of_file(checkpoint.path):
+        with of_file(checkpoint.read):
             session.load(state)
             session.checked.loaded(ledger, session.served, session.removed, session.requested)
+
+
+def _reopen(experiment: Experiment, checkpoint: RunCheckpoint, folder: Path) -> None:
+    """Let a run that was complete, and has been asked for more, go on; any other goes on as it is.
+
+    Only here, when all that it goes on from has been read: what is refused must not cost the summary.
+    """
+    if (folder / SUMMARY).exists():
+        discard(folder / FIGURES)
+    for of_less in LAST:
+        (folder / of_less).unlink(missing_ok=True)
+    checkpoint.reopen()
+    experiment.inputs.write(folder)
 
 
 def _account(session: Session, ledger: Ledger) -> None:
@@ -106,9 +124,10 @@ def _catch_up(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> No
         log.warning("%s", error)
     else:
         return
+    _reopen(session.experiment, checkpoint, checkpoint.path.parent)
     state = checkpoint.load(ledger)
     assert state is not None
-    with of_file(checkpoint.path):
+    with of_file(checkpoint.read):
         session.load(state)
     session.count_released(checkpoint.replaced(ledger))
     checkpoint.replace(session.state(), ledger)

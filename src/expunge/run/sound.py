@@ -8,13 +8,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from expunge.core.errors import RunFolderError, UserError, one_line
-from expunge.core.files import load_header
+from expunge.core.errors import DataError, RunFolderError, UserError, one_line
+from expunge.core.files import read_header
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.resume import FILE as CHECKPOINT
-from expunge.record.resume import SECRET, must_match
-from expunge.record.written import require_as_written, require_complete, require_not_lost
+from expunge.record.resume import SECRET
+from expunge.record.settings import must_match
+from expunge.record.written import SUMMARY, require_as_written, require_complete, require_not_lost
 from expunge.run.yaml_files import load_yaml
 
 RECORD = ".hydra"
@@ -22,7 +23,6 @@ RECORD = ".hydra"
 CONFIG = f"{RECORD}/config.yaml"
 PARTS = ("config", "hydra", "overrides")
 """Its files there."""
-SUMMARY = "summary.json"
 LAST = (DONE, SUMMARY)
 """What a run writes last, and what goes first: with it the folder is that of a complete run."""
 
@@ -47,8 +47,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
         RunFolderError: They differ, or that of the run cannot be read.
     """
     begun = _recorded(folder / CONFIG)
-    for name in PARTS:
-        require_as_written((folder / CONFIG).with_stem(name))
+    require_as_written([(folder / CONFIG).with_stem(name) for name in PARTS])
     must_match(begun, settings)
 
 
@@ -82,11 +81,21 @@ def found_damaged(folder: Path, settings: dict[str, Any], named: bool) -> RunFol
         if (folder / SUMMARY).exists():
             require_sound(folder)
     except RunFolderError as damage:
-        if (folder / f"{CHECKPOINT}.last").exists() or "run" in load_header(folder / SECRET):
+        if _has_drawn(folder):
             again = "its releases are out, and nobody can draw them again; allowed: force=true, for others"
             raise RunFolderError(f"{damage}; {again}") from None
         return damage
     return None
+
+
+def _has_drawn(folder: Path) -> bool:
+    """Whether releases are out, or may be, that nobody can draw again; damaged files say nothing else."""
+    if (folder / f"{CHECKPOINT}.last").exists():
+        return True
+    try:
+        return (folder / SECRET).exists() and "run" in read_header(folder / SECRET)[1]
+    except DataError:
+        return True
 
 
 def _recorded(path: Path) -> dict[Any, Any]:

@@ -14,7 +14,7 @@ from expunge.core.plain import plain
 from expunge.record.inputs import Inputs
 from expunge.record.ledger import RESULTS, Ledger, read_ledger
 from expunge.record.summary import versions
-from expunge.record.written import write_json_once
+from expunge.record.written import write_summary
 from expunge.studies.base import Study
 from expunge.tracking import Guarded, Tracker
 
@@ -71,7 +71,7 @@ def run_study(
             "versions": versions(),
         }
         summary: dict[str, Any] = plain(hidden(found), "summary")
-        write_json_once(folder / "summary.json", summary)  # the seed is in it
+        write_summary(folder, summary)  # the seed is in it
         told.finish(summary)
     return summary
 

@@ -33,17 +33,19 @@ from expunge.sweep.ending import finish
 _OPTIMISERS = re.compile(r"optuna|nevergrad|\bax|_ax_|smac|orion", re.IGNORECASE)
 
 
+_HELD = ExitStack()  # the sweep's folder, by the process that began it; workers hold nothing
+
+
+def let_go() -> None:
+    """Give back the folder of a sweep that an exception has ended, once all is written."""
+    _HELD.close()
+
+
 class SweepCallback(Callback):
     """Keeps other sweeps out of the folder, and puts the cells together at the end.
 
     Hydra turns exceptions in callbacks into warnings, so that the exit code has to be given by ``sys.exit``.
     """
-
-    def __init__(self) -> None:
-        self._held = ExitStack()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # workers get a copy, and hold nothing
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note what there is of the run folder, before Hydra makes it.
@@ -66,7 +68,7 @@ class SweepCallback(Callback):
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
             require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
-            self._held.enter_context(exclusive(sweep, wait=False))
+            _HELD.enter_context(exclusive(sweep, wait=False))
             jobs.begin(sweep, total, there)
             return
         except Taken as taken:
@@ -78,13 +80,13 @@ class SweepCallback(Callback):
             code = 1 if of_system(error) else 2
         except (UserError, HydraException) as error:
             complain(explained(error))
-        self._held.close()
+        _HELD.close()
         unmake(there.made)
         sys.exit(code)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""
-        with self._held:
+        with _HELD:
             try:
                 code = finish(Path(config.hydra.sweep.dir).absolute(), figures=bool(config.figures))
             except UserError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from inspect import isfunction
 from typing import Any, Protocol
 
@@ -71,13 +72,27 @@ RESIDUAL = {
 """What a method with a bound declares of it, whether or not a metric measures the residual besides."""
 
 
+def _counted(remove: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Count the request, unless the method or the one that it extends has."""
+
+    @wraps(remove)
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Outcome:
+        before = self.served
+        outcome = remove(self, *args, **kwargs)
+        if self.served == before:
+            self.served += 1
+        return outcome
+
+    return counted
+
+
 class Method(ABC):
     """A method that removes rows from a model; what it adds is ``remove(rows) -> Outcome``.
 
-    ``remove`` begins with ``self.predictor.checked(rows)`` and counts the request in ``served``; rows that
-    are out of the model leave it by ``self.predictor.leave`` or ``refit``. A method that has a ``state`` of
-    its own adds it to that of ``Method``. ``validate_on(x, y)``, where there is one, is given the test rows
-    once after ``fit`` or ``load_state``.
+    ``remove`` begins with ``self.predictor.checked(rows)``; rows that are out of the model leave it by
+    ``self.predictor.leave`` or ``refit``. Where it does not count the request in ``served`` itself, that is
+    done for it. A method that has a ``state`` of its own adds it to that of ``Method``.
+    ``validate_on(x, y)``, where there is one, is given the test rows once after ``fit`` or ``load_state``.
 
     Threads may share a method: those six hold the model's lock, in a subclass too, so that requests are
     served one after the other, each as if it were alone, and a state is saved between two of them.
@@ -105,7 +120,7 @@ class Method(ABC):
         super().__init_subclass__(**kwargs)
         for name in _ALONE:
             if isfunction(own := vars(cls).get(name)):
-                setattr(cls, name, alone(own))
+                setattr(cls, name, alone(_counted(own) if name == "remove" else own))
 
     @property
     def lock(self) -> Any:

@@ -36,6 +36,7 @@ from expunge.unlearners.engine import Engine
 from expunge.unlearners.published import Published
 from expunge.unlearners.release import Release
 from expunge.unlearners.rowless import PASSES, Rowless
+from expunge.unlearners.sound import require_drawn
 
 PERTURBATIONS = ("release", "gaussian", "pure_eps")
 POLICIES = ("retrain", "refuse")
@@ -201,7 +202,11 @@ class Newton(Engine):
         """Let these weights (d, K) be out, which left with the last request when it was served before.
 
         What has been drawn instead must not have been seen.
+
+        Raises:
+            DataError: They are not around this model.
         """
+        require_drawn(self, released)
         self.predictor.put(self.columns, released)
 
     @alone

@@ -276,7 +276,7 @@ class Release(Scheme):
         """
         model = engine.predictor
         sound.require_plan(engine)
-        sound.require_drawn(engine)
+        sound.require_drawn(engine, model.out.weights)
         # what was written as it stood, without training anew, may have to be measured before it is released
         if model.is_settled and not self._is_covered(engine, engine.columns):
             raise DataError("beta: is more than the noise covers")

@@ -9,6 +9,7 @@ import numpy as np
 from expunge.core.errors import DataError
 from expunge.core.read_back import same
 from expunge.linear.classes import width_of
+from expunge.linear.rows import Array
 
 if TYPE_CHECKING:
     from expunge.unlearners.engine import Engine
@@ -31,19 +32,20 @@ def require_plan(engine: Engine) -> None:
         same("release.noise", plan.noise, "lattice")
     if any(column.problem.b.any() for column in model.out.columns):
         raise DataError("perturbation: is not zero, and the loss of a release has none")
+    for column in engine.columns:
+        same("epoch", column.account.epoch, 0)  # it counts retrainings, and a release has none
     if model.there.count < model.there.size and engine.released < 2:
         raise DataError(f"release.released: got {engine.released}, and rows have left, each with a release")
 
 
-def require_drawn(engine: Engine) -> None:
-    """Refuse weights that are out and cannot have been drawn around the model inside.
+def require_drawn(engine: Engine, drawn: Array) -> None:
+    """Refuse weights (d, K) that are to be out and cannot have been drawn around the model inside.
 
     Raises:
         DataError: They are farther off than noise comes, or not on its lattice.
     """
     model, plan = engine.predictor, engine.guarantee
-    drawn, inside = model.out.weights, model.out.kept("w")
-    far = float(np.abs(drawn - inside).max())
+    far = float(np.abs(drawn - model.out.kept("w")).max())
     most = _FARTHEST * plan.std + 4 * (plan.sensitivity + plan.grid)
     if not far <= most:
         raise DataError(f"drawn: is {far:.3g} from the model inside, and noise of std {plan.std:.3g} is not")
