@@ -7,10 +7,12 @@ if __name__ == "__main__":  # first of all: what is imported below takes its tim
 
     enter()
 
+import io
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +142,7 @@ def _answer(given: Sequence[str], task: Task) -> None:
     sys.argv[1:] = prepared(arguments)
     note(None)
     try:
-        with trusted_only():
+        with trusted_only(), _hushed(flags.package):
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(task)()
     except _Stopped as stopped:
         raise stopped.args[0] from None
@@ -151,11 +153,18 @@ def _answer(given: Sequence[str], task: Task) -> None:
             f"--shell-completion: {one_line(error)}; allowed: install=bash, uninstall=zsh, ..."
         ) from None
     except SystemExit as end:
-        if flags.package and end.code == 1:  # there is none: Hydra has said so
-            sys.exit(BAD_INPUT)
+        if flags.package and end.code == 1:
+            raise UserError(f"--package: got {flags.package!r}, which the configuration has not") from None
         raise
     finally:
         noted().unmake()  # Hydra makes the run folder, and may find out only then that nothing can be run
+
+
+@contextmanager
+def _hushed(package: str | None) -> Iterator[None]:
+    """Keep from standard error that Hydra has not found the package, which is not told as a line of ours."""
+    with redirect_stderr(io.StringIO()) if package else nullcontext():
+        yield
 
 
 def _sweep() -> Path | None:

@@ -76,7 +76,7 @@ def _fault(
             return "a line that names neither file nor key"
         if len(outcome.err) > 2000:
             return "a line that nobody reads"
-        if (folder / OUT).exists():
+        if (folder / OUT).exists() and not _of_the_rest(folder / OUT, outcome):
             return "a folder is left"
     elif refused:
         return "not refused"
@@ -85,6 +85,11 @@ def _fault(
     if changed and not (outcome.code == 0 and kind.name.startswith(("resume", "cached"))):
         return f"{changed[0]} was changed"
     return None
+
+
+def _of_the_rest(out: Path, outcome: Outcome) -> bool:
+    """Whether it is a report of the runs that are whole; the line says which one is not."""
+    return "damaged, left out: " in outcome.err and (out / "report.html").is_file()
 
 
 def content_of(folder: Path) -> dict[str, str]:

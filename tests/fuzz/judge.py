@@ -95,7 +95,7 @@ def _wrong(line: Line, end: cli.Ended, root: Path, before: Seen, after: Seen) ->
     if "Traceback" in end.err + end.out:
         return f"traceback in a message: {end.err[-300:]}"
     swept = (
-        any(word in ("-m", "--multirun") or "seeds=" in word for word in line.arguments)
+        any(word == "-m" or word.startswith("--multi") or "seeds=" in word for word in line.arguments)
         or "sweep:" in end.out
     )
     spared = swept or line.program == "expunge-reproduce"  # which say which cell or row it is

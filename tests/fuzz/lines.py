@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.torchvision_import import import_torchvision
+from tests.fuzz import by_hand
 from tests.fuzz.generator import lines
 from tests.fuzz.judge import SECONDS, judged
 from tests.fuzz.line import Line
@@ -79,6 +80,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1, help="run every so manieth line, from ...")
     parser.add_argument("--part", type=int, default=0, help="... this one on, as one process of several")
+    parser.add_argument("--by-hand", action="store_true", help="those of by_hand.py instead")
     parser.add_argument("--kind", default=None, help="only lines of this kind")
     parser.add_argument(
         "--out", type=Path, default=None, help="a file for what went wrong, a line of JSON each"
@@ -91,7 +93,8 @@ def main() -> int:
     wrongs = 0
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(ENVIRONMENT, HOME=folder, EXPUNGE_CACHE=str(Path(folder, "cache")))
-        asked = [line for line in lines(args.count, args.seed) if args.kind in (None, line.kind)]
+        made_up = by_hand.lines() if args.by_hand else lines(args.count, args.seed)
+        asked = [line for line in made_up if args.kind in (None, line.kind)]
         for line, wrong, code in results(asked[args.part :: args.parts], Path(folder)):
             codes[line.kind, code] += 1
             if wrong:

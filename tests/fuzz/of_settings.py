@@ -92,7 +92,7 @@ def choices(rng: random.Random) -> Line:
         *given,
         *(choice.strip("[]'") for choice in given.values() if len(choice) > 3),
         *keys_in(small),
-        "data",
+        *("data", "removal.count"),
     )
     return Line("expunge", (*overrides, *small), names, False, "choices")
 

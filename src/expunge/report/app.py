@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge import __version__
-from expunge.core.arguments import Parser
+from expunge.core.arguments import Parser, folder
 from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
 from expunge.report import privacy, text
@@ -77,14 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     help_ = "a run folder, or a folder that holds run folders at any depth, such as a multirun folder"
     parser.add_argument("--version", action="version", version=f"expunge {__version__}")
-    parser.add_argument("folders", nargs="*", metavar="FOLDER", help=help_)
+    parser.add_argument("folders", nargs="*", type=folder, metavar="FOLDER", help=help_)
     help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
     privacy.add_options(parser)
     return parser
 
 
-def _report(folders: list[str], out: Path | None) -> int:
+def _report(folders: list[Path], out: Path | None) -> int:
     found = find_runs(folders, strict=False)
     for one in found.left_out:
         sys.stderr.write(f"{one.kind}, left out: {one.folder}{text.plain(one.why())}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from expunge.core.errors import printable
@@ -36,8 +37,8 @@ GROUPS = ("dataset", "extractor", "model", "training", "unlearner", "removal")
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return ``value`` in ``digits`` significant digits, ``1e-4`` rather than ``0.0001``."""
-    if value is None:
-        return NONE
+    if value is None or not isfinite(value):
+        return NONE if value is None else str(value)
     if value != 0 and not 1e-3 < abs(value) < 1e6:
         mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from expunge.core.errors import RunFolderError
+from expunge.core.errors import InvalidValue, RunFolderError
 from expunge.record.inputs import FILE as INPUTS
 from expunge.record.ledger import FILE, RESULTS
 from expunge.record.resume import FILE as CHECKPOINT
@@ -38,3 +38,15 @@ def require_begun(folder: Path, resume: Any, there: Iterable[Path]) -> None:
         f"hydra.run.dir of a run that was interrupted, or resume={IF_THERE} to begin one where there is none"
     )
     raise RunFolderError(f"resume: {folder} holds no run ({what}), allowed: {allowed}")
+
+
+def require_no_resume(resume: Any) -> None:
+    """Refuse to ``resume`` what ``force`` deletes.
+
+    Raises:
+        InvalidValue: It is asked for.
+    """
+    if resume not in (None, False):
+        how = str(resume).lower()
+        allowed = f"false with resume={how}: it deletes the run that the other goes on with"
+        raise InvalidValue("force", True, allowed)

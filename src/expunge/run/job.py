@@ -27,11 +27,11 @@ from expunge.record.ledger import RESULTS
 from expunge.record.written import require_not_lost, write_once
 from expunge.report.run_files import parse_object, read_text
 from expunge.run.before import Before, noted
-from expunge.run.begun import require_begun
+from expunge.run.begun import require_begun, require_no_resume
 from expunge.run.environment import environment_of, overrides_of, written
 from expunge.run.hydra_errors import of_system
 from expunge.run.job_cache import JobCache
-from expunge.run.known_keys import require_known
+from expunge.run.known_keys import require_known, require_without
 from expunge.run.optimized import names_of, require_numbers
 from expunge.run.show import FIGURES, is_study, show
 from expunge.run.sound import (
@@ -128,6 +128,7 @@ def _run(
 ) -> dict[str, Any]:
     damage = None
     if force := require_switch("force", settings["force"]):
+        require_no_resume(settings["resume"])
         _require_run(folder)
     elif cell is not None:
         damage = found_damaged(folder, settings, cell.named)
@@ -183,12 +184,7 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
     require_followable(OmegaConf.to_container(config, resolve=False))
     require_known(config, RUN_ONLY)
     if is_study(config):
-        for group in RUN_ONLY:
-            if (given := config.get(group)) is not None:
-                own = [f"{group}.{key!s}" for key in given] if isinstance(given, DictConfig) else []
-                keys = f" ({', '.join(own)})" if own else ""
-                allowed = "none, since a study has no such group"
-                raise UserError(f"{group}: got a setting{keys}, allowed: {allowed}")
+        require_without(config, RUN_ONLY)
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
     names_of(settings["optimized_metric"])

@@ -46,6 +46,19 @@ def require_known(config: DictConfig, groups: Collection[str]) -> None:
             _require_of_the_linear_model(group, settings, config)
 
 
+def require_without(config: DictConfig, groups: Collection[str]) -> None:
+    """Refuse groups of settings that a study does not read.
+
+    Raises:
+        UserError: Which group, and which keys it has.
+    """
+    for group in groups:
+        if (given := config.get(group)) is not None:
+            of_it = [f"{group}.{key!s}" for key in given] if isinstance(given, DictConfig) else []
+            keys = f" ({', '.join(of_it)})" if of_it else ""
+            raise UserError(f"{group}: got a setting{keys}, allowed: none, since a study has no such group")
+
+
 def _require_of_the_linear_model(group: str, settings: DictConfig, config: DictConfig) -> None:
     from expunge.run.linear_settings import OF_THE_MODEL  # and the model with it: not for --help
 

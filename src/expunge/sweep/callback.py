@@ -17,6 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import InvalidValue, UserError, complain
 from expunge.core.files import require_no_links
@@ -51,7 +52,11 @@ class SweepCallback(Callback):
 
         And keep Hydra from writing over the record of a run that the folder holds: the run writes its own.
         """
-        note(Path(config.hydra.run.dir))
+        try:
+            folder = config.hydra.run.dir
+        except OmegaConfBaseException:
+            return  # Hydra looks for it next, and says so
+        note(Path(folder))
         if config.hydra.output_subdir == RECORD:
             config.hydra.output_subdir = None
 

@@ -72,6 +72,8 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
     """The run folder: named by the settings, unless ``hydra.sweep.subdir`` names it."""
     if given == sweep:  # which this sweep holds: the cell would wait for itself
         raise UserError("hydra.sweep.subdir: got the sweep's own folder, allowed: a folder in it")
+    if not given.is_relative_to(sweep):
+        raise UserError(f"hydra.sweep.subdir: got {given}, allowed: a folder in the sweep's, {sweep}")
     return sweep / name if given.parent == sweep / FOLDER else given
 
 

@@ -103,7 +103,10 @@ class Published(Scheme):
         if not leftover <= guarantee.budget:
             least = model.std * leftover / guarantee.budget
             raise InvalidValue(
-                "std", model.std, f"at least {least:.3g} here: training leaves a residual of {leftover:.3g}"
+                "std",
+                model.std,
+                f"at least {least:.3g} with epsilon={guarantee.epsilon:g} and delta={guarantee.delta:g}: "
+                f"training leaves a residual of {leftover:.3g}",
             )
         if engine.update != "fresh":  # theirs pay for an inverse Hessian of somewhere else at every request
             columns = [replace(c, factor=build_factor(c.problem, c.w)) for c in columns]

@@ -15,6 +15,7 @@ from typing import Any
 
 from expunge import __version__
 from expunge.core.arguments import Parser
+from expunge.core.arguments import folder as named_folder
 from expunge.core.ends import BAD_INPUT, ended
 from expunge.core.errors import RunFolderError, UserError, complain, one_line, say
 from expunge.core.files import write_json
@@ -74,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"expunge {__version__}")
     help_ = "a run folder, or a folder that holds run folders at any depth, such as a multirun folder"
-    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN", help=help_)
+    parser.add_argument("folders", nargs="+", type=named_folder, metavar="RUN", help=help_)
     parser.add_argument("--no-write", action="store_true", help=f"write no {VERIFIED} into the run folder")
     help_ = f"write the result to FILE, and no {VERIFIED}; of several runs a list"
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help=help_)
