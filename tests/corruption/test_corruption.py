@@ -11,6 +11,6 @@ QUICK = ("estimator", "estimator_published", "estimator_rowless", "estimator_awa
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_corruption_is_refused_in_one_line_or_changes_nothing(name):
-    found = list(cases(10 if name == "lattice" else 30, seed=1, names=(name,)))
+    found = list(cases(6 if name == "lattice" else 24, seed=1, names=(name,)))
     assert [case for case in found if not case.good] == []
     assert sum(case.verdict == "refused" for case in found) > len(found) / 2
