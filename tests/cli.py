@@ -124,6 +124,13 @@ def resum(ledger: Path) -> None:
     sums_of(ledger).write_bytes(b"".join(map(sum_of, lines)))
 
 
+def resum_summary(folder: Path) -> None:
+    """The same of a summary: its own sum is the first line."""
+    path = folder / "summary.sha256"
+    beside = path.read_bytes().splitlines(keepends=True)[1:]
+    path.write_bytes(b"".join([sum_of((folder / "summary.json").read_bytes()), *beside]))
+
+
 def ledger(folder: Path) -> bytes:
     """The bytes of a run's ledger, times left out."""
     return without_seconds((folder / "removals.jsonl").read_bytes())

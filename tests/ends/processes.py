@@ -92,6 +92,9 @@ def signalled(number: int, when: Callable[[], bool]) -> Iterator[None]:
             time.sleep(0.0005)
 
     before = signal.getsignal(number)
+    if before is signal.SIG_IGN:  # a shell's background has SIGINT ignored, and then so does the command
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    heard = signal.getsignal(number)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
@@ -99,7 +102,8 @@ def signalled(number: int, when: Callable[[], bool]) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
-    assert signal.getsignal(number) is before
+        after = signal.signal(number, before)
+    assert after is heard, "a command leaves the process's own handler"
 
 
 def lines(path: Path) -> int:

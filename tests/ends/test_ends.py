@@ -37,7 +37,7 @@ def unbroken(tmp_path_factory):
 
 def goes_on(folder, unbroken, *more):
     """The same command with ``resume`` comes to the same as the run that nothing has disturbed."""
-    resumed = cli.expunge(*RUN, "resume=true", f"hydra.run.dir={folder}", *more, cwd=folder.parent)
+    resumed = cli.expunge(*RUN, "resume=auto", f"hydra.run.dir={folder}", *more, cwd=folder.parent)
     assert (resumed.code, resumed.err) == (0, "")
     assert cli.ledger(folder) == unbroken
     assert not list(folder.rglob("*.part"))

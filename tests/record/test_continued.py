@@ -135,6 +135,7 @@ def verified(folder: Path) -> str | None:
 def changed(folder: Path, **values) -> None:
     path = folder / "summary.json"
     path.write_text(json.dumps(cli.summary(folder) | values))
+    cli.resum_summary(folder)
 
 
 def test_it_is_offered_and_done(kind, half, whole):
