@@ -40,12 +40,14 @@ def test_claim_and_lines_are_shown_and_what_has_changed_since(run):
     assert "changed since" not in content
     said = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps({**said, "seconds_fit": 1.0}))
+    cli.resum_summary(run)
     assert "; changed since: summary.json" in shown(run)
 
 
 def test_a_rejected_run_is_unfolded_and_says_by_what(run):
     said = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps({**said, "released": 7, "note": "<script>"}))
+    cli.resum_summary(run)
     assert main([str(run)]) == 1
     content = shown(run)
     assert "✗ rejected: releases" in content

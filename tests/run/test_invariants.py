@@ -273,6 +273,7 @@ def test_a_run_that_cannot_have_been_is_not_read(finished, tmp_path, line, chang
     lines[at] = json.dumps(json.loads(lines[at]) | changed)
     path.write_text("\n".join(lines) + "\n")
     cli.resum(folder / "removals.jsonl")
+    cli.resum_summary(folder)
     with pytest.raises(RunFolderError, match=message):
         read_run(folder)
 
