@@ -230,7 +230,7 @@ BAD = [
     (ResidualBounds, {"batch_sizes": [1, 1]}, "batch_sizes: got [1, 1], allowed: a list of one or more"),
     (ResidualBounds, {"batch_sizes": [61]}, "batch_sizes: got [61], allowed: a list of one or more"),
     (ResidualBounds, {"batch_sizes": 1}, "batch_sizes: got 1, allowed: a list of one or more"),
-    (ResidualBounds, {"points": 1}, "points: got 1, allowed: a whole number >= 2"),
+    (ResidualBounds, {"points": 1}, "points: got 1, allowed: a whole number from 2 to 10000"),
     (ResidualBounds, {"epsilon": 9}, "epsilon: got 9, allowed: at most 8.3"),
     (ResidualBounds, {"lam": 0}, "lam: got 0, allowed: a finite number > 0"),
     (Outliers, {"show": 0}, "show: got 0, allowed: a whole number >= 1"),

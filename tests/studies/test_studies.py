@@ -146,7 +146,8 @@ def test_one_file_and_one_yaml_are_an_experiment(place, tmp_path):
     assert set(cli.contents(folder)) == {
         *(
             *("results.jsonl", "results.sha256"),
-            "summary.json",
+            *("summary.json", "summary.sha256"),
+            *(f".hydra/{name}.sha256" for name in ("config", "hydra", "overrides")),
             "inputs.json",
             "figures/squares.png",
             "figures/squares.svg",
