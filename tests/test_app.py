@@ -70,8 +70,13 @@ def runs(tmp_path_factory):
 def test_run_folder_holds_what_the_contract_lists(runs, unlearner):
     folder = runs[unlearner]
     assert set(cli.contents(folder)) == {
-        *("removals.jsonl", "summary.json", "model.safetensors", "inputs.json"),
-        *(".hydra/config.yaml", ".hydra/overrides.yaml", ".hydra/hydra.yaml"),
+        *("removals.jsonl", "removals.sha256", "summary.json", "summary.sha256"),
+        *("model.safetensors", "inputs.json"),
+        *(
+            f".hydra/{name}.{kind}"
+            for name in ("config", "overrides", "hydra")
+            for kind in ("yaml", "sha256")
+        ),
         *({"state.safetensors"} if unlearner == "newton_corrected" else ()),
     }
     assert [list(record) for record in cli.records(folder)] == [LINE] * 12
@@ -262,8 +267,8 @@ def test_what_a_release_says_and_leaves(runs):
     assert summary["guarantee"] == summary["not_covered"]  # its noise is drawn from the seed
     assert summary["guarantee"].startswith("figures only")
     assert (summary["epsilon_total"], summary["delta_total"]) == (1.0, 1e-4)
-    assert mode(folder / "state.safetensors") == 0o600
-    assert mode(folder / "model.safetensors") == mode(folder / "summary.json")
+    assert {mode(folder / name) for name in ("state.safetensors", "summary.json")} == {0o600}
+    assert mode(folder / "model.safetensors") == mode(folder / "removals.jsonl"), "it is public"
     assert load_header(folder / "state.safetensors")["release"]["notice"].startswith("secret")
 
 

@@ -16,6 +16,7 @@ from mpmath import mp
 
 from expunge.certificate.release import ReleaseGuarantee
 from expunge.certificate.release import sensitivity as right
+from expunge.core.errors import DataError
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
 from expunge.linear.solver import train
@@ -84,7 +85,14 @@ FAULTS = {
 def test_a_release_that_is_wrong_is_seen(fault, monkeypatch):
     where, name, wrong = FAULTS[fault]
     monkeypatch.setattr(where, name, wrong)
-    assert any(check(of_release(number, 18)).wrong for number in range(40))
+    assert any(_seen(number) for number in range(40))
+
+
+def _seen(number):
+    try:
+        return check(of_release(number, 18)).wrong
+    except DataError:  # a model whose noise is none of ours is not even loaded
+        return True
 
 
 def test_the_command_says_what_it_found(capsys):

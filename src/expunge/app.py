@@ -46,11 +46,11 @@ from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
 from expunge.run.sound import kept_in
-from expunge.sweep.callback import let_go
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, key_in, prepared
 from expunge.sweep.deleted import with_none
 from expunge.sweep.flags import parted
+from expunge.sweep.held import let_go
 from expunge.sweep.jobs import withdraw
 from expunge.sweep.reduced import with_reduced
 from expunge.sweep.workers import explain, prepare

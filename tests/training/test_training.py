@@ -218,7 +218,7 @@ def test_a_row_left_over_joins_the_last_batch(n):
         train(fresh(network), examples(n), Training(batch_size=1), cross_entropy, seed=0)
 
 
-@pytest.mark.parametrize("lr", [1e8, 1e38])
+@pytest.mark.parametrize("lr", [1e8, 1e15])
 def test_a_diverging_training_asks_for_a_smaller_rate(lr):
     settings = Training(epochs=6, lr=lr, batch_size=8)
     with pytest.raises(InvalidValue, match=r"^lr: got .*a smaller value.*not finite in epoch [1-6]$"):

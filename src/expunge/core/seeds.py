@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from expunge.core.checks import MOST_SEED, is_whole
 from expunge.core.errors import InvalidValue
@@ -47,6 +46,8 @@ class SystemNoise:
 
     def normal(self, *, size: int) -> NDArray[np.float64]:
         """Independent standard normal numbers, (size,)."""
+        from scipy.special import ndtri  # which takes its time: not for --help
+
         bits = self._bits(size)
         half = ((bits >> np.uint64(1)) + 0.5) * 2.0**-64  # uniform in (0, 1/2)
         return np.where(bits & np.uint64(1), 1.0, -1.0) * ndtri(half)

@@ -6,7 +6,6 @@ import math
 import re
 import sys
 import traceback
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +28,9 @@ from expunge.run.hydra_errors import explained, of_system
 from expunge.run.sound import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.ending import finish
+from expunge.sweep.held import HELD
 
 _OPTIMISERS = re.compile(r"optuna|nevergrad|\bax|_ax_|smac|orion", re.IGNORECASE)
-
-
-_HELD = ExitStack()  # the sweep's folder, by the process that began it; workers hold nothing
-
-
-def let_go() -> None:
-    """Give back the folder of a sweep that an exception has ended, once all is written."""
-    _HELD.close()
 
 
 class SweepCallback(Callback):
@@ -68,7 +60,7 @@ class SweepCallback(Callback):
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
             require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
-            _HELD.enter_context(exclusive(sweep, wait=False))
+            HELD.enter_context(exclusive(sweep, wait=False))
             jobs.begin(sweep, total, there)
             return
         except Taken as taken:
@@ -80,13 +72,13 @@ class SweepCallback(Callback):
             code = 1 if of_system(error) else 2
         except (UserError, HydraException) as error:
             complain(explained(error))
-        _HELD.close()
+        HELD.close()
         unmake(there.made)
         sys.exit(code)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""
-        with _HELD:
+        with HELD:
             try:
                 code = finish(Path(config.hydra.sweep.dir).absolute(), figures=bool(config.figures))
             except UserError as error:
