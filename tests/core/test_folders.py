@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from expunge.core.folders import content, delete, empty, finish, missing, sweep_up, unmake, whole, writing
+from expunge.core.folders import (
+    content,
+    delete,
+    empty,
+    finish,
+    missing,
+    sweep_up,
+    sweep_up_cache,
+    unmake,
+    whole,
+    writing,
+)
+from expunge.core.locks import exclusive
 from tests.kills.events import KILLED, ended
 
 
@@ -109,6 +121,19 @@ def test_a_folder_is_put_in_place_when_it_is_whole(tmp_path):
     with whole(tmp_path / "nothing"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+
+
+def test_a_cache_is_rid_of_what_kills_left_their_locks_included(tmp_path):
+    part = f"a.features.safetensors.{'0' * 32}.part"
+    for name in ("a.features.safetensors", part, "a.features.lock", "b.lock", "c.safetensors"):
+        (tmp_path / name).write_text("")
+    with exclusive(tmp_path / "a.features.lock"):
+        sweep_up_cache(tmp_path)
+        left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.features.safetensors", part, "a.features.lock", "c.safetensors"}
+    (tmp_path / part).touch()
+    sweep_up_cache(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.features.safetensors", "c.safetensors"}
 
 
 def test_only_folders_that_were_made_go_and_only_empty_ones(tmp_path):

@@ -146,9 +146,11 @@ def test_a_damaged_cache_is_rebuilt_and_never_read(tmp_path, cut):
     for file in (tmp_path / "cache").iterdir():
         content = file.read_bytes()
         file.write_bytes(content[:cut] if cut > 0 else content[:-1] + bytes([content[-1] ^ 1]))
+        file.with_suffix(".lock").touch()  # as a kill leaves it
     ended = cli.expunge(*BASE, *DP, "hydra.run.dir=again", cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert "the features are extracted again" in ended.out
+    assert not list((tmp_path / "cache").glob("*.lock"))
     assert "trained again" in ended.out
     assert cli.ledger(tmp_path / "again") == cli.ledger(first)
 

@@ -6,6 +6,7 @@ in more than numbers and made-up names, then the others in an order drawn by cha
 
 from __future__ import annotations
 
+import argparse
 import collections
 import math
 import random
@@ -22,11 +23,15 @@ _MADE_UP = re.compile(r"[0-9a-f]{8,}|[0-9]+|(?<=tmp)\w+")
 
 
 def main(*arguments: str) -> int:
-    """Kill at events, with ``--twice`` the command after it as well; return how many ended otherwise."""
-    options = dict(one.partition("=")[::2] for one in arguments if one.startswith("--"))
-    names = [one for one in arguments if not one.startswith("--")] or list(SCENARIOS)
-    seconds = float(options.get("--seconds", math.inf))
-    done = [_kill(name, seconds, "--twice" in options) for name in names]
+    """Kill at events; return how many ended otherwise."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--twice", action="store_true", help="kill the command after it as well")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="at most so long a scenario")
+    options = parser.parse_args(arguments)
+    if unknown := sorted({*options.names} - {*SCENARIOS}):
+        parser.error(f"NAME: got {', '.join(unknown)}, allowed: {', '.join(SCENARIOS)}")
+    done = [_kill(name, options.seconds, options.twice) for name in options.names or SCENARIOS]
     print(
         f"{sum(kills for kills, _ in done)} kills, {(wrong := sum(bad for _, bad in done))} ended otherwise"
     )

@@ -323,6 +323,18 @@ def test_a_damaged_file_costs_one_line(finished, tmp_path, caplog, damage):
     assert len(caplog.messages) == 1, "a run without maps is nothing to speak of"
 
 
+def test_a_file_that_cannot_say_what_it_holds_costs_one_line(finished, tmp_path, caplog):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    file = (copy / FILE).rename(copy / "other.safetensors")
+    content = file.read_bytes()
+    file.write_bytes(content[:8] + b"!" + content[9:])
+    with caplog.at_level(logging.WARNING):
+        assert draw_maps([read_run(copy)]) == []
+    (line,) = caplog.messages
+    assert line.startswith(f"{file}: ")
+    assert line.endswith("if it holds activation maps, they are not drawn")
+
+
 @pytest.mark.parametrize("channels", [2, 3])
 def test_images_of_any_kind_are_drawn(finished, tmp_path, channels):
     copy = shutil.copytree(finished, tmp_path / "copy")

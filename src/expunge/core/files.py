@@ -272,13 +272,18 @@ def _head(entries: Mapping[str, Any], header: str) -> bytes:
 
 
 def load_header(path: Path) -> dict[str, Any]:
-    """Read the values of a ``State`` alone; none where they cannot be read.
+    """Read the values of a ``State`` alone; none of a file of tensors that holds no state.
 
     Nothing is checked: they may say who is to read the file, and no more (``read_header`` compares digests).
+
+    Raises:
+        DataError: It cannot be read, or is no file of tensors.
     """
     try:
         with open_regular(path) as file:
-            values = parse_json(read_entries(file)[1][_HEADER])
-    except (OSError, KeyError, ValueError):
-        return {}
+            values = parse_json(read_entries(file)[1].get(_HEADER, "{}"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a safetensors file, or damaged") from error
     return values if isinstance(values, dict) else {}

@@ -50,13 +50,15 @@ def content(folder: Path, but: Collection[str] = ()) -> list[Path]:
 
 
 def sweep_up_cache(folder: Path) -> None:
-    """Delete what kills amid writing have left in a folder in which every file ``X.*`` has a lock ``X.lock``.
+    """Delete what kills have left in a folder in which every file ``X.*`` has a lock ``X.lock``, that included.
 
-    What another process is at work on stays, and what is another user's.
+    What another process is at work on stays, and what may not be deleted: it is in nobody's way.
     """
-    for name in {path.name.rsplit(".", 2)[0] for path in folder.glob(f"*.{_UNIQUE}.part")}:
-        lock = folder / f"{name.removesuffix('.safetensors').removesuffix('.part')}.lock"
-        with suppress(Taken, PermissionError), exclusive(lock, wait=False):
+    parts = {path.name.rsplit(".", 2)[0] for path in folder.glob(f"*.{_UNIQUE}.part")}
+    locks = {path.name.removesuffix(LOCK) for path in folder.glob(f"?*{LOCK}")}
+    for name in sorted(parts | locks):
+        lock = folder / f"{name.removesuffix('.safetensors').removesuffix('.part')}{LOCK}"
+        with suppress(Taken, OSError), exclusive(lock, wait=False):
             sweep_up(folder, name)
 
 

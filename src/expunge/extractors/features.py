@@ -142,11 +142,11 @@ def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tup
     path = folder / f"{sha256_of_settings(ingredients)}.features.safetensors"
     file = FeatureFile(path, ingredients, job.rows)
     found, seen = _sound(file, job), _stamp(file.path)
+    sweep_up_cache(folder)
     if found is not None:
         return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep_up_cache(folder)
         with exclusive(file.path.with_suffix(".lock")):  # one process makes them, the others wait for it
             made = _sound(file, job) if _stamp(file.path) != seen else None
             if made is None:

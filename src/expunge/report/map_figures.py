@@ -67,8 +67,18 @@ def draw_maps(runs: Sequence[Run]) -> list[style.Drawn]:
 
 def _files(run: Run) -> list[Path]:
     """Return the files of maps in a run folder, by what they say of themselves."""
-    files = sorted(run.folder.glob("*.safetensors"))
-    return [path for path in files if picture_of(path.name, load_header(path)) == "maps"]
+    return [path for path in sorted(run.folder.glob("*.safetensors")) if _holds_maps(path)]
+
+
+def _holds_maps(path: Path) -> bool:
+    try:
+        header = load_header(path)
+    except DataError as error:
+        if picture_of(path.name, {}) == "maps":
+            return True  # by its name; who reads it says what is wrong
+        log.warning("%s; if it holds activation maps, they are not drawn", error)
+        return False
+    return picture_of(path.name, header) == "maps"
 
 
 def _read(path: Path) -> _Pictures | None:
