@@ -50,7 +50,7 @@ def content(folder: Path, but: Collection[str] = ()) -> list[Path]:
 
 
 def sweep_up_cache(folder: Path) -> None:
-    """Delete what kills have left in a folder in which every file ``X.*`` has a lock ``X.lock``, that included.
+    """Delete what kills have left in a folder where every file ``X.*`` has a lock ``X.lock``, that included.
 
     What another process is at work on stays, and what may not be deleted: it is in nobody's way.
     """
