@@ -58,7 +58,7 @@ def test_what_is_in_it(wheel):
     assert configurations <= set(names)
     assert "expunge/conf/config.yaml" in names
     data = "expunge/datasets/data"
-    assert {f"{data}/mnist_3v8.npz", f"{data}/LICENSE-MNIST.md", "expunge/report/page.css"} <= set(names)
+    assert {f"{data}/mnist_3v8.npz", f"{data}/LICENSE-MNIST.md", "expunge/report/page/page.css"} <= set(names)
     papers = {path.parent.name for path in (ROOT / "experiments").glob("*/expected.yaml")}
     assert {f"expunge/expected/{paper}.yaml" for paper in papers} <= set(names)
     packages = {name.partition("/")[0] for name in names}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.tables import short, table, times
-from expunge.report import style
+from expunge.report.figures import style
 
 FIXED = "ndpk"  # sizes that may stand still while another grows
 MARKS = "os^Dv"  # of the methods, in their order

@@ -20,7 +20,7 @@ from expunge.core.errors import BrokenInvariant, InvalidValue
 from expunge.core.seeds import SystemNoise, stream
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.predictors.linear import LinearModel
-from expunge.report.audited import BELOW, KNOWN, NOTHING, REFUTED, UNTRIED
+from expunge.report.page.audited import BELOW, KNOWN, NOTHING, REFUTED, UNTRIED
 from expunge.run.config_files import config_dir
 from expunge.unlearners import release
 from expunge.unlearners.newton import Newton

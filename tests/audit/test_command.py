@@ -11,7 +11,8 @@ from expunge.audit import app, methods
 from expunge.audit.methods import entries
 from expunge.certificate.lattice import on_lattice, with_float_noise
 from expunge.core.errors import RunFolderError
-from expunge.report import audited, write_report
+from expunge.report import write_report
+from expunge.report.page import audited
 from expunge.run.config_files import config_dir
 from expunge.unlearners import release
 from tests.cli import SMALL, completed

@@ -24,11 +24,11 @@ from expunge.predictors import Mapped
 from expunge.predictors.network import NetworkModel
 from expunge.report import app as report
 from expunge.report import read_run
-from expunge.report.drawing import Curve, Keyed
-from expunge.report.figures import draw_plots, write_run_figures
-from expunge.report.identity_figure import curve
-from expunge.report.map_figures import draw_maps
-from expunge.report.over_seeds import interval
+from expunge.report.figures.draw import draw_plots, write_run_figures
+from expunge.report.figures.drawing import Curve, Keyed
+from expunge.report.figures.maps import draw_maps
+from expunge.report.figures.persons import curve
+from expunge.report.tables.over_seeds import interval
 from tests import cli, networks
 from tests.people import folder
 from tests.report.test_report import make_run

@@ -38,6 +38,6 @@ def test_what_is_looked_for():
     assert found('ax.plot(ls="none"), retraining, retrain_from') == []
 
 
-@pytest.mark.parametrize("file", sorted(path for path in REPORT.rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("file", sorted(REPORT.rglob("*.py")), ids=lambda path: path.name)
 def test_no_name_of_a_metric_or_a_method(file):
     assert found(file.read_text(encoding="utf-8")) == []

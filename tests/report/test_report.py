@@ -19,9 +19,13 @@ import pytest
 from expunge.core.columns import Column
 from expunge.core.errors import RunFolderError
 from expunge.record.columns import merged
-from expunge.report import app, bounded_figure, find_runs, read_run, style, table, text, write_report
-from expunge.report.figures import draw_all, write_run_figures
-from expunge.report.table_rows import ordered, rows, warnings
+from expunge.report import app, find_runs, read_run, write_report
+from expunge.report.figures import bounded as bounded_figure
+from expunge.report.figures import style
+from expunge.report.figures.draw import draw_all, write_run_figures
+from expunge.report.read import text
+from expunge.report.tables import table
+from expunge.report.tables.table_rows import ordered, rows, warnings
 
 BUDGET = 2.28
 CERTIFIED = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}

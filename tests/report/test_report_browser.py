@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from expunge.report import find_runs
-from expunge.report.contents import Contents
-from expunge.report.grid import draw_grid
-from expunge.report.html import page
+from expunge.report.figures.grid import draw_grid
+from expunge.report.page.page import page
+from expunge.report.tables.contents import Contents
 from tests.report.test_report import make_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -13,11 +13,13 @@ import pytest
 
 from expunge.certificate.composition import group
 from expunge.core.errors import RunFolderError
-from expunge.report import find_runs, read_run, table, text, write_report
-from expunge.report.extractor_figures import compared, draw_extractors
-from expunge.report.figures import draw_all
-from expunge.report.promises import promises
-from expunge.report.table_rows import Row, ordered, rows
+from expunge.report import find_runs, read_run, write_report
+from expunge.report.figures.draw import draw_all
+from expunge.report.figures.extractors import compared, draw_extractors
+from expunge.report.page.promises import promises
+from expunge.report.read import text
+from expunge.report.tables import table
+from expunge.report.tables.table_rows import Row, ordered, rows
 from tests.cli import SMALL, expunge
 from tests.report.test_report import make_run
 

@@ -10,8 +10,9 @@ import pytest
 
 from expunge.core.columns import KINDS, Column, Plot
 from expunge.record.columns import as_json
-from expunge.report import find_runs, read_run, style
-from expunge.report.figures import draw_all, draw_plots, write_run_figures
+from expunge.report import find_runs, read_run
+from expunge.report.figures import style
+from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
 from tests.report.test_report import make_run
 from tests.report.test_report_networks import _drawn, make_network
 

@@ -16,12 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expunge.core.errors import RunFolderError
-from expunge.report import find_runs, html, network_figures, read_run, style, table, text
-from expunge.report.contents import Contents
-from expunge.report.drawing import Line
-from expunge.report.figures import draw_all, draw_plots, write_run_figures
-from expunge.report.network_figures import running_mean
-from expunge.report.table_rows import Row, ordered, rows
+from expunge.report import find_runs, read_run
+from expunge.report.figures import requests as network_figures
+from expunge.report.figures import style
+from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
+from expunge.report.figures.drawing import Line
+from expunge.report.figures.requests import running_mean
+from expunge.report.page import page as html
+from expunge.report.read import text
+from expunge.report.tables import table
+from expunge.report.tables.contents import Contents
+from expunge.report.tables.table_rows import Row, ordered, rows
 from tests.report.test_report import end_as, make_run
 
 SELECTORS = ("lfoci", "random", "all")

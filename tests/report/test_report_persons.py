@@ -13,10 +13,11 @@ from expunge.metrics.identity import KEPT, Identity, IdentityReference
 from expunge.metrics.reid import Reid
 from expunge.metrics.verification import Verification
 from expunge.record.columns import merged
-from expunge.report import html_tables, seeds_table, table
-from expunge.report.over_seeds import over_seeds
-from expunge.report.runs import find_runs
-from expunge.report.table_rows import rows
+from expunge.report.page import tables as html_tables
+from expunge.report.read.runs import find_runs
+from expunge.report.tables import seeds_table, table
+from expunge.report.tables.over_seeds import over_seeds
+from expunge.report.tables.table_rows import rows
 from tests.report.test_report_networks import edit, make_network
 
 METRICS = (Identity, IdentityReference, Verification, Reid, Activation)

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from expunge.report import find_runs, guarantees, table, text, write_report
-from expunge.report.contents import Contents
-from expunge.report.figures import draw_all
-from expunge.report.html import page as render
-from expunge.report.promises import promises
-from expunge.report.std_figure import draw_std
-from expunge.report.table_rows import Row, ordered, rows
-from expunge.report.tradeoff import draw_tradeoff
+from expunge.report import find_runs, write_report
+from expunge.report.figures.draw import draw_all
+from expunge.report.figures.std import draw_std
+from expunge.report.figures.tradeoff import draw_tradeoff
+from expunge.report.page.page import page as render
+from expunge.report.page.promises import promises
+from expunge.report.read import guarantees, text
+from expunge.report.tables import table
+from expunge.report.tables.contents import Contents
+from expunge.report.tables.table_rows import Row, ordered, rows
 from tests.cli import SMALL, expunge
 from tests.report.test_report import make_run
 

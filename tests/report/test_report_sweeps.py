@@ -21,15 +21,18 @@ from hypothesis import strategies as st
 
 from expunge.core.errors import RunFolderError
 from expunge.metrics.forgetting import Forgetting
-from expunge.report import app, find_runs, seeds_table, table, text, write_report
-from expunge.report.contents import Contents, link
-from expunge.report.grid import draw_grid, write_grid
-from expunge.report.html import page as render
-from expunge.report.over_seeds import interval, over_seeds
-from expunge.report.run_settings import axes, differing, methods
-from expunge.report.sweeps import without_folders
-from expunge.report.table_rows import ordered, rows, warnings
-from expunge.report.tradeoff import draw_tradeoff, pareto
+from expunge.report import app, find_runs, write_report
+from expunge.report.figures.grid import draw_grid, write_grid
+from expunge.report.figures.tradeoff import draw_tradeoff, pareto
+from expunge.report.page.page import page as render
+from expunge.report.read import text
+from expunge.report.read.run_settings import differing
+from expunge.report.read.sweeps import without_folders
+from expunge.report.tables import seeds_table, table
+from expunge.report.tables.contents import Contents, link
+from expunge.report.tables.grids import axes, swept
+from expunge.report.tables.over_seeds import interval, over_seeds
+from expunge.report.tables.table_rows import ordered, rows, warnings
 from tests.report.test_report import make_run
 
 LAMS, STDS = (1e-4, 1e-3, 0.1), (1.0, 10.0)
@@ -101,7 +104,7 @@ def test_cells_are_means_over_seeds_of_the_right_runs(tmp_path):
     make_run(tmp_path / "retrain", "retrain", 6)
     runs = runs_of(tmp_path)
     assert axes(runs) == ("unlearner.lam", "unlearner.std")
-    found = methods(runs, *axes(runs))
+    found = swept(runs, *axes(runs))
     assert [method.label for method in found] == ["newton", "newton_corrected"]
     for method in found:
         assert set(method.cells) == {(lam, std) for lam in LAMS for std in STDS}
@@ -120,7 +123,7 @@ def test_a_missing_a_failed_and_a_valueless_cell_are_blank_and_not_an_average(tm
     (tmp_path / "2" / "summary.json").unlink()
     (tmp_path / "twice").rename(tmp_path / "7")
     note(tmp_path, c3={"status": "failed", "error": "out of luck"})
-    (method,) = methods(runs_of(tmp_path), "unlearner.lam", "unlearner.std")
+    (method,) = swept(runs_of(tmp_path), "unlearner.lam", "unlearner.std")
     cells = method.cells
     assert (LAMS[1], STDS[0]) not in cells  # cut short
     assert (LAMS[1], STDS[1]) not in cells  # failed, though it left a summary
@@ -158,7 +161,7 @@ def test_other_settings_make_a_grid_and_references_to_them_are_no_difference(tmp
     runs = runs_of(tmp_path)
     pair = axes(runs)
     assert pair == ("unlearner.anchor", "unlearner.every")
-    (method,) = methods(runs, *pair)
+    (method,) = swept(runs, *pair)
     assert (method.label, len(method.cells)) == ("newton", 6)
     assert [drawn.name for drawn in draw_grid(runs)] == ["grid"]  # no curve: lam and std are the same
     assert "unlearner.anchor" not in draw_grid(runs)[0].title

@@ -8,9 +8,9 @@ import pytest
 
 from expunge.core.errors import RunFolderError
 from expunge.report import find_runs
-from expunge.report.contents import Contents
-from expunge.report.html import page
-from expunge.report.verified import read_verified
+from expunge.report.page.page import page
+from expunge.report.page.verified import read_verified
+from expunge.report.tables.contents import Contents
 from expunge.verify.app import main
 from tests import cli
 

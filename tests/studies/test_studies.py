@@ -21,7 +21,7 @@ CODE = """
 
     from expunge.core.checks import require_count
     from expunge.core.errors import InvalidValue
-    from expunge.report import style
+    from expunge.report.figures import style
 
 
     class Squares:

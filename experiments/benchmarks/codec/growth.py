@@ -19,7 +19,7 @@ from experiments.benchmarks.codec.contenders import (
 )
 from experiments.benchmarks.harness import clock, in_turns
 from expunge.codec import foci
-from expunge.report import style
+from expunge.report.figures import style
 
 ROWS, FEW_COLUMNS = (500, 1_000, 2_000, 5_000, 10_000, 20_000), 110
 COLUMNS, FEW_ROWS = (110, 512, 1_536, 4_810), 1_000

@@ -21,7 +21,7 @@ from experiments.benchmarks.removal.contenders import (
     trained,
 )
 from expunge.linear.rows import Rows
-from expunge.report import style
+from expunge.report.figures import style
 
 ROWS, DIM = (2_000, 8_000, 32_000, 128_000), 256
 DIMS, COUNT = (64, 256, 1024), 8_000

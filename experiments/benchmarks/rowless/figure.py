@@ -9,7 +9,7 @@ from experiments.benchmarks import growth
 from experiments.benchmarks.harness import Report
 from experiments.benchmarks.rowless.between import ORDERS, TARGETS
 from experiments.benchmarks.rowless.timing import AT_MOST_MS, METHODS
-from expunge.report import style
+from expunge.report.figures import style
 
 TITLE = "Removals without the rows: time, and how many there are between two passes"
 _DASHES = ("-", "--", ":")  # of the data sets

@@ -7,7 +7,7 @@ from typing import Any
 from experiments.benchmarks.scrub.ours import GUARD, STAGES
 from experiments.benchmarks.scrub.tables import WHAT
 from experiments.benchmarks.tables import short, times
-from expunge.report import style
+from expunge.report.figures import style
 
 OURS, PUBLISHED = style.SERIES[0], style.SERIES[1]
 BY_STAGE = dict(zip((*STAGES, GUARD), style.SERIES, strict=False))

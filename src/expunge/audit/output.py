@@ -10,7 +10,8 @@ from typing import Any
 from expunge.core.files import write_atomically, write_json
 from expunge.core.folders import writing
 from expunge.record.summary import versions
-from expunge.report import audited, html
+from expunge.report.page import audited
+from expunge.report.page import page as html
 
 
 def document(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from expunge.report.runs import Run, find_runs, read_run
+    from expunge.report.read.runs import Run, find_runs, read_run
     from expunge.report.write import write_report
 
 __all__ = ["Run", "find_runs", "read_run", "write_report"]
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return write_report
     if name in __all__:
-        from expunge.report import runs
+        from expunge.report.read import runs
 
         return getattr(runs, name)
     raise AttributeError(f"module 'expunge.report' has no attribute {name!r}")

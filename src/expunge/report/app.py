@@ -16,9 +16,10 @@ from expunge import __version__
 from expunge.core.arguments import Parser, folder
 from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
-from expunge.report import privacy, text
-from expunge.report.contents import Contents
-from expunge.report.runs import find_runs
+from expunge.report.read import text
+from expunge.report.read.runs import find_runs
+from expunge.report.tables import privacy
+from expunge.report.tables.contents import Contents
 from expunge.report.write import default_out, write_contents
 
 _DESCRIPTION = """\

@@ -9,9 +9,9 @@ from pathlib import Path
 from expunge.core.errors import RunFolderError
 from expunge.core.files import write_atomically
 from expunge.core.folders import writing
-from expunge.report import seeds_table, studies, table
-from expunge.report.contents import Contents, link
-from expunge.report.runs import find_runs
+from expunge.report.read.runs import find_runs
+from expunge.report.tables import seeds_table, studies, table
+from expunge.report.tables.contents import Contents, link
 
 
 def write_report(
@@ -37,8 +37,8 @@ def write_report(
 def write_contents(contents: Contents, out: Path) -> Path:
     """Write the report of runs that have been read already; return the path of ``report.html``."""
     # Matplotlib is slow to import, and the table alone can do without.
-    from expunge.report.figures import draw_all
-    from expunge.report.html import page
+    from expunge.report.figures.draw import draw_all
+    from expunge.report.page.page import page
 
     drawn = draw_all(contents.runs)
     links = {run.name: address for run in contents.runs if (address := link(run.folder, out))}

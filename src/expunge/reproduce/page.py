@@ -11,8 +11,8 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
-from expunge.report import layout
-from expunge.report.text import plain
+from expunge.report.read.text import plain
+from expunge.report.tables import layout
 from expunge.reproduce.results import NOT_RUN
 
 Results = Mapping[str, Mapping[str, Any]]

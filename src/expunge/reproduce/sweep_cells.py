@@ -11,9 +11,9 @@ from typing import Any
 
 from expunge.core.errors import RunFolderError
 from expunge.record.sums import require_sums
-from expunge.report.run_files import parse_object, read_lines, read_text
-from expunge.report.sweeps import FILE as FILE
-from expunge.report.text import setting
+from expunge.report.read.run_files import parse_object, read_lines, read_text
+from expunge.report.read.sweeps import FILE as FILE
+from expunge.report.read.text import setting
 from expunge.reproduce.expected import Value
 
 

@@ -29,9 +29,10 @@ def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
 
 def show_run(folder: Path) -> str:
     """Draw the figures of a run and return its table."""
-    from expunge.report import read_run, table
-    from expunge.report.figures import write_run_figures
-    from expunge.report.table_rows import rows
+    from expunge.report import read_run
+    from expunge.report.figures.draw import write_run_figures
+    from expunge.report.tables import table
+    from expunge.report.tables.table_rows import rows
 
     finished = read_run(folder)
     with whole(folder / FIGURES) as drawn:
@@ -41,8 +42,8 @@ def show_run(folder: Path) -> str:
 
 def show_study(folder: Path, settings: dict[str, Any]) -> str:
     """Draw the figures of a study and return its table."""
-    from expunge.report.runs import read_study
-    from expunge.report.studies import as_text
+    from expunge.report.read.runs import read_study
+    from expunge.report.tables.studies import as_text
     from expunge.run.build import build_study
     from expunge.studies.run import draw_study
 

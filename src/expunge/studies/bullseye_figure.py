@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from sklearn.metrics import roc_curve
 
-from expunge.report import style
+from expunge.report.figures import style
 from expunge.studies.blanket_scores import TRUTH, auc, scores_of
 from expunge.studies.codec_speed_figure import LABELS, MARKERS
 

@@ -8,7 +8,8 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from expunge.report import style, text
+from expunge.report.figures import style
+from expunge.report.read import text
 
 LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
 MARKERS = {"codec": "o", "lcodec": "D"}

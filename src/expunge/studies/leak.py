@@ -17,7 +17,7 @@ from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array
-from expunge.report import text
+from expunge.report.read import text
 from expunge.studies import leak_laws
 from expunge.studies.leak_worlds import Published, Released, Small, ask_published, ask_released
 

@@ -12,7 +12,8 @@ from matplotlib.ticker import LogLocator
 
 from expunge.certificate.empirical import Curve
 from expunge.linear.rows import Array
-from expunge.report import style, text
+from expunge.report.figures import style
+from expunge.report.read import text
 
 _PANELS = {
     "Published: the decision tells": {

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from expunge.report import style, text
+from expunge.report.figures import style
+from expunge.report.read import text
 
 _TITLES = {
     "most": "Digits whose removal changes the model most",

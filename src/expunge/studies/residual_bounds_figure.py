@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from expunge.certificate import Guarantee
-from expunge.report import style, text
+from expunge.report.figures import style
+from expunge.report.read import text
 
 # Column of the summary -> the cell, the column of its record, and the line; published ones first, then ours.
 _CURVES: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from expunge.core.errors import one_line
 from expunge.core.files import write_atomically, write_json
 from expunge.record.columns import as_json, merged, of_run
-from expunge.report.runs import FoundRuns, finite
-from expunge.report.sweeps import FILE as JSON
+from expunge.report.read.runs import FoundRuns, finite
+from expunge.report.read.sweeps import FILE as JSON
 from expunge.run.sound import RECORD
 from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import matters
@@ -94,7 +94,7 @@ def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
 
     Times, memory and versions are left out: the same command gives the same file, broken off or not.
     """
-    from expunge.report import frames
+    from expunge.report.tables import frames
 
     settings = _keys(cell["settings"] for cell in cells)
     summary = _keys(_repeating(cell["summary"] or {}) for cell in cells)
@@ -121,7 +121,7 @@ def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _group(by_seed: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
-    from expunge.report.over_seeds import interval
+    from expunge.report.tables.over_seeds import interval
 
     settings = next(iter(by_seed.values()))["settings"]
     values = {}

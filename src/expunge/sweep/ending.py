@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import complain, say
-from expunge.report.runs import FoundRuns
+from expunge.report.read.runs import FoundRuns
 from expunge.sweep.aggregate import DAMAGED, collect, mixed, write
 from expunge.sweep.jobs import read, tidy
 
@@ -45,10 +45,10 @@ def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
 
 def _shown(sweep: Path, found: FoundRuns, figures: bool) -> str:
     """Draw the figures and return the tables of runs and studies."""
-    from expunge.report.contents import Contents
+    from expunge.report.tables.contents import Contents
 
     if figures and found.runs:
-        from expunge.report.grid import write_grid
+        from expunge.report.figures.grid import write_grid
 
         write_grid(found.runs, sweep / "figures")
     return f"{Contents.of(found).as_text()}\n" if found.runs or found.studies else ""

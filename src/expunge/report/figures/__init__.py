@@ -1,0 +1,1 @@
+"""Figures of runs, each from their numbers alone."""

@@ -1,0 +1,1 @@
+"""What is in folders of runs, sweeps and studies, and what it is called."""

@@ -1,0 +1,123 @@
+"""Grids of two settings that runs were swept over, and what a method came to in each of their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import mean
+
+from expunge.core.columns import Column
+from expunge.record.columns import main_column
+from expunge.report.read.run_settings import alike, labels, settings
+from expunge.report.read.runs import Run, complete, finite
+from expunge.report.tables.table_rows import Row, rows
+
+SWEPT = ("unlearner.lam", "unlearner.std")
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        main: The number that runs are compared by, mean over the seeds; None unless every run has it.
+        supported: Requests served before a budget ran out, mean over the seeds; None unless every run has a
+            budget.
+        served_all: How many of the runs served every request, so that ``supported`` is at least so much.
+        requests: Requests of each run, mean over the seeds.
+        seeds: How many seeds there are.
+    """
+
+    main: float | None
+    supported: float | None
+    served_all: int
+    requests: float
+    seeds: int
+
+    @property
+    def at_least(self) -> bool:
+        """Whether a budget never ran out, so that more removals might have been served."""
+        return self.supported is not None and self.served_all > 0
+
+
+@dataclass(frozen=True)
+class SweptMethod:
+    """Runs that differ in nothing but the two swept settings and the seed: ``cells`` by the two values."""
+
+    label: str
+    cells: dict[Pair, Cell]
+
+
+def axes(runs: Sequence[Run]) -> tuple[str, str] | None:
+    """Return the two dotted settings that the runs sweep as a grid; None where no two are.
+
+    ``lam`` and ``std`` are preferred; else the first two numeric settings, in the configuration's order, of
+    which some runs that are otherwise alike cross several values of both.
+    """
+    tables = [_numbers(run) for run in runs]
+    keys = dict.fromkeys(key for table in tables for key in table)
+    varying = [key for key in keys if len({table[key] for table in tables if key in table}) > 1]
+    pairs = [pair for pair in combinations(varying, 2) if set(pair) != set(SWEPT)]
+    preferred = [SWEPT] if set(SWEPT) <= set(varying) else []
+    return next((pair for pair in (*preferred, *pairs) if _crossed(runs, *pair)), None)
+
+
+def swept(runs: Sequence[Run], x: str, y: str) -> list[SweptMethod]:
+    """Return the methods that have both settings and more than one cell, in the order of ``runs``."""
+    groups, without = _groups(runs, x, y)
+    groups = [group for group in groups if len({_place(run, x, y) for run in group}) > 1]
+    able = [run for group in groups for run in group]
+    found = {id(row.of): row for row in rows(able)}
+    main = main_column(run.columns for run in runs)
+    every = []
+    for group, label in zip(groups, labels(groups, without), strict=True):
+        places: dict[Pair, dict[str, Row]] = {}
+        for row in (found[id(run)] for run in group):
+            # The same run made twice is one run.
+            places.setdefault(_place(row.of, x, y), {}).setdefault(row.seed, row)
+        every.append(
+            SweptMethod(label, {at: _cell(list(seeds.values()), main) for at, seeds in places.items()})
+        )
+    return every
+
+
+def _groups(runs: Sequence[Run], x: str, y: str) -> tuple[list[list[Run]], set[str]]:
+    """Return the runs that have both settings, alike but for them, and what goes with them."""
+    able = [run for run in runs if {x, y} <= _numbers(run).keys()]
+    tables = [settings(run) for run in able]
+    # What always has the same value, such as a reference to it, is the same setting under another name.
+    first = tables[0] if tables else {}
+    same = {key for a in (x, y) for key in first if all(key in t and t[key] == t[a] for t in tables)}
+    return alike(able, same), same
+
+
+def _crossed(runs: Sequence[Run], x: str, y: str) -> bool:
+    """Whether some runs that are alike cover more than a line of values."""
+    places = [{_place(run, x, y) for run in group} for group in _groups(runs, x, y)[0]]
+    return any(len(at) > max(len({a for a, _ in at}), len({b for _, b in at})) for at in places)
+
+
+def _place(run: Run, x: str, y: str) -> Pair:
+    numbers = _numbers(run)
+    return numbers[x], numbers[y]
+
+
+def _cell(table: Sequence[Row], main: tuple[str, Column] | None) -> Cell:
+    budgeted = all(row.budget_exhausted is not None for row in table)
+    return Cell(
+        main=_mean(row.of.number(main[0]) for row in table) if main else None,
+        supported=_mean(row.removals_supported for row in table) if budgeted else None,
+        served_all=sum(row.budget_exhausted is False for row in table),
+        requests=mean(row.requests for row in table),
+        seeds=len(table),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    return mean(known) if (known := complete(values)) else None
+
+
+def _numbers(run: Run) -> dict[str, float]:
+    return {key: number for key, value in settings(run).items() if (number := finite(value)) is not None}
