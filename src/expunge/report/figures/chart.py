@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, isfinite, log10
+from textwrap import wrap
 from typing import Any
 
 import altair as alt
@@ -11,34 +13,91 @@ from expunge.report.figures.style import GRID, INK, MUTED, PAPER, SERIES, Drawn
 
 WIDTH = 560  # pixels, of one panel; what stands side by side shares it
 HEIGHT = 260
+HOVER = "hover"
+"""Style of marks that only carry a tooltip: the files, where nobody points at anything, are without them."""
+
+# Expressions for the labels of axes and legends: ours, and as ``read.text`` writes numbers.
+NUMBER = (
+    "datum.value == 0 ? '0' : abs(datum.value) < 0.001 || abs(datum.value) >= 1e6"
+    " ? replace(format(datum.value, '.2~e'), '+', '')"
+    " : format(datum.value, abs(datum.value) < 1000 ? '.6~r' : ',.6~r')"
+)
+SHARE = "datum.value == 0 ? '0' : format(datum.value, '.3~%')"
+SECONDS = (
+    "datum.value >= 7200 ? format(datum.value / 3600, ',.3~r') + ' h'"
+    " : datum.value >= 120 ? format(datum.value / 60, '.3~r') + ' min'"
+    " : datum.value >= 0.9995 ? format(datum.value, '.3~r') + ' s'"
+    " : datum.value >= 0.0009995 ? format(datum.value * 1e3, '.3~r') + ' ms'"
+    " : datum.value >= 9.995e-7 ? format(datum.value * 1e6, '.3~r') + ' µs'"
+    " : format(datum.value, '.2~e') + ' s'"
+)
+LONGEST = 76  # characters of a label, of which a longer one loses its middle; data and tooltips have it whole
+_SHORT = "length(datum.label) > 76 ? slice(datum.label, 0, 38) + '…' + slice(datum.label, -37) : datum.label"
+LINES = f"split(replace({_SHORT}, regexp('(.{{1,34}})(, | (?=\\\\()|$)', 'g'), '$1$2\\n'), '\\n')"
+"""A label in lines, for an axis at whose side it stands: broken after a comma and before a bracket."""
+
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with the converter
+_PICK = "pick"
+_BESIDE = ("concat", "hconcat", "vconcat")
 _SCALE = 2  # pixels of the PNG a pixel of the chart
+_TITLE = 72  # characters of a line of a title
 CONFIG: dict[str, Any] = {
     "font": _FONT,
     "background": PAPER,
     "view": {"stroke": None},
     "padding": 10,
-    "title": {"color": INK, "fontSize": 14, "anchor": "start", "subtitleColor": MUTED},
+    "concat": {"spacing": 28},
+    "title": {"color": INK, "fontSize": 14, "anchor": "start", "subtitleColor": MUTED, "frame": "bounds", "offset": 12},
     "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold"},
     "axis": {
         **{"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": MUTED},
         **{"tickColor": MUTED, "gridColor": GRID, "labelFontSize": 11, "titleFontSize": 12},
+        **{"labelLimit": 260, "labelOverlap": "greedy"},
     },
     "legend": {
         **{"labelColor": INK, "titleColor": INK, "orient": "bottom", "labelFontSize": 12, "title": None},
-        **{"labelLimit": 0, "symbolStrokeWidth": 3},
+        **{"labelLimit": 0, "symbolStrokeWidth": 3, "titleLimit": 0, "columnPadding": 18},
+        **{"symbolOpacity": 1, "symbolType": "stroke"},
+        "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
     },
     "line": {"strokeWidth": 2},
+    "style": {HOVER: {"opacity": 0, "size": 80, "filled": True}},
     "range": {"category": list(SERIES)},
 }
 
 
 def data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
-    """Return rows as the data of a chart.
+    """Return rows as the data of a chart; what is not finite is a gap.
 
     What names a field is ours, never from a file: Vega takes a name for a path, or an expression.
     """
-    return alt.InlineData(values=[dict(row) for row in rows])
+    return alt.InlineData(values=[{key: _plain(value) for key, value in row.items()} for row in rows])
+
+
+def legend(names: Sequence[str], **more: Any) -> alt.Legend:
+    """Return a legend of these names under the chart, side by side as far as they fit.
+
+    A click on one of them shows it alone where the chart has a selection that is bound to the legend.
+    """
+    longest = min(max(map(len, names), default=1), LONGEST)
+    columns = max(min(len(names), 640 // (7 * longest + 40)), 1)
+    return alt.Legend(**{"columns": columns, "labelExpr": _SHORT, **more})
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers for a log axis from ``low`` to ``high``, both positive: not too many of them."""
+    first, last = floor(log10(low)), ceil(log10(high))
+    steps = (1, 2, 5) if last - first <= 2 else (1, 3) if last - first == 3 else (1,)
+    decades = range(first, last + 1, max(1, (last - first) // 7))
+    return [step * 10.0**k for k in decades for step in steps if low <= step * 10.0**k <= high]
+
+
+def picked(opacity: float = 1.0) -> Any:
+    """Return the opacity of marks that fade when a click on the legend picks another ``method``.
+
+    It is a condition for ``encode(opacity=...)``; ``rendered`` adds the selection that it speaks of.
+    """
+    return alt.when({"param": _PICK}).then(alt.value(opacity)).otherwise(alt.value(0.12 * opacity))
 
 
 def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> Drawn:
@@ -54,6 +113,51 @@ def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> D
 
     spec = chart.to_dict()
     spec["config"] = CONFIG
-    spec.setdefault("title", title)
-    svg = vl_convert.vegalite_to_svg(spec)
+    spec.setdefault("title", wrap(title, _TITLE))
+    _pickable(spec)
+    svg = vl_convert.vegalite_to_svg(_still(spec))
     return Drawn(name, title, caption, svg, vl_convert.svg_to_png(svg, scale=_SCALE), spec)
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _pickable(spec: dict[str, Any]) -> None:
+    """Add the selection that ``picked`` speaks of, bound to the legend, to the panels whose marks use it.
+
+    Altair would give each panel one of the same name and warn of it.
+    """
+    units = [_first_mark(panel) for panel in _panels(spec) if f"'{_PICK}'" in str(panel)]
+    for place, unit in enumerate(units):
+        unit["name"] = f"panel_{place}"
+    if units:
+        select = {"type": "point", "fields": ["method"]}
+        pick = {"name": _PICK, "select": select, "bind": "legend", "views": [unit["name"] for unit in units]}
+        spec["params"] = [*spec.get("params", []), pick]
+
+
+def _panels(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what has axes of its own."""
+    for key in _BESIDE:
+        if key in spec:
+            return [unit for panel in spec[key] for unit in _panels(panel)]
+    return _panels(spec["spec"]) if "spec" in spec else [spec]
+
+
+def _first_mark(panel: dict[str, Any]) -> dict[str, Any]:
+    return _first_mark(panel["layer"][0]) if "layer" in panel else panel
+
+
+def _still(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a specification without the marks that only carry a tooltip."""
+    still = dict(spec)
+    for key in ("layer", *_BESIDE):
+        if key in spec:
+            still[key] = [_still(one) for one in spec[key] if not _hovers(one)]
+    return {**still, "spec": _still(spec["spec"])} if "spec" in spec else still
+
+
+def _hovers(layer: Mapping[str, Any]) -> bool:
+    mark = layer.get("mark")
+    return isinstance(mark, dict) and mark.get("style") == HOVER

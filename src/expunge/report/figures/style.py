@@ -8,18 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from matplotlib import rc_context, rcdefaults, rcParams
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from typing import TYPE_CHECKING, Any
 
 from expunge.core.files import write_atomically
 from expunge.report.read import text
+
+if TYPE_CHECKING:  # most figures do without matplotlib, which is slow to import
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 # Okabe and Ito's set without its yellow, which vanishes on white; the last two are a violet and a grey.
@@ -84,6 +82,8 @@ def styled() -> Iterator[None]:
 
     It starts from matplotlib's own defaults, so that a reader's ``matplotlibrc`` does not alter the files.
     """
+    from matplotlib import rc_context, rcdefaults, rcParams
+
     with rc_context():
         rcdefaults()
         rcParams.update(_RC)
@@ -101,6 +101,9 @@ def canvas(
         panels: How many stand side by side.
         below: How many stand side by side in each further row; every row is as wide as the figure.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows = (panels, *below)
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
     FigureCanvasAgg(figure)
@@ -117,6 +120,8 @@ def canvas(
 
 def plain_numbers(axis: Axis) -> None:
     """Label a log axis with numbers as tables show them, and nothing between its ticks."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     axis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
     axis.set_minor_formatter(NullFormatter())
 
@@ -130,6 +135,8 @@ def legend(figure: Figure, handles: list[Line2D], columns: int) -> None:
 
 def render(figure: Figure, name: str, title: str, caption: str) -> Drawn:
     """Render to PNG (160 dpi) and SVG; the same figure gives the same bytes on the same machine."""
+    from matplotlib import rc_context
+
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
     with rc_context({"svg.hashsalt": f"expunge-{name}"}):
