@@ -47,7 +47,10 @@ CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     "padding": 10,
     "concat": {"spacing": 28},
-    "title": {"color": INK, "fontSize": 14, "anchor": "start", "subtitleColor": MUTED, "frame": "bounds", "offset": 12},
+    "title": {
+        **{"color": INK, "fontSize": 14, "anchor": "start", "subtitleColor": MUTED},
+        **{"frame": "bounds", "offset": 12},
+    },
     "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold"},
     "axis": {
         **{"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": MUTED},
@@ -86,7 +89,7 @@ def legend(names: Sequence[str], **more: Any) -> alt.Legend:
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Return round numbers for a log axis from ``low`` to ``high``, both positive: not too many of them."""
-    first, last = floor(log10(low)), ceil(log10(high))
+    first, last = max(floor(log10(low)), -307), min(ceil(log10(high)), 308)
     steps = (1, 2, 5) if last - first <= 2 else (1, 3) if last - first == 3 else (1,)
     decades = range(first, last + 1, max(1, (last - first) // 7))
     return [step * 10.0**k for k in decades for step in steps if low <= step * 10.0**k <= high]
