@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+import altair as alt
 
-from expunge.report.figures import style
+from expunge.report.figures import chart, style
+from expunge.report.figures.curves import log_axis
 from expunge.report.read import text
 
 LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
-MARKERS = {"codec": "o", "lcodec": "D"}
+MARKERS = {"codec": "circle", "lcodec": "diamond"}
+_STEP = 15  # pixels of an attribute
 
 
 def draw(
@@ -24,28 +25,40 @@ def draw(
     """
     times = {(r["attribute"], r["method"]): max(float(r["seconds"]), 1e-6) for r in records}
     names = list(dict.fromkeys(r["attribute"] for r in records))
-    names.sort(key=lambda name: max(v for (a, _), v in times.items() if a == name))
+    names.sort(key=lambda name: -max(v for (a, _), v in times.items() if a == name))
     methods = [method for method in LABELS if any(m == method for _, m in times)]
-    with style.styled():
-        figure, (ax,) = style.canvas(7.4, 2.0 + 0.19 * len(names))
-        keys: list[Line2D] = []  # for each method its dot, and under it the band that was published
-        for method in methods:
-            band: Any = {"color": style.SERIES[list(LABELS).index(method)], "alpha": 0.16}
-            dot: Any = {"color": band["color"], "ls": "none", "marker": MARKERS[method]}
-            at = [(times[name, method], y) for y, name in enumerate(names) if (name, method) in times]
-            x, y = zip(*at, strict=True)
-            ax.axvspan(*published[method], **band, lw=0)
-            ax.plot(x, y, **dot, ms=5, mew=0.5, mec=style.PAPER)
-            keys.append(Line2D([], [], **dot, label=LABELS[method], ms=6))
-            keys.append(Line2D([], [], **band, label="published, n = 20,000", lw=8))
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(numticks=10))
-        style.plain_numbers(ax.xaxis)
-        ax.set_yticks(range(len(names)), [text.plain(name) for name in names])
-        ax.tick_params(axis="y", labelsize=8, length=0)
-        ax.set_ylim(-0.7, len(names) - 0.3)
-        title = "Time to select for one attribute"
-        ax.set(title=title, xlabel=f"seconds for one FOCI (log scale; n = {n:,})", ylabel="target attribute")
-        style.legend(figure, keys, columns=2)
-        caption = "Dots: each attribute as the target. Bands: the range published for n = 20,000."
-        return style.render(figure, "codec_speed", title, caption)
+    rows = [
+        {"x": seconds, "y": text.plain(name), "method": LABELS[method], "value": text.seconds(seconds)}
+        for (name, method), seconds in times.items()
+    ]
+    bands = [
+        {"method": LABELS[method], "x": published[method][0], "high": published[method][1]}
+        for method in methods
+    ]
+    labels = [LABELS[method] for method in methods]
+    colours = [style.SERIES[list(LABELS).index(method)] for method in methods]
+    legend = chart.legend(labels)
+    ends = [*times.values(), *(end for method in methods for end in published[method])]
+    across = log_axis(alt.X, "x", f"seconds for one FOCI (log scale; n = {n:,})", ends)
+    colour = alt.Color("method:N", scale=alt.Scale(domain=labels, range=colours), legend=legend)
+    shapes = alt.Scale(domain=labels, range=[MARKERS[method] for method in methods])
+    up = alt.Y(
+        "y:N", title="target attribute", sort=[text.plain(name) for name in names], axis=alt.Axis(grid=True)
+    )
+    layers = alt.layer(
+        alt.Chart(chart.data(bands))
+        .mark_rect()
+        .encode(x=across, x2="high", color=colour, opacity=chart.picked(0.16)),
+        alt.Chart(chart.data(rows))
+        .mark_point(filled=True, size=55)
+        .encode(
+            x=across,
+            y=up,
+            color=colour,
+            shape=alt.Shape("method:N", scale=shapes, legend=legend),
+            opacity=chart.picked(),
+            tooltip=[alt.Tooltip("y:N", title="attribute"), alt.Tooltip("method:N"), alt.Tooltip("value:N")],
+        ),
+    ).properties(width=chart.WIDTH, height=alt.Step(_STEP))
+    caption = "Dots: each attribute as the target. Bands: the range published for n = 20,000."
+    return chart.rendered(layers, "codec_speed", "Time to select for one attribute", caption)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import altair as alt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
 
 from expunge.certificate.empirical import Curve
 from expunge.linear.rows import Array
-from expunge.report.figures import style
+from expunge.report.figures import chart, style
 from expunge.report.read import text
 
 _PANELS = {
@@ -34,8 +32,14 @@ _PANELS = {
     },
 }
 _FLOOR, _TOP = 1e-5, 1.6
-_MARKS = ("o", "s", "^", "D")
-_CLAIM: dict[str, Any] = {"color": style.INK, "lw": 1.6, "ls": (0, (6, 2))}
+_MARKS = ("circle", "square", "triangle-up", "diamond")
+_STAR = (
+    "M0,-1L0.224,-0.309L0.951,-0.309L0.363,0.118L0.588,0.809L0,0.382"
+    "L-0.588,0.809L-0.363,0.118L-0.951,-0.309L-0.224,-0.309Z"
+)
+_CLAIMED = "claimed"
+_WIDE, _HIGH = 290, 300
+_EACH = 5  # of the places along a curve one in so many is marked
 
 
 def draw(curves: Mapping[str, Curve], epsilons: Array, claim: Mapping[str, float], draws: int) -> style.Drawn:
@@ -43,45 +47,85 @@ def draw(curves: Mapping[str, Curve], epsilons: Array, claim: Mapping[str, float
 
     ``curves``: attack -> what it found at ``epsilons``; ``claim``: epsilon and delta; ``draws``: pairs.
     """
-    with style.styled():
-        figure, axes = style.canvas(12.0, 5.2, len(_PANELS))
-        for ax, (title, labels) in zip(axes, _PANELS.items(), strict=True):
-            keys = [
-                _curve(ax, curves[name], epsilons, k, label) for k, (name, label) in enumerate(labels.items())
-            ]
-            claimed = max((curves[name].claimed for name in labels), key=lambda values: values.sum())
-            ax.plot(epsilons, np.maximum(claimed, _FLOOR / 10), **_CLAIM, zorder=4)
-            ax.plot(claim["epsilon"], claim["delta"], marker="*", ms=13, color=style.INK, zorder=5)
-            ax.set(title=title, xlabel="epsilon", yscale="log", ylim=(_FLOOR, _TOP), xlim=(0, epsilons[-1]))
-            ax.yaxis.set_major_locator(LogLocator(numticks=12))
-            style.plain_numbers(ax.yaxis)
-            keys.append(Line2D([], [], **_CLAIM, label="claimed"))
-            ax.legend(handles=keys, loc="upper left", bbox_to_anchor=(-0.02, -0.14), handlelength=2.6)
-        for ax in axes[1:]:
-            ax.tick_params(labelleft=False)
-        axes[0].set_ylabel("delta needed (log scale)")
-        at = f"epsilon {text.number(claim['epsilon'])}, delta {text.number(claim['delta'])}"
-        caption = (
-            f"{draws:,} pairs. Thick: the estimate, where it is above 0. Thin: the most that it can "
-            "be; shaded: down to the least,\nwhere that is above 0 (exact 99% limits). "
-            f"Star: what is promised, {at}. The second panel is exact."
-        )
-        figure.supxlabel(caption, x=0.01, ha="left", fontsize=9, color=style.MUTED)
-        return style.render(figure, "leak", "Delta needed against epsilon, and claimed", caption)
+    panels = [_panel(title, labels, curves, epsilons, claim) for title, labels in _PANELS.items()]
+    whole = alt.hconcat(*panels).resolve_scale(
+        color="independent", shape="independent", strokeDash="independent"
+    )
+    at = f"epsilon {text.number(claim['epsilon'])}, delta {text.number(claim['delta'])}"
+    caption = (
+        f"{draws:,} pairs. Thick: the estimate, where it is above 0. Thin: the most that it can "
+        "be; shaded: down to the least, where that is above 0 (exact 99% limits). "
+        f"Star: what is promised, {at}. The second panel is exact."
+    )
+    return chart.rendered(whole, "leak", "Delta needed against epsilon, and claimed", caption)
 
 
-def _curve(ax: Axes, curve: Curve, epsilons: Array, place: int, label: str) -> Line2D:
-    look: Any = {"color": style.SERIES[place], "marker": _MARKS[place], "ms": 4, "lw": 1.8}
+def _panel(
+    title: str,
+    labels: Mapping[str, str],
+    curves: Mapping[str, Curve],
+    epsilons: Array,
+    claim: Mapping[str, float],
+) -> alt.LayerChart | alt.FacetChart:
+    rows = [
+        row
+        for k, (name, label) in enumerate(labels.items())
+        for row in _rows(curves[name], epsilons, k, label)
+    ]
+    claimed = max((curves[name].claimed for name in labels), key=lambda values: float(values.sum()))
+    rows += [{"method": _CLAIMED, "x": x, "y": y} for x, y in zip(epsilons, claimed, strict=True) if y > 0]
+    names = [*labels.values(), _CLAIMED]
+    own: dict[str, Any] = {"legend": chart.legend(names, columns=1)}
+    colour = alt.Scale(domain=names, range=[*style.SERIES[: len(labels)], style.INK])
+    dashes = alt.Scale(domain=names, range=[*([[1, 0]] * len(labels)), [6, 3]])
+    up = alt.Scale(type="log", domain=[_FLOOR, _TOP], nice=False, clamp=True)
+    ticks = alt.Axis(values=chart.log_ticks(_FLOOR, _TOP), labelExpr=chart.NUMBER)
+    across = alt.Scale(domain=[0, float(epsilons[-1])], nice=False)
+    of = alt.Chart(chart.data(rows)).encode(
+        x=alt.X("x:Q", title="epsilon", scale=across),
+        y=alt.Y("y:Q", title="delta needed (log scale)", scale=up, axis=ticks),
+        color=alt.Color("method:N", scale=colour, **own),
+        opacity=chart.picked(),
+    )
+    promise = alt.Chart(chart.data([{"x": claim["epsilon"], "y": claim["delta"]}]))
+    told = [alt.Tooltip("method:N"), alt.Tooltip("x:Q", title="epsilon"), alt.Tooltip("y:Q", title="delta")]
+    marks = alt.Scale(domain=names, range=[*_MARKS[: len(labels)], "stroke"])
+    return alt.layer(
+        of.mark_area()
+        .encode(y="low:Q", y2="high", opacity=chart.picked(0.15))
+        .transform_filter("datum.low > 0"),
+        of.mark_line(strokeWidth=1).encode(y="high:Q").transform_filter("isValid(datum.high)"),
+        of.mark_line().encode(strokeDash=alt.StrokeDash("method:N", scale=dashes, **own)),
+        of.mark_point(filled=True, size=36)
+        .encode(shape=alt.Shape("method:N", scale=marks, **own), tooltip=told)
+        .transform_filter("datum.marked"),
+        promise.mark_point(shape=_STAR, filled=True, size=260, color=style.INK, opacity=1).encode(
+            x="x:Q", y="y:Q"
+        ),
+    ).properties(width=_WIDE, height=_HIGH, title=alt.Title(title, fontSize=12))
+
+
+def _rows(curve: Curve, epsilons: Array, place: int, label: str) -> list[dict[str, Any]]:
+    """Return the points of a curve; what is not above 0 is a gap, and exact ones have no limits."""
     needed = curve.needed
-    shown = np.where(needed.estimate > 0, needed.estimate, np.nan)
-    ax.plot(epsilons, shown, **look, markevery=(place, 5))
-    if not np.array_equal(needed.low, needed.high):
-        ax.plot(
-            epsilons,
-            needed.high,
-            **{**look, "lw": 0.8, "ms": 3, "mfc": style.PAPER},
-            markevery=(place + 2, 5),
+    exact = np.array_equal(needed.low, needed.high)
+    return [
+        {
+            **{
+                "method": label,
+                "x": x,
+                "y": y if y > 0 else None,
+                "marked": bool(y > 0 and i % _EACH == place),
+            },
+            **({} if exact else {"low": max(low, _FLOOR / 10) if low > 0 else None, "high": high}),
+        }
+        for i, (x, y, low, high) in enumerate(
+            zip(
+                epsilons.tolist(),
+                needed.estimate.tolist(),
+                needed.low.tolist(),
+                needed.high.tolist(),
+                strict=True,
+            )
         )
-        limits = np.maximum(needed.low, _FLOOR / 10), needed.high
-        ax.fill_between(epsilons, *limits, where=needed.low > 0, color=look["color"], alpha=0.15, lw=0)
-    return Line2D([], [], **look, label=label)
+    ]

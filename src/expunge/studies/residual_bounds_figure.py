@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+import altair as alt
 
 from expunge.certificate import Guarantee
-from expunge.report.figures import style
+from expunge.report.figures import chart, curves, style
 from expunge.report.read import text
 
-# Column of the summary -> the cell, the column of its record, and the line; published ones first, then ours.
-_CURVES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "worst_case": ("fresh", "worst_case", {"ls": "-", "marker": "s", "color": style.SERIES[7]}),
-    "data_dependent": ("fresh", "data_dependent", {"ls": "-", "marker": "D", "color": style.SERIES[1]}),
-    "true": ("fresh", "true", {"ls": "--", "marker": "o", "color": style.INK}),
-    "third_order": ("fresh", "third_order", {"ls": "-", "marker": "^", "color": style.SERIES[0]}),
-    "corrected": ("corrected", "true", {"ls": ":", "marker": "v", "color": style.SERIES[2]}),
+# Column of the summary -> the cell, the column of its record, colour, mark and dashes; published ones first.
+_CURVES = {
+    "worst_case": ("fresh", "worst_case", style.SERIES[7], "square", [1, 0]),
+    "data_dependent": ("fresh", "data_dependent", style.SERIES[1], "diamond", [1, 0]),
+    "true": ("fresh", "true", style.INK, "circle", [6, 3]),
+    "third_order": ("fresh", "third_order", style.SERIES[0], "triangle-up", [1, 0]),
+    "corrected": ("corrected", "true", style.SERIES[2], "triangle-down", [2, 2]),
 }
-_BUDGET: dict[str, Any] = {"color": style.MUTED, "lw": 1.2, "ls": (0, (6, 2))}
+_MARKS = 8  # along a line
 
 
 def draw(
@@ -34,35 +32,61 @@ def draw(
 
     ``names``: curve -> its name in the legend; ``sizes``: size of a request -> its name in the panel's title.
     """
-    with style.styled():
-        figure, axes = style.canvas(1.4 + 3.3 * len(sizes), 4.9, len(sizes))
-        for ax in axes[1:]:
-            ax.sharex(axes[0])
-            ax.sharey(axes[0])
-            ax.tick_params(labelleft=False)
-        for ax, (size, words) in zip(axes, sizes.items(), strict=True):
-            own = {record["update"]: record for record in records if record["batch_size"] == size}
-            _panel(ax, own, guarantee.budget)
-            ax.set_title(f"Removed {words}")
-        axes[0].set_ylabel("norm of the gradient residual (log scale)")
-        looks = {names[curve]: look for curve, (_, _, look) in _CURVES.items()}
-        keys = [Line2D([], [], label=name, ms=5, lw=1.8, **look) for name, look in looks.items()]
-        at = f"epsilon {text.number(guarantee.epsilon)}, delta {text.number(guarantee.delta)}"
-        style.legend(figure, [*keys, Line2D([], [], **_BUDGET, label=f"budget at {at}")], columns=2)
-        title = "Bounds on the gradient residual, and the residual itself"
-        caption = (
-            "Every bound is charged for the very same removals; a model may be released while its bound is "
-            "below the budget."
+    budget = f"budget at epsilon {text.number(guarantee.epsilon)}, delta {text.number(guarantee.delta)}"
+    rows = [row for size, words in sizes.items() for row in _rows(records, size, f"Removed {words}", names)]
+    far = [max(row["x"] for row in rows), min(row["x"] for row in rows)]
+    for panel in dict.fromkeys(row["panel"] for row in rows):
+        rows += [
+            {"panel": panel, "method": budget, "x": x, "y": guarantee.budget, "marked": False} for x in far
+        ]
+    said = [*(names[curve] for curve in _CURVES), budget]
+    colours, marks, dashes = zip(*(look[2:] for look in _CURVES.values()), strict=True)
+    legend = chart.legend(said)
+    of = alt.Chart().encode(
+        x=curves.log_axis(alt.X, "x", "rows removed (log scale)", far),
+        y=curves.log_axis(
+            alt.Y, "y", "norm of the gradient residual (log scale)", [row["y"] for row in rows]
+        ),
+        color=alt.Color(
+            "method:N", scale=alt.Scale(domain=said, range=[*colours, style.MUTED]), legend=legend
+        ),
+        opacity=chart.picked(),
+    )
+    dashed = alt.Scale(domain=said, range=[*dashes, [6, 3]])
+    shaped = alt.Scale(domain=said, range=[*marks, "stroke"])
+    layers = (
+        of.mark_line().encode(strokeDash=alt.StrokeDash("method:N", scale=dashed, legend=legend)),
+        of.mark_point(filled=True, size=40)
+        .encode(
+            shape=alt.Shape("method:N", scale=shaped, legend=legend),
+            tooltip=[
+                alt.Tooltip("method:N"),
+                alt.Tooltip("x:Q", title="removed"),
+                alt.Tooltip("y:Q", title="norm"),
+            ],
         )
-        return style.render(figure, "residual_bounds", title, caption)
+        .transform_filter("datum.marked"),
+    )
+    caption = (
+        "Every bound is charged for the very same removals; a model may be released while its bound is "
+        "below the budget."
+    )
+    title = "Bounds on the gradient residual, and the residual itself"
+    return chart.rendered(curves.faceted(layers, rows), "residual_bounds", title, caption)
 
 
-def _panel(ax: Axes, records: dict[str, dict[str, Any]], budget: float) -> None:
-    for update, column, look in _CURVES.values():
-        x, y = records[update]["removed"], records[update][column]
-        ax.plot(x, y, **look, lw=1.8, ms=4, markevery=max(1, len(x) // 8))
-    ax.axhline(budget, **_BUDGET, zorder=1)
-    ax.set(xscale="log", yscale="log", xlabel="rows removed (log scale)")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(numticks=12))
-        style.plain_numbers(axis)
+def _rows(
+    records: Sequence[dict[str, Any]], size: Any, panel: str, names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the points of a panel; what is not above 0 has no place on a log axis."""
+    own = {record["update"]: record for record in records if record["batch_size"] == size}
+    rows = []
+    for curve, (update, column, *_) in _CURVES.items():
+        points = list(zip(own[update]["removed"], own[update][column], strict=True))
+        every = max(1, len(points) // _MARKS)
+        rows += [
+            {"panel": panel, "method": names[curve], "x": x, "y": y, "marked": i % every == 0}
+            for i, (x, y) in enumerate(points)
+            if y > 0
+        ]
+    return rows

@@ -113,7 +113,7 @@ def _panel(
         of.mark_line().encode(opacity=chart.picked()),
         of.mark_point(filled=True, size=50).encode(opacity=chart.picked(), tooltip=told),
     )
-    return curves.faceted(layers, own, wide).properties(title=f"{text.capital(column.head)} {said}")
+    return curves.faceted(layers, own, wide)
 
 
 def _caption(lines: Sequence[Method], panels: int) -> str:
