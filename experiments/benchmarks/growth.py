@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
 
 from experiments.benchmarks.tables import short, table, times
-from expunge.report.figures import style
+from expunge.report.figures import chart, style
+from expunge.report.figures.curves import log_axis
 
+SHORT = (
+    "datum.value >= 1e6 ? format(datum.value / 1e6, '.3~r') + 'M'"
+    " : datum.value >= 1000 ? format(datum.value / 1000, '.3~r') + 'k' : datum.label"
+)
 FIXED = "ndpk"  # sizes that may stand still while another grows
-MARKS = "os^Dv"  # of the methods, in their order
+MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down")  # of the methods, in their order
 
 
 def series(
@@ -92,56 +98,73 @@ def draw(
         title: Of the figure.
         caption: Of the figure.
     """
-    with style.styled():
-        figure, axes = style.canvas(round(1.8 + 2.8 * len(panels), 1), 3.6, panels=len(panels))
-        for ax, (one, label) in zip(axes, panels, strict=True):
-            panel(ax, one, list(methods), label.format(**one), axis[1])
-        low, high = min(ax.get_ylim()[0] for ax in axes), max(ax.get_ylim()[1] for ax in axes)
-        for ax in axes:
-            ax.set_ylim(low, high)
-        axes[0].set_ylabel(axis[0])
-        handles = [
-            style.Line2D([], [], color=colour, marker=mark, lw=1.8, label=what)
-            for what, colour, mark in zip(methods.values(), style.SERIES, MARKS, strict=False)
-        ]
-        style.legend(figure, handles, columns=2)
-        return style.render(figure, name, title, caption)
+    taken = [t / axis[1] for one, _ in panels for times in one["seconds"].values() for t in times if t]
+    drawn = [panel(one, methods, label.format(**one), axis, taken) for one, label in panels]
+    return chart.rendered(alt.concat(*drawn, columns=2), name, title, caption)
 
 
 def panel(
-    ax: style.Axes, found: Mapping[str, Any], methods: Sequence[str], label: str, unit: float = 1
-) -> None:
+    found: Mapping[str, Any],
+    methods: Mapping[str, str],
+    label: str,
+    axis: tuple[str, float],
+    room: Sequence[float] | None = None,
+    wide: int = 260,
+    columns: int = 2,
+) -> alt.LayerChart:
     """A line for each method against size, both axes logarithmic; of two, with the slope of a straight line.
 
     Of more the slopes would stand on each other; they are in the table.
 
     Args:
-        ax: Where.
         found: A series.
-        methods: Keys of its ``seconds``.
+        methods: Key of its ``seconds`` -> what the legend says.
         label: Of the axis of sizes.
-        unit: Seconds that make one on the other axis.
+        axis: Label of the times, and the seconds that make one on it.
+        room: What else must have its place on the axis of times.
+        wide: Pixels.
+        columns: Of the legend.
     """
-    for key, colour, mark in zip(methods, style.SERIES, MARKS, strict=False):
-        known = [(size, s / unit) for size, s in zip(found["sizes"], found["seconds"][key], strict=True) if s]
-        sizes, taken = zip(*known, strict=True)
-        ax.loglog(sizes, taken, color=colour, marker=mark, lw=1.8)
-        if found["exponent"][key] is not None and len(methods) == 2:
-            place = len(sizes) // 2
-            ax.annotate(
-                f"{found['name']}^{found['exponent'][key]:.2f}",
-                (sizes[place], taken[place]),
-                (0, 9),
-                textcoords="offset points",
-                ha="right",
-                color=colour,
-            )
-    ax.set_xlabel(label)
-    ax.set_xticks(found["sizes"], [_tick(size) for size in found["sizes"]])
-    ax.minorticks_off()
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.margins(x=0.1, y=0.12)
+    rows = [
+        {"method": said, "x": size, "y": s / axis[1]}
+        for key, said in methods.items()
+        for size, s in zip(found["sizes"], found["seconds"][key], strict=True)
+        if s
+    ]
+    names = list(methods.values())
+    legend = chart.legend(names, columns=columns)
+    across = log_axis(alt.X, "x", label, found["sizes"])
+    across["axis"] = alt.Axis(values=found["sizes"], labelExpr=SHORT)
+    of = alt.Chart(chart.data(rows)).encode(
+        x=across,
+        y=log_axis(alt.Y, "y", axis[0], [*(row["y"] for row in rows), *(room or ())]),
+        color=alt.Color(
+            "method:N", scale=alt.Scale(domain=names, range=list(style.SERIES)[: len(names)]), legend=legend
+        ),
+        opacity=chart.picked(),
+    )
+    marks = alt.Scale(domain=names, range=list(MARKS)[: len(names)])
+    shape = alt.Shape("method:N", scale=marks, legend=legend)
+    layers = [
+        of.mark_line(),
+        of.mark_point(filled=True, size=50).encode(shape=shape, tooltip=["method:N", "x:Q", "y:Q"]),
+    ]
+    if len(methods) == 2:
+        layers.append(
+            of.mark_text(align="right", dx=-4, dy=-10)
+            .encode(text="words:N")
+            .properties(data=chart.data(_slopes(found, methods, rows)))
+        )
+    return alt.layer(*layers).properties(width=wide, height=220)
 
 
-def _tick(size: int) -> str:
-    return f"{size / 1000:.3g}k" if size >= 1000 else str(size)
+def _slopes(
+    found: Mapping[str, Any], methods: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Where on each line its slope is written."""
+    written = []
+    for key, said in methods.items():
+        own, slope = [row for row in rows if row["method"] == said], found["exponent"][key]
+        if slope is not None:
+            written.append({**own[len(own) // 2], "words": f"{found['name']}^{slope:.2f}"})
+    return written

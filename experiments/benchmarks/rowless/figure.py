@@ -5,81 +5,84 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import altair as alt
+
 from experiments.benchmarks import growth
 from experiments.benchmarks.harness import Report
 from experiments.benchmarks.rowless.between import ORDERS, TARGETS
 from experiments.benchmarks.rowless.timing import AT_MOST_MS, METHODS
-from expunge.report.figures import style
+from expunge.report.figures import chart, style
+from expunge.report.figures.curves import log_axis
 
 TITLE = "Removals without the rows: time, and how many there are between two passes"
-_DASHES = ("-", "--", ":")  # of the data sets
+_DASHES = ([1, 0], [6, 3], [2, 2])  # of the data sets
 _AXES = {"n": "training rows n", "lam": "lam", "std": "std of the noise"}
+_WIDE = 270  # pixels of a panel
 
 
 def draw(report: Report, name: str) -> style.Drawn:
     """Times, and where the report has them the removals between passes."""
     counted, caption = report.get("between"), "Median time of one removal of one row on one core, d = 384."
-    with style.styled():
-        below = (2,) if counted else ()
-        figure, axes = style.canvas(9.8, 4.2 + 4 * len(below), panels=2 if counted else 1, below=below)
-        _times(axes[0], report["time"]["by_rows"])
-        if counted:
-            for ax, (key, label) in zip(axes[1:], _AXES.items(), strict=True):
-                _between(ax, counted["runs" if key == "n" else f"by_{key}"], key, label)
-            caption += " Removals between two passes: a triangle where 999 requests, all that 1,000 releases"
-            caption += " allow, took none."
-        style.legend(figure, _handles(counted), columns=3)
-        return style.render(figure, name, TITLE, caption)
-
-
-def _handles(counted: Mapping[str, Any] | None) -> list[style.Line2D]:
-    def line(label: str, **how: Any) -> style.Line2D:
-        return style.Line2D([], [], label=label, lw=1.8, **how)
-
-    methods = zip(METHODS.values(), style.SERIES, growth.MARKS, strict=False)
-    handles = [line(f"time: {what}", color=colour, marker=mark) for what, colour, mark in methods]
+    panels = [_times(report["time"]["by_rows"])]
     if counted:
-        orders = zip(ORDERS, style.SERIES, strict=False)
-        handles += [line(f"between passes: {what}", color=colour) for what, colour in orders]
-        tasks = zip(_tasks(counted["runs"]), _DASHES, strict=False)
-        handles += [line(task, color=style.MUTED, ls=dashes) for (task, _), dashes in tasks]
-    return handles
+        tasks = [_task(run) for run in counted["runs"]]
+        for key, label in _AXES.items():
+            panels.append(_between(counted["runs" if key == "n" else f"by_{key}"], key, label, tasks))
+        caption += " Removals between two passes: a triangle where 999 requests, all that 1,000 releases"
+        caption += " allow, took none."
+    whole = alt.concat(*panels, columns=2).resolve_scale(color="independent", shape="independent")
+    return chart.rendered(whole, name, TITLE, caption)
 
 
-def _times(ax: style.Axes, found: Mapping[str, Any]) -> None:
-    for key, colour, mark in zip(METHODS, style.SERIES, growth.MARKS, strict=False):
-        known = [(n, 1e3 * s) for n, s in zip(found["sizes"], found["seconds"][key], strict=True) if s]
-        if known:
-            ax.plot(*zip(*known, strict=True), color=colour, marker=mark, lw=1.8)
-    ax.axhline(AT_MOST_MS, color=style.MUTED, lw=1, ls=":")
-    place = found["sizes"][-1], AT_MOST_MS
-    ax.annotate(f"{AT_MOST_MS:g} ms", place, (0, 3), textcoords="offset points", ha="right")
-    _log(ax, "training rows n", "ms per removal")
+def _times(found: Mapping[str, Any]) -> alt.LayerChart:
+    lines = growth.panel(found, METHODS, "training rows n", ("ms per removal", 1e-3), [AT_MOST_MS], _WIDE, 1)
+    most = {"x": found["sizes"][-1], "y": AT_MOST_MS, "words": f"{AT_MOST_MS:g} ms"}
+    limit = alt.Chart(chart.data([most]))
+    return alt.layer(
+        lines,
+        limit.mark_rule(color=style.MUTED, strokeDash=[2, 2]).encode(y="y:Q"),
+        limit.mark_text(align="right", dy=-7, color=style.INK).encode(x="x:Q", y="y:Q", text="words:N"),
+    )
 
 
-def _between(ax: style.Axes, runs: Sequence[dict[str, Any]], key: str, label: str) -> None:
-    tasks = _tasks(runs)
-    for task, dashes in zip(tasks, _DASHES, strict=False):
-        for order, colour in zip(ORDERS, style.SERIES, strict=False):
-            own = [run for run in runs if run["order"] == order and (run["task"], run["d"]) == task]
-            places, counts = [run[key] for run in own], [max(1, run["between"]) for run in own]
-            ax.plot(places, counts, color=colour, ls=dashes, lw=1.6)
-            for run, place, found in zip(own, places, counts, strict=True):
-                inner = colour if dashes == _DASHES[0] else style.PAPER
-                ax.plot([place], [found], "o" if run["passed_at"] else "^", color=colour, mfc=inner)
-    if key == "n":
-        ax.plot(list(TARGETS), list(TARGETS.values()), "x", color=style.INK, ms=8, mew=2)
-        for target in TARGETS.items():
-            ax.annotate("at least", target, (-7, 6), textcoords="offset points", ha="right")
-    _log(ax, label, "removals between passes")
+def _between(runs: Sequence[dict[str, Any]], key: str, label: str, tasks: Sequence[str]) -> alt.LayerChart:
+    orders = list(ORDERS)
+    rows = [
+        {
+            **{"method": run["order"], "task": _task(run), "x": run[key], "y": max(1, run["between"])},
+            "ended": "a pass" if run["passed_at"] else "none was needed",
+        }
+        for run in runs
+    ]
+    targets = [{"x": n, "y": least} for n, least in TARGETS.items()] if key == "n" else []
+    every = [*rows, *targets]
+    across = log_axis(alt.X, "x", label, [row["x"] for row in every])
+    colours = alt.Scale(domain=orders, range=list(style.SERIES)[: len(orders)])
+    named = list(dict.fromkeys(tasks))
+    dashes = alt.Scale(domain=named, range=list(_DASHES)[: len(named)])
+    ends = alt.Scale(domain=["a pass", "none was needed"], range=["circle", "triangle-up"])
+    of = alt.Chart(chart.data(rows)).encode(
+        x=across,
+        y=log_axis(alt.Y, "y", "removals between passes", [row["y"] for row in every]),
+        color=alt.Color("method:N", scale=colours, legend=chart.legend(orders)),
+        detail="task:N",
+        opacity=chart.picked(),
+    )
+    told = [alt.Tooltip(f"{field}:N") for field in ("method", "task", "x", "y", "ended")]
+    layers = [
+        of.mark_line().encode(
+            strokeDash=alt.StrokeDash("task:N", scale=dashes, legend=chart.legend(named, columns=1))
+        ),
+        of.mark_point(filled=True, size=45).encode(
+            shape=alt.Shape("ended:N", scale=ends, legend=chart.legend(list(ends.domain))), tooltip=told
+        ),
+    ]
+    if targets:
+        least = alt.Chart(chart.data(targets)).encode(x="x:Q", y="y:Q")
+        layers.append(least.mark_point(shape="cross", angle=45, size=80, filled=True, color=style.INK))
+        layers.append(least.mark_text(text="at least", align="right", dx=-8, dy=-8, color=style.INK))
+    return alt.layer(*layers).properties(width=_WIDE, height=220)
 
 
-def _tasks(runs: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
-    return list(dict.fromkeys((run["task"], run["d"]) for run in runs))
-
-
-def _log(ax: style.Axes, across: str, up: str) -> None:
-    ax.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g}M")
-        axis.set_minor_formatter(lambda value, _: "")
+def _task(run: Mapping[str, Any]) -> str:
+    return f"{run['task']}, d = {run['d']:,}"

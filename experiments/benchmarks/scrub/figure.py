@@ -4,67 +4,92 @@ from __future__ import annotations
 
 from typing import Any
 
+import altair as alt
+
 from experiments.benchmarks.scrub.ours import GUARD, STAGES
 from experiments.benchmarks.scrub.tables import WHAT
 from experiments.benchmarks.tables import short, times
-from expunge.report.figures import style
+from expunge.report.figures import chart, style
+from expunge.report.figures.curves import log_axis
 
-OURS, PUBLISHED = style.SERIES[0], style.SERIES[1]
-BY_STAGE = dict(zip((*STAGES, GUARD), style.SERIES, strict=False))
+OURS, PUBLISHED = "ours", "published order of work"
+_STEP = 26  # pixels of a stage or network
+_WIDE = 280
 
 
 def draw(report: dict[str, Any], name: str) -> style.Drawn:
     """Stages against the published order of work, and beside it, if they were measured, the networks."""
     families = report.get("families")
-    title = "Time of one scrub"
     caption = "Median seconds of the stages of one scrub" + (
         "; left against the published order of work, right ours on other networks." if families else "."
     )
-    with style.styled():
-        figure, axes = style.canvas(10.2 if families else 6.4, 3.6, panels=2 if families else 1)
-        _stages(axes[0], report["stages"])
-        handles = [
-            style.Line2D([], [], color=colour, marker="o", ls="", label=label)
-            for label, colour in (("ours", OURS), ("published order of work", PUBLISHED))
-        ]
-        if families:
-            _families(axes[1], families["rows"])
-            handles += [
-                style.Line2D([], [], color=colour, marker="s", ls="", label=WHAT[stage])
-                for stage, colour in BY_STAGE.items()
-            ]
-        style.legend(figure, handles, columns=4 if families else 2)
-        return style.render(figure, name, title, caption)
+    panels = [_stages(report["stages"]), *([_families(families["rows"])] if families else [])]
+    whole = alt.hconcat(*panels).resolve_scale(color="independent")
+    return chart.rendered(whole, name, "Time of one scrub", caption)
 
 
-def _stages(ax: style.Axes, part: dict[str, Any]) -> None:
-    rows = [(WHAT[row["stage"]], row) for row in part["stages"]]
-    rows.append(("whole scrub", part["whole"]))
-    for place, (_, row) in enumerate(rows):
-        ours = row["ours"]["median"]
+def _stages(part: dict[str, Any]) -> alt.LayerChart:
+    stages = [(WHAT[row["stage"]], row) for row in part["stages"]]
+    stages.append(("whole scrub", part["whole"]))
+    rows, pairs = [], []
+    for label, row in stages:
+        rows.append({"y": label, "method": OURS, "x": row["ours"]["median"]})
         if "published" in row:
             theirs = row["published"]["median"]
-            ax.plot([ours, theirs], [place, place], color=style.MUTED, lw=1.5, zorder=1)
-            ax.plot([theirs], [place], "o", color=PUBLISHED)
-            ax.annotate(times(row["ratio"]), (theirs, place), (7, 0), textcoords="offset points", va="center")
-        ax.plot([ours], [place], "o", color=OURS)
-    ax.set_yticks(range(len(rows)), [label for label, _ in rows])
-    ax.invert_yaxis()
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.minorticks_off()
-    ax.margins(x=0.22, y=0.12)
-    ax.set_xlabel(f"seconds ({part['family']}, {part['copies']:,} copies)")
+            rows.append({"y": label, "method": PUBLISHED, "x": theirs})
+            pairs.append(
+                {"y": label, "x": row["ours"]["median"], "far": theirs, "words": times(row["ratio"])}
+            )
+    seconds = [row["x"] for row in rows]
+    across = log_axis(
+        alt.X, "x", f"seconds ({part['family']}, {part['copies']:,} copies)", [*seconds, 3 * max(seconds)]
+    )
+    up = alt.Y("y:N", title=None, sort=[label for label, _ in stages])
+    both = alt.Chart(chart.data(pairs)).encode(y=up)
+    scale = alt.Scale(domain=[OURS, PUBLISHED], range=list(style.SERIES[:2]))
+    return alt.layer(
+        both.mark_rule(color=style.MUTED, strokeWidth=1.5).encode(x=across, x2="far"),
+        alt.Chart(chart.data(rows))
+        .mark_point(filled=True, size=60)
+        .encode(
+            x=across,
+            y=up,
+            color=alt.Color(
+                "method:N", scale=scale, legend=chart.legend([OURS, PUBLISHED], symbolType="circle")
+            ),
+            tooltip=["y:N", "method:N", "x:Q"],
+            opacity=chart.picked(),
+        ),
+        both.mark_text(align="left", dx=7, color=style.INK).encode(x="far:Q", text="words:N"),
+    ).properties(width=_WIDE, height=alt.Step(_STEP))
 
 
-def _families(ax: style.Axes, rows: list[dict[str, Any]]) -> None:
-    for place, row in enumerate(rows):
-        left = 0.0
-        for stage, colour in BY_STAGE.items():
-            ax.barh([place], [row["seconds"][stage]], left=[left], color=colour, height=0.62)
-            left += row["seconds"][stage]
-        ax.annotate(short(left), (left, place), (4, 0), textcoords="offset points", va="center")
-    ax.set_yticks(range(len(rows)), [row["family"] for row in rows])
-    ax.invert_yaxis()
-    ax.margins(x=0.12)
-    ax.set_xlabel("seconds")
+def _families(rows: list[dict[str, Any]]) -> alt.LayerChart:
+    stages = [WHAT[stage] for stage in (*STAGES, GUARD)]
+    parts = [
+        {"y": row["family"], "method": WHAT[stage], "x": row["seconds"][stage], "place": place}
+        for row in rows
+        for place, stage in enumerate((*STAGES, GUARD))
+    ]
+    totals = [
+        {"y": row["family"], "x": sum(row["seconds"][stage] for stage in (*STAGES, GUARD))} for row in rows
+    ]
+    ends = alt.Scale(domain=[0, 1.15 * max(row["x"] for row in totals)], nice=False)
+    up = alt.Y("y:N", title=None, sort=[row["family"] for row in rows])
+    scale = alt.Scale(domain=stages, range=list(style.SERIES)[: len(stages)])
+    said = alt.Chart(chart.data([{**row, "words": short(row["x"])} for row in totals]))
+    return alt.layer(
+        alt.Chart(chart.data(parts))
+        .mark_bar(height={"band": 0.7})
+        .encode(
+            x=alt.X("x:Q", title="seconds", scale=ends),
+            y=up,
+            color=alt.Color(
+                "method:N", scale=scale, legend=chart.legend(stages, columns=2, symbolType="square")
+            ),
+            order="place:Q",
+            tooltip=["y:N", "method:N", "x:Q"],
+            opacity=chart.picked(),
+        ),
+        said.mark_text(align="left", dx=4, color=style.INK).encode(x="x:Q", y=up, text="words:N"),
+    ).properties(width=_WIDE, height=alt.Step(_STEP))

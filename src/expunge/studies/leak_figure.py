@@ -78,7 +78,7 @@ def _panel(
     own: dict[str, Any] = {"legend": chart.legend(names, columns=1)}
     colour = alt.Scale(domain=names, range=[*style.SERIES[: len(labels)], style.INK])
     dashes = alt.Scale(domain=names, range=[*([[1, 0]] * len(labels)), [6, 3]])
-    up = alt.Scale(type="log", domain=[_FLOOR, _TOP], nice=False, clamp=True)
+    up = alt.Scale(type="log", domain=[_FLOOR, _TOP], nice=False)
     ticks = alt.Axis(values=chart.log_ticks(_FLOOR, _TOP), labelExpr=chart.NUMBER)
     across = alt.Scale(domain=[0, float(epsilons[-1])], nice=False)
     of = alt.Chart(chart.data(rows)).encode(
@@ -91,11 +91,11 @@ def _panel(
     told = [alt.Tooltip("method:N"), alt.Tooltip("x:Q", title="epsilon"), alt.Tooltip("y:Q", title="delta")]
     marks = alt.Scale(domain=names, range=[*_MARKS[: len(labels)], "stroke"])
     return alt.layer(
-        of.mark_area()
+        of.mark_area(clip=True)
         .encode(y="low:Q", y2="high", opacity=chart.picked(0.15))
         .transform_filter("datum.low > 0"),
-        of.mark_line(strokeWidth=1).encode(y="high:Q").transform_filter("isValid(datum.high)"),
-        of.mark_line().encode(strokeDash=alt.StrokeDash("method:N", scale=dashes, **own)),
+        of.mark_line(strokeWidth=1, clip=True).encode(y="high:Q").transform_filter("isValid(datum.high)"),
+        of.mark_line(clip=True).encode(strokeDash=alt.StrokeDash("method:N", scale=dashes, **own)),
         of.mark_point(filled=True, size=36)
         .encode(shape=alt.Shape("method:N", scale=marks, **own), tooltip=told)
         .transform_filter("datum.marked"),
@@ -115,7 +115,7 @@ def _rows(curve: Curve, epsilons: Array, place: int, label: str) -> list[dict[st
                 "method": label,
                 "x": x,
                 "y": y if y > 0 else None,
-                "marked": bool(y > 0 and i % _EACH == place),
+                "marked": bool(y >= _FLOOR and i % _EACH == place),
             },
             **({} if exact else {"low": max(low, _FLOOR / 10) if low > 0 else None, "high": high}),
         }

@@ -110,46 +110,9 @@ def _line(one: Mapping[str, Any]) -> list[str]:
 
 def draw(found: Mapping[str, Any]) -> style.Drawn:
     """Draw for every method its claimed epsilon and what the audit proves."""
-    from matplotlib.lines import Line2D
+    from expunge.report.figures import audit
 
-    methods = found["methods"]
-    top = max([1.0, *(one["epsilon"] for one in methods), *(_bound(one, "low") for one in methods)]) * 1.15
-    with style.styled():
-        figure, (ax,) = style.canvas(9.6, 1.8 + 0.24 * max(4, len(methods)))
-        for place, one in enumerate(methods):
-            y = len(methods) - 1 - place
-            colour = style.SERIES[_COLOURS[one["verdict"]]]
-            ax.plot(one["epsilon"], y, marker="D", ms=6, mfc=style.PAPER, mec=style.INK, mew=1.3, zorder=4)
-            if one["verdict"] == UNTRIED:
-                ax.text(0.01 * top, y, "no request was served", va="center", fontsize=8, color=style.MUTED)
-                continue
-            low, high = _bound(one, "low"), min(_bound(one, "high"), top)
-            ax.plot([low, high], [y, y], color=colour, lw=0.9, alpha=0.45, zorder=2)
-            ax.plot([0, low], [y, y], color=colour, lw=4.5, solid_capstyle="butt", zorder=3)
-            ax.plot(low, y, marker="|", ms=11, mew=2, color=colour, zorder=5)
-        names = [text.plain(one["name"]) for one in reversed(methods)]
-        ax.set_yticks(range(len(methods)), names, fontsize=8.5)
-        ax.set(xlim=(0, top), ylim=(-0.7, len(methods) - 0.3), xlabel="epsilon")
-        ax.set_title("Claimed, and proved by attacks at the least", loc="left")
-        keys = [Line2D([], [], ls="", marker="D", mfc=style.PAPER, mec=style.INK, label="claimed")]
-        there = [verdict for verdict in VERDICTS if any(one["verdict"] == verdict for one in methods)]
-        keys += [
-            Line2D([], [], color=style.SERIES[_COLOURS[it]], lw=4, label=f"lower bound: {VERDICTS[it]}")
-            for it in there
-            if it != UNTRIED
-        ]
-        style.legend(figure, keys, 2)
-        caption = (
-            "Thick bar: the epsilon that the best of all attacks proves at the least, at the claimed delta "
-            "(exact limits, 99% for all attacks on a method together). Thin line: on to the most that the "
-            "same test can need. A bar beyond the diamond refutes the claim."
-        )
-        return style.render(figure, "audit", "Claimed epsilon and audited lower bound", caption)
-
-
-def _bound(one: Mapping[str, Any], key: str) -> float:
-    value = (one.get("audited") or {}).get(key)
-    return float("inf") if value is None else float(value)
+    return audit.draw(found, {it: (words, _COLOURS[it]) for it, words in VERDICTS.items()}, UNTRIED)
 
 
 def sections(runs: Sequence[Run]) -> list[str]:
