@@ -20,7 +20,6 @@ from expunge.report import find_runs, read_run
 from expunge.report.figures import requests as network_figures
 from expunge.report.figures import style
 from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
-from expunge.report.figures.drawing import Line
 from expunge.report.figures.requests import running_mean
 from expunge.report.page import page as html
 from expunge.report.read import text
