@@ -68,10 +68,10 @@ def _strips(rows: Sequence[dict[str, Any]], every: Sequence[Method]) -> Any:
         True,
         chart.SECONDS,
     )
-    lane = alt.YOffset("lane:Q", scale=alt.Scale(domain=[-0.35, 1.35]))
+    lane = alt.YOffset("lane:Q", scale=dict(domain=[-0.35, 1.35]))
     shapes = {what: shape for what, shape in _WHAT.items() if any(row["what"] == what for row in rows)}
     look = {"symbolStrokeColor": style.INK, "symbolFillColor": "transparent", "symbolStrokeWidth": 1.4}
-    scale = alt.Scale(domain=list(shapes), range=list(shapes.values()))
+    scale = dict(domain=list(shapes), range=list(shapes.values()))
     shape = alt.Shape("what:N", scale=scale, legend=chart.legend(list(shapes), symbolType="circle", **look))
     tips = [alt.Tooltip("row:N", title="method"), alt.Tooltip("what:N"), alt.Tooltip("x:Q", title="seconds")]
     base = alt.Chart(chart.data(rows)).encode(

@@ -70,20 +70,21 @@ class Curve:
     def places(self, log: bool) -> list[dict[str, Any]]:
         """Return what is drawn of the curve: at most so many places, the lowest and highest among them.
 
-        On a log axis a mean of zero is a gap. What would be no line, alone between gaps, has a mark.
+        On a log axis a mean of zero is a gap. What is alone between gaps, and no line, has a mark and a bar.
         """
         y = self.y
         known = [not log or value > 0 for value in y]
         found = []
         for i in _telling(y):
             mean, low, high = interval(self.values[i])
-            alone = len(y) <= _FEW or not (any(known[max(i - 1, 0) : i]) or any(known[i + 1 : i + 2]))
-            place = {
-                "x": short(self.x[i]),
-                "y": short(mean) if known[i] else None,
-                "alone": alone and known[i],
-            }
-            found.append({**place, **({"low": short(low), "high": short(high)} if low < high else {})})
+            place: dict[str, Any] = {"x": short(self.x[i]), "y": short(mean) if known[i] else None}
+            if low < high:
+                place |= {"low": short(low), "high": short(high)}
+            if known[i] and not any((*known[max(i - 1, 0) : i], *known[i + 1 : i + 2])):
+                place["alone"] = True
+            if known[i] and (len(y) <= _FEW or "alone" in place):
+                place["mark"] = "full"
+            found.append(place)
         return found
 
 

@@ -66,7 +66,7 @@ def _strips(rows: Sequence[dict[str, Any]], every: Sequence[Compared], kinds: Se
     looks = {kind: (_MARKS[i % COLOURS], style.SERIES[i % COLOURS]) for i, kind in enumerate(kinds)}
     shapes, hues = zip(*looks.values(), strict=True)
     keys = chart.legend(kinds, symbolType="circle")
-    lane = alt.YOffset("what:N", scale=alt.Scale(domain=list(kinds), paddingOuter=0.4))
+    lane = alt.YOffset("what:N", scale=dict(domain=list(kinds), paddingOuter=0.4))
     tips = [
         alt.Tooltip("row:N", title="extractor"),
         alt.Tooltip("what:N"),
@@ -75,9 +75,9 @@ def _strips(rows: Sequence[dict[str, Any]], every: Sequence[Compared], kinds: Se
     base = alt.Chart(chart.data(rows)).encode(
         y=strips.rows_axis(names),
         yOffset=lane,
-        color=alt.Color("what:N", scale=alt.Scale(domain=kinds, range=hues), legend=keys),
+        color=alt.Color("what:N", scale=dict(domain=kinds, range=hues), legend=keys),
     )
-    shape = alt.Shape("what:N", scale=alt.Scale(domain=kinds, range=shapes), legend=keys)
+    shape = alt.Shape("what:N", scale=dict(domain=kinds, range=shapes), legend=keys)
     lowest = x.copy()
     lowest.shorthand = "low:Q"
     promises = alt.Chart(chart.data([{"row": one.name, "said": one.promise} for one in every]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp, log
 from typing import Any
 
 import altair as alt
@@ -48,16 +49,14 @@ class Frame:
     @property
     def x_axis(self) -> alt.X:
         """Whole numbers."""
-        axis = alt.Axis(tickMinStep=1, format=",d", tickCount=6, grid=False)
-        return alt.X("x:Q", title=self.along, axis=axis, scale=alt.Scale(domain=self.x, nice=False))
+        axis = dict(values=chart.whole_ticks(*self.x), format=",d", grid=False)
+        return alt.X("x:Q", title=self.along, axis=axis, scale=dict(domain=self.x, nice=False))
 
     def y_axis(self, field: str = "y:Q") -> alt.Y:
         """Numbers as tables have them."""
         ticks = {"values": chart.log_ticks(*self.y)} if self.log else {"tickCount": 6}
-        scale = alt.Scale(domain=self.y, type="log" if self.log else "linear", nice=False, zero=False)
-        return alt.Y(
-            field, title=self.unit or None, axis=alt.Axis(labelExpr=chart.NUMBER, **ticks), scale=scale
-        )
+        scale = dict(domain=self.y, type="log" if self.log else "linear", nice=False, zero=False)
+        return alt.Y(field, title=self.unit or None, axis=dict(labelExpr=chart.NUMBER, **ticks), scale=scale)
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def compose(panels: Sequence[Panel], every: Sequence[Method], dashes: Dashes) ->
 def colour_of(every: Sequence[Method]) -> alt.Color:
     """Return the colours of methods, by what they are called in their facet, with a legend."""
     names = {method.name: style.SERIES[method.colour] for method in every}
-    scale = alt.Scale(domain=list(names), range=list(names.values()))
+    scale = dict(domain=list(names), range=list(names.values()))
     return alt.Color("method:N", scale=scale, legend=chart.legend(list(names)))
 
 
@@ -121,9 +120,7 @@ def dash_of(dashes: Dashes) -> alt.StrokeDash:
     names = list(dashes)
     look = {"symbolStrokeColor": style.MUTED, "symbolSize": 400, "symbolStrokeWidth": 2}
     legend = chart.legend(names, **look) if len(names) > 1 else None
-    return alt.StrokeDash(
-        "stroke:N", scale=alt.Scale(domain=names, range=list(dashes.values())), legend=legend
-    )
+    return alt.StrokeDash("stroke:N", scale=dict(domain=names, range=list(dashes.values())), legend=legend)
 
 
 def _layers(panel: Panel, facet: str, frame: Frame, every: Sequence[Method], dashes: Dashes) -> Layers:
@@ -142,6 +139,8 @@ def _layers(panel: Panel, facet: str, frame: Frame, every: Sequence[Method], das
 
 def _lines(rows: Sequence[Row], frame: Frame, colour: alt.Color, dashes: Dashes) -> Layers:
     """Bands and bars of intervals, lines, marks of few places, and what a pointer is told."""
+    first = next(iter(dashes))
+    rows = [{**row, "mark": "open"} if "mark" in row and row["stroke"] != first else row for row in rows]
     base = alt.Chart(chart.data(rows)).encode(x=frame.x_axis, color=colour, detail=["stroke:N", "line:N"])
     y, low = frame.y_axis(), frame.y_axis("low:Q")
     layers = []
@@ -152,9 +151,11 @@ def _lines(rows: Sequence[Row], frame: Frame, colour: alt.Color, dashes: Dashes)
         layers.append(spread.mark_area().encode(y=low, y2="high:Q", opacity=chart.picked(0.15)))
         layers.append(bar.encode(y=low, y2="high:Q", opacity=chart.picked(0.35)))
     layers.append(base.mark_line().encode(y=y, strokeDash=dash_of(dashes), opacity=chart.picked()))
-    if any(row["alone"] for row in rows):
-        dot = base.transform_filter("datum.alone").mark_point(filled=True, size=34)
-        layers.append(dot.encode(y=y, opacity=chart.picked()))
+    for kind, filled in {"full": True, "open": False}.items():
+        if any(row.get("mark") == kind for row in rows):
+            dot = base.transform_filter(f"datum.mark == '{kind}'")
+            dot = dot.mark_point(filled=filled, size=34 if filled else 60, strokeWidth=1.5)
+            layers.append(dot.encode(y=y, opacity=chart.picked()))
     tips = [alt.Tooltip("method:N"), alt.Tooltip("stroke:N", title="what"), alt.Tooltip("x:Q", title="at")]
     tips += [alt.Tooltip(f"{key}:Q", title=said) for key, said in _TIPS.items()]
     return [*layers, base.mark_point(style=chart.HOVER).encode(y=y, tooltip=[*tips, alt.Tooltip("seeds:N")])]
@@ -166,7 +167,7 @@ def _outcomes(marks: Sequence[Row], frame: Frame, colour: alt.Color) -> Layers:
         return []
     shapes = {name: shape for name, shape in _MARKS.items() if any(row["outcome"] == name for row in marks)}
     look = {"symbolFillColor": style.MUTED, "symbolStrokeColor": style.MUTED, "symbolStrokeWidth": 0}
-    scale = alt.Scale(domain=list(shapes), range=list(shapes.values()))
+    scale = dict(domain=list(shapes), range=list(shapes.values()))
     mark = alt.Chart(chart.data(marks)).mark_point(filled=True, size=56, stroke=style.PAPER, strokeWidth=0.6)
     tips = [alt.Tooltip("method:N"), alt.Tooltip("x:Q", title="at"), alt.Tooltip("outcome:N")]
     shape = alt.Shape(
@@ -196,8 +197,9 @@ def _reach(panel: Panel) -> tuple[float, float]:
     known = [value for value in (*found, *panel.reach) if value is not None and (value > 0 or not panel.log)]
     low, high = min(known, default=1.0), max(known, default=1.0)
     if panel.log:
-        return low / 1.3 or low, min(high * 1.3, _HUGE)
-    least = 0.02 if panel.share else 1e-3 * abs(low) or 1.0
+        room = max(exp(0.04 * log(high / low)), 1.3) if high / low < _HUGE else 10.0
+        return low / room or low, min(high * room, _HUGE)
+    least = 0.02 if panel.share else (0.2 * abs(low) or 1.0) * (low == high)
     more = max(0.1 * (high / 2 - low / 2), (least - (high - low)) / 2)
     first, last = low - more if low < 0 else max(low - more, 0.0), high + more
-    return (first, min(last, 1.02)) if panel.share else (max(first, -_HUGE), min(last, _HUGE))
+    return max(first, -_HUGE), min(last, max(high, 1.0) if panel.share else _HUGE)

@@ -75,6 +75,6 @@ def _rows(method: Method, keyed: Keyed, asked: bool) -> list[dict[str, Any]]:
     if not rows or not aims:
         return rows
     places = [row["x"] for row in rows]
-    aim = {**drawing.named(method), "y": drawing.short(mean(aims)), "stroke": _AIM, "alone": False}
+    aim = {**drawing.named(method), "y": drawing.short(mean(aims)), "stroke": _AIM}
     seeds = drawing.seeds(method.runs)
     return rows + [{**aim, "x": x, "line": keyed.key, "seeds": seeds} for x in (min(places), max(places))]

@@ -178,8 +178,9 @@ def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
     if not every:
         return None
     stems, pairs = ([k for k in columns if bool(k.plot.against) is paired] for paired in (False, True))
+    what = (_OURS, _THEIRS) if pairs else (_OURS,)
     shown = [
-        _last_panel(every, keyed, place % 2 == 0)
+        _last_panel(every, keyed, place % 2 == 0, what)
         for group in (stems, pairs)
         for place, keyed in enumerate(group)
     ]
@@ -195,7 +196,7 @@ def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
     )
 
 
-def _last_panel(every: Sequence[Method], keyed: Keyed, labelled: bool) -> Any:
+def _last_panel(every: Sequence[Method], keyed: Keyed, labelled: bool, what: Sequence[str]) -> Any:
     """Return the rows of one number: the runs' last, and joined with it the retrained model's if there is."""
     key, column, plot = keyed
     rows: list[dict[str, Any]] = []
@@ -218,7 +219,7 @@ def _last_panel(every: Sequence[Method], keyed: Keyed, labelled: bool) -> Any:
         ends = min(0.0, low), 1.25 * high or 1.0  # room for the numbers
     names = [method.label for method in every]
     labels = chart.SHARE if column.format == "share" else chart.NUMBER
-    x, what = strips.along(plot.unit, ends, labels=labels), (_OURS, _THEIRS) if plot.against else (_OURS,)
+    x = strips.along(plot.unit, ends, labels=labels)
     layers = strips.points(rows, x, strips.rows_axis(names, labelled), strips.colours(every), what)
     height = strips.step(names) * len(names)
     return alt.layer(*layers).properties(width=_WIDE, height=height, title=alt.Title(plot.title, fontSize=12))

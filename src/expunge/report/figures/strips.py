@@ -17,35 +17,41 @@ LANE = 15  # pixels of a line of words
 def step(names: Sequence[str], least: int = 28) -> int:
     """Return the height of a row that the labels need, in pixels."""
     longest = min(max(map(len, names)), chart.LONGEST)
-    return max(least, LANE * -(-longest // 30) + 6)
+    return max(least, LANE * -(-longest // 25) + 6)
 
 
 def rows_axis(names: Sequence[str], labelled: bool = True) -> alt.Y:
     """Return the axis of the rows, from the top, with their names or without."""
-    axis = alt.Axis(
-        labelExpr=chart.LINES, domain=False, ticks=False, grid=True, labels=labelled, labelLimit=240
+    axis = dict(
+        labelExpr=chart.LINES,
+        domain=False,
+        ticks=False,
+        grid=True,
+        labels=labelled,
+        labelLimit=240,
+        labelOverlap=False,
     )
-    return alt.Y("row:N", title=None, axis=axis, scale=alt.Scale(domain=list(names)))
+    return alt.Y("row:N", title=None, axis=axis, scale=dict(domain=list(names)))
 
 
 def colours(every: Sequence[Method]) -> alt.Color:
     """Return the colours of the methods by their labels; the rows say which is which."""
     names = {method.label: style.SERIES[method.colour] for method in every}
-    return alt.Color("row:N", scale=alt.Scale(domain=list(names), range=list(names.values())), legend=None)
+    return alt.Color("row:N", scale=dict(domain=list(names), range=list(names.values())), legend=None)
 
 
 def along(title: str, ends: tuple[float, float], log: bool = False, labels: str = chart.NUMBER) -> alt.X:
     """Return the axis along which the marks stand."""
     ticks = {"values": chart.log_ticks(*ends)} if log else {"tickCount": 4}
-    scale = alt.Scale(domain=ends, type="log" if log else "linear", nice=False, zero=False)
-    return alt.X("x:Q", title=title or None, axis=alt.Axis(labelExpr=labels, **ticks), scale=scale)
+    scale = dict(domain=ends, type="log" if log else "linear", nice=False, zero=False)
+    return alt.X("x:Q", title=title or None, axis=dict(labelExpr=labels, **ticks), scale=scale)
 
 
 def marks(names: Sequence[str]) -> alt.Shape:
     """Return the shapes of what is marked, a second one a diamond, with a legend."""
     shapes = dict(zip(names, ("circle", "diamond"), strict=False))
     look = {"symbolStrokeColor": style.INK, "symbolType": "circle", "symbolStrokeWidth": 1.4}
-    scale = alt.Scale(domain=list(shapes), range=list(shapes.values()))
+    scale = dict(domain=list(shapes), range=list(shapes.values()))
     return alt.Shape(
         "what:N", scale=scale, legend=chart.legend(list(shapes), **look) if len(names) > 1 else None
     )
