@@ -10,6 +10,7 @@ import io
 import json
 import math
 import re
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from urllib.parse import unquote
@@ -22,7 +23,8 @@ from hypothesis import strategies as st
 from expunge.core.errors import RunFolderError
 from expunge.metrics.forgetting import Forgetting
 from expunge.report import app, find_runs, write_report
-from expunge.report.figures.grid import draw_grid, write_grid
+from expunge.report.figures import style
+from expunge.report.figures.grid import draw_grid, draw_heat_maps, write_grid
 from expunge.report.figures.tradeoff import draw_tradeoff, pareto
 from expunge.report.page.page import page as render
 from expunge.report.read import text
@@ -75,6 +77,24 @@ def runs_of(folder: Path) -> list:
     return ordered(find_runs([folder]).runs)
 
 
+def chart_rows(drawn) -> list[dict]:
+    """Return the data of a chart, in the order in which its panels have them."""
+    return [row for values in drawn.chart["datasets"].values() for row in values]
+
+
+def colours(spec) -> dict[str, str]:
+    """Return the colours of the methods of a chart, which every part of it agrees on."""
+    found: dict[str, str] = {}
+    for key, value in spec.items() if isinstance(spec, dict) else enumerate(spec):
+        if key == "color" and "field" in value:
+            own = dict(zip(value["scale"]["domain"], value["scale"]["range"], strict=True))
+        else:
+            own = colours(value) if isinstance(value, dict | list) and key != "datasets" else {}
+        assert all(found.get(name, colour) == colour for name, colour in own.items())
+        found |= own
+    return found
+
+
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory) -> Path:
     """Three methods under three seeds; requests differ between seeds and are the same within one."""
@@ -105,13 +125,14 @@ def test_cells_are_means_over_seeds_of_the_right_runs(tmp_path):
     runs = runs_of(tmp_path)
     assert axes(runs) == ("unlearner.lam", "unlearner.std")
     found = swept(runs, *axes(runs))
-    assert [method.label for method in found] == ["newton", "newton_corrected"]
+    assert [method.of.label for method in found] == ["newton", "newton_corrected"]
     for method in found:
         assert set(method.cells) == {(lam, std) for lam in LAMS for std in STDS}
         for (lam, std), cell in method.cells.items():
-            assert cell.main == pytest.approx(mean(accuracy(lam, std, seed) for seed in (0, 1)))
+            assert cell.main.mean == pytest.approx(mean(accuracy(lam, std, seed) for seed in (0, 1)))
+            assert (cell.main.low, cell.main.high) == (accuracy(lam, std, 0), accuracy(lam, std, 1))
             assert (cell.seeds, cell.requests) == (2, 6)
-            assert (cell.supported, cell.served_all) == ((6, 2) if lam == LAMS[-1] else (3.5, 0))
+            assert (cell.supported.mean, cell.served_all) == ((6, 2) if lam == LAMS[-1] else (3.5, 0))
 
 
 def test_a_missing_a_failed_and_a_valueless_cell_are_blank_and_not_an_average(tmp_path):
@@ -128,13 +149,14 @@ def test_a_missing_a_failed_and_a_valueless_cell_are_blank_and_not_an_average(tm
     assert (LAMS[1], STDS[0]) not in cells  # cut short
     assert (LAMS[1], STDS[1]) not in cells  # failed, though it left a summary
     assert cells[LAMS[0], STDS[1]].main is None  # one seed of two has no value
-    assert cells[LAMS[0], STDS[0]].main == accuracy(LAMS[0], STDS[0])
+    assert cells[LAMS[0], STDS[0]].main.mean == accuracy(LAMS[0], STDS[0])
     grid = draw_grid(runs_of(tmp_path))[0]
     written = re.findall(r"0\.\d{3}(?=</text>)", grid.svg)
     assert sorted(written) == sorted(
         f"{accuracy(lam, std):.3f}" for lam, std in ((LAMS[0], 1.0), (LAMS[2], 1.0), (LAMS[2], 10.0))
     )
-    assert grid.svg.count("pattern id=") == 1  # the hatch
+    blank = [row for row in chart_rows(grid) if row["words"] == text.NONE]
+    assert [row["number"] for row in blank if row["share"] == -1].count("Test accuracy") == 1
     assert "all 6" in grid.svg
 
 
@@ -142,7 +164,7 @@ def test_a_cell_with_fewer_seeds_says_so(tmp_path):
     make_grid(tmp_path, seeds=2)
     (tmp_path / "1" / "summary.json").unlink()
     grid = draw_grid(runs_of(tmp_path))[0]
-    assert grid.svg.count("1 of 2 seeds") == 2  # both panels
+    assert grid.svg.count(">1 of 2 seeds</text>") == 2  # both panels
     assert "the mean over up to 2 seeds" in grid.caption
 
 
@@ -162,7 +184,7 @@ def test_other_settings_make_a_grid_and_references_to_them_are_no_difference(tmp
     pair = axes(runs)
     assert pair == ("unlearner.anchor", "unlearner.every")
     (method,) = swept(runs, *pair)
-    assert (method.label, len(method.cells)) == ("newton", 6)
+    assert (method.of.label, len(method.cells)) == ("newton", 6)
     assert [drawn.name for drawn in draw_grid(runs)] == ["grid"]  # no curve: lam and std are the same
     assert "unlearner.anchor" not in draw_grid(runs)[0].title
 
@@ -173,6 +195,56 @@ def test_a_line_of_runs_and_unlike_runs_are_no_grid(tmp_path):
     assert axes(runs_of(tmp_path)) is None
     assert [drawn.name for drawn in draw_grid(runs_of(tmp_path))] == ["tradeoff"]
     assert draw_grid(runs_of(tmp_path)[:2]) == draw_grid([]) == []
+
+
+ODD = 'a "method" [x].y {z} of a \\ name that is absurdly long and goes on and on, and has <b>all</b> signs'
+NAMES = ("newton", "newton_corrected", ODD, "third", "last")
+
+
+def make_ragged(folder: Path, methods: int, seeds: int, constant: float | None) -> dict[tuple, list[tuple]]:
+    """Write a 3 x 3 grid without every eleventh run; return accuracy and served by method and place."""
+    known: dict[tuple, list[tuple]] = {}
+    every = product(NAMES[:methods], LAMS, (*STDS, 100.0), range(seeds))
+    for place, (name, lam, std, seed) in enumerate(every):
+        value = accuracy(lam, std, seed) - 0.001 * len(name) if constant is None else constant
+        if place % 11 == 7:
+            continue
+        served = 5 * place % 7
+        run = make_cell(folder / str(place), lam, std, seed, served=served, test_accuracy_after=value)
+        for file in (run / "summary.json", run / ".hydra" / "config.yaml"):
+            content = json.loads(file.read_text())
+            settings = content["unlearner"]
+            content["unlearner"] = name if isinstance(settings, str) else {**settings, "name": name}
+            file.write_text(json.dumps(content))
+        known.setdefault((name, f"lam {text.setting(lam)}, std {text.setting(std)}"), []).append(
+            (value, served)
+        )
+    return known
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "constant"), [(1, 2, -2.5), (2, 3, 0.5), (3, 1, 0.0), (5, 2, None)]
+)
+def test_figures_of_a_sweep_hold_every_cell_and_method_in_one_colour(tmp_path, methods, seeds, constant):
+    known = make_ragged(tmp_path, methods, seeds, constant)
+    drawn = {d.name: d for d in draw_grid(runs_of(tmp_path))}
+    heat = [row for row in chart_rows(drawn["grid"]) if row["number"] == "Test accuracy"]
+    assert len(heat) == 9 * methods
+    for row in heat:
+        found = known.get((row["method"], row["at"]), [])
+        assert row["words"] == (f"{mean(v for v, _ in found):.3f}" if found else text.NONE)
+        assert row["seeds"] == len(found)
+        assert 0 <= row["share"] <= 1 if found else row["share"] == -1
+    points = chart_rows(drawn["tradeoff"])
+    assert len(points) == len(known)
+    for row in points:
+        means = tuple(map(mean, zip(*known[row["said"], row["at"]], strict=True)))
+        assert (row["y"], row["x"]) == pytest.approx(means)
+        assert row["low"] <= row["y"] <= row["high"]
+        assert row["left"] <= row["x"] <= row["right"]
+    named = dict(zip(NAMES[:methods], style.SERIES, strict=False))
+    assert colours(drawn["tradeoff"].chart) == colours(drawn["std"].chart) == named
+    assert draw_heat_maps(runs_of(tmp_path)) == drawn["grid"], "the same runs, the same bytes"
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 2), max_size=30))
@@ -201,6 +273,7 @@ def test_tradeoff_has_a_curve_a_method_and_epsilon_and_marks_what_may_be_more(tm
     curves = draw_tradeoff(runs_of(tmp_path))
     for words in ("newton (epsilon 0.5)", "newton (epsilon 1)", "all requests served: at least"):
         assert words in curves.svg
+    assert {row["kind"] for row in chart_rows(curves) if row["x"] < 6} == {"on the Pareto front"}
     assert "At an arrow" in curves.caption
     assert "newton (epsilon 1, " not in curves.svg
 

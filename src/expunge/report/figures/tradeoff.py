@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
+import altair as alt
 
+from expunge.core.columns import Column
 from expunge.record.columns import main_column
-from expunge.report.figures import drawing, style
+from expunge.report.figures import chart, curves, style
 from expunge.report.read import guarantees, text
 from expunge.report.read.runs import Run
+from expunge.report.tables.columns import formatted
 from expunge.report.tables.grids import SWEPT, Cell, SweptMethod, swept
+from expunge.report.tables.over_seeds import Interval
 
 _FEWEST = 3  # points of a curve
 _FADED = 0.35
-_WIDER = 4.5  # points by which the first of many curves is larger than the last
-_FAR = 500.0  # a larger ratio of counts leaves room for powers of ten alone
-_OPEN: dict[str, Any] = {"marker": ">", "mfc": style.PAPER, "mew": 1.4}  # it might lie further to the right
+_WIDER = 3.0  # pixels by which the first of many curves is wider than the last
+_KINDS = {
+    (True, False): "on the Pareto front",
+    (True, True): "on the front, all requests served: at least",
+    (False, False): "another of the curve is better",
+    (False, True): "another is better, all requests served: at least",
+}
+"""By whether a point is on the front, and whether it might lie further to the right."""
+
+_TOLD = {"said": "method", "at": "at", "supported": "supported", "value": "value", "seeds": "seeds"}
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -34,104 +42,134 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return sorted((i for i, point in enumerate(points) if point not in beaten), key=lambda i: (points[i], i))
 
 
-@style.styled()
 def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     """Draw one curve a method and epsilon; None unless one has three points over lam or std.
 
     Noise at release has no budget that ends: where there is nothing else, there is nothing to trade.
     """
     main = main_column(run.columns for run in runs)
-    able = [method for method in swept(runs, *SWEPT) if len(_known(method)) >= _FEWEST]
-    shown = able[: style.MOST]
-    if not shown or main is None:
+    shown = [method for method in swept(runs, *SWEPT) if _known(method)]
+    if main is None or all(len(_known(method)) < _FEWEST for method in shown):
         return None
-    _, column = main
-    cells = [cell for method in shown for cell in _known(method)]
+    column = main[1]
+    cells = [point.cell for method in shown for point in _known(method)]
     endless = all(guarantees.noise(run, "releases") is not None for run in runs if run.certified)
     if endless and all(cell.served_all == cell.seeds for cell in cells):
         return None
-    names, marks = _keys(shown, cells)
-    columns = drawing.legend_columns(method.label for method in shown)
-    keys = drawing.side_by_side(names, marks) if columns == 2 else [*names, *marks]
-    figure, (ax,) = style.canvas(drawing.WIDTH, 3.9 + 0.2 * len(keys) / columns)
-    for place, method in enumerate(shown):
-        # Earlier curves are larger, so that one under another can still be seen.
-        wider = _WIDER * (1 - (place + 1) / len(shown))
-        _curve(ax, _known(method), style.SERIES[place], wider, less=column.arrow == "↓")
-    _scale(ax, [_point(cell)[0] for cell in cells])
-    if drawing.is_share(column):
-        drawing.room(ax)
+    panels = [method.of.panel for method in shown]
+    places = [panels[:i].count(panel) / panels.count(panel) for i, panel in enumerate(panels)]
+    rows = [row for method, place in zip(shown, places, strict=True) for row in _rows(method, column, place)]
     title = f"{text.capital(column.head)} against removals supported"
-    ax.set(title=title, ylabel=f"{column.head} after the last request")
-    ax.set_xlabel("requests served before a retraining or refusal (log scale)")
-    style.legend(figure, keys, columns=columns)
-    return style.render(figure, "tradeoff", title, _caption(cells, column.head, len(shown), len(able)))
+    return chart.rendered(_curves(shown, rows, column), "tradeoff", title, _caption(cells, column.head))
 
 
-def _known(method: SweptMethod) -> list[Cell]:
-    return [c for c in method.cells.values() if c.supported is not None and c.main is not None]
+class _Point(NamedTuple):
+    """A cell that has both numbers, and the values of the settings that it is at."""
+
+    at: str
+    cell: Cell
+    supported: Interval
+    main: Interval
 
 
-def _point(cell: Cell) -> tuple[float, float]:
-    return cell.supported or 0.0, cell.main or 0.0
-
-
-def _curve(ax: Axes, cells: Sequence[Cell], colour: str, wider: float, less: bool) -> None:
-    points = [_point(cell) for cell in cells]
-    front = pareto([(a, -b) for a, b in points] if less else points)
-    # Up to a point's number of removals its value can be had: the step before it.
-    x, y = zip(*(points[i] for i in front), strict=True)
-    ax.plot(x, y, drawstyle="steps-pre", color=colour, lw=1.6 + wider / 2)
-    for i, (cell, point) in enumerate(zip(cells, points, strict=True)):
-        on_front = i in front
-        ax.plot(
-            *point,
-            **(_OPEN if cell.at_least else {"marker": "o", "mec": "none"}),
-            ls="none",
-            ms=6.5 + wider,
-            color=colour,
-            alpha=1.0 if on_front else _FADED,
-            clip_on=False,  # a point at the edge of the axes is drawn whole
-            zorder=3 if on_front else 2,
+def _known(method: SweptMethod) -> list[_Point]:
+    names = [key.rpartition(".")[2] for key in SWEPT]
+    return [
+        _Point(
+            ", ".join(f"{key} {text.setting(value)}" for key, value in zip(names, at, strict=True)),
+            cell,
+            cell.supported,
+            cell.main,
         )
-
-
-def _scale(ax: Axes, counts: Sequence[float]) -> None:
-    """Give the x axis a log scale of plain numbers, with a place for none at all where that came about."""
-    none = min(counts) < 1
-    if none:
-        ax.set_xscale("symlog", linthresh=1, linscale=0.4)
-    else:
-        ax.set_xscale("log")
-    low, high = (-0.1 if none else min(counts) / 1.3), 1.15 * max(1.0, *counts)
-    far = high > _FAR * max(min(counts), 1.0)
-    steps = [m * 10**power for power in range(9) for m in ((1,) if far else (1, 2, 5))]
-    ticks = [tick for tick in (0, *steps) if low <= tick <= high]
-    ax.set_xticks(ticks, [text.number(tick) for tick in ticks])
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlim(low, high)
-
-
-def _keys(shown: Sequence[SweptMethod], cells: Sequence[Cell]) -> tuple[list[Line2D], list[Line2D]]:
-    """Return the entries of the legend: the curves, and what the points are."""
-    names = [drawing.key(m.label, style.SERIES[i], marker="o", ms=6) for i, m in enumerate(shown)]
-    marks = [
-        drawing.dot_key("on the Pareto front", ms=7),
-        drawing.dot_key("another of the curve is better", ms=7, alpha=_FADED),
+        for at, cell in method.cells.items()
+        if cell.supported and cell.main
     ]
-    if any(cell.at_least for cell in cells):
-        marks.append(drawing.dot_key("all requests served: at least", ms=7, **_OPEN))
-    return names, marks
 
 
-def _caption(cells: Sequence[Cell], head: str, drawn: int, every: int) -> str:
+def _rows(method: SweptMethod, column: Column, place: float) -> list[dict[str, Any]]:
+    """Return the points of a curve; those on the front have ``step``, their place along it."""
+    known = _known(method)
+    sign = -1 if column.arrow == "↓" else 1
+    front = pareto([(point.supported.mean, sign * point.main.mean) for point in known])
+    every: list[dict[str, Any]] = []
+    for i, (at, cell, supported, main) in enumerate(known):
+        value = _words(main, lambda v: formatted(column.format, v))
+        least = "≥ " * cell.at_least + _words(supported, text.number)
+        every.append(
+            {
+                **curves.of(method.of),
+                **{"x": supported.mean, "left": supported.low, "right": supported.high},
+                **{"y": main.mean, "low": main.low, "high": main.high},
+                **{"kind": _KINDS[i in front, cell.at_least], "step": front.index(i) if i in front else None},
+                **{"at": at, "value": value, "supported": least, "seeds": cell.seeds},
+                # Earlier curves are wider, so that one under another can still be seen.
+                **{"wide": 1.6 + _WIDER * (1 - place), "area": 50 + 90 * (1 - place)},
+            }
+        )
+    return every
+
+
+def _words(found: Interval, said: Callable[[float], str]) -> str:
+    """Return a number as a tooltip has it: with its interval, where there is one."""
+    ends = said(found.low), said(found.high)
+    return said(found.mean) + (f" [{', '.join(ends)}]" if ends[0] != ends[1] else "")
+
+
+def _curves(
+    shown: Sequence[SweptMethod], rows: Sequence[dict[str, Any]], column: Column
+) -> alt.LayerChart | alt.FacetChart:
+    """Return the front as steps, the intervals as bars, and the points."""
+    colour = curves.coloured([method.of for method in shown])
+    ends = curves.span([row[key] for row in rows for key in ("low", "high")], column)
+    up = alt.Y("y:Q", title=f"{column.head} after the last request", scale=alt.Scale(domain=ends, zero=False))
+    of = alt.Chart().encode(
+        x=_across([row[key] for row in rows for key in ("left", "right")]), y=up, color=colour
+    )
+    there = chart.picked()
+    # Up to a point's number of removals its value can be had: the step before it.
+    front = of.mark_line(interpolate="step-before").encode(
+        order="step:Q", strokeWidth=alt.StrokeWidth("wide:Q", scale=None), opacity=there
+    )
+    several = of.mark_rule().encode(opacity=there).transform_filter("datum.seeds > 1")
+    kinds = [kind for kind in _KINDS.values() if any(row["kind"] == kind for row in rows)]
+    shapes = ["triangle-right" if "at least" in kind else "circle" for kind in kinds]
+    faded = [1.0 if "front" in kind else _FADED for kind in kinds]
+    legend = chart.legend(kinds)
+    points = of.mark_point(filled=True).encode(
+        shape=alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=shapes), legend=legend),
+        opacity=alt.Opacity("kind:N", scale=alt.Scale(domain=kinds, range=faded), legend=legend),
+        fillOpacity=there,
+        size=alt.Size("area:Q", scale=None),
+        tooltip=[alt.Tooltip(f"{key}:N", title=title) for key, title in _TOLD.items()],
+    )
+    layers = (
+        front.transform_filter("isValid(datum.step)"),
+        several.encode(x2="right", x="left:Q"),
+        several.encode(y2="high", y="low:Q"),
+        points,
+    )
+    return curves.faceted(layers, rows)
+
+
+def _across(counts: Sequence[float]) -> alt.X:
+    """Return an axis on a log scale of plain numbers, with a place for none at all where that came about."""
+    none = min(counts) < 1
+    low, high = 0.0 if none else min(counts) / 1.3, 1.15 * max(1.0, *counts)
+    ticks = [0.0] * none + chart.log_ticks(max(low, 1.0), high)
+    scale = alt.Scale(type="symlog" if none else "log", domain=[low, high], nice=False)
+    axis = alt.Axis(values=ticks, labelExpr=chart.NUMBER)
+    title = "requests served before a retraining or refusal (log scale)"
+    return alt.X("x:Q", title=title, scale=scale, axis=axis)
+
+
+def _caption(cells: Sequence[Cell], head: str) -> str:
     seeds = max(cell.seeds for cell in cells)
     caption = "Each point is a run with its own lam and std"
-    caption += f", the mean over up to {seeds} seeds" if seeds > 1 else ""
+    caption += f", the mean over up to {seeds} seeds, bars its 95% interval" if seeds > 1 else ""
     caption += (
         f". The line is the Pareto front: the best {head} of the runs that supported at least so many "
         "removals."
     )
     if any(cell.at_least for cell in cells):
         caption += " At an arrow all requests were served: it might have supported more."
-    return caption + (f" The first {drawn} of {every} curves are drawn." if drawn < every else "")
+    return caption

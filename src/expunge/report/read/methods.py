@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from expunge.report.read import text
@@ -94,3 +95,24 @@ def _next_ones(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def _named(head: str, settings: Sequence[str]) -> str:
     return f"{head} ({', '.join(settings)})" if settings else head
+
+
+def placed(groups: Sequence[list[Run]], without: Collection[str], runs: Sequence[Run]) -> list[Method]:
+    """Return runs that differ in the settings ``without`` too as methods, in the colours of ``methods``.
+
+    Args:
+        groups: As ``alike`` gives them.
+        without: The settings that do not tell them apart.
+        runs: All runs, which decide on the colours; where two groups share one, all have facets.
+    """
+    names = labels(groups, without)
+    colours = {id(run): method.colour for method in methods(runs) for run in method.runs}
+    own = [colours[id(group[0])] for group in groups]
+    if len(set(own)) == len(own):
+        return [Method(*of, "", of[0]) for of in zip(names, groups, own, strict=True)]
+    parts = [(head, tail.removesuffix(")")) for head, _, tail in (name.partition(" (") for name in names)]
+    held = Counter((tail, colour) for (_, tail), colour in zip(parts, own, strict=True))
+    return [
+        Method(name, group, colour, tail if held[tail, colour] == 1 else name, head)
+        for name, group, colour, (head, tail) in zip(names, groups, own, parts, strict=True)
+    ]

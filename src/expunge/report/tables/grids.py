@@ -9,8 +9,10 @@ from statistics import mean
 
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
-from expunge.report.read.run_settings import alike, labels, settings
+from expunge.report.read.methods import Method, placed
+from expunge.report.read.run_settings import alike, settings
 from expunge.report.read.runs import Run, complete, finite
+from expunge.report.tables.over_seeds import Interval, interval
 from expunge.report.tables.table_rows import Row, rows
 
 SWEPT = ("unlearner.lam", "unlearner.std")
@@ -22,16 +24,16 @@ class Cell:
     """Runs that differ in nothing but the seed.
 
     Attributes:
-        main: The number that runs are compared by, mean over the seeds; None unless every run has it.
-        supported: Requests served before a budget ran out, mean over the seeds; None unless every run has a
+        main: The number that runs are compared by, over the seeds; None unless every run has it.
+        supported: Requests served before a budget ran out, over the seeds; None unless every run has a
             budget.
         served_all: How many of the runs served every request, so that ``supported`` is at least so much.
         requests: Requests of each run, mean over the seeds.
         seeds: How many seeds there are.
     """
 
-    main: float | None
-    supported: float | None
+    main: Interval | None
+    supported: Interval | None
     served_all: int
     requests: float
     seeds: int
@@ -46,7 +48,7 @@ class Cell:
 class SweptMethod:
     """Runs that differ in nothing but the two swept settings and the seed: ``cells`` by the two values."""
 
-    label: str
+    of: Method
     cells: dict[Pair, Cell]
 
 
@@ -65,21 +67,20 @@ def axes(runs: Sequence[Run]) -> tuple[str, str] | None:
 
 
 def swept(runs: Sequence[Run], x: str, y: str) -> list[SweptMethod]:
-    """Return the methods that have both settings and more than one cell, in the order of ``runs``."""
+    """Return the methods that have both settings, in the order of ``runs``; none where none varies them."""
     groups, without = _groups(runs, x, y)
-    groups = [group for group in groups if len({_place(run, x, y) for run in group}) > 1]
-    able = [run for group in groups for run in group]
-    found = {id(row.of): row for row in rows(able)}
+    if all(len({_place(run, x, y) for run in group}) < 2 for group in groups):
+        return []
+    found = {id(row.of): row for row in rows([run for group in groups for run in group])}
     main = main_column(run.columns for run in runs)
     every = []
-    for group, label in zip(groups, labels(groups, without), strict=True):
+    for method in placed(groups, without, runs):
         places: dict[Pair, dict[str, Row]] = {}
-        for row in (found[id(run)] for run in group):
+        for row in (found[id(run)] for run in method.runs):
             # The same run made twice is one run.
             places.setdefault(_place(row.of, x, y), {}).setdefault(row.seed, row)
-        every.append(
-            SweptMethod(label, {at: _cell(list(seeds.values()), main) for at, seeds in places.items()})
-        )
+        cells = {at: _cell(list(seeds.values()), main) for at, seeds in places.items()}
+        every.append(SweptMethod(method, cells))
     return every
 
 
@@ -107,16 +108,16 @@ def _place(run: Run, x: str, y: str) -> Pair:
 def _cell(table: Sequence[Row], main: tuple[str, Column] | None) -> Cell:
     budgeted = all(row.budget_exhausted is not None for row in table)
     return Cell(
-        main=_mean(row.of.number(main[0]) for row in table) if main else None,
-        supported=_mean(row.removals_supported for row in table) if budgeted else None,
+        main=_interval(row.of.number(main[0]) for row in table) if main else None,
+        supported=_interval(row.removals_supported for row in table) if budgeted else None,
         served_all=sum(row.budget_exhausted is False for row in table),
         requests=mean(row.requests for row in table),
         seeds=len(table),
     )
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    return mean(known) if (known := complete(values)) else None
+def _interval(values: Iterable[float | None]) -> Interval | None:
+    return interval(known) if (known := complete(values)) else None
 
 
 def _numbers(run: Run) -> dict[str, float]:
