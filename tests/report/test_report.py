@@ -21,7 +21,6 @@ from expunge.core.errors import RunFolderError
 from expunge.record.columns import merged
 from expunge.report import app, find_runs, read_run, write_report
 from expunge.report.figures import bounded as bounded_figure
-from expunge.report.figures import style
 from expunge.report.figures.draw import draw_all, write_run_figures
 from expunge.report.read import text
 from expunge.report.tables import table
@@ -439,25 +438,9 @@ def test_figures_leave_out_what_has_no_values(sweep):
     assert (accuracy.name, cost.name) == ("accuracy", "cost")
 
 
-@pytest.mark.parametrize(("requests", "dots"), [(1, 2), (2, 4), (3, 0)])
-def test_a_line_of_too_few_requests_to_be_seen_has_dots(tmp_path, requests, dots):
-    make_run(tmp_path, "newton_corrected", requests)
-    residual = draw_all([read_run(tmp_path)])[0]
-    of_run = rf'<use [^>]*y="[^"]+" style="[^"]*stroke: {style.SERIES[0]}'
-    assert residual.name == "residual"
-    assert len(re.findall(of_run, residual.svg)) == dots  # measured and bound
-
-
 def test_names_of_close_budgets_move_apart_and_stay_inside():
     assert bounded_figure._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
     assert bounded_figure._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
-
-
-def test_a_thinned_strip_says_so(tmp_path):
-    make_run(tmp_path / "a", "newton", 310)
-    cost = draw_all(find_runs([tmp_path]).runs)[-1]
-    assert "300 of a run at most" in cost.caption
-    assert "own first fit" in cost.caption
 
 
 def test_figures_of_one_run(sweep, tmp_path):
@@ -471,14 +454,6 @@ def test_a_run_without_requests_still_has_a_report(tmp_path):
     make_run(tmp_path / "a", "newton", 0)
     page = write_report([tmp_path]).read_text(encoding="utf-8")
     assert "0 requests" in page
-
-
-def test_many_runs_are_drawn_up_to_a_limit_that_is_said(tmp_path):
-    for i in range(10):
-        make_run(tmp_path / str(i), "newton_corrected", 10, {"lam": 10.0**-i})
-    captions = {d.name: d.caption for d in draw_all(find_runs([tmp_path]).runs)}
-    assert "drawn" not in captions.pop("tradeoff")  # it has a place for every run
-    assert all("The first 8 of 10 runs are drawn" in caption for caption in captions.values())
 
 
 class _Page(HTMLParser):

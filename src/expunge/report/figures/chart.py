@@ -74,7 +74,8 @@ CONFIG: dict[str, Any] = {
 def data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     """Return rows as the data of a chart; what is not finite is a gap.
 
-    What names a field is ours, never from a file: Vega takes a name for a path, or an expression.
+    What names a field is ours, never from a file: Vega takes a name for a path, or an expression. The rows
+    are a tuple, which charts share; a list they would copy at every step.
     """
     return alt.InlineData(values=tuple({key: _plain(value) for key, value in row.items()} for row in rows))
 
@@ -128,6 +129,7 @@ def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> D
 
     spec = chart.to_dict(validate=False)
     spec["config"] = CONFIG
+    spec["datasets"] = {key: list(rows) for key, rows in spec.get("datasets", {}).items()}
     spec.setdefault("title", wrap(title, _TITLE))
     _pickable(spec)
     svg = vl_convert.vegalite_to_svg(_still(spec))

@@ -43,9 +43,16 @@ def plotted(runs: Sequence[Run], kinds: Collection[str]) -> list[Keyed]:
 
 
 def having(every: Sequence[Method], has: Callable[[Run], bool]) -> list[Method]:
-    """Return the methods with the runs that have something to draw, as far as there are any."""
-    own = (replace(method, runs=[run for run in method.runs if has(run)]) for method in every)
-    return [method for method in own if method.runs]
+    """Return the methods with the runs that have something to draw, as far as there are any.
+
+    The same run made twice is one run, the first.
+    """
+    found = []
+    for method in every:
+        by_seed = {str(run.summary.get("seed")): run for run in reversed(method.runs) if has(run)}
+        if own := [run for run in method.runs if any(run is kept for kept in by_seed.values())]:
+            found.append(replace(method, runs=own))
+    return found
 
 
 @dataclass(frozen=True)
