@@ -141,6 +141,9 @@ def _lines(rows: Sequence[Row], frame: Frame, colour: alt.Color, dashes: Dashes)
     """Bands and bars of intervals, lines, marks of few places, and what a pointer is told."""
     first = next(iter(dashes))
     rows = [{**row, "mark": "open"} if "mark" in row and row["stroke"] != first else row for row in rows]
+    # Earlier lines are wider, so that one under another can still be seen.
+    later = list(dict.fromkeys(row["method"] for row in rows))[::-1]
+    rows = [{**row, "width": 1.5 + 0.5 * later.index(row["method"])} for row in rows]
     base = alt.Chart(chart.data(rows)).encode(x=frame.x_axis, color=colour, detail=["stroke:N", "line:N"])
     y, low = frame.y_axis(), frame.y_axis("low:Q")
     layers = []
@@ -150,7 +153,9 @@ def _lines(rows: Sequence[Row], frame: Frame, colour: alt.Color, dashes: Dashes)
         bar = spread.transform_filter("datum.alone").mark_rule(strokeWidth=5)
         layers.append(spread.mark_area().encode(y=low, y2="high:Q", opacity=chart.picked(0.15)))
         layers.append(bar.encode(y=low, y2="high:Q", opacity=chart.picked(0.35)))
-    layers.append(base.mark_line().encode(y=y, strokeDash=dash_of(dashes), opacity=chart.picked()))
+    width = alt.Size("width:Q", scale=None, legend=None)
+    line = base.mark_line().encode(y=y, strokeDash=dash_of(dashes), size=width, opacity=chart.picked())
+    layers.append(line)
     for kind, filled in {"full": True, "open": False}.items():
         if any(row.get("mark") == kind for row in rows):
             dot = base.transform_filter(f"datum.mark == '{kind}'")
