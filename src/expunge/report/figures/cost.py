@@ -37,11 +37,7 @@ def draw_cost(runs: Sequence[Run]) -> style.Drawn | None:
     drawing.run_rows(ax, [drawing.wrapped(line.label, 34) for line in lines])
     ax.set(title="Time of one removal", xlabel="wall time of a request (log scale; evaluation not included)")
     style.legend(figure, _keys(lines), columns=3)
-    # The time of a run's own first fit has no run that it was measured in.
-    own = [line.label for line in lines if retrain_seconds(line.runs[0], runs).run is None]
-    whose = "each" if len(own) == len(lines) else ", ".join(own)
-    tail = f" For {whose} the time of retraining is that of the run's own first fit." if own else ""
-    caption = _caption(lines) + tail + shown.said(_STRIP)
+    caption = _caption(lines) + shown.said(_STRIP)
     return style.render(figure, "cost", "Time of one removal", caption)
 
 
@@ -60,7 +56,7 @@ def _strip(ax: Axes, place: int, line: Line, runs: Sequence[Run]) -> None:
         middle = float(np.median(times))
         ax.plot([middle] * 2, [place - 0.3, place + 0.3], color=style.INK, lw=2, solid_capstyle="butt")
         drawing.write(ax, text.seconds(middle), (middle, place - 0.3), (0, 1), ha="center")
-    again = [seconds for run in line.runs if (seconds := retrain_seconds(run, runs).seconds)]
+    again = [found.seconds for run in line.runs if (found := retrain_seconds(run, runs)) is not None]
     if again and line.runs[0].role != "reference":
         middle = float(np.median(again))
         ax.plot([middle], [place], ls="none", marker="D", ms=9, mfc="none", mec=style.INK, mew=1.2)
