@@ -43,8 +43,8 @@ examples:
                                                   the noise multiplier that keeps to epsilon 2
 
 A run on the same problem that trains again at every request gives the time that
-the others' speed-up is measured against; without one there is none. Exit code: 0, or 2 with one line that says
-what is wrong and in which file and line; a damaged run does not keep the others from
+the others' speed-up is measured against; without one there is none. Exit code: 0, or 2 with one line that
+says what is wrong and in which file and line; a damaged run does not keep the others from
 being shown.
 """
 
