@@ -382,6 +382,21 @@ def test_nothing_is_asked_for_outside_and_the_policy_is_kept(browser, url):
     assert browser.value("new Promise(done => setTimeout(done, 0)).then(() => window.ran)", wait=True) is None
 
 
+def test_a_page_of_many_runs_shows_its_methods_at_once(browser, tmp_path, record_testsuite_property):
+    for place in range(108):
+        config = {"lam": 1e-3 * (1 + place // 4)}
+        make_run(tmp_path / "runs" / str(place), "newton", 10, config, seed=place % 4)
+    contents = Contents.of(find_runs([tmp_path / "runs"]))
+    path = tmp_path / "page.html"
+    path.write_text(page(contents, [_chart(f"c{i}") for i in range(6)]), encoding="utf-8")
+    browser.open(path.resolve().as_uri())
+    assert len(_shown(browser)) == 27
+    assert browser.value("document.querySelectorAll('tr.run').length") == 108
+    assert browser.value("document.querySelectorAll('figure[data-live]').length") < 6, "what is in view alone"
+    took = "performance.timing.loadEventEnd - performance.timing.navigationStart"
+    record_testsuite_property("milliseconds to a page that can be used", browser.value(took))
+
+
 @pytest.mark.parametrize("width", [360, 390])
 def test_a_narrow_screen_scrolls_tables_and_not_the_page(browser, url, width):
     browser.ask(
