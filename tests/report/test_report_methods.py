@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -175,6 +176,25 @@ def test_unfinished_runs_are_shown_as_far_as_they_are_and_in_no_mean(tmp_path):
     assert "Unfinished: 3 runs, in no average<" in page
     assert "30 of 1,000 requests" in contents.as_markdown()
     assert len(list(csv.DictReader(io.StringIO(table.as_csv(contents.lines))))) == 1
+
+
+def test_unfinished_folders_of_every_kind_stop_nothing(tmp_path):
+    make_run(tmp_path / "0", "newton", 8)
+    for place, config in enumerate(
+        ("study: {name: toy}", "unlearner: newton", "[1", "unlearner: {name: [1]}"), 1
+    ):
+        (tmp_path / str(place) / ".hydra").mkdir(parents=True)
+        (tmp_path / str(place) / ".hydra" / "config.yaml").write_text(config)
+    odd = make_run(tmp_path / "5", "newton", 8, seed=[{"x": 1}])
+    (odd / "summary.json").unlink()
+    (odd / "removals.jsonl").unlink()
+    os.mkfifo(odd / "removals.jsonl")
+    (odd / "inputs.json").write_text('{"requests": {"count": "many"}}')
+    contents = Contents.of(find_runs([tmp_path]))
+    assert [one.so_far for one in contents.begun] == ["0 requests"]
+    page = render(contents)
+    assert "Unfinished: 5 runs" in page
+    assert len(body_rows(page)) == 2
 
 
 def test_words_of_files_are_no_markup_anywhere(tmp_path):

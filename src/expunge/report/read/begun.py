@@ -52,21 +52,28 @@ def _read(one: LeftOut) -> Begun | None:
         config = read_config(one.folder / ".hydra" / "config.yaml")
     except RunFolderError:
         return None  # it is named as unfinished all the same
-    records: list[dict[str, Any]] = []
-    try:
-        for record in read_records(one.folder / REMOVALS, of_run({})):
-            records.append(record)
-    except RunFolderError:
-        pass  # a line that is only half there, or none at all: so far there is what came before
     name = lookup(config, "unlearner.name")
+    if not isinstance(name, str):
+        return None  # nor is a study a run
+    records = _records(one.folder / REMOVALS)
     parts = {part: _named(config.get(part)) for part in ("dataset", "extractor", "model")}
-    summary = {**parts, "unlearner": str(name or "?"), "seed": config.get("seed"), "requests": len(records)}
+    summary = {**parts, "unlearner": name, "seed": config.get("seed"), "requests": len(records)}
     if records:
         summary |= {o: sum(record["outcome"] == o for record in records) for o in OUTCOMES}
     run = Run(one.folder, summary, records, config, one.name)
     last = {key: run.last(key.removesuffix(_AFTER)) for key in of_run({}) if key.endswith(_AFTER)}
     summary |= {key: value for key, value in last.items() if value is not None}
     return Begun(run, _asked(one.folder / "inputs.json"))
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    try:
+        for record in read_records(path, of_run({})) if path.is_file() else ():
+            records.append(record)
+    except RunFolderError:
+        pass  # a line that is only half there: so far there is what came before
+    return records
 
 
 def _named(part: Any) -> Any:
