@@ -47,8 +47,10 @@ def said(group: SeedGroup, column: TableColumn) -> Said:
     if len(group.rows) == 1 and not column.less:
         return Said(column.cell(group.rows[0]))
     cells = set() if column.less else {column.cell(row) for row in group.rows}
+    if len(cells) == 1 and (in_one_cell(column.key) or not values):
+        return Said(cells.pop())  # they all say the same, in words
     if not values:
-        return Said(cells.pop() if len(cells) == 1 else text.NONE)
+        return Said(text.NONE)
     found = interval(values)
     words, note = number(found.mean, column.format), ""
     if column.key == "removals_supported" and any(row.budget_exhausted is False for row in group.rows):

@@ -66,7 +66,7 @@ def _cell(group: SeedGroup, column: TableColumn) -> str:
         return escaped(group.title)
     one, found = said(group, column), interval_of(group, column)
     shown = one.words
-    if found is not None and not (in_one_cell(column.key) and len(group.rows) == 1):
+    if found is not None and (one.interval or not in_one_cell(column.key)):
         shown = _plus_minus(column.format, found) if one.interval else number(found.mean, column.format)
         shown = f"≥ {shown}" if one.words.startswith("≥") else shown
     return escaped(_NEGATIVE.sub("−", f"{shown} {one.note}".strip()))
