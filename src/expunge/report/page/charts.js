@@ -6,7 +6,9 @@
     const room = document.createElement("div");
     const quiet = { ast: true, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
     await vegaEmbed(room, chart, quiet);
-    figure.querySelector(".drawing").replaceChildren(room);
+    const place = figure.querySelector(".drawing");
+    place.replaceChildren(room);
+    place.setAttribute("role", "group");
     figure.dataset.live = "";
   };
   const watch = new IntersectionObserver((seen) => {
