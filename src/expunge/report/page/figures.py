@@ -15,7 +15,7 @@ _NAMED = {style.INK: "ink", style.MUTED: "muted", style.GRID: "line", style.PAPE
     colour: f"s{i}" for i, colour in enumerate(style.SERIES)
 }
 _VARIABLES = {colour: f"var(--{name})" for colour, name in _NAMED.items()}
-_COLUMN = 600  # pixels; what is wider has a row of its own
+_NARROW = 800  # pixels, of a chart that its caption stands beside, where the page is wide enough
 _DATA = ("values", "datasets")
 
 
@@ -23,8 +23,8 @@ def figure_of(drawn: style.Drawn) -> Markup:
     """Return a figure, the sentence under it, and what makes it live."""
     live = None if drawn.chart is None else _themed(drawn.chart)
     width = re.search(r'<svg[^>]*? width="(\d+)', drawn.svg)
-    wide = live is None or width is None or int(width[1]) > _COLUMN
-    return rendered("figure", drawn=drawn, svg=_inline(drawn), live=live, wide=wide)
+    narrow = live is not None and width is not None and int(width[1]) <= _NARROW
+    return rendered("figure", drawn=drawn, svg=_inline(drawn), live=live, narrow=narrow)
 
 
 def _inline(drawn: style.Drawn) -> Markup:
