@@ -356,7 +356,7 @@ def test_ticks_of_a_log_axis(low, more):
     ticks = chart.log_ticks(low, low * more)
     assert ticks == sorted(ticks)
     assert all(low <= tick <= low * more for tick in ticks)
-    assert len(ticks) <= 30
+    assert len(ticks) <= 40
     assert more < 1.5 or len(ticks) >= 2
 
 

@@ -128,6 +128,7 @@ def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> D
     import vl_convert
 
     spec = chart.to_dict(validate=False)
+    del spec["$schema"]  # an address, which nobody is to ask: who shows the chart knows what it is
     spec["config"] = CONFIG
     spec["datasets"] = {key: list(rows) for key, rows in spec.get("datasets", {}).items()}
     spec.setdefault("title", wrap(title, _TITLE))

@@ -4,7 +4,7 @@
   const live = async (figure) => {
     const chart = JSON.parse(figure.querySelector("script").textContent);
     const room = document.createElement("div");
-    const quiet = { ast: true, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
+    const quiet = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
     await vegaEmbed(room, chart, quiet);
     const place = figure.querySelector(".drawing");
     place.replaceChildren(room);
