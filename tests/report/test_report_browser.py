@@ -147,7 +147,7 @@ def url(tmp_path_factory) -> str:
     contents = Contents.of(find_runs([sweep]))
     links = {run.name: f"sweep/{run.folder.name}/" for run in contents.runs}
     path = sweep.parent / "page.html"
-    drawn = [*draw_grid(contents.runs), *(_chart(name) for name in ("one", "other"))]
+    drawn = [*(_chart(name) for name in ("one", "other")), *draw_grid(contents.runs)]
     path.write_text(page(contents, drawn, links), encoding="utf-8")
     return path.resolve().as_uri()
 
@@ -319,7 +319,7 @@ def test_figures_come_alive_when_they_come_into_view(browser, url):
         "Emulation.setDeviceMetricsOverride", width=1000, height=500, deviceScaleFactor=1, mobile=False
     )
     browser.open(url)
-    assert browser.value("document.querySelectorAll('figure.chart svg').length") == 2
+    assert browser.value("document.querySelectorAll('figure.chart svg').length") == 4
     assert browser.value("document.querySelectorAll('figure[data-live]').length") == 0
     browser.value("document.querySelector('figure.chart').scrollIntoView({block: 'center'})")
     _settled(browser, "document.querySelector('figure.chart[data-live]')")
