@@ -103,11 +103,16 @@ def placed(groups: Sequence[list[Run]], without: Collection[str], runs: Sequence
     Args:
         groups: As ``alike`` gives them.
         without: The settings that do not tell them apart.
-        runs: All runs, which decide on the colours; where two groups share one, all have facets.
+        runs: All runs, which decide on the colours; of many methods, where a group has some of several, its
+            unlearner does. Where two groups share a colour, all have facets.
     """
     names = labels(groups, without)
-    colours = {id(run): method.colour for method in methods(runs) for run in method.runs}
+    every = methods(runs)
+    colours = {id(run): method.colour for method in every for run in method.runs}
     own = [colours[id(group[0])] for group in groups]
+    if len(every) > COLOURS and any(len({colours[id(run)] for run in group}) > 1 for group in groups):
+        heads = list(dict.fromkeys(group[0].unlearner for group in groups))
+        own = [heads.index(group[0].unlearner) % COLOURS for group in groups]
     if len(set(own)) == len(own):
         return [Method(*of, "", of[0]) for of in zip(names, groups, own, strict=True)]
     parts = [(head, tail.removesuffix(")")) for head, _, tail in (name.partition(" (") for name in names)]
