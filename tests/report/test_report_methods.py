@@ -178,6 +178,20 @@ def test_unfinished_runs_are_shown_as_far_as_they_are_and_in_no_mean(tmp_path):
     assert len(list(csv.DictReader(io.StringIO(table.as_csv(contents.lines))))) == 1
 
 
+def test_the_same_run_made_twice_counts_once_and_is_shown(tmp_path):
+    for place, (seed, accuracy) in enumerate(((0, 0.9), (1, 0.8), (0, 0.1))):
+        make_run(tmp_path / str(place), "newton", 8, seed=seed, test_accuracy_after=accuracy)
+    contents = Contents.of(find_runs([tmp_path]))
+    (group,) = contents.groups
+    assert group.values["test_accuracy_after"].mean == pytest.approx(0.85)
+    names = [row[0] for row in body_rows(render(contents))]
+    base = tmp_path.name
+    assert names == [
+        "newton 2 seeds",
+        *(f"seed 0 {base}/0", f"seed 1 {base}/1", f"seed 0 again: in no mean {base}/2"),
+    ]
+
+
 def test_unfinished_folders_of_every_kind_stop_nothing(tmp_path):
     make_run(tmp_path / "0", "newton", 8)
     for place, config in enumerate(

@@ -101,6 +101,10 @@ def _method(
         small = f"{one.interval} {one.note}".strip()
         cells.append(Cell(one.words, None if found is None else found.mean, small, marked))
     runs = [Line(f"seed {row.seed}", _of_run(row, columns), *_place(row.of, links)) for row in group.rows]
+    runs += [
+        Line(f"seed {row.seed}", _of_run(row, columns), *_place(row.of, links), small="again: in no mean")
+        for row in group.again
+    ]
     runs += [_unfinished(one, row, f"seed {row.seed}", columns, links) for one, row in begun]
     if len(runs) > 1:
         seeds = "1 seed" if len(group.rows) == 1 else f"{len(group.rows)} seeds"

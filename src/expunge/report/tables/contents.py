@@ -55,7 +55,9 @@ class Contents:
     def named(self) -> list[Row]:
         """The rows of the runs, each called as its method is, without its seed."""
         return [
-            Row(r.of, {**r.values, "unlearner": group.label}) for group in self.groups for r in group.rows
+            Row(row.of, {**row.values, "unlearner": group.label})
+            for group in self.groups
+            for row in (*group.rows, *group.again)
         ]
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import mean
 from typing import Any, NamedTuple
@@ -39,6 +39,7 @@ class SeedGroup:
         paired: Key of a number that runs are compared by -> its differences from the reference method's runs
             of the same seed and requests, one a pair.
         colour: Its place among the colours of the figures.
+        again: The rows of runs whose seed is there already: the same run made twice counts once.
     """
 
     label: str
@@ -46,6 +47,7 @@ class SeedGroup:
     values: dict[str, Interval]
     paired: dict[str, list[float]]
     colour: int = 0
+    again: list[Row] = field(default_factory=list)
 
     @property
     def seeds(self) -> list[str]:
@@ -123,20 +125,21 @@ def by_method(runs: Sequence[Run]) -> list[SeedGroup]:
     found = {id(row.of): row for row in rows(runs)}
     groups = []
     for method in methods(runs):
-        # The same run made twice is one run.
-        first = {row.seed: row for row in (found[id(run)] for run in reversed(method.runs))}
-        groups.append(_group(method, [first[seed] for seed in sorted(first, key=natural)], runs))
+        every = [found[id(run)] for run in method.runs]
+        first = {row.seed: row for row in reversed(every)}
+        again = [row for row in every if row is not first[row.seed]]
+        groups.append(_group(method, [first[seed] for seed in sorted(first, key=natural)], again, runs))
     return groups
 
 
-def _group(method: Method, table: list[Row], runs: Sequence[Run]) -> SeedGroup:
+def _group(method: Method, table: list[Row], again: list[Row], runs: Sequence[Run]) -> SeedGroup:
     values, group = {}, [row.of for row in table]
     for key in table[0].values:
         if known := complete(row.number(key) for row in table):
             values[key] = interval(known)
     main = [key for key, column in merged(run.columns for run in group).items() if column.main]
     paired = {key: _paired(key, group, runs) for key in main}
-    return SeedGroup(method.label, table, values, paired, method.colour)
+    return SeedGroup(method.label, table, values, paired, method.colour, again)
 
 
 def _paired(key: str, group: Sequence[Run], runs: Sequence[Run]) -> list[float]:
