@@ -33,8 +33,8 @@ def draw_cost(runs: Sequence[Run]) -> style.Drawn | None:
     said = "Each dot is one request that was carried out"
     if any(len(times) > most for _, times in found):
         said += f", {most} of a method at most, evenly picked from fastest to slowest"
-    said += "; requests that were refused, and those after which a method that updates had to train again, "
-    said += "are left out."
+    said += "; left out are requests that were refused, those after which a method that updates had to train "
+    said += "again, and the first removal of a run of several, which may have compiled what the others use."
     if any(row["what"] == "retraining instead" for row in rows):
         said += " Retraining was measured by a run of a reference method on the same problem."
     if without := [method.label for method in everyone if method.label not in {row["row"] for row in rows}]:
