@@ -387,6 +387,8 @@ def test_a_run_without_a_bound_leaves_the_axes_their_room(tmp_path):
     edit(without, record=lambda r: {"residual_measured": None if r["request"] < 5 else 0.0})
     drawn = draw_plots(find_runs([tmp_path]).runs)[0]
     assert size(drawn)[1] < size(alone)[1] + 40
+    assert "Gaps are values of zero" in drawn.caption
+    assert "Gaps" not in alone.caption
 
 
 def test_one_request_is_a_mark_and_all_refused_is_no_removal(tmp_path):

@@ -47,7 +47,7 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
         keyed.plot.title, keyed.plot.unit, rows, marks, log=True, reach=reach, more=partial(_named, every)
     )
     without = [m.label for m in everyone if not any(has(run) for run in m.runs)]
-    said = _caption(every, without, keyed) + drawing.said(every)
+    said = _caption(every, without, keyed) + drawing.gaps(rows) + drawing.said(every)
     title = drawing.heading(columns)
     return chart.rendered(panels.compose([panel], every, dashes), name, title, said)
 

@@ -160,6 +160,11 @@ def said(every: Sequence[Method], line: str = "A line", band: str = "the band") 
     return f" {_MEAN.format(line, band)}." if any(len(method.runs) > 1 for method in every) else ""
 
 
+def gaps(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the sentence that says what gaps in lines are; none where there are none."""
+    return " Gaps are values of zero, of which a log axis has none." * any(row["y"] is None for row in rows)
+
+
 def missing(every: Sequence[Method], columns: Sequence[Keyed]) -> str:
     """Return the sentence that names methods of which numbers were to be recorded, and none is one."""
     parts = []

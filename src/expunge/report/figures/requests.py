@@ -57,6 +57,7 @@ def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> styl
             f" {updates[0].plot.title} is that after each update; a cross there stands for an update "
             "that was taken back."
         )
+    said += drawing.gaps(row for panel in drawn for row in panel.rows)
     said += drawing.said(every) + drawing.missing(everyone, columns)
     return chart.rendered(compose(drawn, every, _ALONE), name, drawing.heading(columns), said)
 
@@ -97,7 +98,8 @@ def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> s
         said += f"requests after their removal, {drawing.MOST_DOTS} at most, evenly picked"
     if any(cut for _, cut in found):
         said += f"; dots more than {_BELOW:.0f} times below the lowest line are outside of the frame"
-    said += "." + drawing.said(every) + drawing.missing(everyone, columns)
+    said += "." + drawing.gaps(row for panel, _ in found for row in panel.rows)
+    said += drawing.said(every) + drawing.missing(everyone, columns)
     return chart.rendered(compose([panel for panel, _ in found], every, dashes), name, title, said)
 
 
