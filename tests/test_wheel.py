@@ -59,6 +59,9 @@ def test_what_is_in_it(wheel):
     assert "expunge/conf/config.yaml" in names
     data = "expunge/datasets/data"
     assert {f"{data}/mnist_3v8.npz", f"{data}/LICENSE-MNIST.md", "expunge/report/page/page.css"} <= set(names)
+    page = ROOT / "src" / "expunge" / "report" / "page"
+    shown = [file for kind in ("*.html", "*.js", "*.css") for file in page.rglob(kind)]
+    assert {f"expunge/{file.relative_to(ROOT / 'src' / 'expunge')}" for file in shown} <= set(names)
     papers = {path.parent.name for path in (ROOT / "experiments").glob("*/expected.yaml")}
     assert {f"expunge/expected/{paper}.yaml" for paper in papers} <= set(names)
     packages = {name.partition("/")[0] for name in names}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import vl_convert
 
 from expunge import CertifiedLogisticRegression, app
 from expunge.core.errors import InvalidValue
@@ -121,12 +122,18 @@ SCENARIOS = {
 
 
 def warm(names: Iterable[str]) -> None:
-    """Load and compile here what processes then inherit."""
+    """Load and compile here what processes then inherit.
+
+    The converter of charts has a thread of its own, which a process that is forked does not inherit: it would
+    wait for it for ever. So no chart is converted here.
+    """
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         for name in names:
             place = Path(folder, name)
             place.mkdir()
             patch.chdir(place)
+            patch.setattr(vl_convert, "vegalite_to_svg", lambda _: "<svg/>")
+            patch.setattr(vl_convert, "javascript_bundle", lambda _: "")
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 SCENARIOS[name].before()
                 SCENARIOS[name].work()

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
-import re
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
+import altair as alt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from expunge.core.columns import KINDS, Column, Plot
 from expunge.record.columns import as_json
 from expunge.report import find_runs, read_run
-from expunge.report.figures import style
+from expunge.report.figures import bounded, chart, drawing, style
+from expunge.report.figures.cost import draw_cost
 from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
+from expunge.report.read.methods import COLOURS, methods
+from expunge.report.read.runs import Run
+from expunge.report.tables.over_seeds import interval
+from expunge.report.tables.table_rows import ordered
 from tests.report.test_report import make_run
-from tests.report.test_report_networks import _drawn, make_network
+from tests.report.test_report_networks import data_of, edit, make_network
+
+pytestmark = pytest.mark.filterwarnings("error")
 
 _TOY = {"leak": [0.5, 0.25, 0.125], "leak_before": [0.9, 0.8, 0.7], "leak_bound": [1.0, 1.0, 1.0]}
 
@@ -74,37 +90,385 @@ def test_a_plug_in_number_that_runs_are_compared_by_is_in_grid_and_curves(tmp_pa
         config["unlearner"] |= {"lam": lam, "std": std}
         (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
     drawn = {d.name: d for d in draw_all(find_runs([tmp_path]).runs)}
-    assert ">Leak<" in drawn["grid"].svg
+    assert "Leak" in drawn["grid"].svg
     assert ">leak after the last request<" in drawn["tradeoff"].svg
 
 
-def test_every_method_of_a_comparison_over_seeds_is_drawn(tmp_path):
-    methods = ("lcodec", "finetune", "gradient_ascent", "kfac", "retrain")
-    for i, method in enumerate(methods):
-        for seed in range(3):
-            make_network(tmp_path / f"{i}{seed}", method, 12, seed=seed, seconds_fit=6.0 + seed)
-    drawn = _drawn(tmp_path, draw=draw_all)
-    assert list(drawn) == ["accuracy", "retained", "sample", "distance", "cost"]
-    for figure in drawn.values():
-        words = " ".join(re.findall(r">([^<>]*)</text>", figure.svg))
-        assert all(method in words for method in methods), figure.name
-        assert "differ only in their seed" in figure.caption
-        assert "15 runs; the table has each" in figure.caption
+# -- by method ------------------------------------------------------------------------------------------
+
+FIVE = ("lcodec", "finetune", "gradient_ascent", "kfac", "retrain")
 
 
-def test_a_run_without_a_bound_leaves_the_axes_their_room(tmp_path, monkeypatch):
+def wobble(folder: Path, seed: int) -> Path:
+    """Let a run differ from that of another seed by some per cent."""
+
+    def own(record: dict) -> dict:
+        some = {
+            key: value for key, value in record.items() if isinstance(value, float) and "residual" not in key
+        }
+        return {
+            key: value * (1 + 0.01 * ((seed * 7 + record["request"] * (3 + place)) % 11 - 5) / 5)
+            for place, (key, value) in enumerate(some.items())
+        }
+
+    last = {"retrain_weight_distance": 0.3 + seed / 50, "retrain_disagreement": 0.02 + seed / 1000}
+    return edit(folder, record=own, summary=last)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Run]:
+    """Five methods of five seeds."""
+    root = tmp_path_factory.mktemp("five")
+    for method in FIVE:
+        for seed in range(5):
+            wobble(make_network(root / f"{method}{seed}", method, 30, seed=seed), seed)
+    return ordered(find_runs([root]).runs)
+
+
+@pytest.fixture(scope="module")
+def figures(runs) -> dict[str, style.Drawn]:
+    return {drawn.name: drawn for drawn in (*draw_plots(runs), draw_cost(runs))}
+
+
+def walk(node: Any) -> Iterator[dict]:
+    """Yield every object of a specification, but for its data."""
+    if isinstance(node, dict):
+        yield node
+        for key, value in node.items():
+            yield from walk(value) if key != "datasets" else ()
+    elif isinstance(node, list):
+        for value in node:
+            yield from walk(value)
+
+
+def colours(drawn: style.Drawn) -> dict[str, set[str]]:
+    """Return the colours of each name in a chart."""
+    found = defaultdict(set)
+    for node in walk(drawn.chart):
+        if isinstance(colour := node.get("color"), dict) and "scale" in colour:
+            for name, hue in zip(colour["scale"]["domain"], colour["scale"]["range"], strict=True):
+                found[name].add(hue)
+    return found
+
+
+def test_every_method_is_in_every_figure_in_one_colour(figures):
+    assert list(figures) == ["accuracy", "retained", "sample", "distance", "cost"]
+    expected = {method: {style.SERIES[i]} for i, method in enumerate([*sorted(FIVE[:4]), "retrain"])}
+    for drawn in figures.values():
+        assert {row.get("method", row.get("row")) for row in data_of(drawn)} == set(FIVE), drawn.name
+        assert colours(drawn) == expected, drawn.name
+        assert "drawn" not in drawn.caption
+        assert all(f">{method}<" in drawn.svg for method in FIVE)
+
+
+@pytest.mark.parametrize("key", ["test_accuracy", "forget_accuracy"])
+def test_means_and_intervals_are_those_over_the_seeds(runs, figures, key):
+    known = defaultdict(list)
+    for run in runs:
+        for record in run.records:
+            if record[key] is not None:
+                known[run.unlearner, record["request"]].append(record[key])
+    found = {(row["method"], row["x"]): row for row in dataset(figures["accuracy"], key == "forget_accuracy")}
+    assert found.keys() == known.keys()
+    for place, values in known.items():
+        row = found[place]
+        assert row["y"] == pytest.approx(mean(values), rel=1e-5)
+        assert (row["low"], row["high"]) == pytest.approx(interval(values)[1:], rel=1e-5)
+        assert row["low"] < row["y"] < row["high"]
+        assert row["seeds"] == "0, 1, 2, 3, 4"
+
+
+def dataset(drawn: style.Drawn, place: int) -> list[dict]:
+    """Return the data of the lines of a panel."""
+    layer = drawn.chart["concat"][place]["layer"][0]
+    return drawn.chart["datasets"][
+        layer["data"]["name"] if "data" in layer else drawn.chart["concat"][place]["data"]["name"]
+    ]
+
+
+def test_last_values_and_times_have_their_intervals(runs, figures):
+    of = defaultdict(list)
+    for run in runs:
+        of[run.unlearner].append(run.summary["retrain_weight_distance"])
+    own = [row for row in data_of(figures["distance"]) if row.get("said", "").startswith("0.")]
+    for method, values in of.items():
+        assert any(
+            (row["x"], row["low"], row["high"]) == pytest.approx(tuple(interval(values)))
+            for row in own
+            if row["row"] == method
+        )
+    medians = {row["row"]: row["x"] for row in data_of(figures["cost"]) if row["what"] == "median"}
+    again = {row["row"]: row["x"] for row in data_of(figures["cost"]) if row["what"] == "retraining instead"}
+    assert medians.keys() == set(FIVE)
+    assert again.keys() == set(FIVE[:4])
+    assert again["kfac"] == pytest.approx(6.4, rel=0.02)
+
+
+def test_charts_are_valid_and_pick_from_the_legend(figures):
+    for drawn in (figures[name] for name in ("accuracy", "distance", "cost")):
+        spec = {key: value for key, value in drawn.chart.items() if key not in ("params", "config")}
+        alt.Chart.from_dict(spec)  # which says what is wrong
+        if drawn.name not in ("distance", "cost"):  # whose rows say which method is which
+            (pick,) = drawn.chart["params"]
+            assert pick["bind"] == "legend"
+            assert sorted(pick["views"]) == sorted(
+                node["name"] for node in walk(drawn.chart) if str(node.get("name")).startswith("panel_")
+            )
+            assert "tooltip" in str(drawn.chart)
+
+
+def test_the_same_runs_give_the_same_bytes(runs, figures):
+    for drawn in draw_plots(runs):
+        first = figures[drawn.name]
+        assert (drawn.svg, drawn.png, drawn.chart) == (first.svg, first.png, first.chart)
+
+
+def test_what_only_carries_a_tooltip_is_in_no_file(figures):
+    assert any(chart.HOVER in str(node.get("mark")) for node in walk(figures["retained"].chart))
+    assert 'opacity="0"' not in figures["retained"].svg
+
+
+def test_thirty_runs_of_twelve_methods_lose_none(tmp_path):
+    unlearners = ("newton", "newton_corrected", "retrain", "none")
+    for i in range(12):
+        for seed in range(3 if i < 6 else 2):
+            std = {"std": float(i // 4 + 1), "lam": 0.1}
+            make_run(tmp_path / f"{i}-{seed}", unlearners[i % 4], 20, std, seed=seed)
+    runs = ordered(find_runs([tmp_path]).runs)
+    assert len(runs) == 30
+    every = methods(runs)
+    drawn = {d.name: d for d in (*draw_plots(runs), draw_cost(runs))}
+    places = {(method.panel, method.name) for method in every}
+    assert len(places) == len(every) == 12
+    assert {(row["panel"], row["method"]) for row in data_of(drawn["accuracy"])} == places
+    bounded_ones = {(m.panel, m.name) for m in every if "newton" in m.label}
+    assert {
+        (row["panel"], row["method"]) for row in data_of(drawn["residual"]) if "method" in row
+    } == bounded_ones
+    assert {row["row"] for row in data_of(drawn["cost"])} == {m.label for m in every if m.name != "none"}
+    for method in every:
+        if method.name in ("retrain", "none"):
+            assert method.label in drawn["residual"].caption
+    found = colours(drawn["accuracy"])
+    assert {m.name: {style.SERIES[m.colour]} for m in every} == found
+
+
+def test_forty_five_groups_are_all_drawn(tmp_path):
+    for i in range(45):
+        make_run(tmp_path / f"{i:02}", "newton_corrected", 2, {"lam": 10.0 ** -(i % 9), "std": float(i // 9)})
+    runs = find_runs([tmp_path]).runs
+    drawn = {d.name: d for d in (*draw_plots(runs), draw_cost(runs))}
+    labels = {method.label for method in methods(runs)}
+    assert len(labels) == 45
+    assert {row["row"] for row in data_of(drawn["cost"])} == labels
+    shown = {(row["panel"], row["method"]) for row in data_of(drawn["residual"]) if "method" in row}
+    assert shown == {(method.panel, method.name) for method in methods(runs)}
+    assert len({panel for panel, _ in shown}) == 9
+
+
+PARTS = st.tuples(
+    st.sampled_from(["a", "b (odd", 'c"]', "d.e", "f"]),
+    st.integers(0, 4),
+    st.integers(0, 3),
+    st.integers(0, 2),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(PARTS, min_size=1, max_size=60, unique=True))
+def test_methods_are_told_apart_whatever_differs(parts):
+    runs = [
+        Run(
+            Path(str(place)),
+            {"unlearner": name, "dataset": "x", "requests": 0, "seed": seed},
+            [],
+            {"seed": seed, "unlearner": {"name": name, "lam": lam, "other": other}},
+            str(place),
+        )
+        for place, (name, lam, other, seed) in enumerate(parts)
+    ]
+    every = methods(runs)
+    assert sorted(id(run) for method in every for run in method.runs) == sorted(map(id, runs))
+    assert len(every) == len({part[:3] for part in parts})
+    for method in every:
+        assert (
+            len(
+                {
+                    (r.unlearner, r.config["unlearner"]["lam"], r.config["unlearner"]["other"])
+                    for r in method.runs
+                }
+            )
+            == 1
+        )
+    assert len({method.label for method in every}) == len(every)
+    assert len({(method.panel, method.name) for method in every}) == len(every)
+    facets = defaultdict(list)
+    for method in every:
+        facets[method.panel].append(method)
+    for own in facets.values():
+        assert len(own) <= COLOURS
+        assert len({method.colour for method in own}) == len(own)
+    assert len({(method.name, method.colour) for method in every}) == len({method.name for method in every})
+    assert (len(facets) == 1) >= (len(every) <= COLOURS)
+
+
+# -- lines ----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400))
+def test_a_line_keeps_its_ends_and_its_extremes(y):
+    places = drawing._telling(y)
+    assert places == sorted(set(places))
+    assert {0, len(y) - 1} <= set(places)
+    assert {min(y), max(y)} <= {y[place] for place in places}
+    assert len(places) == len(y) if len(y) <= 60 else len(places) <= 60
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=13, max_size=40))
+def test_zeros_are_gaps_of_a_log_axis_and_what_is_alone_has_a_mark(values):
+    curve = drawing.Curve(list(range(len(values))), [[value] for value in values])
+    for place, (row, value) in enumerate(zip(curve.places(log=True), values, strict=True)):
+        beside = [*values[max(place - 1, 0) : place], *values[place + 1 : place + 2]]
+        assert row["y"] == (value or None)
+        assert row.get("alone", False) == (value > 0 and not any(beside))
+        assert ("mark" in row) == row.get("alone", False)
+
+
+def test_a_run_made_twice_is_one_run(tmp_path):
+    for place, seed in enumerate((0, 0, 1)):
+        make_run(tmp_path / str(place), "newton", 20, seed=seed)
+    (drawn,) = (d for d in draw_plots(find_runs([tmp_path]).runs) if d.name == "accuracy")
+    assert {row["seeds"] for row in data_of(drawn)} == {"0, 1"}
+
+
+def test_seeds_without_a_common_place_are_a_line_each(tmp_path):
+    for seed in range(2):
+        folder = make_run(tmp_path / str(seed), "newton", 20, seed=seed)
+        edit(folder, record=lambda r, s=seed: {"test_accuracy": 0.9 if r["request"] % 2 == s else None})
+    (drawn,) = (d for d in draw_plots(find_runs([tmp_path]).runs) if d.name == "accuracy")
+    rows = dataset(drawn, 0)
+    assert {(row["line"], row["seeds"]) for row in rows} == {("0", "0"), ("1", "1")}
+    assert len(rows) == 20
+
+
+@given(st.floats(1e-300, 1e290), st.floats(1.0, 1e12))
+def test_ticks_of_a_log_axis(low, more):
+    ticks = chart.log_ticks(low, low * more)
+    assert ticks == sorted(ticks)
+    assert all(low <= tick <= low * more for tick in ticks)
+    assert len(ticks) <= 40
+    assert more < 1.5 or len(ticks) >= 2
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**7))
+def test_ticks_of_requests_are_whole_and_few(low, more):
+    ticks = chart.whole_ticks(low, low + more)
+    assert 1 <= len(ticks) <= 8
+    assert all(isinstance(tick, int) and low <= tick <= low + more for tick in ticks)
+
+
+# -- a few that once broke the layout ---------------------------------------------------------------------
+
+
+def size(drawn: style.Drawn) -> tuple[float, ...]:
+    head = drawn.svg[: drawn.svg.index(">")]
+    return tuple(float(head.split(f'{side}="')[1].split('"')[0]) for side in ("width", "height"))
+
+
+def test_a_run_without_a_bound_leaves_the_axes_their_room(tmp_path):
     """The mark of a bound that it does not have, outside of the axes, once took half of the figure."""
     make_run(tmp_path / "with", "newton", 5)
-    without = make_run(tmp_path / "without", "newton", 5, role="heuristic")
-    ledger = without / "removals.jsonl"
-    records = [json.loads(line) | {"residual_bound": None} for line in ledger.read_text().splitlines()]
-    ledger.write_text("".join(json.dumps(record) + "\n" for record in records))
-    heights = {}
+    without = make_run(tmp_path / "without", "newton_corrected", 5, role="heuristic")
+    edit(without, record=lambda r: {"residual_bound": None, "residual_measured": 0.02})
+    drawn = draw_plots(find_runs([tmp_path]).runs)[0]
+    alone = draw_plots(find_runs([tmp_path / "with"]).runs)[0]
+    assert "measured alone, without any bound: newton_corrected" in drawn.caption
+    assert size(drawn)[1] < size(alone)[1] + 40
+    edit(without, record=lambda r: {"residual_measured": None if r["request"] < 5 else 0.0})
+    drawn = draw_plots(find_runs([tmp_path]).runs)[0]
+    assert size(drawn)[1] < size(alone)[1] + 40
+    assert "Gaps are values of zero" in drawn.caption
+    assert "Gaps" not in alone.caption
 
-    def render(figure, name, *words):
-        figure.canvas.draw()
-        heights[name] = figure.axes[0].get_position().height
 
-    monkeypatch.setattr(style, "render", render)
-    draw_plots(find_runs([tmp_path]).runs)
-    assert heights["residual"] > 0.75  # with the mark: 0.68
+def test_one_request_is_a_mark_and_all_refused_is_no_removal(tmp_path):
+    for seed in range(2):
+        make_run(tmp_path / "one" / str(seed), "newton_corrected", 1, seed=seed)
+    residual = draw_plots(find_runs([tmp_path / "one"]).runs)[0]
+    assert {row["mark"] for row in data_of(residual) if "mark" in row} >= {"full"}
+    assert all(row["alone"] for row in data_of(residual) if "line" in row)
+    make_run(tmp_path / "none", "none", 20)
+    refused = find_runs([tmp_path / "none"]).runs
+    assert draw_cost(refused) is None
+    assert [d.name for d in draw_plots(refused)] == ["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a 'quoted' \"x\"", "b[0].c", "d\\\\e", "datum.x + 'y'", "{{f}}", "w " * 300]
+)
+def test_a_label_is_data_and_no_expression(tmp_path, name):
+    for place in range(2):
+        folder = make_run(tmp_path / str(place), "newton_corrected", 3, {"update": f"{name}{place}"})
+        edit(folder, summary={"unlearner": name})
+    runs = find_runs([tmp_path]).runs
+    labels = [method.label for method in methods(runs)]
+    for drawn in (*draw_plots(runs), draw_cost(runs)):
+        assert {row.get("method", row.get("row")) for row in data_of(drawn)} - {None} == set(labels)
+        for node in walk(drawn.chart):
+            for key in ("field", "shorthand", "filter", "calculate", "labelExpr", "expr", "as"):
+                assert name not in str(node.get(key)), key
+        assert size(drawn)[0] < 1100
+
+
+def test_what_is_not_finite_is_a_gap():
+    (row,) = chart.data([{"x": float("nan"), "y": float("inf"), "z": "nan"}]).values
+    assert row == {"x": None, "y": None, "z": "nan"}
+
+
+@pytest.mark.parametrize("value", [1e300, 1e-300, 0.0, -5.0])
+def test_numbers_of_any_size_are_drawn(tmp_path, value):
+    folder = make_toy(tmp_path / "a", Plot("leaks"))
+    edit(
+        folder,
+        record=lambda r: {"leak": value * r["request"], "test_accuracy": None, "forget_accuracy": None},
+    )
+    drawn = next(d for d in draw_plots([read_run(folder)]) if d.name == "leaks")
+    assert "NaN" not in drawn.svg
+    assert "Infinity" not in drawn.svg
+
+
+def test_names_of_close_budgets_move_apart_and_stay_inside():
+    assert bounded._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
+    assert bounded._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
+
+
+def test_a_retrained_request_is_no_removal_and_no_time_stands_for_retraining(tmp_path):
+    make_run(tmp_path / "a", "newton", 240)
+    cost = draw_cost(find_runs([tmp_path]).runs)
+    times = [row["x"] for row in data_of(cost) if row["what"] == "one removal"]
+    assert max(times) < 0.1  # the one that trained again took 0.48
+    assert not any(row["what"] == "retraining instead" for row in data_of(cost))
+    assert "etraining" not in cost.caption
+    make_run(tmp_path / "b", "retrain", 5)
+    cost = draw_cost(find_runs([tmp_path]).runs)
+    (again,) = (row for row in data_of(cost) if row["what"] == "retraining instead")
+    assert again["row"] == "newton"
+    assert "measured by a run of a reference method" in cost.caption
+
+
+def test_a_method_that_was_to_be_measured_and_was_not_is_named(tmp_path):
+    make_network(tmp_path / "a", "lcodec", 10)
+    edit(make_network(tmp_path / "b", "kfac", 10), record=lambda r: {"sample_gradient_after": None})
+    drawn = {d.name: d for d in draw_plots(find_runs([tmp_path]).runs)}
+    assert "Not measured, and so not drawn: kfac." in drawn["sample"].caption
+    assert {row["method"] for row in data_of(drawn["sample"])} == {"lcodec"}
+
+
+def test_figures_of_a_run_do_without_matplotlib(tmp_path):
+    folder = make_run(tmp_path / "a", "newton", 20)
+    code = "import sys; from expunge.report import read_run; from expunge.report.figures.draw import *\n"
+    code += "write_run_figures(read_run(sys.argv[1]), sys.argv[2]); assert 'matplotlib' not in sys.modules"
+    command = [sys.executable, "-W", "error", "-c", code, str(folder), str(tmp_path / "figures")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((tmp_path / "figures").iterdir())) == 4

@@ -13,10 +13,11 @@ from expunge.metrics.identity import KEPT, Identity, IdentityReference
 from expunge.metrics.reid import Reid
 from expunge.metrics.verification import Verification
 from expunge.record.columns import merged
-from expunge.report.page import tables as html_tables
+from expunge.report.page.page import page
 from expunge.report.read.runs import find_runs
-from expunge.report.tables import seeds_table, table
-from expunge.report.tables.over_seeds import over_seeds
+from expunge.report.tables import table
+from expunge.report.tables.contents import Contents
+from expunge.report.tables.over_seeds import by_method
 from expunge.report.tables.table_rows import rows
 from tests.report.test_report_networks import edit, make_network
 
@@ -79,20 +80,24 @@ def test_rows_are_told_by_person_and_seed(several):
 
 
 def test_means_over_seeds_are_next_to_the_retrained_ones(several):
-    groups = over_seeds(find_runs([several]).runs)
+    groups = by_method(find_runs([several]).runs)
     assert [group.label for group in groups] == [f"lcodec (removal.identity {who})" for who in ("s1", "s2")]
-    heads = {column.head: column for column in seeds_table.heads(groups)}
-    assert seeds_table.cell(groups[0], heads["rest, test"]).startswith("0.91 [0.9")
-    assert seeds_table.cell(groups[0], heads["rest, test"]).endswith("] / 0.93")
-    assert seeds_table.cell(groups[0], heads["person, test"]) == "0.25 / 0"
-    assert seeds_table.cell(groups[0], heads["rest kept, test"]) == "0.97 / –"
-    assert seeds_table.sub(heads["rest, test"]) == "unlearned / retrained"
-    lines = csv.DictReader(io.StringIO(seeds_table.as_csv(groups)))
-    means = {(line["unlearner"], line["value"]): float(line["mean"]) for line in lines}
-    assert means[groups[1].label, "retrain_rest_test_accuracy"] == 0.93
+    heads = {column.head: column for column in table.heads(groups)}
+    assert table.cell(groups[0], heads["rest, test"]).startswith("0.91 [0.9")
+    assert table.cell(groups[0], heads["rest, test"]).endswith("] / 0.93")
+    assert table.cell(groups[0], heads["person, test"]) == "0.25 / 0"
+    assert table.cell(groups[0], heads["rest kept, test"]) == "0.97 / –"
+    assert table.sub(heads["rest, test"]) == "unlearned / retrained"
+    _, second = csv.DictReader(io.StringIO(table.methods_as_csv(groups)))
+    assert second["unlearner"] == groups[1].label
+    ends = [second[f"retrain_rest_test_accuracy{end}"] for end in ("", "_low", "_high")]
+    assert list(map(float, ends)) == [0.93] * 3
 
 
 def test_the_page_says_what_the_columns_mean(several):
-    page = html_tables.side_by_side(rows(find_runs([several]).runs), [])
-    assert f"<dd>{_sentence(KEPT['rest_test_kept'].definition)}</dd>" in page
-    assert "verification" not in page
+    shown = page(Contents.of(find_runs([several])))
+    terms = shown[
+        shown.index("What the columns mean") : shown.index("</dl>", shown.index("What the columns"))
+    ]
+    assert f"<dd>{_sentence(KEPT['rest_test_kept'].definition)}</dd>" in terms
+    assert "verification" not in terms

@@ -30,10 +30,10 @@ from expunge.report.page.page import page as render
 from expunge.report.read import text
 from expunge.report.read.run_settings import differing
 from expunge.report.read.sweeps import without_folders
-from expunge.report.tables import seeds_table, table
+from expunge.report.tables import table
 from expunge.report.tables.contents import Contents, link
 from expunge.report.tables.grids import axes, swept
-from expunge.report.tables.over_seeds import interval, over_seeds
+from expunge.report.tables.over_seeds import SeedGroup, by_method, interval
 from expunge.report.tables.table_rows import ordered, rows, warnings
 from tests.report.test_report import make_run
 
@@ -62,6 +62,11 @@ def make_grid(folder: Path, seeds: int = 1, unlearners: tuple[str, ...] = ("newt
     for place, (unlearner, lam, std, seed) in enumerate(cells):
         make_cell(folder / str(place), lam, std, seed, unlearner, 6 if lam == LAMS[-1] else 3 + seed)
     return folder
+
+
+def over_seeds(runs: list) -> list[SeedGroup]:
+    """Return the methods of which there are several seeds."""
+    return [group for group in by_method(runs) if len(group.rows) > 1]
 
 
 def note(folder: Path, **cells: dict) -> None:
@@ -313,13 +318,14 @@ def test_groups_have_means_and_differences_paired_by_seed(seeded):
     assert newton.paired[MAIN] == pytest.approx([-0.01, -0.02, -0.03])
     assert none.paired[MAIN] == pytest.approx([0.04, 0.02, 0.0])
     assert retrain.paired[MAIN] == []
-    written = seeds_table.as_text([newton, retrain, none])
+    written = table.over_seeds_as_text([newton, retrain, none])
     assert "newton · 3 seeds" in written
     assert re.search(r"-0\.0200 \[-0\.0\d{3}, -0\.01\d{2}\]", written)
-    read = list(csv.DictReader(io.StringIO(seeds_table.as_csv([newton]))))
-    paired = next(row for row in read if row["value"] == "against_retrain")
-    assert (paired["seeds"], paired["n"]) == ("0 1 2", "3")
-    assert float(paired["mean"]) == pytest.approx(-0.02)
+    (read,) = csv.DictReader(io.StringIO(table.methods_as_csv([newton])))
+    assert (read["unlearner"], read["seeds"], read["runs"]) == ("newton", "0 1 2", "3")
+    assert float(read["against_retrain"]) == pytest.approx(-0.02)
+    low, high = (float(read[f"against_retrain_{end}"]) for end in ("low", "high"))
+    assert -0.0301 < low < -0.02 < high < -0.0099
 
 
 def test_only_the_same_requests_make_a_pair(seeded):
@@ -327,7 +333,7 @@ def test_only_the_same_requests_make_a_pair(seeded):
     next(r for r in runs if (r.unlearner, r.summary["seed"]) == ("retrain", 1)).records[2]["rows"] = [5]
     newton = over_seeds(runs)[0]
     assert newton.paired[MAIN] == pytest.approx([-0.01, -0.03])
-    assert "(2 of 3 pairs)" in seeds_table.as_text([newton])
+    assert "(2 of 3 pairs)" in table.over_seeds_as_text([newton])
 
 
 def test_no_mean_of_what_not_every_run_has_and_none_of_a_count_is_cut(tmp_path):
@@ -336,7 +342,7 @@ def test_no_mean_of_what_not_every_run_has_and_none_of_a_count_is_cut(tmp_path):
         make_cell(tmp_path / str(seed), 1e-3, 10.0, seed, served=(3, 6, 5)[seed], **more)
     (group,) = over_seeds(runs_of(tmp_path))
     assert "retrain_weight_distance" not in group.values
-    cells = {c.key: seeds_table.cell(group, c) for c in seeds_table.heads([group])}
+    cells = {c.key: table.cell(group, c) for c in table.heads([group])}
     assert "retrain_weight_distance" not in cells
     assert cells["retrained"].startswith("1.67 [")
     assert cells["removals_supported"].startswith("≥ 4.67 [")
@@ -365,10 +371,12 @@ def test_headline_is_a_mean_and_not_the_best_seed(page):
     card = content[content.index("test accuracy after the last request") :]
     assert re.search(r'class="value">([^<]+)', card)[1] == "0.9100"
     assert "newton · mean over 3 seeds" in content
-    assert "<h2>Over seeds</h2>" in content
-    assert "## Over seeds" in (page.parent / "table.md").read_text(encoding="utf-8")
-    head = (page.parent / "over_seeds.csv").read_text().splitlines()[0]
-    assert head == "unlearner,seeds,value,n,mean,low,high"
+    assert "<title>newton, retrain and none × 3 seeds on mnist_3v8</title>" in content
+    first, single = (page.parent / "table.md").read_text(encoding="utf-8").split("## Single runs")
+    assert [line.split(" ")[1] for line in first.splitlines() if " · 3 seeds |" in line] == [
+        *("newton", "retrain", "none"),
+    ]
+    assert single.count("(seed ") == 9
 
 
 # --- Columns
@@ -432,29 +440,36 @@ def test_there_is_no_link_where_it_would_tell_the_machine_s_folders():
 
 def test_the_policy_names_the_script_and_nothing_else(page):
     content = page.read_text(encoding="utf-8")
-    (script,) = re.findall(r"<script>(.*?)</script>", content, re.DOTALL)
+    scripts = re.findall(r"<script>(.*?)</script>", content, re.DOTALL)
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', content)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}';" in policy
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    named = " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert f"script-src {named};" in policy
     assert "default-src 'none'" in policy
-    assert not re.search(r"https?:|url\((?!#)|\son\w+=", content)
+    assert "unsafe-eval" not in policy
+    rest = re.sub(r"<script.*?</script>", "", content, flags=re.DOTALL)
+    assert not re.search(r"https?:|url\((?!#)|\son\w+=", rest)
 
 
 def test_raw_values_are_there_to_sort_by_and_blanks_have_none(page, seeded):
     content = page.read_text(encoding="utf-8")
-    first = content[content.index('aria-label="Table of the runs"') :].partition("</table>")[0]
+    first = content[content.index('aria-label="Table by method"') :].partition("</table>")[0]
     values = re.findall(r"<td(?: data-value=\"([^\"]+)\")?>([^<]*)</td>", first)
-    assert {shown for value, shown in values if not value} <= {text.NONE, "none"}
+    assert {shown for value, shown in values if not value} <= {text.NONE, "none", ""}
     assert ("0.92", "0.9521 → 0.9200") in values
-    assert first.count('data-key="runs.') == len(table.columns(rows(runs_of(seeded))))
+    assert (
+        first.count('data-key="methods.') == len(table.columns(rows(runs_of(seeded)))) + 1
+    )  # the paired one
+    assert first.count('<tr class="run" hidden>') == 9
 
 
 def test_a_page_of_many_runs_folds_and_scrolls_its_lists(tmp_path):
     for place in range(26):
         make_run(tmp_path / str(place), "newton", 2, {"lam": 1e-3 * (place + 1)})
     content = render(Contents.of(find_runs([tmp_path])))
-    assert content.count("<summary>All 26 runs</summary>") == 2
+    assert re.findall(r"<summary>(\w[^<]*) 26 runs<", content) == ["Of", "Of all", "Of each of the", "All"]
     assert content.count('class="scroll tall"') == 3
+    assert "<title>26 methods on mnist_3v8</title>" in content
 
 
 # --- What came to nothing
@@ -496,8 +511,11 @@ def test_failed_and_unfinished_cells_are_named_and_do_not_count(broken_off, caps
     for written in (page, markdown):
         assert "…/x.npz &lt;b" in written
         assert "somebody" not in written
-    assert "Failed: 1 run, in no table" in page
-    assert "Unfinished: 2 runs, in no table" in page
+    assert "Failed: 1 run, in no average, table or figure" in page
+    assert "Unfinished: 2 runs, in no average<" in page
+    for shown in (page, markdown):
+        assert "sweep/2" in shown
+        assert "5 requests" in shown, "the sixth line is only half there"
     assert len(list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))) == 1
 
 

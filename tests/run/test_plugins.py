@@ -175,8 +175,8 @@ def test_a_metric_of_ones_own_reaches_every_table(place, tmp_path):
     assert "against retraining" not in markdown, "nothing was trained again here"
     rows = list(csv.DictReader((folder / "table.csv").open(encoding="utf-8")))
     assert [(row["forget_rows"], row["plain_rows"]) for row in rows] == [("5.0", "1.0")] * 2
-    over = {row["value"]: row["mean"] for row in csv.DictReader((folder / "over_seeds.csv").open())}
-    assert float(over["forget_rows"]) == 5
+    (method,) = csv.DictReader((folder / "methods.csv").open(encoding="utf-8"))
+    assert (method["runs"], float(method["forget_rows"]), float(method["forget_rows_low"])) == ("2", 5, 5)
 
     sweep = json.loads((tmp_path / "sweep" / "sweep.json").read_text("utf-8"))
     assert sweep["columns"]["forget_rows"]["head"] == "rows asked for"

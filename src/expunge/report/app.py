@@ -23,14 +23,14 @@ from expunge.report.tables.contents import Contents
 from expunge.report.write import default_out, write_contents
 
 _DESCRIPTION = """\
-Compare finished runs side by side: a table here; table.md, table.csv, figures
-(PNG and SVG) and a self-contained report.html in a folder.
+Compare finished runs by method: a table here; tables (.md, .csv, .tex), figures
+(.png, .svg, .pdf) and a self-contained report.html in a folder.
 
 A run folder is what `expunge` leaves: it holds summary.json, removals.jsonl and
 .hydra/config.yaml. Nothing else is read, so folders copied from another machine
 do as well; of a sweep, sweep.json says which cells failed. Runs that failed, never
-finished or are damaged are named and left out. Runs that differ only in their seed get a second
-table, with means and intervals. The folder of a study (results.jsonl in place of
+finished or are damaged are named and left out of every mean. Runs that differ only in their seed
+are one method, with means and intervals. The folder of a study (results.jsonl in place of
 removals.jsonl) has a table of its own.
 """
 _EXAMPLES = """\
@@ -42,9 +42,9 @@ examples:
   expunge-report --privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2
                                                   the noise multiplier that keeps to epsilon 2
 
-A run on the same data that trains again at every request gives the time that
-the others' speed-up is measured against. Exit code: 0, or 2 with one line that says
-what is wrong and in which file and line; a damaged run does not keep the others from
+A run on the same problem that trains again at every request gives the time that
+the others' speed-up is measured against; without one there is none. Exit code: 0, or 2 with one line that
+says what is wrong and in which file and line; a damaged run does not keep the others from
 being shown.
 """
 
@@ -92,6 +92,7 @@ def _report(folders: list[Path], out: Path | None) -> int:
     contents = Contents.of(found)
     say(contents.as_text())
     page = write_contents(contents, default_out(list(folders)) if out is None else out)
-    files = "table.csv and the figures" if contents.runs else "and a CSV file a study"
+    tables = "methods.csv, table.csv, table.tex and the figures"
+    files = tables if contents.runs else "and a CSV file a study"
     say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")
     return 2 if any(one.damaged for one in found.left_out) else 0

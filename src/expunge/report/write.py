@@ -10,14 +10,14 @@ from expunge.core.errors import RunFolderError
 from expunge.core.files import write_atomically
 from expunge.core.folders import writing
 from expunge.report.read.runs import find_runs
-from expunge.report.tables import seeds_table, studies, table
+from expunge.report.tables import studies, table, tex
 from expunge.report.tables.contents import Contents, link
 
 
 def write_report(
     folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Write a report of what is in ``folders``: page, tables (Markdown, CSV) and figures (PNG, SVG).
+    """Write a report of what is in ``folders``: page, tables (.md, .csv, .tex), figures (.png, .svg, .pdf).
 
     Args:
         folders: Folders of runs or studies, or folders that hold run folders at any depth.
@@ -37,17 +37,21 @@ def write_report(
 def write_contents(contents: Contents, out: Path) -> Path:
     """Write the report of runs that have been read already; return the path of ``report.html``."""
     # Matplotlib is slow to import, and the table alone can do without.
+    from vl_convert import svg_to_pdf
+
     from expunge.report.figures.draw import draw_all
     from expunge.report.page.page import page
 
     drawn = draw_all(contents.runs)
-    links = {run.name: address for run in contents.runs if (address := link(run.folder, out))}
+    every = [*contents.runs, *(one.run for one in contents.begun)]
+    links = {run.name: address for run in every if (address := link(run.folder, out))}
     try:
         with writing(out):
             for name, content in _texts(contents).items():
                 write_atomically(out / name, content.encode())
             for figure in drawn:
                 figure.save(out)
+                write_atomically(out / f"{figure.name}.pdf", svg_to_pdf(figure.svg))
             write_atomically(out / "report.html", page(contents, drawn, links).encode())
     except OSError as e:
         raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None
@@ -64,6 +68,6 @@ def _texts(contents: Contents) -> dict[str, str]:
     found = {"table.md": contents.as_markdown()}
     if contents.runs:
         found["table.csv"] = table.as_csv(contents.lines)
-    if contents.groups:
-        found["over_seeds.csv"] = seeds_table.as_csv(contents.groups)
+        found["methods.csv"] = table.methods_as_csv(contents.groups)
+        found["table.tex"] = tex.as_tex(contents.groups)
     return {**found, **studies.as_csv(contents.studies)}

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from operator import methodcaller
 from typing import Any
 
+import altair as alt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from expunge.report.figures import drawing, style
-from expunge.report.figures.drawing import Curve, DrawnLines, Keyed, Line
+from expunge.report.figures import chart, drawing, panels, style
+from expunge.report.figures.drawing import Keyed
+from expunge.report.figures.panels import Frame, Panel
 from expunge.report.read import guarantees, text
+from expunge.report.read.methods import Method, methods
 from expunge.report.read.runs import Run
 
-_BOUND_DASH, _BUDGET_DASH = (0, (4, 2)), (0, (1, 1.4))
+_MEASURED, _BOUND, _BUDGET = "measured", "bound by the certificate", "budget: what the noise covers"
+_DASHES = {_MEASURED: panels.SOLID, _BOUND: panels.DASHED, _BUDGET: panels.DOTTED}
+_GAP = 0.06  # of the height, between the names of two budgets
 
 
-@style.styled()
 def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
     """Draw a number and its bound against requests, with the budget; None if no run has a bound.
 
@@ -31,70 +34,78 @@ def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> st
         # Of a training without a bound it is the training's own leftover, and no update left it.
         return run.has(bound) or (run.empirical and run.has(key))
 
-    shown = drawing.shown(runs, has)
-    if not any(run.has(bound) for line in shown.lines for run in line.runs):
+    everyone = methods(runs)
+    every = drawing.having(everyone, has)
+    if not any(run.has(bound) for method in every for run in method.runs):
         return None
-    figure, (ax,) = style.canvas(drawing.WIDTH, 4.1 + 0.2 * max(len(shown.lines), 4))
-    for line in shown.lines:
-        _lines(ax, line, key, bound)
-    drawing.log_scale(ax)
-    _budget_lines(ax, shown.lines)
+    rows = [row for method in every for row in _rows(method, key, bound)]
+    marks = [mark for method in every for mark in _marks(method, key, bound)]
+    dashes = {name: dash for name, dash in _DASHES.items() if any(row["stroke"] == name for row in rows)}
+    budgets = {method.label: _budgets(method) for method in every}
+    reach = [1.3 * budget for known in budgets.values() for budget in known]
+    panel = Panel(
+        keyed.plot.title, keyed.plot.unit, rows, marks, log=True, reach=reach, more=partial(_named, every)
+    )
+    without = [m.label for m in everyone if not any(has(run) for run in m.runs)]
+    said = _caption(every, without, keyed) + drawing.gaps(rows) + drawing.said(every)
     title = drawing.heading(columns)
-    ax.set(title=title, xlabel=drawing.REQUESTS, ylabel=keyed.plot.unit)
-    drawing.whole_requests(ax)
-    _legend(figure, shown.lines, key)
-    left_out = drawing.shown(runs, lambda run: not has(run))
-    return style.render(figure, name, title, _caption(shown, left_out, keyed) + shown.said())
+    return chart.rendered(panels.compose([panel], every, dashes), name, title, said)
 
 
-def _lines(ax: Axes, line: Line, key: str, bound: str) -> None:
-    curve, own = (Curve.of(line.runs, methodcaller("series", name)) for name in (bound, key))
-    if not _beforehand(line):
-        _stroke(curve, ax, line.colour, _BOUND_DASH, 1.4, "_")
-    _stroke(own, ax, line.colour, "solid", 1.2, "o")
-    known = dict(zip(curve.x, curve.y, strict=True))
-    for outcome, marker in drawing.MARKS.items():
-        requests = {r["request"] for run in line.runs for r in run.records if r["outcome"] == outcome}
-        at = drawing.thin([x for x in sorted(requests) if known.get(x, 0) > 0], drawing.MOST_MARKS)
-        drawing.mark(ax, at, [known[x] for x in at], marker, line.colour)
+def _rows(method: Method, key: str, bound: str) -> list[dict[str, Any]]:
+    rows = drawing.rows(method, methodcaller("series", key), log=True, stroke=_MEASURED)
+    beforehand = _beforehand(method)
+    read = methodcaller("series", "budget" if beforehand else bound)
+    return rows + drawing.rows(method, read, log=True, stroke=_BUDGET if beforehand else _BOUND)
 
 
-def _stroke(found: Curve, ax: Axes, colour: str, dash: Any, width: float, mark: str) -> None:
-    drawn = found.draw(ax, colour, log=True, lw=width, ls=dash)
-    if found.x and (mark := drawing.dot(found.x, mark)):  # of no points a mark would stand in the corner
-        drawn.set(marker=mark, ms=11 if mark == "_" else 5, mew=1.8, clip_on=False)
+def _marks(method: Method, key: str, bound: str) -> list[dict[str, Any]]:
+    """What became of requests, on the line of what was measured, else on the bound."""
+    on: dict[float, float] = {}
+    for read in (bound, key):
+        for _, curve in drawing.curves(method, methodcaller("series", read)):
+            on |= {x: y for x, y in zip(curve.x, curve.y, strict=True) if y > 0}
+    found = []
+    for outcome in ("retrained", "refused"):
+        at = [r["request"] for run in method.runs for r in run.records if r["outcome"] == outcome]
+        found += drawing.marked(method, outcome, at, on)
+    return found
 
 
-def _beforehand(line: Line) -> bool:
+def _beforehand(method: Method) -> bool:
     """Whether the bound is the budget, fixed before anything was measured."""
-    return any(guarantees.noise(run, "releases") is not None for run in line.runs)
+    return any(guarantees.noise(run, "releases") is not None for run in method.runs)
 
 
-def _budget_lines(ax: Axes, lines: Sequence[Line]) -> None:
-    """Draw each distinct budget, named at the right edge; in a line's colour if it is that line's alone.
+def _budgets(method: Method) -> list[float]:
+    """The smallest and the largest budget of the runs; one, as a rule."""
+    known = {budget for run in method.runs if (budget := run.number("budget")) and budget > 0}
+    return sorted({min(known), max(known)}) if known else []
+
+
+def _named(every: Sequence[Method], facet: str, frame: Frame) -> list[alt.Chart]:
+    """Draw each distinct budget, named at the right edge; in a method's colour if it is that one's alone.
 
     One that was fixed beforehand for every number of rows falls with them: it is named by where it ends.
     """
-    owners: dict[float, list[str]] = {}
-    for line in lines:
-        for budget in {run.number("budget") or 0.0 for run in line.runs} - {0.0}:
-            owners.setdefault(budget, []).append(line.colour)
-    for line in filter(_beforehand, lines):
-        falling = Curve.of(line.runs, methodcaller("series", "budget"))
-        _stroke(falling, ax, line.colour, _BUDGET_DASH, 1.3, "_")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, max([high, *(1.6 * b for b in owners)]))
-    budgets = sorted(owners)
-    span = np.log(np.divide(ax.get_ylim(), low))[1]
-    heights = _spread([float(np.log(b / low) / span) for b in budgets], gap=0.05)
-    fixed = {run.number("budget") for line in lines if not _beforehand(line) for run in line.runs}
-    for budget, height in zip(budgets, heights, strict=True):
+    owners: dict[float, list[Method]] = {}
+    for method in every:
+        for budget in _budgets(method) if method.panel == facet else ():
+            owners.setdefault(budget, []).append(method)
+    low, span = np.log(frame.y[0]), np.log(frame.y[1] / frame.y[0])
+    heights = _spread([float((np.log(b) - low) / span) for b in sorted(owners)], _GAP)
+    layers = []
+    for budget, height in zip(sorted(owners), heights, strict=True):
         alone = len(owners) > 1 and len(owners[budget]) == 1
-        colour = owners[budget][0] if alone else style.INK
-        if budget in fixed:
-            ax.axhline(budget, color=colour, lw=1.3, ls=_BUDGET_DASH)
-        name = f"budget {text.number(budget)}"
-        ax.text(1.01, height, name, transform=ax.transAxes, color=colour, va="center", size=9)
+        colour = style.SERIES[owners[budget][0].colour] if alone else style.INK
+        row = {"y": budget, "at": float(np.exp(low + height * span)), "said": f"budget {text.number(budget)}"}
+        base = alt.Chart(chart.data([row]))
+        if not all(map(_beforehand, owners[budget])):
+            rule = base.mark_rule(color=colour, strokeDash=panels.DOTTED, strokeWidth=1.4)
+            layers.append(rule.encode(y=frame.y_axis()))
+        words = base.mark_text(color=colour, align="left", dx=5, fontSize=11)
+        layers.append(words.encode(x=alt.value(frame.width), y=frame.y_axis("at:Q"), text="said:N"))
+    return layers
 
 
 def _spread(heights: list[float], gap: float) -> list[float]:
@@ -105,27 +116,12 @@ def _spread(heights: list[float], gap: float) -> list[float]:
     return spread
 
 
-def _legend(figure: Figure, lines: Sequence[Line], key: str) -> None:
-    """Put the lines in the left column, what the strokes mean in the right one."""
-    keys = []
-    if not all(map(_beforehand, lines)):
-        keys.append(drawing.key("bound by the certificate", style.MUTED, ls=_BOUND_DASH, lw=1.3))
-    if any(map(_beforehand, lines)):
-        keys.append(drawing.key("budget: what the noise covers", style.MUTED, ls=_BUDGET_DASH, lw=1.3))
-    runs = [run for line in lines for run in line.runs]
-    if any(run.has(key) for run in runs):
-        keys.insert(0, drawing.key("measured", style.MUTED, lw=1.8))
-    outcomes = {r["outcome"] for run in runs for r in run.records}
-    keys += [drawing.dot_key(name, mark) for name, mark in drawing.MARKS.items() if name in outcomes]
-    style.legend(figure, drawing.side_by_side(drawing.run_keys(lines), keys), columns=2)
-
-
-def _said(lines: Sequence[Line], key: str) -> str:
+def _said(every: Sequence[Method], key: str) -> str:
     """Return what bound and budget are, of the kinds of runs that are drawn."""
     kinds = []
-    if any(not _beforehand(line) for line in lines):
+    if any(not _beforehand(method) for method in every):
         kinds.append("A release as published counts as certified while its bound is at or below the budget")
-    if planned := [run for line in filter(_beforehand, lines) for run in line.runs]:
+    if planned := [run for method in filter(_beforehand, every) for run in method.runs]:
         kinds.append(
             "With noise at release the budget is the residual that the noise covers at the rows left: "
             "it is fixed beforehand and falls with them"
@@ -135,18 +131,16 @@ def _said(lines: Sequence[Line], key: str) -> str:
     return ". ".join(kinds)
 
 
-def _caption(shown: DrawnLines, left_out: DrawnLines, keyed: Keyed) -> str:
-    runs = [run for line in shown.lines for run in line.runs]
+def _caption(every: Sequence[Method], without: Sequence[str], keyed: Keyed) -> str:
+    runs = [run for method in every for run in method.runs]
     key, bound = keyed.key, keyed.plot.against
-    caption = drawing.caption([keyed], _said(shown.lines, key))
+    caption = drawing.caption([keyed], _said(every, key))
     if any(r["outcome"] == "retrained" for run in runs for r in run.records):
         caption += "; retraining starts the sum again with a fresh perturbation"
     if any((both := run.series(bound))[0] and both == run.series(key) for run in runs):
         caption += "; where there is only a solid line, the measured residual is itself the bound"
-    if left_out.lines:
-        names = ", ".join(line.label for line in left_out.lines)
-        which = names if left_out.every <= style.MOST else f"{left_out.runs} runs"
-        caption += f"; without a bound, and so not drawn: {which}"
-    if beyond := [line.label for line in shown.lines if not any(r.has(bound) for r in line.runs)]:
+    if without:
+        caption += f"; without a bound, and so not drawn: {', '.join(without)}"
+    if beyond := [method.label for method in every if not any(r.has(bound) for r in method.runs)]:
         caption += f"; measured alone, without any bound: {', '.join(beyond)}"
     return caption + "."

@@ -33,13 +33,15 @@ SECONDS = (
 )
 LONGEST = 76  # characters of a label, of which a longer one loses its middle; data and tooltips have it whole
 _SHORT = "length(datum.label) > 76 ? slice(datum.label, 0, 38) + '…' + slice(datum.label, -37) : datum.label"
-LINES = f"split(replace({_SHORT}, regexp('(.{{1,34}})(, | (?=\\\\()|$)', 'g'), '$1$2\\n'), '\\n')"
-"""A label in lines, for an axis at whose side it stands: broken after a comma and before a bracket."""
+_BREAKS = "(.{1,34})(, | (?=\\\\()|$)|(.{1,34})( |$)|(.{34})"
+LINES = f"split(replace({_SHORT}, regexp('{_BREAKS}', 'g'), '$1$2$3$4$5\\n'), '\\n')"
+"""A label in lines, beside an axis: broken after a comma or before a bracket where possible."""
 
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with the converter
 _PICK = "pick"
 _BESIDE = ("concat", "hconcat", "vconcat")
 _SCALE = 2  # pixels of the PNG a pixel of the chart
+_FEW_TICKS, _MOST_TICKS = 4, 7
 _TITLE = 72  # characters of a line of a title
 CONFIG: dict[str, Any] = {
     "font": _FONT,
@@ -55,7 +57,7 @@ CONFIG: dict[str, Any] = {
     "axis": {
         **{"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": MUTED},
         **{"tickColor": MUTED, "gridColor": GRID, "labelFontSize": 11, "titleFontSize": 12},
-        **{"labelLimit": 260, "labelOverlap": "greedy"},
+        **{"labelLimit": 260, "labelOverlap": "greedy", "titlePadding": 8},
     },
     "legend": {
         **{"labelColor": INK, "titleColor": INK, "orient": "bottom", "labelFontSize": 12, "title": None},
@@ -72,27 +74,38 @@ CONFIG: dict[str, Any] = {
 def data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     """Return rows as the data of a chart; what is not finite is a gap.
 
-    What names a field is ours, never from a file: Vega takes a name for a path, or an expression.
+    What names a field is ours, never from a file: Vega takes a name for a path, or an expression. The rows
+    are a tuple, which charts share; a list they would copy at every step.
     """
-    return alt.InlineData(values=[{key: _plain(value) for key, value in row.items()} for row in rows])
+    return alt.InlineData(values=tuple({key: _plain(value) for key, value in row.items()} for row in rows))
 
 
-def legend(names: Sequence[str], **more: Any) -> alt.Legend:
+def legend(names: Sequence[str], **more: Any) -> dict[str, Any]:
     """Return a legend of these names under the chart, side by side as far as they fit.
 
     A click on one of them shows it alone where the chart has a selection that is bound to the legend.
     """
     longest = min(max(map(len, names), default=1), LONGEST)
     columns = max(min(len(names), 640 // (7 * longest + 40)), 1)
-    return alt.Legend(**{"columns": columns, "labelExpr": _SHORT, **more})
+    return {"columns": columns, "labelExpr": _SHORT, **more}
 
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Return round numbers for a log axis from ``low`` to ``high``, both positive: not too many of them."""
-    first, last = max(floor(log10(low)), -307), min(ceil(log10(high)), 308)
-    steps = (1, 2, 5) if last - first <= 2 else (1, 3) if last - first == 3 else (1,)
-    decades = range(first, last + 1, max(1, (last - first) // 7))
-    return [step * 10.0**k for k in decades for step in steps if low <= step * 10.0**k <= high]
+    decades = range(max(floor(log10(low)), -307), min(ceil(log10(high)), 308) + 1)
+    found: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), range(1, 10), [k / 10 for k in range(10, 100)]):
+        every = [step * 10.0**k for k in decades[:: max(1, len(decades) // 8)] for step in steps]
+        if len(found) < _FEW_TICKS:
+            found = [tick for tick in every if low <= tick <= high]
+    return found
+
+
+def whole_ticks(low: float, high: float) -> list[int]:
+    """Return whole numbers for an axis, a few: neighbours, or multiples of 2, 5, 10, 20, ..."""
+    steps = (step * 10**k for k in range(300) for step in (1, 2, 5))
+    step = next(step for step in steps if (high - low) / step <= _MOST_TICKS)
+    return list(range(ceil(low / step) * step, floor(high) + 1, step))
 
 
 def picked(opacity: float = 1.0) -> Any:
@@ -114,8 +127,10 @@ def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> D
     """
     import vl_convert
 
-    spec = chart.to_dict()
+    spec = chart.to_dict(validate=False)
+    del spec["$schema"]  # an address, which nobody is to ask: who shows the chart knows what it is
     spec["config"] = CONFIG
+    spec["datasets"] = {key: list(rows) for key, rows in spec.get("datasets", {}).items()}
     spec.setdefault("title", wrap(title, _TITLE))
     _pickable(spec)
     svg = vl_convert.vegalite_to_svg(_still(spec))

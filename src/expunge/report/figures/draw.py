@@ -12,7 +12,6 @@ from expunge.report.figures.bounded import draw_bounded
 from expunge.report.figures.cost import draw_cost
 from expunge.report.figures.drawing import Keyed
 from expunge.report.figures.extractors import draw_extractors
-from expunge.report.figures.grid import draw_grid
 from expunge.report.figures.maps import draw_maps
 from expunge.report.figures.persons import draw_sides
 from expunge.report.figures.requests import draw_distance, draw_lines, draw_smoothed
@@ -46,6 +45,8 @@ def write_run_figures(run: Run, folder: str | os.PathLike[str]) -> list[Path]:
 
 def draw_all(runs: Sequence[Run]) -> list[style.Drawn]:
     """Draw the figures that ``runs`` have values for, in the table's order of runs."""
+    from expunge.report.figures.grid import draw_grid
+
     runs = ordered(runs)
     # What a sweep is made for comes first.
     drawn = (*draw_grid(runs), *draw_plots(runs), draw_extractors(runs), *draw_maps(runs), draw_cost(runs))

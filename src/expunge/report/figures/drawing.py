@@ -1,37 +1,26 @@
-"""What the figures of runs share: what has a line of which colour, axes of requests, marks and keys."""
+"""What the figures of runs share: what is drawn of which methods, the places of a line, what captions say."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from expunge.core.columns import Column, Plot
 from expunge.record.columns import merged
-from expunge.report.figures import style
 from expunge.report.read import text
-from expunge.report.read.run_settings import alike, labels
+from expunge.report.read.methods import Method
 from expunge.report.read.runs import Run
 from expunge.report.tables.over_seeds import interval
 
-MARKS = {"retrained": "^", "refused": "X"}
-MOST_MARKS = 120
-MOST_DOTS = 300
-WIDTH = 7.4
-REQUESTS = "removal requests (number of the request)"
-_LONGEST = 72
-
-_WHO = ("removal.identity",)
-_MEAN = "A line is the mean over runs that differ only in {}, the band its 95% bootstrap interval"
-_BANDS = 60  # places along a line at which an interval is computed
+MOST_DOTS = 600  # single requests in a panel
+_PLACES = 60  # of a line
+_FEW = 12  # places of a line, up to which each has a mark
+_MOST_MARKS = 60  # of one line
+_MEAN = "{} is the mean over the seeds of a method, {} its 95% bootstrap interval"
 
 Series = tuple[Sequence[float], Sequence[float]]
 
@@ -53,60 +42,17 @@ def plotted(runs: Sequence[Run], kinds: Collection[str]) -> list[Keyed]:
     ]
 
 
-class Line(NamedTuple):
-    """What has one line of a kind: a run, or runs that differ only in seed, or in who is removed too."""
+def having(every: Sequence[Method], has: Callable[[Run], bool]) -> list[Method]:
+    """Return the methods with the runs that have something to draw, as far as there are any.
 
-    runs: list[Run]
-    label: str
-    colour: str
-
-
-@dataclass(frozen=True)
-class DrawnLines:
-    """What a figure draws.
-
-    Attributes:
-        lines: Up to as many as there are colours.
-        every: How many there would be.
-        runs: How many runs these are.
-        alike: In what the runs of one line differ; empty where each run has its own.
+    The same run made twice is one run, the first.
     """
-
-    lines: list[Line]
-    every: int
-    runs: int
-    alike: str = ""
-
-    def said(self, line: str = _MEAN) -> str:
-        """Return the sentences that say what a line is, and what has no place in the figure, if any.
-
-        Args:
-            line: What several runs have in common there, which differ only in what ``{}`` stands for.
-        """
-        drawn = len(self.lines)
-        if not self.alike:
-            more = drawn < self.every
-            return f" The first {drawn} of {self.every} runs are drawn; the table has them all." * more
-        left = f"; the first {drawn} of {self.every} lines are drawn" * (drawn < self.every)
-        return f" {line.format(self.alike)}: {self.runs} runs{left}; the table has each."
-
-
-def shown(runs: Sequence[Run], has: Callable[[Run], bool]) -> DrawnLines:
-    """Return the lines of the runs that have something to draw; of all ``runs`` a line keeps its colour.
-
-    Where these are more runs than can be told apart, those that differ only in their seed are drawn as one;
-    where that is not enough, those that differ in who is removed as well.
-    """
-    groups, names, which = [[run] for run in runs], text.labels(runs), ""
-    for without, words in (((), "their seed"), (_WHO, "their seed and in who is removed")):
-        if len(groups) > style.MOST and len(found := alike(runs, without)) < len(groups):
-            groups, names, which = found, labels(found, without), words
-    every = []
-    for i, (group, name) in enumerate(zip(groups, names, strict=True)):
-        if own := [run for run in group if has(run)]:
-            short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-            every.append(Line(own, short, style.SERIES[i % style.MOST]))
-    return DrawnLines(every[: style.MOST], len(every), sum(len(line.runs) for line in every), which)
+    found = []
+    for method in every:
+        by_seed = {str(run.summary.get("seed")): run for run in reversed(method.runs) if has(run)}
+        if own := [run for run in method.runs if any(run is kept for kept in by_seed.values())]:
+            found.append(replace(method, runs=own))
+    return found
 
 
 @dataclass(frozen=True)
@@ -128,16 +74,60 @@ class Curve:
         """The means."""
         return [fmean(values) for values in self.values]
 
-    def draw(self, ax: Axes, colour: str, log: bool = False, **stroke: Any) -> Line2D:
-        """Draw the means, and of several runs the band of the intervals; return the line."""
-        if self.x and len(self.values[0]) > 1:
-            places = thin(list(range(len(self.x))), _BANDS)
-            bands = [interval(self.values[place]) for place in places]
-            low, high = ([band[side] for band in bands] for side in (1, 2))
-            along = [self.x[place] for place in places]
-            ax.fill_between(along, positive(low) if log else low, high, color=colour, alpha=0.15, lw=0)
-        (line,) = ax.plot(self.x, positive(self.y) if log else self.y, color=colour, **stroke)
-        return line
+    def places(self, log: bool) -> list[dict[str, Any]]:
+        """Return what is drawn of the curve: at most so many places, the lowest and highest among them.
+
+        On a log axis a mean of zero is a gap. What is alone between gaps, and no line, has a mark and a bar.
+        """
+        y = self.y
+        known = [not log or value > 0 for value in y]
+        found = []
+        for i in _telling(y):
+            mean, low, high = interval(self.values[i])
+            place: dict[str, Any] = {"x": short(self.x[i]), "y": short(mean) if known[i] else None}
+            if low < high:
+                place |= {"low": short(low), "high": short(high)}
+            if known[i] and not any((*known[max(i - 1, 0) : i], *known[i + 1 : i + 2])):
+                place["alone"] = True
+            if known[i] and (len(y) <= _FEW or "alone" in place):
+                place["mark"] = "full"
+            found.append(place)
+        return found
+
+
+def curves(method: Method, read: Callable[[Run], Series]) -> list[tuple[list[Run], Curve]]:
+    """Return a method's curve over its runs that have values; where no place is common to them, one each."""
+    runs = [run for run in method.runs if read(run)[0]]
+    together = Curve.of(runs, read) if runs else None
+    if together is None or together.x:
+        return [(runs, together)] if together else []
+    return [([run], Curve.of([run], read)) for run in runs]
+
+
+def rows(
+    method: Method, read: Callable[[Run], Series], log: bool = False, **more: Any
+) -> list[dict[str, Any]]:
+    """Return the places of a method's line, with its interval over the seeds, as data."""
+    return [
+        {**named(method), "seeds": seeds(own), "line": f"{n}", **more, **place}
+        for n, (own, curve) in enumerate(curves(method, read))
+        for place in curve.places(log)
+    ]
+
+
+def named(method: Method) -> dict[str, str]:
+    """Return what a row of data says of its method: what it is called in its facet, and that."""
+    return {"method": method.name, "panel": method.panel}
+
+
+def seeds(runs: Sequence[Run]) -> str:
+    """Return the seeds of the runs in words."""
+    return ", ".join(dict.fromkeys(text.shown(run.summary.get("seed")) for run in runs))
+
+
+def short(value: float) -> float:
+    """Return a number as exactly as a picture can show it, so that the page stays small."""
+    return float(f"{value:.6g}")
 
 
 def thin(values: list[Any], most: int) -> list[Any]:
@@ -147,88 +137,46 @@ def thin(values: list[Any], most: int) -> list[Any]:
     return [values[i] for i in np.linspace(0, len(values) - 1, most).round().astype(int)]
 
 
-def positive(values: Iterable[float]) -> list[float]:
-    """Return values for a log axis, where one of zero has no place: a gap, not a line to the bottom."""
-    return [v if v > 0 else math.nan for v in values]
+def _telling(y: Sequence[float]) -> list[int]:
+    """Return the places of a line that are drawn: all, or the lowest and the highest of each stretch."""
+    if len(y) <= _PLACES:
+        return list(range(len(y)))
+    stretches = np.array_split(np.arange(len(y)), _PLACES // 2 - 1)
+    values = np.array(y)
+    ends = ((part[values[part].argmin()], part[values[part].argmax()]) for part in stretches)
+    return sorted({0, len(y) - 1, *(int(i) for pair in ends for i in pair)})
 
 
-def log_scale(ax: Axes) -> None:
-    """Give the y axis a log scale with plain numbers."""
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
+def marked(
+    method: Method, outcome: str, at: Iterable[float], on: Mapping[float, float]
+) -> list[dict[str, Any]]:
+    """Return the marks of an outcome at the requests ``at``, of which ``on`` has the place on the line."""
+    known = thin([x for x in sorted(set(at)) if x in on], _MOST_MARKS)
+    return [{**named(method), "outcome": outcome, "x": x, "y": short(on[x])} for x in known]
 
 
-def dot(x: Sequence[float], mark: str = "o") -> str:
-    """Return the mark that each of so few values gets, of which a line would show little or nothing."""
-    return mark if len(x) < 3 else ""
+def said(every: Sequence[Method], line: str = "A line", band: str = "the band") -> str:
+    """Return the sentence that says what means are drawn; none where every method has one run."""
+    return f" {_MEAN.format(line, band)}." if any(len(method.runs) > 1 for method in every) else ""
 
 
-def mark(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, colour: str) -> None:
-    """Mark what became of some requests, on a line."""
-    ax.plot(x, y, ls="none", marker=marker, ms=6, color=colour, mec=style.PAPER, mew=0.6)
+def gaps(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the sentence that says what gaps in lines are; none where there are none."""
+    return " Gaps are values of zero, of which a log axis has none." * any(row["y"] is None for row in rows)
 
 
-def whole_requests(ax: Axes) -> None:
-    """Tick whole requests only; a single one stands in the middle."""
-    low, high = ax.get_xlim()
-    if high - low < 1:
-        ax.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
-
-
-def room(ax: Axes, least: float = 0.02) -> None:
-    """Show a span of at least two points, so that noise of single test rows does not look like a trend."""
-    low, high = ax.get_ylim()
-    if high - low < least:
-        middle = (low + high) / 2
-        low, high = middle - least / 2, middle + least / 2
-    ax.set_ylim(max(low, -0.02), min(high, 1.02))
-
-
-def key(label: str, colour: str, **more: Any) -> Line2D:
-    """Return an entry of a legend."""
-    return Line2D([], [], color=colour, label=label, **{"lw": 2.4, **more})
-
-
-def dot_key(label: str, marker: str = "o", ms: float = 6, colour: str = style.MUTED, **more: Any) -> Line2D:
-    """Return an entry of a legend that is a mark alone."""
-    return key(label, colour, ls="none", marker=marker, ms=ms, **more)
-
-
-def write(ax: Axes, words: str, at: tuple[float, float], off: tuple[float, float], **more: Any) -> None:
-    """Write words beside a place, ``off`` in points."""
-    ax.annotate(words, at, off, "data", "offset points", fontsize=8.5, **more)
-
-
-def wrapped(label: str, width: int) -> str:
-    """Return a label in lines of ``width`` characters, a setting on one line with its value."""
-    return fill(text.unbroken(label), width, break_on_hyphens=False)
-
-
-def run_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Give each run a row of the figure, from the top, with its name at the left."""
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
-
-
-def run_keys(lines: Sequence[Line]) -> list[Line2D]:
-    """Return an entry of the legend for each line."""
-    return [key(line.label, line.colour) for line in lines]
-
-
-def legend_columns(labels: Iterable[str]) -> int:
-    """Return how many labels fit side by side."""
-    return 2 if max(map(len, labels)) <= 40 else 1
-
-
-def side_by_side(left: Sequence[Line2D], right: Sequence[Line2D]) -> list[Line2D]:
-    """Return the entries of a legend of two columns, filled up with blanks."""
-    rows = max(len(left), len(right))
-    blank = [Line2D([], [], linestyle="none", label=" ")]
-    return [entry for side in (left, right) for entry in [*side, *blank * (rows - len(side))]]
+def missing(every: Sequence[Method], columns: Sequence[Keyed]) -> str:
+    """Return the sentence that names methods of which numbers were to be recorded, and none is one."""
+    parts = []
+    for keyed in columns:
+        recorded = having(every, lambda run, key=keyed.key: key in run.recorded)  # type: ignore[misc]
+        if without := [m.label for m in recorded if not any(run.has(keyed.key) for run in m.runs)]:
+            parts.append(
+                f"{keyed.plot.title}: {', '.join(without)}" if len(columns) > 1 else ", ".join(without)
+            )
+    same = len({part.partition(": ")[2] for part in parts}) == 1 and len(parts) == len(columns) > 1
+    parts = [parts[0].partition(": ")[2]] if same else parts
+    return f" Not measured, and so not drawn: {'; '.join(parts)}." if parts else ""
 
 
 def is_share(column: Column) -> bool:

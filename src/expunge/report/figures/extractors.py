@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+import altair as alt
 
 from expunge.record.columns import main_column
-from expunge.report.figures import drawing, style
+from expunge.report.figures import chart, drawing, strips, style
 from expunge.report.read import text, totals
+from expunge.report.read.methods import COLOURS
 from expunge.report.read.runs import Run
 from expunge.report.tables.table_rows import lasting
 
 _HEAD = "certified model, after the removals"
 _FEATURES = ("features",)
-_MARKS = ("o", "D", "s", "^", "v", "P", "X", "*")
-_LANE = 0.26  # between the accuracies of one extractor; extractors are 1 apart
+_MARKS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "cross", "triangle-left", "arrow")
+_WIDE = 400  # pixels
 _NOTHING = "no guarantee"
 _CAPTION = (
     "Share of test rows classified correctly. The certified model is that after the last request.{} At the "
@@ -34,36 +35,66 @@ class Compared:
     promise: str
 
 
-@style.styled()
 def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     """Draw the accuracies by extractor; None unless two extractors on the same rows have any."""
     every = compared(runs)
-    shown = every[: style.MOST]
-    if not shown:
+    if not every:
         return None
     features = {keyed.plot.title: keyed.column.definition for keyed in drawing.plotted(runs, _FEATURES)}
-    kinds = {_HEAD: "", **features}  # and what those mean that are of the features alone
-    looks = {kind: (_MARKS[i % style.MOST], style.SERIES[i % style.MOST]) for i, kind in enumerate(kinds)}
-    looks = {k: look for k, look in looks.items() if any(k in one.accuracies for one in shown)}
-    figure, (ax,) = style.canvas(drawing.WIDTH, 1.3 + (0.22 + 0.18 * len(looks)) * len(shown))
-    for place, one in enumerate(shown):
-        for lane, kind in enumerate(looks):
-            height = place + _LANE * (lane - (len(looks) - 1) / 2)
-            _accuracies(ax, height, one.accuracies.get(kind), looks[kind])
-        ax.text(1.02, place, one.promise, transform=ax.get_yaxis_transform(), va="center", size=9)
-    drawing.run_rows(ax, [drawing.wrapped(one.name, 30) for one in shown])
-    for between in range(1, len(shown)):
-        ax.axhline(between - 0.5, color=style.GRID, lw=0.7)
-    title = "Accuracy by extractor"
-    ax.set(title=title, xlabel="test rows classified correctly")
-    _room(ax, [values for one in shown for values in one.accuracies.values()])
-    keys = [drawing.dot_key(kind, marker, 7, colour) for kind, (marker, colour) in looks.items()]
-    style.legend(figure, keys, columns=min(len(keys), 3))
-    said = [f" {text.capital(kind)}: {kinds[kind]}." for kind in looks if kinds[kind]]
-    caption = _CAPTION.format("".join(said))
-    if len(shown) < len(every):
-        caption += f" The first {len(shown)} of {len(every)} extractors are drawn."
-    return style.render(figure, "extractors", title, caption)
+    meant = {_HEAD: "", **features}  # and what those mean that are of the features alone
+    kinds = [kind for kind in meant if any(kind in one.accuracies for one in every)]
+    rows = [row for one in every for kind in kinds if (row := _row(one, kind))]
+    said = _CAPTION.format("".join(f" {text.capital(kind)}: {meant[kind]}." for kind in kinds if meant[kind]))
+    return chart.rendered(_strips(rows, every, kinds), "extractors", "Accuracy by extractor", said)
+
+
+def _row(one: Compared, kind: str) -> dict[str, Any]:
+    """Return the accuracies of one kind, of which the figure shows the lowest and the highest."""
+    values = one.accuracies.get(kind)
+    if not values:
+        return {}
+    said = " to ".join(dict.fromkeys((text.accuracy(values[0]), text.accuracy(values[-1]))))
+    return {"row": one.name, "what": kind, "low": values[0], "x": values[-1], "said": said}
+
+
+def _strips(rows: Sequence[dict[str, Any]], every: Sequence[Compared], kinds: Sequence[str]) -> Any:
+    names = [one.name for one in every]
+    low, high = min(row["low"] for row in rows), max(row["x"] for row in rows)
+    low = min(low, high - 0.03)  # no span that makes noise look like more
+    x = strips.along("test rows classified correctly", (low - 0.1 * (high - low), high + 0.35 * (high - low)))
+    height = strips.step(names, 18 * len(kinds) + 10)
+    looks = {kind: (_MARKS[i % COLOURS], style.SERIES[i % COLOURS]) for i, kind in enumerate(kinds)}
+    shapes, hues = zip(*looks.values(), strict=True)
+    keys = chart.legend(kinds, symbolType="circle")
+    lane = alt.YOffset("what:N", scale=dict(domain=list(kinds), paddingOuter=0.4))
+    tips = [
+        alt.Tooltip("row:N", title="extractor"),
+        alt.Tooltip("what:N"),
+        alt.Tooltip("said:N", title="accuracy"),
+    ]
+    base = alt.Chart(chart.data(rows)).encode(
+        y=strips.rows_axis(names),
+        yOffset=lane,
+        color=alt.Color("what:N", scale=dict(domain=kinds, range=hues), legend=keys),
+    )
+    shape = alt.Shape("what:N", scale=dict(domain=kinds, range=shapes), legend=keys)
+    lowest = x.copy()
+    lowest.shorthand = "low:Q"
+    promises = alt.Chart(chart.data([{"row": one.name, "said": one.promise} for one in every]))
+    layers = [
+        base.mark_rule(strokeWidth=1.4).encode(x=x, x2="low:Q"),
+        *(
+            base.mark_point(filled=True, size=56, opacity=1).encode(x=at, shape=shape, tooltip=tips)
+            for at in (x, lowest)
+        ),
+        base.mark_text(align="left", dx=9, fontSize=11).encode(
+            x=x, text="said:N", color=alt.value(style.INK)
+        ),
+        promises.mark_text(align="left", dx=6, fontSize=11, color=style.INK).encode(
+            y=strips.rows_axis(names), x=alt.value(_WIDE), text="said:N"
+        ),
+    ]
+    return alt.layer(*layers).properties(width=_WIDE, height=height * len(names))
 
 
 def compared(runs: Sequence[Run]) -> list[Compared]:
@@ -104,26 +135,3 @@ def _promise(runs: Sequence[Run]) -> str:
     promised = [totals.total(run)[0] for run in runs if run.certified]
     known = sorted({text.number(e): e for e in promised if e is not None}.items(), key=lambda pair: pair[1])
     return f"total ε {' to '.join(dict.fromkeys((known[0][0], known[-1][0])))}" if known else ""
-
-
-def _accuracies(ax: Axes, height: float, values: Sequence[float] | None, look: tuple[str, str]) -> None:
-    """Draw the accuracies of one kind on a line, and write them to the right of the last."""
-    if not values:
-        return
-    marker, colour = look
-    ax.plot(values, [height] * len(values), ls="-", lw=1.2, marker=marker, ms=6, color=colour)
-    drawing.write(ax, _said(values), (values[-1], height), (7, 0), va="center")
-
-
-def _said(values: Sequence[float]) -> str:
-    return " to ".join(dict.fromkeys((text.accuracy(values[0]), text.accuracy(values[-1]))))
-
-
-def _room(ax: Axes, known: Sequence[Sequence[float]]) -> None:
-    """Leave room for what is written beside the values, and show no span that makes noise look like more."""
-    low, high = ax.get_xlim()
-    span = max(high - low, 0.04)
-    right = max(values[-1] + (0.05 + 0.025 * len(_said(values))) * span for values in known)
-    left = max(high - span, -0.02)
-    ax.set_xticks(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(left, min(high, 1.0)))
-    ax.set_xlim(left, max(high, right))

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError
@@ -18,12 +17,17 @@ from expunge.core.files import load_header, load_state
 from expunge.record.columns import picture_of
 from expunge.report.figures import drawing, style
 from expunge.report.read import text
+from expunge.report.read.methods import methods
 from expunge.report.read.runs import Run
+
+if TYPE_CHECKING:  # slow to import, and most runs have no pictures
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
 _MAPS = ("before", "after", "retrained")
-_FIRST = "Pictures are of the first of the runs that differ only in {}"
+_FIRST = "Pictures are of the first of the runs that differ only in their seed"
 _MOST_ROWS = 24
 _OPAQUE = 0.75  # where a map is at its row's largest energy before
 _COLOURS = "inferno"
@@ -51,18 +55,19 @@ class _Pictures:
 def draw_maps(runs: Sequence[Run]) -> list[style.Drawn]:
     """Draw a figure for each run that kept maps; a damaged file costs a line of the log.
 
-    Of many runs that differ only in their seed the first has a figure.
+    Of runs that differ only in their seed the first has a figure.
     """
     files = {id(run): paths for run in runs if (paths := _files(run))}
-    shown = drawing.shown(runs, lambda run: id(run) in files)
     drawn: list[style.Drawn] = []
-    for line in shown.lines:
-        for path in files[id(line.runs[0])]:
+    every = drawing.having(methods(runs), lambda run: id(run) in files)
+    many = f" {_FIRST}." if any(len(method.runs) > 1 for method in every) else ""
+    for method in every:
+        for path in files[id(method.runs[0])]:
             if (found := _read(path)) is not None:
-                label, before = line.label * (len(files) > 1), f"{path.stem}_"
+                label, before = method.label * (len(every) > 1), f"{path.stem}_"
                 again = sum(f"{one.name}_".startswith(before) for one in drawn)
                 name = path.stem + f"_{again + 1}" * bool(again)
-                drawn.append(_draw(found, label, name, shown.said(_FIRST)))
+                drawn.append(_draw(found, label, name, many))
     return drawn
 
 
@@ -166,7 +171,7 @@ def _row(axes: Sequence[Axes], found: _Pictures, place: int, columns: Sequence[s
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
     kind = "removed" if found.removed[place] else "other"
-    name = drawing.wrapped(text.plain(found.names[place])[:36], 14)
+    name = fill(text.plain(found.names[place])[:36], 14)
     axes[0].set_ylabel(f"{name}\n{kind}", rotation=0, ha="right", va="center", labelpad=8)
 
 

@@ -6,49 +6,45 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 from statistics import mean
+from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-
-from expunge.report.figures import drawing, style
-from expunge.report.figures.drawing import Curve, Keyed, Line
+from expunge.report.figures import chart, drawing, panels, style
+from expunge.report.figures.drawing import Keyed
+from expunge.report.figures.panels import Panel
+from expunge.report.read.methods import Method, methods
 from expunge.report.read.runs import Run, finite
 from expunge.report.tables.table_rows import lasting
 
 _SIDES = {"removed": "images of the removed persons", "rest": "images of everybody else"}
-_STROKES = {"removed": "solid", "rest": (0, (4, 1.5))}
-_WIDTHS = {"removed": 2.6, "rest": 1.6}  # one under the other can still be seen
-_REFERENCE = (0, (1, 1.6))
-_FEW = 40  # points of a line, up to which each gets a mark
-_ASKED = (
-    "A line is the mean over runs that differ only in {}, the band its 95% bootstrap interval; images of "
-    "refused requests count as asked for"
-)
+_AIM = "the retrained model"
+_DASHES = {_SIDES["removed"]: panels.SOLID, _SIDES["rest"]: panels.DASHED, _AIM: panels.DOTTED}
 
 
-@style.styled()
 def draw_sides(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
-    """Draw the two curves of every line beside the retrained model's values; None if no run has them."""
+    """Draw the two curves of every method beside the retrained model's values; None if no run has them."""
     removed = [keyed for keyed in columns if keyed.plot.kind == "removed"]
     parts = {keyed.plot.title for keyed in removed if any(run.has(keyed.key) for run in runs)}
     columns = [keyed for keyed in columns if keyed.plot.title in parts]
-    panels = list(dict.fromkeys(keyed.plot.title for keyed in columns))
-    shown = drawing.shown(runs, lambda run: any(run.has(keyed.key) for keyed in removed))
-    lines = shown.lines
-    if not lines:
+    everyone = methods(runs)
+    every = drawing.having(everyone, lambda run: any(run.has(keyed.key) for keyed in removed))
+    if not every:
         return None
-    keys, across = _keys(lines, columns)
-    figure, axes = style.canvas(drawing.WIDTH, 3.1 + 0.2 * -(-len(keys) // across), len(panels))
-    for ax, panel in zip(axes, panels, strict=True):
-        own = [keyed for keyed in columns if keyed.plot.title == panel]
-        _panel(ax, lines, own, asked=bool(shown.alike))
-    style.legend(figure, keys, columns=across)
-    caption = drawing.caption(columns, "As the model stands after each request") + "."
-    if not shown.alike:
-        caption += " Images of refused requests do not count as removed."
-    if _referenced(lines, columns):
-        caption += " The aim for the removed persons is the retrained model's accuracy."
-    return style.render(figure, name, drawing.heading(columns), caption + shown.said(_ASKED))
+    # Seeds refuse different requests, and so have removed different numbers of images at the same one.
+    asked = any(len(method.runs) > 1 for method in every)
+    found = []
+    for title in dict.fromkeys(keyed.plot.title for keyed in columns):
+        own = [keyed for keyed in columns if keyed.plot.title == title]
+        rows = [row for method in every for keyed in own for row in _rows(method, keyed, asked)]
+        along = "images asked to be removed so far" if asked else "images removed so far"
+        found.append(Panel(title, own[0].plot.unit, rows, share=True, along=along, reach=(0.0, 1.0)))
+    used = {row["stroke"] for panel in found for row in panel.rows}
+    dashes = {stroke: dash for stroke, dash in _DASHES.items() if stroke in used}
+    said = drawing.caption(columns, "As the model stands after each request") + "."
+    said += f" Images of refused requests {'count as asked for' if asked else 'do not count as removed'}."
+    if _AIM in used:
+        said += " The aim for the removed persons is the retrained model's accuracy."
+    said += drawing.said(every) + drawing.missing(everyone, columns)
+    return chart.rendered(panels.compose(found, every, dashes), name, drawing.heading(columns), said)
 
 
 def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], list[float]]:
@@ -70,45 +66,15 @@ def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], lis
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _panel(ax: Axes, lines: Sequence[Line], columns: Sequence[Keyed], asked: bool) -> None:
-    for line in lines:
-        for keyed in columns:
-            side = keyed.plot.kind
-            own = _colour(lines, side, line.colour)
-            found = Curve.of(line.runs, partial(curve, keyed=keyed, asked=asked))
-            mark = "o" if len(found.x) <= _FEW else ""
-            found.draw(ax, own, lw=_WIDTHS[side], ls=_STROKES[side], marker=mark, ms=4)
-            if aims := _aims(line.runs, keyed):
-                ax.axhline(mean(aims), color=own, lw=1.3, ls=_REFERENCE)
-    along = "images asked to be removed so far" if asked else "images removed so far"
-    ax.set(title=columns[0].plot.title, xlabel=along, ylabel=columns[0].plot.unit)
-    ax.set_ylim(-0.03, 1.03)
-    drawing.whole_requests(ax)
-
-
-def _aims(runs: Sequence[Run], keyed: Keyed) -> list[float]:
-    """The retrained model's last values, of the runs that have one."""
-    found = (lasting(run, keyed.column.beside) for run in runs)
-    return [value for value in found if value is not None]
-
-
-def _colour(lines: Sequence[Line], side: str, colour: str) -> str:
-    """The line's colour; where there is one alone, that of the side."""
-    return colour if len(lines) > 1 else style.SERIES[side == "removed"]
-
-
-def _referenced(lines: Sequence[Line], columns: Sequence[Keyed]) -> bool:
-    return any(_aims(line.runs, keyed) for line in lines for keyed in columns)
-
-
-def _keys(lines: Sequence[Line], columns: Sequence[Keyed]) -> tuple[list[Line2D], int]:
-    """Return the entries of the legend and in how many columns they stand."""
-    strokes = [
-        drawing.key(label, _colour(lines, side, style.MUTED), ls=_STROKES[side], lw=_WIDTHS[side])
-        for side, label in _SIDES.items()
-    ]
-    if _referenced(lines, columns):
-        strokes.append(drawing.key("the retrained model", style.MUTED, ls=_REFERENCE, lw=1.5))
-    if len(lines) == 1:
-        return strokes, len(strokes)
-    return drawing.side_by_side(drawing.run_keys(lines), strokes), 2
+def _rows(method: Method, keyed: Keyed, asked: bool) -> list[dict[str, Any]]:
+    """Return the places of one curve, and of the retrained model's last value, beside all of it."""
+    read = partial(curve, keyed=keyed, asked=asked)
+    rows = drawing.rows(method, read, stroke=_SIDES[keyed.plot.kind])
+    found = (lasting(run, keyed.column.beside) for run in method.runs)
+    aims = [value for value in found if value is not None]
+    if not rows or not aims:
+        return rows
+    places = [row["x"] for row in rows]
+    aim = {**drawing.named(method), "y": drawing.short(mean(aims)), "stroke": _AIM}
+    seeds = drawing.seeds(method.runs)
+    return rows + [{**aim, "x": x, "line": keyed.key, "seeds": seeds} for x in (min(places), max(places))]

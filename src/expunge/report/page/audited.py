@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from expunge.core.errors import RunFolderError
 from expunge.report.figures import style
-from expunge.report.page.figure import figure_of
+from expunge.report.page.figures import figure_of
+from expunge.report.page.render import rendered
 from expunge.report.read import text
 from expunge.report.read.run_files import parse_object, read_text
 from expunge.report.read.runs import Run, finite
@@ -115,7 +117,7 @@ def draw(found: Mapping[str, Any]) -> style.Drawn:
     return audit.draw(found, {it: (words, _COLOURS[it]) for it, words in VERDICTS.items()}, UNTRIED)
 
 
-def sections(runs: Sequence[Run]) -> list[str]:
+def sections(runs: Sequence[Run]) -> list[Markup]:
     """The part of the page for runs that have been audited, together; empty where none has."""
     found = {run.name: audit for run in runs if (audit := read(run.folder)) is not None}
     methods = [
@@ -126,28 +128,19 @@ def sections(runs: Sequence[Run]) -> list[str]:
     return [section({"methods": methods})] if methods else []
 
 
-def section(found: Mapping[str, Any]) -> str:
+def section(found: Mapping[str, Any]) -> Markup:
     """An audit: the claim in words, the table, every attack, the picture."""
-    said = "\n".join(f"<li>{words}</li>" for words in dict.fromkeys(map(_claim, found["methods"])))
-    attacks = "\n".join(
-        f"<h3>{escape(text.plain(one['name']))}</h3>\n{_table(_ATTACKS, _attacks(one))}\n{_not_tried(one)}"
-        for one in found["methods"]
+    methods = found["methods"]
+    return rendered(
+        "audited",
+        reading=READING,
+        head=_HEAD,
+        lines=cells(found),
+        claims=list(dict.fromkeys(text.plain(one.get("claim") or "no claim in words") for one in methods)),
+        figure=figure_of(draw(found)),
+        attack_head=_ATTACKS,
+        attacks=[(one["name"], _attacks(one), one.get("not_tried", ())) for one in methods],
     )
-    return f"""\
-<h2>Audit</h2>
-<p>Rows were removed by the method and, beside it, models were trained exactly without them; attacks looked at
-what was released. <strong>{escape(READING)}</strong> What an audit can show:
-<code>docs/audit.md</code>.</p>
-{_table(_HEAD, cells(found))}
-<h3>The claims in words</h3>
-<ul>
-{said}
-</ul>
-{figure_of(draw(found))}
-<details>
-<summary>Every attack, with counts and exact limits</summary>
-{attacks}
-</details>"""
 
 
 _ATTACKS = ("attack", "event", "after removal", "retrained", "ε at least", "δ at least")
@@ -169,29 +162,3 @@ def _attacks(one: Mapping[str, Any]) -> list[list[str]]:
 def _seen(side: Mapping[str, Any]) -> str:
     limits = f"{text.number(side['low'])} to {text.number(side['high'])}"
     return f"{text.count(side['seen'])} of {text.count(side['out_of'])} ({limits})"
-
-
-def _claim(one: Mapping[str, Any]) -> str:
-    return escape(text.capital(text.plain(one.get("claim") or "no claim in words")))
-
-
-def _not_tried(one: Mapping[str, Any]) -> str:
-    items = "".join(f"<li>{escape(text.plain(what))}</li>" for what in one.get("not_tried", ()))
-    return f"<p>Not attacked:</p>\n<ul>{items}</ul>" if items else ""
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-    lines = "\n".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in body
-    )
-    return f"""\
-<div class="scroll" tabindex="0" role="region" aria-label="Table of the audit">
-<table>
-<thead><tr>{titles}</tr></thead>
-<tbody>
-{lines}
-</tbody>
-</table>
-</div>"""

@@ -1,16 +1,16 @@
-"""The page's first lines: a few numbers of the run that did best."""
+"""The page's first lines: a few numbers of the method that did best."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from typing import NamedTuple
 
 from expunge.core.columns import Columns
 from expunge.record.columns import merged
 from expunge.report.read import guarantees, text, totals
 from expunge.report.tables.columns import formatted
 from expunge.report.tables.over_seeds import SeedGroup
-from expunge.report.tables.table_rows import OWN_FIT, Row
+from expunge.report.tables.table_rows import Row
 
 _NEARLY_AS_MANY = 0.9
 _TOGETHER = ", of those with a guarantee of extractor and model together"
@@ -27,22 +27,31 @@ _HOLDS = {
 }
 
 
-def headline(lines: Sequence[Row], groups: Sequence[SeedGroup] = ()) -> str:
-    """Return the numbers of the certified run that served most, most accurately; of another if none is.
+class Card(NamedTuple):
+    """A number of the headline: what it is, how much, and of what."""
 
-    Runs that differ only in their seed are one, with the means of their numbers: the best of many seeds would
-    look better than the method is.
+    name: str
+    value: str
+    of: str
+
+
+def headline(groups: Sequence[SeedGroup]) -> tuple[list[Card], str, str]:
+    """Return the numbers of the certified method that served most, most accurately; of another if none is.
+
+    They are means over the seeds: the best of many seeds would look better than the method is.
+
+    Returns:
+        The cards, how the method was chosen (empty where it is the only one), and what it is called.
     """
-    grouped = {id(row.of) for group in groups for row in group.rows}
-    every = [*(group.average for group in groups), *(row for row in lines if id(row.of) not in grouped)]
-    columns = {k: c for k, c in merged(row.of.columns for row in lines).items() if c.headline or c.main}
+    every = [group.average for group in groups]
+    columns = {k: c for k, c in merged(row.of.columns for row in every).items() if c.headline or c.main}
     certified = [row for row in every if row.of.certified]
     if certified:
         covered = [row for row in certified if not row.not_covered]
         first = min(guarantees.rank(row.of) for row in covered or certified)
         able = [row for row in covered or certified if guarantees.rank(row.of) == first]
         best = max(able, key=lambda row: _merit(row, columns))
-        cards, which = _of_certified(best, columns), "The certified run that served most, most accurately"
+        cards, which = _of_certified(best, columns), "The certified method that served most, most accurately"
         alike = [row for row in certified if guarantees.rank(row.of) == first]
         which += _OF_THOSE[guarantees.scheme(best.of)] * (len(alike) < len(certified))
         which += _TOGETHER * (len(able) < len(alike))
@@ -52,20 +61,13 @@ def headline(lines: Sequence[Row], groups: Sequence[SeedGroup] = ()) -> str:
         which = "No run here carries a certificate. Of those that removed most, the most accurate"
     if (total := totals.worded(best.of)) is not None:
         cards.append((totals.TOGETHER, *total))
-    body = "\n".join(
-        f'<div class="card"><dt>{escape(name)}</dt><dd><span class="value">{escape(value)}</span> '
-        f'<span class="of">{escape(of)}</span></dd></div>'
-        for name, value, of in cards
+    only = "" if certified else "; it carries no certificate"
+    several = len(groups) > 1
+    return (
+        [Card(*card) for card in cards],
+        which if several else "",
+        best.unlearner + ("" if several else only),
     )
-    only = escape(best.unlearner) + ("" if certified else "; it carries no certificate")
-    said = f"{which}: <strong>{escape(best.unlearner)}</strong>" if len(lines) > 1 else only
-    return f"""\
-<section aria-label="Headline numbers">
-<dl class="cards">
-{body}
-</dl>
-<p class="note">{said}</p>
-</section>"""
 
 
 def _of_certified(best: Row, columns: Columns) -> list[tuple[str, str, str]]:
@@ -136,9 +138,8 @@ def _served(row: Row) -> tuple[str, str]:
 
 
 def _time(row: Row) -> tuple[str, str]:
-    if row.speed_up is None:
+    if row.speed_up is None or row.role == "reference":
         return text.seconds(row.seconds_removal_median), ""
-    again = "its own first fit" if row.retrain_from == OWN_FIT else "retraining"
     return text.seconds(row.seconds_removal_median), (
-        f"{text.times(row.speed_up)} the speed of {again} ({text.seconds(row.seconds_retrain)})"
+        f"{text.times(row.speed_up)} the speed of retraining ({text.seconds(row.seconds_retrain)})"
     )

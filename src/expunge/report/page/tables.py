@@ -1,63 +1,146 @@
-"""The page's tables: runs side by side, over seeds, and the settings in which runs differ."""
+"""The tables of the page: by method, with the runs folded in; of guarantees; and of settings that differ."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass, field
 
 from expunge.report.read import guarantees, text
+from expunge.report.read.begun import Begun
 from expunge.report.read.run_settings import differing
 from expunge.report.read.runs import Run
-from expunge.report.tables import seeds_table
-from expunge.report.tables.columns import TableColumn, columns
+from expunge.report.tables import table
+from expunge.report.tables.columns import TableColumn
+from expunge.report.tables.contents import Contents
 from expunge.report.tables.over_seeds import SeedGroup
-from expunge.report.tables.table_rows import Row
-from expunge.report.tables.table_rows import notes as notes_of
+from expunge.report.tables.table_rows import Row, rows
 
-_TALL = 24  # lines; a longer table scrolls below its headings
 _FEW = 4  # runs that stand side by side in the table of settings; of more, each has a row
 
 
-def side_by_side(lines: Sequence[Row], notes: Sequence[str]) -> str:
-    """Return the table of the runs, its warnings, and what its columns mean."""
-    head = columns(lines)
-    body = [[(c.cell(row), c.value(row)) for c in head] for row in lines]
-    warned = "".join(f'<p class="warning">{escape(note)}</p>\n' for note in [*notes, *notes_of(lines)])
-    terms = "\n".join(f"<dt>{escape(c.title)}</dt><dd>{escape(c.definition)}</dd>" for c in head)
-    return f"""\
-<h2>Side by side</h2>
-{_of_columns("runs", "Table of the runs", head, [c.sub for c in head], body)}
-{warned}<details>
-<summary>What the columns mean (↑ more is better, ↓ less is better)</summary>
-<dl class="terms">
-{terms}
-</dl>
-</details>"""
+@dataclass(frozen=True)
+class Heading:
+    """A heading: its name in the page's address, words, tooltip, second line, and how it sorts at first."""
+
+    key: str
+    title: str
+    tip: str = ""
+    sub: str = ""
+    first: str = "ascending"
 
 
-def of_guarantees(lines: Sequence[Row]) -> str:
-    """Return what each certified run guarantees, and in which words; empty where there is none."""
-    able = [row for row in lines if row.guarantee]
+@dataclass(frozen=True)
+class Cell:
+    """A cell: words, the number they are sorted by, a second line, and whether it is the best."""
+
+    words: str
+    value: float | None = None
+    small: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table.
+
+    Attributes:
+        label: What it is called.
+        cells: Those after the first, which holds the label.
+        folder: The folder of its run, and ``href`` the way there.
+        small: What stands after the label; a run that is ``unfinished`` says there how far it is.
+        runs: The lines that are folded into it.
+        colour: Of the method in the figures.
+    """
+
+    label: str
+    cells: Sequence[Cell]
+    folder: str = ""
+    href: str = ""
+    small: str = ""
+    runs: Sequence[Line] = field(default_factory=list)
+    colour: int | None = None
+    unfinished: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the name is that in the page's address, without one it cannot be sorted."""
+
+    label: str
+    heads: Sequence[Heading]
+    lines: Sequence[Line]
+    name: str = ""
+
+
+def by_method(contents: Contents, links: Mapping[str, str]) -> Table:
+    """Return the table by method; runs that are not finished stand with theirs, and are in no mean."""
+    groups = contents.groups
+    columns = table.heads(groups)
+    marked = [table.best(groups, column) for column in columns]
+    begun = list(zip(contents.begun, rows([one.run for one in contents.begun]), strict=True))
+    lines = []
+    for place, group in enumerate(groups):
+        own = [one for one in begun if one[0].is_like(group.rows[0].of)]
+        begun = [one for one in begun if one not in own]
+        best = [place in some for some in marked]
+        lines.append(_method(group, columns, best, own, links))
+    lines += [_unfinished(one, row, row.unlearner, columns, links) for one, row in begun]
+    return Table("Table by method", [_heading(c, table.sub(c)) for c in columns], lines, "methods")
+
+
+def _method(
+    group: SeedGroup,
+    columns: Sequence[TableColumn],
+    best: Sequence[bool],
+    begun: Sequence[tuple[Begun, Row]],
+    links: Mapping[str, str],
+) -> Line:
+    cells = []
+    for column, marked in list(zip(columns, best, strict=True))[1:]:
+        one, found = table.said(group, column), table.interval_of(group, column)
+        small = f"{one.interval} {one.note}".strip()
+        cells.append(Cell(one.words, None if found is None else found.mean, small, marked))
+    runs = [Line(f"seed {row.seed}", _of_run(row, columns), *_place(row.of, links)) for row in group.rows]
+    runs += [
+        Line(f"seed {row.seed}", _of_run(row, columns), *_place(row.of, links), small="again: in no mean")
+        for row in group.again
+    ]
+    runs += [_unfinished(one, row, f"seed {row.seed}", columns, links) for one, row in begun]
+    if len(runs) > 1:
+        seeds = "1 seed" if len(group.rows) == 1 else f"{len(group.rows)} seeds"
+        more = f", {len(begun)} unfinished" if begun else ""
+        return Line(group.label, cells, small=f"{seeds}{more}", runs=runs, colour=group.colour)
+    return Line(group.label, cells, *_place(group.rows[0].of, links), colour=group.colour)
+
+
+def _of_run(row: Row, columns: Sequence[TableColumn]) -> list[Cell]:
+    """Return the cells of a single run; a difference paired by seed is said of its method."""
+    return [Cell("") if c.less else Cell(c.cell(row), c.value(row)) for c in columns[1:]]
+
+
+def _unfinished(
+    one: Begun, row: Row, label: str, columns: Sequence[TableColumn], links: Mapping[str, str]
+) -> Line:
+    cells = _of_run(row, columns)
+    return Line(label, cells, *_place(one.run, links), small=f"unfinished: {one.so_far}", unfinished=True)
+
+
+def of_guarantees(groups: Sequence[SeedGroup]) -> tuple[Table, list[tuple[str, str]]] | None:
+    """Return what each certified method guarantees, and the words with whose they are; None for none."""
+    able = [group for group in groups if group.rows[0].guarantee]
     if not able:
-        return ""
-    heads = [_heading(f"guarantees.{key}", title, tip) for key, title, tip in _GUARANTEES]
-    body = [_line(_label(row.unlearner), map(_cell, *_guarantee(row))) for row in able]
-    said = guarantees.grouped((row.guarantee, row.unlearner) for row in able)
-    words = "\n".join(
-        f"<li>{escape(text.capital(what))}."
-        f"{f' <small>({escape(guarantees.named(names, len(lines)))})</small>' if len(said) > 1 else ''}</li>"
-        for what, names in said.items()
-    )
-    return f"""\
-<h2>Guarantees</h2>
-{_boxed("Guarantees", ' class="sortable"', heads, body)}
-<ul>
-{words}
-</ul>
-<p class="note">{guarantees.MARK}: this ε is a figure and protects nobody, or does not hold as stated.
-What that
-means, and what no certificate says: <a href="#limits">below</a>.</p>"""
+        return None
+    heads = [Heading(f"guarantees.{key}", title, tip) for key, title, tip in _GUARANTEES]
+    lines = [
+        Line(group.label, [Cell(*cell) for cell in _guarantee(group.average)], colour=group.colour)
+        for group in able
+    ]
+    every = [(row.guarantee, group.label) for group in groups for row in group.rows if row.guarantee]
+    said = guarantees.grouped(dict.fromkeys(every))
+    named = {
+        what: guarantees.named(names, len(groups)) if len(said) > 1 else "" for what, names in said.items()
+    }
+    return Table("Guarantees", heads, lines, "guarantees"), list(named.items())
 
 
 _GUARANTEES = (
@@ -73,122 +156,46 @@ _GUARANTEES = (
 )
 
 
-def _guarantee(row: Row) -> tuple[list[str], list[float | None]]:
-    """Return the cells of a run in the table of guarantees, and the numbers behind them."""
-    delta = row.of.number("delta")
+def _guarantee(row: Row) -> list[tuple[str, float | None]]:
+    """Return the cells of a method in the table of guarantees: words, and the numbers behind them."""
     mark = f" {guarantees.MARK}" if guarantees.marked(row.of) else ""
     counts = [row.releases, row.released]
-    numbers = [row.epsilon_spent, row.epsilon, delta, row.std, row.sensitivity]
+    numbers = [row.epsilon_spent, row.epsilon, row.of.number("delta"), row.std, row.sensitivity]
     shown = [*map(text.count, counts), *map(text.number, numbers)]
-    return [guarantees.scheme(row.of) + mark, *shown], [None, *counts, *numbers]
+    return [(guarantees.scheme(row.of) + mark, None), *zip(shown, [*counts, *numbers], strict=True)]
 
 
-def over_seeds(groups: Sequence[SeedGroup]) -> str:
-    """Return the table of means and intervals over seeds."""
-    head = seeds_table.heads(groups)
-    body = [[(seeds_table.cell(group, c), seeds_table.value(group, c)) for c in head] for group in groups]
-    return f"""\
-<h2>Over seeds</h2>
-{_of_columns("seeds", "Table over seeds", head, map(seeds_table.sub, head), body)}
-<p class="note">{escape(seeds_table.CAPTION)}</p>"""
-
-
-def differences(runs: Sequence[Run], links: Mapping[str, str]) -> str:
-    """Return the settings in which the runs differ, with links to the run folders; empty for a single run.
-
-    Args:
-        runs: The runs.
-        links: Name of a run -> the address of its folder.
-    """
+def differences(runs: Sequence[Run], links: Mapping[str, str]) -> Table | None:
+    """Return the settings in which the runs differ; None for a single run, or where they differ in none."""
     found = differing(runs)
     if not found:
-        return ""
-    named = [linked(run, links) for run in runs]
+        return None
     if len(runs) <= _FEW:
-        heads = [f'<th scope="col">{title}</th>' for title in ("setting", *named)]
-        lines = [_line(f"<code>{escape(key)}</code>", map(_cell, values)) for key, values in found.items()]
-    else:
-        heads = [_heading("settings.folder", "run folder")]
-        heads += [_heading(f"settings.{key}", key) for key in found]
-        lines = list(map(_line, named, zip(*map(_numbered, found.values()), strict=True)))
-    kind = ' class="sortable"' * (len(runs) > _FEW)
-    return f"<h2>Settings that differ</h2>\n{_boxed('Settings that differ', kind, heads, lines)}"
+        heads = [Heading("", title) for title in ("setting", *(text.plain(run.name) for run in runs))]
+        return Table(
+            "Settings that differ", heads, [Line(key, list(map(Cell, v))) for key, v in found.items()]
+        )
+    heads = [Heading("settings.folder", "run folder"), *(Heading(f"settings.{key}", key) for key in found)]
+    cells = zip(*map(_numbered, found.values()), strict=True)
+    lines = [Line("", line, *_place(run, links)) for run, line in zip(runs, cells, strict=True)]
+    return Table("Settings that differ", heads, lines, "settings")
 
 
-def linked(run: Run, links: Mapping[str, str]) -> str:
-    """Return the run's name, with a link to its folder where there is one."""
-    name = f"<code>{escape(text.plain(run.name))}</code>"
-    return f'<a href="{escape(links[run.name])}">{name}</a>' if run.name in links else name
+def _place(run: Run, links: Mapping[str, str]) -> tuple[str, str]:
+    return text.plain(run.name), links.get(run.name, "")
 
 
-def _of_columns(
-    name: str,
-    label: str,
-    head: Sequence[TableColumn],
-    subs: Iterable[str],
-    body: Sequence[Sequence[tuple[str, float | None]]],
-) -> str:
-    """Return a table that the page's script makes sortable; without it, it is a table all the same.
-
-    Args:
-        name: Of the table in the page's address.
-        label: What it is, for those who do not see it.
-        head: Its columns.
-        subs: Second lines of the headings.
-        body: The cells of each line: words, and the number that they are sorted by.
-    """
-    heads = [  # sorted so at first that the best is on top
-        _heading(f"{name}.{c.key}", c.title, c.definition, sub, descending=c.column.arrow == "↑")
-        for c, sub in zip(head, subs, strict=True)
-    ]
-    lines = [_line(_label(first), [_cell(*cell) for cell in rest]) for (first, _), *rest in body]
-    return _boxed(label, ' class="sortable"', heads, lines)
+def _heading(column: TableColumn, sub: str) -> Heading:
+    """Return the heading of a column, sorted so at first that the best is on top."""
+    way = "descending" if column.column.arrow == "↑" else "ascending"
+    return Heading(f"methods.{column.key}", column.title, column.definition, sub, way)
 
 
-def _heading(key: str, title: str, tip: str = "", sub: str = "", descending: bool = False) -> str:
-    """Return a heading: its key in the page's address, title, tooltip, second line, how it sorts at first."""
-    words = re.sub(r" (?=[↑↓]$)", "\u00a0", escape(title))
-    named = f'<abbr title="{escape(tip)}">{words}</abbr>' if tip else f"<span>{words}</span>"
-    small = f"<small>{escape(sub)}</small>" if sub else ""
-    first = "descending" if descending else "ascending"
-    return f'<th scope="col" data-key="{escape(key)}" data-first="{first}">{named}{small}</th>'
-
-
-def _cell(words: str, value: float | None = None) -> str:
-    """Return a cell with the number that it is sorted by."""
-    known = "" if value is None else f' data-value="{value!r}"'
-    return f"<td{known}>{escape(words)}</td>"
-
-
-def _line(first: str, cells: Iterable[str]) -> str:
-    return f'<tr><th scope="row">{first}</th>{"".join(cells)}</tr>'
-
-
-def _boxed(label: str, kind: str, heads: Iterable[str], lines: Sequence[str]) -> str:
-    """Return a table in a box of its own that scrolls where the page is too narrow for it."""
-    body = "\n".join(lines)
-    tall = " tall" if len(lines) > _TALL else ""
-    return f"""\
-<div class="scroll{tall}" tabindex="0" role="region" aria-label="{label}">
-<table{kind}>
-<thead><tr>{"".join(heads)}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>"""
-
-
-def _label(label: str) -> str:
-    """Return a label in which a setting stays with its value when it wraps."""
-    return re.sub(r"(\w+ [^ ,()]+)(?=[,)])", r'<span class="whole">\1</span>', escape(label))
-
-
-def _numbered(values: Sequence[str]) -> list[str]:
+def _numbered(values: Sequence[str]) -> Iterable[Cell]:
     """Return cells with their numbers where all that is set are numbers."""
     numbers = [_number(value) for value in values]
     known = all(n is not None for n, v in zip(numbers, values, strict=True) if v != text.NONE)
-    return [_cell(v, n if known else None) for n, v in zip(numbers, values, strict=True)]
+    return [Cell(v, n if known else None) for n, v in zip(numbers, values, strict=True)]
 
 
 def _number(value: str) -> float | None:

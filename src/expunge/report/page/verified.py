@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from expunge.core.errors import RunFolderError
+from expunge.report.page.render import rendered
 from expunge.report.read import text
 from expunge.report.read.run_files import parse_object, read_text
 from expunge.report.tables.table_rows import Row
@@ -65,54 +67,30 @@ def read_verified(folder: Path, name: str) -> Verified | None:
     return Verified(name, said, changed)
 
 
-def verified(lines: Sequence[Row]) -> str:
-    """Return the section of the page; empty where no run was checked."""
+def verified(lines: Sequence[Row]) -> Markup | None:
+    """Return the section of the page; None where no run was checked."""
     found = [(row, read_verified(row.of.folder, row.of.name)) for row in lines]
     known = [(row, one) for row, one in found if one is not None]
     if not known:
-        return ""
-    parts = "\n".join(_one(row, one, unfolded=len(known) <= _FEW) for row, one in known)
-    rest = len(lines) - len(known)
-    others = f" {rest} of the runs {'was' if rest == 1 else 'were'} not checked." if rest else ""
-    return f"""\
-<h2>Checked by other code</h2>
-<p>What <code>expunge-verify</code> found, which shares no code with the program that made the runs. What each
-line means, and what cannot be checked: <code>docs/verify.md</code>.{others}</p>
-{parts}"""
+        return None
+    checked = [
+        {
+            "row": row,
+            "one": one,
+            "shown": len(known) <= _FEW or not one.said["accepted"] or bool(one.changed),
+            "claim": [(about, str(words)) for about, words in one.said["claim"].items()],
+            "lines": [_line(line) for line in one.said["lines"] if isinstance(line, dict)],
+        }
+        for row, one in known
+    ]
+    return rendered("verified", checked=checked, rest=len(lines) - len(known))
 
 
-def _one(row: Row, one: Verified, unfolded: bool) -> str:
-    terms = "\n".join(
-        f"<dt>{escape(text.plain(about))}</dt><dd>{escape(text.plain(str(words)))}</dd>"
-        for about, words in one.said["claim"].items()
-    )
-    body = "\n".join(map(_line, (line for line in one.said["lines"] if isinstance(line, dict))))
-    name = f"{escape(row.unlearner)} <code>{escape(text.plain(one.name))}</code>"
-    shown = unfolded or not one.said["accepted"] or bool(one.changed)
-    return f"""\
-<details{" open" if shown else ""}>
-<summary>{name}: {escape(text.plain(one.title))}</summary>
-<dl class="terms">
-{terms}
-</dl>
-<div class="scroll" tabindex="0" role="group" aria-label="Lines checked">
-<table class="checked">
-<thead><tr><th scope="col">line</th><th scope="col">claimed</th><th scope="col">recomputed</th>\
-<th scope="col">what is compared</th></tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-</details>"""
-
-
-def _line(line: Mapping[str, Any]) -> str:
+def _line(line: Mapping[str, Any]) -> dict[str, Any]:
     holds = line.get("holds")
     mark = _MARKS.get(holds if isinstance(holds, bool) else None, "–")
-    cells = "".join(f"<td>{escape(_figure(line.get(key)))}</td>" for key in ("claimed", "recomputed", "note"))
-    bad = ' class="fault"' if holds is False else ""
-    return f'<tr{bad}><th scope="row">{mark} {escape(text.plain(str(line.get("name"))))}</th>{cells}</tr>'
+    cells = [_figure(line.get(key)) for key in ("claimed", "recomputed", "note")]
+    return {"name": f"{mark} {line.get('name')}", "cells": cells, "fault": holds is False}
 
 
 def _figure(value: Any) -> str:

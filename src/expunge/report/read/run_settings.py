@@ -19,7 +19,9 @@ def settings(run: Run) -> dict[str, Any]:
 
     The seed is left out, and with it every setting that follows it (``removal.seed: ${seed}``).
     """
-    every = {part: run.summary.get(part) for part in _PARTS} | text.settings(run)
+    parts = {part: run.summary.get(part) for part in _PARTS}
+    # A configuration that does not have a part at all says nothing of it.
+    every = parts | {key: value for key, value in text.settings(run).items() if key not in parts}
     seed = run.summary.get("seed")
     return {k: v for k, v in every.items() if not (k.endswith(".seed") and v == seed)}
 

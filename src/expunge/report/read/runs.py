@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -229,7 +229,7 @@ def read_run(folder: str | os.PathLike[str], name: str | None = None) -> Run:
     """
     folder = Path(folder)
     summary = _read_summary(folder / "summary.json")
-    records = _read_records(folder / REMOVALS, {*_LEDGER, *of_run(summary)})
+    records = list(read_records(folder / REMOVALS, of_run(summary)))
     require_complete(folder, all_of_it=False)
     if len(records) != summary["requests"]:
         where = f"{folder / REMOVALS}:{len(records) + 1}"
@@ -282,15 +282,15 @@ def _read_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
-def _read_records(path: Path, numbers: Collection[str]) -> list[dict[str, Any]]:
-    records = []
+def read_records(path: Path, numbers: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of ``removals.jsonl``; ``RunFolderError`` names the first that is no record."""
+    known = {*_LEDGER, *numbers}
     for line, text in read_lines(path):
         if text.strip():
             record = {intern(key): value for key, value in parse_object(text, path, line).items()}
-            records.append(record)
-            kinds = {key: "a number or null" for key in record if key in numbers}
+            kinds = {key: "a number or null" for key in record if key in known}
             _check(record, f"{path}:{line}", {**_RECORD, **kinds})
-    return records
+            yield record
 
 
 def _check(values: Mapping[str, Any], where: str, kinds: Mapping[str, str]) -> None:

@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from expunge.report.read import text
+from expunge.report.read.begun import Begun, read_begun
 from expunge.report.read.runs import FoundRuns, Run, StudyRun
 from expunge.report.read.sweeps import LeftOut
-from expunge.report.tables import layout, seeds_table, studies, table
-from expunge.report.tables.over_seeds import SeedGroup, over_seeds
+from expunge.report.tables import layout, studies, table
+from expunge.report.tables.over_seeds import SeedGroup, by_method
 from expunge.report.tables.table_rows import Row, ordered, rows, warnings
+
+_SHOWN = 3  # methods that a title names; of more, or of long names, it says the number
+_LONG = 70  # characters
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,12 @@ class Contents:
     """What is said of runs, of studies, and what was left out.
 
     Attributes:
-        lines: The rows of the table, in its order.
+        lines: The rows of the runs, in the table's order.
         notes: Warnings that belong under the table, beyond those that its rows give.
-        groups: Runs that differ only in their seed.
+        groups: The methods: runs that differ only in their seed, one or several.
         left_out: Cells of a sweep that failed, and runs that never finished or are damaged.
         studies: The studies, which come after the runs.
+        begun: Those of the unfinished runs that say what they are: they are in no average.
     """
 
     lines: Sequence[Row]
@@ -32,33 +38,61 @@ class Contents:
     groups: Sequence[SeedGroup] = ()
     left_out: Sequence[LeftOut] = ()
     studies: Sequence[StudyRun] = field(default_factory=list)
+    begun: Sequence[Begun] = ()
 
     @classmethod
     def of(cls, found: FoundRuns) -> Contents:
         """Return the contents of a report on what was found."""
-        runs = ordered(found.runs)
-        return cls(rows(runs), warnings(runs), over_seeds(runs), found.left_out, found.studies)
+        runs, begun = ordered(found.runs), read_begun(found.left_out)
+        return cls(rows(runs), warnings(runs), by_method(runs), found.left_out, found.studies, begun)
 
     @property
     def runs(self) -> list[Run]:
         """The runs, in the table's order."""
         return [row.of for row in self.lines]
 
+    @property
+    def named(self) -> list[Row]:
+        """The rows of the runs, each called as its method is, without its seed."""
+        return [
+            Row(row.of, {**row.values, "unlearner": group.label})
+            for group in self.groups
+            for row in (*group.rows, *group.again)
+        ]
+
+    @property
+    def title(self) -> str:
+        """What was run: the methods, by name or number, the seeds, and the data sets."""
+        if not self.runs:
+            return "Studies"
+        names = [group.label for group in self.groups]
+        what = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        if len(names) > _SHOWN or len(what) > _LONG:
+            what = f"{len(names)} methods" if len(names) > 1 else self.runs[0].unlearner
+        seeds = {len(group.rows) for group in self.groups}
+        many = "" if seeds == {1} else f" × {'up to ' if len(seeds) > 1 else ''}{max(seeds)} seeds"
+        sets = list(dict.fromkeys(row.dataset for row in self.lines))
+        return text.plain(
+            f"{what}{many} on {' and '.join(sets) if len(sets) <= 2 else f'{len(sets)} data sets'}"
+        )
+
     def as_text(self) -> str:
         """Return every table, for a terminal."""
+        several = [group for group in self.groups if len(group.rows) > 1]
         tables = [table.as_text(self.lines, self.notes)] if self.runs else []
-        if self.groups:
-            tables.append(seeds_table.as_text(self.groups))
+        tables += [table.over_seeds_as_text(several)] if several else []
         return "\n".join([*tables, *map(studies.as_text, self.studies)])
 
     def as_markdown(self) -> str:
         """Return every table in Markdown, and what was left out."""
-        tables = [table.as_markdown(self.lines, self.notes)] if self.runs else []
-        if self.groups:
-            tables.append(seeds_table.as_markdown(self.groups))
+        tables = [table.as_markdown(self.groups, self.named, self.notes)] if self.runs else []
+        if len(self.groups) < len(self.lines):
+            tables.append(table.runs_as_markdown(self.lines))
         tables += map(studies.as_markdown, self.studies)
+        so_far = {one.run.folder: f": {one.so_far}" for one in self.begun}
         for title, some in self.missing().items():
-            items = "\n".join(f"- {layout.escaped(one.name + one.why())}" for one in some)
+            said = (f"{one.name}{one.why()}{so_far.get(one.folder, '')}" for one in some)
+            items = "\n".join(f"- {layout.escaped(line)}" for line in said)
             tables.append(f"## {title}\n\n{items}\n")
         return "\n".join(tables)
 

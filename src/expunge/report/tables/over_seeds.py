@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import mean
 from typing import Any, NamedTuple
 
 from expunge.record.columns import merged
 from expunge.report.read import text
-from expunge.report.read.methods import methods
+from expunge.report.read.methods import Method, methods
 from expunge.report.read.runs import Run, complete, finite
 from expunge.report.read.walk import natural
-from expunge.report.tables.table_rows import Row, rows
+from expunge.report.tables.table_rows import Row, problem, rows
 
 RESAMPLES = 1999
 _CONFIDENCE = 0.95
@@ -38,12 +38,16 @@ class SeedGroup:
         values: Key -> mean and interval, of the numbers of the rows that every run has.
         paired: Key of a number that runs are compared by -> its differences from the reference method's runs
             of the same seed and requests, one a pair.
+        colour: Its place among the colours of the figures.
+        again: The rows of runs whose seed is there already: the same run made twice counts once.
     """
 
     label: str
     rows: list[Row]
     values: dict[str, Interval]
     paired: dict[str, list[float]]
+    colour: int = 0
+    again: list[Row] = field(default_factory=list)
 
     @property
     def seeds(self) -> list[str]:
@@ -51,9 +55,16 @@ class SeedGroup:
         return [row.seed for row in self.rows]
 
     @property
+    def title(self) -> str:
+        """The label, and of how many seeds it is."""
+        return f"{self.label} · {len(self.rows)} seeds" if len(self.rows) > 1 else self.label
+
+    @property
     def average(self) -> Row:
         """A row of the means; blank where not every run has the value, counts rounded."""
         first = self.rows[0]
+        if len(self.rows) == 1:
+            return Row(first.of, {**first.values, "unlearner": self.label})
         means: dict[str, Any] = {key: found.mean for key, found in self.values.items()}
         for key, value in first.values.items():
             if isinstance(value, int) and key in means:
@@ -109,29 +120,26 @@ def _bootstrap(values: tuple[float, ...], method: str) -> tuple[float, float] | 
     return None if low is None or high is None else (low, high)
 
 
-def over_seeds(runs: Sequence[Run]) -> list[SeedGroup]:
-    """Return the methods of which there are two seeds or more."""
-    return [group for group in by_method(runs) if len(group.rows) > 1]
-
-
 def by_method(runs: Sequence[Run]) -> list[SeedGroup]:
     """Return what is said of each method, in the order of ``runs``: of one seed or of several."""
     found = {id(row.of): row for row in rows(runs)}
     groups = []
     for method in methods(runs):
-        # The same run made twice is one run.
-        first = {row.seed: row for row in (found[id(run)] for run in reversed(method.runs))}
-        groups.append(_group(method.label, [first[seed] for seed in sorted(first, key=natural)], runs))
+        every = [found[id(run)] for run in method.runs]
+        first = {row.seed: row for row in reversed(every)}
+        again = [row for row in every if row is not first[row.seed]]
+        groups.append(_group(method, [first[seed] for seed in sorted(first, key=natural)], again, runs))
     return groups
 
 
-def _group(label: str, table: list[Row], runs: Sequence[Run]) -> SeedGroup:
+def _group(method: Method, table: list[Row], again: list[Row], runs: Sequence[Run]) -> SeedGroup:
     values, group = {}, [row.of for row in table]
     for key in table[0].values:
         if known := complete(row.number(key) for row in table):
             values[key] = interval(known)
     main = [key for key, column in merged(run.columns for run in group).items() if column.main]
-    return SeedGroup(label, table, values, {key: _paired(key, group, runs) for key in main})
+    paired = {key: _paired(key, group, runs) for key in main}
+    return SeedGroup(method.label, table, values, paired, method.colour, again)
 
 
 def _paired(key: str, group: Sequence[Run], runs: Sequence[Run]) -> list[float]:
@@ -146,10 +154,9 @@ def _partner(run: Run, runs: Sequence[Run]) -> Run | None:
     """Return the reference method's run with the same seed, data, model, regularisation and requests."""
     if run.role == "reference":
         return None
-    return next((r for r in runs if r.role == "reference" and _problem(r) == _problem(run)), None)
+    return next((r for r in runs if r.role == "reference" and _asked(r) == _asked(run)), None)
 
 
-def _problem(run: Run) -> tuple[object, ...]:
-    names = [run.summary.get(key) for key in ("dataset", "extractor", "model", "seed", "n_train", "n_test")]
-    lam = text.told(run, "lam")
-    return (*names, lam, run.setting("extractor"), run.setting("training"), run.requests())
+def _asked(run: Run) -> tuple[object, ...]:
+    seed, n_test = run.summary.get("seed"), run.summary.get("n_test")
+    return (problem(run), text.told(run, "lam"), seed, n_test, run.requests())

@@ -1,11 +1,9 @@
-"""Studies in the report: their own tables and pictures, as text, Markdown, CSV and a section of the page."""
+"""Studies in the report: their own tables and pictures, as text, Markdown and CSV."""
 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from expunge.report.read import text
@@ -17,14 +15,14 @@ _OWN = ("study", "seed", "cells", "seconds", "table", "versions")
 
 def as_text(study: StudyRun) -> str:
     """Return a heading and an aligned table of plain text."""
-    head, cells = _cells(study.summary["table"])
-    return "\n".join([_heading(study), "", layout.aligned([head], cells)]) + "\n"
+    head, lines = cells(study.summary["table"])
+    return "\n".join([heading(study), "", layout.aligned([head], lines)]) + "\n"
 
 
 def as_markdown(study: StudyRun) -> str:
     """Return a heading and a table in Markdown."""
-    head, cells = _cells(study.summary["table"])
-    return f"## {layout.escaped(_heading(study))}\n\n{layout.markdown(head, cells)}\n"
+    head, lines = cells(study.summary["table"])
+    return f"## {layout.escaped(heading(study))}\n\n{layout.markdown(head, lines)}\n"
 
 
 def as_csv(studies: Sequence[StudyRun]) -> dict[str, str]:
@@ -43,43 +41,8 @@ def as_csv(studies: Sequence[StudyRun]) -> dict[str, str]:
     return files
 
 
-def lead(studies: Sequence[StudyRun]) -> str:
-    """Return one line on what the studies are."""
-    names = ", ".join(dict.fromkeys(text.plain(study.summary["study"]) for study in studies))
-    return escape(f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}: {names}")
-
-
-def section(study: StudyRun) -> str:
-    """Return the study's part of the page: table, pictures, and its settings folded away."""
-    head, cells = _cells(study.summary["table"])
-    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-    body = "\n".join(
-        f'<tr><th scope="row">{escape(line[0])}</th>'
-        + "".join(f"<td>{escape(c)}</td>" for c in line[1:])
-        + "</tr>"
-        for line in cells
-    )
-    terms = "\n".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in _facts(study))
-    return f"""\
-<h2>{escape(_heading(study))}</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Table of the study">
-<table>
-<thead><tr>{titles}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-{_pictures(study)}
-<details>
-<summary>Numbers, settings and versions</summary>
-<dl class="terms">
-{terms}
-</dl>
-</details>"""
-
-
-def _heading(study: StudyRun) -> str:
+def heading(study: StudyRun) -> str:
+    """Return what the study is called, with its seed, size and time."""
     s = study.summary
     parts = [
         f"seed {s.get('seed')}",
@@ -89,7 +52,7 @@ def _heading(study: StudyRun) -> str:
     return text.plain(f"{s['study']} ({study.name}: {', '.join(parts)})")
 
 
-def _cells(table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def cells(table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Return the headings and the cells as a reader wants them."""
     keys = list(dict.fromkeys(key for row in table for key in row))
     return [text.plain(key) for key in keys], [[_cell(row.get(key)) for key in keys] for row in table]
@@ -105,16 +68,7 @@ def _cell(value: Any) -> str:
     )
 
 
-def _pictures(study: StudyRun) -> str:
-    """Return the PNGs of the study's folder; as data, so that nothing in a file becomes part of the page."""
-    return "\n".join(
-        f'<figure><img src="data:image/png;base64,{b64encode(path.read_bytes()).decode()}" '
-        f'alt="{escape(text.plain(path.stem))}"></figure>'
-        for path in sorted((study.folder / "figures").glob("*.png"))
-    )
-
-
-def _facts(study: StudyRun) -> list[tuple[str, str]]:
+def facts(study: StudyRun) -> list[tuple[str, str]]:
     """Return headline numbers, settings and versions; the places of a machine are left out of them."""
     s = study.summary
     facts = [pair for key, value in s.items() if key not in _OWN for pair in text.flat({key: value})]

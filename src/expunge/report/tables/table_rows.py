@@ -12,8 +12,8 @@ from expunge.record.columns import merged
 from expunge.report.read import guarantees, text, totals
 from expunge.report.read.runs import OUTCOMES, Run, finite
 
-OWN_FIT = "own fit"
 _COUNTS = ("removals_supported", *OUTCOMES)
+_MACHINE = ("device", "threads")
 _RANK = {"certified": 0, "heuristic": 1, "reference": 2, "baseline": 3}
 
 
@@ -41,22 +41,10 @@ class Row:
 
 
 class Retraining(NamedTuple):
-    """How long it takes to train again without a row.
+    """How long it takes to train again without a row, and the run in which that was measured."""
 
-    Attributes:
-        seconds: None where that is not known.
-        run: The run of a reference method that it was measured in; None: the time is that of the first fit.
-    """
-
-    seconds: float | None
-    run: Run | None
-
-    @property
-    def source(self) -> str:
-        """Where the time is from, in words: ``own fit``, or a run and its name; empty where there is none."""
-        if self.seconds is None:
-            return ""
-        return OWN_FIT if self.run is None else f"run {self.run.name}"
+    seconds: float
+    run: Run
 
 
 def ordered(runs: Sequence[Run]) -> list[Run]:
@@ -71,24 +59,30 @@ def rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def removal_seconds(run: Run) -> list[float]:
-    """Return the time of each removal that was carried out; a refusal takes no time worth comparing."""
-    done = (r for r in run.records if r["outcome"] != "refused")
-    return [s for r in done if (s := finite(r.get("seconds"))) is not None]
+    """Return the time of each removal, but for that of the first, which may have compiled what others use.
 
-
-def retrain_seconds(run: Run, runs: Sequence[Run]) -> Retraining:
-    """Return how long it takes to train again without the row, and where that was measured.
-
-    It is the median of a run of a reference method on the same data, extractor and model (the same settings
-    of the extractor, ``lam``, training, device and seed preferred, in this order); without one, the time of
-    this run's own first fit.
+    A request that was refused is no removal, nor one that a method which updates had to train again for: a
+    model that is trained again is what removals are compared with. A reference method does nothing else. A
+    single time is all there is.
     """
-    peers = [r for r in runs if r.role == "reference" and _setup(r) == _setup(run)]
-    peers.sort(key=lambda r: (r is not run, *(a != b for a, b in zip(_taste(r), _taste(run), strict=True))))
-    for peer in peers:
-        if (time := _removal_times(peer)[0]) is not None:
-            return Retraining(time, peer)
-    return Retraining(run.number("seconds_fit"), None)
+    outcome = "retrained" if run.role == "reference" else "removed"
+    times = [finite(record.get("seconds")) for record in run.records if record["outcome"] == outcome]
+    known = [seconds for seconds in times if seconds is not None]
+    return known[1:] or known
+
+
+def retrain_seconds(run: Run, runs: Sequence[Run]) -> Retraining | None:
+    """Return how long it takes to train again without a row; None where no run has measured it.
+
+    It is the median of a run of a reference method on the same problem: data, extractor and its settings,
+    model, lam, training, device and threads; of several that of the same seed.
+    """
+    own = (problem(run), *map(run.setting, _MACHINE))
+    peers = [r for r in runs if r.role == "reference" and _one_lam(r, run)]
+    peers = [r for r in peers if (problem(r), *map(r.setting, _MACHINE)) == own]
+    peers.sort(key=lambda r: (r is not run, r.summary.get("seed") != run.summary.get("seed")))
+    known = ((removal_seconds(peer), peer) for peer in peers)
+    return next((Retraining(median(times), peer) for times, peer in known if times), None)
 
 
 def lasting(run: Run, key: str) -> float | None:
@@ -122,9 +116,10 @@ def notes(table: Sequence[Row]) -> list[str]:
 def guaranteed(table: Sequence[Row]) -> list[str]:
     """Return one line for each guarantee that certified runs say they have."""
     able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]
-    lines = []
-    for said, names in guarantees.grouped((guarantees.words(row.of), row.unlearner) for row in able).items():
-        which = f" ({guarantees.named(names, len(table))})" if len(names) < len(table) else ""
+    every, lines = {row.unlearner for row in table}, []
+    for said, some in guarantees.grouped((guarantees.words(row.of), row.unlearner) for row in able).items():
+        names = list(dict.fromkeys(some))
+        which = f" ({guarantees.named(names, len(every))})" if len(names) < len(every) else ""
         holds = said.startswith(guarantees.RELEASE)
         lines.append(
             f"{'Guarantee:' if holds else guarantees.MARK} {said if holds else text.capital(said)}{which}."
@@ -140,7 +135,8 @@ def _not_measured(table: Sequence[Row]) -> list[str]:
         for metric, why in said.items() if isinstance(said, dict) else ():
             groups.setdefault((text.plain(metric), text.plain(why)), []).append(row.unlearner)
     return [
-        f"Not measured: {metric} of {', '.join(names)}: {why}." for (metric, why), names in groups.items()
+        f"Not measured: {metric} of {', '.join(dict.fromkeys(names))}: {why}."
+        for (metric, why), names in groups.items()
     ]
 
 
@@ -168,13 +164,15 @@ def _partly(table: Sequence[Row]) -> list[str]:
     return [f"{guarantees.MARK} Not covered: {said}{_which(names, table)}." for said, names in groups.items()]
 
 
-def _which(names: Sequence[str], table: Sequence[Row]) -> str:
-    return f" ({', '.join(names)})" if len(names) < len(table) else ""
+def _which(some: Sequence[str], table: Sequence[Row]) -> str:
+    """Which rows it is about, where not about all; a name that several have is said once."""
+    names = dict.fromkeys(some)
+    return f" ({', '.join(names)})" if len(names) < len({row.unlearner for row in table}) else ""
 
 
 def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
-    middle, p95 = _removal_times(run)
-    retraining = retrain_seconds(run, runs)
+    middle, p95 = _median_and_p95(removal_seconds(run))
+    again = retrain_seconds(run, runs)
     s = run.summary
     epsilon_total, delta_total = totals.total(run)
     bound, budget = run.number("residual_bound"), run.number("budget")
@@ -197,9 +195,9 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         "epsilon": run.number("epsilon"),
         "seconds_removal_median": middle,
         "seconds_removal_p95": p95,
-        "seconds_retrain": retraining.seconds,
-        "retrain_from": retraining.source,
-        "speed_up": _ratio(retraining.seconds, middle),
+        "seconds_retrain": again.seconds if again else None,
+        "retrain_from": f"run {again.run.name}" if again else "",
+        "speed_up": _ratio(again.seconds, middle) if again else None,
         "empirical": run.empirical,
         "extractor_mode": totals.mode(run),
         **{f"extractor_{key}": run.number(f"extractor_{key}") for key in ("epsilon", "delta")},
@@ -235,19 +233,10 @@ def _over_run(run: Run, key: str, how: str) -> float | None:
     return mean(values) if how == "mean" else values[-1]
 
 
-def _removal_times(run: Run) -> tuple[float | None, float | None]:
-    """Return median and 95th percentile; None where nothing was removed, whatever the clock said.
-
-    The summary's own figures count refused requests too, so they serve only where there are none.
-    """
-    times = removal_seconds(run)
-    if not times:
-        return None, None
-    tail = quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
-    if any(r["outcome"] == "refused" for r in run.records):
-        return median(times), tail
-    middle, p95 = run.number("seconds_removal_median"), run.number("seconds_removal_p95")
-    return (median(times) if middle is None else middle, tail if p95 is None else p95)
+def _median_and_p95(times: Sequence[float]) -> tuple[float | None, float | None]:
+    if len(times) < 2:
+        return (times[0], times[0]) if times else (None, None)
+    return median(times), quantiles(times, n=20, method="inclusive")[-1]
 
 
 def _exhausted(run: Run) -> bool | None:
@@ -259,15 +248,24 @@ def _exhausted(run: Run) -> bool | None:
     return said if isinstance(said, bool) else run.number("removals_supported") != run.summary["requests"]
 
 
-def _setup(run: Run) -> tuple[object, ...]:
+def problem(run: Run) -> tuple[object, ...]:
+    """Return what the runs have in common that one and the same training can be measured for, but for lam."""
     keys = ("dataset", "extractor", "extractor_architecture", "extractor_features", "model", "n_train")
     named = (run.summary.get(key) for key in keys)
     # Two networks of one name may differ in their layers; what the linear model passes on to its unlearner
-    # is no part of it.
-    model = run.setting("model")
-    shape = {k: v for k, v in model.items() if k not in ("lam", "std")} if isinstance(model, dict) else model
-    return (*named, shape)
+    # is no part of it. The seed of a part follows that of the run.
+    model = _but(run.setting("model"), "lam", "std")
+    return (
+        *named,
+        model,
+        *(_but(run.setting(part), "seed") for part in ("dataset", "extractor", "training")),
+    )
 
 
-def _taste(run: Run) -> tuple[object, ...]:
-    return (*map(run.setting, ("extractor", "unlearner.lam", "training", "device")), run.summary.get("seed"))
+def _but(settings: Any, *keys: str) -> Any:
+    return {k: v for k, v in settings.items() if k not in keys} if isinstance(settings, dict) else settings
+
+
+def _one_lam(run: Run, other: Run) -> bool:
+    """Whether two runs regularise alike, as far as both of them do."""
+    return len({text.told(run, "lam"), text.told(other, "lam")} - {text.NONE}) < 2
