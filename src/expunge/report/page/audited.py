@@ -26,7 +26,7 @@ VERDICTS = {
 """What an audit comes to. The first alone speaks against the program."""
 REFUTED, KNOWN, BELOW, NOTHING, UNTRIED = VERDICTS
 _COLOURS = {REFUTED: 1, KNOWN: 5, BELOW: 2, NOTHING: 7, UNTRIED: 7}
-_HEAD = (
+HEAD = (
     "method",
     "claim",
     "ε, δ claimed",
@@ -74,14 +74,9 @@ def _is_method(one: Any) -> bool:
     )
 
 
-def as_text(found: Mapping[str, Any]) -> str:
-    """The table for a terminal, and how to read it."""
-    return f"{layout.aligned([_HEAD], cells(found))}\n\n{READING}"
-
-
 def as_markdown(found: Mapping[str, Any]) -> str:
     """The table in Markdown."""
-    return layout.markdown(_HEAD, cells(found)) + "\n"
+    return layout.markdown(HEAD, cells(found)) + "\n"
 
 
 def cells(found: Mapping[str, Any]) -> list[list[str]]:
@@ -175,7 +170,7 @@ def section(found: Mapping[str, Any]) -> str:
 <p>Rows were removed by the method and, beside it, models were trained exactly without them; attacks looked at
 what was released. <strong>{escape(READING)}</strong> What an audit can show:
 <code>docs/audit.md</code>.</p>
-{_table(_HEAD, cells(found))}
+{_table(HEAD, cells(found))}
 <h3>The claims in words</h3>
 <ul>
 {said}

@@ -44,13 +44,6 @@ class Contents:
         """The runs, in the table's order."""
         return [row.of for row in self.lines]
 
-    def as_text(self) -> str:
-        """Return every table, for a terminal."""
-        tables = [table.as_text(self.lines, self.notes)] if self.runs else []
-        if self.groups:
-            tables.append(seeds_table.as_text(self.groups))
-        return "\n".join([*tables, *map(studies.as_text, self.studies)])
-
     def as_markdown(self) -> str:
         """Return every table in Markdown, and what was left out."""
         tables = [table.as_markdown(self.lines, self.notes)] if self.runs else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 
 from expunge.core.columns import Column
 from expunge.report.read import text
@@ -70,14 +69,6 @@ def _values(group: SeedGroup, column: TableColumn) -> list[float]:
     if column.less:
         return group.paired.get(column.less, [])
     return complete(map(column.value, group.rows))
-
-
-def as_text(groups: Sequence[SeedGroup]) -> str:
-    """Return the table as aligned plain text under its heading, with how it was made."""
-    head = heads(groups)
-    titles = [[c.title for c in head], [sub(c) for c in head]]
-    body = layout.aligned(titles, [[cell(group, c) for c in head] for group in groups])
-    return f"Over seeds\n\n{body}\n\n{fill(CAPTION, 100)}\n"
 
 
 def as_markdown(groups: Sequence[SeedGroup]) -> str:

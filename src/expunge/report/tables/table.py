@@ -1,40 +1,21 @@
-"""The side-by-side table: one row a run, as aligned text, Markdown and CSV."""
+"""The side-by-side table: one row a run, as Markdown and CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from expunge.report.read import text
 from expunge.report.tables import layout, table_rows
-from expunge.report.tables.columns import TableColumn, columns
+from expunge.report.tables.columns import columns
 from expunge.report.tables.table_rows import Row
 
 
-def as_text(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Return an aligned table of plain text, with all notes and the legend below.
+def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """Return the table in Markdown, with all notes and the legend below.
 
     Args:
         table: The rows.
         notes: What is to be said beyond what the rows themselves give.
     """
-    head = columns(table)
-    heads = [[c.title for c in head], [c.sub for c in head]]
-    body = layout.aligned(heads, [[c.cell(row) for c in head] for row in table])
-    said = [*notes, *table_rows.guaranteed(table), *table_rows.notes(table)]
-    return "\n".join([body, *said, "", legend(head)]) + "\n"
-
-
-def legend(head: Sequence[TableColumn]) -> str:
-    """Return the columns' definitions, one a line."""
-    width = max(len(c.title) for c in head)
-    lines = [f"{c.title.ljust(width)}  {c.definition}" for c in head]
-    return "\n".join(
-        [*lines, f"(↑ more is better, ↓ less is better, {text.NONE} not measured or does not apply)"]
-    )
-
-
-def as_markdown(table: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Return the table in Markdown, with all notes and the legend below; arguments as in ``as_text``."""
     head = columns(table)
     titles = [f"{c.title} ({c.sub})" if c.sub else c.title for c in head]
     body = layout.markdown(titles, [[c.cell(row) for c in head] for row in table])

@@ -122,9 +122,10 @@ def notes(table: Sequence[Row]) -> list[str]:
 def guaranteed(table: Sequence[Row]) -> list[str]:
     """Return one line for each guarantee that certified runs say they have."""
     able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]
-    lines = []
-    for said, names in guarantees.grouped((guarantees.words(row.of), row.unlearner) for row in able).items():
-        which = f" ({guarantees.named(names, len(table))})" if len(names) < len(table) else ""
+    every, lines = {row.unlearner for row in table}, []
+    for said, some in guarantees.grouped((guarantees.words(row.of), row.unlearner) for row in able).items():
+        names = list(dict.fromkeys(some))
+        which = f" ({guarantees.named(names, len(every))})" if len(names) < len(every) else ""
         holds = said.startswith(guarantees.RELEASE)
         lines.append(
             f"{'Guarantee:' if holds else guarantees.MARK} {said if holds else text.capital(said)}{which}."
@@ -140,7 +141,8 @@ def _not_measured(table: Sequence[Row]) -> list[str]:
         for metric, why in said.items() if isinstance(said, dict) else ():
             groups.setdefault((text.plain(metric), text.plain(why)), []).append(row.unlearner)
     return [
-        f"Not measured: {metric} of {', '.join(names)}: {why}." for (metric, why), names in groups.items()
+        f"Not measured: {metric} of {', '.join(dict.fromkeys(names))}: {why}."
+        for (metric, why), names in groups.items()
     ]
 
 
@@ -168,8 +170,10 @@ def _partly(table: Sequence[Row]) -> list[str]:
     return [f"{guarantees.MARK} Not covered: {said}{_which(names, table)}." for said, names in groups.items()]
 
 
-def _which(names: Sequence[str], table: Sequence[Row]) -> str:
-    return f" ({', '.join(names)})" if len(names) < len(table) else ""
+def _which(some: Sequence[str], table: Sequence[Row]) -> str:
+    """Which rows it is about, where not about all; a name that several have is said once."""
+    names = dict.fromkeys(some)
+    return f" ({', '.join(names)})" if len(names) < len({row.unlearner for row in table}) else ""
 
 
 def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
