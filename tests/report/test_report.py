@@ -26,6 +26,7 @@ from expunge.report.figures.draw import draw_all, write_run_figures
 from expunge.report.read import text
 from expunge.report.tables import table
 from expunge.report.tables.table_rows import ordered, rows, warnings
+from tests.report.printing import printed
 
 BUDGET = 2.28
 CERTIFIED = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}
@@ -239,7 +240,7 @@ def test_words_of_a_column_are_text(tmp_path):
     found = rows([read_run(folder)])
     (column,) = (c for c in table.columns(found) if c.key == "toy")
     assert column.cell(found[0]) == "{value.__class__} 0.5"
-    assert "\x1b" not in table.as_text(found)
+    assert "\x1b" not in printed(found)
     assert "- **&lt;b>?[31m**: A\\|b &lt;i>." in table.as_markdown(found)
     assert not {"b", "i"} & _Page(write_report([folder]).read_text(encoding="utf-8")).tags
 
@@ -570,7 +571,7 @@ def test_names_from_files_are_escaped_everywhere(tmp_path):
     assert "b" not in parsed.tags
     assert content.count("<script") == 1  # the page's own
     assert "&lt;script&gt;" in content
-    assert "\x1b" not in content + table.as_text(rows(find_runs([tmp_path]).runs))
+    assert "\x1b" not in content + printed(rows(find_runs([tmp_path]).runs))
     assert "<script" not in (page.parent / "residual.svg").read_text(encoding="utf-8")
 
 

@@ -27,6 +27,7 @@ from expunge.report.read import text
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.table_rows import Row, ordered, rows
+from tests.report.printing import printed
 from tests.report.test_report import end_as, make_run
 
 SELECTORS = ("lfoci", "random", "all")
@@ -404,7 +405,7 @@ def test_columns_of_networks(networks):
     summary = json.loads((networks / "0" / "summary.json").read_text())
     before, after = (summary[f"sample_gradient_{when}"] for when in ("before", "after"))
     assert shown["sample gradient"] == f"{text.number(before)} → {text.number(after)}"
-    for written in (table.as_text(lines), table.as_markdown(lines)):
+    for written in (printed(lines), table.as_markdown(lines)):
         assert "from retrained" in written
         assert "residual" not in written
         assert "budget" not in written
@@ -428,7 +429,7 @@ def test_columns_of_certified_and_of_mixed_runs(mixed):
     by_name = {row.unlearner.split()[0]: row for row in every}
     supported = next(c for c in table.columns(every) if c.head == "supported")
     assert {name for name, row in by_name.items() if supported.cell(row) != text.NONE} == {"newton_corrected"}
-    assert "forget accuracy" not in table.as_text(certified)
+    assert "forget accuracy" not in printed(certified)
 
 
 def test_csv_keeps_its_names_and_says_nothing_of_a_budget_there_is_not(networks):
