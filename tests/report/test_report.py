@@ -413,8 +413,14 @@ def test_no_runs_and_no_folder_are_exit_code_2(tmp_path, capsys):
 def test_the_command_prints_the_table_and_writes_beside_the_runs(sweep, tmp_path, capsys, monkeypatch):
     assert app.main([str(sweep)]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[3].split()[0] == "newton"
-    assert "↑ more is better" in out
+    assert [line.split()[0] for line in out.splitlines()[3:7]] == [
+        "newton",
+        "newton_corrected",
+        "retrain",
+        "none",
+    ]
+    assert max(map(len, out.split("Written to")[0].splitlines())) <= 80
+    assert "↑ more is better" not in out
     names = {path.name for path in (sweep / "report").iterdir()}
     drawn = {f"{n}.{e}" for n in ("residual", "accuracy", "cost") for e in ("png", "svg")}
     assert names == {"report.html", "table.md", "table.csv"} | drawn

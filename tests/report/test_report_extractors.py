@@ -385,7 +385,7 @@ def test_a_real_run_as_published_warns_at_its_end(tmp_path):
     arguments = [*SMALL, "figures=true", "extractor=dp", *(f"extractor.{key}" for key in quick)]
     ended = expunge(*arguments, "removal.count=2", f"cache_dir={tmp_path / 'cache'}", cwd=tmp_path)
     assert ended.code == 0, ended.err
-    assert f"Warning: as published: {NOT_COVERED['private']}.\n" in ended.out
+    assert f"Warning: as published: {NOT_COVERED['private']}." in " ".join(ended.out.split())
     assert "own head ↑" in ended.out
     (line,) = lines_of(tmp_path / "outputs")
     assert line.not_covered.startswith(f"{NOT_COVERED['private']}; ")
