@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import struct
 import subprocess
@@ -52,10 +53,9 @@ def test_a_table_that_is_too_wide_becomes_several_of_the_same_rows(five):
     assert tables > 1
     for name in ("newton_corrected", "retrain", "none"):
         assert sum(line.startswith(name) for line in narrow) == tables
-    cells = {word for line in wide for word in line.split()}
-    assert cells - {word for line in narrow for word in line.split()} == {"-" * max(map(len, wide[2:3]))} - {
-        ""
-    }
+    words = [{word for line in some for word in line.split()} for some in (wide, narrow)]
+    cells, again = ({word for word in some if set(word) != {"-"}} for some in words)
+    assert cells == again
     assert "Means over 5 seeds; in brackets the 95% interval of the mean." in wide
 
 
@@ -63,7 +63,8 @@ def test_a_table_that_is_too_wide_becomes_several_of_the_same_rows(five):
 @pytest.mark.parametrize("columns", [40, 80])
 def test_names_of_any_kind_fit(tmp_path, name, columns):
     make_run(tmp_path / "a", "newton", 5)
-    make_run(tmp_path / "b", "newton", 5, unlearner=name)
+    summary = make_run(tmp_path / "b", "newton", 5) / "summary.json"
+    summary.write_text(json.dumps({**json.loads(summary.read_text()), "unlearner": name}))
     shown = lines(tmp_path, columns)
     assert max(map(cell_len, shown)) <= columns
     assert not {"\x1b", "\x07", "\u202e"} & set("".join(shown))
