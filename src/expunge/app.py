@@ -50,7 +50,7 @@ from expunge.sweep.cell import run_cell
 from expunge.sweep.command import folder_of, key_in, prepared
 from expunge.sweep.deleted import with_none
 from expunge.sweep.flags import parted
-from expunge.sweep.held import let_go
+from expunge.sweep.held import end_watch, let_go
 from expunge.sweep.jobs import withdraw
 from expunge.sweep.reduced import with_reduced
 from expunge.sweep.workers import explain, prepare
@@ -207,6 +207,7 @@ def _run(task: Task) -> int:
         if task.error is not None:
             raise task.error
     except Exception as error:
+        end_watch()
         if heard() or (said := _said(error)) is None:
             raise
         code, line = said

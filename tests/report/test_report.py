@@ -28,6 +28,7 @@ from expunge.report.read import text
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.table_rows import ordered, rows, warnings
+from tests.report.printing import printed
 
 BUDGET = 2.28
 CERTIFIED = {"lam": 1e-3, "std": 10.0, "epsilon": 1.0, "delta": 1e-4}
@@ -301,7 +302,7 @@ def test_words_of_a_column_are_text(tmp_path):
     found = rows([read_run(folder)])
     (column,) = (c for c in table.columns(found) if c.key == "toy")
     assert column.cell(found[0]) == "{value.__class__} 0.5"
-    assert "\x1b" not in table.as_text(found)
+    assert "\x1b" not in printed(found)
     assert "- **&lt;b>?[31m**: A\\|b &lt;i>." in Contents.of(find_runs([folder])).as_markdown()
     assert not {"b", "i"} & _Page(write_report([folder]).read_text(encoding="utf-8")).tags
 
@@ -474,8 +475,14 @@ def test_no_runs_and_no_folder_are_exit_code_2(tmp_path, capsys):
 def test_the_command_prints_the_table_and_writes_beside_the_runs(sweep, tmp_path, capsys, monkeypatch):
     assert app.main([str(sweep)]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[3].split()[0] == "newton"
-    assert "↑ more is better" in out
+    assert [line.split()[0] for line in out.splitlines()[3:7]] == [
+        "newton",
+        "newton_corrected",
+        "retrain",
+        "none",
+    ]
+    assert max(map(len, out.split("Written to")[0].splitlines())) <= 80
+    assert "↑ more is better" not in out
     names = {path.name for path in (sweep / "report").iterdir()}
     drawn = {f"{n}.{e}" for n in ("residual", "accuracy", "cost") for e in ("png", "svg", "pdf")}
     assert names == {"report.html", "table.md", "table.csv", "table.tex", "methods.csv"} | drawn
@@ -614,7 +621,7 @@ def test_names_from_files_are_escaped_everywhere(tmp_path):
     assert re.findall(r"<script[^>]*>", content).count("<script>") <= 2  # the page's own
     assert "{{ 7 * 7 }}{% raw %}" in content, "text, which no template reads"
     assert "&lt;script&gt;" in content
-    assert "\x1b" not in content + table.as_text(rows(find_runs([tmp_path]).runs))
+    assert "\x1b" not in content + printed(rows(find_runs([tmp_path]).runs))
     assert "<script" not in (page.parent / "residual.svg").read_text(encoding="utf-8")
 
 

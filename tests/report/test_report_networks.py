@@ -26,6 +26,7 @@ from expunge.report.read.methods import Method
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.table_rows import Row, ordered, rows
+from tests.report.printing import printed
 from tests.report.test_report import end_as, make_run
 
 SELECTORS = ("lfoci", "random", "all")
@@ -402,7 +403,7 @@ def test_columns_of_networks(networks):
     before, after = (summary[f"sample_gradient_{when}"] for when in ("before", "after"))
     assert shown["sample gradient"] == f"{text.number(before)} → {text.number(after)}"
     contents = Contents.of(find_runs([networks]))
-    for written in (table.as_text(lines), contents.as_markdown()):
+    for written in (printed(lines), contents.as_markdown()):
         assert "from retrained" in written
         assert "residual" not in written
         assert "budget" not in written
@@ -426,7 +427,7 @@ def test_columns_of_certified_and_of_mixed_runs(mixed):
     by_name = {row.unlearner.split()[0]: row for row in every}
     supported = next(c for c in table.columns(every) if c.head == "supported")
     assert {name for name, row in by_name.items() if supported.cell(row) != text.NONE} == {"newton_corrected"}
-    assert "forget accuracy" not in table.as_text(certified)
+    assert "forget accuracy" not in printed(certified)
 
 
 def test_csv_keeps_its_names_and_says_nothing_of_a_budget_there_is_not(networks):

@@ -20,6 +20,7 @@ from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.table_rows import Row, ordered, rows
 from tests.cli import SMALL, expunge
+from tests.report.printing import printed
 from tests.report.test_report import make_run
 
 RELEASE = "release: whoever sees all of up to 1000 releases cannot tell them, beyond (1, 0.0001)"
@@ -97,7 +98,7 @@ def test_what_is_spent_is_said_and_not_what_is_so_by_construction(every):
 
 
 def test_each_guarantee_is_said_once_below_the_table(every):
-    written = table.as_text(lines_of(every))
+    written = printed(lines_of(every))
     assert written.count("protect nobody") == written.count("it can be told") == 1
     assert re.search(rf"^Guarantee: {re.escape(RELEASE)} \(newton_corrected \(.*\)\)\.$", written, re.M)
     assert re.search(r"^† Figures only: the noise is drawn from a seed; .* nobody \(", written, re.M)
@@ -112,7 +113,7 @@ def test_what_lies_upstream_is_warned_of_besides(tmp_path):
     of_release(tmp_path / "a", FIGURES, not_covered=reason, epsilon_total=None, delta_total=None)
     (line,) = lines = lines_of(tmp_path)
     assert cells(lines, "ε total") == ["none"]
-    written = table.as_text(lines)
+    written = printed(lines)
     assert f"Warning: no guarantee for extractor and model together: {UPSTREAM}.\n" in written
     assert written.count("protect nobody") == 1
     assert line.not_covered == reason
@@ -124,7 +125,7 @@ def test_a_total_with_something_that_it_does_not_cover_is_a_number_with_a_mark(t
     of_release(tmp_path / "a", not_covered="the list of classes is public", epsilon_total=1.5)
     lines = lines_of(tmp_path)
     assert cells(lines, "ε total") == ["1.5, 1e-4 †"]
-    assert "\n† Not covered: the list of classes is public.\n" in table.as_text(lines)
+    assert "\n† Not covered: the list of classes is public.\n" in printed(lines)
 
 
 def test_the_headline_is_of_a_run_whose_guarantee_holds(every, tmp_path):
@@ -261,7 +262,7 @@ def test_words_from_files_are_escaped(tmp_path):
     content = write_report([tmp_path]).read_text(encoding="utf-8")
     assert "<script>x" not in content
     assert "<b>x" not in content
-    assert "\x1b" not in content + table.as_text(lines_of(tmp_path))
+    assert "\x1b" not in content + printed(lines_of(tmp_path))
 
 
 @pytest.mark.parametrize("own", [{"releases": "many"}, {"released": None}, {"std": None}])

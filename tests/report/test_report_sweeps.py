@@ -35,6 +35,7 @@ from expunge.report.tables.contents import Contents, link
 from expunge.report.tables.grids import axes, swept
 from expunge.report.tables.over_seeds import SeedGroup, by_method, interval
 from expunge.report.tables.table_rows import ordered, rows, warnings
+from tests.report.printing import printed
 from tests.report.test_report import make_run
 
 LAMS, STDS = (1e-4, 1e-3, 0.1), (1.0, 10.0)
@@ -318,9 +319,10 @@ def test_groups_have_means_and_differences_paired_by_seed(seeded):
     assert newton.paired[MAIN] == pytest.approx([-0.01, -0.02, -0.03])
     assert none.paired[MAIN] == pytest.approx([0.04, 0.02, 0.0])
     assert retrain.paired[MAIN] == []
-    written = table.over_seeds_as_text([newton, retrain, none])
-    assert "newton · 3 seeds" in written
-    assert re.search(r"-0\.0200 \[-0\.0\d{3}, -0\.01\d{2}\]", written)
+    written = printed([row for group in (newton, retrain, none) for row in group.rows])
+    assert "Means over 3 seeds" in written
+    assert "-0.0200 " in written
+    assert re.search(r"\[-0\.0\d{3}, -0\.01\d{2}\]", written)
     (read,) = csv.DictReader(io.StringIO(table.methods_as_csv([newton])))
     assert (read["unlearner"], read["seeds"], read["runs"]) == ("newton", "0 1 2", "3")
     assert float(read["against_retrain"]) == pytest.approx(-0.02)
@@ -333,7 +335,7 @@ def test_only_the_same_requests_make_a_pair(seeded):
     next(r for r in runs if (r.unlearner, r.summary["seed"]) == ("retrain", 1)).records[2]["rows"] = [5]
     newton = over_seeds(runs)[0]
     assert newton.paired[MAIN] == pytest.approx([-0.01, -0.03])
-    assert "(2 of 3 pairs)" in table.over_seeds_as_text([newton])
+    assert "(2 pairs)" in printed(rows(runs))
 
 
 def test_no_mean_of_what_not_every_run_has_and_none_of_a_count_is_cut(tmp_path):

@@ -97,8 +97,12 @@ def test_the_same_sweep_elsewhere_gives_the_same_bytes(grid, tmp_path):
 def test_table_and_counts_are_shown(tmp_path):
     _, ended = sweep(*GRID, cwd=tmp_path)
     assert ended.err == ""
-    assert "newton_corrected (lam 0.01, std 10)" in ended.out
-    assert ended.out.endswith(f"4 of 4 cells done\nSweep folder: {tmp_path / 'sweep'}\n")
+    assert "newton_corrected (lam 0.01, std" in ended.out
+    *_, count, folder, after = ended.out.splitlines()
+    place = folder.removeprefix("Sweep folder: ")
+    assert count == "4 of 4 cells done"
+    assert tmp_path / place == tmp_path / "sweep"
+    assert after == f"Next: expunge-report {place}"
 
 
 def test_figures_of_a_sweep_are_its_own_unless_all_are_asked_for(tmp_path):

@@ -120,7 +120,7 @@ def _audit(args: argparse.Namespace) -> int:
     from expunge.audit import output
 
     found = output.document(records, effort, args.only, args.run is not None, time.perf_counter() - begun)
-    say(f"{output.as_text(found)}\n")
+    say(output.as_text(found), styled=True)
     try:
         paths = output.write(found, out)
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from expunge.core.files import write_atomically, write_json
 from expunge.core.folders import writing
+from expunge.core.screen import Page
 from expunge.record.summary import versions
 from expunge.report.page import audited
 from expunge.report.page import page as html
@@ -41,11 +42,15 @@ def refuted(found: Mapping[str, Any]) -> list[str]:
     return [one["name"] for one in found["methods"] if one["verdict"] == audited.REFUTED]
 
 
-def as_text(found: Mapping[str, Any]) -> str:
-    """The table for a terminal, and what it comes to."""
+def as_text(found: Mapping[str, Any], page: Page | None = None) -> str:
+    """The table for a terminal, how to read it, and what it comes to."""
+    page = page or Page()
     wrong = refuted(found)
-    said = f"REFUTED: {'; '.join(wrong)}" if wrong else "No claim that is made is exceeded."
-    return f"{audited.as_text(found)}\n{said}"
+    page.table([(title, "") for title in audited.HEAD], audited.cells(found))
+    page.gap()
+    page.text(audited.READING)
+    page.text(f"REFUTED: {'; '.join(wrong)}" if wrong else "No claim that is made is exceeded.", "bold")
+    return str(page)
 
 
 def write(found: Mapping[str, Any], folder: Path) -> list[Path]:

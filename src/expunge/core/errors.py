@@ -99,9 +99,12 @@ def printable(text: str, but: str = "") -> str:
     return "".join(c if c.isprintable() or c in _SPACES or c in but else "?" for c in text.replace("\t", " "))
 
 
-def say(text: str) -> None:
-    """Print text on standard output; what a terminal cannot show, or must not be told, is a question mark."""
-    encoding, text = sys.stdout.encoding or "utf-8", printable(text, but="\n")
+def say(text: str, styled: bool = False) -> None:
+    """Print text on standard output; what a terminal cannot show, or must not be told, is a question mark.
+
+    Text that is ``styled`` is ours, and what of it is others' has been through ``printable``.
+    """
+    encoding, text = sys.stdout.encoding or "utf-8", text if styled else printable(text, but="\n")
     try:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()

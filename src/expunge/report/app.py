@@ -16,9 +16,10 @@ from expunge import __version__
 from expunge.core.arguments import Parser, folder
 from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
+from expunge.core.screen import Page
 from expunge.report.read import text
 from expunge.report.read.runs import find_runs
-from expunge.report.tables import privacy
+from expunge.report.tables import privacy, terminal
 from expunge.report.tables.contents import Contents
 from expunge.report.write import default_out, write_contents
 
@@ -62,11 +63,12 @@ def _asked(argv: Sequence[str] | None) -> int:
         raise UserError(f"{privacy.option(next(iter(recipe)))}: only with --privacy")
     if not args.folders and not args.privacy:
         parser.error("the following arguments are required: FOLDER")
-    if args.out and not args.folders:
-        raise UserError("--out: only with a FOLDER; --privacy alone writes no files")
+    if (args.out or args.legend) and not args.folders:
+        option = "--out" if args.out else "--legend"
+        raise UserError(f"{option}: only with a FOLDER; --privacy alone writes no files")
     if args.privacy:
         say(privacy.report(recipe))
-    return _report(args.folders, args.out) if args.folders else 0
+    return _report(args.folders, args.out, args.legend) if args.folders else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,16 +83,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", nargs="*", type=folder, metavar="FOLDER", help=help_)
     help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
+    parser.add_argument("--legend", action="store_true", help="also print what every column means")
     privacy.add_options(parser)
     return parser
 
 
-def _report(folders: list[Path], out: Path | None) -> int:
+def _report(folders: list[Path], out: Path | None, legend: bool) -> int:
     found = find_runs(folders, strict=False)
     for one in found.left_out:
         sys.stderr.write(f"{one.kind}, left out: {one.folder}{text.plain(one.why())}\n")
     contents = Contents.of(found)
-    say(contents.as_text())
+    shown = Page()
+    terminal.of_contents(contents, shown, legend)
+    if contents.runs and not legend:
+        shown.text("What a column means: --legend, or report.html.", "dim")
+    say(f"{shown}", styled=True)
     page = write_contents(contents, default_out(list(folders)) if out is None else out)
     tables = "methods.csv, table.csv, table.tex and the figures"
     files = tables if contents.runs else "and a CSV file a study"

@@ -35,9 +35,9 @@ def write_row(row: PaperRow, sweep: FinishedSweep, folder: Path) -> list[str]:
         run = sweep.folder / sweep.done[0]["run"]
         places.append(run / "figures")
         if "study" in sweep.done[0]["summary"] and not places[-1].exists():
-            from expunge.run.show import show_study  # a cell of a sweep does not draw its study by itself
+            from expunge.run.show import draw  # a cell of a sweep does not draw its study by itself
 
-            show_study(run, read_config(run / ".hydra" / "config.yaml"))
+            draw(run, read_config(run / ".hydra" / "config.yaml"))
     own = [path for place in places for path in sorted(place.glob("*.png"))]
     for path in own:
         write_atomically(folder / path.name, path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from expunge.run.hydra_errors import of_system
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known, require_without
 from expunge.run.optimized import names_of, require_numbers
-from expunge.run.show import FIGURES, is_study, show
+from expunge.run.show import FIGURES, announce, is_study, show
 from expunge.run.sound import (
     CONFIG,
     LAST,
@@ -136,10 +137,12 @@ def _run(
         check_folder(folder, settings, resume=settings["resume"] or cell is not None)
         if cell is None and not ledger_of(folder):
             require_begun(folder, settings["resume"], content(folder, _of_hydra()))
-    from expunge.linear.parallel import set_threads
-
     choices = {str(k): str(v) for k, v in HydraConfig.get().runtime.choices.items()}
-    typed = {override.lstrip("+").partition("=")[0] for override in overrides_of(HydraConfig.get())}
+    overrides = overrides_of(HydraConfig.get())
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    tell = partial(announce, folder, written(config), choices, overrides) if cell is None else None
+    if early := tell is not None and sys.stdout.isatty():  # what is refused leaves no word in a pipe
+        tell()
     run, inputs = prepare(settings, choices, cache, cell.sweep if cell else None, typed, config)
     if damage is not None:
         log.warning("%s; the run is done again from its start", damage)
@@ -148,9 +151,12 @@ def _run(
     sweep_up(folder)  # a kill amid writing may have left a state with rows that leave now
     if finished := summary_of(folder, settings, inputs, swept=cell is not None):
         log.info("%s is complete; nothing to resume", folder)
-        if not (folder / FIGURES).exists():
-            show(folder, settings, cell is not None)
+        show(folder, settings, cell is not None)
         return finished
+    if tell is not None and not early and not ledger_of(folder):  # what goes on may be refused yet
+        tell()
+    from expunge.linear.parallel import set_threads
+
     set_threads(settings["threads"])
     if not ledger_of(folder):  # a continued run keeps the configuration it began with
         record_config(config, folder)

@@ -1,16 +1,20 @@
-"""What is shown of a run when it is complete: its figures, and its table on the terminal."""
+"""What is shown of a run: where it goes and what it is, and when it is complete its figures and its table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import say
 from expunge.core.folders import whole
+from expunge.core.screen import Page, command
 
 FIGURES = "figures"
 """Folder of the figures in a run folder; it is there when all of them are."""
+_PARTS = ("dataset", "extractor", "model", "unlearner", "removal")
+_TELLING = ("selector", "mode", "curvature", "lam", "epsilon", "delta", "perturbation", "releases", "count")
+_COMMON = ("seed", "device", "threads")
 
 
 def is_study(settings: Mapping[Any, Any]) -> bool:
@@ -18,35 +22,76 @@ def is_study(settings: Mapping[Any, Any]) -> bool:
     return settings.get("study") is not None
 
 
+def announce(
+    folder: Path, settings: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str]
+) -> None:
+    """Say where a run goes, and the settings that matter most, before it begins.
+
+    Args:
+        folder: The run folder.
+        settings: The configuration, with what is from the environment as it is written.
+        choices: Group -> the choice.
+        overrides: What the command line gives.
+    """
+    page = Page()
+    page.whole(f"Run folder: {page.near(folder)}", "bold")
+    if is_study(settings):
+        parts = [_part("study", str(settings["study"].get("name", "")), settings["study"], ())]
+    else:
+        parts = [_part(key, choices.get(key, ""), settings.get(key), _TELLING) for key in _PARTS]
+    common = [f"{key} {settings[key]}" for key in _COMMON if settings.get(key) is not None]
+    page.text(", ".join([*parts, *common]), "dim")
+    own = [one for one in overrides if one.lstrip("+~").partition("=")[0] not in (*choices, *_COMMON)]
+    if own:
+        page.text(f"with {' '.join(own)}", "dim")
+    say(f"{page}", styled=True)
+
+
+def _part(name: str, choice: str, settings: Any, keys: Sequence[str]) -> str:
+    """A part of a run, and those of its settings that tell one such run from another."""
+    plain = settings if isinstance(settings, Mapping) else {}
+    said = ", ".join(f"{key} {plain[key]}" for key in keys if isinstance(plain.get(key), (str, int, float)))
+    return f"{name} {choice} ({said})" if said else f"{name} {choice}"
+
+
 def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
-    """Draw the figures of a run and print its table; of a cell draw them only where that is asked for."""
-    if settings["figures"] != "all" and (swept or not settings["figures"]):
-        return
-    table = show_study(folder, settings) if is_study(settings) else show_run(folder)
+    """Draw the figures of a complete run that it is to have, and print its table, and what comes next.
+
+    A cell of a sweep is in the sweep's table, and has figures only where those of all are asked for.
+    """
+    draws = settings["figures"] == "all" or (settings["figures"] and not swept)
+    if draws and not (folder / FIGURES).exists():
+        draw(folder, settings)
     if not swept:
-        say(f"{table}\nRun folder: {folder}\n")
+        page = Page()
+        page.gap()
+        _print(folder, settings, page)
+        page.gap()
+        page.whole(f"Run folder: {page.near(folder)}", "bold")
+        page.whole(f"Next: {command('expunge-report', page.near(folder))}")
+        say(f"{page}", styled=True)
 
 
-def show_run(folder: Path) -> str:
-    """Draw the figures of a run and return its table."""
-    from expunge.report import read_run
-    from expunge.report.figures.draw import write_run_figures
-    from expunge.report.tables import table
-    from expunge.report.tables.table_rows import rows
-
-    finished = read_run(folder)
+def draw(folder: Path, settings: dict[str, Any]) -> None:
+    """Draw the figures of a complete run or study."""
     with whole(folder / FIGURES) as drawn:
-        write_run_figures(finished, drawn)
-    return table.as_text(rows([finished]))
+        if is_study(settings):
+            from expunge.run.build import build_study
+            from expunge.studies.run import draw_study
+
+            draw_study(build_study(settings)[0], folder, drawn)
+        else:
+            from expunge.report import read_run
+            from expunge.report.figures.draw import write_run_figures
+
+            write_run_figures(read_run(folder), drawn)
 
 
-def show_study(folder: Path, settings: dict[str, Any]) -> str:
-    """Draw the figures of a study and return its table."""
-    from expunge.report.read.runs import read_study
-    from expunge.report.tables.studies import as_text
-    from expunge.run.build import build_study
-    from expunge.studies.run import draw_study
+def _print(folder: Path, settings: dict[str, Any], page: Page) -> None:
+    from expunge.report.read.runs import read_run, read_study
+    from expunge.report.tables import terminal
 
-    with whole(folder / FIGURES) as drawn:
-        draw_study(build_study(settings)[0], folder, drawn)
-    return as_text(read_study(folder))
+    if is_study(settings):
+        terminal.of_study(read_study(folder), page)
+    else:
+        terminal.of_run(read_run(folder), page)

@@ -24,11 +24,12 @@ from expunge.core.folders import unmake
 from expunge.core.locks import Taken, exclusive
 from expunge.core.system_errors import system_error
 from expunge.run.before import note
+from expunge.run.environment import overrides_of
 from expunge.run.hydra_errors import explained, of_system
 from expunge.run.sound import RECORD
 from expunge.sweep import jobs
-from expunge.sweep.ending import finish
-from expunge.sweep.held import HELD
+from expunge.sweep.held import HELD, end_watch, watch
+from expunge.sweep.progress import Watch
 
 _OPTIMISERS = re.compile(r"optuna|nevergrad|\bax|_ax_|smac|orion", re.IGNORECASE)
 
@@ -62,6 +63,7 @@ class SweepCallback(Callback):
             require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
             HELD.enter_context(exclusive(sweep, wait=False))
             jobs.begin(sweep, total, there)
+            watch(Watch(sweep, total, overrides_of(config.hydra), bool(config.progress)))
             return
         except Taken as taken:
             hint = f"; {taken}" if str(taken) else ""
@@ -78,6 +80,9 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""
+        end_watch()
+        from expunge.sweep.ending import finish  # with the whole report, which takes its time to import
+
         with HELD:
             try:
                 code = finish(Path(config.hydra.sweep.dir).absolute(), figures=bool(config.figures))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,9 @@ from expunge.run.environment import line_of, overrides_of, written
 from expunge.run.job import Swept, run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
+from expunge.sweep.held import watching
 from expunge.sweep.jobs import FOLDER, Job, There, fingerprint, total
+from expunge.sweep.progress import make_way
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,11 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
     sweep = Path(hydra_config.runtime.cwd, hydra_config.sweep.dir)
     job = Job(int(hydra_config.job.num), overrides_of(hydra_config))
     job.note(sweep)
+    if (watch := watching()) is not None:
+        watch.begin()
+    make_way(config, watch)
     of_all = f" of {known}" if (known := total(sweep)) else ""
     log.info("cell %d%s: %s", job.number + 1, of_all, " ".join(job.overrides))
-    if multiprocessing.parent_process() is not None:
-        config.progress = False  # the bars of several workers would write over each other
     asked = metric_of(config)
     try:
         settings_of(config)

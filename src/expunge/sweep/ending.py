@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import complain, say
+from expunge.core.screen import Page, command
 from expunge.report.read.runs import FoundRuns
 from expunge.sweep.aggregate import DAMAGED, collect, mixed, write
+from expunge.sweep.held import end_watch
 from expunge.sweep.jobs import read, tidy
 
 
@@ -21,9 +24,12 @@ def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
     Returns:
         0, 2 where all that failed is bad input, else 1.
     """
+    end_watch()
     found, runs = collect(sweep)
     write(sweep, found)
-    say(_shown(sweep, runs, figures))
+    page = Page()
+    _show(sweep, runs, figures, page)
+    say(f"{page}", styled=True)
     latest = [cell for cell in found["cells"] if not cell.get("earlier")]
     for number, cell in enumerate(found["cells"]):
         if cell["status"] in ("failed", DAMAGED) or (cell["status"] != "done" and not stopped):
@@ -34,24 +40,37 @@ def finish(sweep: Path, figures: bool = True, stopped: bool = False) -> int:
     if names := mixed(latest, sweep):
         what = "; ".join(names)
         complain(f"{what}: changed while the sweep was running; the same command does older cells again")
-    say(f"{_counted(latest)}{more}\nSweep folder: {sweep}\n")
     tidy(sweep)
     bad_input = {job.number: job.bad_input for job in read(sweep)}
     left = [bad_input[number] for number, cell in enumerate(latest) if cell["status"] != "done"]
+    page = Page()
+    page.text(f"{_counted(latest)}{more}")
+    page.whole(f"Sweep folder: {page.near(sweep)}", "bold")
+    page.whole(f"Next: {_next(sweep, page, bool(left))}")
+    say(f"{page}", styled=True)
     if not left:
         return 1 if any(cell["status"] == DAMAGED for cell in found["cells"]) else 0
     return 2 if all(left) else 1
 
 
-def _shown(sweep: Path, found: FoundRuns, figures: bool) -> str:
-    """Draw the figures and return the tables of runs and studies."""
+def _show(sweep: Path, found: FoundRuns, figures: bool, page: Page) -> None:
+    """Draw the figures, and put the tables of runs and studies on the page."""
+    from expunge.report.tables import terminal
     from expunge.report.tables.contents import Contents
 
     if figures and found.runs:
         from expunge.report.figures.grid import write_grid
 
         write_grid(found.runs, sweep / "figures")
-    return f"{Contents.of(found).as_text()}\n" if found.runs or found.studies else ""
+    if found.runs or found.studies:
+        page.gap()
+        terminal.of_contents(Contents.of(found), page)
+        page.gap()
+
+
+def _next(sweep: Path, page: Page, left: bool) -> str:
+    """The command that comes next: the same, where cells are not done, else that for the report."""
+    return command("expunge", *sys.argv[1:]) if left else command("expunge-report", page.near(sweep))
 
 
 def _called(number: int, cell: Mapping[str, Any]) -> str:

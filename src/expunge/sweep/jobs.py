@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,25 @@ def read(sweep: Path) -> list[Job]:
                 found[number] = Job(number, [], error=f"damaged: {error}")
     numbers = range(max(total(sweep) or 0, 1 + max(found, default=-1)))
     return [found.get(number, Job(number, [])) for number in numbers]
+
+
+def has_begun(sweep: Path) -> bool:
+    """Whether a job of the latest command has noted that it works, in whatever process."""
+    return next((sweep / FOLDER).glob(f"*/{_JOB}"), None) is not None
+
+
+def ended_jobs(sweep: Path, but: Collection[int] = ()) -> dict[int, str]:
+    """Return number and status of the jobs of the latest command that have ended, without those in ``but``.
+
+    One whose file is damaged is left to ``read``, which says so.
+    """
+    found: dict[int, str] = {}
+    for path in (sweep / FOLDER).glob(f"*/{_JOB}"):
+        if path.parent.name.isdecimal() and (number := int(path.parent.name)) not in but:
+            with suppress(RunFolderError):
+                job = Job.of(_read(path), path)
+                found |= {number: job.status} if job.status != "unfinished" else {}
+    return found
 
 
 def _of_sweep(sweep: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ VERDICTS = {
 """What an audit comes to. The first alone speaks against the program."""
 REFUTED, KNOWN, BELOW, NOTHING, UNTRIED = VERDICTS
 _COLOURS = {REFUTED: 1, KNOWN: 5, BELOW: 2, NOTHING: 7, UNTRIED: 7}
-_HEAD = (
+HEAD = (
     "method",
     "claim",
     "ε, δ claimed",
@@ -76,14 +76,9 @@ def _is_method(one: Any) -> bool:
     )
 
 
-def as_text(found: Mapping[str, Any]) -> str:
-    """The table for a terminal, and how to read it."""
-    return f"{layout.aligned([_HEAD], cells(found))}\n\n{READING}"
-
-
 def as_markdown(found: Mapping[str, Any]) -> str:
     """The table in Markdown."""
-    return layout.markdown(_HEAD, cells(found)) + "\n"
+    return layout.markdown(HEAD, cells(found)) + "\n"
 
 
 def cells(found: Mapping[str, Any]) -> list[list[str]]:
@@ -134,7 +129,7 @@ def section(found: Mapping[str, Any]) -> Markup:
     return rendered(
         "audited",
         reading=READING,
-        head=_HEAD,
+        head=HEAD,
         lines=cells(found),
         claims=list(dict.fromkeys(text.plain(one.get("claim") or "no claim in words") for one in methods)),
         figure=figure_of(draw(found)),

@@ -11,7 +11,7 @@ from expunge.report.read import guarantees, text
 from expunge.report.tables.table_rows import Row
 
 LABEL = "unlearner"
-_SERVICE = {
+SERVICE = {
     "removals_supported": Column(
         "supported",
         "↑",
@@ -138,10 +138,10 @@ def columns(table: Sequence[Row]) -> list[TableColumn]:
     extractor and model where it is not the model's own everywhere. What runs are compared by comes first.
     """
     declared = merged(row.of.columns for row in table)
-    own = {key: column for key, column in declared.items() if key not in _SERVICE | _LIMITS | _METHOD}
+    own = {key: column for key, column in declared.items() if key not in SERVICE | _LIMITS | _METHOD}
     first = {key: column for key, column in own.items() if column.main}
     roles = {"", *(row.of.role for row in table)}
-    every = {**_METHOD, **first, **_SERVICE, **own, **_LIMITS}
+    every = {**_METHOD, **first, **SERVICE, **own, **_LIMITS}
     if not any(row.not_covered or row.epsilon_total not in (None, row.epsilon) for row in table):
         del every["epsilon_total"]
     able = {key: c for key, c in every.items() if c.shown and c.over_run and c.only in roles}

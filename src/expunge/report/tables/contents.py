@@ -76,13 +76,6 @@ class Contents:
             f"{what}{many} on {' and '.join(sets) if len(sets) <= 2 else f'{len(sets)} data sets'}"
         )
 
-    def as_text(self) -> str:
-        """Return every table, for a terminal."""
-        several = [group for group in self.groups if len(group.rows) > 1]
-        tables = [table.as_text(self.lines, self.notes)] if self.runs else []
-        tables += [table.over_seeds_as_text(several)] if several else []
-        return "\n".join([*tables, *map(studies.as_text, self.studies)])
-
     def as_markdown(self) -> str:
         """Return every table in Markdown, and what was left out."""
         tables = [table.as_markdown(self.groups, self.named, self.notes)] if self.runs else []

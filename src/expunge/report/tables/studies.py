@@ -1,4 +1,4 @@
-"""Studies in the report: their own tables and pictures, as text, Markdown and CSV."""
+"""Studies in the report: their own tables and pictures, as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from expunge.report.tables import layout
 _OWN = ("study", "seed", "cells", "seconds", "table", "versions")
 
 
-def as_text(study: StudyRun) -> str:
-    """Return a heading and an aligned table of plain text."""
-    head, lines = cells(study.summary["table"])
-    return "\n".join([heading(study), "", layout.aligned([head], lines)]) + "\n"
+def shown(study: StudyRun) -> tuple[str, list[str], list[list[str]]]:
+    """Return a heading, and the table's headings and cells."""
+    return heading(study), *cells(study.summary["table"])
+
+
+def telling(cells: Sequence[Sequence[str]]) -> int:
+    """Return how many columns, from the first on, tell all rows apart; 1 where none do."""
+    most = len(cells[0]) if cells else 1
+    return next((n for n in range(1, most) if len({tuple(row[:n]) for row in cells}) == len(cells)), 1)
 
 
 def as_markdown(study: StudyRun) -> str:

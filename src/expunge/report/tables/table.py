@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import NamedTuple
 
 from expunge.core.columns import Column
@@ -117,31 +116,6 @@ def sub(column: TableColumn) -> str:
 def notes(table: Sequence[Row], more: Sequence[str] = ()) -> list[str]:
     """Return all that is to be said below a table of these rows."""
     return [*more, *table_rows.guaranteed(table), *table_rows.notes(table)]
-
-
-def as_text(table: Sequence[Row], more: Sequence[str] = ()) -> str:
-    """Return an aligned table of plain text of single runs, with all notes and the legend below."""
-    head = columns(table)
-    heads = [[c.title for c in head], [c.sub for c in head]]
-    body = layout.aligned(heads, [[c.cell(row) for c in head] for row in table])
-    return "\n".join([body, *notes(table, more), "", legend(head)]) + "\n"
-
-
-def over_seeds_as_text(groups: Sequence[SeedGroup]) -> str:
-    """Return the table by method as aligned plain text under its heading, with how it was made."""
-    head = heads(groups)
-    titles = [[c.title for c in head], [sub(c) for c in head]]
-    body = layout.aligned(titles, [[cell(group, c) for c in head] for group in groups])
-    return f"Over seeds\n\n{body}\n\n{fill(CAPTION, 100)}\n"
-
-
-def legend(head: Sequence[TableColumn]) -> str:
-    """Return the columns' definitions, one a line."""
-    width = max(len(c.title) for c in head)
-    lines = [f"{c.title.ljust(width)}  {c.definition}" for c in head]
-    return "\n".join(
-        [*lines, f"(↑ more is better, ↓ less is better, {text.NONE} not measured or does not apply)"]
-    )
 
 
 def as_markdown(groups: Sequence[SeedGroup], named: Sequence[Row], more: Sequence[str] = ()) -> str:
