@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expunge.core.files import write_atomically
-from expunge.report.read import text
 
 if TYPE_CHECKING:  # most figures do without matplotlib, which is slow to import
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 # Okabe and Ito's set without its yellow, which vanishes on white; the last two are a violet and a grey.
@@ -116,21 +113,6 @@ def canvas(
     for ax in axes:
         ax.set_facecolor("none")
     return figure, axes
-
-
-def plain_numbers(axis: Axis) -> None:
-    """Label a log axis with numbers as tables show them, and nothing between its ticks."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda v, _: text.number(v)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def legend(figure: Figure, handles: list[Line2D], columns: int) -> None:
-    """Put a legend under the axes, filled column by column."""
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=columns, handlelength=2.6, columnspacing=2.4
-    )
 
 
 def render(figure: Figure, name: str, title: str, caption: str) -> Drawn:
