@@ -15,12 +15,10 @@ from expunge.core.files import write_atomically
 if TYPE_CHECKING:  # most figures do without matplotlib, which is slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 # Okabe and Ito's set without its yellow, which vanishes on white; the last two are a violet and a grey.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6f42c1", "#7a7f85")
-MOST = len(SERIES)
 _RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -114,13 +112,6 @@ def canvas(
     for ax in axes:
         ax.set_facecolor("none")
     return figure, axes
-
-
-def legend(figure: Figure, handles: list[Line2D], columns: int) -> None:
-    """Put a legend under the axes, filled column by column."""
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=columns, handlelength=2.6, columnspacing=2.4
-    )
 
 
 def render(figure: Figure, name: str, title: str, caption: str) -> Drawn:
