@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from expunge.core.homes import resolved
 from expunge.report import layout, seeds_table, studies, table
 from expunge.report.over_seeds import SeedGroup, over_seeds
 from expunge.report.runs import FoundRuns, Run, StudyRun
@@ -76,7 +77,7 @@ def link(folder: Path, out: Path) -> str | None:
     There is none where the two have nothing in common but the root of the file system: the way from one to
     the other would be a machine's own path.
     """
-    folder, out = folder.resolve(), out.resolve()
+    folder, out = folder.resolve(), resolved(out)
     try:
         common = Path(os.path.commonpath([folder, out]))
     except ValueError:  # on different drives
