@@ -68,8 +68,10 @@ def _require_header(state: State) -> None:
     if FINGERPRINT in saved:
         _require_texts("fingerprint", [saved[FINGERPRINT]])
         return
+    require_count("n_features", saved["n_features"])
     digests = array_of(arrays, DIGESTS, np.uint8, (None, 16))
-    ids_of(arrays, REMOVED, len(digests) + len(arrays[REMOVED]))
+    for name in (REMOVED, "erased_rows"):
+        ids_of(arrays, name, len(digests) + len(arrays[REMOVED]))
     same("labels", len(saved["labels"]["values"]), len(saved["classes"]))
     _require_texts("labels.dtype", [saved["labels"]["dtype"]])
     np.array(saved["labels"]["values"])  # of one shape
