@@ -271,6 +271,19 @@ def test_a_cell_cannot_be_the_sweep_itself(tmp_path):
     assert "hydra.sweep.subdir: got the sweep's own folder" in ended.err
 
 
+@pytest.mark.parametrize("place", ["../out/${hydra.job.num}", "a/../../out", "/nowhere"])
+def test_a_cell_outside_of_its_sweep_is_refused_before_a_folder_is_made(place, tmp_path):
+    ended = cli.expunge(
+        "-m", "seed=0,1", "hydra.sweep.dir=sweep", f"hydra.sweep.subdir={place}", cwd=tmp_path
+    )
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(
+        f"expunge: hydra.sweep.subdir: got {place.replace('${hydra.job.num}', '0')!r}"
+    )
+    assert ended.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 # Seeds
 
 

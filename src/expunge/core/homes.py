@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -21,6 +22,18 @@ def expanded(path: str | Path) -> Path:
     except RuntimeError:
         reason = "nobody knows the home folder that it begins with; write the path without ~"
         raise DataError(f"{path}: {reason}") from None
+
+
+def resolved(path: Path) -> Path:
+    """The path with its symbolic links followed.
+
+    Raises:
+        OSError: They lead in a circle.
+    """
+    try:
+        return path.resolve()
+    except RuntimeError:  # of CPython before 3.13
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
 
 
 def has_home() -> bool:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, one_line
 from expunge.core.hashing import sha256_of
+from expunge.core.regular import open_regular
 
 _BLOCK = 1 << 22
 _MESSAGE = ctypes.create_string_buffer(4096)  # what a process says when it ends; must outlive all handlers
@@ -115,7 +116,7 @@ def map_array(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order
     Raises:
         OSError, ValueError: The file cannot be opened, or is shorter.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         descriptor = os.dup(file.fileno())
         try:
             mapped = _Mapped(path, descriptor, offset, 0, (0, 0), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +31,15 @@ def open_regular(path: Path | str) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def append_to(path: Path | str) -> FileIO:
+    """Open a file to add bytes at its end, without a buffer; it is made where there is none.
+
+    Raises:
+        OSError: It cannot be opened, or is a pipe that nobody reads.
+    """
+    return FileIO(path, "ab", opener=lambda name, flags: os.open(name, flags | _NOW, 0o666))
 
 
 def size_of(file: BinaryIO) -> int:

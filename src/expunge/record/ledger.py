@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from expunge.core.errors import RunFolderError
 from expunge.core.json_text import parse_json
 from expunge.core.plain import plain
+from expunge.core.regular import append_to, open_regular, read_regular
 from expunge.core.system_errors import naming
 from expunge.record.sums import LENGTH, sum_of, sums_of, whole_lines
 
@@ -96,8 +97,8 @@ class Ledger:
             for number, line in whole_lines(path):
                 _record(path, number, line, keys, kind)
                 self.lines, self._size = number, self._size + len(line)
-        self._sums = open(sums, "ab", buffering=0)  # noqa: SIM115 (closed by __exit__, like the next)
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (after its sums: it never is without)
+        self._sums = append_to(sums)
+        self._file = append_to(path)  # after its sums: it never is without
         self._is_cut = False
         _onto_disk(path.parent)
 
@@ -159,7 +160,7 @@ class Ledger:
         if lines < self._of[0]:
             self._prefix, self._of = hashlib.sha256(), (0, 0)
         number, end = self._of
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             file.seek(end)
             for line in islice(file, lines - number):
                 self._prefix.update(line)
@@ -194,7 +195,7 @@ class Ledger:
         try:
             self._require(self._size, (self.lines + 1) * LENGTH)
         except RunFolderError:
-            content = sums_of(self.path).read_bytes()
+            content = read_regular(sums_of(self.path))
             if content.endswith(claim):
                 self._sums.truncate(len(content) - LENGTH)
             raise

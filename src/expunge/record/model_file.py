@@ -21,8 +21,10 @@ from safetensors import safe_open
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError
 from expunge.core.files import State, load_state, read_header, save_state, sweep_up
+from expunge.core.homes import resolved
 from expunge.core.locks import exclusive
 from expunge.core.read_back import array_of, ids_of, of_file, read_as, same
+from expunge.core.regular import open_regular
 from expunge.linear.classes import width_of
 from expunge.linear.memory import require_matrices
 
@@ -66,8 +68,10 @@ def _require_header(state: State) -> None:
     if FINGERPRINT in saved:
         _require_texts("fingerprint", [saved[FINGERPRINT]])
         return
+    require_count("n_features", saved["n_features"])
     digests = array_of(arrays, DIGESTS, np.uint8, (None, 16))
-    ids_of(arrays, REMOVED, len(digests) + len(arrays[REMOVED]))
+    for name in (REMOVED, "erased_rows"):
+        ids_of(arrays, name, len(digests) + len(arrays[REMOVED]))
     same("labels", len(saved["labels"]["values"]), len(saved["classes"]))
     _require_texts("labels.dtype", [saved["labels"]["dtype"]])
     np.array(saved["labels"]["values"])  # of one shape
@@ -107,7 +111,7 @@ class Version:
         """The version of a model that was read from ``path``, whose header holds ``values``."""
         there = _there(values)
         _require_texts(_KEY, [there["lineage"], there["token"]])
-        return cls(there["lineage"], (there["token"],), frozenset([path.resolve()]))
+        return cls(there["lineage"], (there["token"],), frozenset([resolved(path)]))
 
     def save(self, path: Path, state: State, requests: int, fingerprint: Callable[[], str]) -> Version:
         """Write ``state`` to ``path`` and return the version that the model has then.
@@ -120,7 +124,7 @@ class Version:
             MovedOn: The file is not the one that this model comes from, and would lose removals.
             OSError: It cannot be written.
         """
-        target, token = path.resolve(), secrets.token_hex(8)
+        target, token = resolved(path), secrets.token_hex(8)
         if not target.parent.is_dir():
             raise DataError(f"{path}: {target.parent} is not a folder")
         with exclusive(target.with_name(f".{target.name}.lock")):
@@ -171,7 +175,7 @@ def _saved_at(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         return {}
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(_START)
     if not any(mark in start for mark in _MARKS):
         return {}

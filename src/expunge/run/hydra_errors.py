@@ -13,7 +13,7 @@ from traceback import extract_tb
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -66,21 +66,37 @@ def of_an_override(error: BaseException, given: Sequence[str]) -> str | None:
     of_group = isinstance(error, ValueError) and "Config group override" in str(error)
     files = [Path(file).parts for file in _files(error)]
     inside = "hydra" in files[-1] if files else False  # of its own: what it calls says what is wrong itself
+    if (of_group or inside) and (said := _no_choice(given)):
+        return said
     if not (of_group or any("override_parser" in file for file in files)):
         own = [text for text in given if re.match(r"[+~]*hydra[./]", text)]
         of_hydra = inside and own and not isinstance(error, OSError)
         return f"{', '.join(own)}: not as Hydra needs it ({one_line(error)})" if of_hydra else None
     for override in OverridesParser.create().parse_overrides(list(given)):
         key, value = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
-        parts = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
-        if of_group and (config_dir() / key).is_dir() and not all(isinstance(p, (str, list)) for p in parts):
-            choices = ", ".join(sorted(file.stem for file in (config_dir() / key).glob("*.yaml")))
-            return f"{key}: got {value}, allowed: one of {choices or 'those in its folders (see --help)'}"
         try:
             _ = list(override.sweep_string_iterator()) if override.is_sweep_override() else []
         except (ArithmeticError, TypeError, ValueError) as wrong:
             return f"{key}: got {value}, allowed: a sweep that can be counted out ({_named(wrong)})"
     return one_line(error)
+
+
+def _no_choice(given: Sequence[str]) -> str | None:
+    """Say which group has a choice that is no name, as a number is none; None where each has one."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(given))
+    except HydraException:  # which says it itself
+        return None
+    for override in overrides:
+        key, value = override.get_key_element().lstrip("+~"), str(override.input_line).partition("=")[2]
+        if not ((config_dir() / key).is_dir() or key.startswith("hydra/")) or override.is_delete():
+            continue
+        parts = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+        names = [name for part in parts for name in (part if isinstance(part, list) else [part])]
+        if not all(isinstance(name, str) for name in names):
+            choices = ", ".join(sorted(file.stem for file in (config_dir() / key).glob("*.yaml")))
+            return f"{key}: got {value}, allowed: one of {choices or 'those in its folders (see --help)'}"
+    return None
 
 
 def _named(error: BaseException) -> str:
@@ -125,7 +141,7 @@ def explained(error: BaseException) -> str:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         if error.options:
             return f"{group}: got {choice!r}, allowed: one of {', '.join(error.options)}"
-        return f"{error.missing_cfg_file}: no such configuration file (see --help for the groups)"
+        return f"{error.missing_cfg_file}: no such configuration file (--config-name, or a group; see --help)"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: not given; this choice needs a value for it"
     if isinstance(error, OverrideParseException):

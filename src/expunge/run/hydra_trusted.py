@@ -166,6 +166,9 @@ def require_trusted(config: DictConfig) -> None:
     subdir = seen.part("output_subdir")
     if subdir is not None and (subdir in (".", "..") or not re.fullmatch(r"[\w.-]+", str(subdir))):
         raise InvalidValue("hydra.output_subdir", subdir, "null, or the name of a folder in the run folder")
+    place = str(seen.part("sweep.subdir") or ".")  # Hydra makes it before a cell is asked
+    if Path(place).is_absolute() or ".." in Path(place).parts:
+        raise InvalidValue("hydra.sweep.subdir", place, "a folder in the sweep's")
     for name in seen.part("job.env_set") or {}:
         if _OTHER_CODE.fullmatch(str(name)) and not _HARMLESS.fullmatch(str(name)):
             allowed = "a variable that does not choose what code runs or whom it trusts; set it in the shell"

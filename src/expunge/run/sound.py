@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import DataError, RunFolderError, UserError, one_line
 from expunge.core.files import read_header
+from expunge.core.regular import open_regular
 from expunge.record.ledger import DONE, RESULTS
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.resume import FILE as CHECKPOINT
@@ -34,8 +35,10 @@ def ledger_of(folder: Path) -> Path | None:
 
 def kept_in(folder: Path) -> str:
     """How many requests (or cells of a study) of a run that was broken off are recorded, in words."""
-    ledger = ledger_of(folder)
-    count = ledger.read_bytes().count(b"\n") if ledger else 0
+    ledger, count = ledger_of(folder), 0
+    if ledger:
+        with open_regular(ledger) as file:
+            count = sum(line.endswith(b"\n") for line in file)
     what = "cell" if ledger and ledger.name == RESULTS else "request"
     return f"{count:,} {what}{' is' if count == 1 else 's are'} kept"
 

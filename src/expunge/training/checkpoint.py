@@ -120,12 +120,12 @@ def _moments(
     """
     same("tensors", header.get(_NAMES, sorted(tensors)), sorted(tensors))
     require_same_form(module, under(tensors, _MODULE))
-    shapes = [p.shape for one in optimizers for group in one.param_groups for p in group["params"]]
+    own = [p for one in optimizers for group in one.param_groups for p in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in under(tensors, _OPTIMIZER).items():
         number, _, key = name.partition(".")
-        if tensor.dim() and tensor.shape != shapes[int(number)]:
-            raise DataError(f"{name}: is of shape {tuple(tensor.shape)}, its parameter of another")
+        if tensor.dim() and (tensor.shape, tensor.dtype) != (own[int(number)].shape, own[int(number)].dtype):
+            raise DataError(f"{name}: is {tensor.dtype} of shape {tuple(tensor.shape)}, its parameter is not")
         if not bool(torch.isfinite(tensor).all()):
             raise DataError(f"{name}: holds NaN or infinity")
         moments.setdefault(int(number), {})[key] = tensor.clone()

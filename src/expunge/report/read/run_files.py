@@ -10,7 +10,7 @@ from typing import Any
 
 from expunge.core.errors import RunFolderError, one_line
 from expunge.core.json_text import parse_json
-from expunge.core.regular import read_regular
+from expunge.core.regular import open_regular, read_regular
 
 _NODE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
 _SELECT = re.compile(r"\$\{oc\.select:\s*([A-Za-z_][\w.]*)\s*(?:,([^${}]*))?\}")
@@ -42,7 +42,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         RunFolderError: As ``read_text`` does.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             for number, line in enumerate(file, start=1):
                 yield number, line.decode("utf-8").removesuffix("\n")
     except FileNotFoundError:

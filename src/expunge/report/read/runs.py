@@ -181,10 +181,10 @@ def find_runs(folders: Iterable[str | os.PathLike[str]], strict: bool = True) ->
         RunFolderError: If a folder is missing, a file in a run folder is broken, or there is no run at all.
     """
     folders = list(folders)
-    roots = [Path(f).resolve() for f in folders]
-    for root, given in zip(roots, folders, strict=True):
-        if not root.is_dir():
+    for given in folders:
+        if not Path(given).is_dir():
             raise RunFolderError(f"{given}: no such folder")
+    roots = [Path(f).resolve() for f in folders]
     if not roots:
         raise RunFolderError("no folder given: name a run folder or a folder that holds run folders")
     base = Path(os.path.commonpath([r.parent for r in roots]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from expunge.core.homes import resolved
 from expunge.report.read import text
 from expunge.report.read.begun import Begun, read_begun
 from expunge.report.read.runs import FoundRuns, Run, StudyRun
@@ -103,7 +104,7 @@ def link(folder: Path, out: Path) -> str | None:
     There is none where the two have nothing in common but the root of the file system: the way from one to
     the other would be a machine's own path.
     """
-    folder, out = folder.resolve(), out.resolve()
+    folder, out = folder.resolve(), resolved(out)
     try:
         common = Path(os.path.commonpath([folder, out]))
     except ValueError:  # on different drives
