@@ -11,8 +11,8 @@ from expunge.report.tables.contents import Contents
 from expunge.report.tables.table_rows import Row
 
 
-def printed(lines: Sequence[Row], columns: int = 4000) -> str:
+def printed(lines: Sequence[Row], columns: int = 4000, legend: bool = False) -> str:
     """The table of the rows' runs, as plain text."""
     page = Page(columns, colours=False)
-    terminal.of_contents(Contents.of(FoundRuns([row.of for row in lines])), page)
+    terminal.of_contents(Contents.of(FoundRuns([row.of for row in lines])), page, legend)
     return str(page)
