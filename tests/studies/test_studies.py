@@ -343,7 +343,7 @@ def test_report_of_runs_and_studies_together(place, whole, tmp_path, capsys):
     assert report_app.main([str(tmp_path), str(whole), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
     assert said.err == f"unfinished, left out: {begun}\n"
-    assert said.out.index("↑ more is better") < said.out.index("toy/squares")
+    assert said.out.index("newton_corrected") < said.out.index("toy/squares")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "certificate does not say" in page
     assert "1 study: toy/squares" in page

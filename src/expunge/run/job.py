@@ -153,7 +153,7 @@ def _run(
         log.info("%s is complete; nothing to resume", folder)
         show(folder, settings, cell is not None)
         return finished
-    if tell is not None and not early and not ledger_of(folder):  # what goes on may be refused yet
+    if tell is not None and not (early or is_study(settings) or ledger_of(folder)):  # may be refused yet
         tell()
     from expunge.linear.parallel import set_threads
 

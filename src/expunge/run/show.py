@@ -36,7 +36,7 @@ def announce(
     page = Page()
     page.whole(f"Run folder: {page.near(folder)}", "bold")
     if is_study(settings):
-        parts = [_part("study", str(settings["study"].get("name", "")), settings["study"], ())]
+        parts = [f"study {str(settings['study'].get('_target_', '')).rpartition('.')[2]}"]
     else:
         parts = [_part(key, choices.get(key, ""), settings.get(key), _TELLING) for key in _PARTS]
     common = [f"{key} {settings[key]}" for key in _COMMON if settings.get(key) is not None]
