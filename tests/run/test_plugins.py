@@ -163,8 +163,7 @@ def test_a_metric_of_ones_own_reaches_every_table(place, tmp_path):
         pytest.skip(f"wandb cannot start here: {ended.err.splitlines()[-1]}")
     assert (ended.code, ended.err) == (0, "")
     meaning = "Rows asked to be removed so far."
-    assert re.search(rf"^rows asked for ↓ +{meaning}$", ended.out, re.M)
-    assert re.search(r"^toy \(seed 0\) +1 → 1 +5 +", ended.out.replace("1.0000", "1"), re.M)
+    assert re.search(r"^  rows asked for ↓ +5$", ended.out, re.M)
     assert "plain_rows" in ended.out
 
     folder = write_report([tmp_path / "sweep"]).parent
@@ -195,7 +194,7 @@ def test_what_could_not_be_measured_is_said_under_the_table(place):
     ended = run(place, *CHOSEN[:3], *measured)
     assert (ended.code, ended.err) == (0, "")
     (why,) = cli.summary(place / "unmeasured")["not_measured"].values()
-    assert f"\nNot measured: forgetting of toy: {why}.\n" in ended.out
+    assert f" Not measured: forgetting of toy: {why}. " in " ".join(ended.out.split())
     page = write_report([place / "unmeasured"]).read_text("utf-8")
     assert f"Not measured: forgetting of toy: {why}." in page
 
