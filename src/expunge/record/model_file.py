@@ -74,8 +74,10 @@ def _require_header(state: State) -> None:
         ids_of(arrays, name, len(digests) + len(arrays[REMOVED]))
     same("labels", len(saved["labels"]["values"]), len(saved["classes"]))
     _require_texts("labels.dtype", [saved["labels"]["dtype"]])
-    np.array(saved["labels"]["values"])  # of one shape
-    np.dtype(saved["labels"]["dtype"])
+    dtype = np.dtype(saved["labels"]["dtype"])
+    np.array(saved["labels"]["values"], dtype=np.int64 if dtype.kind in "mM" else dtype)  # as they are read
+    least = len(saved["classes"])  # a class leaves with its last row
+    require_count("classes_of_fit", saved.get("classes_of_fit", least), least, least + len(arrays[REMOVED]))
     for number in saved["classes"]:
         require_count("classes", number, least=0, most=saved.get("classes_of_fit", len(saved["classes"])) - 1)
     if "feature_type" in saved and np.dtype(saved["feature_type"]).kind != "f":
