@@ -131,7 +131,12 @@ def _secret(path: Path) -> tuple[Mapping[str, NDArray[Any]] | None, dict[str, An
     if not path.is_file():
         return None, {}, "not given: it is a secret of who made the run"
     arrays, fault = _arrays(path)
-    return (arrays, load_header(path), None) if fault is None else (None, {}, fault)
+    if fault is not None:
+        return None, {}, fault
+    try:
+        return arrays, load_header(path), None
+    except DataError as error:
+        return None, {}, str(error).removeprefix(f"{path}: ")
 
 
 def _digest(content: bytes) -> str:
