@@ -37,7 +37,8 @@ ENVIRONMENT = {**OFFLINE, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "COL
 
 def _work(pipe: Connection, root: str) -> None:
     """Judge the lines that come through the pipe, in a process that may not take all memory."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    # Of addresses the engine that draws charts reserves more than there is memory.
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_GIB, _GIB))
     os.chdir(root)
     before = seen(Path(root))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections import defaultdict
@@ -27,6 +28,7 @@ from expunge.report.read.methods import COLOURS, methods
 from expunge.report.read.runs import Run
 from expunge.report.tables.over_seeds import interval
 from expunge.report.tables.table_rows import ordered
+from tests import cli
 from tests.report.test_report import make_run
 from tests.report.test_report_networks import data_of, edit, make_network
 
@@ -472,3 +474,17 @@ def test_figures_of_a_run_do_without_matplotlib(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "figures").iterdir())) == 4
+
+
+def test_too_few_addresses_for_the_engine_are_said_and_the_figures_made_up_for(tmp_path, monkeypatch):
+    """It reserves more than there is memory, and would end the process without a word of ours."""
+    run = ("dataset=digits_3v8", "removal.count=2", "threads=1", "hydra.run.dir=run", "resume=auto")
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "getrlimit", lambda what: (30 << 30, resource.RLIM_INFINITY))
+        ended = cli.expunge(*run, cwd=tmp_path)
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "30720 MiB of addresses, at least 98304 are needed for charts" in ended.err
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert not (tmp_path / "run" / "figures").exists()
+    assert cli.expunge(*run, cwd=tmp_path).code == 0
+    assert {path.suffix for path in (tmp_path / "run" / "figures").iterdir()} == {".png", ".svg"}

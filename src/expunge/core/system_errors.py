@@ -42,19 +42,19 @@ _LONGEST = 200
 _LEAST = 256 << 20  # bytes
 
 
-def require_addresses() -> None:
-    """Refuse to begin where numpy could not: its BLAS waits for memory for ever.
+def require_addresses(least: int = _LEAST, what: str = "to begin") -> None:
+    """Refuse what would wait for memory for ever, as numpy's BLAS, or end the process without a word.
 
     Raises:
-        MemoryError: The process may have less than that (``ulimit -v``).
+        MemoryError: The process may have less than ``least`` bytes of addresses (``ulimit -v``).
     """
     try:
         import resource
     except ImportError:  # not a Unix
         return
     most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if most != resource.RLIM_INFINITY and most < _LEAST:
-        raise MemoryError(f"{most >> 20} MiB of addresses, at least {_LEAST >> 20} are needed to begin")
+    if most != resource.RLIM_INFINITY and most < least:
+        raise MemoryError(f"{most >> 20} MiB of addresses, at least {least >> 20} are needed {what}")
 
 
 @contextmanager

@@ -37,8 +37,7 @@ def write_report(
 def write_contents(contents: Contents, out: Path) -> Path:
     """Write the report of runs that have been read already; return the path of ``report.html``."""
     # Matplotlib is slow to import, and the table alone can do without.
-    from vl_convert import svg_to_pdf
-
+    from expunge.report.figures.chart import converter
     from expunge.report.figures.draw import draw_all
     from expunge.report.page.page import page
 
@@ -51,7 +50,7 @@ def write_contents(contents: Contents, out: Path) -> Path:
                 write_atomically(out / name, content.encode())
             for figure in drawn:
                 figure.save(out)
-                write_atomically(out / f"{figure.name}.pdf", svg_to_pdf(figure.svg))
+                write_atomically(out / f"{figure.name}.pdf", converter().svg_to_pdf(figure.svg))
             write_atomically(out / "report.html", page(contents, drawn, links).encode())
     except OSError as e:
         raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None

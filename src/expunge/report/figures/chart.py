@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 
+from expunge.core.system_errors import require_addresses
 from expunge.report.figures.style import GRID, INK, MUTED, PAPER, SERIES, Drawn
 
 WIDTH = 560  # pixels, of one panel; what stands side by side shares it
@@ -40,6 +41,7 @@ LINES = f"split(replace({_SHORT}, regexp('{_BREAKS}', 'g'), '$1$2$3$4$5\\n'), '\
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with the converter
 _PICK = "pick"
 _BESIDE = ("concat", "hconcat", "vconcat")
+_ADDRESSES = 96 << 30  # bytes; 68 were seen
 _SCALE = 2  # pixels of the PNG a pixel of the chart
 _FEW_TICKS, _MOST_TICKS = 4, 7
 _TITLE = 72  # characters of a line of a title
@@ -116,6 +118,18 @@ def picked(opacity: float = 1.0) -> Any:
     return alt.when({"param": _PICK}).then(alt.value(opacity)).otherwise(alt.value(0.12 * opacity))
 
 
+def converter() -> Any:
+    """The module that makes files of charts: its JavaScript engine reserves addresses that it never uses.
+
+    Raises:
+        MemoryError: The process may not have so many (``ulimit -v``); the engine would end it.
+    """
+    require_addresses(_ADDRESSES, "for charts")
+    import vl_convert
+
+    return vl_convert
+
+
 def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> Drawn:
     """Return a chart as a figure; the same chart gives the same bytes on the same machine.
 
@@ -125,7 +139,7 @@ def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> D
         title: What it is, for those who do not see it; and in its head.
         caption: The sentences under it.
     """
-    import vl_convert
+    vl_convert = converter()
 
     spec = chart.to_dict(validate=False)
     del spec["$schema"]  # an address, which nobody is to ask: who shows the chart knows what it is

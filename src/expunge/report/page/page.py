@@ -100,6 +100,6 @@ def _file(name: str) -> str:
 @cache
 def _bundle() -> str:
     """Return the script that makes figures live, with the libraries that it needs: a second's work."""
-    import vl_convert
+    from expunge.report.figures.chart import converter
 
-    return vl_convert.javascript_bundle(_file("charts.js"))
+    return converter().javascript_bundle(_file("charts.js"))
