@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections import defaultdict
@@ -476,14 +475,19 @@ def test_figures_of_a_run_do_without_matplotlib(tmp_path):
     assert len(list((tmp_path / "figures").iterdir())) == 4
 
 
-def test_too_few_addresses_for_the_engine_are_said_and_the_figures_made_up_for(tmp_path, monkeypatch):
+def test_too_few_addresses_for_the_engine_are_said_and_the_figures_made_up_for(tmp_path):
     """It reserves more than there is memory, and would end the process without a word of ours."""
     run = ("dataset=digits_3v8", "removal.count=2", "threads=1", "hydra.run.dir=run", "resume=auto")
-    with monkeypatch.context() as patch:
-        patch.setattr(resource, "getrlimit", lambda what: (30 << 30, resource.RLIM_INFINITY))
-        ended = cli.expunge(*run, cwd=tmp_path)
-    assert (ended.code, ended.err.count("\n")) == (1, 1)
-    assert "30720 MiB of addresses, at least 98304 are needed for charts" in ended.err
+    code = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (30 << 30, 30 << 30))
+sys.argv = ["expunge", *{run!r}]
+from expunge.core.door import expunge
+expunge()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
+    assert "30720 MiB of addresses, at least 98304 are needed for charts" in ended.stderr
     assert (tmp_path / "run" / "summary.json").exists()
     assert not (tmp_path / "run" / "figures").exists()
     assert cli.expunge(*run, cwd=tmp_path).code == 0

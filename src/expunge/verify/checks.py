@@ -13,7 +13,6 @@ from expunge.verify.lines import Faults, Line
 from expunge.verify.subject import Subject
 
 _PARTS = ("training inputs", "training labels", "test inputs", "test labels", "class names")
-_NO_CERTIFICATE = "of a method without a certificate that is known here"
 _RELEASE = (
     "release: whoever sees all of up to {} releases and chooses requests after them cannot tell them from "
     "exact retraining with the same noise, beyond ({:g}, {:g})"

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from expunge.core.columns import Column
-from expunge.report.figures import chart, drawing, style
+from expunge.report.figures import chart, drawing
 from expunge.report.read import text
 from expunge.report.read.methods import Method
 
@@ -32,13 +32,6 @@ def header() -> alt.Header:
 def in_order(field: str) -> alt.Facet:
     """Return facets of a field, in the order of the field ``place``."""
     return alt.Facet(f"{field}:N", sort=alt.EncodingSortField("place", op="min"), header=header())
-
-
-def coloured(methods: Sequence[Method]) -> alt.Color:
-    """Return the colours of the field ``method``, one a name."""
-    names = {method.name: style.SERIES[method.colour] for method in methods}
-    scale = alt.Scale(domain=list(names), range=list(names.values()))
-    return alt.Color("method:N", scale=scale, legend=chart.legend(list(names)))
 
 
 def of(method: Method) -> dict[str, str]:

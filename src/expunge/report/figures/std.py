@@ -9,7 +9,7 @@ import altair as alt
 
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
-from expunge.report.figures import chart, curves, style
+from expunge.report.figures import chart, curves, panels, style
 from expunge.report.read import guarantees, text
 from expunge.report.read.methods import COLOURS, Method, placed
 from expunge.report.read.run_settings import alike, settings
@@ -89,7 +89,7 @@ def _rows(line: Method, key: str, column: Column, at: str) -> list[dict[str, Any
 def _panel(
     lines: Sequence[Method], rows: dict[str, list[dict[str, Any]]], at: str, column: Column, wide: int
 ) -> alt.LayerChart | alt.FacetChart:
-    colour = curves.coloured(lines)
+    colour = panels.colour_of(lines)
     ends = curves.span([row[end] for row in rows["std"] for end in ("low", "high")], column)
     of = alt.Chart().encode(
         x=curves.log_axis(alt.X, "x", _ACROSS[at], [row["x"] for row in rows[at]]),

@@ -9,7 +9,7 @@ import altair as alt
 
 from expunge.core.columns import Column
 from expunge.record.columns import main_column
-from expunge.report.figures import chart, curves, style
+from expunge.report.figures import chart, curves, panels, style
 from expunge.report.read import guarantees, text
 from expunge.report.read.runs import Run
 from expunge.report.tables.columns import formatted
@@ -119,7 +119,7 @@ def _curves(
     shown: Sequence[SweptMethod], rows: Sequence[dict[str, Any]], column: Column
 ) -> alt.LayerChart | alt.FacetChart:
     """Return the front as steps, the intervals as bars, and the points."""
-    colour = curves.coloured([method.of for method in shown])
+    colour = panels.colour_of([method.of for method in shown])
     ends = curves.span([row[key] for row in rows for key in ("low", "high")], column)
     up = alt.Y("y:Q", title=f"{column.head} after the last request", scale=alt.Scale(domain=ends, zero=False))
     of = alt.Chart().encode(
