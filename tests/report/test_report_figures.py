@@ -8,14 +8,17 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from expunge.core.columns import KINDS, Column, Plot
 from expunge.record.columns import as_json
@@ -473,6 +476,16 @@ def test_figures_of_a_run_do_without_matplotlib(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "figures").iterdir())) == 4
+
+
+def test_a_png_is_packed_and_has_every_pixel_of_the_converter():
+    rows = [{"x": i, "y": i % 7, "method": "ab"[i % 2]} for i in range(50)]
+    marks = alt.Chart(chart.data(rows)).mark_point(opacity=0.3)
+    drawn = chart.rendered(marks.encode(x="x:Q", y="y:Q", color="method:N"), "name", "title", "caption")
+    raw = chart.converter().svg_to_png(drawn.svg, scale=2)
+    given, packed = (np.asarray(Image.open(BytesIO(png)).convert("RGBA")) for png in (raw, drawn.png))
+    np.testing.assert_array_equal(packed, given)
+    assert len(drawn.png) < len(raw) / 2
 
 
 def test_too_few_addresses_for_the_engine_are_said_and_the_figures_made_up_for(tmp_path):

@@ -154,7 +154,7 @@ def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> D
 
 
 def _compact(png: bytes) -> bytes:
-    """The same pixels in a third of the bytes: the converter hardly packs them; no pixel shines through."""
+    """The same pixels in far fewer bytes: the converter hardly packs them; no pixel shines through."""
     packed = BytesIO()
     Image.open(BytesIO(png)).convert("RGB").save(packed, "PNG")
     return packed.getvalue()
