@@ -7,6 +7,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import vl_convert
+
+from tests.charts import strict
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,12 @@ def orl(shared_data) -> Path:
     if not (shared_data / "att_faces" / "s1" / "1.pgm").is_file():
         pytest.skip(f"needs the ORL faces, found no att_faces in {shared_data}")
     return shared_data
+
+
+@pytest.fixture(autouse=True)
+def charts_without_a_warning(monkeypatch):
+    """What the converter says of a chart is an error wherever a test draws, as warnings of Python are."""
+    monkeypatch.setattr(vl_convert, "vegalite_to_svg", strict(vl_convert.vegalite_to_svg))
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,8 @@ from tests import cli
 
 # How many runs each comes to. Those of ELSEWHERE have a module of their own, which looks closer.
 CELLS = {
+    "compare/methods": 17,
+    "compare/methods_rows": 5,
     "compare/unlearners": 12,
     "cvpr2022/cifar_models": 2,
     "cvpr2022/kfac": 2,
@@ -363,7 +365,21 @@ def compared(summaries: Summaries) -> None:
         assert distance["newton_corrected"] < 0.1 * distance["none"]
 
 
+def side_by_side(summaries: Summaries) -> None:
+    """Every method on the same network, between doing nothing and training again."""
+    own = {s["unlearner"]: s for s in summaries}
+    assert len(own) == len(summaries)
+    assert len({s["test_accuracy_before"] for s in summaries}) == 1, "the same network for all"
+    assert all(0 <= s["tow"] <= 1 for s in summaries)
+    assert own["retrain"]["tow"] == 1
+    assert own["none"]["tow"] < 1
+    if "kfac" in own:  # a class has left
+        assert all(own[name]["tow"] > own["none"]["tow"] for name in ("neggrad", "salun", "euk", "kfac"))
+
+
 CHECKS = {
+    "compare/methods": side_by_side,
+    "compare/methods_rows": side_by_side,
     "compare/unlearners": compared,
     "cvpr2022/cifar_models": scrubbed,
     "cvpr2022/kfac": scrubbed,

@@ -87,5 +87,5 @@ def test_a_report_is_made_from_run_folders_alone(below):
 @pytest.mark.parametrize("library", ["hydra", "omegaconf", "wandb"])
 def test_who_knows_a_library(library):
     knows = {m for m, names in IMPORTS.items() if any(name.split(".")[0] == library for name in names)}
-    allowed = {"expunge.tracking.wandb"} if library == "wandb" else {"expunge.report.read.run_files"}
+    allowed = {"expunge.tracking.wandb"} if library == "wandb" else {"expunge.record.folders.files"}
     assert {m for m in knows - allowed if library == "wandb" or room(m) not in CONFIGURED} == set()

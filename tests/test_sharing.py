@@ -40,6 +40,7 @@ from expunge.unlearners.none import NoOp
 from expunge.unlearners.published import Published
 from expunge.unlearners.release import Release
 from expunge.unlearners.retrain import Retrain
+from expunge.unlearners.scrub_kd import ScrubKd
 from tests import networks
 
 
@@ -242,6 +243,7 @@ METHODS = {
     "lcodec": lambda: Lcodec(NetworkModel(NETWORK), val_gap=None, n_perturbations=20, curvature="fisher"),
     "gradient_ascent": lambda: GradientAscent(NetworkModel(NETWORK), lr=1e-3, val_gap=None),
     "finetune": lambda: Finetune(NetworkModel(NETWORK), lr=1e-3, val_gap=None),
+    "scrub_kd": lambda: ScrubKd(NetworkModel(NETWORK), epochs=1, lr=1e-3, val_gap=None),
     "retrain": lambda: Retrain(NetworkModel(NETWORK)),
     "none": lambda: NoOp(NetworkModel(NETWORK)),
     "retrain_linear": lambda: Retrain(LinearModel(lam=1e-2, std=0.1)),

@@ -10,12 +10,8 @@ import numpy as np
 
 from experiments.benchmarks.tables import short, table, times
 from expunge.report.figures import chart, style
-from expunge.report.figures.curves import log_axis
 
-SHORT = (
-    "datum.value >= 1e6 ? format(datum.value / 1e6, '.3~r') + 'M'"
-    " : datum.value >= 1000 ? format(datum.value / 1000, '.3~r') + 'k' : datum.label"
-)
+SHORT = "datum.value >= 1e6 ? format(datum.value / 1e6, '.3~r') + 'M' : format(datum.value, ',')"
 FIXED = "ndpk"  # sizes that may stand still while another grows
 MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down")  # of the methods, in their order
 
@@ -100,7 +96,7 @@ def draw(
     """
     taken = [t / axis[1] for one, _ in panels for times in one["seconds"].values() for t in times if t]
     drawn = [panel(one, methods, label.format(**one), axis, taken) for one, label in panels]
-    return chart.rendered(alt.concat(*drawn, columns=2), name, title, caption)
+    return chart.rendered(alt.concat(*drawn, columns=chart.columns(len(drawn))), name, title, caption)
 
 
 def panel(
@@ -133,11 +129,11 @@ def panel(
     ]
     names = list(methods.values())
     legend = chart.legend(names, columns=columns)
-    across = log_axis(alt.X, "x", label, found["sizes"])
+    across = alt.X(**chart.log_axis("x", label, found["sizes"]))
     across["axis"] = alt.Axis(values=found["sizes"], labelExpr=SHORT)
     of = alt.Chart(chart.data(rows)).encode(
         x=across,
-        y=log_axis(alt.Y, "y", axis[0], [*(row["y"] for row in rows), *(room or ())]),
+        y=alt.Y(**chart.log_axis("y", axis[0], [*(row["y"] for row in rows), *(room or ())])),
         color=alt.Color(
             "method:N", scale=alt.Scale(domain=names, range=list(style.SERIES)[: len(names)]), legend=legend
         ),

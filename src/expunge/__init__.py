@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from expunge.estimator import CertifiedLogisticRegression
-    from expunge.report.tables.frames import load
+    from expunge.frames import load
 
     __version__: str
 
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Any:
 
         return CertifiedLogisticRegression
     if name == "load":
-        from expunge.report.tables.frames import load
+        from expunge.frames import load
 
         return load
     raise AttributeError(f"module 'expunge' has no attribute {name!r}")

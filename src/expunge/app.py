@@ -45,9 +45,10 @@ from expunge.run.hydra_trusted import record_privately, trusted_only
 from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
+from expunge.run.show import show_next
 from expunge.run.sound import kept_in
 from expunge.sweep.cell import run_cell
-from expunge.sweep.command import folder_of, key_in, prepared
+from expunge.sweep.command import folder_of, going_on, key_in, prepared
 from expunge.sweep.deleted import with_none
 from expunge.sweep.flags import parted
 from expunge.sweep.held import end_watch, let_go
@@ -113,15 +114,14 @@ class Task:
             raise _Stopped(error) from None
 
     def kept(self) -> str:
-        """What there is by now, and how to go on from it, in words; of a sweep it is put together."""
+        """What there is by now, in words, once the command that goes on is shown; a sweep is put together."""
         if (sweep := _sweep()) is not None:
             _put_together(sweep, stopped=True)
             return "what is done is kept; the same command goes on"
         if self._folder is None or not self._folder.is_dir():
             return "nothing has been begun"
-        return (
-            f"{kept_in(self._folder)}; the same command with resume=true hydra.run.dir={self._folder} goes on"
-        )
+        show_next(self._folder, going_on(sys.argv[1:]))
+        return kept_in(self._folder)
 
 
 def _in_worker() -> Task:

@@ -12,37 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from expunge.certificate import Account, ReleaseAccount, ReleaseGuarantee
-from expunge.certificate.composition import Claim
-from expunge.core.checks import require_numbers, require_switch
+from expunge.certificate import ReleaseGuarantee
+from expunge.core.checks import require_switch
 from expunge.core.read_back import of_file, read_as
 from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
-from expunge.linear.rows import Array, Rows
+from expunge.linear.given import Array
+from expunge.linear.memory import SOLVER_MEMORY
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear_outputs import probabilities
 from expunge.record.fitted import Fitted, engine_of, load_engine, own_names, understood
 from expunge.record.known_data import both_or_none, data_away, known_data, training_data
 from expunge.record.model_file import MODEL, Version, read_model
 from expunge.record.training_data import Known
+from expunge.trained import Trained
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
 
 
-class _Trained:
-    """What ``fit`` leaves, and is no setting."""
-
-    _fitted_: Fitted
-    n_iter_: int
-
-
 @dataclass(eq=False, repr=False)  # an __init__ that keeps its arguments as they are, as scikit-learn asks
-class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Trained):
+class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Trained):
     """Logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
 
-    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2`` (a sum over rows), without intercept.
+    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2`` (a sum over rows).
     The minimiser stays inside; what leaves, and predicts, is drawn around it anew at ``fit`` and at every
     ``remove``. Whoever sees all of up to ``releases`` of them, and chose requests after seeing them, cannot
     tell them from exact retraining with the same noise, beyond (epsilon, delta): docs/certificate.md. Of
@@ -50,8 +44,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     the published method (Guo et al., ICML 2020), whose certificate does not hold as stated.
 
     Args:
-        lam: See ``expunge.predictors.linear.LinearModel``, like ``tol``, ``max_iter``, ``subsample_ratio``
-            and ``joint_training``.
+        lam: See ``expunge.predictors.linear.LinearModel``, like ``tol``, ``max_iter``,
+            ``subsample_ratio``, ``joint_training``, ``solver`` and ``solver_memory``.
         std: Of the noise in each weight; None: the smallest whose residual is held with ease. As published:
             of the perturbation of the loss.
         epsilon: See ``expunge.unlearners.newton.Newton``, like ``delta``, ``certificate``, ``update``,
@@ -59,6 +53,10 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         residual_held: In place of ``std`` the norm of the summed gradient that the noise is to cover.
         normalize: Divide each row by its L2 norm, here and in prediction. Without it every norm must be at
             most 1. It depends on no other row, so it is safe for the certificate.
+        fit_intercept: Put a constant c beside the features: x becomes ``[x, c] / sqrt(||x||^2 + c^2)``, or
+            ``[x, c] / sqrt(1 + c^2)`` without ``normalize``: the norm is at most 1 as well. The intercept is
+            regularised like every weight.
+        intercept_scaling: c.
         random_state: Seed of the noise: a whole number, or a RandomState or Generator that it is drawn from.
             Its figures are right, and protect nobody (``claim_`` says so). None, right for a service: exact
             noise from the operating system.
@@ -66,6 +64,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     Attributes:
         classes_: (K,) labels of the rows that are left; of two, the second is the positive class.
         coef_: (1, d) weights that are out, for two classes, (K, d) for more.
+        intercept_: (1,) or (K,): scores are ``x.coef_ + intercept_``, with ``normalize`` over
+            ``sqrt(||x||^2 + c^2)``; 0 without ``fit_intercept``.
         certificate_: ``beta``, ``budget``, ``epsilon_spent``, ``guarantee`` (secret but for the last two).
         n_iter_: Newton steps of the last training, the most of any class (a secret too).
         retained_: (n,) bool, rows that have not been removed.
@@ -85,18 +85,23 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
     residual_held: float | None = None
     noise: str | None = None
     normalize: bool = True
+    fit_intercept: bool = False
+    intercept_scaling: float = 1.0
     tol: float = 1e-8
     max_iter: int = 200
     subsample_ratio: float = 1.0
     joint_training: bool = True
+    solver: str = "auto"
+    solver_memory: float = SOLVER_MEMORY
     random_state: int | None = None
 
     def fit(self, X: Any, y: Any) -> CertifiedLogisticRegression:
         """Train on rows X (n, d) with labels y (n,) of two classes or more.
 
-        X is kept (uncopied where it is a C-ordered float32 or float64 array): removal needs the rows that
-        stay. Do not change it afterwards. Releases are counted anew: those of another training of this object
-        are forgotten, and who sees both has the sum of their epsilons.
+        X may be sparse (scipy.sparse), and is never made dense. It is kept (without an intercept uncopied
+        where it is a C-ordered float32 or float64 array, or such a CSR matrix in canonical form): removal
+        needs the rows that stay. Do not change it afterwards. Releases are counted anew: those of another
+        training of this object are forgotten, and who sees both has the sum of their epsilons.
 
         Raises:
             InvalidValue: A setting is not allowed, or labels are nothing that can be saved.
@@ -113,6 +118,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        if not self._constant and (hint := self._fitted_.hint()):
+            warnings.warn(hint, stacklevel=2)
         guarantee, lam = self.certificate_.guarantee, self._engine_.predictor.lam
         if isinstance(guarantee, ReleaseGuarantee) and (drowns := guarantee.drowns(lam)):
             warnings.warn(f"noise of std {guarantee.std:.3g} in each weight {drowns}", stacklevel=2)
@@ -154,21 +161,13 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
 
     def decision_function(self, X: Any) -> Array:
         """``x.w`` for each row: (n,) for two classes, positive meaning ``classes_[1]``; (n, K) for more."""
-        return self._scored(X)[0]
-
-    def _scored(self, X: Any) -> tuple[Array, NDArray[Any]]:
-        """Scores, and the classes that the same model has."""
         check_is_fitted(self)
-        fitted = self._fitted_
-        require_numbers("X", X)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
-        rows = Rows.normalised(X) if fitted.settings["normalize"] else Rows(X, np.ones(len(X)))
-        scores = rows.times((out := fitted.engine.predictor.out).weights)
-        return scores[:, 0] if out.classes.width == 1 else scores, fitted.data.names_of(out.classes.labels)
+        return self._fitted_.scored(self, X)[0]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Labels, (n,): the class with the largest score."""
-        scores, classes = self._scored(X)
+        check_is_fitted(self)
+        scores, classes = self._fitted_.scored(self, X)
         return classes[(scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> Array:
@@ -178,35 +177,6 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         """
         scores = self.decision_function(X)
         return probabilities(scores.reshape(len(scores), -1))
-
-    @property
-    def classes_(self) -> NDArray[Any]:
-        """(K,) labels, in rising order."""
-        return self._fitted_.data.names_of(self._engine_.predictor.classes_)
-
-    @property
-    def coef_(self) -> Array:
-        """(1, d) weights for two classes, (K, d) for more."""
-        return self._engine_.predictor.weights.T
-
-    @property
-    def certificate_(self) -> Account | ReleaseAccount:
-        """The certificate as it stands."""
-        return self._engine_.account
-
-    @property
-    def claim_(self) -> Claim:
-        """What is promised to whom, in words (``guarantee``), and what is not (``not_covered``)."""
-        return self._engine_.claim()
-
-    @property
-    def retained_(self) -> NDArray[np.bool_]:
-        """(n,) bool."""
-        return self._engine_.predictor.kept.copy()
-
-    @property
-    def _engine_(self) -> Newton:
-        return self._fitted_.engine
 
     def residual(self) -> float:
         """Measure ||grad L_b(w; D)||_2 of the model inside over the rows that remain: a secret, as it is."""
@@ -259,6 +229,11 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, _Train
         data = known_data(model, path, state, X, y) if given else data_away(model, state)
         model._keep(*load_engine(engine, path, state, data, model.random_state))
         return model
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def __copy__(self) -> Any:
         """Go on apart from this model: a release as it stands."""

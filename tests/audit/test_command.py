@@ -11,8 +11,9 @@ from expunge.audit import app, methods
 from expunge.audit.methods import entries
 from expunge.certificate.lattice import on_lattice, with_float_noise
 from expunge.core.errors import RunFolderError
+from expunge.record.folders.findings import VERDICTS, read_audit
 from expunge.report import write_report
-from expunge.report.page import audited
+from expunge.report.page.audits import as_page, draw
 from expunge.run.config_files import config_dir
 from expunge.unlearners import release
 from tests.cli import SMALL, completed
@@ -95,7 +96,7 @@ def test_what_a_run_says_itself_ends_with_0(tmp_path, capsys):
 
 def test_a_run_is_audited_with_its_settings_and_reported(run, tmp_path, capsys):
     assert app.main([str(run), *FEW]) == 0
-    found = audited.read(run)
+    found = read_audit(run)
     assert found["repeat"].startswith("expunge-audit RUN")
     assert str(run) not in json.dumps(found)
     (one,) = found["methods"]
@@ -151,13 +152,42 @@ def test_an_audit_that_takes_too_long_says_how_long(run, tmp_path, capsys):
     assert "--minutes: got 0.0001, allowed: " in capsys.readouterr().err
 
 
+METHOD = {
+    "name": "a",
+    "claim": None,
+    "epsilon": 1.0,
+    "delta": 0.1,
+    "pairs": 40,
+    "verdict": "below",
+    "attacks": [],
+}
+
+
 @pytest.mark.parametrize(
-    "content", ["{}", "[]", '{"format": 1, "methods": [{}]}', '{"format": 2, "methods": []}']
+    "content",
+    [
+        *("{}", "[]", '{"format": 1, "methods": [{}]}', '{"format": 2, "methods": []}'),
+        *(
+            json.dumps({"format": 1, "methods": [METHOD | wrong]})
+            for wrong in (
+                *({"verdict": []}, {"verdict": "fine"}, {"attacks": [{}]}, {"attacks": ["all"]}),
+                *({"audited": 1}, {"audited": {"low": "0"}}, {"pairs": True}, {"claim": ["any"]}),
+            )
+        ),
+    ],
 )
 def test_a_broken_audit_is_named(content, tmp_path):
     (tmp_path / "audit.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"audit.json:1: "):
-        audited.read(tmp_path)
+        read_audit(tmp_path)
+
+
+def test_an_audit_may_leave_out_what_it_did_not_find(tmp_path):
+    bare = {key: value for key, value in METHOD.items() if key != "claim"}
+    (tmp_path / "audit.json").write_text(json.dumps({"format": 1, "methods": [METHOD, bare]}))
+    page = as_page(read_audit(tmp_path), draw([METHOD, bare]))
+    assert "No claim in words" in page
+    assert "below its claim" in page
 
 
 def test_the_python_of_the_page_runs():
@@ -169,7 +199,7 @@ def test_the_python_of_the_page_runs():
 
 def test_the_page_names_every_attack_and_verdict():
     page = (ROOT / "docs" / "audit.md").read_text()
-    for verdict in audited.VERDICTS.values():
+    for verdict in VERDICTS.values():
         assert f"| {verdict} |" in page
     attacks = ("would it have retrained?", "at the edge", "residual size", "low bits", "learned test")
     for attack in (*attacks, "change between releases"):

@@ -22,6 +22,7 @@ from expunge.core.errors import DataError
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
 from expunge.linear.solver import train
+from tests.charts import sound
 from tests.oracles import logistic as oracle
 
 BENCHMARK = program.BENCHMARK
@@ -125,7 +126,7 @@ def test_growth_and_its_figure(tmp_path):
     assert measured["by_dim"]["n"] == 80
     png, svg = growth.draw(measured, "removal").save(tmp_path)
     assert png.read_bytes()[:4] == b"\x89PNG"
-    assert "ms per removal" in svg.read_text()
+    sound(svg.read_text(), "ms per removal", *growth.METHODS.values())
     assert "fitted exponent" in "\n".join(growth.lines(measured))
 
 

@@ -6,12 +6,13 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 
 from expunge.core.errors import DataError
-from expunge.core.files_read import FilesRead
+from expunge.core.files_read import FilesRead, apart
 from expunge.core.mapped import require_unchanged, watched
 from expunge.datasets import Dataset
 from expunge.datasets.array_files import open_arrays
@@ -154,6 +155,24 @@ def test_what_is_too_young_is_not_trusted(tmp_path):
     (tmp_path / "x").write_text("x")
     assert not recorded((tmp_path / "x").read_text).unchanged()
     assert recorded(lambda: None).unchanged()
+
+
+@pytest.mark.parametrize("onlooker", [False, True])
+def test_threads_are_heard_unless_they_only_look_on(tmp_path, onlooker):
+    (tmp_path / "x").write_text("x")  # too young
+
+    def other() -> None:
+        if onlooker:
+            apart()
+        (tmp_path / "x").read_text()
+
+    def read() -> None:
+        thread = Thread(target=other)
+        thread.start()
+        thread.join()
+
+    assert recorded(read).unchanged() == onlooker
+    assert not recorded((tmp_path / "x").read_text).unchanged()  # its word is for that thread alone
 
 
 def test_what_is_looked_for_in_vain_is_no_change_until_it_is_there(tmp_path, monkeypatch):

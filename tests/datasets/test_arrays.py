@@ -240,7 +240,7 @@ def test_pickles_are_never_opened(tmp_path, method):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"1,2", r"cannot tell its format, allowed: a name ending in \.npz or \.safetensors"),
+        ("a.csv", b"1,2", r"cannot tell its format, allowed: a name ending in \.npz, \.npy, \.safetensors"),
         ("a.npz", b"", "not an .npz archive, or damaged"),
         ("a.npz", b"\x93NUMPY\x01\x00", "not an .npz archive, or damaged"),
         ("a.safetensors", b"", "not a .safetensors file, or damaged"),

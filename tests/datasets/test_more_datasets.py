@@ -30,6 +30,7 @@ from tests import cli
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 PEOPLE = {"faces", "reid", "reid_faces"}  # identities take the place of classes: test_faces, test_reid
+COMMON = {"arrays": {"offset"}, "sklearn": set(), "table": set()}  # tables are of another kind than images
 YAMLS = {path.stem: path for path in sorted(CONF.glob("*.yaml")) if path.stem not in PEOPLE}
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
@@ -45,7 +46,7 @@ def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def chosen(name: str, root: Path, **changed: object) -> Dataset:
+def chosen(name: str, root: Path, /, **changed: object) -> Dataset:
     """The data set of a YAML, as the command line builds it."""
     return build("dataset", OmegaConf.to_container(OmegaConf.load(YAMLS[name])) | changed, data_dir=root)
 
@@ -410,13 +411,20 @@ def every(request, tmp_path):
         x, y = np.arange(60.0).reshape(30, 2), np.arange(30) % 3 - 1
         np.savez(tmp_path / "rows.npz", x=x, y=y)
         changed["path"] = "rows.npz"
+    elif name == "table":
+        lines = [f"{k},{k * k},{k % 3}" for k in range(30)]
+        (tmp_path / "rows.csv").write_text("\n".join(["a,b,kind", *lines]))
+        changed |= {"file": "rows.csv", "label": "kind"}
+    elif name == "torchvision":
+        small_mnist(tmp_path, packed=False)
+        changed |= {"name": "MNIST", "check_integrity": False}
     return functools.partial(chosen, name, tmp_path, **changed)
 
 
 @pytest.mark.parametrize("name", YAMLS)
 def test_every_data_set_has_the_common_settings(name):
     config = OmegaConf.load(YAMLS[name])
-    assert {"classes", "offset"} | (set() if name == "arrays" else {"train_rows"}) <= config.keys()
+    assert {"classes"} | COMMON.get(name, {"offset", "train_rows"}) <= config.keys()
     assert config.classes is None
 
 

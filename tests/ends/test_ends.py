@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -57,9 +58,11 @@ def test_a_signal_amid_the_requests_costs_the_one_under_way_alone(tmp_path, unbr
     assert 15 <= kept < 48
     said = "interrupted" if number == "SIGINT" else "terminated"
     assert line.startswith(f"expunge: {said}")
-    assert line.endswith(
-        f"; {kept} requests are kept; the same command with resume=true hydra.run.dir={folder} goes on"
-    )
+    assert line.endswith(f"; {kept} requests are kept")
+    *_, where, following = broken.out.splitlines()
+    named = where.removeprefix("Run folder: ")
+    assert tmp_path / named == folder
+    assert following == f"Next: {shlex.join(['expunge', *RUN, 'resume=true', f'hydra.run.dir={named}'])}"
     assert cli.served(folder) == kept // 10 * 10  # no checkpoint off the grid: it would change digits
     goes_on(folder, unbroken)
 
@@ -175,7 +178,9 @@ def test_a_disk_that_is_full(tmp_path, unbroken):
         (line,) = broken.err.splitlines()
         assert line.startswith(f"expunge: {folder}/")
         assert ": no space left on device (make room there, or use another disk); " in line
-        assert f"; {kept} requests are kept; " in line
+        assert line.endswith(f"; {kept} requests are kept")
+        assert "\nNext: expunge " in broken.out
+        assert " resume=true " in broken.out
         again = cli.expunge(*RUN, "resume=true", f"hydra.run.dir={folder}", cwd=tmp_path)
         assert (again.code, len(again.err.splitlines())) == (1, 1)  # it is full still
         assert lines(folder / "removals.jsonl") >= kept

@@ -391,7 +391,7 @@ def test_the_configuration_is_the_published_recipe_and_that_of_the_class():
     assert settings.pop("_target_") == "expunge.extractors.dp.Dp"
     assert settings.pop("seed") == "${seed}"
     defaults = {key: p.default for key, p in inspect.signature(Dp).parameters.items()}
-    given = {"seed", "network", "device", "cache", "progress", "threads"}
+    given = {"seed", "network", "device", "cache", "progress", "threads", "constant"}
     assert settings.keys() == defaults.keys() - given
     for key, value in settings.items():
         assert value == (list(defaults[key]) if key == "filters" else defaults[key]), key

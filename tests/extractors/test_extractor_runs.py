@@ -209,7 +209,7 @@ def test_a_training_goes_on_where_it_was_killed_and_costs_the_same(tmp_path, mon
         ((*DP, "extractor.filters=[4,4,4]"), "extractor.filters: got", "1"),
         ((*DP, "extractor.delta=1"), "extractor.delta: got 1", "between 0 and 1"),
         ((*DP, "model=softmax", "unlearner=retrain"), "extractor: got 'dp'", "none with a network"),
-        (("extractor.scaling=rows",), "extractor.scaling: got 'rows'", "row, dataset"),
+        (("extractor.scaling=rows",), "extractor.scaling: got 'rows'", "row, declared, dp, dataset"),
         (("unlearner.subsample_ratio=0",), "unlearner.subsample_ratio: got 0", "at most 1"),
         (
             ("dataset=digits_3v8", "unlearner.subsample_ratio=0.5"),

@@ -178,7 +178,7 @@ def test_pixels_scaled_by_the_training_set():
 
 def test_a_network_takes_images_as_they_are():
     assert Pixels(network=True).upstream() == Upstream()
-    with pytest.raises(InvalidValue, match=r"^scaling: got 'dataset', allowed: row with a network as model$"):
+    with pytest.raises(InvalidValue, match=r"^scaling: got 'dataset', allowed: row, declared or dp with a"):
         Pixels(network=True, scaling="dataset")
 
 
@@ -194,7 +194,7 @@ def test_the_configuration_and_its_errors(tmp_path):
     assert build("extractor", settings, network=False).scaling == "row"
     ended = cli.expunge("extractor.scaling=column", cwd=tmp_path)
     assert ended.code == 2
-    assert "extractor.scaling: got 'column', allowed: one of row, dataset" in ended.err
+    assert "extractor.scaling: got 'column', allowed: one of row, declared, dp, dataset" in ended.err
 
 
 def test_torch_stays_out_of_it():

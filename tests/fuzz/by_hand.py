@@ -96,7 +96,7 @@ REFUSED = (
     "expunge --multi seed=nan # --multi seed",
     "expunge threads=1e3 # threads",
     "expunge data_dir=[data] # data_dir",
-    "expunge 'removal.rows=[1]' # removal.rows rows",
+    "expunge removal=random 'removal.rows=[1]' # removal.rows rows",
     "expunge removal=rows removal.rows=[] # removal.rows",
     "expunge removal=rows removal.rows=[1,1] # removal.rows",
     "expunge removal=rows 'removal.rows=[-1]' # removal.rows",

@@ -40,9 +40,10 @@ def wide(n=60, d=160, classes=2):
 
 def newton(certificate, update):
     if update == "rowless":
-        model = LinearModel(lam=1e-3, std=0.0)
+        model = LinearModel(lam=1e-3, std=0.0, solver="direct")
         return Newton(model, perturbation="release", certificate=certificate, update=update)
-    return Newton(LinearModel(lam=1e-3, std=10.0), certificate=certificate, update=update)
+    model = LinearModel(lam=1e-3, std=10.0, solver="direct")
+    return Newton(model, certificate=certificate, update=update)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_the_system_is_not_asked_about_a_small_model(monkeypatch):
 
 def test_a_request_that_does_not_fit_changes_nothing(room, tmp_path):
     x, y = wide()
-    model = CertifiedLogisticRegression(random_state=0).fit(x.raw, y)
+    model = CertifiedLogisticRegression(random_state=0, solver="direct").fit(x.raw, y)
     room(0)
     model.remove([0])  # no matrix is made
     room(8 * 160**2)
@@ -153,21 +154,21 @@ def test_the_line_says_what_it_needs_and_what_else_to_choose(room):
         newton("measured", "corrected").fit(x, y, 0)
     assert str(caught.value) == (
         "features: got 400, allowed: at most 124 here, where 1 MiB of memory is left: the linear model of 7 "
-        "weight vectors, one a class, needs 10.4 MiB for matrices of 400 x 400; choose fewer features (an "
-        "extractor, a projection) or fewer classes"
+        "weight vectors, one a class, needs 10.4 MiB for matrices of 400 x 400; choose "
+        "solver=iterative, fewer features (an extractor, a projection) or fewer classes"
     )
     with pytest.raises(InvalidValue, match=r"of 7 weight vectors, one a class, needs 1\.83 MiB"):
-        Retrain(LinearModel()).fit(x, y, 0)
+        Retrain(LinearModel(solver="direct")).fit(x, y, 0)
 
 
-def limited(d, left, said):
+def limited(d, left, solver, said):
     import resource
 
     size = memory._table(memory._PROC / "self" / "status")["VmSize"] * 1024
     resource.setrlimit(resource.RLIMIT_AS, (size + left, size + left))
     x = np.random.default_rng(0).normal(size=(60, d)).astype(np.float32)
     try:
-        CertifiedLogisticRegression().fit(x, np.arange(60) % 2)
+        CertifiedLogisticRegression(solver=solver).fit(x, np.arange(60) % 2)
         said.put("fitted")
     except ValueError as error:
         said.put(str(error))
@@ -175,18 +176,24 @@ def limited(d, left, said):
 
 @pytest.mark.skipif(not (memory._PROC / "self" / "status").exists(), reason="the system has no /proc")
 @pytest.mark.parametrize(
-    ("d", "left", "said"),
+    ("d", "left", "solver", "said"),
     [
-        (9000, GIB, "features: got 9000, allowed: at most "),
-        (5000, 300 * 2**20, "features: got 5000, allowed: fewer here, where less of memory is left"),
-        (500, GIB, "fitted"),
+        (9000, GIB, "direct", "features: got 9000, allowed: at most "),
+        (
+            5000,
+            300 * 2**20,
+            "direct",
+            "features: got 5000, allowed: fewer here, where less of memory is left",
+        ),
+        (500, GIB, "direct", "fitted"),
+        (9000, GIB, "auto", "fitted"),
     ],
-    ids=["asked before", "found out", "enough"],
+    ids=["asked before", "found out", "enough", "without matrices"],
 )
-def test_a_process_with_a_limit_of_its_own(d, left, said):
+def test_a_process_with_a_limit_of_its_own(d, left, solver, said):
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
-    process = context.Process(target=limited, args=(d, left, queue))
+    process = context.Process(target=limited, args=(d, left, solver, queue))
     process.start()
     process.join(timeout=120)
     assert process.exitcode == 0
@@ -203,6 +210,7 @@ def test_the_command_refuses_and_leaves_nothing(tmp_path, room, unlearner):
         "dataset.path=wide.npz",
         f"unlearner={unlearner}",
         "removal.count=2",
+        "training.solver=direct",
         *SMALL[1:],
     )
     ended = expunge(*arguments, "hydra.run.dir=run", cwd=tmp_path)

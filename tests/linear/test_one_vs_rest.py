@@ -252,7 +252,7 @@ def test_down_dating_a_shared_gram_matrix_once_a_class_is_no_bound():
 def test_columns_with_all_rows_share_one_gram_matrix(monkeypatch):
     made = []
     monkeypatch.setattr(
-        "expunge.linear.rows.weighted_gram", lambda rows: made.append(rows) or weighted_gram(rows)
+        "expunge.linear.rows.weighted_gram", lambda rows, *how: made.append(rows) or weighted_gram(rows, *how)
     )
     rows, y = table(10)
     model = fitted(rows, y, certificate="third_order")

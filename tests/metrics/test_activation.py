@@ -16,6 +16,7 @@ from torch import nn
 
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, load_state, save_state
+from expunge.core.intervals import interval
 from expunge.metrics import View
 from expunge.metrics.activation import Activation, energy_kept, map_similarity
 from expunge.metrics.base import Pictured
@@ -25,13 +26,14 @@ from expunge.predictors.network import NetworkModel
 from expunge.report import app as report
 from expunge.report import read_run
 from expunge.report.figures.draw import draw_plots, write_run_figures
-from expunge.report.figures.drawing import Curve, Keyed
+from expunge.report.figures.drawing import Keyed, curves
 from expunge.report.figures.maps import draw_maps
-from expunge.report.figures.persons import curve
-from expunge.report.tables.over_seeds import interval
+from expunge.report.figures.requests import curve
+from expunge.report.read.methods import Method
 from tests import cli, networks
 from tests.people import folder
 from tests.report.test_report import make_run
+from tests.report.test_report_networks import data_of
 from tests.stubs import Inert
 
 FILE = "activation.safetensors"
@@ -358,8 +360,7 @@ def _keyed(run, key):
 
 def rows_of(drawn):
     """What is drawn, but for what the method is called."""
-    every = (row for rows in drawn.chart["datasets"].values() for row in rows)
-    return [{key: value for key, value in row.items() if key != "method"} for row in every]
+    return [{key: value for key, value in row.items() if key != "method"} for row in data_of(drawn)]
 
 
 def draw_identity(runs):
@@ -386,24 +387,26 @@ def test_many_runs_are_drawn_as_the_mean_over_seeds_and_persons(finished, tmp_pa
     for record in runs[8].records:
         record["removed_total"] -= len(runs[8].records[0]["rows"])
     keyed = _keyed(runs[0], "identity_train_accuracy")
-    found = Curve.of(runs, lambda run: curve(run, keyed, asked=True))
-    assert found.x == list(np.cumsum([len(record["rows"]) for record in runs[0].records]))
-    band = interval(found.values[0])
+    method = Method("", runs, 0, "", "")
+    ((_, found),) = curves(method, lambda run: curve(run, keyed, asked=True))
+    assert list(found) == list(np.cumsum([len(record["rows"]) for record in runs[0].records]))
+    first, values = next(iter(found.items()))
+    band = interval(values)
     assert band == interval([k / 8 for k in range(9)])
-    assert 0 < band.low < band.mean == found.y[0] == 0.5 < band.high < 1
+    assert 0 < band.low < band.mean == np.mean(values) == 0.5 < band.high < 1
     drawn = draw_identity(runs)
     assert "mean over the seeds" in drawn.caption
     assert "Images of refused requests count as asked for" in drawn.caption
     assert ">images asked to be removed so far<" in drawn.svg
     who = [row for row in rows_of(drawn) if row["stroke"].endswith("removed persons") and "low" in row]
-    first = next(row for row in who if row["x"] == found.x[0])
+    first = next(row for row in who if row["x"] == first)
     assert (first["y"], first["low"]) == (0.5, pytest.approx(band.low, rel=1e-5))
     assert first["seeds"] == "0, 1, 2, 3, 4, 5, 6, 7, 8"
     for k, run in enumerate(runs):
         run.config["unlearner"]["l2"] = 1.0 + k
     apart = draw_identity(runs)
     assert ">images removed so far<" in apart.svg
-    assert len({row["method"] for rows in apart.chart["datasets"].values() for row in rows}) == 9
+    assert len({row["method"] for row in data_of(apart)}) == 9
 
 
 def test_only_runs_with_those_columns_have_the_figure(finished, tmp_path):

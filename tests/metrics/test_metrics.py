@@ -10,6 +10,7 @@ from expunge.metrics.residual import Residual
 from expunge.metrics.retained import Retained
 from expunge.metrics.retrained import Retrained, disagreement, weight_distance
 from expunge.metrics.sample import Sample
+from expunge.metrics.tow import Tow, tug_of_war
 
 
 class Always:
@@ -149,3 +150,22 @@ def test_weight_distance_is_over_all_shared_floating_arrays():
 def test_disagreement_is_the_share_that_differs():
     assert disagreement(np.array([1, 2, 3, 4]), np.array([1, 2, 4, 3])) == 0.5
     assert disagreement(np.array([]), np.array([])) is None
+
+
+def test_tug_of_war_is_a_product_of_three_differences():
+    assert tug_of_war([0.9, 0.8, 0.7], [0.5, 0.8, 0.9]) == pytest.approx(0.6 * 1 * 0.8)
+    assert tug_of_war([0.3, 0.2, 0.1], [0.3, 0.2, 0.1]) == 1
+    assert tug_of_war([0.3, None, 0.1], [0.3, 0.2, 0.1]) is None
+    # the model predicts 0, 1, 2, 3 and 1, 2 of labels 1, 1, 2, 2 and 1, 1; the retrained one predicts ones
+    assert Tow()(seen([True, False, False, False])) == {"tow": (1 - 1) * (1 - 1 / 3) * (1 - 1 / 2)}
+    assert Tow()(seen([False, True, False, False]))["tow"] == pytest.approx(1 * 1 * (1 - 1 / 2))
+    assert Tow()(seen([False, False, True, True]))["tow"] == pytest.approx(
+        (1 - 1 / 2) * (1 - 1 / 2) * (1 / 2)
+    )
+    assert Tow().every is None
+
+
+def test_tug_of_war_without_a_retrained_model_is_nothing_and_says_why(caplog):
+    assert Tow()(seen([True] * 4)) == {"tow": None}
+    assert caplog.messages == ["tow is not defined: there is no model for the rows that stay"]
+    assert Tow()(seen([False] * 4)) == {"tow": None}  # no row was asked to be removed

@@ -7,10 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests import cli, people
 from tests.datasets.test_more_datasets import small_cifar, small_mnist
+from tests.readme.pages import ROOT, python_blocks
 
 NETWORKS = ("softmax", "mlp", "vgg11", "resnet18", "resnet50", "mobilenet_v2", "densenet121", "vggface")
+OWN_DATA = ROOT / "docs" / "own_data.md"
 BEGUN = ("dataset=digits_3v8", "removal.count=2", "figures=false", "threads=1")
 _MADE_UP = {"mnist": small_mnist, "cifar10": small_cifar}
 _PEOPLE = {"anna": 4, "ben": 4, **{f"s{number}": 4 for number in range(1, 8)}}
@@ -41,6 +45,10 @@ class Place:
         (self.cwd / "files").mkdir()
         for write in _MADE_UP.values():
             write(self.cwd / "files")
+        (code,) = python_blocks(OWN_DATA)  # which writes people.csv
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.cwd)
+            exec(compile(code, OWN_DATA.name, "exec"), {})
         return self
 
 
@@ -128,6 +136,8 @@ def _own(word: str, keys: dict[str, str], place: Place) -> str:
     key, _, value = word.partition("=")
     if value == "DIR":
         return f"{key}={place.cwd / ('market' if keys['dataset'] == 'reid' else 'faces')}"
+    if word == "dataset.file=people.csv":
+        return f"{key}={place.cwd / value}"
     if value == "slurm":
         raise Left("needs Slurm; tests/sweep/test_launchers.py runs it where there is one")
     if value == "parallel" and not _has("hydra_plugins.hydra_joblib_launcher"):
@@ -167,4 +177,5 @@ def _of_training(keys: dict[str, str]) -> list[str]:
 
 
 def _of_removal(keys: dict[str, str]) -> list[str]:
-    return ["removal.count=1"] if keys.get("removal", "random") == "random" else []
+    said = {"removal.class", "removal.group", "removal.identity", "removal.ids", "removal.rows"} & set(keys)
+    return ["removal.count=1"] if keys.get("removal", "random") == "random" and not said else []

@@ -15,9 +15,9 @@ import expunge
 from expunge.certificate import outward
 from expunge.core.errors import RunFolderError
 from expunge.record.continued import Continued
+from expunge.record.folders.runs import read_run
 from expunge.record.ledger import Ledger
 from expunge.record.resume import RunCheckpoint
-from expunge.report.read.runs import read_run
 from expunge.run.job_cache import JobCache
 from expunge.verify.verdict import verify
 from tests import cli

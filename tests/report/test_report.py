@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
+from expunge.core import text
 from expunge.core.columns import Column
 from expunge.core.errors import RunFolderError
 from expunge.record.columns import merged
 from expunge.report import app, find_runs, read_run, write_report
-from expunge.report.figures import bounded as bounded_figure
 from expunge.report.figures.draw import draw_all, write_run_figures
-from expunge.report.read import text
+from expunge.report.read import names
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.table_rows import ordered, rows, warnings
@@ -312,23 +312,35 @@ def test_labels_say_only_what_differs(tmp_path):
         make_run(tmp_path / name, "newton_corrected", 5, config)
     make_run(tmp_path / "c", "retrain", 5)
     runs = find_runs([tmp_path]).runs
-    assert text.labels(runs) == [
+    assert names.labels(runs) == [
         "newton_corrected (lam 1e-4, std 1)",
         "newton_corrected (lam 1e-3, std 10)",
         "retrain",
     ]
-    assert text.labels(runs[1:]) == ["newton_corrected", "retrain"]
+    assert names.labels(runs[1:]) == ["newton_corrected", "retrain"]
 
 
 def test_labels_fall_back_on_other_settings_and_then_on_the_folder(tmp_path):
     for name, refresh in {"a": 1, "b": 2}.items():
         make_run(tmp_path / "base" / name, "newton", 5, {"refresh": refresh})
-    assert text.labels(find_runs([tmp_path / "base"]).runs) == [
+    assert names.labels(find_runs([tmp_path / "base"]).runs) == [
         "newton (unlearner.refresh 1)",
         "newton (unlearner.refresh 2)",
     ]
     make_run(tmp_path / "base" / "c", "newton", 5, {"refresh": 2})
-    assert text.labels(find_runs([tmp_path / "base"]).runs)[2] == "newton (base/c)"
+    assert names.labels(find_runs([tmp_path / "base"]).runs)[2] == "newton (base/c)"
+
+
+def test_a_run_from_before_there_was_a_setting_is_alike_to_one_that_leaves_it_null(tmp_path):
+    for name, settings in {"old": {}, "new": {"later": None}, "set": {"later": 3}}.items():
+        make_run(tmp_path / "base" / name, "newton", 5, settings)
+    runs = {run.folder.name: run for run in find_runs([tmp_path / "base"]).runs}
+    groups = names.alike([runs["old"], runs["new"], runs["set"]])
+    assert [[run.folder.name for run in group] for group in groups] == [["old", "new"], ["set"]]
+    assert names.is_set_alike(runs["old"], runs["new"])
+    told = [names.label(*note) for note in names.notes_of_groups(groups)]
+    assert told == ["newton (unlearner.later –)", "newton (unlearner.later 3)"]
+    assert names.labels([runs["old"], runs["new"]]) == ["newton (base/old)", "newton (base/new)"]
 
 
 @pytest.mark.parametrize(
@@ -510,11 +522,6 @@ def test_figures_leave_out_what_has_no_values(sweep):
     assert "<text" in residual.svg
     assert [d.name for d in draw_all([by_name["none"]])] == ["accuracy"]
     assert (accuracy.name, cost.name) == ("accuracy", "cost")
-
-
-def test_names_of_close_budgets_move_apart_and_stay_inside():
-    assert bounded_figure._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
-    assert bounded_figure._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
 
 
 def test_figures_of_one_run(sweep, tmp_path):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from select import select
 from typing import Any
 
@@ -147,7 +148,7 @@ def url(tmp_path_factory) -> str:
     contents = Contents.of(find_runs([sweep]))
     links = {run.name: f"sweep/{run.folder.name}/" for run in contents.runs}
     path = sweep.parent / "page.html"
-    drawn = [*(_chart(name) for name in ("one", "other")), *draw_grid(contents.runs)]
+    drawn = [*_charts("one", "other"), *draw_grid(contents.runs)]
     path.write_text(page(contents, drawn, links), encoding="utf-8")
     return path.resolve().as_uri()
 
@@ -155,7 +156,7 @@ def url(tmp_path_factory) -> str:
 EVIL = "</script><script>window.ran = 1</script><img src=x onerror=window.ran=1>"
 
 
-def _chart(name: str) -> Drawn:
+def _charts(*names: str) -> list[Drawn]:
     """Draw two methods, one of them with a name that would be more, so that the legend filters them."""
     rows = [
         {"x": x, "y": x * (1 + place), "method": method}
@@ -163,7 +164,7 @@ def _chart(name: str) -> Drawn:
         for x in range(5)
     ]
     pick = alt.selection_point(fields=["method"], bind="legend")
-    return rendered(
+    drawn = rendered(
         alt.Chart(data(rows))
         .mark_point(filled=True, size=200)
         .encode(
@@ -175,10 +176,11 @@ def _chart(name: str) -> Drawn:
         )
         .add_params(pick)
         .properties(width=300, height=200),
-        name,
-        f"A chart called {name}",
+        "chart",
+        "A chart",
         "What it shows.",
     )
+    return [replace(drawn, name=name) for name in names]
 
 
 def _column(browser: Browser, key: str) -> list[str | None]:
@@ -237,6 +239,16 @@ def test_a_click_sorts_by_raw_values_with_blanks_last(browser, url):
         assert all(one == _sorted(one, backwards) for one in runs), "the runs of a method, too"
     assert browser.value("location.hash") == f"#sort=methods.{key}"
     assert browser.value("document.querySelectorAll('th[aria-sort=ascending]').length") == 1
+
+
+def test_words_that_are_numbers_are_sorted_as_numbers(browser, url):
+    browser.open(url)
+    key = "unlearner.lam"
+    browser.value(f"document.querySelector('[data-key=\"settings.{key}\"] button').click()")
+    at = f"document.querySelector('[data-key=\"settings.{key}\"]').cellIndex"
+    bodies = "Array.from(document.querySelector('table.settings').tBodies"
+    words = browser.value(f"{bodies}, body => body.rows[0].cells[{at}].textContent)")
+    assert words == [*["1e-4"] * 4, *["1e-3"] * 5, *["0.01"] * 4]
 
 
 def test_the_keyboard_sorts_too(browser, url):
@@ -388,13 +400,19 @@ def test_a_page_of_many_runs_shows_its_methods_at_once(browser, tmp_path, record
         make_run(tmp_path / "runs" / str(place), "newton", 10, config, seed=place % 4)
     contents = Contents.of(find_runs([tmp_path / "runs"]))
     path = tmp_path / "page.html"
-    path.write_text(page(contents, [_chart(f"c{i}") for i in range(6)]), encoding="utf-8")
-    browser.open(path.resolve().as_uri())
+    path.write_text(page(contents, _charts(*(f"c{i}" for i in range(6)))), encoding="utf-8")
+    took, painted = [], []
+    for _ in range(3):  # others may be using the cores
+        browser.open(path.resolve().as_uri())
+        took.append(browser.value("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+        _settled(browser, "performance.getEntriesByName('first-contentful-paint').length")
+        painted.append(browser.value("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+    record_testsuite_property("milliseconds to a page that can be used", min(took))
+    record_testsuite_property("milliseconds to what is seen first", min(painted))
+    assert max(min(took), min(painted)) < 2000
     assert len(_shown(browser)) == 27
     assert browser.value("document.querySelectorAll('tr.run').length") == 108
     assert browser.value("document.querySelectorAll('figure[data-live]').length") < 6, "what is in view alone"
-    took = "performance.timing.loadEventEnd - performance.timing.navigationStart"
-    record_testsuite_property("milliseconds to a page that can be used", browser.value(took))
 
 
 @pytest.mark.parametrize("width", [360, 390])

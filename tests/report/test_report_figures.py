@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -21,16 +23,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from expunge.core.columns import KINDS, Column, Plot
+from expunge.core.intervals import interval
 from expunge.record.columns import as_json
+from expunge.record.folders.runs import Run
 from expunge.report import find_runs, read_run
-from expunge.report.figures import bounded, chart, drawing, style
-from expunge.report.figures.cost import draw_cost
+from expunge.report.figures import chart, drawing, style
 from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
+from expunge.report.figures.strips import draw_cost
 from expunge.report.read.methods import COLOURS, methods
-from expunge.report.read.runs import Run
-from expunge.report.tables.over_seeds import interval
 from expunge.report.tables.table_rows import ordered
 from tests import cli
+from tests.charts import sound
 from tests.report.test_report import make_run
 from tests.report.test_report_networks import data_of, edit, make_network
 
@@ -139,7 +142,7 @@ def walk(node: Any) -> Iterator[dict]:
     if isinstance(node, dict):
         yield node
         for key, value in node.items():
-            yield from walk(value) if key != "datasets" else ()
+            yield from walk(value) if key != "data" else ()
     elif isinstance(node, list):
         for value in node:
             yield from walk(value)
@@ -157,7 +160,8 @@ def colours(drawn: style.Drawn) -> dict[str, set[str]]:
 
 def test_every_method_is_in_every_figure_in_one_colour(figures):
     assert list(figures) == ["accuracy", "retained", "sample", "distance", "cost"]
-    expected = {method: {style.SERIES[i]} for i, method in enumerate([*sorted(FIVE[:4]), "retrain"])}
+    hues = {"lcodec": 0, "kfac": 2, "retrain": 3, "gradient_ascent": 4, "finetune": 5}
+    expected = {method: {style.SERIES[i]} for method, i in hues.items()}
     for drawn in figures.values():
         assert {row.get("method", row.get("row")) for row in data_of(drawn)} == set(FIVE), drawn.name
         assert colours(drawn) == expected, drawn.name
@@ -184,10 +188,7 @@ def test_means_and_intervals_are_those_over_the_seeds(runs, figures, key):
 
 def dataset(drawn: style.Drawn, place: int) -> list[dict]:
     """Return the data of the lines of a panel."""
-    layer = drawn.chart["concat"][place]["layer"][0]
-    return drawn.chart["datasets"][
-        layer["data"]["name"] if "data" in layer else drawn.chart["concat"][place]["data"]["name"]
-    ]
+    return drawn.chart["concat"][place]["data"]["values"]
 
 
 def test_last_values_and_times_have_their_intervals(runs, figures):
@@ -197,7 +198,7 @@ def test_last_values_and_times_have_their_intervals(runs, figures):
     own = [row for row in data_of(figures["distance"]) if row.get("said", "").startswith("0.")]
     for method, values in of.items():
         assert any(
-            (row["x"], row["low"], row["high"]) == pytest.approx(tuple(interval(values)))
+            (row["x"], row["low"], row["high"]) == pytest.approx(tuple(interval(values)), rel=1e-5)
             for row in own
             if row["row"] == method
         )
@@ -209,9 +210,10 @@ def test_last_values_and_times_have_their_intervals(runs, figures):
 
 
 def test_charts_are_valid_and_pick_from_the_legend(figures):
-    for drawn in (figures[name] for name in ("accuracy", "distance", "cost")):
+    for drawn in figures.values():
+        sound(drawn.svg, *(FIVE if drawn.name != "distance" else ("the run",)))
         spec = {key: value for key, value in drawn.chart.items() if key not in ("params", "config")}
-        alt.Chart.from_dict(spec)  # which says what is wrong
+        alt.Chart.from_dict(json.loads(json.dumps(spec)))  # which says what is wrong
         if drawn.name not in ("distance", "cost"):  # whose rows say which method is which
             (pick,) = drawn.chart["params"]
             assert pick["bind"] == "legend"
@@ -319,19 +321,112 @@ def test_methods_are_told_apart_whatever_differs(parts):
 # -- lines ----------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400))
-def test_a_line_keeps_its_ends_and_its_extremes(y):
-    places = drawing._telling(y)
-    assert places == sorted(set(places))
-    assert {0, len(y) - 1} <= set(places)
-    assert {min(y), max(y)} <= {y[place] for place in places}
-    assert len(places) == len(y) if len(y) <= 60 else len(places) <= 60
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 1e-9, 1e-3, 0.5, 2.0]) | st.floats(1e-12, 1e6), min_size=1, max_size=400),
+    st.integers(1, 20),
+    st.booleans(),
+)
+def test_a_line_shows_what_was_measured(values, times, log):
+    """Through its places to a pixel, or by the least and the most of each stretch; its ends are exact."""
+    y = values * times
+    rows = drawing.places({at: [value] for at, value in enumerate(y)}, log)
+    x = [row["x"] for row in rows]
+    assert x == sorted(x)
+    assert len(rows) <= 101
+    assert [rows[0]["y"] or 0, rows[-1]["y"] or 0] == pytest.approx([y[0], y[-1]], rel=1e-5)
+    if len(rows) == len(y):
+        return
+    if "least" in rows[0]:
+        assert all(row["least"] <= (row["y"] or 0) <= row["most"] for row in rows)
+        assert min(row["least"] for row in rows) == pytest.approx(min(y), rel=1e-5)
+        assert max(row["most"] for row in rows) == pytest.approx(max(y), rel=1e-5)
+        assert "medians of 50 stretches" in drawing.thinned(rows)
+        return
+    known = np.array([value for value in y if value > 0 or not log])
+    bend = np.log10 if log else np.asarray
+    height = np.ptp(bend(known)) if len(known) else 0.0
+    for one, other in pairwise(rows):
+        if one["y"] is not None and other["y"] is not None:
+            at = np.arange(int(one["x"]), int(other["x"]) + 1)
+            drawn = np.interp(at, (one["x"], other["x"]), bend([one["y"], other["y"]]))
+            measured = np.array(y)[at]
+            assert (measured > 0).all() or not log
+            assert np.abs(drawn - bend(measured)).max() <= 0.013 * height + 1e-5 * np.abs(drawn).max() + 1e-5
 
 
-@given(st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=13, max_size=40))
+def test_a_budget_that_falls_is_drawn_to_its_last_request():
+    budget = {at: [4e-6 * (1 - at / 11980) ** 0.5 + 1e-10] for at in range(1, 11981)}
+    rows = drawing.places(budget, log=True)
+    assert drawing.thinned(rows) == ""
+    assert sum(row["x"] > 11900 for row in rows) >= 5
+    assert [row["y"] for row in rows if row["x"] == 11980] == [pytest.approx(budget[11980][0], rel=1e-5)]
+
+
+def test_lines_under_another_and_few_places_are_said_and_seen(tmp_path):
+    for name in ("newton", "newton_corrected", "retrain"):
+        folder = make_run(tmp_path / name, name, 20)
+        edit(folder, record=lambda r, n=name: {"test_accuracy": 0.9 - (n == "retrain") * r["request"] / 50})
+    (drawn,) = (d for d in draw_plots(find_runs([tmp_path]).runs) if d.name == "accuracy")
+    assert "Lines that lie under another: newton under newton_corrected (Test accuracy)" in drawn.caption
+    rows = dataset(drawn, 0)
+    assert len(rows) == 60
+    assert all(row["mark"] == "full" for row in rows)
+
+
+@pytest.mark.parametrize(("panels", "columns"), list(enumerate((1, 2, 3, 2, 3, 3, 2, 2, 3), 1)))
+def test_panels_leave_no_quarter_of_a_picture_empty(panels, columns):
+    assert chart.columns(panels) == columns
+    assert -panels % columns <= max(1, panels / 4)
+
+
+def heights(svg: str, *titles: str) -> set[float]:
+    """Return how high titles of panels stand, to a pixel."""
+    places = re.findall(r"translate\(([-\d.]+),([-\d.]+)\)|>([^<]+)</text>|(</?g)", svg)
+    found, depth, stack = set(), 0.0, []
+    for _, y, words, tag in places:
+        if tag == "<g":
+            stack.append(0.0)
+        elif tag == "</g":
+            depth -= stack.pop()
+        elif y and stack:
+            stack[-1] += float(y)
+            depth += float(y)
+        elif words in titles:
+            found.add(round(depth))
+    return found
+
+
+def test_titles_of_panels_stand_at_one_height_and_labels_are_written_alike(tmp_path):
+    edit(make_run(tmp_path, "newton", 30), record=lambda r: {"forget_accuracy": 1 - r["request"] / 400})
+    drawn = draw_plots([read_run(tmp_path)])[-1]
+    assert len(heights(drawn.svg, "Test accuracy", "Accuracy on the removed rows")) == 1
+    small = chart.axis("y", "", (1e-7, 2.0), "log")["axis"]["labelExpr"]
+    assert "abs(datum.value) < 1.0" in small
+    assert chart.axis("y", "", (0.9, 1.0))["axis"]["labelExpr"] == "datum.label"  # 0.90, 0.95, 1.00
+
+
+def test_the_colour_of_an_unlearner_does_not_depend_on_the_others(tmp_path):
+    def run(name: str, **more: Any) -> Run:
+        config = {"seed": 0, "unlearner": {"name": name, **more}}
+        return Run(
+            Path(name), {"unlearner": name, "dataset": "x", "requests": 0, "seed": 0}, [], config, name
+        )
+
+    names = ("newton", "newton_third_order", "newton_corrected", "newton_rowless", "retrain", "none")
+    every = {method.label: method.colour for method in methods([run(name) for name in names])}
+    assert len(set(every.values())) == 6
+    for name in names:
+        assert [method.colour for method in methods([run(name)])] == [every[name]]
+    two = methods([run("newton_corrected", lam=lam) for lam in (0.1, 1.0)] + [run("mine"), run("retrain")])
+    assert [two[0].colour, two[3].colour] == [every["newton_corrected"], every["retrain"]]
+    assert len({method.colour for method in two}) == 4
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=25, max_size=60))
 def test_zeros_are_gaps_of_a_log_axis_and_what_is_alone_has_a_mark(values):
-    curve = drawing.Curve(list(range(len(values))), [[value] for value in values])
-    for place, (row, value) in enumerate(zip(curve.places(log=True), values, strict=True)):
+    curve = {at: [value] for at, value in enumerate(values)}
+    for place, (row, value) in enumerate(zip(drawing.places(curve, log=True), values, strict=True)):
         beside = [*values[max(place - 1, 0) : place], *values[place + 1 : place + 2]]
         assert row["y"] == (value or None)
         assert row.get("alone", False) == (value > 0 and not any(beside))
@@ -364,13 +459,6 @@ def test_ticks_of_a_log_axis(low, more):
     assert more < 1.5 or len(ticks) >= 2
 
 
-@given(st.integers(0, 10**7), st.integers(1, 10**7))
-def test_ticks_of_requests_are_whole_and_few(low, more):
-    ticks = chart.whole_ticks(low, low + more)
-    assert 1 <= len(ticks) <= 8
-    assert all(isinstance(tick, int) and low <= tick <= low + more for tick in ticks)
-
-
 # -- a few that once broke the layout ---------------------------------------------------------------------
 
 
@@ -400,7 +488,9 @@ def test_one_request_is_a_mark_and_all_refused_is_no_removal(tmp_path):
         make_run(tmp_path / "one" / str(seed), "newton_corrected", 1, seed=seed)
     residual = draw_plots(find_runs([tmp_path / "one"]).runs)[0]
     assert {row["mark"] for row in data_of(residual) if "mark" in row} >= {"full"}
-    assert all(row["alone"] for row in data_of(residual) if "line" in row)
+    lines = [row for row in data_of(residual) if "line" in row]
+    assert all(row["alone"] for row in lines if not row["stroke"].startswith("budget"))
+    assert {row["x"] for row in lines if row["stroke"].startswith("budget")} == {0, 2}
     make_run(tmp_path / "none", "none", 20)
     refused = find_runs([tmp_path / "none"]).runs
     assert draw_cost(refused) is None
@@ -425,7 +515,7 @@ def test_a_label_is_data_and_no_expression(tmp_path, name):
 
 
 def test_what_is_not_finite_is_a_gap():
-    (row,) = chart.data([{"x": float("nan"), "y": float("inf"), "z": "nan"}]).values
+    (row,) = chart.inline([{"x": float("nan"), "y": float("inf"), "z": "nan"}])["values"]
     assert row == {"x": None, "y": None, "z": "nan"}
 
 
@@ -439,11 +529,6 @@ def test_numbers_of_any_size_are_drawn(tmp_path, value):
     drawn = next(d for d in draw_plots([read_run(folder)]) if d.name == "leaks")
     assert "NaN" not in drawn.svg
     assert "Infinity" not in drawn.svg
-
-
-def test_names_of_close_budgets_move_apart_and_stay_inside():
-    assert bounded._spread([0.2, 0.21, 0.6], 0.05) == pytest.approx([0.2, 0.25, 0.6])
-    assert bounded._spread([0.98, 0.99, 0.995], 0.05) == pytest.approx([0.9, 0.95, 1.0])
 
 
 def test_a_retrained_request_is_no_removal_and_no_time_stands_for_retraining(tmp_path):

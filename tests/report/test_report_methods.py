@@ -9,13 +9,18 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expunge.core import latex
+from expunge.core.spreadsheets import as_csv
+from expunge.core.text import plain
 from expunge.report import find_runs
 from expunge.report.page.page import page as render
 from expunge.report.read.methods import methods
@@ -86,7 +91,7 @@ def test_the_best_is_the_best_by_its_definition(contents):
         means = {
             place: found.mean
             for place, group in enumerate(contents.groups)
-            if (found := table.interval_of(group, column)) is not None
+            if (found := table.cell(group, column).found) is not None
         }
         if not column.column.arrow or len(set(means.values())) < 2:
             assert not marked, column.key
@@ -175,7 +180,7 @@ def test_unfinished_runs_are_shown_as_far_as_they_are_and_in_no_mean(tmp_path):
     assert begun[at.index("seconds_removal_median")] != "–"
     assert "Unfinished: 3 runs, in no average<" in page
     assert "30 of 1,000 requests" in contents.as_markdown()
-    assert len(list(csv.DictReader(io.StringIO(table.as_csv(contents.lines))))) == 1
+    assert len(list(csv.DictReader(io.StringIO(as_csv(row.values for row in contents.lines))))) == 1
 
 
 def test_the_same_run_made_twice_counts_once_and_is_shown(tmp_path):
@@ -254,7 +259,7 @@ def read_tex(words: str) -> str:
 
 @given(st.text())
 def test_any_text_is_text_to_latex(words):
-    written = tex.escaped(words)
+    written = latex.escaped(words)
     assert written.isascii()
     assert written.isprintable()
     read_tex(written)
@@ -262,7 +267,7 @@ def test_any_text_is_text_to_latex(words):
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters='"<>|')))
 def test_what_ascii_says_is_what_latex_reads(words):
-    assert read_tex(tex.escaped(words)) == words
+    assert read_tex(latex.escaped(words)) == words
 
 
 @pytest.mark.parametrize(
@@ -277,7 +282,7 @@ def test_what_ascii_says_is_what_latex_reads(words):
     ],
 )
 def test_what_latex_makes_of_it(words, written):
-    assert tex.escaped(words) == written or (written is None and "U+" not in tex.escaped(words))
+    assert latex.escaped(words) == written or (written is None and "U+" not in latex.escaped(words))
 
 
 def test_the_table_for_a_paper_has_the_best_in_bold_and_half_widths(contents):
@@ -290,6 +295,77 @@ def test_the_table_for_a_paper_has_the_best_in_bold_and_half_widths(contents):
     assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(columns)}
     assert written.count(r"\textbf{0.9570 $\pm$ 0.0012}") == 2
     assert written.isascii()
+
+
+COMMANDS = {
+    *("toprule", "midrule", "bottomrule", "begin", "end", "textbf"),  # LaTeX's, and the three of booktabs
+    *("varepsilon", "delta", "lambda", "sigma", "mu", "uparrow", "downarrow", "rightarrow", "times", "pm"),
+    *("geq", "leq", "infty", "cdot", "dagger", "circ", "ldots", "ss", "o", "O", "ae", "AE", "l", "L"),
+    *("textasciitilde", "textasciicircum", "textbackslash", "u", "r", "H", "v", "c"),
+}
+
+
+def parse_tex(written: str) -> list[list[str]]:
+    """Return the cells of a ``tabular``, by a reader that stops where LaTeX would; fails on anything else."""
+    assert written.isascii()
+    assert set("".join(written.splitlines())) <= set(map(chr, range(32, 127)))
+    lines = written.splitlines()
+    begin, *inside, end = dropwhile(lambda line: line.startswith("%"), lines)
+    columns = re.fullmatch(r"\\begin\{tabular\}\{(lr*)\}", begin)[1]
+    assert end == r"\end{tabular}"
+    assert [inside[k] for k in (0, 3, -1)] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    rows = []
+    for line in inside[1:3] + inside[4:-1]:
+        assert re.fullmatch(r".*(?<!\\)(?:\\\\)? \\\\", line), f"{line} does not end its row"
+        cells, depth, math = [""], 0, False
+        tokens = re.findall(r"\\[A-Za-z]+|\\.|.", line.removesuffix(r" \\"))
+        for token in tokens:
+            depth += (token == "{") - (token == "}")
+            assert depth >= 0, f"{line} closes what it did not open"
+            assert token != "%", f"{line} ends in a comment"
+            assert token not in ("#", "~~"), f"{line} has a parameter"
+            math ^= token == "$"
+            assert math or token not in ("^", "_"), f"{line} has a script outside of mathematics"
+            if re.fullmatch(r"\\[A-Za-z]+", token):
+                assert token[1:] in COMMANDS, f"{token} is no command of LaTeX or booktabs that is meant"
+            if token == "&":
+                assert (depth, math) == (0, False), f"{line} ends a cell within a group"
+                cells.append("")
+            else:
+                cells[-1] += token
+        assert (depth, math) == (0, False), f"{line} leaves something open"
+        assert len(cells) == len(columns), f"{line} has {len(cells)} cells, the table {len(columns)}"
+        # What begins a row is taken as an option of the end of the row before.
+        assert not cells[0].lstrip().startswith(("[", "*")), line
+        rows.append([cell.strip() for cell in cells])
+    return rows
+
+
+def test_the_table_is_what_latex_reads(contents):
+    titles, _, *rows = parse_tex(tex.as_tex(contents.groups))
+    head = [c for c in table.heads(contents.groups) if c.key == "unlearner" or c.column.arrow]
+    assert titles == [latex.escaped(column.title) for column in head]
+    assert [row[0] for row in rows] == [latex.escaped(group.title) for group in contents.groups]
+
+
+SIGNS = ("&", "\\", "\\\\", "{", "}", "$", "%", "#", "_", "^", "~", "[", "*", "-1", "é", "\\end{tabular}")
+WORDS = st.text() | st.lists(st.sampled_from(SIGNS)).map("".join)
+
+
+@given(label=WORDS, head=WORDS, words=WORDS, number=st.floats(-1e12, 1e12))
+@settings(max_examples=60, deadline=None)
+def test_the_table_is_what_latex_reads_whatever_the_files_say(contents, label, head, words, number):
+    groups = []
+    for place, group in enumerate(contents.groups):
+        of = group.rows[0].of
+        columns = {"own": {"head": head, "sub": words, "arrow": "↓", "definition": words}}
+        told = {"columns": columns, "guarantee": words, "unlearner": label}
+        run = replace(of, summary={**of.summary, **told})
+        some = [replace(row, of=run, values={**row.values, "own": number + place}) for row in group.rows]
+        groups.append(replace(group, label=label + "x" * place, rows=some))
+    titles, _, *rows = parse_tex(tex.as_tex(groups))
+    assert len(rows) == len(groups)
+    assert latex.escaped(f"{plain(head)} ↓".strip()) in titles
 
 
 ENGINE = next(filter(None, map(shutil.which, ("tectonic", "pdflatex", "lualatex", "xelatex"))), None)

@@ -7,21 +7,27 @@ import io
 import json
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.core import text
+from expunge.core.columns import Column, Plot
 from expunge.core.errors import RunFolderError
+from expunge.core.spreadsheets import as_csv
 from expunge.report import find_runs, read_run
 from expunge.report.figures import requests as network_figures
 from expunge.report.figures import style
 from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
+from expunge.report.figures.drawing import Keyed
 from expunge.report.figures.requests import running_mean
 from expunge.report.page import page as html
-from expunge.report.read import text
+from expunge.report.read import names
 from expunge.report.read.methods import Method
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
@@ -176,8 +182,18 @@ def _drawn(*folders: Path, draw=draw_networks) -> dict[str, style.Drawn]:
 
 
 def data_of(drawn: style.Drawn) -> list[dict]:
-    """Return all that a chart shows."""
-    return [row for rows in drawn.chart["datasets"].values() for row in rows]
+    """Return all that a chart shows, in the order in which its panels have it."""
+    return [row for rows in tables(drawn.chart) for row in rows]
+
+
+def tables(spec: Any) -> Iterator[list[dict]]:
+    """Yield the data of every part of a specification."""
+    parts = spec.items() if isinstance(spec, dict) else enumerate(spec)
+    for key, part in parts:
+        if key == "data":
+            yield list(part["values"])
+        elif isinstance(part, dict | list):
+            yield from tables(part)
 
 
 def _table(*folders: Path) -> list[Row]:
@@ -341,18 +357,23 @@ def test_refused_requests_are_marked_on_the_line(tmp_path):
     )
     run = read_run(folder)
 
-    def marks(run, key, log=False, update=False):
-        return network_figures._refused_marks(Method("", [run], 0, "", ""), key, log, update)
+    def marks(run, key, update=False):
+        keyed = Keyed(key, Column(key, over_run="served" if update else "last"), Plot("f"))
+        panel = network_figures._line_panel([Method("", [run], 0, "", "")], keyed, True)
+        return {row["x"]: row["y"] for row in panel.rows if "outcome" in row}
 
     # The line begins at request 10; 15 lies half-way between two evaluations.
     assert marks(run, "retain_loss") == {15: 2.5}
-    assert marks(run, "retain_loss", log=True) == {15: pytest.approx(2.0)}
     # Validation accuracy was measured at the update that was taken back: marked there, and not in the line.
     own = dict(zip(*run.series("validation_accuracy"), strict=True))
-    assert marks(run, "validation_accuracy", update=True) == {5: own[5], 15: own[15]}
+    at = marks(run, "validation_accuracy", update=True)
+    assert at == {5: pytest.approx(own[5], rel=1e-5), 15: pytest.approx(own[15], rel=1e-5)}
     assert not {5, 15} & set(run.series("validation_accuracy", refused=False)[0])
     idle = read_run(make_network(tmp_path / "b", "none", 20))
     assert marks(idle, "retain_loss") == {}
+    # On a log axis the way between two evaluations is straight there.
+    edit(folder, record=lambda r: {"retain_loss": {10: 1.0, 20: 100.0}.get(r["request"])})
+    assert marks(read_run(folder), "retain_loss") == {15: pytest.approx(10.0)}
 
 
 def test_distance_leaves_out_runs_that_were_not_compared(networks, tmp_path):
@@ -431,7 +452,7 @@ def test_columns_of_certified_and_of_mixed_runs(mixed):
 
 
 def test_csv_keeps_its_names_and_says_nothing_of_a_budget_there_is_not(networks):
-    read = list(csv.DictReader(io.StringIO(table.as_csv(_table(networks)))))
+    read = list(csv.DictReader(io.StringIO(as_csv(row.values for row in _table(networks)))))
     assert list(read[0])[:6] == ["unlearner", "run", "dataset", "extractor", "model", "seed"]
     assert set(read[0]) >= PRESENT
     assert {row["budget_exhausted"] for row in read} == {""}
@@ -514,20 +535,24 @@ def test_labels_name_the_part_that_differs(tmp_path, key):
     make_network(tmp_path / "a", requests=2, settings={key: "one"})
     make_network(tmp_path / "b", requests=2, settings={key: "other"})
     make_network(tmp_path / "c", "kfac", 2)
-    assert text.labels(find_runs([tmp_path]).runs) == [f"lcodec ({key} one)", f"lcodec ({key} other)", "kfac"]
+    assert names.labels(find_runs([tmp_path]).runs) == [
+        f"lcodec ({key} one)",
+        f"lcodec ({key} other)",
+        "kfac",
+    ]
 
 
 def test_labels_of_models_parts_and_grids(tmp_path):
     make_network(tmp_path / "models" / "a", requests=2)
     make_network(tmp_path / "models" / "b", requests=2, model="resnet18")
-    assert text.labels(find_runs([tmp_path / "models"]).runs) == ["lcodec (mlp)", "lcodec (resnet18)"]
+    assert names.labels(find_runs([tmp_path / "models"]).runs) == ["lcodec (mlp)", "lcodec (resnet18)"]
     for place, part in enumerate(({"_target_": "a.b.Foci", "k": 1}, {"name": "random", "k": 1})):
         make_network(tmp_path / "parts" / str(place), requests=2, settings={"selector": part})
-    labels = text.labels(find_runs([tmp_path / "parts"]).runs)
+    labels = names.labels(find_runs([tmp_path / "parts"]).runs)
     assert labels == ["lcodec (selector Foci)", "lcodec (selector random)"]
     for i in range(4):
         make_network(tmp_path / "grid" / str(i), requests=2, settings={"l2": [0.1, 1.0][i // 2], "lr": i % 2})
-    labels = text.labels(find_runs([tmp_path / "grid"]).runs)
+    labels = names.labels(find_runs([tmp_path / "grid"]).runs)
     assert labels[1] == "lcodec (unlearner.l2 0.1, unlearner.lr 1)"
     assert len(set(labels)) == 4
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from expunge.core.spreadsheets import as_csv
 from expunge.metrics.activation import Activation
 from expunge.metrics.identity import KEPT, Identity, IdentityReference
 from expunge.metrics.reid import Reid
 from expunge.metrics.verification import Verification
 from expunge.record.columns import merged
+from expunge.record.folders.runs import find_runs
 from expunge.report.page.page import page
-from expunge.report.read.runs import find_runs
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.over_seeds import by_method
@@ -68,7 +69,7 @@ def test_a_column_is_shown_where_a_run_has_it(tmp_path):
     assert [heads["person, test"].cell(line) for line in lines] == ["0.25 / 0", "–"]
     assert heads["rest kept, test"].cell(lines[0]) == "0.97 / –"
     assert not {column.head for column in table.columns(lines[1:])} & own
-    written = list(csv.DictReader(io.StringIO(table.as_csv(lines))))
+    written = list(csv.DictReader(io.StringIO(as_csv(line.values for line in lines))))
     assert [line["retrain_rest_test_accuracy"] for line in written] == ["0.93", ""]
 
 
@@ -83,11 +84,11 @@ def test_means_over_seeds_are_next_to_the_retrained_ones(several):
     groups = by_method(find_runs([several]).runs)
     assert [group.label for group in groups] == [f"lcodec (removal.identity {who})" for who in ("s1", "s2")]
     heads = {column.head: column for column in table.heads(groups)}
-    assert table.cell(groups[0], heads["rest, test"]).startswith("0.91 [0.9")
-    assert table.cell(groups[0], heads["rest, test"]).endswith("] / 0.93")
-    assert table.cell(groups[0], heads["person, test"]) == "0.25 / 0"
-    assert table.cell(groups[0], heads["rest kept, test"]) == "0.97 / –"
-    assert table.sub(heads["rest, test"]) == "unlearned / retrained"
+    assert table.cell(groups[0], heads["rest, test"]).line.startswith("0.91 [0.9")
+    assert table.cell(groups[0], heads["rest, test"]).line.endswith("] / 0.93")
+    assert table.cell(groups[0], heads["person, test"]).line == "0.25 / 0"
+    assert table.cell(groups[0], heads["rest kept, test"]).line == "0.97 / –"
+    assert heads["rest, test"].column.sub == "unlearned / retrained"
     _, second = csv.DictReader(io.StringIO(table.methods_as_csv(groups)))
     assert second["unlearner"] == groups[1].label
     ends = [second[f"retrain_rest_test_accuracy{end}"] for end in ("", "_low", "_high")]

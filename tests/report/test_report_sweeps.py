@@ -20,23 +20,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.core import text
 from expunge.core.errors import RunFolderError
+from expunge.core.homes import link
+from expunge.core.intervals import interval
+from expunge.core.spreadsheets import as_csv
 from expunge.metrics.forgetting import Forgetting
+from expunge.record.folders.sweeps import without_folders
 from expunge.report import app, find_runs, write_report
 from expunge.report.figures import style
 from expunge.report.figures.grid import draw_grid, draw_heat_maps, write_grid
-from expunge.report.figures.tradeoff import draw_tradeoff, pareto
+from expunge.report.figures.sweeps import draw_tradeoff, pareto
 from expunge.report.page.page import page as render
-from expunge.report.read import text
-from expunge.report.read.run_settings import differing
-from expunge.report.read.sweeps import without_folders
+from expunge.report.read.names import differing
 from expunge.report.tables import table
-from expunge.report.tables.contents import Contents, link
+from expunge.report.tables.contents import Contents
 from expunge.report.tables.grids import axes, swept
-from expunge.report.tables.over_seeds import SeedGroup, by_method, interval
+from expunge.report.tables.over_seeds import SeedGroup, by_method
 from expunge.report.tables.table_rows import ordered, rows, warnings
 from tests.report.printing import printed
 from tests.report.test_report import make_run
+from tests.report.test_report_networks import data_of
 
 LAMS, STDS = (1e-4, 1e-3, 0.1), (1.0, 10.0)
 MAIN = "test_accuracy_after"
@@ -83,11 +87,6 @@ def runs_of(folder: Path) -> list:
     return ordered(find_runs([folder]).runs)
 
 
-def chart_rows(drawn) -> list[dict]:
-    """Return the data of a chart, in the order in which its panels have them."""
-    return [row for values in drawn.chart["datasets"].values() for row in values]
-
-
 def colours(spec) -> dict[str, str]:
     """Return the colours of the methods of a chart, which every part of it agrees on."""
     found: dict[str, str] = {}
@@ -95,7 +94,7 @@ def colours(spec) -> dict[str, str]:
         if key == "color" and "field" in value:
             own = dict(zip(value["scale"]["domain"], value["scale"]["range"], strict=True))
         else:
-            own = colours(value) if isinstance(value, dict | list) and key != "datasets" else {}
+            own = colours(value) if isinstance(value, dict | list) and key != "data" else {}
         assert all(found.get(name, colour) == colour for name, colour in own.items())
         found |= own
     return found
@@ -161,9 +160,44 @@ def test_a_missing_a_failed_and_a_valueless_cell_are_blank_and_not_an_average(tm
     assert sorted(written) == sorted(
         f"{accuracy(lam, std):.3f}" for lam, std in ((LAMS[0], 1.0), (LAMS[2], 1.0), (LAMS[2], 10.0))
     )
-    blank = [row for row in chart_rows(grid) if row["words"] == text.NONE]
-    assert [row["number"] for row in blank if row["share"] == -1].count("Test accuracy") == 1
+    blank = [row for row in data_of(grid) if row["words"] == text.NONE]
+    assert [row["number"] for row in blank].count("Test accuracy") == 1
     assert "all 6" in grid.svg
+
+
+@pytest.mark.parametrize("gone", [{2}, {0, 2}])
+def test_a_setting_of_which_every_run_failed_keeps_its_cells(tmp_path, gone):
+    """A 3 x 3 grid loses no cell, though no finished run has the setting, or those that have are a line."""
+    notes = {}
+    for place, (lam, std) in enumerate(product(range(3), range(3))):
+        asked = [f"unlearner.lam={LAMS[lam]}", f"unlearner.std={10.0**std}"]
+        if lam in gone:
+            failed = {"status": "failed", "error": "no luck", "overrides": asked}
+            notes[f"c{place}"] = {"run": str(place), **failed}
+        else:
+            make_cell(tmp_path / str(place), LAMS[lam], 10.0**std)
+            notes[f"c{place}"] = {"overrides": asked}
+    note(tmp_path, **notes)
+    found = find_runs([tmp_path])
+    (drawn,) = [d for d in draw_grid(ordered(found.runs), found.left_out) if d.name == "grid"]
+    cells = [row for row in data_of(drawn) if row["number"] == "Test accuracy"]
+    assert len(cells) == 9
+    failed = {row["at"] for row in cells if row["words"] == "failed"}
+    expected = product((LAMS[i] for i in gone), (1, 10, 100))
+    assert failed == {f"lam {text.setting(lam)}, std {std}" for lam, std in expected}
+    assert drawn.svg.count(">failed</text>") == 2 * 3 * len(gone)
+    contents = write_report([tmp_path]).parent
+    assert (contents / "grid.svg").read_text(encoding="utf-8") == drawn.svg
+
+
+def test_a_failed_cell_is_of_the_method_that_it_was_asked_of(tmp_path):
+    make_grid(tmp_path, unlearners=("newton", "newton_corrected"))
+    (tmp_path / "11" / "summary.json").unlink()
+    asked = ["unlearner=newton_corrected", f"unlearner.lam={LAMS[-1]}", f"unlearner.std={STDS[-1]}"]
+    note(tmp_path, c11={"status": "failed", "error": "no luck", "overrides": asked})
+    found = find_runs([tmp_path])
+    drawn = draw_heat_maps(ordered(found.runs), found.left_out)
+    assert {row["method"] for row in data_of(drawn) if row["words"] == "failed"} == {"newton_corrected"}
 
 
 def test_a_cell_with_fewer_seeds_says_so(tmp_path):
@@ -234,22 +268,25 @@ def make_ragged(folder: Path, methods: int, seeds: int, constant: float | None) 
 def test_figures_of_a_sweep_hold_every_cell_and_method_in_one_colour(tmp_path, methods, seeds, constant):
     known = make_ragged(tmp_path, methods, seeds, constant)
     drawn = {d.name: d for d in draw_grid(runs_of(tmp_path))}
-    heat = [row for row in chart_rows(drawn["grid"]) if row["number"] == "Test accuracy"]
+    heat = [row for row in data_of(drawn["grid"]) if row["number"] == "Test accuracy"]
     assert len(heat) == 9 * methods
     for row in heat:
         found = known.get((row["method"], row["at"]), [])
         assert row["words"] == (f"{mean(v for v, _ in found):.3f}" if found else text.NONE)
         assert row["seeds"] == len(found)
-        assert 0 <= row["share"] <= 1 if found else row["share"] == -1
-    points = chart_rows(drawn["tradeoff"])
+        assert row.get("share") == (pytest.approx(mean(v for v, _ in found)) if found else None)
+    points = data_of(drawn["tradeoff"])
     assert len(points) == len(known)
     for row in points:
         means = tuple(map(mean, zip(*known[row["said"], row["at"]], strict=True)))
         assert (row["y"], row["x"]) == pytest.approx(means)
         assert row["low"] <= row["y"] <= row["high"]
         assert row["left"] <= row["x"] <= row["right"]
-    named = dict(zip(NAMES[:methods], style.SERIES, strict=False))
-    assert colours(drawn["tradeoff"].chart) == colours(drawn["std"].chart) == named
+    hues = colours(drawn["std"].chart)
+    assert colours(drawn["tradeoff"].chart) == hues
+    assert list(hues) == list(NAMES[:methods])
+    assert len(set(hues.values())) == methods
+    assert hues["newton"] == style.SERIES[0]
     assert draw_heat_maps(runs_of(tmp_path)) == drawn["grid"], "the same runs, the same bytes"
 
 
@@ -277,9 +314,10 @@ def test_tradeoff_has_a_curve_a_method_and_epsilon_and_marks_what_may_be_more(tm
             path.write_text(json.dumps(config))
     make_run(tmp_path / "none", "none", 6)
     curves = draw_tradeoff(runs_of(tmp_path))
-    for words in ("newton (epsilon 0.5)", "newton (epsilon 1)", "all requests served: at least"):
+    assert colours(curves.chart) == {"newton": style.SERIES[0]}
+    for words in (">epsilon 0.5<", ">epsilon 1<", "all requests served: at least"):
         assert words in curves.svg
-    assert {row["kind"] for row in chart_rows(curves) if row["x"] < 6} == {"on the Pareto front"}
+    assert {row["outcome"] for row in data_of(curves) if row["x"] < 6} == {"on the Pareto front"}
     assert "At an arrow" in curves.caption
     assert "newton (epsilon 1, " not in curves.svg
 
@@ -335,7 +373,7 @@ def test_only_the_same_requests_make_a_pair(seeded):
     next(r for r in runs if (r.unlearner, r.summary["seed"]) == ("retrain", 1)).records[2]["rows"] = [5]
     newton = over_seeds(runs)[0]
     assert newton.paired[MAIN] == pytest.approx([-0.01, -0.03])
-    assert "(2 pairs)" in printed(rows(runs))
+    assert "(2 of 3 pairs)" in printed(rows(runs))
 
 
 def test_no_mean_of_what_not_every_run_has_and_none_of_a_count_is_cut(tmp_path):
@@ -344,7 +382,7 @@ def test_no_mean_of_what_not_every_run_has_and_none_of_a_count_is_cut(tmp_path):
         make_cell(tmp_path / str(seed), 1e-3, 10.0, seed, served=(3, 6, 5)[seed], **more)
     (group,) = over_seeds(runs_of(tmp_path))
     assert "retrain_weight_distance" not in group.values
-    cells = {c.key: table.cell(group, c) for c in table.heads([group])}
+    cells = {c.key: table.cell(group, c).line for c in table.heads([group])}
     assert "retrain_weight_distance" not in cells
     assert cells["retrained"].startswith("1.67 [")
     assert cells["removals_supported"].startswith("≥ 4.67 [")
@@ -395,7 +433,7 @@ def test_forgetting_is_shown_where_it_was_measured(tmp_path):
     assert shown["completeness"].cell(measured) == "98%"
     assert {"relearn steps", "membership TPR"}.isdisjoint(shown)
     assert set(Forgetting.COLUMNS).isdisjoint(c.key for c in table.columns([not_measured]))
-    (first, _) = csv.DictReader(io.StringIO(table.as_csv([measured, not_measured])))
+    (first, _) = csv.DictReader(io.StringIO(as_csv([measured.values, not_measured.values])))
     assert {key: first[key] for key in ATTACKED} == {key: str(value) for key, value in ATTACKED.items()}
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from expunge.core.errors import RunFolderError
+from expunge.record.folders.findings import read_verified
 from expunge.report import find_runs
 from expunge.report.page.page import page
-from expunge.report.page.verified import read_verified
 from expunge.report.tables.contents import Contents
 from expunge.verify.app import main
 from tests import cli
 
+LINES_OF_WORDS = json.dumps(
+    {"format": 1, "accepted": True, "when": "", "claim": {}, "lines": ["yes"], "files": {}}
+)
+
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("verified") / "run"
     cli.completed(*cli.SMALL, "removal.count=2", "progress=false", folder=folder)
     return folder
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def shown(folder):
@@ -54,18 +65,19 @@ def test_a_rejected_run_is_unfolded_and_says_by_what(run):
     assert '<tr class="fault"><th scope="row">✗ releases</th>' in content
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 2}'])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 2}', LINES_OF_WORDS])
 def test_a_file_that_is_something_else_is_named(content, tmp_path):
     (tmp_path / "verified.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"verified\.json:1: "):
-        read_verified(tmp_path, "run")
+        read_verified(tmp_path)
 
 
 @pytest.mark.parametrize("files", [{}, {"../../x": "0"}, {"summary.json": None}])
 def test_a_verdict_that_leaves_files_out_is_not_of_these_files(files, run):
+    main([str(run)])
     path = run / "verified.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "files": files}))
-    found = read_verified(run, "run")
+    found = read_verified(run)
     assert set(found.changed) == {
         *(".hydra/config.yaml", "summary.json", "removals.jsonl", "model.safetensors", "inputs.json")
     }

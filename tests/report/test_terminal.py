@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import struct
 import subprocess
 import sys
-import termios
 
 import pytest
 from rich.cells import cell_len
@@ -18,6 +15,7 @@ from expunge.report import find_runs
 from expunge.report.tables import terminal
 from expunge.report.tables.contents import Contents
 from tests.report.test_report import make_run
+from tests.screens import on_a_terminal
 
 METHODS = {"newton": {}, "newton_corrected": {}, "retrain": {}, "none": {}}
 
@@ -72,32 +70,12 @@ def test_names_of_any_kind_fit(tmp_path, name, columns):
 
 def test_a_single_run_is_shown_one_number_below_the_other(tmp_path):
     page = Page(80, colours=False)
-    terminal.of_run(find_runs([make_run(tmp_path / "a", "newton", 5)]).runs[0], page)
+    terminal.of_contents(Contents.of(find_runs([make_run(tmp_path / "a", "newton", 5)])), page)
     shown = str(page).splitlines()
     assert shown[0] == "newton"
     heads = [line for line in shown if line in ("Service", "Quality", "Guarantee", "Time")]
     assert heads == ["Service", "Quality", "Guarantee", "Time"]
     assert max(map(len, shown)) <= 80
-
-
-def on_a_terminal(*command, **env):
-    """What a command writes to a terminal of 80 columns."""
-    ours, its = os.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    known = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
-    process = subprocess.Popen(
-        command, stdin=its, stdout=its, stderr=its, env={**known, "TERM": "xterm", **env}
-    )
-    os.close(its)
-    written = b""
-    try:
-        while chunk := os.read(ours, 1 << 16):
-            written += chunk
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait() == 0
-    return written.decode()
 
 
 SHOW = (

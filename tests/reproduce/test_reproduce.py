@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from expunge.core.errors import RunFolderError, UserError
+from expunge.core.screen import Page
 from expunge.reproduce import page, running
 from expunge.reproduce.app import _row, main
 from expunge.reproduce.expected import (
@@ -284,9 +286,12 @@ def test_verdicts_in_the_table():
     }
     assert results["open"]["failed"] == ["the only one: dataset: not there"]
     assert page.counted(results).startswith("8 rows, 9 checks: 2 as published, ")
-    shown = page.as_text(results, width=100)
-    assert max(map(len, shown.splitlines())) <= 100
-    assert all(word in shown for word in ("9 (recalled)", "rehearsed", "at least 9"))
+    for columns in (20, 60, 80, 100):
+        shown = page.as_text(results, Page(columns, colours=False))
+        assert max(map(cell_len, shown.splitlines())) <= columns
+        if columns != 80:  # where a cell is cut into lines beside others
+            words = "".join(shown.split()) if columns < 80 else shown.replace(" ", "")
+            assert all(word in words for word in ("rehearsed", "9(recalled)", "atleast9"))
 
 
 def test_what_was_run_is_not_given_up_for_less():

@@ -349,7 +349,7 @@ def test_different_commands_in_one_folder_lose_nothing(tmp_path):
     _, first, table = told("seed=0,1")
     ended, both, _ = told("unlearner=none")
     assert (len(first), len(both), first < both) == (2, 3, True)
-    assert "1 of 1 cells done, and 2 of earlier commands in this folder" in ended.out
+    assert "1 of 1 cell done, and 2 of earlier commands in this folder" in ended.out
     _, after, _ = told("unlearner.lam=-1", code=2)
     assert after == both, "a mistake costs nothing"
     ended, _, lines = told("seed=0,1")

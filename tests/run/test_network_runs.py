@@ -15,8 +15,8 @@ SCRUB = ("unlearner.n_perturbations=60", "unlearner.noise_epsilon=null", "unlear
 SETTINGS = {
     "lcodec": SCRUB,
     "kfac": ("unlearner.curvature_rows=100", "unlearner.val_gap=null"),
-    "finetune": ("unlearner.max_batches=2",),
-    "gradient_ascent": (),
+    "finetune": ("unlearner.max_batches=2", "unlearner.val_gap=null"),
+    "gradient_ascent": ("unlearner.val_gap=null",),
     "retrain": (),
     "none": (),
 }

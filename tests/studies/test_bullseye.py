@@ -16,6 +16,7 @@ from expunge.studies.blanket_scores import TRUTH, auc, auc_interval, scores_of
 from expunge.studies.bullseye import Bullseye
 from expunge.studies.bullseye_figure import draw
 from tests import cli
+from tests.charts import sound
 
 REDUCED = ("+experiment=cvpr2022/bullseye_reduced", "threads=1")
 
@@ -134,7 +135,8 @@ def test_summary_and_table_by_hand():
         7 / 8,
         2,
     )
-    assert "<text" in draw(RECORDS, study.readings, 100).svg
+    words = ("CODEC, ties broken at random", "L-CODEC, ties broken by noise", "Time of a test")
+    sound(draw(RECORDS, study.readings, 100).svg, *words)
 
 
 def test_cells_take_turns_and_tests_are_made_once():

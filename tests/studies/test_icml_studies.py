@@ -20,6 +20,7 @@ from expunge.studies.planned import Planned
 from expunge.studies.residual_bounds import BOUNDS, Model, ResidualBounds, facts_of, published_step
 from expunge.unlearners.newton import Newton
 from tests import cli
+from tests.charts import sound
 from tests.oracles import logistic
 from tests.problems import method, problems
 
@@ -138,6 +139,7 @@ def test_bounds_are_shown(bounds):
     folder, _, _, out = bounds
     assert "60, one by one: data-dependent" in out
     assert "corrected updates (ours)" in out
+    sound((folder / "figures" / "residual_bounds.svg").read_text(), "residual of corrected updates (ours)")
     pixels = imread(folder / "figures" / "residual_bounds.png")[..., :3]
     assert pixels.shape[1] > pixels.shape[0] > 300
     assert pixels.std() > 0.05

@@ -27,6 +27,7 @@ from expunge.studies.leak_worlds import (
 )
 from expunge.unlearners import release
 from tests import cli
+from tests.charts import sound
 from tests.oracles import logistic
 
 LEAK_RUN = ("+experiment=icml2020/leak_reduced", "threads=1")
@@ -252,6 +253,7 @@ def test_draws_are_those_asked_for(leak):
 def test_it_is_shown(leak):
     folder, _, _, out = leak
     assert "likelihood ratio of all" in out
+    sound((folder / "figures" / "leak.svg").read_text(), "claimed", "corrected updates", "u constant")
     pixels = imread(folder / "figures" / "leak.png")[..., :3]
     assert pixels.shape[1] > pixels.shape[0] > 300
     assert pixels.std() > 0.05

@@ -21,7 +21,7 @@ CODE = """
 
     from expunge.core.checks import require_count
     from expunge.core.errors import InvalidValue
-    from expunge.report.figures import style
+    from expunge.report.figures.maps import picture
 
 
     class Squares:
@@ -53,10 +53,10 @@ CODE = """
             return {"total": sum(record["square"] for record in records)}
 
         def figures(self, records, folder):
-            with style.styled():
-                figure, (ax,) = style.canvas(3, 2)
-                ax.plot([record["square"] for record in records])
-                style.render(figure, "squares", "Squares", "").save(folder)
+            def paint(figure, axes):
+                axes[0, 0].imshow([[record["square"] for record in records]])
+
+            picture("squares", "Squares", "", (3, 2), (1, 1), paint).save(folder)
 
 
     class Watch:

@@ -14,11 +14,22 @@ from expunge.models import Mlp, Softmax
 from expunge.predictors.network import NetworkModel
 from expunge.scrub import Scrub
 from expunge.training import Learner, Training
+from expunge.unlearners.bad_teacher import BadTeacher
+from expunge.unlearners.cfk import Cfk
+from expunge.unlearners.delete import Delete
+from expunge.unlearners.euk import Euk
 from expunge.unlearners.finetune import Finetune
 from expunge.unlearners.gradient_ascent import GradientAscent
+from expunge.unlearners.l1_sparse import L1Sparse
 from expunge.unlearners.lcodec import Lcodec
+from expunge.unlearners.neggrad import Neggrad
 from expunge.unlearners.none import NoOp
+from expunge.unlearners.random_labels import RandomLabels
 from expunge.unlearners.retrain import Retrain
+from expunge.unlearners.salun import Salun
+from expunge.unlearners.scrub_kd import ScrubKd
+from expunge.unlearners.ssd import Ssd
+from expunge.unlearners.unsir import Unsir
 from tests import networks
 
 TRAINING = Training(optimizer="sgd", epochs=2, lr=0.1, batch_size=16, weight_decay=0.01)
@@ -45,12 +56,20 @@ def published():
     return _scrubbed(Scrub.published(n_perturbations=60, noise_epsilon=None))
 
 
+DESCENTS = (Finetune, L1Sparse, Cfk, Euk, Neggrad, ScrubKd, RandomLabels, Salun, BadTeacher, Delete, Unsir)
+
+
+def tuned(kind):
+    return kind(NetworkModel(learner()), lr=0.01, epochs=1, val_gap=None)
+
+
 METHODS = {
     "lcodec": lambda: scrubber(),
     "lcodec_published": lambda: published(),
     "lcodec_noise": lambda: scrubber(noise_epsilon=100.0, curvature="ggn", selector="random"),
     "gradient_ascent": lambda: GradientAscent(NetworkModel(learner()), lr=0.01, steps=2, val_gap=None),
-    "finetune": lambda: Finetune(NetworkModel(learner()), lr=0.01, epochs=1, val_gap=None),
+    **{kind.__name__.lower(): lambda kind=kind: tuned(kind) for kind in DESCENTS},
+    "ssd": lambda: Ssd(NetworkModel(learner()), importance_rows=50, val_gap=None),
     "retrain": lambda: Retrain(NetworkModel(learner())),
     "none": lambda: NoOp(NetworkModel(learner())),
 }

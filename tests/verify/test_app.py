@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from rich.cells import cell_len
 
 from expunge.verify.app import main
 from tests.verify.runs import at, ulp_up
@@ -27,15 +28,30 @@ def test_an_accepted_run(copy, capsys):
     assert "state.safetensors" not in found["files"]
 
 
+@pytest.mark.parametrize("columns", [30, 80])
+def test_nothing_is_wider_than_the_screen(copy, columns, monkeypatch, capsys):
+    folder = copy("exact").records(at(1, budget=ulp_up)).folder
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.chdir(folder.parent)
+    assert main([folder.name, "--no-write"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    words = " ".join(" ".join(lines).split())
+    assert "columns of the model, of the classes that have rows left" in words
+    monkeypatch.setenv("COLUMNS", "400")
+    main([folder.name, "--no-write"])
+    every = capsys.readouterr().out.split()
+    assert sorted(every) == sorted(words.split()), "the same words, however narrow"
+
+
 def test_a_rejected_run_says_first_what_does_not_hold(copy, capsys):
     changed = copy("exact").records(at(1, budget=ulp_up, residual_bound=ulp_up))
     assert main([str(changed.folder)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"✗ {changed.folder}: rejected"
     assert lines[2].startswith("✗ budget: line 2: budget: claimed ")
-    claimed, right = (
-        lines[2].partition(f"{what} ")[2].partition(",")[0] for what in ("claimed", "recomputed")
-    )
+    said = " ".join(lines[2 : lines.index("What is claimed")])
+    claimed, right = (said.partition(f"{what} ")[2].partition(",")[0] for what in ("claimed", "recomputed"))
     assert float(claimed) == ulp_up(float(right))
     assert json.loads((changed.folder / "verified.json").read_text())["first"] == "budget"
 
@@ -50,7 +66,8 @@ def test_a_folder_that_is_not_ones_own(copy, tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_a_sweep_has_a_table(runs, tmp_path, capsys):
+def test_a_sweep_has_a_table(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
     sweep = tmp_path / "sweep"
     for name in ("figures", "published", "none"):
         shutil.copytree(runs(name), sweep / name)

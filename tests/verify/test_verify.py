@@ -75,10 +75,10 @@ def test_requests_of_a_file_that_is_gone_or_has_grown_are_known_by_their_digest(
 
 
 def test_the_checker_shares_no_code_with_the_program():
-    """It reads files, data sets, and features as the program makes them, and ends as other commands do."""
+    """It reads files, data sets, and features as the program makes them, prints and ends as others do."""
     allowed = {"expunge", "expunge.core.errors", "expunge.core.files", "expunge.core.progress"}
     allowed |= {f"expunge.core.{reader}" for reader in ("json_text", "regular", "tensor_files")}
-    allowed |= {f"expunge.core.{command}" for command in ("arguments", "door", "ends", "homes")}
+    allowed |= {f"expunge.core.{part}" for part in ("arguments", "door", "ends", "homes", "screen")}
     allowed |= {"expunge.datasets", "expunge.datasets.names", "expunge.run.again", "expunge.run.job_cache"}
     found: set[str] = set()
     for path in Path(expunge.verify.__file__).parent.glob("*.py"):

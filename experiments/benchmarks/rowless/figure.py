@@ -12,7 +12,6 @@ from experiments.benchmarks.harness import Report
 from experiments.benchmarks.rowless.between import ORDERS, TARGETS
 from experiments.benchmarks.rowless.timing import AT_MOST_MS, METHODS
 from expunge.report.figures import chart, style
-from expunge.report.figures.curves import log_axis
 
 TITLE = "Removals without the rows: time, and how many there are between two passes"
 _DASHES = ([1, 0], [6, 3], [2, 2])  # of the data sets
@@ -30,7 +29,9 @@ def draw(report: Report, name: str) -> style.Drawn:
             panels.append(_between(counted["runs" if key == "n" else f"by_{key}"], key, label, tasks))
         caption += " Removals between two passes: a triangle where 999 requests, all that 1,000 releases"
         caption += " allow, took none."
-    whole = alt.concat(*panels, columns=2).resolve_scale(color="independent", shape="independent")
+    whole = alt.concat(*panels, columns=chart.columns(len(panels))).resolve_scale(
+        color="independent", shape="independent"
+    )
     return chart.rendered(whole, name, TITLE, caption)
 
 
@@ -56,14 +57,14 @@ def _between(runs: Sequence[dict[str, Any]], key: str, label: str, tasks: Sequen
     ]
     targets = [{"x": n, "y": least} for n, least in TARGETS.items()] if key == "n" else []
     every = [*rows, *targets]
-    across = log_axis(alt.X, "x", label, [row["x"] for row in every])
+    across = alt.X(**chart.log_axis("x", label, [row["x"] for row in every]))
     colours = alt.Scale(domain=orders, range=list(style.SERIES)[: len(orders)])
     named = list(dict.fromkeys(tasks))
     dashes = alt.Scale(domain=named, range=list(_DASHES)[: len(named)])
     ends = alt.Scale(domain=["a pass", "none was needed"], range=["circle", "triangle-up"])
     of = alt.Chart(chart.data(rows)).encode(
         x=across,
-        y=log_axis(alt.Y, "y", "removals between passes", [row["y"] for row in every]),
+        y=alt.Y(**chart.log_axis("y", "removals between passes", [row["y"] for row in every])),
         color=alt.Color("method:N", scale=colours, legend=chart.legend(orders)),
         detail="task:N",
         opacity=chart.picked(),

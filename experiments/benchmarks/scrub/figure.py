@@ -10,7 +10,6 @@ from experiments.benchmarks.scrub.ours import GUARD, STAGES
 from experiments.benchmarks.scrub.tables import WHAT
 from experiments.benchmarks.tables import short, times
 from expunge.report.figures import chart, style
-from expunge.report.figures.curves import log_axis
 
 OURS, PUBLISHED = "ours", "published order of work"
 _STEP = 26  # pixels of a stage or network
@@ -41,8 +40,10 @@ def _stages(part: dict[str, Any]) -> alt.LayerChart:
                 {"y": label, "x": row["ours"]["median"], "far": theirs, "words": times(row["ratio"])}
             )
     seconds = [row["x"] for row in rows]
-    across = log_axis(
-        alt.X, "x", f"seconds ({part['family']}, {part['copies']:,} copies)", [*seconds, 3 * max(seconds)]
+    across = alt.X(
+        **chart.log_axis(
+            "x", f"seconds ({part['family']}, {part['copies']:,} copies)", [*seconds, 3 * max(seconds)]
+        )
     )
     up = alt.Y("y:N", title=None, sort=[label for label, _ in stages])
     both = alt.Chart(chart.data(pairs)).encode(y=up)

@@ -16,7 +16,7 @@ from expunge.audit.worlds import Data, Effort, Unknown, World
 from expunge.certificate.empirical import CONFIDENCE, Needed
 from expunge.core.errors import InvalidValue
 from expunge.predictors.linear import LinearModel
-from expunge.report.page.audited import BELOW, KNOWN, NOTHING, REFUTED, UNTRIED
+from expunge.record.folders.findings import BELOW, KNOWN, NOTHING, REFUTED, UNTRIED
 from expunge.unlearners.newton import Newton
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from expunge.core.files import write_atomically, write_json
 from expunge.core.folders import writing
 from expunge.core.screen import Page
+from expunge.record.folders.findings import AUDIT, FORMAT, REFUTED
 from expunge.record.summary import versions
-from expunge.report.page import audited
-from expunge.report.page import page as html
+from expunge.report.page import audits
 
 
 def document(
@@ -26,7 +26,7 @@ def document(
     options = [f"--{key.replace('_', '-')}={value}" for key, value in effort.items()]
     command = ["expunge-audit", *(["RUN"] if of_run else []), *options, *(["--only", *only] if only else [])]
     return {
-        "format": audited.FORMAT,
+        "format": FORMAT,
         "repeat": shlex.join(command),
         "settings": {**effort, "only": list(only) if only else None},
         "about": "lower bounds on epsilon at the claimed delta, each at its confidence for all attacks of a "
@@ -39,27 +39,27 @@ def document(
 
 def refuted(found: Mapping[str, Any]) -> list[str]:
     """The methods whose claim does not hold, though they make it."""
-    return [one["name"] for one in found["methods"] if one["verdict"] == audited.REFUTED]
+    return [one["name"] for one in found["methods"] if one["verdict"] == REFUTED]
 
 
 def as_text(found: Mapping[str, Any], page: Page | None = None) -> str:
     """The table for a terminal, how to read it, and what it comes to."""
     page = page or Page()
     wrong = refuted(found)
-    page.table([(title, "") for title in audited.HEAD], audited.cells(found))
+    head, cells = audits.table(found["methods"])
+    page.table([(title, "") for title in head], cells)
     page.gap()
-    page.text(audited.READING)
+    page.text(audits.READING)
     page.text(f"REFUTED: {'; '.join(wrong)}" if wrong else "No claim that is made is exceeded.", "bold")
     return str(page)
 
 
 def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write everything into ``folder``; return the paths."""
-    paths = [folder / name for name in (audited.FILE, "audit.md", "audit.html")]
-    page = html.document("Audit", f"{len(found['methods'])} methods", audited.section(found))
-    drawn = audited.draw(found)
+    paths = [folder / name for name in (AUDIT, "audit.md", "audit.html")]
+    drawn = audits.draw(found["methods"])
     with writing(folder):
         write_json(paths[0], found)
-        write_atomically(paths[1], audited.as_markdown(found).encode())
-        write_atomically(paths[2], page.encode())
+        write_atomically(paths[1], audits.as_markdown(found).encode())
+        write_atomically(paths[2], audits.as_page(found, drawn).encode())
         return [*paths, *drawn.save(folder)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.audit.worlds import Data
+from expunge.linear.operations import RowOperations
 from expunge.linear.rows import Rows
 from expunge.studies.leak_replay import minimiser
 from expunge.studies.leak_worlds import Small
@@ -52,9 +53,9 @@ def of_rows(name: str, x: Any, y: NDArray[np.int64], requests: int = 2) -> Data:
 def heaviest(x: Any, y: NDArray[np.int64], count: int) -> list[int]:
     """Row ids, of the first 20,000 those that the model fits worst; of what is no ``Rows`` the first ones."""
     order = np.arange(min(len(y), _LOOKED_AT))
-    if isinstance(x, Rows):
+    if isinstance(x, RowOperations):
         weights = minimiser(x, y, _CHOSEN_BY).reshape(x.dim, -1)
-        scores = x.dense(order) @ weights
+        scores = x.part(order) @ weights
         own = np.searchsorted(np.unique(y), y[order])
         two = weights.shape[1] == 1
         margin = np.where(own == 1, 1, -1) * scores[:, 0] if two else scores[order, own]

@@ -8,7 +8,7 @@ from typing import Any
 from expunge.audit.problems import of_rows
 from expunge.audit.worlds import Data
 from expunge.core.errors import InvalidValue, RunFolderError
-from expunge.report.read.run_files import parse_object, read_config, read_text
+from expunge.record.folders.files import parse_object, read_config, read_text
 from expunge.run.build import build_experiment
 from expunge.run.job_cache import JobCache
 from expunge.run.yaml_files import load_yaml

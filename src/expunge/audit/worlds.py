@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from expunge.audit.judging import Scores
 from expunge.certificate.composition import Claim
 from expunge.core.errors import BrokenInvariant, InvalidValue
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 
 Array = NDArray[np.float64]
 SEEDS = 2**63 - 1
@@ -138,7 +138,7 @@ class Unknown(World):
 
         x, y, rows = self.data.x, self.data.y, self.data.rows
         stay = np.delete(np.arange(len(y)), rows)
-        rest = without(x, y, rows) if isinstance(x, Rows) else (x[stay], y[stay])
+        rest = without(x, y, rows) if isinstance(x, RowOperations) else (x[stay], y[stay])
         removed, retrained = [], []
         for _ in effort.draws():
             self.method.fit(x, y, self._seed())
@@ -162,7 +162,7 @@ def _flat(model: Mapping[str, Any]) -> Array:
     return np.concatenate([np.asarray(model[key], dtype=np.float64).ravel() for key in sorted(model)])
 
 
-def require_rows(data: Data) -> Rows:
+def require_rows(data: Data) -> RowOperations:
     """The rows of the linear model."""
-    assert isinstance(data.x, Rows)
+    assert isinstance(data.x, RowOperations)
     return data.x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Integral
 from operator import index
 from typing import Any
@@ -109,10 +110,21 @@ def is_whole(value: Any) -> bool:
 
 def require_numbers(name: str, table: Any) -> None:
     """Raise ``InvalidValue`` for a table of text or times, which some would read as numbers."""
-    types = getattr(table, "dtypes", None)
-    for dtype in [getattr(table, "dtype", None) or np.asarray(table).dtype] if types is None else types:
+    for dtype in _types_of(table):
         if getattr(dtype, "kind", "f") in _NO_NUMBERS:
             raise InvalidValue(name, str(dtype), "real numbers")
+
+
+def _types_of(table: Any) -> Iterable[Any]:
+    """Return the type of each column, or that of all; of rows of different lengths nothing is known."""
+    if (types := getattr(table, "dtypes", None)) is not None:
+        return list(types)
+    if (dtype := getattr(table, "dtype", None)) is not None:
+        return [dtype]
+    try:
+        return [np.asarray(table).dtype]
+    except ValueError:
+        return []
 
 
 def require_choice(name: str, value: Any, choices: Any) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from expunge.core.text import plain
+
 FORMATS = ("number", "accuracy", "share", "count", "seconds", "times")
 KINDS = ("line", "smoothed", "stem", "pair", "removed", "rest", "bounded", "features")
 OVER_RUN = ("last", "mean", "served", "")
@@ -105,10 +107,17 @@ class Column:
 
     @classmethod
     def of(cls, key: str, said: Mapping[str, Any]) -> Column:
-        """Return the column that ``summary.json`` describes; what it does not say is as by default."""
+        """Return the column that ``summary.json`` describes; what it does not say is as by default.
+
+        Its words steer no screen, whoever wrote the file.
+        """
         known = {name: value for name, value in said.items() if name in cls.__dataclass_fields__}
         plot = known.pop("plot", None)
-        return cls(**{"head": key, **known}, plot=Plot(**plot) if plot else None)
+        return cls(**_plain({"head": key, **known}), plot=Plot(**_plain(plot)) if plot else None)
+
+
+def _plain(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain(value) if isinstance(value, str) else value for name, value in said.items()}
 
 
 _PLAIN = {name: f.default for name, f in Plot.__dataclass_fields__.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ class FilesRead:
     """Files that Python opens and folders that it lists within ``recording``, as they are at that moment.
 
     Their own folders count, too: another file may come to lie before one that was read. What libraries of
-    other languages open by themselves is not seen.
+    other languages open by themselves is not seen. All threads are heard, but for those that are ``apart``.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,12 @@ class FilesRead:
 
 
 _recorders: list[FilesRead] = []
+_thread = threading.local()
+
+
+def apart() -> None:
+    """Say that what this thread reads from now on belongs to nobody's piece of work: it only looks on."""
+    _thread.apart = True
 
 
 def _stamp(path: str) -> Stamp | None:
@@ -74,7 +81,7 @@ def _listen() -> None:
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     """What Python calls before it opens a file, among much else; it must not fail."""
-    if not _recorders or event not in _EVENTS:
+    if not _recorders or event not in _EVENTS or hasattr(_thread, "apart"):
         return
     path = "." if arguments[0] is None else arguments[0]
     if isinstance(path, (str, bytes, Path)) and not _is_import():

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from expunge.core.plain import as_json
 from expunge.core.regular import open_regular
@@ -17,6 +16,7 @@ from expunge.core.regular import open_regular
 if TYPE_CHECKING:
     from torch import Tensor
 
+_SPARSE = ("data", "indices", "indptr")
 _ROWS = 4096  # of an array that are looked at together: it may be mapped, and larger than the memory
 
 
@@ -34,8 +34,14 @@ def sha256_of(parts: Iterable[Any]) -> str:
     return found.hexdigest()
 
 
-def sha256_of_array(array: NDArray[Any], *about: Any) -> str:
-    """SHA-256 of shape, type and entries of an array (n, ...), and of the values ``about`` it."""
+def sha256_of_array(array: Any, *about: Any) -> str:
+    """SHA-256 of shape, type and entries of an array (n, ...), and of the values ``about`` it.
+
+    The array may be a CSR matrix of scipy.sparse: its parts are hashed as they are stored.
+    """
+    if hasattr(array, "indptr"):
+        kinds = [repr((array.shape, *about)).encode()]
+        return sha256_of([*kinds, *(sha256_of_array(getattr(array, part)).encode() for part in _SPARSE)])
     kind = repr((array.shape, array.dtype.str, *about)).encode()
     starts = range(0, len(array), _ROWS)
     return sha256_of(chain([kind], (np.ascontiguousarray(array[at : at + _ROWS]) for at in starts)))

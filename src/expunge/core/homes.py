@@ -7,6 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 from expunge.core.errors import DataError
 
@@ -34,6 +35,22 @@ def resolved(path: Path) -> Path:
         return path.resolve()
     except RuntimeError:  # of CPython before 3.13
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
+
+
+def link(folder: Path, out: Path) -> str | None:
+    """Return the address of ``folder`` for a page in ``out``, relative to it; None where there is none.
+
+    There is none where the two have nothing in common but the root of the file system: the way from one to
+    the other would be a machine's own path.
+    """
+    folder, out = folder.resolve(), resolved(out)
+    try:
+        common = Path(os.path.commonpath([folder, out]))
+    except ValueError:  # on different drives
+        return None
+    if common == Path(common.anchor):
+        return None
+    return quote(Path(os.path.relpath(folder, out)).as_posix()) + "/"
 
 
 def has_home() -> bool:

@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ _LEAST = 20
 _GAP = 2
 _HEADING = 18  # columns that a heading may take where its cells take less
 _BESIDE = len("Next: expunge-report ")
+_NOTE = 24  # columns that the last cell of a row needs beside the others, if it has so much to say
 _LEAD = 0.4  # of the width, which what tells the rows apart takes at most
 
 
@@ -114,9 +115,35 @@ class Page:
                 said = _text(value)
                 if note and not beside:
                     said.append_text(_text(f"  ({note})", "dim"))
-                named = _padded(_text(name, "cyan"), heading)
+                named = _padded(_text(name, "cyan"), 2 if heading else 0)
                 grid.add_row(named, said, *([_text(note, "dim")] if beside else []))
             self._console.print(grid)
+
+    def rows(self, body: Sequence[Sequence[str]], right: Collection[int] = (), indent: int = 0) -> None:
+        """Rows of cells, each column as wide as it needs, but for the last, which wraps.
+
+        Where little room is left for the last, it stands below the others.
+
+        Args:
+            body: The rows, all of as many cells.
+            right: Places of the columns that stand to the right.
+            indent: Columns that are left free before every row.
+        """
+        widths = [max(_wide(row[i]) for row in body) for i in range(len(body[0]) - 1)]
+        most = max(_wide(row[-1]) for row in body)
+        if self.width - indent - sum(wide + _GAP for wide in widths) >= min(most, _NOTE):
+            grid = self._grid([*widths, None])
+            for i in right:
+                grid.columns[i].justify = "right"
+            for row in body:
+                grid.add_row(*map(_text, row))
+            self._console.print(_padded(grid, indent))
+            return
+        for row in body:
+            first = (" " * _GAP).join(filter(None, row[:-1]))
+            self._console.print(_padded(_text(first), indent), overflow="fold")
+            if row[-1]:
+                self._console.print(_padded(_text(row[-1]), indent + _GAP), overflow="fold")
 
     def table(self, heads: Sequence[tuple[str, str]], body: Sequence[Sequence[str]], lead: int = 1) -> None:
         """A table; where it is too wide, several of the same rows, one below the other.
@@ -219,10 +246,10 @@ def _cell(words: str, style: str) -> Any:
     return said.append_text(_text(f"\n{below}", "dim")) if below else said
 
 
-def _padded(text: Any, heading: str) -> Any:
+def _padded(text: Any, indent: int) -> Any:
     from rich.padding import Padding
 
-    return Padding(text, (0, 0, 0, 2)) if heading else text
+    return Padding(text, (0, 0, 0, indent)) if indent else text
 
 
 def _is_unicode() -> bool:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     import torch
 
 _GLOBAL = OneOfAll()
-_PURPOSES = ("perturbation", "requests", "study", "training", "scrub", "subsample", "release")
+_PURPOSES = (
+    "perturbation",
+    "requests",
+    "study",
+    "training",
+    "scrub",
+    "subsample",
+    "release",
+    "split",
+    "scaling",
+)
 
 
 _SECRET_BITS = 256

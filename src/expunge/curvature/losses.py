@@ -104,5 +104,5 @@ def _exact(outputs: Tensor, targets: Tensor) -> bool:
 
 def _apart(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """D of each output, (m, K), and which of them are not the target's."""
-    others = torch.ones_like(outputs, dtype=torch.bool).scatter_(1, targets[:, None], False)
+    others = torch.arange(outputs.shape[1], device=outputs.device) != targets[:, None]
     return outputs - outputs.gather(1, targets[:, None]), others

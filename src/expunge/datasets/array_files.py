@@ -16,33 +16,42 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from expunge.core.errors import DataError, last_line
 from expunge.core.mapped import map_array
 from expunge.core.packed import opened_archive, require_unpackable
-from expunge.core.regular import open_regular
+from expunge.core.regular import open_regular, size_of
 from expunge.core.tensor_files import read_entries
 
 Reader = Callable[[], NDArray[Any]]
+SINGLE = "array"
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, (skipped), length of the name and of the extra field
 _BLOCK = 1 << 20
 _MOST_DIMENSIONS = 32
 _NARROW = "BF16"  # the upper half of a float32, for which NumPy has no type
 _FLOATS = ("F64", "F32", "F16", _NARROW)
+_COMPRESSED = {"csr": sp.csr_array, "csc": sp.csc_array}
 _TENSOR_TYPES = (*_FLOATS, *(f"{kind}{bits}" for kind in "IU" for bits in (64, 32, 16, 8)), "BOOL")
 
 
 def open_arrays(path: Path) -> dict[str, Reader]:
     """Return the name of each array in a file, and a function that maps or reads it.
 
+    The one of an ``.npy`` file has none there and is called ``SINGLE`` here.
+
     Raises:
         DataError: The file is missing, damaged or of another kind; the functions raise it likewise.
     """
-    formats = {".npz": (_members, "an .npz archive"), ".safetensors": (_tensors, "a .safetensors file")}
+    formats = {
+        ".npz": (_members, "an .npz archive"),
+        ".npy": (_single, "an .npy file"),
+        ".safetensors": (_tensors, "a .safetensors file"),
+    }
     if path.suffix not in formats:
-        raise DataError(f"{path}: cannot tell its format, allowed: a name ending in {' or '.join(formats)}")
+        raise DataError(f"{path}: cannot tell its format, allowed: a name ending in {', '.join(formats)}")
     read, kind = formats[path.suffix]
     try:
         with open_regular(path) as file:
@@ -61,6 +70,12 @@ def _array(path: Path, name: str, reader: Reader) -> NDArray[Any]:
         raise
     except Exception as error:  # as above
         raise DataError(f"{path}: array {name} cannot be read ({last_line(error)})") from None
+
+
+def _single(path: Path, file: BinaryIO) -> dict[str, Reader]:
+    shape, order, dtype, start = _layout(file)
+    _require_filled(shape, dtype, size_of(file) - start)
+    return {SINGLE: partial(_map, path, dtype, shape, start, order)}
 
 
 def _members(path: Path, file: BinaryIO) -> dict[str, Reader]:
@@ -163,3 +178,32 @@ def pick(path: Path, arrays: Mapping[str, Reader], names: tuple[str, ...]) -> ND
             return arrays[name]()
     found = ", ".join(map(str, arrays)) or "no arrays"
     raise DataError(f"{path}: needs an array named {' or '.join(names)}, found: {found}")
+
+
+def sparse_parts(path: Path, arrays: Mapping[str, Reader], names: tuple[str, ...]) -> Any:
+    """Return the sparse matrix that a file has by one of ``names``, or as its only one; None if it has none.
+
+    Its parts are ``data``, ``indices``, ``indptr`` and ``shape``, as scipy.sparse.save_npz writes them, or
+    these with the name before them: ``x_data``, ``x_test_indices``. Where there is no ``format`` it is csr.
+
+    Raises:
+        DataError: The parts are not those of a matrix.
+    """
+    prefixes = [f"{name}_" for name in names] + ([""] if not names[0].endswith("_test") else [])
+    for prefix in prefixes:
+        parts = [f"{prefix}{part}" for part in ("data", "indices", "indptr", "shape")]
+        if not arrays.keys() >= {*parts}:
+            continue
+        data, indices, starts, shape = (arrays[part]() for part in parts)
+        kind = arrays[f"{prefix}format"]().item() if f"{prefix}format" in arrays else "csr"
+        kind = kind.decode(errors="replace") if isinstance(kind, bytes) else kind
+        if kind not in _COMPRESSED:
+            raise DataError(f"{path}: {prefix}format is {kind!r}, allowed: {' or '.join(_COMPRESSED)}")
+        try:
+            found = _COMPRESSED[kind]((data, indices, starts), shape=tuple(shape.tolist()))
+            found.check_format(full_check=True)
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            said = f"{', '.join(parts)} are no sparse matrix ({last_line(error)})"
+            raise DataError(f"{path}: {said}") from None
+        return found.tocsr()
+    return None

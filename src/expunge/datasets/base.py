@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from expunge.core.checks import LARGEST_SINGLE, require_count, require_finite
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_array
-from expunge.datasets.names import listed, require_several
+from expunge.datasets.names import listed, plain, require_several
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Dataset:
 
     Attributes:
         name: As in the configuration.
-        x_train: (n_train, ...) images or feature rows, uint8 or floating; may be a memory map.
+        x_train: (n_train, ...) images or feature rows, uint8 or floating; may be a memory map. Rows may be
+            sparse: a CSR array of scipy.sparse, (n_train, d).
         y_train: (n_train,) int64 class labels.
         x_test: (n_test, ...).
         y_test: (n_test,) int64.
@@ -47,23 +48,29 @@ class Dataset:
         unit: The raw value that means 1.0 (255 for 8-bit pixels).
         offset: Subtracted after division by ``unit`` (0.5 as published for pixels).
         retrieval: Queries, gallery and cameras of a re-identification data set.
+        ids: (n_train,) text, what the owner of the data calls each training row, each once.
+        groups: (n_train,) text, whose each training row is, such as a person's.
+        features: Of a table, the name of each column of x, and whether it holds but 0 and 1.
     """
 
     name: str
-    x_train: NDArray[Any]
+    x_train: Any
     y_train: NDArray[np.int64]
-    x_test: NDArray[Any]
+    x_test: Any
     y_test: NDArray[np.int64]
     class_names: dict[int, str]
     unit: float = 1.0
     offset: float = 0.0
     retrieval: Retrieval | None = None
+    ids: NDArray[np.str_] | None = None
+    groups: NDArray[np.str_] | None = None
+    features: Mapping[str, bool] | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
-            if len(x) != len(y):
-                raise DataError(f"dataset {self.name}: {len(x)} {part} rows but {len(y)} {part} labels")
-            if len(x) == 0:
+            if x.shape[0] != len(y):
+                raise DataError(f"dataset {self.name}: {x.shape[0]} {part} rows but {len(y)} {part} labels")
+            if x.shape[0] == 0:
                 raise DataError(f"dataset {self.name}: no {part} rows")
 
     @property
@@ -83,6 +90,11 @@ class Dataset:
         if self.retrieval is not None:
             parts = (self.retrieval.query, self.retrieval.gallery, self.retrieval.cameras)
             found["queries, gallery and cameras"] = sha256_of(sha256_of_array(p).encode() for p in parts)
+        for name, of_rows in (("ids", self.ids), ("groups", self.groups)):
+            if of_rows is not None:
+                found[f"training {name}"] = sha256_of_array(of_rows)
+        if self.features is not None:
+            found["names of features"] = sha256_of([repr(list(self.features.items())).encode()])
         return found
 
     def label_of(self, name: Any) -> int:
@@ -98,6 +110,35 @@ class Dataset:
             if str(name) == str(label) and not (known.isdecimal() and int(known) != label):
                 return label
         raise InvalidValue("class", name, "one of " + listed(self.class_names.values()))
+
+    def numbered_groups(self, key: str) -> tuple[dict[int, str], NDArray[np.int64]]:
+        """Return the name of each group by its number, and the number of each training row's, (n_train,).
+
+        Raises:
+            InvalidValue: ``key``: the rows have no groups.
+        """
+        if self.groups is None:
+            allowed = (
+                "none: these rows have no groups (dataset=table dataset.group=COLUMN, or groups in a file)"
+            )
+            raise InvalidValue(key, f"dataset={self.name}", allowed)
+        names, numbers = np.unique(self.groups, return_inverse=True)
+        return dict(enumerate(map(plain, names.tolist()))), numbers.ravel()
+
+    def rows_by_id(self, key: str) -> dict[str, int]:
+        """Return the training row of each id.
+
+        Raises:
+            InvalidValue: ``key``: the rows have no ids.
+        """
+        if self.ids is None:
+            allowed = "none: these rows have no ids (dataset=table dataset.id=COLUMN, or ids in a file)"
+            raise InvalidValue(key, f"dataset={self.name}", allowed)
+        return {name: row for row, name in enumerate(self.ids.tolist())}
+
+    def ids_of(self, rows: Sequence[int]) -> list[str]:
+        """Return the ids of training rows, or nothing where they have none."""
+        return [] if self.ids is None else self.ids[list(rows)].tolist()
 
     def only(self, classes: Sequence[Any] | None) -> Dataset:
         """Return the rows of the named classes alone, renumbered in the same order (None: all).
@@ -121,11 +162,10 @@ class Dataset:
         train, test = np.isin(self.y_train, labels), np.isin(self.y_test, labels)
         return replace(
             self,
-            x_train=self.x_train[train],
-            y_train=self.y_train[train],
             x_test=self.x_test[test],
             y_test=self.y_test[test],
             class_names={label: self.class_names[label] for label in sorted(labels)},
+            **self._training(train),
         )
 
     def first(self, train_rows: int | None) -> Dataset:
@@ -139,7 +179,12 @@ class Dataset:
         rows, there = require_count("train_rows", train_rows), len(self.y_train)
         if rows > there:
             raise InvalidValue("train_rows", train_rows, f"at most {there}, the training rows there are")
-        return replace(self, x_train=self.x_train[:rows], y_train=self.y_train[:rows])
+        return replace(self, **self._training(slice(rows)))
+
+    def _training(self, rows: Any) -> dict[str, Any]:
+        """All that there is of each training row, of some of them."""
+        found = {name: getattr(self, name) for name in ("x_train", "y_train", "ids", "groups")}
+        return {name: None if of is None else of[rows] for name, of in found.items()}
 
 
 def require_offset(offset: Any) -> float:

@@ -75,6 +75,9 @@ class Images:
             require_choice("layout", layout, LAYOUTS)
         if isinstance(x, Images):
             return x
+        if hasattr(x, "indptr"):
+            allowed = "an array: sparse rows are for the linear model alone"
+            raise InvalidValue(what, f"a sparse matrix of shape {x.shape}", allowed)
         raw = _array(x, what)
         real = raw.dtype.kind in "iuf" and raw.dtype.itemsize <= _WIDEST
         if raw.ndim not in _SHAPES or not real or 0 in raw.shape[1:]:

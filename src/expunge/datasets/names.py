@@ -40,7 +40,7 @@ def require_several(name: str, given: Any, allowed: str) -> list[Any]:
     return names
 
 
-def person(known: Mapping[int, str], given: Any) -> int:
+def person(known: Mapping[int, str], given: Any, key: str = "identity") -> int:
     """Return the label of the identity that is meant by ``given``; names are compared as text.
 
     A number that came without quotes may have been another name in the configuration: YAML reads ``007`` as 7
@@ -50,29 +50,34 @@ def person(known: Mapping[int, str], given: Any) -> int:
     Args:
         known: Label -> name.
         given: What the user wrote, as the configuration has it.
+        key: The setting that has it.
 
     Raises:
-        InvalidValue: ``identity``: it is no name, nobody's name, or there is no telling whose.
+        InvalidValue: ``key``: it is no name, nobody's name, or there is no telling whose.
     """
     if isinstance(given, bool) or not isinstance(given, (str, int)):
-        allowed = f"a name; one that reads as a number or as true goes in quotes, as in {_quoted('1.50')}"
-        raise InvalidValue("identity", given, allowed)
+        allowed = (
+            f"a name; one that reads as a number or as true goes in quotes, as in {_quoted(key, '1.50')}"
+        )
+        raise InvalidValue(key, given, allowed)
     name = plain(str(given))
     found = [label for label, own in known.items() if own == name]
     found = found or [label for label, own in known.items() if str(label) == name and _number(own) == label]
     if not found:
-        raise InvalidValue("identity", given, _nearest(list(known.values()), name))
+        raise InvalidValue(key, given, _nearest(list(known.values()), name))
     if isinstance(given, int):
         meant = known[found[0]]
         alike = [own for own in known.values() if given in _readings(own)]
         if len(alike) > 1:
-            allowed = f"a name in quotes, as in {_quoted(meant)}: {listed(alike)} all read as this number"
-            raise InvalidValue("identity", given, allowed)
+            allowed = (
+                f"a name in quotes, as in {_quoted(key, meant)}: {listed(alike)} all read as this number"
+            )
+            raise InvalidValue(key, given, allowed)
     return found[0]
 
 
-def _quoted(name: str) -> str:
-    return f"identity=\"'{name}'\""
+def _quoted(key: str, name: str) -> str:
+    return f"{key}=\"'{name}'\""
 
 
 def _number(name: str) -> int | None:

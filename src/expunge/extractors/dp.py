@@ -33,7 +33,7 @@ from expunge.extractors.features import extracted
 from expunge.extractors.labelled import Labelled
 from expunge.extractors.private import Network, accuracy, train
 from expunge.extractors.scaling import SCALINGS, cost
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 from expunge.training.cache import Cache
 from expunge.training.compute import device_named, torch_threads
 from expunge.training.history import Trained
@@ -83,6 +83,7 @@ class Dp:
         cache: Folder of trained extractors and of features; None keeps neither.
         progress: Show bars (on a terminal only).
         threads: Of torch on the CPU (None: every core). The last digits depend on it.
+        constant: As in ``extractors.scaling.scaled``.
 
     Raises:
         InvalidValue: A value is not allowed; the message names the key.
@@ -119,6 +120,7 @@ class Dp:
         cache: Path | None = None,
         progress: bool = True,
         threads: int | None = None,
+        constant: float = 0.0,
     ) -> None:
         if network:  # no InvalidValue: its name would get the group's in front
             raise UserError("extractor: got 'dp', allowed: none with a network as model")
@@ -130,6 +132,7 @@ class Dp:
         self.noise_multiplier, self.target_epsilon = _noise(mode, noise_multiplier, target_epsilon)
         self.delta = require_probability("delta", delta)
         self.accountant = require_choice("accountant", accountant, ACCOUNTANTS)
+        self.constant = constant
         self.scaling = require_choice("scaling", scaling, SCALINGS)
         self.seed = require_seed("seed", seed)
         self.device = device_named(device)
@@ -138,7 +141,7 @@ class Dp:
         self.threads = available_cores() if threads is None else require_count("threads", threads)
         self._found: tuple[Upstream, dict[str, Any]] | None = None
 
-    def extract(self, dataset: Dataset) -> tuple[Rows, Rows]:
+    def extract(self, dataset: Dataset) -> tuple[RowOperations, RowOperations]:
         """Train the extractor, or take it from the cache, and return training and test features.
 
         Raises:
@@ -178,6 +181,7 @@ class Dp:
                 cache=self.cache,
                 device=self.device,
                 scaling=self.scaling,
+                constant=self.constant,
                 progress=self.progress,
                 what=f"dataset {dataset.name}",
             )

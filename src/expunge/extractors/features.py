@@ -26,7 +26,7 @@ from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
 from expunge.extractors.feature_files import FeatureFile, Features
 from expunge.extractors.scaling import SCALINGS, scaled
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 from expunge.training.compute import code_of
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,11 @@ def extracted(
     cache: Path | None,
     device: torch.device,
     scaling: str = "row",
+    constant: float = 0.0,
     batch_size: int = 512,
     progress: bool = True,
     what: str = "dataset",
-) -> tuple[Rows, Rows]:
+) -> tuple[RowOperations, RowOperations]:
     """Return the features of training and test inputs as rows of L2 norm 1 (or 0, where nothing fires).
 
     They are float32, mapped from the cache's file where there is one, else in memory, and the same bytes
@@ -60,6 +61,7 @@ def extracted(
             none. One that cannot be written to costs a warning.
         device: Where to compute.
         scaling: See ``extractors.scaling``. ``dataset`` makes another copy of the features, in memory.
+        constant: As in ``extractors.scaling.scaled``.
         batch_size: Rows that go through the network together.
         progress: Show a bar (on a terminal only).
         what: How error messages call the data.
@@ -73,7 +75,7 @@ def extracted(
     module.to(device)
     job = _Extraction(module, train, test, device, batch_size, progress, what)
     found = job.in_memory() if cache is None else _through(Path(cache), job, identity)
-    return scaled(*found, scaling, f"{what}, features")
+    return scaled(*found, scaling, f"{what}, features", constant=constant)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from expunge.datasets.images import Images
 from expunge.extractors.classifiers import Classifier
 from expunge.extractors.features import extracted
 from expunge.extractors.scaling import SCALINGS, cost
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 from expunge.training.compute import device_named, torch_threads
 
 
@@ -46,7 +46,7 @@ class Pretrained:
         batch_size: Images that go through the network together.
         seed: Of random weights.
         cache: Folder of features; None keeps none.
-        network, device, progress, threads: As in ``extractors.dp.Dp``.
+        network, device, progress, threads, constant: As in ``extractors.dp.Dp``.
 
     Raises:
         InvalidValue: A value is not allowed.
@@ -69,12 +69,14 @@ class Pretrained:
         cache: Path | None = None,
         progress: bool = True,
         threads: int | None = None,
+        constant: float = 0.0,
     ) -> None:
         if network:  # no InvalidValue: its name would get the group's in front
             raise UserError(f"extractor: got {self.name!r}, allowed: none with a network as model")
         self.classifier = Classifier(architecture, weights)
         self.image_size = None if image_size is None else require_count("image_size", image_size)
         self.trained_on_dataset = require_switch("trained_on_dataset", trained_on_dataset)
+        self.constant = constant
         self.scaling = require_choice("scaling", scaling, SCALINGS)
         self.batch_size = require_count("batch_size", batch_size)
         self.seed = None if seed is None else require_seed("seed", seed)
@@ -82,7 +84,7 @@ class Pretrained:
         self.progress, self.threads = progress, threads
         self._facts: dict[str, Any] = {}
 
-    def extract(self, dataset: Dataset) -> tuple[Rows, Rows]:
+    def extract(self, dataset: Dataset) -> tuple[RowOperations, RowOperations]:
         """Return the features of the training and the test images.
 
         Raises:
@@ -119,7 +121,7 @@ class Pretrained:
         """Architecture, weights, number of features, seconds of this extraction (from the cache, too)."""
         return dict(self._facts)
 
-    def _rows(self, dataset: Dataset, device: torch.device) -> tuple[Rows, Rows]:
+    def _rows(self, dataset: Dataset, device: torch.device) -> tuple[RowOperations, RowOperations]:
         of, classifier = f"dataset {dataset.name}", self.classifier
         train = Images.of(dataset.x_train, dataset.unit, 0.0, f"{of}: training images")
         test = Images.of(dataset.x_test, dataset.unit, 0.0, f"{of}: test images")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from expunge.certificate.composition import Upstream
-from expunge.core.errors import DataError
-from expunge.linear.rows import Rows
+from expunge.core.errors import DataError, InvalidValue
+from expunge.extractors.ranges import Ranges
+from expunge.linear.intercept import beside
+from expunge.linear.operations import RowOperations
+from expunge.linear.sparse_rows import canonical
+from expunge.linear.taken import normalised
 
 SCALINGS = ("row", "dataset")
 """``row``: each row divided by its own L2 norm, which depends on no other row.
@@ -35,31 +40,42 @@ def cost(scaling: str) -> Upstream:
 
 
 def scaled(
-    train: NDArray[Any],
-    test: NDArray[Any],
+    train: Any,
+    test: Any,
     scaling: str,
     what: str,
     offset: float = 0.0,
-) -> tuple[Rows, Rows]:
+    constant: float = 0.0,
+) -> tuple[RowOperations, RowOperations]:
     """Return training and test features as rows.
 
     Args:
-        train: (n, d) numbers; may be a memory map, and with ``row`` is not copied.
+        train: (n, d) numbers; may be a memory map, or sparse, and with ``row`` is not copied.
         test: (m, d).
         scaling: One of ``SCALINGS``; ``dataset`` makes float32 arrays of the same shapes, in memory.
         what: How error messages call the two together.
         offset: Subtracted from every entry (which ``dataset`` has no need of).
+        constant: c of ``linear.intercept``, beside the features before they are divided by their norm, which
+            takes a copy of them; 0 for none.
 
     Raises:
         DataError: A row holds NaN or infinity.
+        InvalidValue: The rows are sparse, and ``dataset`` or an offset would make them dense.
     """
+    if scaling == "dataset" and (sp.issparse(train) or sp.issparse(test)):
+        raise InvalidValue("scaling", scaling, "row with sparse rows, which a mean would make dense")
     if scaling == "dataset":
         train, test = standardised(train, test, what)
         offset = 0.0
     return (
-        Rows.normalised(train, offset, f"{what}: training row"),
-        Rows.normalised(test, offset, f"{what}: test row"),
+        normalised(beside(train, constant, offset), offset, f"{what}: training row"),
+        normalised(beside(test, constant, offset), offset, f"{what}: test row"),
     )
+
+
+def flat(x: Any) -> Any:
+    """Rows of features, (n, d), of rows of any shape; sparse ones are that."""
+    return x if sp.issparse(x) else x.reshape(len(x), -1)
 
 
 def standardised(
@@ -77,18 +93,70 @@ def standardised(
     power = _powers(train, f"{what}: training row")
     _powers(test, f"{what}: test row")
     mean, std = _moments(train, power)
-    first, second = (np.empty(x.shape, dtype=np.float32) for x in (train, test))
-    for x, out in ((train, first), (test, second)):
-        for start, block in _blocks(x, power):
-            out[start : start + len(block)] = _within_float32((block - mean) / std)
+    first, second = (_computed(x, power, lambda block: (block - mean) / std) for x in (train, test))
     return first, second
+
+
+def declared(train: Any, test: Any, ranges: Ranges, what: str) -> tuple[Any, Any]:
+    """``(x - centre) / half`` of each feature, in float32; see ``standardised``. Sparse rows stay sparse.
+
+    Raises:
+        DataError: A row holds NaN or infinity.
+        InvalidValue: The rows are sparse, and a centre is not 0.
+    """
+    if sp.issparse(train):
+        if ranges.centre.any():
+            allowed = "centres of 0 with sparse rows, such as [-1, 1]: any other makes them dense"
+            raise InvalidValue("ranges", f"a centre of {ranges.centre[ranges.centre != 0][0]:g}", allowed)
+        first, second = (
+            _divided(x, ranges.half, f"{what}: {part} row")
+            for x, part in ((train, "training"), (test, "test"))
+        )
+        return first, second
+    for x, part in ((train, "training"), (test, "test")):
+        _powers(x, f"{what}: {part} row")
+    first, second = (_computed(x, None, ranges.of) for x in (train, test))
+    return first, second
+
+
+def _divided(x: Any, half: NDArray[np.float64], what: str) -> Any:
+    """``x / half`` of sparse rows, in float32.
+
+    Raises:
+        DataError: A row holds NaN or infinity.
+    """
+    x = canonical(x)
+    rows = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
+    bad = ~np.isfinite(x.data)
+    if bad.any():
+        raise DataError(f"{what} {rows[np.argmax(bad)]} holds NaN or infinity")
+    wide = x.data / half[x.indices]
+    peaks = np.zeros(x.shape[0])
+    np.maximum.at(peaks, rows, np.abs(wide))
+    found = sp.csr_array((wide, x.indices, x.indptr), shape=x.shape)
+    found.data = np.ldexp(wide, _shortening(peaks)[rows]).astype(np.float32)
+    return found
+
+
+def _computed(
+    x: NDArray[Any], power: _Powers, of: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float32]:
+    found = np.empty(x.shape, dtype=np.float32)
+    for start, block in _blocks(x, power):
+        found[start : start + len(block)] = _within_float32(of(block))
+    return found
 
 
 def _within_float32(block: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows with entries beyond float32 by a power of two shorter: their direction is all that is used."""
-    exponents = np.frexp(np.abs(block).max(axis=1))[1]
-    far = exponents > _LARGEST_FLOAT32
-    return np.ldexp(block, np.where(far, -exponents, 0)[:, None]) if far.any() else block
+    powers = _shortening(np.abs(block).max(axis=1))
+    return np.ldexp(block, powers[:, None]) if powers.any() else block
+
+
+def _shortening(peaks: NDArray[np.float64]) -> NDArray[np.int32]:
+    """The power of two, at most 0, by which a row with such a largest entry is within float32."""
+    exponents = np.frexp(peaks)[1]
+    return np.where(exponents > _LARGEST_FLOAT32, -exponents, 0).astype(np.int32)
 
 
 def _moments(x: NDArray[Any], power: _Powers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

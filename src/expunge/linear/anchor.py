@@ -76,6 +76,7 @@ class Anchor:
     def of(cls, problem: LogisticProblem, w: Array) -> Anchor:
         """Measure: a pass over the rows, which are read twice."""
         gradient = problem.gradient(w)
+        assert isinstance(problem.rows, Rows)  # nobody else has two matrices of d x d to keep
         curvature, third = _matrices(problem.rows, w)
         errors = AnchorErrors.measured(problem, w, _parts(len(w)))
         known = w, problem.lam, problem.n, gradient, curvature, third, problem.n, errors
@@ -158,7 +159,7 @@ class Anchor:
         for _ in range(_REFINED):
             if size <= enough:
                 break
-            there = step - factor.solve(misfit)
+            there = step - factor.nearby(misfit)
             left = self.misfit(there)
             new_size, before = _norm(left), size
             if new_size < size:
@@ -203,6 +204,7 @@ class Anchor:
         w, errors, rows = self.w, self.errors, problem.rows
         along = SystemNoise().normal(size=self.dim)
         along /= np.linalg.norm(along)
+        assert isinstance(rows, Rows)
         sums = np.zeros((2, self.dim))
         with one_blas_thread():
             for block in rows.weighted_blocks(None, range(0, rows.places, BLOCK_ROWS), np.float64):

@@ -15,11 +15,12 @@ from expunge.core.errors import DataError
 from expunge.core.files import State
 from expunge.core.read_back import array_of
 from expunge.core.seeds import SystemNoise
-from expunge.linear.factor import Factor, inverted
+from expunge.linear.factor import Factor, Solver, inverted
+from expunge.linear.given import Array
+from expunge.linear.iterative import Iterative
 from expunge.linear.logistic import LogisticProblem, LossCurvature
 from expunge.linear.removal import EXTRA_STEPS, Step, correct, depart, replaces_inverse, solve
 from expunge.linear.rounding import length_up
-from expunge.linear.rows import Array
 from expunge.linear.solver import Fit, build_factor, train
 
 _LAST_BITS = 1 + 2.0**-40
@@ -43,12 +44,12 @@ class WeightColumn:
 
 @dataclass(frozen=True)
 class Start:
-    """Where the training of a column begins: inverse Hessian, weights (d,) or None for zero.
+    """Where the training of a column begins: solver, weights (d,) or None for zero.
 
     ``spectral`` is an upper bound on ||X||_2 of the column's rows.
     """
 
-    factor: Factor
+    factor: Solver
     spectral: float = inf
     w: Array | None = None
 
@@ -60,7 +61,7 @@ class CertifiedColumn(WeightColumn):
     Attributes:
         account: beta of this column alone.
         spectral: Upper bound on ||X||_2 of the rows it was trained on; rows that leave never raise it.
-        factor: Kept inverse Hessian.
+        factor: What solves with its Hessian: an inverse that is kept, or nothing but a diagonal.
         gradient: grad L_b(w; D) where it has been measured.
         drift: What the kept factor has cost since it was built: solve errors of ``frozen`` updates, extra
             steps of ``corrected`` ones, extra products of ``fresh`` ones.
@@ -68,7 +69,7 @@ class CertifiedColumn(WeightColumn):
 
     account: Account
     spectral: float
-    factor: Factor
+    factor: Solver
     gradient: Array | None = None
     drift: float = 0.0
 
@@ -102,7 +103,7 @@ class CertifiedColumn(WeightColumn):
             solved = solve(curvature, gone, factor, int(self.drift))
             proposed = self._stepped(after, Step(self.w, solved.x, gone), curvature)
             return replace(proposed, factor=solved.factor, drift=solved.extra_steps)
-        proposed = self._stepped(after, Step(self.w, factor.solve(gone), gone))
+        proposed = self._stepped(after, Step(self.w, factor.solve(after, self.w, gone), gone))
         spent, before = proposed.account, self.account
         cost = spent.solve_error - before.solve_error if spent.needs_facts else spent.beta - before.beta
         return replace(proposed, factor=factor, drift=self.drift + max(0.0, cost))
@@ -127,7 +128,7 @@ class CertifiedColumn(WeightColumn):
         if update == "fresh" and self.drift > EXTRA_STEPS:
             return replace(self, factor=build_factor(self.problem, self.w), drift=0.0)
         if update == "frozen" and self.drift > target:  # what its solves miss is charged: built in float64
-            return replace(self, factor=inverted(self.problem.hessian(self.w), self.problem.lam), drift=0.0)
+            return replace(self, factor=self._exact(), drift=0.0)
         return self
 
     def resolved(self, problem: LogisticProblem, fit: Fit, spectral: float, update: str) -> CertifiedColumn:
@@ -152,8 +153,9 @@ class CertifiedColumn(WeightColumn):
         """What a column has beyond problem and weights."""
         state = State({}, {key: getattr(self.account, key) for key in ("beta", "epoch", "solve_error")})
         state.values |= {"spectral": None if np.isinf(self.spectral) else self.spectral, "drift": self.drift}
-        state.values["shift"] = self.factor.shift
-        state.arrays |= {key: getattr(self.factor, key) for key in ("inverse", "v", "core")}
+        own = self.factor.state()
+        state.values |= own.values
+        state.arrays |= own.arrays
         if self.gradient is not None:
             state.arrays["gradient"] = self.gradient
         return state
@@ -175,10 +177,7 @@ class CertifiedColumn(WeightColumn):
         )
         spectral = values["spectral"]
         spectral = inf if spectral is None else require_positive("spectral", spectral)
-        inverse = np.asfortranarray(array_of(arrays, "inverse", np.float64, (d, d)))
-        v = array_of(arrays, "v", np.float64, (d, None))
-        core = array_of(arrays, "core", np.float64, (v.shape[1],) * 2)
-        factor = Factor(inverse, v, core, require_finite("shift", values["shift"]))
+        factor = (Iterative if column.problem.iterative else Factor).loaded(state, d)
         gradient = array_of(arrays, "gradient", np.float64, (d,)) if "gradient" in arrays else None
         drift = require_finite("drift", values["drift"])
         return cls(column.problem, column.w, account, spectral, factor, gradient, drift)
@@ -219,6 +218,12 @@ class CertifiedColumn(WeightColumn):
                 break
         return least
 
+    def _exact(self) -> Solver:
+        """A solver whose own error is no more than rounding."""
+        if self.problem.iterative:
+            return Iterative.at(self.problem, self.w)
+        return inverted(self.problem.hessian(self.w), self.problem.lam)
+
     def _stepped(
         self, after: LogisticProblem, step: Step, curvature: LossCurvature | None = None
     ) -> CertifiedColumn:
@@ -232,7 +237,7 @@ class CertifiedColumn(WeightColumn):
         return replace(proposed, gradient=gradient, account=replace(self.account, beta=beta))
 
     def _corrected(
-        self, after: LogisticProblem, index: NDArray[np.int64], factor: Factor, target: float
+        self, after: LogisticProblem, index: NDArray[np.int64], factor: Solver, target: float
     ) -> CertifiedColumn:
         """Steps for the removed gradient and the measured residual together."""
         assert self.gradient is not None

@@ -1,20 +1,40 @@
-"""An inverse Hessian that is kept, and corrected for rows that have left."""
+"""Solves with a Hessian: an inverse that is kept, and corrected for rows that have left."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsymm, dsymv
 from scipy.linalg.lapack import dpotrf, dpotri
 
+from expunge.core.checks import require_finite
 from expunge.core.errors import InvalidValue
-from expunge.linear.rows import Array
+from expunge.core.files import State
+from expunge.core.read_back import array_of
+from expunge.linear.given import Array
+from expunge.linear.logistic import LogisticProblem
 
 FOLD_RANK = 32  # rank at which the low-rank correction is folded into the inverse
 _SHIFT_TERMS = 2
+
+
+class Solver(Protocol):
+    """Solves with a Hessian, none of which has to be exact.
+
+    Whoever uses one charges ``||H x - rhs||``, or measures the residual that is left.
+    """
+
+    def solve(self, problem: LogisticProblem, w: Array, rhs: Array, enough: float | None = None) -> Array:
+        """``H^{-1} rhs``, (d,), of the problem at ``w``, where ``||H x - rhs||`` may be ``enough``."""
+
+    def nearby(self, rhs: Array) -> Array:
+        """The same as well as it is known without a pass over the rows: a preconditioner."""
+
+    def state(self) -> State:
+        """What a state holds of it."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +43,7 @@ class Factor:
 
     H_0 was inverted once by Cholesky. Departed rows are a Woodbury correction
     ``(H_0 - U^T U)^{-1} = P + V K V^T`` with ``P = H_0^{-1}``, ``V = P U^T``, ``K = (I - U V)^{-1}``; their
-    share of the regulariser, ``shift = lam m``, is a short Neumann series. Nothing here has to be exact:
-    whoever uses a solve charges ``||H step - rhs||``, or measures the residual that is left.
+    share of the regulariser, ``shift = lam m``, is a short Neumann series. No pass makes a solve any better.
 
     Attributes:
         inverse: P, (d, d) float64, lower triangle and diagonal hold it.
@@ -52,8 +71,12 @@ class Factor:
             raise np.linalg.LinAlgError("Hessian is not positive definite")
         return cls(inverse, np.empty((len(hessian), 0)), np.empty((0, 0)))
 
-    def solve(self, rhs: Array) -> Array:
-        """Return an approximation of ``H^{-1} rhs``, (d,)."""
+    def solve(self, problem: LogisticProblem, w: Array, rhs: Array, enough: float | None = None) -> Array:
+        """``H^{-1} rhs``, (d,), as well as the inverse has it, whatever would be ``enough``."""
+        return self.nearby(rhs)
+
+    def nearby(self, rhs: Array) -> Array:
+        """The same."""
         total = term = self._solve_unshifted(rhs)
         for _ in range(_SHIFT_TERMS if self.shift else 0):
             term = self.shift * self._solve_unshifted(term)
@@ -77,6 +100,23 @@ class Factor:
         folded = np.asfortranarray(self.inverse + v @ joint @ v.T)
         return Factor(folded, np.empty((len(folded), 0)), np.empty((0, 0)), shift)
 
+    def state(self) -> State:
+        """What a state holds of it."""
+        return State({key: getattr(self, key) for key in ("inverse", "v", "core")}, {"shift": self.shift})
+
+    @classmethod
+    def loaded(cls, state: State, dim: int) -> Factor:
+        """Return that of ``state``, for d features.
+
+        Raises:
+            DataError: An array is missing, or of another form.
+            InvalidValue: The shift is no number.
+        """
+        inverse = np.asfortranarray(array_of(state.arrays, "inverse", np.float64, (dim, dim)))
+        v = array_of(state.arrays, "v", np.float64, (dim, None))
+        core = array_of(state.arrays, "core", np.float64, (v.shape[1],) * 2)
+        return cls(inverse, v, core, require_finite("shift", state.values["shift"]))
+
     def _solve_unshifted(self, rhs: Array) -> Array:
         """Solve for one right side (d,), or for several (d, m) in one pass over the inverse."""
         product = dsymv if rhs.ndim == 1 else dsymm
@@ -95,5 +135,9 @@ def inverted(hessian: NDArray[Any], lam: float) -> Factor:
     try:
         return Factor.of(hessian)
     except np.linalg.LinAlgError:
-        allowed = "more: in float64 the Hessian is not positive definite with so little"
-        raise InvalidValue("lam", lam, allowed) from None
+        raise too_little(lam) from None
+
+
+def too_little(lam: float) -> InvalidValue:
+    """The error of a regularisation with which nothing can be solved."""
+    return InvalidValue("lam", lam, "more: in float64 the Hessian is not positive definite with so little")

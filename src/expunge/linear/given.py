@@ -14,9 +14,10 @@ from expunge.linear.parallel import for_each
 Array = NDArray[np.float64]
 
 BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
+NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
 _STORED_TYPES = (np.uint8, np.float32, np.float64)
 # Between them no square of a norm has overflowed, and what has underflowed on the way is below 2^-170 of it.
-_LEAST_SQUARE, _MOST_SQUARE = 2.0**-900, 2.0**1000
+LEAST_SQUARE, MOST_SQUARE = 2.0**-900, 2.0**1000
 
 
 def spans(n: int) -> list[tuple[int, int]]:
@@ -44,7 +45,7 @@ def in_range(
     Raises:
         DataError: A row holds NaN or infinity.
     """
-    outside = np.flatnonzero(~((squares >= _LEAST_SQUARE) & (squares <= _MOST_SQUARE)))
+    outside = np.flatnonzero(~((squares >= LEAST_SQUARE) & (squares <= MOST_SQUARE)))
     require_finite(raw, outside, what)
     far = raw[outside].astype(np.float64) - offset
     exponents = np.frexp(np.abs(far).max(axis=1))[1]

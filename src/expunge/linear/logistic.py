@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from expunge.certificate.outward import norm_up, sum_up
-from expunge.linear import kernels
+from expunge.linear.given import BLOCK_ROWS, Array
+from expunge.linear.operations import RowOperations
 from expunge.linear.rounding import Rounding
-from expunge.linear.rows import BLOCK_ROWS, Array, Rows, weighted_gram
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,17 @@ class LogisticProblem:
     """``L_b(w; D) = sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2 + b.w`` (a **sum** over rows).
 
     ||x_i|| <= 1, and n counts the rows not removed; y are (len(rows),) float64 labels, -1 or +1; lam is per
-    example: it multiplies n; b is the (d,) perturbation of the summed loss.
+    example: it multiplies n; b is the (d,) perturbation of the summed loss. ``iterative`` says that no
+    matrix of d x d is to be made.
 
     Source: Guo et al., ICML 2020, section 3.
     """
 
-    rows: Rows
+    rows: RowOperations
     y: Array
     lam: float
     b: Array
+    iterative: bool = False
 
     @property
     def n(self) -> int:
@@ -49,14 +51,13 @@ class LogisticProblem:
 
     def gradient(self, w: Array) -> Array:
         """``sum_i -y_i sigmoid(-y_i x_i.w) x_i + lam n w + b``, (d,); one pass over the stored rows."""
-        (data,) = self.rows.reduce(kernels.gradient_block, (self.y, np.ascontiguousarray(w)), [self.rows.dim])
-        return data + self.lam * self.n * w + self.b
+        return self.rows.gradient(self.y, w) + self.lam * self.n * w + self.b
 
     def removed_gradient(self, w: Array, index: Sequence[int] | NDArray[np.int64]) -> Array:
         """``g = sum over index of (d/dw log(1 + exp(-y_i x_i.w)) + lam w)``, (d,)."""
         chosen = np.asarray(index, dtype=np.int64)
         parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, max(1, len(chosen)), BLOCK_ROWS)]
-        first, *others = (data_gradient(w, self.rows.dense(part), self.y[part]) for part in parts)
+        first, *others = (data_gradient(w, self.rows.part(part), self.y[part]) for part in parts)
         return sum(others, first) + self.lam * len(chosen) * w
 
     def hessian(self, w: Array, dtype: Any = np.float64) -> NDArray[Any]:
@@ -77,7 +78,7 @@ class LogisticProblem:
     @property
     def errors(self) -> Rounding:
         """What its sums can be off by."""
-        return Rounding(self.n, self.rows.places, self.rows.dim, self.lam, norm_up(self.b))
+        return Rounding(self.n, self.rows.places, self.rows.dim, self.lam, norm_up(self.b), self.rows.block)
 
     def rounding(self, w: Array) -> float:
         """A-priori bound on the float64 error of ``gradient(w)`` in 2-norm."""
@@ -88,9 +89,12 @@ class LogisticProblem:
         return sum_up(norm_up(gradient), self.rounding(w))
 
 
-def data_gradient(w: Array, x: Array, y: Array) -> Array:
-    """``sum_i d/dw log(1 + exp(-y_i x_i.w))`` of rows x (m, d) with labels y (m,) of -1 and +1, (d,)."""
-    return -(y * expit(-y * (x @ w))) @ x
+def data_gradient(w: Array, x: Any, y: Array) -> Array:
+    """``sum_i d/dw log(1 + exp(-y_i x_i.w))`` of rows x (m, d) with labels y (m,) of -1 and +1, (d,).
+
+    x may be sparse.
+    """
+    return np.asarray(-(y * expit(-y * (x @ w))) @ x)
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,13 @@ class LossCurvature:
     slopes, (len(rows),), are s_i (1 - s_i) with s_i = sigmoid(x_i.w); ridge is lam n.
     """
 
-    rows: Rows
+    rows: RowOperations
     slopes: Array
     ridge: float
 
     def matrix(self, dtype: Any = np.float64) -> NDArray[Any]:
         """H, (d, d) in ``dtype``."""
-        matrix = weighted_gram(self.rows, self.slopes, dtype)
+        matrix = self.rows.weighted_gram(self.slopes, dtype)
         matrix[np.diag_indices(self.rows.dim)] += self.ridge
         return matrix
 
@@ -116,6 +120,5 @@ class LossCurvature:
 
     def along(self, step: Array) -> tuple[Array, float, float]:
         """(H step, ||X step||, ||(X step)^2||), the square elementwise."""
-        args = (self.slopes, np.ascontiguousarray(step))
-        data, sums = self.rows.reduce(kernels.curvature_block, args, [self.rows.dim, 2])
+        data, sums = self.rows.curved(self.slopes, step)
         return data + self.ridge * step, sqrt(sums[0]), sqrt(sums[1])

@@ -1,4 +1,4 @@
-"""The linear model keeps matrices of features x features: whether they fit is asked before any is made."""
+"""Solving directly takes matrices of features x features: whether they fit is asked before any is made."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from math import sqrt
 
 from expunge.core.errors import InvalidValue
 from expunge.core.memory import available_memory, in_words
+from expunge.linear.operations import RowOperations
+from expunge.linear.sparse_rows import SparseRows
 
 BUILDING = 1.5
 """Matrices of float64 that building an inverse Hessian takes at the least, the inverse among them.
@@ -17,6 +19,11 @@ Two parts of its sum in float32 and a product that is added to one, or their sum
 _SUMMING = 3.0  # the same of a Gram matrix, whose parts and products are in float64
 _ANCHORING = 6.0  # two sums, in two parts each, and what those come to
 _ENTRY = 8
+SOLVERS = ("auto", "direct", "iterative")
+SOLVER_MEMORY = 4e9
+"""Bytes that the inverse Hessians of a model may take together, where it is not said how to solve."""
+_WIDEST_DIRECT = 1024  # features of sparse rows above which an inverse costs more than some passes
+
 _SMALL = 2**30  # bytes that are never asked for: the system's figures are no better than that
 
 
@@ -32,14 +39,32 @@ def require_matrices(dim: int, width: int, count: float) -> None:
     Raises:
         InvalidValue: ``features``: they are more than fit into the memory that is to be had.
     """
-    need = _ENTRY * count * dim**2
-    if need < _SMALL:  # nor is the system asked, which takes a third of the time of a small removal
+    if fits(dim, count):
         return
-    room = available_memory()
-    if room is None or need <= room:
-        return
+    need, room = _ENTRY * count * dim**2, available_memory() or 0
     most = int(sqrt(room / (_ENTRY * count)))
     raise InvalidValue("features", dim, f"at most {most} {_why(dim, width, need, in_words(room))}")
+
+
+def iterates(solver: str, rows: RowOperations, width: int, count: float, most: float) -> bool:
+    """Whether a model of ``width`` weight vectors is to be solved for without matrices of d x d.
+
+    ``auto`` inverts where that is cheap: where the inverses take at most ``most`` bytes, and all ``count``
+    matrices of the training are to be had here; of sparse rows, where there are few features besides.
+    """
+    if solver != "auto":
+        return solver == "iterative"
+    wide = isinstance(rows, SparseRows) and rows.dim > _WIDEST_DIRECT
+    return wide or _ENTRY * width * rows.dim**2 > most or not fits(rows.dim, count)
+
+
+def fits(dim: int, count: float) -> bool:
+    """Whether so many d x d matrices of float64 are surely not too many for the memory that is left."""
+    need = _ENTRY * count * dim**2
+    if need < _SMALL:  # nor is the system asked, which takes a third of the time of a small removal
+        return True
+    room = available_memory()
+    return room is None or need <= room
 
 
 def of_training(width: int, shared: bool, gram: bool, at_the_end: bool) -> float:
@@ -78,5 +103,6 @@ def _why(dim: int, width: int, need: float, room: str) -> str:
     vectors = "1 weight vector" if width == 1 else f"{width} weight vectors, one a class,"
     return (
         f"here, where {room} of memory is left: the linear model of {vectors} needs {in_words(need)} for "
-        f"matrices of {dim} x {dim}; choose fewer features (an extractor, a projection) or fewer classes"
+        f"matrices of {dim} x {dim}; choose solver=iterative, fewer features (an extractor, a projection) or "
+        "fewer classes"
     )

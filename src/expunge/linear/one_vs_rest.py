@@ -10,20 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.linear.classes import ClassList
+from expunge.linear.given import Array
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.rows import Array, Rows
+from expunge.linear.operations import RowOperations
 
 _BLOCK = 65_536
 
 
 def one_vs_rest(
-    rows: Rows,
+    rows: RowOperations,
     labels: NDArray[np.int64],
     classes: NDArray[np.int64] | ClassList,
     lam: float,
     b: Array,
     subsample_ratio: float = 1.0,
     rng: np.random.Generator | None = None,
+    iterative: bool = False,
 ) -> list[LogisticProblem]:
     """Return one problem per class; for two classes a single one, in which the larger label is +1.
 
@@ -35,6 +37,7 @@ def one_vs_rest(
 
     ``labels`` are (n,), ``classes`` (K,) different ones in rising order, ``b`` the (d, K)
     perturbation, (d, 1) for two classes. Problems that use all of ``rows`` share this object.
+    ``iterative`` is as in ``LogisticProblem``.
     """
     known = classes if isinstance(classes, ClassList) else ClassList.of(classes)
     used = None
@@ -47,6 +50,7 @@ def one_vs_rest(
             np.where(labels == label, 1.0, -1.0),
             lam,
             np.ascontiguousarray(b[:, k]),
+            iterative,
         )
         for k, label in enumerate(known.positive)
     ]
@@ -61,3 +65,8 @@ def _used(
         part = used[start : start + _BLOCK]
         part |= rng.random((len(part), classes.first))[:, classes.places] < share
     return used
+
+
+def as_columns(flat: Array, dim: int) -> Array:
+    """A perturbation as it is drawn, column after column, as (dim, width)."""
+    return flat.reshape(-1, dim).T

@@ -27,6 +27,11 @@ def set_threads(count: int | None) -> None:
     _Setting.threads = max(1, int(count)) if count else available_cores()
 
 
+def start_threads() -> None:
+    """Start the threads that passes over many rows use; they wait for work."""
+    _Helpers.at_least(_Setting.threads)
+
+
 class _Helpers:
     """Threads that wait for work. Nothing of theirs is left locked by an interrupt from the keyboard.
 

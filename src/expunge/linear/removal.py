@@ -23,11 +23,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, cg
 
-from expunge.linear.factor import FOLD_RANK, Factor
+from expunge.linear.factor import FOLD_RANK, Factor, Solver
+from expunge.linear.given import Array
+from expunge.linear.iterative import SOLVED, conjugate_gradients
 from expunge.linear.logistic import LogisticProblem, LossCurvature
-from expunge.linear.rows import Array
 from expunge.linear.solver import build_factor, train
 
 UPDATES = ("fresh", "frozen", "corrected")  # those that look at the rows that stay
@@ -36,7 +36,8 @@ _MAX_RANK_SHARE = 4  # of d
 _POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up
 _MAX_STEPS = 12
 EXTRA_STEPS = 32  # about what one Hessian costs in passes: rebuild once that many were spent
-_SOLVED = 1e-12  # ||H step - g|| / ||g||, about what an explicit solve leaves
+_MOST_PRODUCTS = 2000  # of a solve with no inverse to fall back on
+_OF_TARGET = 0.25  # what a solve may leave, of what is to be reached
 _USUAL_PRODUCTS = 3  # of a solve with an inverse Hessian that has just been built
 
 
@@ -54,8 +55,10 @@ class Step:
         return self.origin + self.step
 
 
-def replaces_inverse(factor: Factor, dim: int, count: int) -> bool:
+def replaces_inverse(factor: Solver, dim: int, count: int) -> bool:
     """Whether ``depart`` makes another inverse for this many rows, not a correction alone."""
+    if not isinstance(factor, Factor):
+        return False
     return too_many(count, dim) or factor.v.shape[1] + count > FOLD_RANK
 
 
@@ -65,9 +68,14 @@ def too_many(count: int, dim: int) -> bool:
 
 
 def depart(
-    factor: Factor, before: LogisticProblem, w: Array, index: Sequence[int] | NDArray[np.int64]
-) -> Factor:
-    """Correct a kept factor for rows that leave; rebuild it where they are too many."""
+    factor: Solver, before: LogisticProblem, w: Array, index: Sequence[int] | NDArray[np.int64]
+) -> Solver:
+    """Correct a kept inverse for rows that leave; rebuild it where they are too many.
+
+    What only preconditions stays as it is: the Hessian is always that of the rows that stay.
+    """
+    if not isinstance(factor, Factor):
+        return factor
     if not too_many(len(index), before.rows.dim):
         try:
             return factor.without(before.removed_factors(w, index), before.lam * len(index))
@@ -82,16 +90,16 @@ class Solved:
 
     Attributes:
         x: (d,).
-        factor: The inverse Hessian that did it.
+        factor: What helped: the inverse Hessian, say.
         extra_steps: Products beyond the usual few since it was built.
     """
 
     x: Array
-    factor: Factor
+    factor: Solver
     extra_steps: int
 
 
-def solve(curvature: LossCurvature, rhs: Array, factor: Factor, extra_steps: int = 0) -> Solved:
+def solve(curvature: LossCurvature, rhs: Array, factor: Solver, extra_steps: int = 0) -> Solved:
     """Solve ``H x = rhs`` until ``||H x - rhs|| <= 1e-12 ||rhs||``, as far as rounding lets it.
 
     Conjugate gradients with the kept inverse as preconditioner; where that has become a poor one, with the
@@ -100,30 +108,17 @@ def solve(curvature: LossCurvature, rhs: Array, factor: Factor, extra_steps: int
     Args:
         curvature: H.
         rhs: (d,).
-        factor: Kept inverse Hessian.
+        factor: Kept inverse Hessian, or what else solves nearly.
         extra_steps: Count carried over from earlier requests.
     """
-    x, products, solved = _conjugate_gradients(curvature, rhs, factor)
+    enough = SOLVED * float(np.linalg.norm(rhs))
+    if not isinstance(factor, Factor):
+        return Solved(conjugate_gradients(curvature, rhs, factor, enough, _MOST_PRODUCTS)[0], factor, 0)
+    x, products, solved = conjugate_gradients(curvature, rhs, factor, enough, EXTRA_STEPS)
     if not solved:
         factor, extra_steps = Factor.of(curvature.matrix()), 0
-        x, products, _ = _conjugate_gradients(curvature, rhs, factor)
+        x, products, _ = conjugate_gradients(curvature, rhs, factor, enough, EXTRA_STEPS)
     return Solved(x, factor, extra_steps + max(0, products - _USUAL_PRODUCTS))
-
-
-def _conjugate_gradients(curvature: LossCurvature, rhs: Array, factor: Factor) -> tuple[Array, int, bool]:
-    """Return x, the products it took, and whether its residual is small enough."""
-    products = 0
-
-    def times(step: Array) -> Array:
-        nonlocal products
-        products += 1
-        return curvature.times(step)
-
-    shape = (len(rhs), len(rhs))
-    hessian = LinearOperator(shape, matvec=times, dtype=np.float64)
-    inverse = LinearOperator(shape, matvec=factor.solve, dtype=np.float64)
-    x, unsolved = cg(hessian, rhs, rtol=_SOLVED, maxiter=EXTRA_STEPS, M=inverse)
-    return x, products, not unsolved
 
 
 @dataclass(frozen=True)
@@ -142,13 +137,13 @@ class Correction:
     w: Array
     gradient: Array
     last: Step | None
-    factor: Factor
+    factor: Solver
     extra_steps: int
     rebuilt: int
 
 
 def correct(
-    problem: LogisticProblem, w: Array, gradient: Array, factor: Factor, target: float, extra_steps: int = 0
+    problem: LogisticProblem, w: Array, gradient: Array, factor: Solver, target: float, extra_steps: int = 0
 ) -> Correction:
     """Step with the kept Hessian until the measured residual is at most ``target``.
 
@@ -166,7 +161,7 @@ def correct(
     """
     size, rebuilt = float(np.linalg.norm(gradient)), 0
     for taken in range(_MAX_STEPS):
-        step = Step(w, factor.solve(-gradient), -gradient)
+        step = Step(w, factor.solve(problem, w, -gradient, _OF_TARGET * target), -gradient)
         there = problem.gradient(step.w)
         new_size = float(np.linalg.norm(there))
         if new_size <= target:

@@ -16,7 +16,8 @@ from scipy.linalg.blas import dnrm2
 
 from expunge.certificate.bounds import THIRD_DERIVATIVE
 from expunge.certificate.outward import norm_up, up
-from expunge.linear.rows import BLOCK_ROWS, UNIT, Array
+from expunge.linear.given import BLOCK_ROWS, Array
+from expunge.linear.operations import UNIT
 
 # k roundings in a row are off by k u / (1 - k u), and a norm of d entries by (d / 2 + 2) u of itself: with up
 # to 2^26 features and 2^32 rows both, and the twenty roundings of a formula here, are below 2^-25 in all.
@@ -35,7 +36,12 @@ class Rounding:
     - a score x.w, in whatever order it is summed and with the scale's product, is off by (d + 8) u ||w||;
     - sigmoid is off by 1/4 of that, its derivative by c3 = 1 / (6 sqrt 3) of it;
     - N terms of norm at most 1 added one by one leave u (1 + 2 + ... + N) <= u N (N + 1) / 2, and sums over
-      blocks of ``BLOCK_ROWS`` rows, B of them, u B N more: no partial sum is longer than N.
+      blocks of ``block`` rows, B of them, u B N more: no partial sum is longer than N.
+
+    Of sparse rows all of this holds as it stands: what is not stored is added nowhere and rounds nothing, so
+    that d bounds the terms of a score, and an entry of a sum has a rounding for each row that has the entry.
+    How many entries a row has is what its owner may not want to tell, and no figure here depends on it; the
+    blocks are longer, ``block`` being a function of n and d.
 
     0.55 d more a term pays for rows whose scale is a rounded norm: those are (d / 2 + 3) u from normalised,
     and a term moves by at most 1.1 times as much (max |d/dt (t sigmoid(t))| is 1.0998).
@@ -46,6 +52,7 @@ class Rounding:
         dim: Features d.
         lam: Regularisation per example.
         b: ||b||.
+        block: Rows that a partial sum is of at most.
     """
 
     n: int
@@ -53,6 +60,7 @@ class Rounding:
     dim: int
     lam: float
     b: float
+    block: int = BLOCK_ROWS
 
     def of_gradient(self, w: Array) -> float:
         """Error of the gradient at ``w``, a sum over the rows in blocks."""
@@ -92,7 +100,7 @@ class Rounding:
     @property
     def _depth(self) -> Fraction:
         """Roundings a term of a sum over the rows; blocks that hold no row any more add none."""
-        in_block = Fraction(min(self.n, BLOCK_ROWS), 2) + 16 + Fraction(11, 20) * self.dim
+        in_block = Fraction(min(self.n, self.block), 2) + 16 + Fraction(11, 20) * self.dim
         return in_block + min(Fraction(self.n), 1 + Fraction(self.places, BLOCK_ROWS))
 
 
@@ -110,7 +118,7 @@ def radius(lam: float) -> float:
     return OUTWARD * min(sqrt(_LONGEST_SQUARE / lam), 0.5 / lam)
 
 
-def public_floor(n: int, places: int, dim: int, width: int, lam: float) -> float:
+def public_floor(n: int, places: int, dim: int, width: int, lam: float, block: int = BLOCK_ROWS) -> float:
     """The sensitivity that rounding alone can come to, whatever rows are left: upper bound, public.
 
     ``sup over m <= n, ||w|| <= R of sqrt(width) rounding(m, ||w||) / (lam m)`` with R = radius + 256 floors:
@@ -123,11 +131,12 @@ def public_floor(n: int, places: int, dim: int, width: int, lam: float) -> float
         dim: Features d of a column.
         width: Columns.
         lam: Regularisation per example; the loss has no b.
+        block: Rows that a partial sum is of at most.
 
     Returns:
         Bound on ``||w~ - w*||_F`` from rounding alone; infinity where float64 cannot hold any.
     """
-    errors = Rounding(n, places, dim, lam, 0.0)
+    errors = Rounding(n, places, dim, lam, 0.0, block)
     per_residual = OUTWARD * sqrt(width) / lam / n
     at_zero, at_one = (per_residual * errors.of_gradient_at(length) for length in (0.0, 1.0))
     share = _NEAR * (at_one - at_zero) * OUTWARD**2  # what each unit of ||w|| adds

@@ -16,10 +16,10 @@ from expunge.linear.anchor import Anchor, Departing
 from expunge.linear.anchor_errors import AnchorErrors
 from expunge.linear.certified_column import CertifiedColumn, WeightColumn
 from expunge.linear.factor import Factor, inverted
+from expunge.linear.given import Array
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.removal import too_many
 from expunge.linear.rounding import length_up
-from expunge.linear.rows import Array
 from expunge.linear.solver import Fit, train
 
 _SOLVED = 2.0**-10  # of what the noise covers is what a solve may leave
@@ -36,6 +36,7 @@ class RowlessColumn(CertifiedColumn):
         step: (d,).
     """
 
+    factor: Factor
     anchor: Anchor = field(kw_only=True)
     step: Array = field(kw_only=True)
 
@@ -102,6 +103,7 @@ class RowlessColumn(CertifiedColumn):
             DataError: Its weights are not those of anchor and step.
         """
         known, problem = CertifiedColumn.loaded(column, account, state), column.problem
+        assert isinstance(known.factor, Factor)
         d, arrays = problem.rows.dim, under(state.arrays, "anchor.")
         for name in ("w", "gradient", "step"):
             array_of(arrays, name, np.float64, (d,))

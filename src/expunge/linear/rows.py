@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from expunge.linear import kernels
 from expunge.linear.given import (
     BLOCK_ROWS,
+    NORM_SLACK,
     Array,
     in_range,
     refuse,
@@ -28,29 +27,25 @@ from expunge.linear.given import (
     square_norms,
     stored,
 )
+from expunge.linear.operations import FEW_ROWS, UNIT, RowOperations, spectral_norm
 from expunge.linear.parallel import for_each, one_blas_thread
 
 __all__ = ["BLOCK_ROWS", "UNIT", "Array", "Rows", "spectral_norm", "weighted_gram"]
 log = logging.getLogger(__name__)
 
-UNIT = 2.0**-53
+_FEW_FEATURES = 64
 _GRAM_BLOCK = 2048  # rows widened at a time
-_PARTS_BELOW = 1024  # features up to which four partial sums are small beside the rows
-_KEEP_GRAM = 2048  # features up to which the Gram matrix (8 d^2 bytes: 32 MiB) is kept with the rows
-_NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
-_PIECES = 64  # lists of departed rows that are kept apart, so that another one costs no more than itself
+_PARTS = 4  # partial sums, whatever the number of threads
+_PARTS_BELOW = 1024  # features up to which as many Gram matrices are small beside the rows
 
 
 @dataclass(frozen=True)
-class Rows:
-    """n rows of d features, some of them possibly removed or not in use.
+class Rows(RowOperations):
+    """Dense rows, compiled passes on the processor; ``scale`` and ``index`` as in ``RowOperations``.
 
     Attributes:
         raw: (n, d) C-contiguous uint8, float32 or float64; may be a memory map.
-        scale: (n,) float64; 0 marks a row that is removed or not in use.
         offset: Subtracted from every raw entry.
-        index: (m,) ids of the rows that passes go through, in order; None for all n. A subset costs a pass
-            over the subset alone, and no copy of the rows.
     """
 
     raw: NDArray[Any]
@@ -92,7 +87,7 @@ class Rows:
         squares = square_norms(raw, used, 0.0)
         require_finite(raw, np.flatnonzero(~np.isfinite(squares)), what)
         norms = np.sqrt(squares)  # infinite where they are merely too large to be squared
-        refuse(norms > 1 + _NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
+        refuse(norms > 1 + NORM_SLACK, f"{what} {{}} has L2 norm above 1; normalise the rows")
         # Shrinking by the slack keeps ||x|| <= 1 true but for roundings, which ``bounds`` allows for.
         scale = np.where(norms > 1, 1.0 / np.maximum(norms, 1.0), 1.0)
         return cls(raw, np.where(used, scale, 0.0), 0.0)
@@ -102,106 +97,58 @@ class Rows:
         """Number of features d."""
         return int(self.raw.shape[1])
 
-    @cached_property  # asked for several times a removal, and a pass over a million rows is not free
-    def count(self) -> int:
-        """Number of rows that have not been removed."""
-        return int(np.count_nonzero(self.scale))
-
-    def uses(self, index: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether each of some rows, none of which has been removed, is in use, (m,)."""
-        return np.asarray(self._base[0][index] != 0)
-
-    def gram(self) -> tuple[Array, float]:
-        """``X^T X``, (d, d) symmetric, and an upper bound on ||X||_2.
-
-        Kept as long as these rows are, so that several models of the same rows make them once: where every
-        row is in use and d is at most 2048. A subset, or what a removal leaves, is seldom asked for twice.
-        """
-        whole = self.index is None and self.count == len(self) and self.dim <= _KEEP_GRAM
-        return self._kept_gram if whole else self._gram()
-
-    @cached_property
-    def _kept_gram(self) -> tuple[Array, float]:
-        gram, norm = self._gram()
-        gram.flags.writeable = False  # several models have it
-        return gram, norm
-
-    def _gram(self) -> tuple[Array, float]:
-        gram = weighted_gram(self)
-        return gram, spectral_norm(gram, self.count)
-
-    @property
-    def places(self) -> int:
-        """Rows that a pass goes through, removed ones included."""
-        return len(self) if self.index is None else len(self.index)
-
     def __len__(self) -> int:
         return int(self.raw.shape[0])
 
-    def without(self, index: Sequence[int] | NDArray[np.int64]) -> Rows:
-        """Return these rows with ``index``, none of which has been removed, removed; the numbering stays.
-
-        ``scale``, as long as the table, is made when somebody asks for it: nobody need who has no pass to
-        make.
-        """
-        index = np.asarray(index, dtype=np.int64)
-        whole, gone = self._base
-        gone = (np.concatenate(gone), index) if len(gone) == _PIECES else (*gone, index)
-        left = object.__new__(Rows)
-        count = self.count - int(np.count_nonzero(self.uses(np.unique(index))))
-        held = {"raw": self.raw, "offset": self.offset, "index": self.index, "count": count}
-        vars(left).update(held, _left=(whole, gone))
-        return left
+    def erased(self, gone: NDArray[np.bool_]) -> Rows:
+        """Return the same rows without what those in ``gone`` (n,) were, which have left."""
+        if not (self.raw[gone].any() or self.scale[gone].any()):
+            return self
+        raw = self.raw.copy()
+        raw[gone] = 0
+        return replace(self, raw=raw, scale=np.where(gone, 0.0, self.scale))
 
     @property
-    def _base(self) -> tuple[Array, tuple[NDArray[np.int64], ...]]:
-        """A scale that is there, and the rows that have left since."""
-        return vars(self).get("_left") or (self.scale, ())
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers."""
+        return self.raw.dtype
 
-    def __getattr__(self, name: str) -> Any:
-        """``scale`` of rows that ``without`` made, when it is first asked for."""
-        left = vars(self).get("_left")
-        if name != "scale" or left is None:
-            if name in vars(self):  # another thread was here meanwhile
-                return vars(self)[name]
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        scale: Array = left[0].copy()
-        scale[np.concatenate(left[1])] = 0.0
-        vars(self)["scale"] = scale
-        vars(self).pop("_left", None)
-        return scale
+    def contents(self, index: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterator[Any]:
+        """The stored numbers of each of some rows with its label, as bytes, whatever their type."""
+        for start in range(0, len(index), _GRAM_BLOCK):
+            part = slice(start, start + _GRAM_BLOCK)
+            numbers = np.hstack([self.raw[index[part]], labels[part, None]], dtype=np.float64)
+            yield from numbers + 0.0  # no -0.0
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: nothing of what rows were that have left."""
-        return {name: getattr(self, name) for name in ("raw", "scale", "offset", "index")}
+    def alone(self, index: NDArray[np.int64]) -> Rows:
+        """Return some rows as if there had never been others, numbered from 0."""
+        return Rows(np.ascontiguousarray(self.raw[index]), self.scale[index], self.offset)
 
-    def only(self, used: NDArray[np.bool_]) -> Rows:
-        """Return the same rows with those outside ``used`` (n,) not in use; the numbering stays."""
-        return replace(self, scale=np.where(used, self.scale, 0.0), index=np.flatnonzero(used))
+    def few(self) -> Rows:
+        """The first rows that are there and the first features of each, stored in the same way."""
+        there = np.flatnonzero(self.scale)[:FEW_ROWS]
+        raw = np.ascontiguousarray(self.raw[there][:, :_FEW_FEATURES])
+        raw.flags.writeable = self.raw.flags.writeable  # by which kernels are compiled, too
+        return Rows(raw, self.scale[there], self.offset)
 
-    def compacted(self, gone: NDArray[np.bool_]) -> Rows:
-        """Return a subset without the places of ``gone`` (n,) rows, which have left; all rows keep theirs."""
-        return self if self.index is None else replace(self, index=self.index[~gone[self.index]])
+    def rehearse(self) -> None:
+        """Run every compiled pass once, on a single row that is stored like these; for each type of a sum."""
+        one, w = replace(self, raw=self.raw[:1], scale=np.ones(1), index=None), np.zeros(self.dim)
+        one.gradient(np.ones(1), w)
+        one.curved(one.scores(w), w)
+        for kind in (np.float32, np.float64):
+            for _ in one.weighted_blocks(None, range(0, 1, 1), kind):
+                pass
 
-    @property
-    def _walked(self) -> NDArray[np.int64]:
-        return _every(len(self)) if self.index is None else self.index
-
-    def dense(self, index: Any = slice(None)) -> Array:
+    def part(self, index: Any = slice(None)) -> Array:
         """The rows of ``index`` as a float64 array (removed rows are zero, whatever their places hold)."""
         scale = self.scale[index]
         there = scale != 0
         if there.all():
             return (self.raw[index].astype(np.float64) - self.offset) * scale[..., None]
         dense = np.zeros((*scale.shape, self.dim))
-        dense[there] = self.dense(np.arange(len(self))[index][there])
+        dense[there] = self.part(np.arange(len(self))[index][there])
         return dense
-
-    def times(self, w: Array, rows: NDArray[np.int64] | None = None) -> Array:
-        """``x_i.w_k`` of some rows (None: all of them) and several weight vectors ``w`` (d, K), (m, K)."""
-        chosen = np.arange(len(self)) if rows is None else rows
-        parts = [chosen[start : start + BLOCK_ROWS] for start in range(0, len(chosen), BLOCK_ROWS)]
-        return np.concatenate([np.empty((0, w.shape[1])), *(self.dense(part) @ w for part in parts)])
 
     def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
         """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows at the places ``part``.
@@ -224,7 +171,43 @@ class Rows:
         for_each(lambda k: kernels.score_block(*rows, w, *blocks[k], out), len(blocks), numbers)
         return out
 
-    def reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
+    def gradient(self, y: Array, w: Array) -> Array:
+        """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
+        (data,) = self._reduce(kernels.gradient_block, (y, np.ascontiguousarray(w)), [self.dim])
+        return data
+
+    def curved(self, slopes: Array, step: Array) -> tuple[Array, Array]:
+        """``sum_i slopes_i (x_i.step) x_i``, (d,), and the sums of the 2nd and 4th powers of ``x_i.step``."""
+        args = (slopes, np.ascontiguousarray(step))
+        data, sums = self._reduce(kernels.curvature_block, args, [self.dim, 2])
+        return data, sums
+
+    def squares(self, slopes: Array) -> Array:
+        """``sum_i slopes_i x_ij^2``, (d,): the diagonal of ``X^T diag(slopes) X``."""
+        return self._summed(np.sqrt(slopes), lambda block: np.einsum("ij,ij->j", block, block))
+
+    def weighted_gram(self, weights: Array | None = None, dtype: Any = np.float64) -> NDArray[Any]:
+        """``X^T diag(weights) X``, (d, d) symmetric in ``dtype``; weights (n,) >= 0, None for all ones."""
+        return weighted_gram(self, weights, dtype)
+
+    def absolute(self, v: Array) -> Array:
+        """``|X|^T |X| v``, (d,), of the entries' sizes, for v >= 0: every term of the sum is >= 0."""
+        return self._summed(None, lambda block: (np.abs(block) @ v) @ np.abs(block))
+
+    def _summed(self, weights: Array | None, of: Callable[[Array], Array]) -> Array:
+        """The sum of ``of`` (d,) of blocks of weighted rows, in a fixed number of parts."""
+        sums = np.zeros((_PARTS, self.dim))
+
+        def add_up(k: int) -> None:
+            part = range(self.places * k // _PARTS, self.places * (k + 1) // _PARTS, BLOCK_ROWS)
+            for block in self.weighted_blocks(weights, part, np.float64):
+                sums[k] += of(block)
+
+        with one_blas_thread():
+            for_each(add_up, _PARTS, self.places * self.dim)
+        return np.asarray(sums.sum(axis=0))
+
+    def _reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
         """Sum a kernel's outputs, of the lengths ``shapes``, over fixed blocks of rows, in block order.
 
         ``block(raw, index, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
@@ -244,7 +227,7 @@ def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.floa
     """``X^T diag(weights) X``, (d, d) symmetric; weights >= 0, None for all ones."""
     roots = None if weights is None else np.sqrt(weights)
     # A fixed number of partial sums: the result does not depend on the number of threads.
-    parts = 4 if rows.dim <= _PARTS_BELOW else 2
+    parts = _PARTS if rows.dim <= _PARTS_BELOW else 2
     sums = np.zeros((parts, rows.dim, rows.dim), dtype=dtype)
 
     def add_up(k: int) -> None:
@@ -256,18 +239,3 @@ def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.floa
     with one_blas_thread():
         for_each(add_up, parts, rows.places * rows.dim)
     return sums.sum(axis=0)
-
-
-def spectral_norm(gram: Array, n: int) -> float:
-    """Upper bound on ||X||_2 from X^T X of n rows.
-
-    The largest eigenvalue, plus what floating point can have hidden: summing n products is off by at most
-    n u |X|^T |X|, whose norm is at most the trace, and the eigensolver by a small multiple of d u ||X^T X||.
-    """
-    largest = float(np.linalg.eigvalsh(gram)[-1])
-    return sqrt(max(largest, 0.0) + 2 * UNIT * (n + 8 * len(gram)) * float(np.trace(gram)))
-
-
-@lru_cache(maxsize=4)  # each removal makes new rows, of the same number
-def _every(n: int) -> NDArray[np.int64]:
-    return np.arange(n)

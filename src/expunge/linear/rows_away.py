@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.errors import UserError
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 
 
 class RowsOutOfReach(UserError):
@@ -20,14 +20,18 @@ class RowsOutOfReach(UserError):
         super().__init__(usual if said is None else said)
 
 
-class RowsAway(Rows):
+def _out_of_reach(*args: Any, **kwargs: Any) -> NoReturn:
+    raise RowsOutOfReach
+
+
+class RowsAway(RowOperations):
     """``count`` of n rows of d features, elsewhere. What would pass through them raises ``RowsOutOfReach``.
 
     ``sampled`` says that not all rows are in use, and that it is not known here which are.
     """
 
     def __init__(self, n: int, dim: int, count: int, sampled: bool = False) -> None:
-        vars(self).update(offset=0.0, index=None, count=count, _n=n, _dim=dim, _sampled=sampled)
+        vars(self).update(index=None, count=count, _n=n, _dim=dim, _sampled=sampled)
 
     @property
     def dim(self) -> int:
@@ -43,13 +47,21 @@ class RowsAway(Rows):
             raise RowsOutOfReach
         return np.ones(len(index), dtype=bool)
 
-    def without(self, index: Sequence[int] | NDArray[np.int64]) -> Rows:
+    def without(self, index: Sequence[int] | NDArray[np.int64]) -> RowsAway:
         """The same without these rows."""
         return RowsAway(len(self), self.dim, self.count - len(index), vars(self)["_sampled"])
 
+    scores = gradient = curved = squares = weighted_gram = absolute = alone = few = rehearse = _out_of_reach
+    part = contents = _out_of_reach
+    dtype = property(_out_of_reach)
+
+    def erased(self, gone: NDArray[np.bool_]) -> RowsAway:
+        """These: there is nothing of any row."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         """What a pass needs is not here."""
-        if name in ("raw", "scale"):
+        if name == "scale":
             raise RowsOutOfReach
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from expunge.core.checks import LARGEST_SINGLE, require_count, require_positive
 from expunge.core.columns import Column, Plot
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 from expunge.metrics.base import Evaluated, View
 
 log = logging.getLogger(__name__)
@@ -90,10 +90,10 @@ def evenly_spaced(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rows[np.arange(count) * len(rows) // count]
 
 
-def dense(x: Any, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return some rows of the inputs as (m, d) float64: rows of features, or images flattened."""
-    if isinstance(x, Rows):
-        return x.dense(rows)
+def dense(x: Any, rows: NDArray[np.int64]) -> Any:
+    """Return some rows of the inputs as (m, d) float64: rows of features, which may be sparse, or images."""
+    if isinstance(x, RowOperations):
+        return x.part(rows)
     import torch
 
     return x.batch(rows, torch.float64).flatten(1).numpy()

@@ -32,6 +32,7 @@ WEIGHT_DISTANCE = {
             "distance",
             "stem",
             "Weights apart",
+            "relative distance",
             heading="Distance to a retrained model",
             caption="After the last request, against one model trained from scratch without all requested "
             "rows. Weights apart: norm of the difference over the norm of the retrained weights. Predictions "
@@ -93,7 +94,7 @@ class Retrained(Evaluated):
             "share of test rows that this and the retrained model classify differently",
             "share",
             shown=False,
-            plot=Plot("distance", "stem", "Predictions that differ"),
+            plot=Plot("distance", "stem", "Predictions that differ", "share of test rows"),
             headline="predictions unlike those of a retrained model",
             headline_of="of the test rows",
         ),

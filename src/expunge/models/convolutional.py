@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
 from torch import nn
 
-from expunge.core.checks import require_choice, require_count, require_name, require_switch
+from expunge.core.checks import require_count, require_name, require_switch
+from expunge.core.errors import InvalidValue, last_line
 from expunge.core.torchvision_import import import_torchvision
 from expunge.models.base import fitting, require_inputs, require_room
 from expunge.models.head import identity_head
 from expunge.models.weights import require_weights
 
-# Names of the first convolution and of the max-pool after it.
+# Names of the first convolution and of the max-pool after it, by what names of architectures begin with.
 _STEMS = {
-    "resnet18": ("conv1", "maxpool"),
-    "resnet50": ("conv1", "maxpool"),
-    "mobilenet_v2": ("features.0.0", None),
-    "densenet121": ("features.conv0", "features.pool0"),
+    **dict.fromkeys(("resnet", "resnext", "wide_resnet"), ("conv1", "maxpool")),
+    "mobilenet": ("features.0.0", None),
+    "densenet": ("features.conv0", "features.pool0"),
 }
+_BRANCHED = ("googlenet", "inception")  # in training they return more than scores
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,11 @@ class Torchvision:
     head, as in networks for re-identification (OSNet of Zhou et al., ICCV 2019, and those of its library).
 
     Attributes:
-        arch: ``resnet18``, ``resnet50``, ``mobilenet_v2`` or ``densenet121``.
+        arch: A classifier in ``torchvision.models``, such as ``resnet34`` or ``vit_b_16``, but for those that
+            return more than scores. Transformers that ask for the size of the images get it.
         small_images: Keep more of small images: a first convolution of 3 x 3 with stride 1 and no max-pool
-            (ResNet, DenseNet), or the first convolution with stride 1 (MobileNet, which has no max-pool).
+            (ResNet and its likes, DenseNet), or the first convolution with stride 1 (MobileNet, which has no
+            max-pool); no others.
         embedding: Width of the embedding layer; None: the head is given the mean over the last map itself.
         weights, name: As in ``Architecture``; the name is that of ``arch`` where it is not given.
     """
@@ -105,8 +110,10 @@ class Torchvision:
     name: str = ""
 
     def __post_init__(self) -> None:
-        require_choice("arch", self.arch, _STEMS)
-        require_switch("small_images", self.small_images)
+        _require_classifier(self.arch)
+        if require_switch("small_images", self.small_images) and _stem(self.arch) is None:
+            allowed = f"false with {self.arch}: it is for {', '.join(_STEMS)}"
+            raise InvalidValue("small_images", self.small_images, allowed)
         if self.embedding is not None:
             require_count("embedding", self.embedding)
         require_weights(self.weights)
@@ -115,10 +122,9 @@ class Torchvision:
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Return the network, as in ``Architecture``."""
         require_inputs(self.name, shape, classes, images=True)
-        constructor = getattr(import_torchvision().models, self.arch)
-        network = constructor(weights=None, num_classes=classes)
-        convolution, pool = _STEMS[self.arch]
-        stem = network.get_submodule(convolution)
+        network = self._network(shape, classes)
+        convolution, pool = _stem(self.arch) or (_first_convolution(network), None)
+        stem: Any = network.get_submodule(convolution)
         kernel_stride = (3, 1) if self.small_images else None
         network.set_submodule(convolution, _convolution(stem, shape[0], kernel_stride))
         if self.small_images and pool is not None:
@@ -135,13 +141,51 @@ class Torchvision:
             network.set_submodule(name, nn.Sequential(layers))
         return fitting(network, self.name, shape)
 
+    def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """Torchvision's own, for images of three channels."""
+        models = import_torchvision().models
+        sized: dict[str, Any] = {}
+        if self.arch.startswith("vit_"):
+            sized = {"image_size": shape[1]}
+            if shape[1] != shape[2]:
+                got = f"{self.arch} on images of {shape[1]} x {shape[2]}"
+                raise InvalidValue("model", got, "square images")
+        if self.arch.startswith("maxvit"):
+            sized = {"input_size": shape[1:]}
+        try:
+            network: nn.Module = models.get_model(self.arch, weights=None, num_classes=classes, **sized)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            said = f"images of another size ({last_line(error)})"
+            raise InvalidValue("model", f"{self.arch} on inputs of shape {shape}", said) from None
+        return network
+
+
+def _require_classifier(arch: Any) -> None:
+    """Raise ``InvalidValue`` unless torchvision has such a network."""
+    models = import_torchvision().models
+    known = [name for name in models.list_models(module=models) if not name.startswith(_BRANCHED)]
+    if arch not in known:
+        near = get_close_matches(str(arch), known, n=3) or ["resnet18", "vit_b_16"]
+        raise InvalidValue("arch", arch, f"a classifier of torchvision.models, such as {' or '.join(near)}")
+
+
+def _stem(arch: str) -> tuple[str, str | None] | None:
+    if arch.startswith("mobilenet_v3"):  # whose first stages are others
+        return None
+    return next((names for prefix, names in _STEMS.items() if arch.startswith(prefix)), None)
+
+
+def _first_convolution(network: nn.Module) -> str:
+    return next(name for name, part in network.named_modules() if isinstance(part, nn.Conv2d))
+
 
 def _convolution(old: nn.Conv2d, channels: int, kernel_stride: tuple[int, int] | None = None) -> nn.Conv2d:
     """Return ``old``, or where it does not fit a convolution like it with other channels, size or stride."""
     kernel, stride = kernel_stride or (old.kernel_size[0], old.stride[0])
     if (old.in_channels, old.kernel_size[0], old.stride[0]) == (channels, kernel, stride):
         return old
-    new = nn.Conv2d(channels, old.out_channels, kernel, stride, kernel // 2, bias=old.bias is not None)
+    padding: Any = kernel // 2 if kernel_stride else old.padding
+    new = nn.Conv2d(channels, old.out_channels, kernel, stride, padding, bias=old.bias is not None)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's own
     if new.bias is not None:
         nn.init.zeros_(new.bias)

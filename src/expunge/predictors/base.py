@@ -186,6 +186,13 @@ class Predictor(Shared, Probabilistic, ABC):
         Nothing of it is kept, and no random numbers are used up.
         """
 
+    def small(self, x: Any, y: NDArray[np.int64]) -> tuple[Predictor, Any, NDArray[np.int64]] | None:
+        """A model of the same settings, untrained, and a few rows like these: what takes seconds at most.
+
+        Their labels mean nothing. None where there is nothing of the kind.
+        """
+        return None
+
     @abstractmethod
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows ``x`` (n, ...) with labels ``y`` (n,)."""

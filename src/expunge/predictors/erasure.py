@@ -32,14 +32,12 @@ def erased(model: LinearColumns) -> Any:
         return made
     gone, x = ~model.kept, model.x
     label = int(min(model.classes_)) - 1
-    if not (x.raw[gone].any() or x.scale[gone].any() or (model.y[gone] != label).any()):
+    made.x = x.erased(gone)
+    if made.x is x and not (model.y[gone] != label).any():
         return made
-    raw = x.raw.copy()
-    raw[gone] = 0
-    made.x = replace(x, raw=raw, scale=np.where(gone, 0.0, x.scale))
     made.y = np.where(gone, label, model.y)
     columns = made.out.columns
-    rows = {id(column.problem.rows): replace(column.problem.rows, raw=raw) for column in columns}
+    rows = {id(column.problem.rows): column.problem.rows.storing(made.x) for column in columns}
     left = [
         column.without(
             replace(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from math import hypot, sqrt
 from typing import Any
 
@@ -12,40 +11,33 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.core.checks import (
-    LARGEST,
-    require_count,
-    require_from_zero,
-    require_positive,
-    require_share,
     require_switch,
 )
-from expunge.core.errors import InvalidValue, UserError
 from expunge.core.files import State
 from expunge.core.read_back import read_as
-from expunge.core.row_set import RowSet
-from expunge.core.seeds import Noise, SystemNoise, stream
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
 from expunge.linear.classes import width_of
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.memory import BUILDING, require_matrices
-from expunge.linear.one_vs_rest import one_vs_rest
-from expunge.linear.parallel import one_blas_thread
-from expunge.linear.rehearsal import rehearse
-from expunge.linear.rows import Array, Rows
+from expunge.linear.one_vs_rest import as_columns
+from expunge.linear.operations import RowOperations
+from expunge.linear.parallel import one_blas_thread, start_threads
 from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.linear.solver import Fit, FitReport, build_factor, train
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear_columns import LinearColumns, compacted
 from expunge.predictors.linear_outputs import Released
 from expunge.predictors.linear_outputs import alone as as_model
+from expunge.predictors.linear_problems import LARGEST_LAM, SETTINGS, LinearProblems
 from expunge.predictors.linear_state import classes_of, require_rows, require_state
 
-_LARGEST_LAM = 1e30  # times any number of rows it is a number of float32
-SETTINGS = ("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress")
+__all__ = ["SETTINGS", "LinearModel", "zero"]
+Small = tuple["LinearModel", RowOperations, NDArray[np.int64]]
+"""A model and some rows, with labels, that it is soon trained on."""
+_FEW_CLASSES = 3
 
 
-class LinearModel(LinearColumns):
+class LinearModel(LinearProblems):
     """Logistic regression ``L_b``: one weight vector for two classes, one a class (one-vs-rest) for more.
 
     Of two classes the larger label is +1. K > 2 binary problems are trained on the same rows or on
@@ -63,70 +55,37 @@ class LinearModel(LinearColumns):
         joint_training: Whether ``tol`` is for the norm over all classes, ``sqrt(sum_k ||grad_k||^2)``, or
             for each class by itself.
         progress: Show a bar over the classes (on a terminal only).
+        solver: ``direct`` (an inverse Hessian a class is kept, 8 d^2 bytes each), ``iterative`` (conjugate
+            gradients: nothing of d x d is made) or ``auto``, see ``expunge.linear.memory.iterates``.
+        solver_memory: Bytes that the inverses of all classes may take with ``auto``.
     """
 
     kind = "logistic"
-    x: Rows
-
-    def __init__(
-        self,
-        lam: float = 1e-3,
-        std: float = 10.0,
-        tol: float = 1e-8,
-        max_iter: int = 200,
-        subsample_ratio: float = 1.0,
-        joint_training: bool = True,
-        progress: bool = False,
-    ) -> None:
-        self.lam = require_positive("lam", lam, most=_LARGEST_LAM)
-        self.std = require_from_zero("std", std, most=LARGEST)
-        self.tol = require_positive("tol", tol)
-        self.max_iter = require_count("max_iter", max_iter)
-        self.subsample_ratio = require_share("subsample_ratio", subsample_ratio)
-        self.joint_training = require_switch("joint_training", joint_training)
-        self.progress = progress
-
+    x: RowOperations
     # -- training ---------------------------------------------------------------------------------------
 
-    def begin(self, x: Rows, y: NDArray[np.int64], seed: int | None) -> None:
-        """Take over the training data.
+    def rehearse(self, x: RowOperations, y: NDArray[np.int64]) -> None:
+        """Compile the kernels for rows that are stored like these, and start the threads."""
+        x.rehearse()
+        start_threads()
 
-        Raises:
-            UserError: There is only one class.
-            InvalidValue: ``subsample_ratio`` is not 1 with two, or there are more features than fit into
-                memory.
-        """
-        require_matrices(x.dim, width_of(len(np.unique(y))), BUILDING)
-        super().begin(x, y, seed)
-        if len(self.classes_) < 2:
-            raise UserError(
-                f"labels: got one class ({self.classes_[0]}), allowed: two or more; see dataset.classes"
-            )
-        if len(self.classes_) == 2 and self.subsample_ratio != 1:
-            raise InvalidValue("subsample_ratio", self.subsample_ratio, "1 with two classes")
-
-    def rehearse(self, x: Rows, y: NDArray[np.int64]) -> None:
-        """Compile the kernels for rows that are stored like these."""
-        rehearse(x)
+    def small(self, x: RowOperations, y: NDArray[np.int64]) -> Small | None:
+        """The model with as much regularisation in all: what noise covers, and how well it is conditioned."""
+        rows, classes = x.few(), len(np.unique(y))
+        if not len(rows):
+            return None
+        lam = min(self.lam * len(x) / len(rows), LARGEST_LAM)
+        how = {name: getattr(self, name) for name in SETTINGS if name not in ("lam", "progress")}
+        how["solver"] = "iterative" if self.iterates(x, width_of(classes)) else "direct"
+        return LinearModel(lam, **how), rows, np.arange(len(rows)) % min(classes, _FEW_CLASSES)
 
     @alone
     @one_blas_thread()
-    def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
+    def fit(self, x: RowOperations, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train on all rows, with the b that a certified Gaussian method of the same seed draws first."""
         self.begin(x, y, seed)
         drawn = self.noise(0).normal(size=x.dim * self.width)
         self.columns, self.fit_reports = self._trained(self.problems(as_columns(self.std * drawn, x.dim)))
-
-    def noise(self, epoch: int) -> Noise:
-        """What the perturbation of an epoch is drawn from: the given seed, or the operating system."""
-        return stream(self.seed, "perturbation", epoch) if self.seeded else SystemNoise()
-
-    def problems(self, b: Array | None = None) -> list[LogisticProblem]:
-        """The columns' losses over all rows; b is (d,) or (d, K), None for zeros."""
-        x = self.x
-        b = np.zeros((x.dim, self.width)) if b is None else b.reshape(x.dim, self.width)
-        rng = stream(self.seed, "subsample")
-        return one_vs_rest(x, self.y, self.out.classes, self.lam, b, self.subsample_ratio, rng)
 
     def fits(
         self,
@@ -149,7 +108,7 @@ class LinearModel(LinearColumns):
         tol = self.tol / sqrt(len(problems)) if self.joint_training else self.tol
         tols = [tol] * len(problems) if most is None else [min(tol, one) for one in most]
         hide = None if self.progress and len(problems) > 1 else True
-        rows: Rows | None = None
+        rows: RowOperations | None = None
         bar = tqdm(problems, disable=hide, desc="training", unit="class", leave=False)
         for k, problem in enumerate(bar):
             if starts is not None:
@@ -175,7 +134,7 @@ class LinearModel(LinearColumns):
         return hypot(*(report.gradient_norm for report in reports))
 
     @one_blas_thread()
-    def retrained(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
+    def retrained(self, x: RowOperations, y: NDArray[np.int64], rows: NDArray[np.int64]) -> LinearModel:
         """The minimiser of ``L_b`` over these rows of ``x``, with this model's settings, b and subsamples.
 
         A class that this model has no more, and some of these rows have, has no b: that went with its column.
@@ -183,8 +142,7 @@ class LinearModel(LinearColumns):
         Raises:
             NothingLeft: The rows are of one class alone.
         """
-        how = (self.lam, self.std, self.tol, self.max_iter, self.subsample_ratio, self.joint_training)
-        reference = LinearModel(*how)
+        reference = LinearModel(**{name: getattr(self, name) for name in SETTINGS if name != "progress"})
         reference.begin(x, y, self.seed)
         out = self.out
         own = zip(out.classes.positive.tolist(), (column.problem.b for column in out.columns), strict=True)
@@ -220,11 +178,13 @@ class LinearModel(LinearColumns):
         assert classes.rows is not None
         values["class_rows"] = classes.rows.tolist()
         values["column_rows"] = [column.problem.n for column in out.columns]
+        if self.iterative:
+            values["iterative"] = True
         return State(arrays, values)
 
     @alone
     @read_as("the state of a linear model")
-    def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
+    def load_state(self, state: State, x: RowOperations, y: NDArray[np.int64] | None) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given.
 
         Rows that have left may have left ``x`` too (their scale is 0); what their labels are is all the same.
@@ -237,10 +197,11 @@ class LinearModel(LinearColumns):
         require_state(state, x)
         saved, removed = state.values, state.arrays["removed_rows"]
         self.fit_reports = []
+        self.iterative = require_switch("iterative", saved.get("iterative", False))
         if y is None:
-            problems = self._begin_away(x, state)
+            problems = self._away(x, state)
         else:
-            super().begin(x, y, saved["secret"])
+            LinearColumns.begin(self, x, y, saved["secret"])
             if "class_places" in saved:  # the first versions kept all classes
                 self._out = Released(classes_of(saved, np.unique(np.delete(y, removed))).counted(y))
         self.settled = self.there.without(state.arrays.get("erased_rows", []))
@@ -258,23 +219,16 @@ class LinearModel(LinearColumns):
             self.leave(removed, drawn)
             require_rows(self, saved)
 
-    def _begin_away(self, x: Rows, state: State) -> list[LogisticProblem]:
+    def _away(self, x: RowOperations, state: State) -> list[LogisticProblem]:
         """Take over what is known of rows that are out of reach; return the columns' losses over them."""
-        saved, nothing = state.values, np.empty(0)
+        saved = state.values
         if "class_rows" not in saved:
             raise RowsOutOfReach
-        self.x, self.y, self.seed = x, nothing.astype(np.int64), saved["secret"]
-        self.there = RowSet.full(len(x))
-        classes = classes_of(saved, np.array(saved["classes"], dtype=np.int64))
-        self._out = Released(replace(classes, rows=np.array(saved["class_rows"], dtype=np.int64)))
-        b = state.arrays["perturbation"].reshape(x.dim, self.width)
-        sampled = self.subsample_ratio < 1
-        return [
-            LogisticProblem(
-                RowsAway(len(x), x.dim, n, sampled), nothing, self.lam, np.ascontiguousarray(b[:, k])
-            )
-            for k, n in enumerate(saved["column_rows"])
-        ]
+        self.begin_away(x, classes_of(saved, np.array(saved["classes"], dtype=np.int64)), saved)
+        b = np.ascontiguousarray(state.arrays["perturbation"].reshape(x.dim, self.width).T)
+        rows = (RowsAway(len(x), x.dim, n, self.subsample_ratio < 1) for n in saved["column_rows"])
+        both = zip(rows, b, strict=True)
+        return [LogisticProblem(own, np.empty(0), self.lam, one, self.iterative) for own, one in both]
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickles: without what the rows that have left were."""
@@ -285,8 +239,3 @@ class LinearModel(LinearColumns):
 def zero(problem: LogisticProblem) -> Start:
     """Zero, with the inverse Hessian there."""
     return Start(build_factor(problem, np.zeros(problem.rows.dim)))
-
-
-def as_columns(flat: Array, dim: int) -> Array:
-    """A perturbation as it is drawn, column after column, as (dim, width)."""
-    return flat.reshape(-1, dim).T

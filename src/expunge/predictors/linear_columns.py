@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from expunge.core.row_set import RowSet
 from expunge.core.threads import alone
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.classes import ClassList
+from expunge.linear.given import Array
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.rows import Array, Rows
+from expunge.linear.operations import RowOperations
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear_outputs import LinearOutputs, Released
 from expunge.predictors.remainder import Remainder, remainder
@@ -25,18 +27,24 @@ class LinearColumns(LinearOutputs):
 
     Attributes:
         fit_reports: How the last training of each class ended; none of a model that was loaded.
-        settled: Rows that were there when the columns were last made from those that stay alone.
+        settled: RowOperations that were there when the columns were last made from those that stay alone.
     """
 
-    x: Rows
+    x: RowOperations
     fit_reports: list[FitReport]
     settled: RowSet
 
-    def begin(self, x: Rows, y: NDArray[np.int64], seed: int | None) -> None:
+    def begin(self, x: RowOperations, y: NDArray[np.int64], seed: int | None) -> None:
         """Take over the training data."""
         super().begin(x, y, seed)
         self._out = replace(self._out, classes=self._out.classes.counted(y))
         self.settled = self.there
+
+    def begin_away(self, x: RowOperations, classes: ClassList, saved: dict[str, Any]) -> None:
+        """Take over what a state has of training data that are out of reach."""
+        self.x, self.y, self.seed = x, np.empty(0, dtype=np.int64), saved["secret"]
+        self.there = RowSet.full(len(x))
+        self._out = Released(replace(classes, rows=np.array(saved["class_rows"], dtype=np.int64)))
 
     def without(
         self, index: NDArray[np.int64], labels: NDArray[np.int64] | None = None
@@ -46,7 +54,7 @@ class LinearColumns(LinearOutputs):
         ``labels`` (m,) are those of these rows, where ``y`` is not to be asked. It costs O(m).
 
         Raises:
-            NothingLeft: Rows of one class alone would stay.
+            NothingLeft: RowOperations of one class alone would stay.
         """
         return remainder(self.out, self._classes_without(index, labels), index)
 
@@ -64,7 +72,7 @@ class LinearColumns(LinearOutputs):
         classes.
 
         Raises:
-            NothingLeft: Rows of one class alone would stay.
+            NothingLeft: RowOperations of one class alone would stay.
         """
         left = self.without(index)
         pairs = zip(left.columns, left.problems, strict=True)

@@ -14,9 +14,10 @@ from scipy.special import expit, log_expit, softmax
 from expunge.core.row_ids import row_ids
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.classes import ClassList
+from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.operations import RowOperations
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.rows import BLOCK_ROWS, Array, Rows
 from expunge.predictors.base import Predictor
 
 
@@ -111,11 +112,11 @@ class LinearOutputs(Predictor):
         """(d, K), (d, 1) for two classes."""
         return self.out.weights
 
-    def decision(self, x: Rows) -> Array:
+    def decision(self, x: RowOperations) -> Array:
         """``x_i.w``, (n,) for two classes, (n, K) for more."""
         return _decision(self.out, x)
 
-    def predict(self, x: Rows, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def predict(self, x: RowOperations, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Labels of some rows (None: all of them), (m,)."""
         out = self.out
         scores = _decision(out, x) if rows is None else _decision(out, x)[_ids(rows, x)]
@@ -135,7 +136,7 @@ class LinearOutputs(Predictor):
         return hypot(*(float(np.linalg.norm(c.problem.gradient(c.w))) for c in self.columns))
 
     @one_blas_thread()
-    def losses(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
+    def losses(self, x: RowOperations, y: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
         """``sum_k log(1 + exp(-y_ik x_i.w_k))`` of each of these rows of ``x``, (m,), removed or not.
 
         A row counts in every class, whether or not the class's subsample has it; see the class for a row
@@ -148,13 +149,13 @@ class LinearOutputs(Predictor):
         return np.concatenate([np.empty(0), *terms])
 
     @one_blas_thread()
-    def gradient_norm(self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
+    def gradient_norm(self, x: RowOperations, y: NDArray[np.int64], rows: NDArray[np.int64]) -> float:
         """The 2-norm over all weights of the gradient of the mean of those losses."""
         weights, loss_and_gradient = self.mean_loss(x, y, rows)
         return float(np.linalg.norm(loss_and_gradient(weights)[1]))
 
     def mean_loss(
-        self, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
+        self, x: RowOperations, y: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> tuple[Array, Callable[[Array], tuple[float, Array]]]:
         """The mean of those losses as a function of the weights, column after column of (d, K) in one row."""
         out = self.out
@@ -173,7 +174,7 @@ class LinearOutputs(Predictor):
         return weights.ravel(), loss_and_gradient
 
     @one_blas_thread()
-    def probabilities(self, x: Rows, rows: NDArray[np.int64] | None = None) -> Array:
+    def probabilities(self, x: RowOperations, rows: NDArray[np.int64] | None = None) -> Array:
         """``(sigmoid(-s), sigmoid(s))`` for two classes, ``sigmoid(s_k) / sum_j sigmoid(s_j)`` for more.
 
         Args:
@@ -202,15 +203,15 @@ class LinearOutputs(Predictor):
         return {str(k): w for k, w in zip(out.classes.positive.tolist(), out.weights.T, strict=True)}
 
 
-def _decision(out: Released, x: Rows) -> Array:
+def _decision(out: Released, x: RowOperations) -> Array:
     scores = [x.scores(w) for w in out.weights.T]
     return scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
 
 
 def _blocks(
-    out: Released, x: Rows, y: NDArray[np.int64], rows: NDArray[np.int64]
-) -> Iterator[tuple[Array, Array, NDArray[np.bool_]]]:
-    """Rows in float64, (m, d), their signs, (m, K), and whether their class has left, (m,).
+    out: Released, x: RowOperations, y: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Iterator[tuple[Any, Array, NDArray[np.bool_]]]:
+    """Rows in float64, (m, d), maybe sparse, their signs, (m, K), and whether their class has left, (m,).
 
     A few at a time: 8-bit rows grow eightfold.
     """
@@ -218,7 +219,7 @@ def _blocks(
     for start in range(0, len(rows), BLOCK_ROWS):
         chosen = rows[start : start + BLOCK_ROWS]
         signs = np.where(y[chosen][:, None] == classes.positive, 1.0, -1.0)
-        yield x.dense(chosen), signs, ~np.isin(y[chosen], classes.labels)
+        yield x.part(chosen), signs, ~np.isin(y[chosen], classes.labels)
 
 
 def _terms(scores: Array, signs: Array, left: NDArray[np.bool_]) -> Array:
@@ -240,7 +241,7 @@ def _slopes(scores: Array, signs: Array, left: NDArray[np.bool_]) -> Array:
     return np.asarray(found)
 
 
-def _ids(rows: Any, x: Rows) -> NDArray[np.int64]:
+def _ids(rows: Any, x: RowOperations) -> NDArray[np.int64]:
     return row_ids(rows, len(x), distinct=False)
 
 

@@ -11,13 +11,13 @@ from expunge.core.errors import DataError
 from expunge.core.files import State
 from expunge.core.read_back import array_of, ids_of, same
 from expunge.linear.classes import ClassList, Labels, width_of
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 
 if TYPE_CHECKING:
     from expunge.predictors.linear_columns import LinearColumns
 
 
-def require_state(state: State, x: Rows) -> None:
+def require_state(state: State, x: RowOperations) -> None:
     """Refuse what can be seen to be wrong without a row: types, shapes, NaN, ids, counts.
 
     The first versions had fewer entries.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ PUBLIC_CLASSES = (
     "the list of classes is public: a network keeps the output of a class, or person, whose rows have all "
     "been removed, and who sees it learns that they were once there"
 )
+_FEW_ROWS, _FEW_CLASSES = 8, 3
 _MODULE, _HISTORY = "module.", "history."
 
 
@@ -58,6 +60,14 @@ class NetworkModel(Predictor):
     def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
         """Take a step with a network of the kind, which is thrown away."""
         self.learner.rehearse(Images.of(x), len(np.unique(y)))
+
+    def small(self, x: Any, y: NDArray[np.int64]) -> tuple[NetworkModel, Images, NDArray[np.int64]] | None:
+        """The network from random weights, for an epoch; None if it would be compiled for so few rows."""
+        images, classes = Images.of(x), len(np.unique(y))
+        if self.learner.compiles(images.shape, classes):
+            return None
+        few = replace(images, raw=images.raw[:_FEW_ROWS])
+        return NetworkModel(self.learner.short()), few, np.arange(len(few)) % min(classes, _FEW_CLASSES)
 
     @alone
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.classes import ClassList
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.rows import Rows
+from expunge.linear.operations import RowOperations
 from expunge.predictors.base import NothingLeft
 from expunge.predictors.linear_outputs import Released
 
@@ -53,7 +53,7 @@ def remainder(out: Released, classes: ClassList, index: NDArray[np.int64]) -> Re
 
 def _without(columns: Sequence[WeightColumn], index: NDArray[np.int64]) -> list[LogisticProblem]:
     """The columns' problems without these rows."""
-    rows: Rows | None = None
+    rows: RowOperations | None = None
     problems = []
     for column in columns:
         problem = column.problem

@@ -25,6 +25,60 @@ _BEFORE_AFTER = {
     )
 }
 
+OWN = {
+    "removals_supported": Column(
+        "supported",
+        "↑",
+        "removal requests that a certified method served before its first retraining or refusal; 'all' if "
+        "neither ever came",
+        "count",
+        beside="requests",
+        sub="of N requests",
+        cell="{value} of {beside}",
+    ),
+    "retrained": Column("retrained", "↓", "requests answered by training again", "count"),
+    "refused": Column("refused", "↓", "requests not carried out", "count"),
+    "released": Column(
+        "releases",
+        "",
+        "models that have left, the first and one for each request served, of those that the noise covers "
+        "together",
+        "count",
+        beside="releases",
+        sub="out of those covered",
+        cell="{value} of {beside}",
+    ),
+    "epsilon_spent": Column(
+        "ε spent",
+        "↓",
+        "the ε, at δ, of what has been released: with noise at release that of all releases so far together, "
+        "by count alone; by the published method c·bound/std of the last; †: see below the table",
+        beside="epsilon",
+        sub="of ε",
+        cell="{value} of {beside}",
+    ),
+    "epsilon_total": Column(
+        "ε total",
+        "↓",
+        "guarantee of extractor and model together, for each removed row taken alone: the two ε summed, the "
+        "two δ summed; 'none': there is no guarantee, and it is said why",
+        beside="delta_total",
+        sub="ε, δ",
+        cell="{value}, {beside}",
+    ),
+    "seconds_removal_median": Column(
+        "time / removal",
+        "↓",
+        "wall time of one removal alone, without evaluation: the median, and what 95% stay below; a request "
+        "that was refused or trained again for is none, nor is the first of several, which may compile",
+        "seconds",
+        beside="seconds_removal_p95",
+        sub="median, p95",
+        cell="{value}, {beside}",
+    ),
+}
+"""Of the numbers that the summary of every run may have, whatever its parts declare."""
+
 
 def declared(parts: Iterable[Columns]) -> dict[str, Column]:
     """Return the columns of a run: test accuracy before and after where it is measured, then those of parts.
@@ -86,6 +140,15 @@ def role_of(summary: Mapping[str, Any], target: Any) -> str:
     return str(known or ("heuristic" if summary.get("budget") is None else "certified"))
 
 
+def colour_of(unlearner: str) -> int | None:
+    """Return the colour, from 0 on, of one of the package's methods; None of any other.
+
+    Those that are compared with each other have different ones.
+    """
+    known = _bundled()["colours"].get(unlearner)
+    return None if known is None else int(known)
+
+
 def picture_of(name: str, header: Mapping[str, Any]) -> str:
     """Return what a file of arrays is a picture of, by its header or else its name; empty: of nothing."""
     said = header.get("picture")
@@ -94,6 +157,6 @@ def picture_of(name: str, header: Mapping[str, Any]) -> str:
 
 @cache
 def _bundled() -> dict[str, Any]:
-    """What folders hold that were made before a run said it itself."""
+    """What folders hold that were made before a run said it itself, and what no run says."""
     text = resources.files("expunge.record").joinpath("bundled.json").read_text(encoding="utf-8")
     return dict(json.loads(text))

@@ -9,22 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
+
 from expunge.core.checks import is_whole, require_choice, require_switch
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State
 from expunge.core.plain import plain
 from expunge.core.read_back import of_file, read_as, same
+from expunge.linear.given import Array
 from expunge.linear.rows_away import RowsOutOfReach
+from expunge.linear.sparse_rows import SparseRows
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear import SETTINGS, LinearModel
-from expunge.record.known_data import both_or_none, brought_rows
+from expunge.record.hints import of_intercept
+from expunge.record.known_data import TYPES, both_or_none, brought_rows, constant_of, read_table, rows_of
 from expunge.record.model_file import DIGESTS, MODEL, Version
 from expunge.record.training_data import DataAway, Known
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import PERTURBATIONS, Newton
 
 _OF_NEWTON = {"residual_held": "residual"}  # the estimator's own ``residual`` measures it
-_OF_THE_ESTIMATOR = ("normalize", "random_state")
+_OF_THE_ESTIMATOR = ("normalize", "fit_intercept", "intercept_scaling", "random_state")
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,13 @@ class Fitted:
     data: Known
     version: Version
 
+    def hint(self) -> str | None:
+        """What is likely to cost accuracy, for the person who trains alone."""
+        data = self.data
+        if isinstance(data, DataAway):
+            return None
+        return of_intercept(data.rows, data.labels, data.classes, "fit_intercept=True")
+
     def apart(self) -> Fitted:
         """Return a copy that goes on by itself: a release as it stands."""
         with self.engine.lock:
@@ -50,6 +63,14 @@ class Fitted:
     def is_away(self) -> bool:
         """Whether the training rows are out of reach."""
         return isinstance(self.data, DataAway)
+
+    def scored(self, estimator: Any, X: Any) -> tuple[Array, NDArray[Any]]:
+        """``x.w`` of each row of X, (n,) for two classes, (n, K) for more, and the classes of that model."""
+        X = validate_data(estimator, read_table(X), reset=False, **TYPES)
+        rows = rows_of(self.settings, X, trained=False)
+        out = self.engine.predictor.out
+        scores = rows.times(out.weights)
+        return scores[:, 0] if out.classes.width == 1 else scores, self.data.names_of(out.classes.labels)
 
     def remove(self, estimator: Any, rows: Any, X: Any, y: Any) -> Outcome:
         """Serve one request of ``estimator``, which may bring its rows and labels along.
@@ -66,7 +87,7 @@ class Fitted:
         if self.is_away:
             self._require_brought(given)
         there = engine.predictor.classes_
-        brought = brought_rows(estimator, self.settings["normalize"], self.data, there, index, X, y)
+        brought = brought_rows(estimator, self.settings, self.data, there, index, X, y)
         return engine.remove(rows, brought if self.is_away else None)
 
     def _require_brought(self, given: bool) -> None:
@@ -118,6 +139,8 @@ class Fitted:
         state.arrays[DIGESTS] = digests = data.digests(there.here)
         state.values |= data.as_plain(engine.predictor.classes_) | found
         state.values |= {"settings": self.settings, "feature_type": data.dtype.str}
+        if isinstance(data.rows, SparseRows):
+            state.values["sparse"] = True
         if left:
             state.values["live"] = left
         version = self.version.save(path, state, engine.served, lambda: data.fingerprint)
@@ -143,6 +166,7 @@ def engine_of(settings: dict[str, Any]) -> Newton:
         InvalidValue: One of them, by its name there, is not allowed.
     """
     require_switch("normalize", settings["normalize"])
+    constant_of(settings)
     require_choice("perturbation", settings["perturbation"], PERTURBATIONS)
     own = {_OF_NEWTON.get(key, key): settings[key] for key in settings if key not in _OF_THE_ESTIMATOR}
     of_model = {key: own.pop(key) for key in SETTINGS if key in own}
@@ -179,7 +203,9 @@ def load_engine(
 def understood(engine: Newton, settings: dict[str, Any]) -> dict[str, Any]:
     """These settings of the estimator as the method understood them, in Python's own types."""
     seed = settings["random_state"]
-    found = {"normalize": bool(settings["normalize"]), "random_state": seed if is_whole(seed) else None}
+    found: dict[str, Any] = {key: bool(settings[key]) for key in ("normalize", "fit_intercept")}
+    found["intercept_scaling"] = float(settings["intercept_scaling"])
+    found["random_state"] = seed if is_whole(seed) else None
     for key in settings.keys() - found.keys():
         of_model = key in SETTINGS and (key != "std" or engine.perturbation != "release")
         found[key] = getattr(engine.predictor if of_model else engine, _OF_NEWTON.get(key, key))

@@ -58,8 +58,9 @@ class Inputs:
         text = json.dumps(comparable(settings), sort_keys=True, default=str)
         sources = {f"source of {name}": d for name, d in sources_of(targets_in(settings)).items()}
         told = {"expunge": __version__, _SETTINGS: sha256_of([text.encode()])}
-        rows = (settings.get("removal") or {}).get("rows")
-        asked_by = "removal.rows" if isinstance(rows, str) else "removal"
+        removal = settings.get("removal") or {}
+        listed = (f"removal.{key}" for key in ("rows", "ids") if isinstance(removal.get(key), str))
+        asked_by = next(listed, "removal")
         return cls({**told, **digests_of(files), **sources}, asked_by=asked_by, files=files)
 
     def with_files(self, digests: Mapping[str, str]) -> Inputs:
@@ -69,8 +70,8 @@ class Inputs:
     def with_data(self, digests: Mapping[str, str], settings: Any) -> Inputs:
         """Return them with the parts of a data set; ``settings`` are those of its group, to name its file."""
         names = settings if isinstance(settings, Mapping) else {}
-        key = next((f".{key}" for key in ("path", "folder") if names.get(key)), "")
-        other = ".test_path" if names.get("test_path") else key
+        key = next((f".{key}" for key in ("path", "file", "folder") if names.get(key)), "")
+        other = next((f".{key}" for key in ("test_path", "test_file") if names.get(key)), key)
         own = {f"dataset{other if 'test' in part else key}, {part}": d for part, d in digests.items()}
         return replace(self, digests={**self.digests, **own})
 

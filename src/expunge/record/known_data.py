@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
@@ -13,8 +15,11 @@ from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State
 from expunge.linear.brought import Brought
-from expunge.linear.rows import Rows
+from expunge.linear.intercept import beside, beside_unit, checked
+from expunge.linear.operations import RowOperations
 from expunge.linear.rows_away import RowsAway, RowsOutOfReach
+from expunge.linear.sparse_rows import SparseRows
+from expunge.linear.taken import as_given, laid_out, normalised, require_sound, unscaled
 from expunge.record.model_file import DIGESTS, FINGERPRINT, REMOVED
 from expunge.record.training_data import (
     DataAway,
@@ -27,7 +32,8 @@ from expunge.record.training_data import (
     two_or_more,
 )
 
-_TYPES = {"dtype": [np.float64, np.float32], "order": "C"}
+TYPES: dict[str, Any] = {"dtype": [np.float64, np.float32], "order": "C", "accept_sparse": "csr"}
+"""What scikit-learn is to make of a table."""
 
 
 def training_data(estimator: Any, X: Any, y: Any) -> TrainingData:
@@ -36,10 +42,9 @@ def training_data(estimator: Any, X: Any, y: Any) -> TrainingData:
     Raises:
         ValueError: They are nothing that it can be trained on.
     """
-    require_numbers("X", X)
-    X, y = validate_data(estimator, X, readable(y), **_TYPES)
+    X, y = validate_data(estimator, read_table(X), readable(y), **TYPES)
     classes, labels = numbered(y)
-    rows = _rows(estimator.normalize, X)
+    rows = rows_of(vars(estimator), X)
     return TrainingData(rows, labels, two_or_more(classes), _names(estimator))
 
 
@@ -59,10 +64,10 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     kept = np.ones(len(digests) + len(removed), dtype=bool)
     kept[removed] = False
     stay = np.flatnonzero(kept)
-    X, y = _part(path, "X", X, kept), _labels(_part(path, "y", readable(y), kept))
-    require_numbers("X", X)
+    X = _stored_like(saved.get("sparse", False), _part(path, "X", read_table(X), kept))
+    y = _labels(_part(path, "y", readable(y), kept))
     now, numbers = numbered(validate_data(estimator, "no_validation", y))
-    X = validate_data(estimator, X, ensure_all_finite=False, **_TYPES)  # rows that stay are: see _rows
+    X = validate_data(estimator, X, ensure_all_finite=False, **TYPES)  # rows that stay are: see _rows
     known = saved_labels(saved, now)
     there = np.array(saved["classes"], dtype=np.int64)
     own = _numbers_of(now, known, there)
@@ -73,11 +78,10 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     said = f"{path}: X ({X.dtype} of shape {X.shape}) and y are not the training data of this model"
     if X.shape[1] != saved["n_features"]:
         raise DataError(f"{said}: they have {X.shape[1]} features, allowed: {saved['n_features']}")
-    if len(X) != len(kept):
-        staying, X = X, np.zeros((len(kept), X.shape[1]), dtype=X.dtype)
-        X[stay] = staying
+    if X.shape[0] != len(kept):
+        X = laid_out(X, stay, len(kept))
     classes = _all_classes(saved, known)
-    rows = _rows(estimator.normalize, X, f"{path}: row", kept)
+    rows = rows_of(vars(estimator), X, f"{path}: row", kept)
     data = TrainingData(rows, labels, classes, _names(estimator))
     changed = stay[(data.digests(stay) != digests).any(axis=1)]
     if len(changed):
@@ -99,14 +103,15 @@ def data_away(estimator: Any, state: State) -> DataAway:
         raise RowsOutOfReach
     estimator.n_features_in_ = saved["n_features"]
     table = state.arrays[DIGESTS]
-    rows = RowsAway(len(table) + len(removed), saved["n_features"], len(table))
+    dim = saved["n_features"] + (constant_of(vars(estimator)) > 0)
+    rows = RowsAway(len(table) + len(removed), dim, len(table))
     classes = _all_classes(saved, saved_labels(saved, np.empty(0)))
     return DataAway(*(table, removed, rows, np.dtype(saved["feature_type"])), classes, saved["feature_names"])
 
 
 def brought_rows(
     estimator: Any,
-    normalize: bool,
+    settings: Mapping[str, Any],
     data: Known,
     there: NDArray[np.int64],
     index: NDArray[np.int64],
@@ -122,13 +127,13 @@ def brought_rows(
         InvalidValue: There are more or fewer.
         DataError: One is another than in ``fit``, or its label is.
     """
-    require_numbers("X", X)
-    X, y = validate_data(estimator, X, _labels(readable(y)), reset=False, **_TYPES)
-    if len(X) != len(index):
-        raise InvalidValue("X", f"{len(X)} rows", f"the {len(index)} of the request, in its order")
+    X = _stored_like(isinstance(data.rows, SparseRows), read_table(X))
+    X, y = validate_data(estimator, X, _labels(readable(y)), reset=False, **TYPES)
+    if X.shape[0] != len(index):
+        raise InvalidValue("X", f"{X.shape[0]} rows", f"the {len(index)} of the request, in its order")
     now, numbers = numbered(y)
     labels = _numbers_of(now, data.names_of(there), there)[numbers]
-    rows = _rows(normalize, X)
+    rows = rows_of(settings, X)
     found = TrainingData(rows, labels, data.classes).digests(np.arange(len(index)))
     wrong = np.flatnonzero((found != data.digests(index)).any(axis=1))
     if len(wrong):
@@ -136,7 +141,7 @@ def brought_rows(
         said = f"X and y: what is brought as row {index[wrong[0]]} is another, or has another label{more}"
         raise DataError(f"{said}; allowed: the rows of the request as they were in fit, in its order")
     if X.dtype != data.dtype:  # the same numbers; their norms may have another last bit
-        rows = _rows(normalize, X.astype(data.dtype))
+        rows = rows_of(settings, X.astype(data.dtype))
     return Brought(rows.dense(), labels)
 
 
@@ -168,9 +173,54 @@ def _all_classes(saved: dict[str, Any], known: NDArray[Any]) -> NDArray[Any]:
     return classes
 
 
-def _rows(normalize: bool, X: NDArray[Any], what: str = "row", used: NDArray[np.bool_] | None = None) -> Rows:
-    take = Rows.normalised if normalize else Rows.as_given
-    return take(X, what=what, used=used)
+def read_table(X: Any) -> Any:
+    """X as it can be read: numbers, and of a sparse matrix indices that are in range, row after row.
+
+    Raises:
+        InvalidValue: It is of text or times.
+        DataError: Of a sparse matrix they are not.
+    """
+    require_numbers("X", X)
+    require_sound("X", X)
+    return X.tocsr() if sp.issparse(X) else X
+
+
+def _stored_like(sparse: bool, X: Any) -> Any:
+    """A table as the model has its own, by which it knows it again: the same numbers in its container."""
+    if sp.issparse(X):
+        return X if sparse else X.toarray()
+    return sp.csr_array(np.asarray(X, dtype=np.float64)) if sparse else X
+
+
+def constant_of(settings: Mapping[str, Any]) -> float:
+    """The constant beside the features of each row, by the estimator's settings; 0 for none.
+
+    Raises:
+        InvalidValue: One of them is not allowed.
+    """
+    names = ("fit_intercept", "intercept_scaling")
+    return checked(settings[names[0]], settings[names[1]], names)
+
+
+def rows_of(
+    settings: Mapping[str, Any],
+    X: Any,
+    what: str = "row",
+    used: NDArray[np.bool_] | None = None,
+    trained: bool = True,
+) -> RowOperations:
+    """Return rows X (n, d) as the estimator's settings have them: see ``linear.intercept`` and ``taken``.
+
+    Those that are not ``trained`` on, without ``normalize``, may be of any norm.
+
+    Raises:
+        DataError: A row that is ``used`` is not finite or, without ``normalize``, longer than 1.
+    """
+    constant = constant_of(settings)
+    if settings["normalize"]:
+        return normalised(beside(X, constant), what=what, used=used)
+    X = beside_unit(X, constant)
+    return as_given(X, what=what, used=used) if trained else unscaled(X)
 
 
 def _names(estimator: Any) -> list[str] | None:

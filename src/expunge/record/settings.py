@@ -13,7 +13,10 @@ FREE = (
     *("data_dir", "cache_dir", "checkpoint_every", "optimized_metric"),
 )
 """Keys that change nothing of what a run comes to."""
-_BY_CONTENT = ("dataset.path", "dataset.test_path", "dataset.folder", "model.weights", "removal.rows")
+_BY_CONTENT = (
+    *("dataset.path", "dataset.test_path", "dataset.file", "dataset.test_file", "dataset.folder"),
+    *("dataset.y_path", "dataset.test_y_path", "extractor.ranges", "model.weights", "removal.rows"),
+)
 """Keys that name files of which the content is among the inputs, so that they may lie elsewhere by then."""
 
 

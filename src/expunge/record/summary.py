@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from typing import Any
 
-import numpy as np
-
 from expunge.certificate.composition import Claim, Total
 from expunge.core.columns import Columns
 from expunge.core.versions import version_of
@@ -16,6 +14,7 @@ from expunge.record.account import require_counts
 from expunge.record.columns import as_json
 from expunge.record.continued import KEY as CONTINUED
 from expunge.record.tally import Tally
+from expunge.record.times import counted, median_and_p95
 from expunge.unlearners.base import OUTCOMES
 
 _RESIDUAL = ("residual_bound", "residual_measured", "budget")
@@ -50,11 +49,11 @@ def summarise(
         BrokenInvariant: A record has an outcome that is none.
     """
     known = columns or {}
-    tally = Tally({key: column.over_run for key, column in known.items()})
+    tally = Tally({key: column.over_run for key, column in known.items()}, str(facts.get("role", "")))
     for record in records:
         tally.add(record)
     require_counts({"requests": tally.requests}, tally.counts)
-    supported, seconds = tally.supported, tally.seconds
+    supported, (middle, p95) = tally.supported, median_and_p95(counted(tally.seconds))
     total: Total | None = facts.get("total")
     together = ("epsilon_total", "delta_total", "not_covered")
     claim: Claim = facts.get("claim") or Claim()
@@ -71,8 +70,8 @@ def summarise(
         **(dict(zip(together, astuple(total), strict=True)) if total else {}),
         **facts.get("noise", {}),
         "seconds_fit": facts["seconds_fit"],
-        "seconds_removal_median": float(np.median(seconds)) if seconds else None,
-        "seconds_removal_p95": float(np.percentile(seconds, 95)) if seconds else None,
+        "seconds_removal_median": middle,
+        "seconds_removal_p95": p95,
         "peak_memory_mb": peak_memory_mb(),
         **facts.get("extracted", {}),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from expunge.record.continued import KEY as CONTINUED
 from expunge.record.continued import Continued
 from expunge.record.ledger import KEYS
+from expunge.record.times import is_removal
 from expunge.unlearners.base import OUTCOMES
 
 
@@ -19,18 +20,19 @@ class Tally:
 
     Args:
         over_run: Key -> what a summary has of it; see ``Column.over_run``. Other keys are ``served``.
+        role: The role of the method, which says what of it is a removal.
 
     Attributes:
         requests: How many there were.
         counts: Outcome -> how many had it.
         supported: Requests before the first that was not ``removed``.
-        seconds: Of each.
+        seconds: Of each removal; see ``times``.
         last: The last record; empty as long as there is none.
         continued: What took the place of other records; see ``Continued.as_json``.
     """
 
-    def __init__(self, over_run: Mapping[str, str]) -> None:
-        self._over_run = over_run
+    def __init__(self, over_run: Mapping[str, str], role: str = "") -> None:
+        self._over_run, self._role = over_run, role
         self.requests, self.supported = 0, 0
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self.seconds = array("d")
@@ -46,7 +48,8 @@ class Tally:
         if outcome == "removed" and self.supported == self.requests:
             self.supported += 1
         self.requests += 1
-        self.seconds.append(record["seconds"])
+        if is_removal(outcome, self._role):
+            self.seconds.append(record["seconds"])
         self.last = record
         if again := Continued.of(record.get(CONTINUED)):
             self.continued.append(again.as_json())

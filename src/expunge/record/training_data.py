@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.core.hashing import sha256_of
 from expunge.datasets.names import listed
+from expunge.linear.operations import RowOperations
 from expunge.linear.rows import Rows
 from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.predictors.linear import LinearModel
@@ -80,7 +81,7 @@ class TrainingData(Named):
             are not known any more.
     """
 
-    rows: Rows
+    rows: RowOperations
     labels: NDArray[np.int64]
     classes: NDArray[Any]
     names: list[str] | None = None
@@ -88,22 +89,18 @@ class TrainingData(Named):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the numbers in which the rows are known to the model."""
-        return self.rows.raw.dtype
+        return self.rows.dtype
 
     def digests(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A digest of each of these rows, (m, 16): of its numbers and its label's, whatever their types."""
-        found = []
-        for start in range(0, len(rows), _BLOCK):
-            part = rows[start : start + _BLOCK]
-            numbers = (
-                np.hstack([self.rows.raw[part], self.labels[part, None]], dtype=np.float64) + 0.0
-            )  # no -0.0
-            found += [sha256(row).digest()[:_DIGEST] for row in numbers]
+        found = [sha256(row).digest()[:_DIGEST] for row in self.rows.contents(rows, self.labels[rows])]
         return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, _DIGEST)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the numbers and the label numbers of all rows: what earlier versions saved."""
+        if not isinstance(self.rows, Rows):
+            return sha256_of(self.rows.contents(np.arange(len(self.rows)), self.labels))
         blocks = (self.rows.raw[start : start + _BLOCK] for start in range(0, len(self.rows), _BLOCK))
         numbers = (np.ascontiguousarray(block, dtype=np.float64) + 0.0 for block in blocks)  # no -0.0
         return sha256_of([f"numbers{self.rows.raw.shape}".encode(), *numbers, self.labels.tobytes()])
@@ -120,7 +117,7 @@ class TrainingData(Named):
         """
         known, now = saved_labels(saved, self.classes), self.classes
         if saved["fingerprint"] != (self.fingerprint if "labels" in saved else self._old_fingerprint()):
-            got = f"{self.rows.raw.dtype} of shape {self.rows.raw.shape}"
+            got = f"{self.rows.dtype} of shape {(len(self.rows), self.rows.dim)}"
             raise DataError(f"{path}: X ({got}) and y are not the training data of this model")
         if not np.array_equal(known, now):
             raise other_labels(path, known, now)
@@ -142,6 +139,8 @@ class TrainingData(Named):
 
     def _old_fingerprint(self) -> str:
         """That of files of earlier versions, for which a number of another type is another number."""
+        if not isinstance(self.rows, Rows):  # which they had not
+            return self.fingerprint
         raw = self.rows.raw
         return sha256_of(
             [f"{raw.dtype}{raw.shape}".encode(), np.ascontiguousarray(raw), self.labels.tobytes()]

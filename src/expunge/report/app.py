@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expunge import __version__
+from expunge.core import text
 from expunge.core.arguments import Parser, folder
 from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
 from expunge.core.screen import Page
-from expunge.report.read import text
-from expunge.report.read.runs import find_runs
-from expunge.report.tables import privacy, terminal
+from expunge.extractors import privacy_table
+from expunge.record.folders.runs import find_runs
+from expunge.report.tables import terminal
 from expunge.report.tables.contents import Contents
 from expunge.report.write import default_out, write_contents
 
@@ -58,16 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _asked(argv: Sequence[str] | None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
-    recipe = privacy.given(args)
+    recipe = privacy_table.given(args)
     if recipe and not args.privacy:
-        raise UserError(f"{privacy.option(next(iter(recipe)))}: only with --privacy")
+        raise UserError(f"{privacy_table.option(next(iter(recipe)))}: only with --privacy")
     if not args.folders and not args.privacy:
         parser.error("the following arguments are required: FOLDER")
     if (args.out or args.legend) and not args.folders:
         option = "--out" if args.out else "--legend"
         raise UserError(f"{option}: only with a FOLDER; --privacy alone writes no files")
     if args.privacy:
-        say(privacy.report(recipe))
+        page = Page()
+        privacy_table.report(recipe, page)
+        say(f"{page}", styled=True)
     return _report(args.folders, args.out, args.legend) if args.folders else 0
 
 
@@ -84,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
     parser.add_argument("--legend", action="store_true", help="also print what every column means")
-    privacy.add_options(parser)
+    privacy_table.add_options(parser)
     return parser
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from expunge.core.errors import RunFolderError
 from expunge.core.files import write_atomically
 from expunge.core.folders import writing
-from expunge.report.read.runs import find_runs
+from expunge.core.homes import link
+from expunge.core.spreadsheets import as_csv
+from expunge.record.folders.runs import find_runs
 from expunge.report.tables import studies, table, tex
-from expunge.report.tables.contents import Contents, link
+from expunge.report.tables.contents import Contents
 
 
 def write_report(
@@ -41,7 +43,7 @@ def write_contents(contents: Contents, out: Path) -> Path:
     from expunge.report.figures.draw import draw_all
     from expunge.report.page.page import page
 
-    drawn = draw_all(contents.runs)
+    drawn = draw_all(contents.runs, contents.left_out)
     every = [*contents.runs, *(one.run for one in contents.begun)]
     links = {run.name: address for run in every if (address := link(run.folder, out))}
     try:
@@ -66,7 +68,7 @@ def _texts(contents: Contents) -> dict[str, str]:
     """The tables, by the names of their files."""
     found = {"table.md": contents.as_markdown()}
     if contents.runs:
-        found["table.csv"] = table.as_csv(contents.lines)
+        found["table.csv"] = as_csv(row.values for row in contents.lines)
         found["methods.csv"] = table.methods_as_csv(contents.groups)
         found["table.tex"] = tex.as_tex(contents.groups)
     return {**found, **studies.as_csv(contents.studies)}

@@ -89,7 +89,8 @@ def _reproduce(args: argparse.Namespace) -> int:
     for name in asked:
         results[name] = _row(rows[name], out, args)
         path, _ = output.write_page(args.paper, rows, results, out)  # after each: a command may be broken off
-    say(f"{page.as_text(results)}\n{page.counted(results)}\nWritten to {path}\n")
+    say(page.as_text(results), styled=True)
+    say(f"\n{page.counted(results)}\nWritten to {path}\n")
     if folder is not None:
         taken = output.write_records(args.paper, rows, results, out, folder)
         kept = [name for name in asked if name not in taken]

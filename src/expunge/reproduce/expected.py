@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from expunge.core.errors import DataError
-from expunge.report.read.run_files import read_config
+from expunge.record.folders.files import read_config
 
 SOURCES = ("direction only", "read off", "recalled", "measured", "computed", "ours")
 _RULES = ("at_most", "at_least", "between", "near", "monotone")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from expunge.report.read.text import NONE, number, setting
+from expunge.core.text import NONE, number, setting
 from expunge.reproduce.expected import Comparison, Expectation, Value
 from expunge.reproduce.sweep_cells import CellGroup, FinishedSweep, NotMeasured, described
 

@@ -10,7 +10,7 @@ from typing import Any
 from expunge.core.errors import RunFolderError, UserError
 from expunge.core.files import write_atomically, write_json
 from expunge.core.folders import writing
-from expunge.report.read.run_files import read_config
+from expunge.record.folders.files import read_config
 from expunge.report.write import write_report
 from expunge.reproduce import page
 from expunge.reproduce.expected import PaperRow

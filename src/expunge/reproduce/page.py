@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +10,9 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
-from expunge.report.read.text import plain
-from expunge.report.tables import layout
+from expunge.core import markdown
+from expunge.core.screen import Page
+from expunge.core.text import plain
 from expunge.reproduce.results import NOT_RUN
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -20,6 +20,7 @@ Results = Mapping[str, Mapping[str, Any]]
 HEAD = ("row", "quantity", "published", "ours", "tolerance", "verdict")
 _SHARES = (0.27, 0.18, 0.16, 0.18, 0.21)  # of a terminal's width, after the first column
 _GAP = "  "
+_NARROW = 80  # columns; in fewer there is no room for six
 
 
 def lines(results: Results) -> list[tuple[str, ...]]:
@@ -55,12 +56,17 @@ def counted(results: Results) -> str:
     return f"{rows} row{'s' * (rows != 1)}, {checks} check{'s' * (checks != 1)}: {ended}"
 
 
-def as_text(results: Results, width: int | None = None) -> str:
-    """The table for a terminal of ``width`` columns (by default that of this one), cells wrapped."""
-    width = max(80, width or shutil.get_terminal_size((120, 24)).columns)
+def as_text(results: Results, page: Page | None = None) -> str:
+    """The table for a terminal, cells wrapped; for a narrow one every quantity by itself."""
+    page = page or Page()
     first = max(map(len, (HEAD[0], *results)))
-    rest = width - first - len(_GAP) * len(_SHARES)
+    rest = page.width - first - len(_GAP) * len(_SHARES)
     room = [first, *(int(share * rest) for share in _SHARES)]
+    if page.width < _NARROW:
+        for name, quantity, *cells in lines(results):
+            page.text(f"{name}: {quantity}", "bold")
+            page.rows(list(zip(HEAD[2:], cells, strict=True)), indent=2)
+        return str(page)
     shown = [*_wrapped(HEAD, room)]
     for name, own in groupby(lines(results), itemgetter(0)):
         shown.append(_GAP.join("-" * wide for wide in room))
@@ -104,4 +110,4 @@ def _about(paper: str, name: str, result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return layout.escaped(plain(text)).replace("*", "\\*")
+    return markdown.escaped(plain(text)).replace("*", "\\*")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunFolderError
-from expunge.report.read.run_files import parse_object, read_text
-from expunge.report.read.text import NONE
+from expunge.core.text import NONE
+from expunge.record.folders.files import parse_object, read_text
 from expunge.reproduce.expected import Check, PaperRow
 from expunge.reproduce.judge import Judged, judge
 from expunge.reproduce.sweep_cells import FinishedSweep

@@ -10,10 +10,10 @@ from statistics import fmean
 from typing import Any
 
 from expunge.core.errors import RunFolderError
+from expunge.core.text import setting
+from expunge.record.folders.files import parse_object, read_lines, read_text
+from expunge.record.folders.sweeps import FILE as FILE
 from expunge.record.sums import require_sums
-from expunge.report.read.run_files import parse_object, read_lines, read_text
-from expunge.report.read.sweeps import FILE as FILE
-from expunge.report.read.text import setting
 from expunge.reproduce.expected import Value
 
 

@@ -12,10 +12,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expunge.core.errors import DataError, InvalidValue, RunFolderError, UserError, one_line
 from expunge.datasets import Dataset
+from expunge.linear.rows import Rows
+from expunge.linear.sparse_rows import SparseRows
 from expunge.run.build import data_of, extractor_of
 from expunge.run.declared import located
 from expunge.run.environment import as_written
 from expunge.run.job_cache import JobCache
+from expunge.run.linear_settings import constant_of
 from expunge.run.yaml_files import load_yaml
 
 
@@ -60,7 +63,8 @@ class Features:
     """What an extractor makes of the training rows, ``x_i = scale_i (raw_i - offset)``, and what it says.
 
     ``epsilon`` and ``delta`` are what they have cost the training rows, as it says; they mean nothing where
-    ``not_covered`` says why nothing is known. ``raw`` is (n, d), ``scale`` (n,); None where not needed.
+    ``not_covered`` says why nothing is known. ``raw`` is (n, d), maybe sparse, ``scale`` (n,); None where
+    not needed.
     """
 
     epsilon: float
@@ -90,13 +94,15 @@ def features_again(
         UserError: They cannot be made.
     """
     _require_part("extractor", settings)
-    extractor, _ = extractor_of(settings, cache, digests, network=False)
+    constant = constant_of(settings, dataset)
+    extractor, _ = extractor_of(settings, cache, digests, network=False, constant=constant)
     try:
         train, _ = extractor.extract(dataset)
     except (InvalidValue, DataError) as error:
         raise error.within("extractor") from None
     unsaid = "the extractor does not say what it costs the training rows"
     said: Any = extractor.upstream() if hasattr(extractor, "upstream") else Features(0.0, 0.0, unsaid)
-    if not all(hasattr(train, part) for part in ("raw", "scale", "offset")):
+    if not isinstance(train, (Rows, SparseRows)):
         raise DataError(f"extractor: its features are {type(train).__name__}, no rows that can be read")
-    return Features(said.epsilon, said.delta, said.not_covered, train.raw, train.scale, train.offset)
+    offset = train.offset if isinstance(train, Rows) else 0.0
+    return Features(said.epsilon, said.delta, said.not_covered, train.raw, train.scale, offset)

@@ -17,7 +17,14 @@ from expunge.run.declared import located, require_parts
 from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
 from expunge.run.job_cache import JobCache, Once
-from expunge.run.linear_settings import OF_THE_MODEL, as_typed, at_release, linear_model, release_std
+from expunge.run.linear_settings import (
+    OF_THE_MODEL,
+    as_typed,
+    at_release,
+    constant_of,
+    linear_model,
+    release_std,
+)
 from expunge.run.targets import build
 from expunge.studies import Study
 from expunge.tracking import Tracker
@@ -47,7 +54,8 @@ def build_experiment(
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
     dataset, digests = data_of(settings, cache)
-    extractor, files = extractor_of(settings, cache, digests, network=network)
+    constant = 0.0 if network else constant_of(settings, dataset)
+    extractor, files = extractor_of(settings, cache, digests, network, constant)
     _check_retrieval(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"])
@@ -116,11 +124,12 @@ def data_of(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[st
 
 
 def extractor_of(
-    settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool
+    settings: dict[str, Any], cache: JobCache, data: dict[str, str], network: bool, constant: float
 ) -> tuple[Any, dict[str, str]]:
     """The extractor, with the features that it has found for the same data already, and what it is made from.
 
-    An extractor may read files that no setting names, and then ``reads()`` gives them, by their keys.
+    ``constant`` is what it puts beside the features, 0 for nothing. An extractor may read files that no
+    setting names, and then ``reads()`` gives them, by their keys.
     """
     common = {
         "network": network,
@@ -128,14 +137,18 @@ def extractor_of(
         "cache": cache_dir(settings),
         "progress": bool(settings["progress"]),
         "threads": settings["threads"],
+        "constant": constant,
     }
-
     of = settings["extractor"]
+    if isinstance(of, dict) and of.get("scaling") == "dp" and of.get("seed") is None:
+        of = {**of, "seed": settings["seed"]}
     own = Inputs.of({"extractor": of}, data_dir(settings)).digests
     made_from = {**common, "data": data, **own, "cache": str(common["cache"])}
 
     def make() -> tuple[Any, dict[str, str]]:
         made = build("extractor", of, **common)
+        if constant and getattr(made, "constant", 0.0) != constant:
+            raise InvalidValue("model.intercept", True, "false with an extractor that takes no constant")
         try:
             files = digests_of(made.reads()) if hasattr(made, "reads") else {}
         except DataError as error:

@@ -23,10 +23,10 @@ from expunge.core.folders import finish as finish_deleting
 from expunge.core.locks import Taken, exclusive
 from expunge.core.mapped import watched
 from expunge.core.yaml_text import require_followable
+from expunge.record.folders.files import parse_object, read_text
 from expunge.record.ledger import FILE as REMOVALS
 from expunge.record.ledger import RESULTS
 from expunge.record.written import require_not_lost, write_once
-from expunge.report.read.run_files import parse_object, read_text
 from expunge.run.before import Before, noted
 from expunge.run.begun import require_begun, require_no_resume
 from expunge.run.environment import environment_of, overrides_of, written

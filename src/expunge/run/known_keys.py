@@ -60,11 +60,12 @@ def require_without(config: DictConfig, groups: Collection[str]) -> None:
 
 
 def _require_of_the_linear_model(group: str, settings: DictConfig, config: DictConfig) -> None:
-    from expunge.run.linear_settings import OF_THE_MODEL  # and the model with it: not for --help
+    from expunge.run.linear_settings import OF_THE_MODEL, OF_THE_ROWS  # and the model with it: not for --help
 
     if "name" in settings:
         require_name(f"{group}.name", settings["name"])
     keys = ("name", *(key for key, home in OF_THE_MODEL.items() if home == group))
+    keys += OF_THE_ROWS if group == "model" else ()
     for key in map(str, settings):
         if key not in keys and not _read_by_another(f"{group}.{key}", config):
             raise UserError(f"{group}.{key}: no such key, allowed: {', '.join(keys)}")

@@ -6,13 +6,34 @@ from collections.abc import Collection
 from typing import Any
 
 from expunge.core.errors import InvalidValue
+from expunge.datasets import Dataset
+from expunge.linear.intercept import SCALING, checked
 from expunge.predictors.linear import LinearModel
 
 OF_THE_MODEL = {
     **dict.fromkeys(("lam", "std", "subsample_ratio", "joint_training"), "model"),
-    **dict.fromkeys(("tol", "max_iter"), "training"),
+    **dict.fromkeys(("tol", "max_iter", "solver", "solver_memory"), "training"),
 }
 """Settings of the linear model that may be given as ``unlearner.KEY`` too, and the group they belong to."""
+
+OF_THE_ROWS = ("intercept", "intercept_scaling")
+"""Settings of the group ``model`` that say what the model's rows are."""
+
+
+def constant_of(settings: dict[str, Any], dataset: Dataset) -> float:
+    """The constant beside the features of each row, 0 for none; ``model.intercept`` null: of tables alone.
+
+    Raises:
+        InvalidValue: ``model.intercept`` or ``model.intercept_scaling`` is not allowed.
+    """
+    model = settings["model"] or {}
+    intercept, scaling = (model.get(key) for key in OF_THE_ROWS)
+    of_tables = dataset.features is not None
+    return checked(
+        of_tables if intercept is None else intercept,
+        SCALING if scaling is None else scaling,
+        ("model.intercept", "model.intercept_scaling"),
+    )
 
 
 def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearModel:

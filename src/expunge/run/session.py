@@ -17,15 +17,17 @@ from expunge.core.columns import Column
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, save_state
 from expunge.core.plain import finite
+from expunge.linear.operations import RowOperations
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
+from expunge.record import hints
 from expunge.record.columns import declared
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
 from expunge.record.run_state import counts_in, requested_in
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
-from expunge.run.linear_settings import as_typed
+from expunge.run.linear_settings import as_typed, constant_of
 from expunge.unlearners import Outcome
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Session:
 
     def fit(self) -> None:
         """Train, and evaluate the model before any removal."""
+        self._hint()
         started = time.perf_counter()
         try:
             self.experiment.unlearner.fit(self.x_train, self.y_train, self.experiment.seed)
@@ -64,6 +67,20 @@ class Session:
         self._hand_over()
         self.measured["test_accuracy_before"] = self._test_accuracy()
         log.info("fitted in %.2f s%s", seconds, self._of_releases())
+
+    def _hint(self) -> None:
+        """Say on the screen what of the rows of a linear model is likely to cost accuracy."""
+        dataset, settings = self.experiment.dataset, self.experiment.settings
+        if not isinstance(self.x_train, RowOperations):
+            return
+        found = []
+        if not constant_of(settings, dataset):
+            named = (dataset.class_names, "model.intercept=true")
+            found.append(hints.of_intercept(self.x_train, self.y_train, *named))
+        if dataset.features is not None and settings["extractor"].get("scaling", "row") == "row":
+            found.append(hints.of_units(dataset.x_train, dataset.features))
+        for hint in filter(None, found):
+            log.warning("%s", hint)
 
     def _of_releases(self) -> str:
         """The noise of a release, in words; without noise at release nothing."""
@@ -125,6 +142,8 @@ class Session:
             "seconds": seconds,
             **{key: getattr(outcome, key) for key in _OF_OUTCOME},
         }
+        if ids := self.experiment.dataset.ids_of(request.rows):
+            record["ids"] = ids
         return record | self._evaluate(due, request.rows) | finite(outcome.figures)
 
     def save_arrays(self, folder: Path) -> None:

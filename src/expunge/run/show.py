@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from expunge.core.errors import say
 from expunge.core.folders import whole
 from expunge.core.screen import Page, command
+from expunge.run.config_files import quoted
 
 FIGURES = "figures"
 """Folder of the figures in a run folder; it is there when all of them are."""
+_PLAIN = r"[\w./-]+"  # what is a value in Hydra's grammar as it is
 _PARTS = ("dataset", "extractor", "model", "unlearner", "removal")
 _TELLING = ("selector", "mode", "curvature", "lam", "epsilon", "delta", "perturbation", "releases", "count")
 _COMMON = ("seed", "device", "threads")
@@ -65,11 +68,24 @@ def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
     if not swept:
         page = Page()
         page.gap()
-        _print(folder, settings, page)
+        _print(folder, page)
         page.gap()
-        page.whole(f"Run folder: {page.near(folder)}", "bold")
-        page.whole(f"Next: {command('expunge-report', page.near(folder))}")
-        say(f"{page}", styled=True)
+        _end(page, folder, command("expunge-report", page.near(folder)))
+
+
+def show_next(folder: Path, arguments: Sequence[str]) -> None:
+    """Print what goes on with a run that was broken off, whole: ``arguments`` are those that it had."""
+    page = Page()
+    where = page.near(folder)
+    value = where if re.fullmatch(_PLAIN, where) else quoted(where)
+    _end(page, folder, command("expunge", *arguments, "resume=true", f"hydra.run.dir={value}"))
+
+
+def _end(page: Page, folder: Path, following: str) -> None:
+    """Say where a run is, and which command comes next: two lines to be copied, however long they are."""
+    page.whole(f"Run folder: {page.near(folder)}", "bold")
+    page.whole(f"Next: {following}")
+    say(f"{page}", styled=True)
 
 
 def draw(folder: Path, settings: dict[str, Any]) -> None:
@@ -87,11 +103,9 @@ def draw(folder: Path, settings: dict[str, Any]) -> None:
             write_run_figures(read_run(folder), drawn)
 
 
-def _print(folder: Path, settings: dict[str, Any], page: Page) -> None:
-    from expunge.report.read.runs import read_run, read_study
+def _print(folder: Path, page: Page) -> None:
+    from expunge.record.folders.runs import FoundRuns
     from expunge.report.tables import terminal
+    from expunge.report.tables.contents import Contents
 
-    if is_study(settings):
-        terminal.of_study(read_study(folder), page)
-    else:
-        terminal.of_run(read_run(folder), page)
+    terminal.of_contents(Contents.of(FoundRuns.of([(folder, folder.resolve().name)])), page)

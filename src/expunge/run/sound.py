@@ -60,7 +60,7 @@ def require_sound(folder: Path) -> None:
     Raises:
         RunFolderError: A file is damaged, or two do not belong together.
     """
-    from expunge.report.read.runs import read_one
+    from expunge.record.folders.runs import read_one
 
     require_complete(folder)
     read_one(folder)

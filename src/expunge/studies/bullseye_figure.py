@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from expunge.report.figures import chart, style
-from expunge.report.figures.curves import log_axis
 from expunge.studies.blanket_scores import TRUTH, auc, scores_of
 from expunge.studies.codec_speed_figure import LABELS, MARKERS
 
@@ -63,7 +62,7 @@ def _roc(by_method: dict[str, list[dict[str, Any]]], reading: str) -> alt.LayerC
         chance.encode(x="x:Q", y="y:Q"),
         *_lines(of, by_method),
         area.encode(x="x:Q", y="y:Q", text="words:N"),
-    ).properties(width=_SIDE, height=_SIDE, title=alt.Title(_TITLES[reading], fontSize=12))
+    ).properties(width=_SIDE, height=_SIDE, title=alt.Title(**chart.head(_TITLES[reading])))
 
 
 def _times(by_method: dict[str, list[dict[str, Any]]], n: int) -> alt.LayerChart | alt.FacetChart:
@@ -91,27 +90,25 @@ def _times(by_method: dict[str, list[dict[str, Any]]], n: int) -> alt.LayerChart
         x=alt.X(
             "x:Q", title="variables conditioned on", scale=across, axis=alt.Axis(values=sizes, format="d")
         ),
-        y=log_axis(alt.Y, "y", f"seconds (log scale; n = {n:,})", decades),
+        y=alt.Y(**chart.log_axis("y", f"seconds (log scale; n = {n:,})", decades)),
     )
     layers = alt.layer(*_lines(of, by_method))
-    return layers.properties(width=_SIDE, height=_SIDE, title=alt.Title("Time of a test", fontSize=12))
+    return layers.properties(width=_SIDE, height=_SIDE, title=alt.Title(**chart.head("Time of a test")))
 
 
-def _lines(of: alt.Chart, by_method: dict[str, Any]) -> tuple[alt.Chart, alt.Chart]:
+def _lines(of: alt.Chart, by_method: dict[str, Any]) -> tuple[alt.Chart, ...]:
     """Return the lines of the methods, and marks on them."""
     labels = [_LABELS[method] for method in by_method]
     legend = chart.legend(labels)
     colours = [style.SERIES[list(_LABELS).index(method)] for method in by_method]
-    dashes = alt.Scale(domain=labels, range=[_LINES[method] for method in by_method])
+    dashes = {_LABELS[method]: _LINES[method] for method in by_method}
     shapes = alt.Scale(domain=labels, range=[_MARKERS[method] for method in by_method])
     of = of.encode(
         color=alt.Color("method:N", scale=alt.Scale(domain=labels, range=colours), legend=legend),
         opacity=chart.picked(),
     )
     return (
-        of.mark_line().encode(
-            strokeDash=alt.StrokeDash("method:N", scale=dashes, legend=legend), order="order:Q"
-        ),
+        *chart.dashed(of.encode(order="order:Q"), dashes),
         of.mark_point(filled=True, size=36)
         .encode(shape=alt.Shape("method:N", scale=shapes, legend=legend), tooltip=["method:N", "x:Q", "y:Q"])
         .transform_filter("datum.marked"),

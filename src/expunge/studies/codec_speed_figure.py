@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from typing import Any
 
 import altair as alt
 
+from expunge.core import text
 from expunge.report.figures import chart, style
-from expunge.report.figures.curves import log_axis
-from expunge.report.read import text
 
 LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
 MARKERS = {"codec": "circle", "lcodec": "diamond"}
@@ -32,14 +32,15 @@ def draw(
         for (name, method), seconds in times.items()
     ]
     bands = [
-        {"method": LABELS[method], "x": published[method][0], "high": published[method][1]}
+        {"method": LABELS[method], "x": low, "high": high, "middle": sqrt(low * high)}
         for method in methods
+        for low, high in [published[method]]
     ]
     labels = [LABELS[method] for method in methods]
     colours = [style.SERIES[list(LABELS).index(method)] for method in methods]
     legend = chart.legend(labels)
     ends = [*times.values(), *(end for method in methods for end in published[method])]
-    across = log_axis(alt.X, "x", f"seconds for one FOCI (log scale; n = {n:,})", ends)
+    across = alt.X(**chart.log_axis("x", f"seconds for one FOCI (log scale; n = {n:,})", ends))
     colour = alt.Color("method:N", scale=alt.Scale(domain=labels, range=colours), legend=legend)
     shapes = alt.Scale(domain=labels, range=[MARKERS[method] for method in methods])
     up = alt.Y(
@@ -49,6 +50,9 @@ def draw(
         alt.Chart(chart.data(bands))
         .mark_rect()
         .encode(x=across, x2="high", color=colour, opacity=chart.picked(0.16)),
+        alt.Chart(chart.data(bands))
+        .mark_text(baseline="bottom", dy=-3)
+        .encode(x="middle:Q", y=alt.value(0), text=alt.value("published"), color=colour),
         alt.Chart(chart.data(rows))
         .mark_point(filled=True, size=55)
         .encode(

@@ -12,12 +12,12 @@ import numpy as np
 from expunge.certificate import Guarantee
 from expunge.certificate.empirical import CONFIDENCE, Curve, Needed, Seen, delta_needed
 from expunge.certificate.guarantee import gaussian_profile
+from expunge.core import text
 from expunge.core.checks import LARGEST, require_count, require_positive, require_seed
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import stream
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rows import Array
-from expunge.report.read import text
 from expunge.studies import leak_laws
 from expunge.studies.leak_worlds import Published, Released, Small, ask_published, ask_released
 

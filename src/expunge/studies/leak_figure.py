@@ -9,9 +9,9 @@ import altair as alt
 import numpy as np
 
 from expunge.certificate.empirical import Curve
+from expunge.core import text
 from expunge.linear.rows import Array
 from expunge.report.figures import chart, style
-from expunge.report.read import text
 
 _PANELS = {
     "Published: the decision tells": {
@@ -48,9 +48,7 @@ def draw(curves: Mapping[str, Curve], epsilons: Array, claim: Mapping[str, float
     ``curves``: attack -> what it found at ``epsilons``; ``claim``: epsilon and delta; ``draws``: pairs.
     """
     panels = [_panel(title, labels, curves, epsilons, claim) for title, labels in _PANELS.items()]
-    whole = alt.hconcat(*panels).resolve_scale(
-        color="independent", shape="independent", strokeDash="independent"
-    )
+    whole = alt.hconcat(*panels).resolve_scale(color="independent", shape="independent")
     at = f"epsilon {text.number(claim['epsilon'])}, delta {text.number(claim['delta'])}"
     caption = (
         f"{draws:,} pairs. Thick: the estimate, where it is above 0. Thin: the most that it can "
@@ -77,7 +75,7 @@ def _panel(
     names = [*labels.values(), _CLAIMED]
     own: dict[str, Any] = {"legend": chart.legend(names, columns=1)}
     colour = alt.Scale(domain=names, range=[*style.SERIES[: len(labels)], style.INK])
-    dashes = alt.Scale(domain=names, range=[*([[1, 0]] * len(labels)), [6, 3]])
+    dashes = {name: [6, 3] if name == _CLAIMED else [1, 0] for name in names}
     up = alt.Scale(type="log", domain=[_FLOOR, _TOP], nice=False)
     ticks = alt.Axis(values=chart.log_ticks(_FLOOR, _TOP), labelExpr=chart.NUMBER)
     across = alt.Scale(domain=[0, float(epsilons[-1])], nice=False)
@@ -95,14 +93,14 @@ def _panel(
         .encode(y="low:Q", y2="high", opacity=chart.picked(0.15))
         .transform_filter("datum.low > 0"),
         of.mark_line(strokeWidth=1, clip=True).encode(y="high:Q").transform_filter("isValid(datum.high)"),
-        of.mark_line(clip=True).encode(strokeDash=alt.StrokeDash("method:N", scale=dashes, **own)),
+        *chart.dashed(of, dashes, clip=True),
         of.mark_point(filled=True, size=36)
         .encode(shape=alt.Shape("method:N", scale=marks, **own), tooltip=told)
         .transform_filter("datum.marked"),
         promise.mark_point(shape=_STAR, filled=True, size=260, color=style.INK, opacity=1).encode(
             x="x:Q", y="y:Q"
         ),
-    ).properties(width=_WIDE, height=_HIGH, title=alt.Title(title, fontSize=12))
+    ).properties(width=_WIDE, height=_HIGH, title=alt.Title(**chart.head(title)))
 
 
 def _rows(curve: Curve, epsilons: Array, place: int, label: str) -> list[dict[str, Any]]:

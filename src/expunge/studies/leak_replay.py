@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.seeds import Noise
-from expunge.linear.rows import Array, Rows
+from expunge.linear.given import Array
+from expunge.linear.operations import RowOperations
 from expunge.predictors.linear import LinearModel
 from expunge.unlearners.newton import Newton
 
@@ -61,7 +62,7 @@ class Replay:
 
     def __init__(
         self,
-        x: Rows,
+        x: RowOperations,
         y: NDArray[np.int64],
         gone: Sequence[int],
         model: Mapping[str, Any],
@@ -89,13 +90,15 @@ class Replay:
         return self._method.remove(self.gone).outcome == "refused"
 
 
-def without(x: Rows, y: NDArray[np.int64], gone: Sequence[int]) -> tuple[Rows, NDArray[np.int64]]:
+def without(
+    x: RowOperations, y: NDArray[np.int64], gone: Sequence[int]
+) -> tuple[RowOperations, NDArray[np.int64]]:
     """The rows that are left, as if the others had never been there."""
     stay = np.delete(np.arange(len(y)), list(gone))
-    return Rows(np.ascontiguousarray(x.raw[stay]), x.scale[stay], x.offset), y[stay]
+    return x.alone(stay), y[stay]
 
 
-def minimiser(x: Rows, y: NDArray[np.int64], lam: float) -> Array:
+def minimiser(x: RowOperations, y: NDArray[np.int64], lam: float) -> Array:
     """w*, (d,) or (d, K), as exactly as float64 has it."""
     model = LinearModel(lam, 0.0, tol=_EXACT)
     model.fit(x, y, seed=0)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from expunge.certificate.empirical import Seen
 from expunge.core.errors import BrokenInvariant, InvalidValue
+from expunge.linear.operations import RowOperations
 from expunge.linear.rows import Array, Rows
 from expunge.predictors.linear import LinearModel
 from expunge.studies.leak_replay import Replay, ToldModel, minimiser, without
@@ -25,7 +26,7 @@ from expunge.unlearners.newton import Newton
 class Small:
     """Rows of norm 1 in random directions, and the side of a random plane that they are on, -1 or 1."""
 
-    rows: Rows
+    rows: RowOperations
     y: NDArray[np.int64]
 
     @classmethod

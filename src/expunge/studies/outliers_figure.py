@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from expunge.report.figures import style
-from expunge.report.read import text
+from expunge.report.figures.maps import picture
 
 _TITLES = {
     "most": "Digits whose removal changes the model most",
     "least": "Digits whose removal changes the model least",
 }
 _WRONG = style.SERIES[1]
+_PAD = 0.14  # above and below a strip with what stands under it, in inches
 _GAP = 0.22  # between two digits, in widths of a digit
 
 
@@ -27,16 +29,20 @@ def draw(records: Sequence[dict[str, Any]], images: NDArray[Any], unit: float) -
     """
     strips = [(end, record) for end in _TITLES for record in records]
     columns = len(strips[0][1]["most"]["row"])
-    with style.styled():
-        figure, axes = style.canvas(0.8 * columns + 0.6, 1.32 * len(strips) + 0.9, 1, [1] * (len(strips) - 1))
-        for ax, (end, record) in zip(axes, strips, strict=True):
+    caption = "Below each: its row and the norm of the step that removes it; coloured if misclassified."
+
+    def paint(figure: Figure, axes: NDArray[Any]) -> None:
+        for ax, (end, record) in zip(axes.flat, strips, strict=True):
             _strip(ax, record[end], images, unit)
             ax.set_ylabel(f"class {record['class']}")
             if record is records[0]:
                 ax.set_title(_TITLES[end])
-        caption = "Below each: its row and the norm of the step that removes it; coloured if misclassified."
+        figure.set_layout_engine("constrained", h_pad=_PAD)
         figure.supxlabel(caption, x=0.01, ha="left", fontsize=9, color=style.MUTED)
-        return style.render(figure, "outliers", "Digits by how much their removal changes the model", caption)
+
+    title = "Digits by how much their removal changes the model"
+    size = 0.8 * columns + 0.6, 1.15 * len(strips) + 0.8
+    return picture("outliers", title, caption, size, (len(strips), 1), paint)
 
 
 def _strip(ax: Axes, shown: dict[str, Any], images: NDArray[Any], unit: float) -> None:
@@ -46,10 +52,7 @@ def _strip(ax: Axes, shown: dict[str, Any], images: NDArray[Any], unit: float) -
     for place, row in enumerate(shown["row"]):
         joined[:, place * pitch : place * pitch + width] = images[row]
     ax.imshow(joined, cmap="gray_r", vmin=0, vmax=unit, interpolation="nearest")
-    ax.set_yticks([])
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    labels = [f"{row}\n{text.number(norm, 2)}" for row, norm in zip(shown["row"], shown["norm"], strict=True)]
+    labels = [f"{row}\n{norm:#.2g}" for row, norm in zip(shown["row"], shown["norm"], strict=True)]
     ax.set_xticks([place * pitch + (width - 1) / 2 for place in range(len(labels))], labels)
     ax.tick_params(length=0, labelsize=8, pad=2)
     for label, margin in zip(ax.get_xticklabels(), shown["margin"], strict=True):

@@ -8,8 +8,8 @@ from typing import Any
 import altair as alt
 
 from expunge.certificate import Guarantee
-from expunge.report.figures import chart, curves, style
-from expunge.report.read import text
+from expunge.core import text
+from expunge.report.figures import chart, style
 
 # Column of the summary -> the cell, the column of its record, colour, mark and dashes; published ones first.
 _CURVES = {
@@ -20,6 +20,7 @@ _CURVES = {
     "corrected": ("corrected", "true", style.SERIES[2], "triangle-down", [2, 2]),
 }
 _MARKS = 8  # along a line
+_WIDE, _HIGH = 270, 195  # pixels of a panel
 
 
 def draw(
@@ -43,19 +44,18 @@ def draw(
     colours, marks, dashes = zip(*(look[2:] for look in _CURVES.values()), strict=True)
     legend = chart.legend(said)
     of = alt.Chart().encode(
-        x=curves.log_axis(alt.X, "x", "rows removed (log scale)", far),
-        y=curves.log_axis(
-            alt.Y, "y", "norm of the gradient residual (log scale)", [row["y"] for row in rows]
+        x=alt.X(**chart.log_axis("x", "rows removed (log scale)", far)),
+        y=alt.Y(
+            **chart.log_axis("y", "norm of the gradient residual (log scale)", [row["y"] for row in rows])
         ),
         color=alt.Color(
             "method:N", scale=alt.Scale(domain=said, range=[*colours, style.MUTED]), legend=legend
         ),
         opacity=chart.picked(),
     )
-    dashed = alt.Scale(domain=said, range=[*dashes, [6, 3]])
     shaped = alt.Scale(domain=said, range=[*marks, "stroke"])
     layers = (
-        of.mark_line().encode(strokeDash=alt.StrokeDash("method:N", scale=dashed, legend=legend)),
+        *chart.dashed(of, dict(zip(said, [*dashes, [6, 3]], strict=True))),
         of.mark_point(filled=True, size=40)
         .encode(
             shape=alt.Shape("method:N", scale=shaped, legend=legend),
@@ -72,7 +72,15 @@ def draw(
         "below the budget."
     )
     title = "Bounds on the gradient residual, and the residual itself"
-    return chart.rendered(curves.faceted(layers, rows), "residual_bounds", title, caption)
+    whole = alt.layer(*layers, data=chart.data(rows)).properties(width=_WIDE, height=_HIGH)
+    head = alt.Header(title=None, labelAnchor="start", labelLimit=0)
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    facets = whole.facet(
+        facet=alt.Facet("panel:N", sort=order, header=head), columns=chart.columns(len(order))
+    )
+    return chart.rendered(
+        facets.resolve_axis(x="independent", y="independent"), "residual_bounds", title, caption
+    )
 
 
 def _rows(

@@ -12,11 +12,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from expunge.core import spreadsheets
 from expunge.core.errors import one_line
 from expunge.core.files import write_atomically, write_json
+from expunge.core.intervals import interval
+from expunge.core.text import finite
 from expunge.record.columns import as_json, merged, of_run
-from expunge.report.read.runs import FoundRuns, finite
-from expunge.report.read.sweeps import FILE as JSON
+from expunge.record.folders.runs import FoundRuns
+from expunge.record.folders.sweeps import FILE as JSON
 from expunge.run.sound import RECORD
 from expunge.run.yaml_files import load_yaml
 from expunge.sweep.command import matters
@@ -94,8 +97,6 @@ def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
 
     Times, memory and versions are left out: the same command gives the same file, broken off or not.
     """
-    from expunge.report.tables import frames
-
     settings = _keys(cell["settings"] for cell in cells)
     summary = _keys(_repeating(cell["summary"] or {}) for cell in cells)
     head = [*_FIRST, *settings, *(key for key in summary if key not in settings)]
@@ -103,7 +104,7 @@ def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
         {**_repeating(cell["summary"] or {}), **cell["settings"], **{key: cell[key] for key in _FIRST}}
         for cell in cells
     ]
-    return frames.as_csv(lines, head)
+    return spreadsheets.as_csv(lines, head)
 
 
 def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -121,8 +122,6 @@ def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _group(by_seed: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
-    from expunge.report.tables.over_seeds import interval
-
     settings = next(iter(by_seed.values()))["settings"]
     values = {}
     for key in _keys(cell["summary"] for cell in by_seed.values()):

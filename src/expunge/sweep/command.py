@@ -15,7 +15,10 @@ from expunge.sweep.jobs import FOLDER, UNNAMED
 
 DIRECTORY = "hydra.sweep.dir"
 SEARCHPATH = "hydra.searchpath"
+_OF_BEGINNING = (DIRECTORY, "hydra.run.dir", "resume", "force")
 _FILE = "file://"
+_REMOVALS = ("class", "group", "identity", "ids", "rows")
+"""Choices of removal, each called like the key that no other has."""
 _MOST_SEEDS = 10_000
 _MOST_VALUES = 100_000  # of a range
 
@@ -31,6 +34,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     """
     flags, asked = parted(arguments)
     require_one_form(flags)
+    if flags.config_name is None:
+        asked = _with_removal(asked)
     if flags.hydra_help:  # for which Hydra reads no configuration of ours
         return ["--hydra-help"]
     if flags.config_path and os.path.isdir(flags.config_path):
@@ -46,6 +51,19 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     folder = f"{DIRECTORY}=multirun/{name_of(seeded, _own_files(flags))}"
     # Flags first: Hydra takes overrides on both sides of one for two different things.
     return [*as_arguments(flags), *seeded, *([] if named else [folder])]
+
+
+def _with_removal(overrides: list[str]) -> list[str]:
+    """``removal.group=NAME`` says of itself which removal it is; where none is chosen, it is that one."""
+    keys = [key_in(override) for override in overrides]
+    meant = [choice for choice in _REMOVALS if f"removal.{choice}" in keys]
+    chosen = {"removal", "experiment"} & set(keys)
+    return overrides if chosen or not meant else [f"removal={meant[0]}", *overrides]
+
+
+def going_on(arguments: Sequence[str]) -> list[str]:
+    """Return the (prepared) arguments of a run but for those that say where it begins, and whether."""
+    return [one for one in arguments if key_in(one) not in _OF_BEGINNING]
 
 
 def folder_of(arguments: Sequence[str]) -> Path | None:

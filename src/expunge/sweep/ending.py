@@ -9,7 +9,8 @@ from typing import Any
 
 from expunge.core.errors import complain, say
 from expunge.core.screen import Page, command
-from expunge.report.read.runs import FoundRuns
+from expunge.record.folders.runs import FoundRuns
+from expunge.record.folders.sweeps import left_out
 from expunge.sweep.aggregate import DAMAGED, collect, mixed, write
 from expunge.sweep.held import end_watch
 from expunge.sweep.jobs import read, tidy
@@ -61,7 +62,8 @@ def _show(sweep: Path, found: FoundRuns, figures: bool, page: Page) -> None:
     if figures and found.runs:
         from expunge.report.figures.grid import write_grid
 
-        write_grid(found.runs, sweep / "figures")
+        there = [run.folder for run in found.runs]
+        write_grid(found.runs, sweep / "figures", [*found.left_out, *left_out([sweep], sweep, there)])
     if found.runs or found.studies:
         page.gap()
         terminal.of_contents(Contents.of(found), page)
@@ -82,4 +84,4 @@ def _counted(cells: Sequence[Mapping[str, Any]]) -> str:
     some = ("failed", "unfinished", DAMAGED)
     counts = {status: sum(cell["status"] == status for cell in cells) for status in some}
     rest = "".join(f", {count} {status}" for status, count in counts.items() if count)
-    return f"{len(cells) - sum(counts.values())} of {len(cells)} cells done{rest}"
+    return f"{len(cells) - sum(counts.values())} of {len(cells)} cell{'s' * (len(cells) != 1)} done{rest}"

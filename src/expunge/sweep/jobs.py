@@ -244,6 +244,6 @@ def _is_below(name: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from expunge.report.read.run_files import parse_object, read_text  # which brings the whole report with it
+    from expunge.record.folders.files import parse_object, read_text  # which brings the whole report with it
 
     return parse_object(read_text(path), path)

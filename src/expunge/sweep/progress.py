@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from expunge.core.errors import say
+from expunge.core.files_read import apart
 from expunge.core.screen import Page
 from expunge.sweep.jobs import ended_jobs, has_begun
 
@@ -46,7 +47,10 @@ class Watch:
             if self._told or self._closed.is_set():
                 return
             self._told = True
-            page, many = Page(), "cells" if self.total is None else f"{self.total:,} cells"
+            page, many = (
+                Page(),
+                "cells" if self.total is None else f"{self.total:,} cell{'s' * (self.total != 1)}",
+            )
             page.whole(f"Sweep folder: {page.near(self.sweep)}", "bold")
             page.text(f"{many}: {' '.join(self.asked)}" if self.asked else many, "dim")
             say(f"{page}", styled=True)
@@ -57,6 +61,7 @@ class Watch:
         self._thread.join()
 
     def _follow(self) -> None:
+        apart()  # a sweep's folder is no input of a cell that loads its data meanwhile
         while not self._told and not self._closed.wait(_LOOK_EVERY):
             if has_begun(self.sweep):  # in another process, which says nothing of it
                 self.begin()

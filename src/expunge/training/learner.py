@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,18 @@ class Learner:
         """
         with self._named():
             return initialised(self.architecture, shape, classes, seed).to(self.device).eval()
+
+    def short(self) -> Learner:
+        """One that trains for an epoch at most, from random weights, and keeps nothing."""
+        training = replace(self.training, epochs=min(self.training.epochs, 1))
+        architecture: Any = replace(self.architecture, weights=None)  # type: ignore[type-var]
+        return Learner(architecture, training, self.device.type, progress=False, threads=self.threads)
+
+    def compiles(self, shape: tuple[int, ...], classes: int) -> bool:
+        """Whether a part of such a network is run by ``torch.compile``, for each size of a batch anew."""
+        gpus = [self.device] if self.device.type == "cuda" else []
+        with self._named(), torch.random.fork_rng(devices=gpus):
+            return compiled(self.architecture.build(shape, classes))
 
     @contextmanager
     def _named(self) -> Iterator[None]:

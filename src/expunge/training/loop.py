@@ -113,23 +113,12 @@ class _Task:
                     group["lr"] = self.settings.rate(step, steps)
                 x, y = self.examples.take(order[start:stop])
                 optimizer.zero_grad()
-                loss = self.losses(self.outputs(x), y).mean()
+                loss = self.losses(training_outputs(self.module, x, self.settings.batch_size), y).mean()
                 loss.backward()
                 optimizer.step()
                 total += loss.detach() * (stop - start)
                 bar.update()
         return end_epoch(self.module, total, cuts[-1][1], self.settings.lr, epoch, bar)
-
-    def outputs(self, x: torch.Tensor) -> torch.Tensor:
-        try:
-            found = self.module(x)
-            require_gradient(self.module, found)
-            return found
-        except ValueError as error:
-            if len(x) > 1 or "more than 1 value per channel" not in str(error):
-                raise
-            what = "2 or more (and as many rows): BatchNorm cannot be trained on one row at a time"
-            raise InvalidValue("batch_size", self.settings.batch_size, what) from None
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in."""
@@ -148,6 +137,23 @@ class _Task:
         gpus = [self.examples.device] if self.examples.device.type == "cuda" else []
         with torch_draws_from(generator, gpus):
             yield
+
+
+def training_outputs(module: nn.Module, x: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """Return what ``module`` puts out for a batch that it is trained on.
+
+    Raises:
+        InvalidValue: ``batch_size``: BatchNorm cannot be trained on one row; or the outputs have no gradient.
+    """
+    try:
+        found: torch.Tensor = module(x)
+        require_gradient(module, found)
+        return found
+    except ValueError as error:
+        if len(x) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        what = "2 or more (and as many rows): BatchNorm cannot be trained on one row at a time"
+        raise InvalidValue("batch_size", batch_size, what) from None
 
 
 def end_epoch(module: nn.Module, total: torch.Tensor, rows: int, lr: float, epoch: int, bar: Any) -> float:

@@ -19,6 +19,8 @@ from expunge.core.files import State
 from expunge.core.read_back import read_as
 from expunge.core.threads import alone, deep_copy, whole
 from expunge.predictors import Predictor
+from expunge.unlearners.rehearsal import rehearse
+from expunge.unlearners.search import SearchSpace
 
 ROLES = ("certified", "heuristic", "reference", "baseline")
 OUTCOMES = ("removed", "retrained", "refused")
@@ -105,6 +107,7 @@ class Method(ABC):
         supports: Kinds of models (see ``expunge.predictors.KINDS``) that it works on.
         role: ``certified``, ``heuristic``, ``reference`` (what others are measured against) or ``baseline``.
         COLUMNS: What its ``Outcome.figures`` are.
+        search_space: Settings that are worth tuning, and the values to try.
         predictor: The model.
         served: Requests so far.
     """
@@ -112,6 +115,7 @@ class Method(ABC):
     supports: tuple[str, ...] = ()
     role = "heuristic"
     COLUMNS: Columns = {}
+    search_space: SearchSpace = {}
 
     def __init__(self, model: Predictor, name: str) -> None:
         self.predictor, self.name, self.served = model, require_name("name", name), 0
@@ -142,8 +146,18 @@ class Method(ABC):
             return dict(vars(self))
 
     def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
-        """Compile and set up what ``fit`` and ``remove`` run on such data; see ``Predictor.rehearse``."""
+        """Compile and set up what ``fit`` and ``remove`` run on such data, so that their times are true.
+
+        A method of a plug-in, which may be what must not be run twice, has its model prepared alone; it may
+        call ``expunge.unlearners.rehearsal.rehearse`` besides.
+        """
         self.predictor.rehearse(x, y)
+        if type(self).__module__.startswith("expunge."):
+            rehearse(self, x, y)
+
+    def shorten(self) -> None:
+        """Choose settings of which a rehearsal comes to an end soon; of a copy that is thrown away."""
+        return
 
     @alone
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:

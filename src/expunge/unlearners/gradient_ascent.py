@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from expunge.core.checks import LARGEST_SINGLE, require_count, require_positive
 from expunge.curvature.gradients import cross_entropy, mean_gradient
 from expunge.predictors.network import NetworkModel
-from expunge.unlearners.guard import Guarded, Update
+from expunge.unlearners.descent import InPlace
+from expunge.unlearners.search import Range
+from expunge.unlearners.tuning import Tuning
 
 
-class GradientAscent(Guarded):
+class GradientAscent(InPlace):
     """``w <- w + lr grad f(w)``, a few times, with f the mean loss of the rows to be removed.
 
     The plainest heuristic: it makes the rows badly classified, which a retrained model need not do. In
@@ -26,27 +26,26 @@ class GradientAscent(Guarded):
         name: What the run files call the method.
     """
 
-    predictor: NetworkModel
+    search_space = {"lr": Range(1e-4, 1.0, log=True), "steps": Range(1, 50)}
 
     def __init__(
         self,
         model: NetworkModel,
-        lr: float = 1e-3,
-        steps: int = 1,
+        lr: float = 0.04,
+        steps: int = 5,
         val_gap: float | None = 0.05,
         name: str = "gradient_ascent",
     ) -> None:
         super().__init__(model, name, val_gap)
         self.lr, self.steps = require_positive("lr", lr, most=LARGEST_SINGLE), require_count("steps", steps)
 
-    def update(self, index: NDArray[np.int64]) -> Update:
+    def change(self, tuning: Tuning) -> dict[str, float]:
         """Climb."""
-        put_back = self.predictor.snapshot()
-        sample = [self.predictor.training(index).take(index)]
-        parameters = dict(self.predictor.module.named_parameters())
+        sample = tuning.examples.only(tuning.forget)
+        parameters = dict(tuning.module.named_parameters())
         for _ in range(self.steps):
-            gradient = mean_gradient(self.predictor.module, cross_entropy, sample)
+            gradient = mean_gradient(tuning.module, cross_entropy, sample)
             with torch.no_grad():
                 for name, part in gradient.items():
                     parameters[name].add_(self.lr * part)
-        return {}, put_back
+        return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from inspect import Signature, signature
 from typing import Any
 
@@ -14,6 +15,8 @@ from expunge.predictors import Predictor
 from expunge.scrub import FIGURES, Scrub
 from expunge.unlearners.guard import VALIDATION, Guarded, Update
 from expunge.unlearners.scrub_targets import target_of
+
+_FEW_COPIES = 50
 
 
 class Lcodec(Guarded):
@@ -69,8 +72,14 @@ class Lcodec(Guarded):
 
     def rehearse(self, x: Any, y: NDArray[np.int64]) -> None:
         """Compile what training and selection run."""
-        super().rehearse(x, y)
         self.scrub.rehearse()
+        super().rehearse(x, y)
+
+    def shorten(self) -> None:
+        """Choose few copies and one unit."""
+        self.scrub = replace(
+            self.scrub, n_perturbations=min(self.scrub.n_perturbations, _FEW_COPIES), max_units=1
+        )
 
     def update(self, index: NDArray[np.int64]) -> Update:
         """Scrub the rows from the selected units, and from the outputs of labels that no row has any more."""

@@ -23,11 +23,12 @@ from expunge.core.threads import alone, whole
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.classes import width_of
+from expunge.linear.given import Array
 from expunge.linear.memory import enough_memory, of_anchors, of_training, require_matrices
+from expunge.linear.operations import RowOperations
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.removal import UPDATES
 from expunge.linear.rowless_column import RowlessColumn
-from expunge.linear.rows import Array, Rows
 from expunge.predictors import NothingLeft
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.remainder import Remainder
@@ -52,9 +53,10 @@ class Newton(Engine):
     Of more than two classes (one-vs-rest) the (d, K) residual is bounded jointly, and a request changes
     only the columns of classes that use its rows. A class whose last row leaves takes its column along; the
     others are served as always. The guarantee stays that of the classes of the fit: for as many b is drawn
-    again, of which those that are there take their own. One inverse Hessian a class is kept, 8 K d^2 bytes,
-    and as much again while a release is prepared; the Gram matrix (8 d^2) is made once where all classes use
-    all rows (see ``Rows.gram``), once a class where they use subsamples.
+    again, of which those that are there take their own. Solved for directly one inverse Hessian a class is
+    kept, 8 K d^2 bytes, and as much again while a release is prepared; the Gram matrix (8 d^2) is made once
+    where all classes use all rows (see ``RowOperations.gram``), once a class where they use subsamples.
+    Solved for by iteration (``LinearModel``, ``solver``) nothing of d x d is made.
 
     Args:
         model: The linear model; its ``std`` is that of b in the objective, > 0, or 0 with ``release``.
@@ -126,11 +128,11 @@ class Newton(Engine):
 
     # -- training ---------------------------------------------------------------------------------------
 
-    def fit(self, x: Rows, y: NDArray[np.int64], seed: int | None = None) -> None:
+    def fit(self, x: RowOperations, y: NDArray[np.int64], seed: int | None = None) -> None:
         """Train, and open the account at the optimiser's own leftover.
 
         Args:
-            x: Rows with ||x_i|| <= 1.
+            x: RowOperations with ||x_i|| <= 1.
             y: (n,) labels of two classes or more.
             seed: Seed of b, or of the noise, which must stay as secret as they; None draws them from the
                 operating system.
@@ -141,9 +143,12 @@ class Newton(Engine):
         width = width_of(len(np.unique(y)))
         shared = self.predictor.subsample_ratio == 1
         count = of_training(width, shared, self.needs_gram, self.update != "fresh")
-        count = max(count, of_anchors(width)) if self.update == "rowless" else count
-        require_matrices(x.dim, width, count)
-        with whole(self, self.predictor), one_blas_thread(), enough_memory(x.dim, width, count + 1):
+        self.predictor.matrices = max(count, of_anchors(width)) if self.update == "rowless" else count
+        with (
+            whole(self, self.predictor),
+            one_blas_thread(),
+            enough_memory(x.dim, width, self.predictor.matrices + 1),
+        ):
             self.predictor.begin(x, y, seed)
             self.served = 0
             self.scheme.fit(self)
@@ -246,7 +251,7 @@ class Newton(Engine):
         return state
 
     @read_as("the state of a certified linear model")
-    def load_state(self, state: State, x: Rows, y: NDArray[np.int64] | None) -> None:
+    def load_state(self, state: State, x: RowOperations, y: NDArray[np.int64] | None) -> None:
         """Continue from ``state`` with the rows and labels that ``fit`` was given; see ``LinearModel``.
 
         The gradient is measured once over the rows that stay, each column's: what is above the bound that was

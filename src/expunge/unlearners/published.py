@@ -20,8 +20,10 @@ from expunge.linear.certified_column import CertifiedColumn, Start
 from expunge.linear.classes import width_of
 from expunge.linear.factor import inverted
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.one_vs_rest import as_columns
 from expunge.linear.solver import FitReport, build_factor
-from expunge.predictors.linear import as_columns, zero
+from expunge.linear.spectral import spectral_bound
+from expunge.predictors.linear import zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.engine import Engine, Scheme
@@ -230,7 +232,12 @@ class Published(Scheme):
 
 
 def _with_gram(problem: LogisticProblem) -> Start:
-    """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero."""
+    """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero.
+
+    Where no such matrix is to be made, with a bound on ||X||_2 that takes a few passes.
+    """
+    if problem.iterative:
+        return replace(zero(problem), spectral=spectral_bound(problem.rows))
     gram, spectral = problem.rows.gram()
     hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
     return Start(inverted(hessian, problem.lam), spectral)

@@ -109,7 +109,7 @@ class Release(Scheme):
             dim=d * width,
             lam=model.lam,
             n=min(counts),
-            floor=public_floor(n, n, d, width, model.lam),
+            floor=public_floor(n, n, d, width, model.lam, model.x.block),
             std=engine.std or std,
             residual=engine.residual,
         )

@@ -12,11 +12,13 @@ from expunge.certificate import Account, ReleaseGuarantee
 from expunge.certificate.release import longest
 from expunge.core.checks import require_count
 from expunge.core.columns import Column
+from expunge.core.errors import InvalidValue
 from expunge.linear.anchor import Departing
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rowless_column import RowlessColumn
+from expunge.linear.rows import Rows
 from expunge.linear.solver import Fit
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.engine import Engine
@@ -42,8 +44,27 @@ class Rowless(Release):
     time that a request takes.
     """
 
+    def check(self, engine: Engine) -> None:
+        """Refuse settings that do not go together.
+
+        Raises:
+            InvalidValue: One does not.
+        """
+        super().check(engine)
+        if engine.predictor.solver == "iterative":
+            raise InvalidValue(
+                "solver", "iterative", "direct or auto with update=rowless, which keeps matrices"
+            )
+        engine.predictor.inverts = True
+
     def fit(self, engine: Engine) -> None:
-        """Train, anchor every column, and make the first release."""
+        """Train, anchor every column, and make the first release.
+
+        Raises:
+            InvalidValue: The rows are sparse.
+        """
+        if not isinstance(engine.predictor.x, Rows):
+            raise InvalidValue("update", engine.update, "corrected with sparse rows")
         engine.passes = 0
         super().fit(engine)
 

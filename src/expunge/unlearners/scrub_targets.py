@@ -19,8 +19,9 @@ from expunge.curvature.gradients import cross_entropy
 from expunge.curvature.kfac import require_layers, require_memory
 from expunge.datasets.images import Examples, Images
 from expunge.linear.certified_column import WeightColumn
+from expunge.linear.given import Array
+from expunge.linear.operations import RowOperations
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.rows import Array, Rows
 from expunge.linear.solver import train
 from expunge.predictors import Predictor
 from expunge.predictors.linear import LinearModel
@@ -162,7 +163,7 @@ class LinearTarget:
         """What the scrub is told of a request.
 
         Raises:
-            NothingLeft: Rows of one class alone would stay.
+            NothingLeft: RowOperations of one class alone would stay.
         """
         model, own = self.model, self.model.problem
         model.without(index)
@@ -206,7 +207,7 @@ def logistic_losses(outputs: Tensor, targets: Tensor) -> Tensor:
 class RowInputs:
     """Feature rows as ``Examples`` wants its inputs."""
 
-    rows: Rows
+    rows: RowOperations
 
     def __len__(self) -> int:
         return len(self.rows)

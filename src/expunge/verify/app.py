@@ -100,7 +100,7 @@ def _verified(args: argparse.Namespace) -> tuple[list[Verdict], bool]:
                 raise
             left_out.append(LeftOut(run, one_line(error), unreadable=True))
             continue
-        say(f"{_BETWEEN if verdicts else ''}{as_text(verdict)}")
+        say(f"{_BETWEEN if verdicts else ''}{as_text(verdict)}", styled=True)
         verdicts.append(verdict)
         if args.out is None and not args.no_write:
             written &= _is_written(run / VERIFIED, verdict.as_json())
@@ -108,7 +108,7 @@ def _verified(args: argparse.Namespace) -> tuple[list[Verdict], bool]:
         found = [{"run": str(v.folder), **v.as_json()} for v in verdicts]
         written &= _is_written(args.out, found[0] if len(found) == 1 else {"format": FORMAT, "runs": found})
     if len(runs) > 1 or left_out:
-        say(as_table(verdicts, left_out))
+        say(as_table(verdicts, left_out), styled=True)
     return verdicts, written and not any(one.unreadable for one in left_out)
 
 

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from expunge.core.errors import UserError
 from expunge.core.files import read_text
 from expunge.core.homes import expanded
 from expunge.core.json_text import parse_json
 from expunge.datasets import Dataset
-from expunge.datasets.names import person
+from expunge.datasets.names import person, plain
 from expunge.verify import draws
 from expunge.verify.exact import number
 from expunge.verify.files import INPUTS, RunFiles, mapping
@@ -37,8 +38,8 @@ def check_requests(files: RunFiles, ledger: Ledger, dataset: Dataset) -> Line:
         wanted, how = _asked(removal, files.settings.get("seed"), dataset)
     except (UserError, KeyError, TypeError, ValueError, OSError, ArithmeticError, RecursionError) as error:
         how = f"what the removal block asks for cannot be read ({type(error).__name__})"
-        faults.need(isinstance(removal.get("rows"), str), how)  # else it is all there, and says nothing
-    if isinstance(removal.get("rows"), str) and digest != _digest(wanted or []):
+        faults.need(_is_in_a_file(removal), how)  # else it is all there, and says nothing
+    if _is_in_a_file(removal) and digest != _digest(wanted or []):
         wanted, how = None, "by their digest: the file that lists them is not what it was, or not here"
     stopped = files.settings.get("stop_at_limit") is True and any(
         record["outcome"] != "removed" for record in ledger.records
@@ -54,11 +55,29 @@ def check_requests(files: RunFiles, ledger: Ledger, dataset: Dataset) -> Line:
         for place, (rows, right) in enumerate(zip(found, wanted, strict=False), start=1):
             if not faults.need(rows == right, f"line {place}: other rows than were asked for", rows, right):
                 break
+    _check_ids(ledger, dataset, faults)
     if digest is None:
         faults.need(wanted is not None, "nothing says what was asked for", None, INPUTS)
     elif not (stopped and len(found) < (count or 0)):
         faults.need(_digest(found) == digest, f"rows by the digest in {INPUTS}", digest, _digest(found))
     return faults.line("requests", how, len(found), len(found) if wanted is None else len(wanted))
+
+
+def _is_in_a_file(removal: dict[str, Any]) -> bool:
+    ids = removal.get("ids")
+    return isinstance(removal.get("rows"), str) or (isinstance(ids, str) and ids.endswith((".json", ".txt")))
+
+
+def _check_ids(ledger: Ledger, dataset: Dataset, faults: Faults) -> None:
+    """Where rows have ids, every line has those of its rows, and no line has any else."""
+    for place, record in enumerate(ledger.records, start=1):
+        rows = record["rows"] if isinstance(record["rows"], list) else []
+        known = all(isinstance(row, int) and 0 <= row < len(dataset.y_train) for row in rows)
+        if not known:  # which is a fault of the ledger
+            continue
+        right = None if dataset.ids is None else [str(dataset.ids[row]) for row in rows]
+        if not faults.need(record.get("ids") == right, f"line {place}: ids", record.get("ids"), right):
+            return
 
 
 def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[list[int]] | None, str]:
@@ -79,20 +98,30 @@ def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[l
         return _listed(removal)
     if kind == "OfClass":
         label = dataset.label_of(removal["class"])
-        return _part(removal, dataset, [label], [()], seed), f"the rows of class {removal['class']}"
+        return _parts(removal, dataset.y_train, [label], [()], seed), f"the rows of class {removal['class']}"
     if kind == "OfIdentity":
         given = removal["identity"]
         names = given if isinstance(given, list) else [given]
         labels = [person(dataset.class_names, name) for name in names]
         known = list(dataset.class_names)
         index = [(known.index(label),) for label in labels]
-        return _part(removal, dataset, labels, index, seed), "the rows of these people"
+        return _parts(removal, dataset.y_train, labels, index, seed), "the rows of these people"
+    if kind == "OfGroup":
+        given = removal["group"]
+        groups, numbers = np.unique(np.asarray(dataset.groups), return_inverse=True)
+        called = dict(enumerate(map(plain, groups.tolist())))
+        of = [person(called, name, "group") for name in (given if isinstance(given, list) else [given])]
+        return _parts(
+            removal, numbers.ravel(), of, [(label,) for label in of], seed
+        ), "the rows of the groups"
+    if kind == "ListedIds":
+        return _by_id(removal, dataset)
     raise KeyError(kind)
 
 
-def _part(
+def _parts(
     removal: dict[str, Any],
-    dataset: Dataset,
+    of_rows: NDArray[np.int64],
     labels: Sequence[int],
     index: Sequence[tuple[int, ...]],
     seed: int,
@@ -100,7 +129,7 @@ def _part(
     """A share of each label's rows, drawn where it is not all of them, in the data set's order."""
     batches: list[list[int]] = []
     for label, place in zip(labels, index, strict=True):
-        rows = np.flatnonzero(dataset.y_train == label)
+        rows = np.flatnonzero(of_rows == label)
         chosen = removal.get("count") or max(1, round(float(removal.get("share", 1.0)) * len(rows)))
         if chosen < len(rows):
             rows = np.sort(draws.order(seed, rows, *place)[:chosen])
@@ -121,6 +150,19 @@ def _listed(removal: dict[str, Any]) -> tuple[list[list[int]] | None, str]:
     if rows and all(isinstance(entry, list) for entry in rows):
         return [list(map(int, batch)) for batch in rows], "the rows that are listed"
     return _batches(list(map(int, rows)), int(removal.get("batch_size", 1))), "the rows that are listed"
+
+
+def _by_id(removal: dict[str, Any], dataset: Dataset) -> tuple[list[list[int]], str]:
+    ids, how = removal["ids"], "the rows with the ids that are listed"
+    place = {name: row for row, name in enumerate(np.asarray(dataset.ids).tolist())}
+    if _is_in_a_file(removal):
+        text, how = read_text(expanded(ids)), f"the rows with the ids listed in {ids}"
+        lines = [line.strip() for line in text.splitlines()]
+        ids = parse_json(text) if ids.endswith(".json") else [line for line in lines if line]
+    ids = ids if isinstance(ids, list) else [ids]
+    if ids and all(isinstance(entry, list) for entry in ids):
+        return [[place[str(one)] for one in batch] for batch in ids], how
+    return _batches([place[str(one)] for one in ids], int(removal.get("batch_size", 1))), how
 
 
 def _batches(rows: list[int], size: int) -> list[list[int]]:

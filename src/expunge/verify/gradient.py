@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, partial
 from math import isfinite
 from typing import Any
 
@@ -16,13 +17,17 @@ from numpy.typing import NDArray
 
 from expunge.verify.exact import least_above, norm_above, root_below
 from expunge.verify.rows import BLOCK, Columns, Extended, Table
+from expunge.verify.sparse import conjugate_gradients
 
 EPS = float(np.finfo(Extended).eps)
 _FLOAT = 2.0**-52
 _SECOND_ORDER = 1.01
 _LONGEST = 1 + 1e-9  # how far over 1 the norm of a row that was scaled may be
 
+_SOLVED, _PRODUCTS = 1e-8, 1000  # of a step of Newton's method, by conjugate gradients
+
 Tick = Callable[[int], Any]
+Solve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,29 @@ class Loss:
             total += x.T @ _slopes(x @ w, signs)
             self.tick(len(ids))
         return np.asarray(total + np.array(self.strengths, dtype=np.float64) * w + self.b)
+
+    def solvers(self, w: NDArray[np.float64], which: list[int]) -> dict[int, Solve]:
+        """What solves with the Hessians of some columns at ``w``, in float64."""
+        if self.table.is_sparse:
+            return {k: self._iterated(w[:, k], k) for k in which}
+        return {k: partial(np.linalg.solve, hessian) for k, hessian in self.hessians(w, which).items()}
+
+    def _iterated(self, w: NDArray[np.float64], k: int) -> Solve:
+        """Conjugate gradients, which need the Hessian's products and its diagonal alone."""
+        x, signs = self._all_rows
+        strength = float(self.strengths[k])
+        half = np.exp(-np.abs(x @ w))
+        weights = np.abs(signs[:, k]) * half / (1 + half) ** 2
+        diagonal = x.squared.T @ weights + strength
+
+        def times(v: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray(x.T @ (weights * (x @ v)) + strength * v)
+
+        return lambda rhs: conjugate_gradients(times, diagonal, rhs, _SOLVED, _PRODUCTS)
+
+    @cached_property
+    def _all_rows(self) -> tuple[Any, NDArray[np.float64]]:
+        return self.table.doubles(self.columns.ids), self.columns.signs(self.columns.ids)
 
     def hessians(self, w: NDArray[np.float64], which: list[int]) -> dict[int, NDArray[np.float64]]:
         """``X^T diag(s (1 - s)) X + lam n_k I`` of some columns, (d, d) each, in float64."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.verify.gradient import Gradient, Loss
+from expunge.verify.gradient import Gradient, Loss, Solve
 
 _STEPS, _HALVINGS = 200, 40
 _GOOD = 0.25  # of a gradient's norm at most is left by a step with a Hessian that is to be kept
@@ -31,14 +31,14 @@ class Minimum:
 def minimum(loss: Loss, start: NDArray[np.float64]) -> Minimum:
     """The minimisers of the K losses; Newton's method begins at ``start`` or at zero, whichever is nearer."""
     w, gradient = _begin(loss, start)
-    hessians: dict[int, NDArray[np.float64]] = {}
+    hessians: dict[int, Solve] = {}
     given_up: set[int] = set()
     for _ in range(_STEPS):
         which = [k for k in range(w.shape[1]) if k not in given_up and _is_long(loss, w, gradient, k)]
         if not which:
             break
         fresh = [k for k in which if k not in hessians]
-        hessians |= loss.hessians(w, fresh) if fresh else {}
+        hessians |= loss.solvers(w, fresh) if fresh else {}
         w, gradient, shares = _stepped(loss, w, gradient, hessians, which)
         for k in (k for k in which if shares[k] > _GOOD):
             given_up |= {k} if k in fresh and shares[k] == 1 else set()
@@ -63,14 +63,14 @@ def _stepped(
     loss: Loss,
     w: NDArray[np.float64],
     gradient: NDArray[np.float64],
-    hessians: dict[int, NDArray[np.float64]],
+    hessians: dict[int, Solve],
     which: list[int],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """A step of these columns; what is left of each gradient's norm comes third."""
     step = np.zeros_like(w)
     for k in which:
         with suppress(np.linalg.LinAlgError):  # no step then, and the bound says how far off this is
-            step[:, k] = np.linalg.solve(hessians[k], gradient[:, k])
+            step[:, k] = hessians[k](gradient[:, k])
     norms = np.linalg.norm(gradient, axis=0)
     for _ in range(_HALVINGS):
         tried = w - step

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.verify import draws
+from expunge.verify.sparse import Sparse
 
 BLOCK = 1024
 Extended = np.longdouble
@@ -19,24 +20,55 @@ Extended = np.longdouble
 
 @dataclass(frozen=True)
 class Table:
-    """n rows of d features, read a block at a time; ``raw`` (n, d) may be a memory map.
+    """n rows of d features, read a block at a time; ``raw`` (n, d) may be a memory map, or sparse.
 
     ``x_i = (raw_i - offset) / ||raw_i - offset||``, zero where that is zero; or, with a ``scale`` (n,) of
-    an extractor, ``scale_i (raw_i - offset)``.
+    an extractor, ``scale_i (raw_i - offset)``. Before that, ``raw_i`` has a ``constant`` as its last entry,
+    in float32 where its own type has no more digits, which 0 leaves out.
     """
 
-    raw: NDArray[Any]
+    raw: Any
     offset: float = 0.0
     scale: NDArray[np.float64] | None = None
+    constant: float = 0.0
+
+    @classmethod
+    def of(cls, raw: Any, *others: Any, **named: Any) -> Table:
+        """Rows of any shape, or a sparse matrix (n, d) in CSR, and the other fields."""
+        flat = Sparse.of(raw) if hasattr(raw, "indptr") else raw.reshape(len(raw), -1)
+        return cls(flat, *others, **named)
 
     @property
     def dim(self) -> int:
-        """Features d."""
-        return int(self.raw.shape[1])
+        """Features d, the constant among them."""
+        return int(self.raw.shape[1]) + (self.constant != 0)
 
-    def extended(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+    @property
+    def is_sparse(self) -> bool:
+        """Whether blocks of it are sparse."""
+        return isinstance(self.raw, Sparse)
+
+    def _stored(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """These rows less the offset, (m, d)."""
+        stored = self.raw[ids].astype(np.float64)
+        if self.constant:
+            narrow = self.raw.dtype in (np.dtype("uint8"), np.dtype("float32"))
+            last = self.constant + self.offset
+            stored = np.column_stack([stored, np.full(len(ids), np.float32(last) if narrow else last)])
+        return stored - self.offset
+
+    def _sparse(self, ids: NDArray[np.int64], kind: Any) -> Sparse:
+        """These rows in numbers of ``kind``; sparse ones have no offset."""
+        part = self.raw.take(ids)
+        if self.constant:
+            part = part.beside(self.constant)
+        return part.unit(kind) if self.scale is None else part.scaled(self.scale[ids], kind)
+
+    def extended(self, ids: NDArray[np.int64]) -> Any:
         """These rows, (m, d), with the longest mantissa that there is."""
-        stored = (self.raw[ids].astype(np.float64) - self.offset).astype(Extended)
+        if self.is_sparse:
+            return self._sparse(ids, Extended)
+        stored = self._stored(ids).astype(Extended)
         if self.scale is not None:
             return stored * self.scale[ids, None].astype(Extended)
         norms = np.sqrt(np.einsum("ij,ij->i", stored, stored))
@@ -44,9 +76,11 @@ class Table:
         stored /= norms[:, None]
         return stored
 
-    def doubles(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    def doubles(self, ids: NDArray[np.int64]) -> Any:
         """The same in float64."""
-        stored = self.raw[ids].astype(np.float64) - self.offset
+        if self.is_sparse:
+            return self._sparse(ids, np.float64)
+        stored = self._stored(ids)
         if self.scale is not None:
             return np.asarray(stored * self.scale[ids, None])
         norms = np.sqrt(np.einsum("ij,ij->i", stored, stored))

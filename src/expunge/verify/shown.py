@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expunge.core.errors import printable
+from expunge.core.screen import Page
 from expunge.verify.lines import CROSS, OPEN, TICK, Line
 from expunge.verify.verdict import Verdict
 
-_WIDTH = 100
 _LONGEST = 24
 _HEADS = ("", "claimed", "recomputed", "")
 
 
-def as_text(verdict: Verdict) -> str:
+def as_text(verdict: Verdict, page: Page | None = None) -> str:
     """The claim, then every line; of a rejected run the first line that does not hold at the top."""
+    page = page or Page()
     held = sum(line.holds is True for line in verdict.lines)
-    parts = []
     if (first := verdict.first) is None:
-        parts.append(f"{TICK} {verdict.folder}: accepted, {held} lines hold\n")
+        page.whole(f"{TICK} {verdict.folder}: accepted, {held} lines hold")
     else:
-        parts.append(f"{CROSS} {verdict.folder}: rejected\n\n{_first(first)}\n")
-    parts.append("What is claimed")
-    wide = max(map(len, verdict.claim), default=0)
-    for about, words in verdict.claim.items():
-        lead = f"  {about:<{wide}}  "
-        parts += textwrap.wrap(words, _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead))
-    parts.append("\nWhat was checked")
-    rows = [_cells(line) for line in verdict.lines]
-    name, claimed, found = (max(map(len, column)) for column in list(zip(*[*rows, _HEADS], strict=True))[:3])
-    for mark, row in zip(["", *(line.mark for line in verdict.lines)], [_HEADS, *rows], strict=True):
-        text = f"  {mark:1} {row[0]:<{name}}  {row[1]:>{claimed}}  {row[2]:>{found}}  {row[3]}"
-        parts.append(text.rstrip())
-    return plain("\n".join(parts)) + "\n"
+        page.whole(f"{CROSS} {verdict.folder}: rejected")
+        page.gap()
+        page.text(_first(first))
+    page.gap()
+    page.text("What is claimed")
+    if verdict.claim:
+        page.rows(list(verdict.claim.items()), indent=2)
+    page.gap()
+    page.text("What was checked")
+    lines = [(f"{line.mark} {name}", *rest) for line in verdict.lines for name, *rest in [_cells(line)]]
+    page.rows([_HEADS, *lines], right=(1, 2), indent=2)
+    return str(page)
 
 
 @dataclass(frozen=True)
@@ -48,20 +45,16 @@ class LeftOut:
     unreadable: bool = False
 
 
-def as_table(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut] = ()) -> str:
-    """One line a run: whether it is accepted, and the first line that does not hold."""
-    rows = [(TICK, str(v.folder), "accepted") for v in verdicts if v.first is None]
-    rows += [(CROSS, str(v.folder), f"{v.first.name}: {v.first.note}") for v in verdicts if v.first]
-    rows += [(OPEN, str(one.folder), one.why) for one in left_out]
-    wide = max(len(folder) for _, folder, _ in rows)
-    good = sum(v.accepted for v in verdicts)
-    lines = [f"{mark} {folder:<{wide}}  {what}" for mark, folder, what in rows]
-    return plain("\n".join([f"\n{good} of {len(verdicts)} runs accepted", *lines])) + "\n"
-
-
-def plain(text: str) -> str:
-    """Text that steers no terminal: a run folder may be another's, and its words are printed."""
-    return printable(text, but="\n")
+def as_table(verdicts: Sequence[Verdict], left_out: Sequence[LeftOut] = (), page: Page | None = None) -> str:
+    """Of every run whether it is accepted, or the first line that does not hold."""
+    page = page or Page()
+    rows = [(TICK, page.near(v.folder), "accepted") for v in verdicts if v.first is None]
+    rows += [(CROSS, page.near(v.folder), f"{v.first.name}: {v.first.note}") for v in verdicts if v.first]
+    rows += [(OPEN, page.near(one.folder), one.why) for one in left_out]
+    page.gap()
+    page.text(f"{sum(v.accepted for v in verdicts)} of {len(verdicts)} runs accepted")
+    page.rows(rows)
+    return str(page)
 
 
 def _first(line: Line) -> str:

@@ -90,6 +90,13 @@ class Settings:
             raise InvalidValue(f"{CONFIG}: unlearner.subsample_ratio", share, "above 0, and at most 1")
         return share
 
+    def constant(self, dataset: Dataset) -> float:
+        """What stands beside the features of each row; 0 for nothing."""
+        model = self.of("model")
+        given, scaling = model.get("intercept"), number(model.get("intercept_scaling", 1.0))
+        there = dataset.features is not None if given is None else given is True
+        return float(np.float32(scaling or 0.0)) if there else 0.0
+
     @property
     def own_rows(self) -> bool:
         """Whether the features are the stored rows, each divided by its norm, which is done here."""
@@ -125,10 +132,11 @@ class Subject:
     def table(self) -> Table:
         """The rows."""
         if self.settings.own_rows:
-            x = self.dataset.x_train
-            return Table(x.reshape(len(x), -1), self.dataset.offset * self.dataset.unit)
+            offset, constant = self.dataset.offset, self.settings.constant(self.dataset)
+            raw, unit = self.dataset.x_train, self.dataset.unit
+            return Table.of(raw, offset * unit, constant=constant * unit)
         assert self.features is not None
-        return Table(self.features.raw, self.features.offset, self.features.scale)
+        return Table.of(self.features.raw, self.features.offset, self.features.scale)
 
     @cached_property
     def columns(self) -> Columns:

@@ -1,54 +1,58 @@
-"""How charts look, and how they become files: Vega-Lite, written as SVG, PNG and PDF, live in the page."""
+"""How charts look, and how they become files: Vega-Lite, written as SVG, PNG and PDF, live in the page.
+
+The report writes its specifications itself: Altair, which takes a third of a run's drawing time to import
+and half of the rest to copy, is for the pictures of studies, and checks the specifications in the tests.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from math import ceil, floor, isfinite, log10
 from textwrap import wrap
 from typing import Any
 
-import altair as alt
-from PIL import Image
-
 from expunge.core.system_errors import require_addresses
 from expunge.report.figures.style import GRID, INK, MUTED, PAPER, SERIES, Drawn
 
+Spec = dict[str, Any]
+"""A chart or a part of one, as Vega-Lite has it."""
 WIDTH = 560  # pixels, of one panel; what stands side by side shares it
 HEIGHT = 260
 HOVER = "hover"
 """Style of marks that only carry a tooltip: the files, where nobody points at anything, are without them."""
 
-# Expressions for the labels of axes and legends: ours, and as ``read.text`` writes numbers.
-NUMBER = (
-    "datum.value == 0 ? '0' : abs(datum.value) < 0.001 || abs(datum.value) >= 1e6"
-    " ? replace(format(datum.value, '.2~e'), '+', '')"
-    " : format(datum.value, abs(datum.value) < 1000 ? '.6~r' : ',.6~r')"
-)
+
+def _number(low: float, high: float) -> str:
+    """Return the expression that writes numbers as ``core.text`` does, with exponents beyond these ends."""
+    return (
+        f"datum.value == 0 ? '0' : abs(datum.value) < {low} || abs(datum.value) >= {high}"
+        " ? replace(format(datum.value, '.2~e'), '+', '')"
+        " : format(datum.value, abs(datum.value) < 1000 ? '.6~r' : ',.6~r')"
+    )
+
+
+# Expressions for the labels of axes and legends.
+NUMBER = _number(1e-3, 1e6)
+WHOLE = f"datum.value % 1 ? '' : {NUMBER}"
 SHARE = "datum.value == 0 ? '0' : format(datum.value, '.3~%')"
 SECONDS = (
-    "datum.value >= 7200 ? format(datum.value / 3600, ',.3~r') + ' h'"
-    " : datum.value >= 120 ? format(datum.value / 60, '.3~r') + ' min'"
-    " : datum.value >= 0.9995 ? format(datum.value, '.3~r') + ' s'"
-    " : datum.value >= 0.0009995 ? format(datum.value * 1e3, '.3~r') + ' ms'"
-    " : datum.value >= 9.995e-7 ? format(datum.value * 1e6, '.3~r') + ' µs'"
-    " : format(datum.value, '.2~e') + ' s'"
+    "datum.value >= 1 ? format(datum.value, ',.3~r') + ' s'"
+    " : replace(format(datum.value, '.3~s'), regexp('([a-zµ]?)$'), ' $1s')"
 )
 LONGEST = 76  # characters of a label, of which a longer one loses its middle; data and tooltips have it whole
 _SHORT = "length(datum.label) > 76 ? slice(datum.label, 0, 38) + '…' + slice(datum.label, -37) : datum.label"
-_BREAKS = "(.{1,34})(, | (?=\\\\()|$)|(.{1,34})( |$)|(.{34})"
-LINES = f"split(replace({_SHORT}, regexp('{_BREAKS}', 'g'), '$1$2$3$4$5\\n'), '\\n')"
-"""A label in lines, beside an axis: broken after a comma or before a bracket where possible."""
 
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with the converter
 _PICK = "pick"
 _BESIDE = ("concat", "hconcat", "vconcat")
 _ADDRESSES = 96 << 30  # bytes; 68 were seen
 _SCALE = 2  # pixels of the PNG a pixel of the chart
-_FEW_TICKS, _MOST_TICKS = 4, 7
+_FEW_TICKS = 4
+_HUGE = 1e307  # what is larger by a margin is no number any more
+_FLUSH = 4  # pixels from an axis's end, from which on a label does not stand out beyond it
 _TITLE = 72  # characters of a line of a title
-CONFIG: dict[str, Any] = {
-    "font": _FONT,
+CONFIG: Spec = {
+    "font": "Liberation Sans, Arial, Helvetica, sans-serif",  # the first comes with the converter
     "background": PAPER,
     "view": {"stroke": None},
     "padding": 10,
@@ -61,7 +65,7 @@ CONFIG: dict[str, Any] = {
     "axis": {
         **{"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": MUTED},
         **{"tickColor": MUTED, "gridColor": GRID, "labelFontSize": 11, "titleFontSize": 12},
-        **{"labelLimit": 260, "labelOverlap": "greedy", "titlePadding": 8},
+        **{"labelLimit": 260, "labelOverlap": "parity", "labelSeparation": 6, "titlePadding": 8},
     },
     "legend": {
         **{"labelColor": INK, "titleColor": INK, "orient": "bottom", "labelFontSize": 12, "title": None},
@@ -75,16 +79,104 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+def inline(rows: Iterable[Mapping[str, Any]]) -> Spec:
     """Return rows as the data of a chart; what is not finite is a gap.
 
-    What names a field is ours, never from a file: Vega takes a name for a path, or an expression. The rows
-    are a tuple, which charts share; a list they would copy at every step.
+    What names a field is ours, never from a file: Vega takes a name for a path, or an expression.
     """
-    return alt.InlineData(values=tuple({key: _plain(value) for key, value in row.items()} for row in rows))
+    return {"values": tuple({key: _plain(value) for key, value in row.items()} for row in rows)}
 
 
-def legend(names: Sequence[str], **more: Any) -> dict[str, Any]:
+def data(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """Return rows as ``inline`` does, for a chart of Altair."""
+    from altair import InlineData
+
+    return InlineData(**inline(rows))
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def layer(mark: str, look: Mapping[str, Any] | None = None, only: str = "", **channels: Any) -> Spec:
+    """Return a mark, how it looks, and its channels; an expression says of which rows ``only``."""
+    of = {"transform": [{"filter": only}]} if only else {}
+    return {**of, "mark": {"type": mark, **(look or {})}, "encoding": channels}
+
+
+def axis(
+    name: str, title: str, ends: Sequence[float], scale: str = "linear", labels: str = "", **look: Any
+) -> Spec:
+    """Return the channel of a number, from one end to the other, with plain numbers.
+
+    Args:
+        name: Of the field.
+        title: What it is.
+        ends: From where to where.
+        scale: ``linear``, ``log``, or ``symlog``, which has a place for 0.
+        labels: Expression that writes a number; else all of an axis are written alike.
+        look: More of the axis.
+    """
+    ticks: Spec = {}
+    room: Spec = {"zero": False} if scale == "linear" else {}
+    if scale != "linear":
+        none = [0.0] * (scale == "symlog")
+        ticks["values"] = none + log_ticks(max(ends[0], 1.0) if none else ends[0], ends[1])
+        alike = _number(1.0 if ends[0] < 1e-3 and not none else 1e-3, 1e3 if ends[1] >= 1e6 else 1e6)
+    else:
+        span = max(map(abs, ends)), abs(ends[1] / 2 - ends[0] / 2)
+        alike = "datum.label" if span[0] < 1e6 and span[1] > 1e-4 else NUMBER
+    return {
+        **{"field": name, "type": "quantitative", "title": title or None},
+        "scale": {"type": scale, "domain": list(ends), "nice": False, **room},
+        "axis": {"labelExpr": labels or alike, "labelFlush": _FLUSH, **ticks, **look},
+    }
+
+
+def log_axis(name: str, title: str, values: Iterable[float]) -> Spec:
+    """Return the channel of a number on a log scale, with room for all values, which are above 0."""
+    return axis(name, title, log_ends(values), "log")
+
+
+def log_ends(values: Iterable[float], least: float = 1.1) -> tuple[float, float]:
+    """Return the ends of a log axis: beyond the values, above 0, by a part of their span or ``least``."""
+    known = list(values)
+    low, high = min(known), max(known)
+    room = max((high / low) ** 0.04, least) if high / low < _HUGE else 10.0
+    return low / room or low, min(high * room, _HUGE)
+
+
+def coded(name: str, looks: Mapping[str, Any], told: bool = True, **more: Any) -> Spec:
+    """Return the channel of a name by what each looks like; if it is ``told``, with a legend."""
+    scale = {"type": "ordinal", "domain": list(looks), "range": list(looks.values())}
+    return {
+        "field": name,
+        "type": "nominal",
+        "scale": scale,
+        "legend": legend(list(looks), **more) if told else None,
+    }
+
+
+def tips(titles: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> list[Spec]:
+    """Return what a pointer is told of these rows: field -> its title; of ``value``, and what all have."""
+    own = {name for name in titles if name == "value" or all(name in row for row in rows)}
+    return [{"field": k, "type": "nominal", "title": v} for k, v in titles.items() if k in own]
+
+
+def valued(name: str) -> Spec:
+    """Return the transform that gives rows their ``value`` in words: a field, and its interval if known."""
+    ends = "' [' + format(datum.low, '.6~r') + ', ' + format(datum.high, '.6~r') + ']'"
+    number = f"format(datum.{name}, '.6~r') + (isValid(datum.low) ? {ends} : '')"
+    return {"calculate": f"isValid(datum.value) ? datum.value : {number}", "as": "value"}
+
+
+def dashed(of: Any, dashes: Mapping[str, Sequence[float]], **look: Any) -> list[Any]:
+    """Return a layer of Altair for the lines of each ``method``; as one channel, dashes fray the legend."""
+    every = ((of.transform_filter({"field": "method", "equal": name}), on) for name, on in dashes.items())
+    return [one.mark_line(strokeDash=list(on), **look) for one, on in every]
+
+
+def legend(names: Sequence[str], **more: Any) -> Spec:
     """Return a legend of these names under the chart, side by side as far as they fit.
 
     A click on one of them shows it alone where the chart has a selection that is bound to the legend.
@@ -92,6 +184,12 @@ def legend(names: Sequence[str], **more: Any) -> dict[str, Any]:
     longest = min(max(map(len, names), default=1), LONGEST)
     columns = max(min(len(names), 640 // (7 * longest + 40)), 1)
     return {"columns": columns, "labelExpr": _SHORT, **more}
+
+
+def lines(length: int) -> str:
+    """Return the expression of a label in lines of so many characters, broken after commas if possible."""
+    breaks = f"(.{{1,{length}}})(, | (?=\\\\()|$)|(.{{1,{length}}})( |$)|(.{{{length}}})"
+    return f"split(slice(replace({_SHORT}, regexp('{breaks}', 'g'), '$1$2$3$4$5\\n'), 0, -1), '\\n')"
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -105,19 +203,29 @@ def log_ticks(low: float, high: float) -> list[float]:
     return found
 
 
-def whole_ticks(low: float, high: float) -> list[int]:
-    """Return whole numbers for an axis, a few: neighbours, or multiples of 2, 5, 10, 20, ..."""
-    steps = (step * 10**k for k in range(300) for step in (1, 2, 5))
-    step = next(step for step in steps if (high - low) / step <= _MOST_TICKS)
-    return list(range(ceil(low / step) * step, floor(high) + 1, step))
-
-
-def picked(opacity: float = 1.0) -> Any:
+def picked(opacity: float = 1.0) -> Spec:
     """Return the opacity of marks that fade when a click on the legend picks another ``method``.
 
-    It is a condition for ``encode(opacity=...)``; ``rendered`` adds the selection that it speaks of.
+    ``rendered`` adds the selection that it speaks of.
     """
-    return alt.when({"param": _PICK}).then(alt.value(opacity)).otherwise(alt.value(0.12 * opacity))
+    return {"condition": {"param": _PICK, "value": opacity}, "value": 0.12 * opacity}
+
+
+def head(*words: str) -> Spec:
+    """Return the title of a panel, above its axes whatever their labels: those of a row are at one height."""
+    return {"text": list(words), "fontSize": 12, "offset": 6, "frame": "group"}
+
+
+def columns(panels: int) -> int:
+    """Return in how many columns panels leave the least empty: one row of three, five as three and two."""
+    return 3 if panels % 3 == 0 or panels == 5 else min(panels, 2)
+
+
+def beside(charts: Sequence[Spec], across: int = 0) -> Spec:
+    """Return charts in so many columns, else as ``columns`` has it; one alone as it is."""
+    if len(charts) == 1:
+        return dict(charts[0])
+    return {"concat": list(charts), "columns": across or columns(len(charts))}
 
 
 def converter() -> Any:
@@ -132,21 +240,20 @@ def converter() -> Any:
     return vl_convert
 
 
-def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> Drawn:
+def rendered(chart: Any, name: str, title: str, caption: str) -> Drawn:
     """Return a chart as a figure; the same chart gives the same bytes on the same machine.
 
     Args:
-        chart: The chart, without a configuration of its own.
+        chart: Its specification, or a chart of Altair, without a configuration of its own.
         name: The name of its files.
         title: What it is, for those who do not see it; and in its head.
         caption: The sentences under it.
     """
     vl_convert = converter()
 
-    spec = chart.to_dict(validate=False)
-    del spec["$schema"]  # an address, which nobody is to ask: who shows the chart knows what it is
+    spec = {**chart} if isinstance(chart, dict) else chart.to_dict(validate=False)
+    spec.pop("$schema", None)  # an address, which nobody is to ask: who shows the chart knows what it is
     spec["config"] = CONFIG
-    spec["datasets"] = {key: list(rows) for key, rows in spec.get("datasets", {}).items()}
     spec.setdefault("title", wrap(title, _TITLE))
     _pickable(spec)
     svg = vl_convert.vegalite_to_svg(_still(spec))
@@ -155,50 +262,43 @@ def rendered(chart: alt.TopLevelMixin, name: str, title: str, caption: str) -> D
 
 def _compact(png: bytes) -> bytes:
     """The same pixels in far fewer bytes: the converter hardly packs them; no pixel shines through."""
+    from PIL import Image
+
     packed = BytesIO()
     Image.open(BytesIO(png)).convert("RGB").save(packed, "PNG")
     return packed.getvalue()
 
 
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not isfinite(value) else value
-
-
-def _pickable(spec: dict[str, Any]) -> None:
-    """Add the selection that ``picked`` speaks of, bound to the legend, to the panels whose marks use it.
-
-    Altair would give each panel one of the same name and warn of it.
-    """
-    units = [_first_mark(panel) for panel in _panels(spec) if f"'{_PICK}'" in str(panel)]
-    for place, unit in enumerate(units):
-        unit["name"] = f"panel_{place}"
-    if units:
+def _pickable(spec: Spec) -> None:
+    """Add the selection that ``picked`` speaks of, bound to the legend, to the panels whose marks use it."""
+    names: list[str] = []
+    for panel in _panels(spec):
+        if f"'{_PICK}'" in str(panel.get("encoding", panel.get("layer"))):
+            names.append(f"panel_{len(names)}")
+            _first_mark(panel)["name"] = names[-1]
+    if names:
         select = {"type": "point", "fields": ["method"]}
-        pick = {"name": _PICK, "select": select, "bind": "legend", "views": [unit["name"] for unit in units]}
+        pick = {"name": _PICK, "select": select, "bind": "legend", "views": names}
         spec["params"] = [*spec.get("params", []), pick]
 
 
-def _panels(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what has axes of its own."""
-    for key in _BESIDE:
-        if key in spec:
-            return [unit for panel in spec[key] for unit in _panels(panel)]
-    return _panels(spec["spec"]) if "spec" in spec else [spec]
+def _panels(spec: Spec) -> Iterator[Spec]:
+    """Yield what has axes of its own."""
+    parts = next((spec[key] for key in _BESIDE if key in spec), [spec["spec"]] if "spec" in spec else [])
+    for part in parts:
+        yield from _panels(part)
+    if not parts:
+        yield spec
 
 
-def _first_mark(panel: dict[str, Any]) -> dict[str, Any]:
+def _first_mark(panel: Spec) -> Spec:
     return _first_mark(panel["layer"][0]) if "layer" in panel else panel
 
 
-def _still(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _still(spec: Spec) -> Spec:
     """Return a specification without the marks that only carry a tooltip."""
     still = dict(spec)
     for key in ("layer", *_BESIDE):
         if key in spec:
-            still[key] = [_still(one) for one in spec[key] if not _hovers(one)]
+            still[key] = [_still(one) for one in spec[key] if f"'{HOVER}'" not in str(one.get("mark"))]
     return {**still, "spec": _still(spec["spec"])} if "spec" in spec else still
-
-
-def _hovers(layer: Mapping[str, Any]) -> bool:
-    mark = layer.get("mark")
-    return isinstance(mark, dict) and mark.get("style") == HOVER

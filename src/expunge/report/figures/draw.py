@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from expunge.report.figures import drawing, style
-from expunge.report.figures.bounded import draw_bounded
-from expunge.report.figures.cost import draw_cost
+from expunge.record.folders.runs import Run
+from expunge.record.folders.sweeps import LeftOut
+from expunge.report.figures import drawing, requests, style
 from expunge.report.figures.drawing import Keyed
 from expunge.report.figures.extractors import draw_extractors
+from expunge.report.figures.grid import draw_grid
 from expunge.report.figures.maps import draw_maps
-from expunge.report.figures.persons import draw_sides
-from expunge.report.figures.requests import draw_distance, draw_lines, draw_smoothed
-from expunge.report.read.runs import Run
+from expunge.report.figures.strips import draw_cost, draw_distance
 from expunge.report.tables.table_rows import ordered
 
-_DRAWN_BY: dict[str, Callable[[Sequence[Run], Sequence[Keyed], str], style.Drawn | None]] = {
-    "bounded": draw_bounded,
-    "line": draw_lines,
-    "smoothed": draw_smoothed,
+_DRAWN_BY: dict[str, requests.Draw] = {
+    "bounded": requests.draw_bounded,
+    "line": requests.draw_lines,
+    "smoothed": requests.draw_smoothed,
     "stem": draw_distance,
     "pair": draw_distance,
-    "removed": draw_sides,
-    "rest": draw_sides,
+    "removed": requests.draw_sides,
+    "rest": requests.draw_sides,
 }
 """``Plot.kind`` -> what draws it, in the order of the figures; others are no figures along the requests."""
 
@@ -43,13 +42,12 @@ def write_run_figures(run: Run, folder: str | os.PathLike[str]) -> list[Path]:
     return [path for drawn in (*draw_plots([run]), *draw_maps([run])) for path in drawn.save(Path(folder))]
 
 
-def draw_all(runs: Sequence[Run]) -> list[style.Drawn]:
-    """Draw the figures that ``runs`` have values for, in the table's order of runs."""
-    from expunge.report.figures.grid import draw_grid
-
+def draw_all(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> list[style.Drawn]:
+    """Draw the figures that ``runs`` have values for, in the table's order; ``left_out`` came to no run."""
     runs = ordered(runs)
     # What a sweep is made for comes first.
-    drawn = (*draw_grid(runs), *draw_plots(runs), draw_extractors(runs), *draw_maps(runs), draw_cost(runs))
+    sweep = draw_grid(runs, left_out)
+    drawn = (*sweep, *draw_plots(runs), draw_extractors(runs), *draw_maps(runs), draw_cost(runs))
     return [one for one in drawn if one is not None]
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from expunge.core import text
 from expunge.core.columns import Column, Plot
+from expunge.core.intervals import interval
 from expunge.record.columns import merged
-from expunge.report.read import text
+from expunge.record.folders.runs import Run
 from expunge.report.read.methods import Method
-from expunge.report.read.runs import Run
-from expunge.report.tables.over_seeds import interval
 
 MOST_DOTS = 600  # single requests in a panel
-_PLACES = 60  # of a line
-_FEW = 12  # places of a line, up to which each has a mark
+_PLACES = 100  # of a line that is drawn through its places
+_STRETCHES = 50  # of another, each shown by what it has in the middle and at its ends
+_FINE = 0.004  # of a line's span: what is off by less, of the height of a panel a pixel, is not seen
+_FEW = 24  # places of a line, up to which each has a mark
 _MOST_MARKS = 60  # of one line
-_MEAN = "{} is the mean over the seeds of a method, {} its 95% bootstrap interval"
 
-Series = tuple[Sequence[float], Sequence[float]]
+Array = NDArray[np.float64]
+Read = Callable[[Run], tuple[Sequence[float], Sequence[float]]]
+"""Gives the places and values of a run."""
 
 
 class Keyed(NamedTuple):
@@ -55,63 +59,96 @@ def having(every: Sequence[Method], has: Callable[[Run], bool]) -> list[Method]:
     return found
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Values of one or more runs, at every place where all of them have one: ``values[i]`` at ``x[i]``."""
+def curves(method: Method, read: Read) -> list[tuple[list[Run], dict[float, list[float]]]]:
+    """Return runs, and their values at every place where all of them have one.
 
-    x: list[float]
-    values: list[list[float]]
-
-    @classmethod
-    def of(cls, runs: Sequence[Run], read: Callable[[Run], Series]) -> Curve:
-        """Return the curve of what ``read`` gives of each run."""
-        found = [dict(zip(*read(run), strict=True)) for run in runs]
-        x = sorted(set.intersection(*(set(values) for values in found)))
-        return cls(x, [[values[at] for values in found] for at in x])
-
-    @property
-    def y(self) -> list[float]:
-        """The means."""
-        return [fmean(values) for values in self.values]
-
-    def places(self, log: bool) -> list[dict[str, Any]]:
-        """Return what is drawn of the curve: at most so many places, the lowest and highest among them.
-
-        On a log axis a mean of zero is a gap. What is alone between gaps, and no line, has a mark and a bar.
-        """
-        y = self.y
-        known = [not log or value > 0 for value in y]
-        found = []
-        for i in _telling(y):
-            mean, low, high = interval(self.values[i])
-            place: dict[str, Any] = {"x": short(self.x[i]), "y": short(mean) if known[i] else None}
-            if low < high:
-                place |= {"low": short(low), "high": short(high)}
-            if known[i] and not any((*known[max(i - 1, 0) : i], *known[i + 1 : i + 2])):
-                place["alone"] = True
-            if known[i] and (len(y) <= _FEW or "alone" in place):
-                place["mark"] = "full"
-            found.append(place)
-        return found
+    Of a method these are all of its runs that have values; where no place is common to them, one each.
+    """
+    found = [(run, dict(zip(*read(run), strict=True))) for run in method.runs]
+    found = [(run, values) for run, values in found if values]
+    common = sorted(set[float].intersection(*(set(values) for _, values in found))) if found else []
+    if common:
+        return [([run for run, _ in found], {x: [values[x] for _, values in found] for x in common})]
+    return [([run], {x: [values[x]] for x in sorted(values)}) for run, values in found]
 
 
-def curves(method: Method, read: Callable[[Run], Series]) -> list[tuple[list[Run], Curve]]:
-    """Return a method's curve over its runs that have values; where no place is common to them, one each."""
-    runs = [run for run in method.runs if read(run)[0]]
-    together = Curve.of(runs, read) if runs else None
-    if together is None or together.x:
-        return [(runs, together)] if together else []
-    return [([run], Curve.of([run], read)) for run in runs]
-
-
-def rows(
-    method: Method, read: Callable[[Run], Series], log: bool = False, **more: Any
-) -> list[dict[str, Any]]:
-    """Return the places of a method's line, with its interval over the seeds, as data."""
+def rows(method: Method, read: Read, log: bool = False, **more: Any) -> list[dict[str, Any]]:
+    """Return the places of a method's line, with its interval over the seeds, as ``lines`` draws them."""
     return [
         {**named(method), "seeds": seeds(own), "line": f"{n}", **more, **place}
         for n, (own, curve) in enumerate(curves(method, read))
-        for place in curve.places(log)
+        for place in places(curve, log)
+    ]
+
+
+def places(curve: Mapping[float, Sequence[float]], log: bool = False) -> list[dict[str, Any]]:
+    """Return what is drawn of a curve: the places that its line bends at, as far as these are not too many.
+
+    Else there are its ends, and the median of each stretch with its ``least`` and ``most``. On a log axis a
+    mean of zero is a gap. What is alone between gaps, and no line, has a mark and a bar.
+    """
+    x, values = np.array(list(curve)), np.array(list(curve.values()))
+    y = values.mean(axis=1)
+    known = (y > 0) | (not log)
+    whole = np.arange(len(x))
+    kept = _bends(x, _heights(y, known) if log else y)
+    found = []
+    for at in whole[kept, None] if kept else [whole[:1], *np.array_split(whole, _STRETCHES), whole[-1:]]:
+        place: dict[str, Any] = {"x": short(x[at[len(at) // 2]]), "y": None}
+        if some := known[at].any():
+            middle = np.median(values[at[known[at]]], axis=0)
+            mean, low, high = map(short, interval(middle.tolist()))
+            place |= {"y": mean, **({"low": low, "high": high} if low < high else {})}
+        if not kept:
+            least, most = short(values[at].min()), short(values[at].max())
+            place |= {"least": least, "most": most, "value": f"{place['y']}, all from {least} to {most}"}
+        if some and not any((*known[max(at[0] - 1, 0) : at[0]], *known[at[-1] + 1 : at[-1] + 2])):
+            place["alone"] = True
+        if some and (len(x) <= _FEW or "alone" in place):
+            place["mark"] = "full"
+        found.append(place)
+    return found
+
+
+def _heights(y: Array, known: NDArray[np.bool_]) -> Array:
+    """Return values as a log axis has them, with gaps well below all of them."""
+    logs = np.log10(y, out=np.zeros_like(y), where=known)
+    low, high = (logs[known].min(), logs[known].max()) if known.any() else (0.0, 0.0)
+    return np.where(known, logs, 2 * low - high - 1)
+
+
+def _bends(x: Array, y: Array) -> list[int]:
+    """Return the places through which a line can be drawn so that nobody sees a difference; too many: none.
+
+    One after the other they are those that are furthest off the line so far.
+    """
+    if len(y) <= _PLACES:
+        return list(range(len(y)))
+    kept, fine = [0, len(y) - 1], _FINE * (y.max() - y.min())
+    while len(kept) <= _PLACES:
+        off = np.abs(np.interp(x, x[kept], y[kept]) - y)
+        if off.max() <= fine:
+            return kept
+        insort(kept, int(off.argmax()))
+    return []
+
+
+def level(method: Method, value: float, over: Sequence[float], stroke: str) -> list[dict[str, Any]]:
+    """Return the ends of a horizontal line over all of some places."""
+    of = {**named(method), "seeds": seeds(method.runs), "line": text.number(value), "stroke": stroke}
+    more = 0 if min(over) < max(over) else 1  # a single place stands in the middle
+    return [{**of, "x": x, "y": short(value)} for x in (min(over) - more, max(over) + more)]
+
+
+def marked(method: Method, outcome: str, on: Mapping[float, float], log: bool) -> list[dict[str, Any]]:
+    """Return the marks of an outcome on a line, between two of its places on the way from one to another."""
+    asked = {r["request"] for run in method.runs for r in run.records if r["outcome"] == outcome}
+    x = sorted(at for at, y in on.items() if y > 0 or not log)
+    at = thin([r for r in sorted(asked) if x and x[0] <= r <= x[-1]], _MOST_MARKS)
+    y = [np.log(on[place]) if log else on[place] for place in x]
+    found = [float(np.exp(value) if log else value) for value in np.interp(at, x, y)] if at else []
+    return [
+        {**named(method), "outcome": outcome, "x": r, "y": short(y)} for r, y in zip(at, found, strict=True)
     ]
 
 
@@ -137,27 +174,10 @@ def thin(values: list[Any], most: int) -> list[Any]:
     return [values[i] for i in np.linspace(0, len(values) - 1, most).round().astype(int)]
 
 
-def _telling(y: Sequence[float]) -> list[int]:
-    """Return the places of a line that are drawn: all, or the lowest and the highest of each stretch."""
-    if len(y) <= _PLACES:
-        return list(range(len(y)))
-    stretches = np.array_split(np.arange(len(y)), _PLACES // 2 - 1)
-    values = np.array(y)
-    ends = ((part[values[part].argmin()], part[values[part].argmax()]) for part in stretches)
-    return sorted({0, len(y) - 1, *(int(i) for pair in ends for i in pair)})
-
-
-def marked(
-    method: Method, outcome: str, at: Iterable[float], on: Mapping[float, float]
-) -> list[dict[str, Any]]:
-    """Return the marks of an outcome at the requests ``at``, of which ``on`` has the place on the line."""
-    known = thin([x for x in sorted(set(at)) if x in on], _MOST_MARKS)
-    return [{**named(method), "outcome": outcome, "x": x, "y": short(on[x])} for x in known]
-
-
 def said(every: Sequence[Method], line: str = "A line", band: str = "the band") -> str:
     """Return the sentence that says what means are drawn; none where every method has one run."""
-    return f" {_MEAN.format(line, band)}." if any(len(method.runs) > 1 for method in every) else ""
+    several = any(len(method.runs) > 1 for method in every)
+    return f" {line} is the mean over the seeds of a method, {band} its 95% bootstrap interval." * several
 
 
 def gaps(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -165,17 +185,22 @@ def gaps(rows: Iterable[Mapping[str, Any]]) -> str:
     return " Gaps are values of zero, of which a log axis has none." * any(row["y"] is None for row in rows)
 
 
+def thinned(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the sentence that says what stretches of a line are; none where none is drawn by them."""
+    words = f" A line that varies at more than {_PLACES} places is drawn through the medians of"
+    return f"{words} {_STRETCHES} stretches of it; the palest band has all its values." * any(
+        "least" in row for row in rows
+    )
+
+
 def missing(every: Sequence[Method], columns: Sequence[Keyed]) -> str:
     """Return the sentence that names methods of which numbers were to be recorded, and none is one."""
-    parts = []
+    found: dict[str, list[str]] = {}
     for keyed in columns:
-        recorded = having(every, lambda run, key=keyed.key: key in run.recorded)  # type: ignore[misc]
+        recorded = (m for m in every if any(keyed.key in run.recorded for run in m.runs))
         if without := [m.label for m in recorded if not any(run.has(keyed.key) for run in m.runs)]:
-            parts.append(
-                f"{keyed.plot.title}: {', '.join(without)}" if len(columns) > 1 else ", ".join(without)
-            )
-    same = len({part.partition(": ")[2] for part in parts}) == 1 and len(parts) == len(columns) > 1
-    parts = [parts[0].partition(": ")[2]] if same else parts
+            found.setdefault(", ".join(without), []).append(keyed.plot.title)
+    parts = [who if len(of) == len(columns) else f"{' and '.join(of)}: {who}" for who, of in found.items()]
     return f" Not measured, and so not drawn: {'; '.join(parts)}." if parts else ""
 
 

@@ -1,43 +1,46 @@
-"""Figures of a sweep: heat maps over two settings, trade-off curves, and what noise costs."""
+"""Heat maps of a sweep over two settings, a panel a method and number; and the curves that go with them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import log
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import altair as alt
-
+from expunge.core import text
 from expunge.core.columns import Column
+from expunge.core.intervals import Interval
 from expunge.record.columns import main_column
-from expunge.report.figures import chart, curves, drawing, style
-from expunge.report.figures.std import draw_std
-from expunge.report.figures.tradeoff import draw_tradeoff
-from expunge.report.read import guarantees, text
-from expunge.report.read.runs import Run
+from expunge.record.folders import guarantees
+from expunge.record.folders.runs import Run
+from expunge.record.folders.sweeps import LeftOut
+from expunge.report.figures import chart, drawing, style
+from expunge.report.figures.chart import Spec
+from expunge.report.figures.sweeps import draw_std, draw_tradeoff
 from expunge.report.tables.columns import formatted
-from expunge.report.tables.grids import SWEPT, Cell, SweptMethod, axes, swept
-from expunge.report.tables.over_seeds import Interval
+from expunge.report.tables.grids import SWEPT, Cell, Pair, SweptMethod, asked, axes, swept
 from expunge.report.tables.table_rows import ordered
 
 # ColorBrewer's map from a light yellow to a dark blue: safe for the colour-blind, and darker means more in
 # grey too. Its lightest and darkest ends are left out, so that cells differ from paper and from numbers.
-_MAP = alt.SchemeParams("yellowgreenblue", extent=[0.06, 0.88])
+_MAP = {"name": "yellowgreenblue", "extent": [0.06, 0.88]}
 _ON_LIGHT, _ON_DARK = "#101418", "#fafafa"
 _TURN = 0.62  # share of the map above which numbers are light: 0.3 of relative luminance (WCAG 2)
-_STEP, _SMALL_STEP, _UP = 66, 48, 38  # pixels of a cell
+_STEP, _SMALL_STEP, _UP = 56, 48, 38  # pixels of a cell
+_ROOM = 900  # pixels of the panels of a row, about
 _MANY = 8  # values of a setting above which cells are small
-_LABELS = 62  # pixels left of a panel
+_LABELS, _LETTER = 62, 6.8  # pixels left of a panel, and of a letter of its title
 _NOTHING = "#eef1f4"  # where a cell has no number
 _LEAST_SPAN = 0.02  # of accuracies
+_TOLD = ("method", "at", "number", "value", "seeds")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of panels: its title, and the value of a cell.
+    """One row of panels: its title, and the number of a cell.
 
     ``column`` is what is declared of the number that runs are compared by; None of removals supported, whose
     colours are on a log scale.
@@ -46,9 +49,9 @@ class Measure:
     title: str
     column: Column | None = None
 
-    def value(self, cell: Cell) -> Interval | None:
+    def value(self, cell: Cell | None) -> Interval | None:
         """Return the number behind the colour."""
-        return cell.supported if self.column is None else cell.main
+        return None if cell is None else cell.supported if self.column is None else cell.main
 
     def number(self, value: float) -> str:
         """Return a number as it is written in a cell."""
@@ -56,166 +59,166 @@ class Measure:
             return text.number(value)
         return f"{value:.3f}" if drawing.is_share(self.column) else formatted(self.column.format, value)
 
-    def words(self, cell: Cell) -> str:
-        """Return what is written in the cell; one of fewer seeds than the others says so itself."""
+    def square(self, cell: Cell | None, seeds: int) -> dict[str, Any]:
+        """Return what is shown of a cell: its number, its words, what the tooltip says, of many ``seeds``."""
         value = self.value(cell)
-        if value is None:
-            return text.NONE
+        if cell is None or value is None:
+            return {"words": text.NONE, "value": "none", "seeds": cell.seeds if cell else 0}
+        words = "≥ " * (self.column is None and cell.at_least) + self.number(value.mean)
         if self.column is None and cell.served_all == cell.seeds:
-            return f"all {text.number(cell.requests)}"
-        return "≥ " * (self.column is None and cell.at_least) + self.number(value.mean)
+            words = f"all {text.number(cell.requests)}"
+        low, high = self.number(value.low), self.number(value.high)
+        return {
+            **{"share": self.shade(value.mean), "words": words, "seeds": cell.seeds},
+            "fewer": f"{cell.seeds} of {seeds} seeds" if cell.seeds < seeds else "",
+            "value": words + (f" [{low}, {high}]" if low != high else ""),
+        }
+
+    def shade(self, value: float) -> float:
+        """Return where a number lies on the scale of the colours."""
+        return log(max(value, 1.0)) if self.column is None else value
+
+    def ends(self, cells: Sequence[Cell]) -> tuple[float, float]:
+        """Return the ends of the scale; noise of single test rows gets no colours of its own."""
+        every = [self.shade(value.mean) for cell in cells if (value := self.value(cell))]
+        low, high = min(every), max(every)
+        if self.column and drawing.is_share(self.column):
+            low = min(low, high - _LEAST_SPAN)
+        return (low, high) if low < high else (low - 1.0, high)
 
 
-class _Grid(NamedTuple):
-    """What all panels have in common: the two settings, their values, and every cell there is."""
-
-    keys: tuple[str, str]
-    ticks: tuple[list[float], list[float]]
-    cells: list[Cell]
-
-    @property
-    def seeds(self) -> int:
-        return max(cell.seeds for cell in self.cells)
-
-
-def write_grid(runs: Sequence[Run], folder: str | os.PathLike[str]) -> list[Path]:
+def write_grid(
+    runs: Sequence[Run], folder: str | os.PathLike[str], left_out: Sequence[LeftOut] = ()
+) -> list[Path]:
     """Write the figures of a sweep as PNG and SVG.
 
     Args:
         runs: The runs of the sweep.
         folder: Where the files go; made if there is anything to write.
+        left_out: Cells of which there is no run.
 
     Returns:
         The paths written, PNG before SVG; none where the runs are no grid.
     """
-    return [path for drawn in draw_grid(ordered(runs)) for path in drawn.save(Path(folder))]
+    return [path for drawn in draw_grid(ordered(runs), left_out) for path in drawn.save(Path(folder))]
 
 
-def draw_grid(runs: Sequence[Run]) -> list[style.Drawn]:
+def draw_grid(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> list[style.Drawn]:
     """Draw heat maps and trade-off curves, as far as the runs sweep two settings, and what noise costs."""
-    found = (draw_heat_maps(runs), draw_tradeoff(runs), draw_std(runs))
+    found = (draw_heat_maps(runs, left_out), draw_tradeoff(runs), draw_std(runs))
     return [drawn for drawn in found if drawn]
 
 
-def draw_heat_maps(runs: Sequence[Run]) -> style.Drawn | None:
+def draw_heat_maps(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> style.Drawn | None:
     """Draw accuracy and removals supported over two swept settings, a panel a method and number.
 
-    All panels have all values of both settings, so that a cell that is missing is seen to be missing.
+    All panels have all values of both settings, those that no run came of too, so that a cell that is missing
+    is seen to be missing.
     """
-    pair = axes(runs)
+    pair = axes(runs, left_out)
     if pair is None:
         return None
     every = swept(runs, *pair)
+    gone = {(who, at): one.kind for one in left_out for who, at in asked(one, pair)}
     places = [at for method in every if len(method.cells) > 1 for at in method.cells]
-    ticks = (sorted({a for a, _ in places}), sorted({b for _, b in places}))
+    places += [at for _, at in gone]
+    ticks = [sorted({at[i] for at in places}) for i in (0, 1)]
     # A method of one cell is there if the cell is one of the grid's.
-    every = [method for method in every if all(a in ticks[0] and b in ticks[1] for a, b in method.cells)]
-    grid = _Grid(pair, ticks, [cell for method in every for cell in method.cells.values()])
+    every = [m for m in every if all(at[0] in ticks[0] and at[1] in ticks[1] for at in m.cells)]
+    cells = [cell for method in every for cell in method.cells.values()]
     main = main_column(run.columns for run in runs)
     able = [Measure(text.capital(main[1].head), main[1])] if main else []
-    able.append(Measure("Removals supported"))
-    measures = [m for m in able if any(m.value(cell) for cell in grid.cells)]
+    measures = [m for m in (*able, Measure("Removals supported")) if any(map(m.value, cells))]
     if not measures:
         return None
-    blocks = [_block(measure, every, grid) for measure in measures]
-    title = f"{' and '.join(m.title for m in measures).capitalize()} over {' and '.join(map(_short, pair))}"
-    said = guarantees.which_std(runs) if SWEPT[1] in pair else ""
-    caption = f"{_caption(measures, grid)} {said}".strip()
-    whole = alt.vconcat(*blocks, spacing=26).properties(title="")
-    return chart.rendered(whole, "grid", title, caption)
+    short = [text.plain(key.removeprefix("unlearner.")) for key in pair]
+    blocks = [_block(measure, every, gone, ticks, short) for measure in measures]
+    title = f"{' and '.join(m.title for m in measures).capitalize()} over {' and '.join(short)}"
+    seeds = max(cell.seeds for cell in cells)
+    said = "One cell a run" + (f", the mean over up to {seeds} seeds" if seeds > 1 else "")
+    said += "; darker is more, on the same scale in every panel of a row."
+    if measures[-1].column is None:
+        said += " Removals supported: requests served before the first retraining or refusal; 'all' and ≥ "
+        said += "where neither ever came, so that it might have been more. Their colours are on a log scale."
+    said += f" {text.NONE}: not run, or without this number. "
+    said += guarantees.which_std(runs) if SWEPT[1] in pair else ""
+    own = {"scale": {"color": "independent"}}
+    whole = {"vconcat": blocks, "spacing": 26, "title": "", "resolve": own}
+    return chart.rendered(whole, "grid", title, said.strip())
 
 
-def _block(measure: Measure, every: Sequence[SweptMethod], grid: _Grid) -> alt.FacetChart:
-    """Return a panel a method, as many side by side as there is room for."""
-    x, y = map(_names, grid.ticks)
-    step, size = (_STEP, 12) if len(x) <= _MANY else (_SMALL_STEP, 9)
+def _block(
+    measure: Measure,
+    every: Sequence[SweptMethod],
+    gone: Mapping[tuple[str, Pair], str],
+    ticks: Sequence[Sequence[float]],
+    short: Sequence[str],
+) -> Spec:
+    """Return a panel a method, as many side by side as there is room for.
+
+    Args:
+        measure: The number.
+        every: The methods.
+        gone: What became of the cells of which there is no run: unlearner or empty, and the two values.
+        ticks: The values of both settings.
+        short: What these are called.
+    """
+    x, y = map(_names, ticks)
+    step, size = (_STEP, 11) if len(x) <= _MANY else (_SMALL_STEP, 9)
     wide = step * len(x)
-    rows = [
-        {"x": across, "y": up, "method": method.of.label, "place": place, "number": measure.title}
-        | {"panel": curves.folded(method.of.label, wide)}
-        | {"at": f"{_short(grid.keys[0])} {across}, {_short(grid.keys[1])} {up}"}
-        | _square(measure, method.cells.get((a, b)), grid)
-        for place, method in enumerate(every)
-        for a, across in zip(grid.ticks[0], x, strict=True)
-        for b, up in zip(grid.ticks[1], y, strict=True)
-    ]
-    look: dict[str, Any] = {"domain": False, "ticks": False, "grid": False, "labelAngle": 0}
-    first, second = (alt.Axis(title=_short(key), **look) for key in grid.keys)
-    of = alt.Chart().encode(
-        x=alt.X("x:O", axis=first, scale=alt.Scale(domain=x)),
-        y=alt.Y("y:O", axis=second, scale=alt.Scale(domain=y[::-1])),
-        tooltip=[alt.Tooltip(f"{key}:N", title=key) for key in ("method", "at", "number", "value", "seeds")],
+    cells = [cell for method in every for cell in method.cells.values()]
+    seeds = max(cell.seeds for cell in cells)
+    rows: list[dict[str, Any]] = []
+    for place, method in enumerate(every):
+        of = {"method": method.of.label, "place": place, "number": measure.title}
+        for at, names in zip(product(ticks[0], ticks[1]), product(x, y), strict=True):
+            own = {"x": names[0], "y": names[1], "at": f"{short[0]} {names[0]}, {short[1]} {names[1]}"}
+            rows.append({**of, **own, **measure.square(method.cells.get(at), seeds)})
+            for who in (method.of.runs[0].unlearner, ""):
+                if at not in method.cells and (who, at) in gone:
+                    rows[-1]["words"] = gone[who, at]
+    look = {"domain": False, "ticks": False, "grid": False, "labelAngle": 0}
+    axes: Spec = {
+        "x": {"field": "x", "type": "ordinal", "axis": {"title": short[0], **look}, "scale": {"domain": x}},
+        "y": {
+            "field": "y",
+            "type": "ordinal",
+            "axis": {"title": short[1], **look},
+            "scale": {"domain": y[::-1]},
+        },
+        "tooltip": chart.tips({key: key for key in _TOLD}, rows),
+    }
+    ends = measure.ends(cells)
+    share = {"field": "share", "type": "quantitative", "scale": {"domain": ends, "scheme": _MAP}}
+    fill = {"condition": {"test": "isValid(datum.share)", "legend": None, **share}, "value": _NOTHING}
+    ink = {
+        "condition": {"test": f"datum.share > {ends[0] + _TURN * (ends[1] - ends[0])}", "value": _ON_DARK},
+        "value": _ON_LIGHT,
+    }
+    layers = (
+        chart.layer("rect", {"stroke": style.PAPER, "strokeWidth": 1.5}, color=fill),
+        chart.layer("text", {"fontSize": size}, text={"field": "words"}, color=ink),
+        chart.layer("text", {"fontSize": size - 3, "dy": 12}, text={"field": "fewer"}, color=ink),
     )
-    colour = alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], scheme=_MAP), legend=None)
-    squares = of.mark_rect(stroke=style.PAPER, strokeWidth=1.5).encode(
-        color=alt.condition(alt.datum.share >= 0, colour, alt.value(_NOTHING))
-    )
-    ink = alt.when(alt.datum.share > _TURN).then(alt.value(_ON_DARK)).otherwise(alt.value(_ON_LIGHT))
-    numbers = of.mark_text(fontSize=size).encode(text="words:N", color=ink)
-    fewer = of.mark_text(dy=12, fontSize=size - 3).encode(text="fewer:N", color=ink)
-    return (
-        alt.layer(squares, numbers, fewer, data=chart.data(rows))
-        .properties(width=wide, height=_UP * len(y))
-        .facet(
-            facet=curves.in_order("panel"),
-            columns=max(1, chart.WIDTH * 5 // 4 // (wide + _LABELS)),
-            spacing=18,
-        )
-        .resolve_axis(x="independent", y="independent")
-        .properties(title=alt.Title(measure.title, offset=10))
-    )
+    label = chart.lines(max(8, int(wide / _LETTER)))
+    head = {"title": None, "labelAnchor": "start", "labelLimit": 0, "labelPadding": 4, "labelExpr": label}
+    return {
+        "data": chart.inline(rows),
+        "facet": {
+            "field": "method",
+            "type": "nominal",
+            "sort": {"field": "place", "op": "min"},
+            "header": head,
+        },
+        "columns": max(1, min(chart.columns(len(every)), _ROOM // (wide + _LABELS))),
+        "spacing": 18,
+        "resolve": {"axis": {"x": "independent", "y": "independent"}},
+        "title": {"text": measure.title, "offset": 10},
+        "spec": {"width": wide, "height": _UP * len(y), "encoding": axes, "layer": list(layers)},
+    }
 
 
 def _names(values: Sequence[float]) -> list[str]:
     """Return the values of a setting in words, no two alike."""
     short = [text.setting(value) for value in values]
     return short if len(set(short)) == len(short) else [repr(value) for value in values]
-
-
-def _square(measure: Measure, cell: Cell | None, grid: _Grid) -> dict[str, Any]:
-    """Return what is shown of a cell: its place in the colours, -1 for none, its number, and the tooltip."""
-    value = measure.value(cell) if cell else None
-    if cell is None or value is None:
-        return {
-            "share": -1,
-            "words": text.NONE,
-            "fewer": "",
-            "value": "none",
-            "seeds": cell.seeds if cell else 0,
-        }
-    every = [found.mean for c in grid.cells if (found := measure.value(c))]
-    low, high = measure.number(value.low), measure.number(value.high)
-    return {
-        "share": _share(value.mean, every, measure),
-        "words": measure.words(cell),
-        "fewer": f"{cell.seeds} of {grid.seeds} seeds" if cell.seeds < grid.seeds else "",
-        "value": measure.words(cell) + (f" [{low}, {high}]" if low != high else ""),
-        "seeds": cell.seeds,
-    }
-
-
-def _share(value: float, every: Sequence[float], measure: Measure) -> float:
-    """Return where a value lies between the smallest and the largest, from 0 to 1."""
-    if measure.column is None:
-        every, value = [log(max(v, 1.0)) for v in every], log(max(value, 1.0))
-    # Noise of single test rows gets no colours of its own.
-    low, high = min(every), max(every)
-    if measure.column and drawing.is_share(measure.column):
-        low = min(low, high - _LEAST_SPAN)
-    return (value - low) / (high - low) if low < high else 1.0
-
-
-def _short(key: str) -> str:
-    """Return a setting's name without its group where it is the unlearner's, as everywhere in the report."""
-    return text.plain(key.removeprefix("unlearner."))
-
-
-def _caption(measures: Sequence[Measure], grid: _Grid) -> str:
-    caption = "One cell a run" + (f", the mean over up to {grid.seeds} seeds" if grid.seeds > 1 else "")
-    caption += "; darker is more, on the same scale in every panel of a row."
-    if any(m.column is None for m in measures):
-        caption += (
-            " Removals supported: requests served before the first retraining or refusal; 'all' and ≥ where "
-            "neither ever came, so that it might have been more. Their colours are on a log scale."
-        )
-    return f"{caption} {text.NONE}: not run, failed, or without this number."

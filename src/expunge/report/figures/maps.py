@@ -1,50 +1,102 @@
-"""Activation maps of removed persons and of others: input, before, after and retrained, a row an image."""
+"""Pictures of images, by matplotlib: activation maps of removed persons and of others, a row an image."""
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core import text
 from expunge.core.errors import DataError
 from expunge.core.files import load_header, load_state
 from expunge.record.columns import picture_of
-from expunge.report.figures import drawing, style
-from expunge.report.read import text
+from expunge.record.folders.runs import Run
+from expunge.report.figures import drawing
+from expunge.report.figures.style import INK, MUTED, PAPER, Drawn
 from expunge.report.read.methods import methods
-from expunge.report.read.runs import Run
 
 if TYPE_CHECKING:  # slow to import, and most runs have no pictures
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
 _MAPS = ("before", "after", "retrained")
-_FIRST = "Pictures are of the first of the runs that differ only in their seed"
 _MOST_ROWS = 24
 _OPAQUE = 0.75  # where a map is at its row's largest energy before
 _COLOURS = "inferno"
 _COLUMN = 1.55  # inches
 _SMALL = 128  # pixels
+_KINDS = ("other", "removed")
+_TITLE = "Activation maps before and after"
+_CAPTION = (
+    "Sum of squares over the channels of the last feature maps. The colours of a row are one scale, up to "
+    "its largest value before any removal; what is larger looks the same. Maps of removed persons that fade "
+    "say something where those of others do not."
+)
+_RETRAINED = " Retrained: the same network trained from scratch without the requested rows."
+_FIRST = " Pictures are of the first of the runs that differ only in their seed."
+_LOOK: Any = {
+    **{
+        "font.sans-serif": ["DejaVu Sans"],
+        "svg.fonttype": "none",
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+    },
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **{"axes.titlesize": 11.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
+    "text.parse_math": False,  # names may hold dollar signs
+}
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """What a run kept for the picture.
+def picture(
+    name: str,
+    title: str,
+    caption: str,
+    size: tuple[float, float],
+    shape: tuple[int, int],
+    paint: Callable[[Figure, NDArray[Any]], None],
+) -> Drawn:
+    """Return a figure of pictures as PNG (160 dpi) and SVG: the same gives the same bytes on a machine.
 
-    Attributes:
-        images: (m, height, width) or (m, height, width, 3), from 0 to 1.
-        removed: (m,) bool.
-        names: Of the person in each image.
-        maps: Column -> (m, h, w); ``before`` is one of them.
+    Args:
+        name: Of its files.
+        title: What it is.
+        caption: The sentences under it.
+        size: Width and height, in inches.
+        shape: How many rows and columns of pictures there are.
+        paint: Fills them, given the figure and the (rows, columns) axes.
     """
+    from matplotlib import rc_context, rcdefaults, rcParams
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    png, svg = io.BytesIO(), io.StringIO()
+    with rc_context():
+        rcdefaults()  # a reader's matplotlibrc alters nothing
+        rcParams.update(_LOOK)
+        rcParams["svg.hashsalt"] = f"expunge-{name}"
+        figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(*shape, squeeze=False)
+        for ax in axes.flat:
+            ax.set(xticks=[], yticks=[], facecolor="none")
+            ax.spines[:].set_visible(False)
+        paint(figure, axes)
+        figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(svg, format="svg", metadata={**nothing, "Title": title}, facecolor="none")
+    return Drawn(name, title, caption, svg.getvalue(), png.getvalue())
+
+
+class _Pictures(NamedTuple):
+    """What a run kept: m images from 0 to 1, (m,) who is removed and named how, and maps, (m, h, w) each."""
 
     images: NDArray[np.float64]
     removed: NDArray[np.bool_]
@@ -52,39 +104,42 @@ class _Pictures:
     maps: dict[str, NDArray[np.float64]]
 
 
-def draw_maps(runs: Sequence[Run]) -> list[style.Drawn]:
+def draw_maps(runs: Sequence[Run]) -> list[Drawn]:
     """Draw a figure for each run that kept maps; a damaged file costs a line of the log.
 
     Of runs that differ only in their seed the first has a figure.
     """
     files = {id(run): paths for run in runs if (paths := _files(run))}
-    drawn: list[style.Drawn] = []
+    drawn: list[Drawn] = []
     every = drawing.having(methods(runs), lambda run: id(run) in files)
-    many = f" {_FIRST}." if any(len(method.runs) > 1 for method in every) else ""
+    many = _FIRST * any(len(method.runs) > 1 for method in every)
     for method in every:
         for path in files[id(method.runs[0])]:
             if (found := _read(path)) is not None:
-                label, before = method.label * (len(every) > 1), f"{path.stem}_"
-                again = sum(f"{one.name}_".startswith(before) for one in drawn)
+                again = sum(f"{one.name}_".startswith(f"{path.stem}_") for one in drawn)
                 name = path.stem + f"_{again + 1}" * bool(again)
-                drawn.append(_draw(found, label, name, many))
+                title = f"{_TITLE}: {method.label}" if len(every) > 1 else _TITLE
+                said = _CAPTION + _RETRAINED * ("retrained" in found.maps) + many
+                (m, height, width), n = found.images.shape[:3], 1 + len(found.maps)
+                row = min(max(_COLUMN * height / width, 0.6), 3.2)
+                size = _COLUMN * n + 1.6, 0.75 + row * m
+                drawn.append(picture(name, title, said, size, (m, n), partial(_paint, found)))
     return drawn
 
 
 def _files(run: Run) -> list[Path]:
-    """Return the files of maps in a run folder, by what they say of themselves."""
-    return [path for path in sorted(run.folder.glob("*.safetensors")) if _holds_maps(path)]
-
-
-def _holds_maps(path: Path) -> bool:
-    try:
-        header = load_header(path)
-    except DataError as error:
-        if picture_of(path.name, {}) == "maps":
-            return True  # by its name; who reads it says what is wrong
-        log.warning("%s; if it holds activation maps, they are not drawn", error)
-        return False
-    return picture_of(path.name, header) == "maps"
+    """Return the files of maps in a run folder, by what they say of themselves, else by their names."""
+    found = []
+    for path in sorted(run.folder.glob("*.safetensors")):
+        try:
+            header = load_header(path)
+        except DataError as error:
+            header = {}  # who reads it says what is wrong
+            if picture_of(path.name, header) != "maps":
+                log.warning("%s; if it holds activation maps, they are not drawn", error)
+        if picture_of(path.name, header) == "maps":
+            found.append(path)
+    return found
 
 
 def _read(path: Path) -> _Pictures | None:
@@ -98,26 +153,20 @@ def _read(path: Path) -> _Pictures | None:
 
 
 def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> _Pictures:
-    """Return the pictures in a file.
-
-    Raises:
-        KeyError: An array is missing.
-        ValueError: One has not the shape it should have.
-    """
-    images, labels = arrays["images"][:_MOST_ROWS], arrays["labels"][:_MOST_ROWS]
-    removed = arrays["removed"][:_MOST_ROWS].astype(bool)
-    maps = {name: arrays[name][:_MOST_ROWS].astype(np.float64) for name in _MAPS if name in arrays}
-    if "before" not in maps or "after" not in maps:
+    """Return the pictures in a file; a KeyError or ValueError says that they are not as they should be."""
+    first = {name: array[:_MOST_ROWS] for name, array in arrays.items()}
+    images, labels, removed = first["images"], first["labels"], first["removed"].astype(bool)
+    maps = {name: first[name].astype(np.float64) for name in _MAPS if name in first}
+    maps = {name: np.nan_to_num(found, posinf=0.0, neginf=0.0) for name, found in maps.items()}
+    if not {"before", "after"} <= maps.keys():
         raise KeyError("before, after")
-    per_image = (images, labels, removed, *maps.values())
+    every = (images, labels, removed, *maps.values())
     flat = labels.ndim == removed.ndim == 1 and all(found.ndim == 3 for found in maps.values())
-    alike = {len(array) for array in per_image} == {len(images)}
-    if not (alike and flat and images.ndim in (3, 4)) or any(0 in array.shape for array in per_image):
+    alike = {len(array) for array in every} == {len(images)} and images.ndim in (3, 4)
+    if not (flat and alike) or any(0 in array.shape for array in every):
         raise ValueError("shapes")
-    known = values["class_names"]
-    names = [str(known.get(str(label), label)) for label in labels.tolist()]
-    shown = {name: np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0) for name, found in maps.items()}
-    return _Pictures(_unit(images), removed, names, shown)
+    names = [str(values["class_names"].get(str(label), label)) for label in labels.tolist()]
+    return _Pictures(_unit(images), removed, names, maps)
 
 
 def _unit(images: NDArray[Any]) -> NDArray[np.float64]:
@@ -132,47 +181,27 @@ def _unit(images: NDArray[Any]) -> NDArray[np.float64]:
     return pixels if pixels.ndim == 3 or pixels.shape[3] == 3 else pixels.mean(axis=3)
 
 
-@style.styled()
-def _draw(found: _Pictures, label: str, name: str, many: str) -> style.Drawn:
-    columns = ("input", *(key for key in _MAPS if key in found.maps))
-    count, (height, width) = len(found.images), found.images.shape[1:3]
-    row = min(max(_COLUMN * height / width, 0.6), 3.2)
-    figure, axes = style.canvas(
-        _COLUMN * len(columns) + 1.6, 0.75 + row * count, len(columns), (len(columns),) * (count - 1)
-    )
-    grid = np.array(axes).reshape(count, len(columns))
-    for place in range(count):
-        _row(grid[place], found, place, columns)
-    for ax, title in zip(grid[0], columns, strict=True):
+def _paint(found: _Pictures, figure: Figure, axes: NDArray[Any]) -> None:
+    """Draw each image, beside it its maps over it in grey, and the bar of their colours."""
+    from matplotlib.cm import ScalarMappable
+
+    for ax, title in zip(axes[0], ("input", *found.maps), strict=True):
         ax.set_title(title, loc="center")
-    _bar(figure, axes)
-    title = "Activation maps before and after"
-    caption = (
-        "Sum of squares over the channels of the last feature maps. The colours of a row are one scale, "
-        "up to its largest value before any removal; what is larger looks the same. Maps of removed "
-        "persons that fade say something where those of others do not."
-    )
-    if "retrained" in columns:
-        caption += " Retrained: the same network trained from scratch without the requested rows."
-    return style.render(figure, name, f"{title}: {label}" if label else title, caption + many)
-
-
-def _row(axes: Sequence[Axes], found: _Pictures, place: int, columns: Sequence[str]) -> None:
-    """Draw one image, and its maps over it in grey."""
-    image = found.images[place]
-    grey = image if image.ndim == 2 else image.mean(axis=2)
-    largest = float(found.maps["before"][place].max()) or 1.0
-    # Small images go into an SVG as they are, large ones as many pixels as are seen.
-    interpolation = "none" if max(grey.shape) <= _SMALL else "antialiased"
-    for ax, column in zip(axes, columns, strict=True):
-        shown = image if column == "input" else _overlaid(grey, found.maps[column][place] / largest)
-        ax.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation=interpolation)
-        ax.set(xticks=[], yticks=[])
-        ax.grid(visible=False)
-        ax.spines[:].set_visible(False)
-    kind = "removed" if found.removed[place] else "other"
-    name = fill(text.plain(found.names[place])[:36], 14)
-    axes[0].set_ylabel(f"{name}\n{kind}", rotation=0, ha="right", va="center", labelpad=8)
+    for place, (row, image) in enumerate(zip(axes, found.images, strict=True)):
+        # Small images go into an SVG as they are, large ones as many pixels as are seen.
+        look = {"cmap": "gray", "vmin": 0, "vmax": 1}
+        look["interpolation"] = "none" if max(image.shape[:2]) <= _SMALL else "antialiased"
+        row[0].imshow(image, **look)
+        words = f"{fill(text.plain(found.names[place])[:36], 14)}\n{_KINDS[int(found.removed[place])]}"
+        row[0].set_ylabel(words, rotation=0, ha="right", va="center", labelpad=8)
+        grey = image if image.ndim == 2 else image.mean(axis=2)
+        for ax, energy in zip(row[1:], found.maps.values(), strict=True):
+            ax.imshow(_overlaid(grey, energy[place] / (found.maps["before"][place].max() or 1.0)), **look)
+    mappable = ScalarMappable(cmap=_COLOURS)
+    mappable.set_clim(0, 1)
+    bar = figure.colorbar(mappable, ax=list(axes.flat), shrink=0.5, aspect=30, pad=0.02)
+    bar.set_label("share of the row's largest energy before")
+    bar.outline.set_visible(False)
 
 
 def _overlaid(grey: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -189,13 +218,3 @@ def _overlaid(grey: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray
     heat = np.clip(zoom(shares, factors, order=1, mode="nearest", grid_mode=True), 0, 1)
     alpha = _OPAQUE * np.sqrt(heat)[:, :, None]
     return np.asarray((1 - alpha) * grey[:, :, None] + alpha * colormaps[_COLOURS](heat)[:, :, :3])
-
-
-def _bar(figure: Figure, axes: Sequence[Axes]) -> None:
-    from matplotlib.cm import ScalarMappable
-
-    mappable = ScalarMappable(cmap=_COLOURS)
-    mappable.set_clim(0, 1)
-    bar = figure.colorbar(mappable, ax=list(axes), shrink=0.5, aspect=30, pad=0.02)
-    bar.set_label("share of the row's largest energy before")
-    bar.outline.set_visible(False)

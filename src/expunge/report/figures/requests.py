@@ -1,29 +1,145 @@
-"""Figures of numbers along the requests and after the last: lines, running means, distances."""
+"""Figures along the requests: numbers, running means, bounds and budgets, removed persons and the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import accumulate
+from operator import methodcaller
+from statistics import fmean
 from typing import Any
 
-import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.report.figures import chart, drawing, panels, strips, style
-from expunge.report.figures.drawing import Keyed, Series
-from expunge.report.figures.panels import Panel, compose
-from expunge.report.read import text
+from expunge.core import text
+from expunge.core.text import finite
+from expunge.record.folders import guarantees
+from expunge.record.folders.runs import Run
+from expunge.report.figures import chart, drawing, lines, style
+from expunge.report.figures.drawing import Keyed
+from expunge.report.figures.lines import Panel
 from expunge.report.read.methods import Method, methods
-from expunge.report.read.runs import Run
-from expunge.report.tables.over_seeds import Interval, interval
 from expunge.report.tables.table_rows import lasting
 
+Draw = Callable[[Sequence[Run], Sequence[Keyed], str], style.Drawn | None]
 _SHARE = 0.05  # of the requests: the window of the running mean
 _LOG_FROM = 30.0  # a larger ratio of largest to smallest value gets a log axis
 _BELOW = 100.0  # on a log axis single requests are shown down to the lowest mean over this
-_ALONE = {"mean": panels.SOLID}
-_OURS, _THEIRS = "the run", "the model retrained without the rows"
-_WIDE = 200  # pixels
+_MEASURED, _BOUND, _BUDGET = "measured", "bound by the certificate", "budget{}: what the noise covers"
+_NAMED = 3  # budgets, of more the smallest and the largest
+_SIDES = {"removed": "images of the removed persons", "rest": "images of everybody else"}
+_AIM = "the retrained model"
+
+
+def _finished(
+    name: str,
+    columns: Sequence[Keyed],
+    everyone: Sequence[Method],
+    every: Sequence[Method],
+    panels: Sequence[Panel],
+    dashes: Mapping[str, list[float]],
+    said: str,
+) -> style.Drawn:
+    """Return the figure, its caption with what lines, bands and gaps are, and who is not in it."""
+    rows = [row for panel in panels for row in panel.rows]
+    used = {
+        stroke: dash for stroke, dash in dashes.items() if any(row.get("stroke") == stroke for row in rows)
+    }
+    said += drawing.gaps(rows) + drawing.said(every) + drawing.thinned(rows)
+    said += lines.beneath(panels, next(iter(used))) + drawing.missing(everyone, columns)
+    return chart.rendered(lines.compose(panels, every, used), name, drawing.heading(columns), said)
+
+
+def _able(runs: Sequence[Run], columns: Sequence[Keyed]) -> tuple[list[Keyed], list[Method], list[Method]]:
+    """Return the numbers that some run has, all methods, and those with runs that have one of them."""
+    known, everyone = [keyed for keyed in columns if any(run.has(keyed.key) for run in runs)], methods(runs)
+    return known, everyone, drawing.having(everyone, lambda run: any(run.has(of.key) for of in known))
+
+
+def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
+    """Draw numbers along the requests, a panel each; None if no run has one that has a figure of its own."""
+    columns, everyone, every = _able(runs, columns)
+    if all(keyed.plot.joins for keyed in columns):
+        return None
+    # What a method says of its own updates is also there where one was refused: taken back.
+    updates = [keyed for keyed in columns if keyed.column.over_run == "served"]
+    panels = [_line_panel(every, keyed, bool(updates)) for keyed in columns]
+    titles = " and ".join(keyed.plot.title.lower() for keyed in columns).capitalize()
+    said = drawing.caption(columns, f"{titles} after each request at which it was evaluated") + "."
+    if updates:
+        said += f" {updates[0].plot.title} is that after each update; a cross there stands for an update "
+        said += "that was taken back."
+    return _finished(name, columns, everyone, every, panels, {"mean": lines.SOLID}, said)
+
+
+def _line_panel(every: Sequence[Method], keyed: Keyed, marked: bool) -> Panel:
+    """Return the panel of one number, with marks where a method's one run refused some requests."""
+    key, column, plot = keyed
+    update, share = column.over_run == "served", drawing.is_share(column)
+    log = not share and _wide([v for method in every for run in method.runs for v in run.series(key)[1]])
+    read = methodcaller("series", key, refused=not update)
+    rows = []
+    for method in every:
+        rows += drawing.rows(method, read, log, stroke="mean")
+        run, *others = method.runs
+        if marked and not others and any(r["outcome"] != "refused" for r in run.records):
+            # A number of the update itself is of that which was refused, off the line of what was released.
+            on: dict[float, float] = dict(zip(*run.series(key), strict=True))
+            found = drawing.marked(method, "refused", on, log)
+            rows += [mark for mark in found if mark["x"] in on or not update]
+    return Panel(plot.title, plot.unit, rows, log=log, share=share)
+
+
+def _wide(values: Sequence[float]) -> bool:
+    """Return whether a linear axis would hide the smaller ones of the positive values."""
+    positive = [v for v in values if v > 0]
+    return bool(positive) and max(positive) > _LOG_FROM * min(positive)
+
+
+def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
+    """Draw numbers of each request, with that before it, and their running means; None if no run has them."""
+    columns, everyone, every = _able(runs, columns)
+    if not every:
+        return None
+    window = _window(max(len(run.series(key)[0]) for run in runs for key, *_ in columns))
+    strokes = [f"{when}{f', mean of {window}' * (window > 1)}" for when in ("after its removal", "before it")]
+    panels = [_smoothed_panel(every, keyed, window, strokes) for keyed in columns]
+    said = drawing.caption(columns, f"{drawing.heading(columns)}, at each request")
+    if window > 1:
+        said += f"; lines are running means over {window} requests (about {text.share(_SHARE)}), dots single "
+        said += f"requests after their removal, {drawing.MOST_DOTS} at most, evenly picked; on a log axis "
+        said += f"none more than {_BELOW:.0f} times below the lowest line"
+    dashes = dict(zip(strokes, (lines.SOLID, lines.DASHED), strict=True))
+    return _finished(name, columns, everyone, every, panels, dashes, f"{said}.")
+
+
+def _smoothed_panel(every: Sequence[Method], keyed: Keyed, window: int, strokes: Sequence[str]) -> Panel:
+    key, _, plot = keyed
+    runs = [run for method in every for run in method.runs]
+    keys = (key, plot.against)
+    log = _wide([v for run in runs for k in keys for v in run.series(k)[1]])
+    rows = [
+        row
+        for method in every
+        for k, stroke in zip(keys, strokes, strict=True)
+        for row in drawing.rows(method, partial(_smoothed, key=k, window=window), log, stroke=stroke)
+    ]
+    least = min((row["y"] for row in rows if row["y"]), default=0.0) / _BELOW if log else -np.inf
+    most = max(drawing.MOST_DOTS // len(runs), 1) if window > 1 else 0
+    dots = [
+        {**drawing.named(method), "x": x, "y": drawing.short(y)}
+        for method in every
+        for run in method.runs
+        for x, y in drawing.thin(list(zip(*run.series(key), strict=True)), most)
+        if y >= least and (y > 0 or not log)
+    ]
+    return Panel(plot.title, plot.unit, rows, dots=dots, log=log)
+
+
+def _smoothed(run: Run, key: str, window: int) -> tuple[list[int], list[float]]:
+    x, y = run.series(key)
+    return x, running_mean(y, window).tolist()
 
 
 def running_mean(values: Sequence[float], window: int) -> NDArray[np.float64]:
@@ -40,198 +156,135 @@ def running_mean(values: Sequence[float], window: int) -> NDArray[np.float64]:
     return means
 
 
-def draw_lines(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
-    """Draw numbers along the requests, a panel each; None if no run has one that has a figure of its own."""
-    columns = [keyed for keyed in columns if any(run.has(keyed.key) for run in runs)]
-    if all(keyed.plot.joins for keyed in columns):
-        return None
-    everyone = methods(runs)
-    every = drawing.having(everyone, lambda run: any(run.has(keyed.key) for keyed in columns))
-    # What a method says of its own updates is also there where one was refused: taken back.
-    updates = [keyed for keyed in columns if keyed.column.over_run == "served"]
-    drawn = [_line_panel(every, keyed, bool(updates)) for keyed in columns]
-    titles = " and ".join(keyed.plot.title.lower() for keyed in columns).capitalize()
-    said = drawing.caption(columns, f"{titles} after each request at which it was evaluated") + "."
-    if updates:
-        said += (
-            f" {updates[0].plot.title} is that after each update; a cross there stands for an update "
-            "that was taken back."
-        )
-    said += drawing.gaps(row for panel in drawn for row in panel.rows)
-    said += drawing.said(every) + drawing.missing(everyone, columns)
-    return chart.rendered(compose(drawn, every, _ALONE), name, drawing.heading(columns), said)
-
-
-def _line_panel(every: Sequence[Method], keyed: Keyed, marked: bool) -> Panel:
-    key, column, plot = keyed
-    update = column.over_run == "served"
-    share = drawing.is_share(column)
-    log = not share and _wide([v for method in every for run in method.runs for v in run.series(key)[1]])
-    rows, marks = [], []
-    for method in every:
-        rows += drawing.rows(method, lambda run: run.series(key, refused=not update), log, stroke="mean")
-        if marked:
-            on = _refused_marks(method, key, log, update)
-            marks += drawing.marked(method, "refused", on, on)
-    return Panel(plot.title, plot.unit, rows, marks, log=log, share=share)
-
-
-def draw_smoothed(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
-    """Draw numbers of each request, with that before it, and their running means; None if no run has them."""
-    columns = [keyed for keyed in columns if any(run.has(keyed.key) for run in runs)]
-    everyone = methods(runs)
-    every = drawing.having(everyone, lambda run: any(run.has(keyed.key) for keyed in columns))
-    if not every:
-        return None
-    drawn = [run for method in every for run in method.runs]
-    window = _window(max(len(run.series(key)[0]) for run in drawn for key, *_ in columns))
-    mean = f", mean of {window}" if window > 1 else ""
-    strokes = {True: f"after its removal{mean}"}
-    if any(run.has(keyed.plot.against) for run in drawn for keyed in columns):
-        strokes[False] = f"before it{mean}"
-    found = [_smoothed_panel(every, keyed, window, strokes) for keyed in columns]
-    dashes = {said: panels.SOLID if after else panels.DASHED for after, said in strokes.items()}
-    title = drawing.heading(columns)
-    said = drawing.caption(columns, f"{title}, at each request")
-    if window > 1:
-        said += f"; lines are running means over {window} requests (about {text.share(_SHARE)}), dots single "
-        said += f"requests after their removal, {drawing.MOST_DOTS} at most, evenly picked"
-    if any(cut for _, cut in found):
-        said += f"; dots more than {_BELOW:.0f} times below the lowest line are outside of the frame"
-    said += "." + drawing.gaps(row for panel, _ in found for row in panel.rows)
-    said += drawing.said(every) + drawing.missing(everyone, columns)
-    return chart.rendered(compose([panel for panel, _ in found], every, dashes), name, title, said)
-
-
-def _smoothed_panel(
-    every: Sequence[Method], keyed: Keyed, window: int, strokes: dict[bool, str]
-) -> tuple[Panel, bool]:
-    """Return the panel of one number, and whether some dots are outside of the frame."""
-    key, plot = keyed.key, keyed.plot
-    keys = {plot.against: False, key: True}
-    runs = [run for method in every for run in method.runs]
-    log = _wide([v for run in runs for k in keys for v in run.series(k)[1]])
-    rows = [
-        row
-        for method in every
-        for k, after in keys.items()
-        for row in drawing.rows(method, _smoothed(k, window), log, stroke=strokes.get(after, ""))
-    ]
-    most = max(drawing.MOST_DOTS // len(runs), 1)
-    single = [
-        {**drawing.named(method), "x": x, "y": drawing.short(y)}
-        for method in every
-        for run in method.runs
-        for x, y in drawing.thin(list(zip(*run.series(key), strict=True)), most)
-        if window > 1 and (y > 0 or not log)
-    ]
-    least = min((row["y"] for row in rows if row["y"] is not None and row["y"] > 0), default=0.0) / _BELOW
-    dots = [dot for dot in single if not log or dot["y"] >= least]
-    panel = Panel(plot.title, plot.unit, rows, dots=dots, log=log)
-    return panel, len(dots) < len(single)
-
-
-def _smoothed(key: str, window: int) -> Callable[[Run], Series]:
-    def read(run: Run) -> Series:
-        x, y = run.series(key)
-        return x, running_mean(y, window).tolist()
-
-    return read
-
-
 def _window(requests: int) -> int:
     """Return the odd number of requests that is closest to a twentieth of them."""
     return 2 * round((_SHARE * requests - 1) / 2) + 1
 
 
-def _wide(values: Sequence[float]) -> bool:
-    """Return whether a linear axis would hide the smaller ones of the positive values."""
-    positive = [v for v in values if v > 0]
-    return bool(positive) and max(positive) > _LOG_FROM * min(positive)
+def draw_bounded(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
+    """Draw a number and its bound against requests, with the budget; None if no run has a bound.
 
-
-def _refused_marks(method: Method, key: str, log: bool, update: bool) -> dict[float, float]:
-    """Return where to mark refused requests: between two evaluations, where the line passes.
-
-    A number of the ``update`` itself is of that which was refused, off the line of what was released. Nothing
-    is marked of a run that refuses every request, nor of several runs, which refuse different ones.
+    Updates without a bound whose number was measured stand beside those that have one.
     """
-    run, *others = method.runs
-    at = [float(r["request"]) for r in run.records if r["outcome"] == "refused"]
-    series = run.series(key)
-    pairs = [(x, y) for x, y in zip(*series, strict=True) if y > 0 or not log]
-    if others or not pairs or len(at) == len(run.records):
-        return {}
-    if update:
-        own = dict(pairs)
-        return {x: own[x] for x in map(int, at) if x in own}
-    x, y = np.array(pairs, dtype=np.float64).T
-    at = [r for r in at if x[0] <= r <= x[-1]]
-    on = np.exp(np.interp(at, x, np.log(y))) if log else np.interp(at, x, y)
-    return dict(zip(at, on.tolist(), strict=True))
+    (keyed,) = columns
+    key, bound = keyed.key, keyed.plot.against
 
+    def has(run: Run) -> bool:
+        # Of a training without a bound it is the training's own leftover, and no update left it.
+        return run.has(bound) or (run.empirical and run.has(key))
 
-def draw_distance(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
-    """Draw last values alone or beside the retrained model's; None if no run has them."""
-    columns = [keyed for keyed in columns if any(lasting(run, keyed.key) is not None for run in runs)]
-    every = drawing.having(
-        methods(runs), lambda run: any(lasting(run, keyed.key) is not None for keyed in columns)
-    )
-    if not every:
+    everyone = methods(runs)
+    every = drawing.having(everyone, has)
+    if not any(run.has(bound) for method in every for run in method.runs):
         return None
-    stems, pairs = ([k for k in columns if bool(k.plot.against) is paired] for paired in (False, True))
-    what = (_OURS, _THEIRS) if pairs else (_OURS,)
-    shown = [
-        _last_panel(every, keyed, place % 2 == 0, what)
-        for group in (stems, pairs)
-        for place, keyed in enumerate(group)
-    ]
-    said = f"{drawing.caption(columns, 'After the last request')}.{drawing.said(every, 'A mark', 'the bar')}"
-    if pairs:
-        said += f" Diamonds are {_THEIRS}."
-    title = drawing.heading(columns)
-    return chart.rendered(
-        alt.vconcat(*(panels.beside(own, 2) for own in (shown[: len(stems)], shown[len(stems) :]) if own)),
-        name,
-        title,
-        said,
-    )
-
-
-def _last_panel(every: Sequence[Method], keyed: Keyed, labelled: bool, what: Sequence[str]) -> Any:
-    """Return the rows of one number: the runs' last, and joined with it the retrained model's if there is."""
-    key, column, plot = keyed
+    budget = _BUDGET.format(_budgets([run for method in every for run in method.runs]))
     rows: list[dict[str, Any]] = []
     for method in every:
-        theirs = _last(method, lambda run: lasting(run, key))
-        mine = _last(method, lambda run: run.last(plot.against)) if plot.against else theirs
-        if mine is not None:
-            said = text.share(mine.mean) if column.format == "share" else text.number(mine.mean, 2)
-            joined = {"to": theirs.mean} if theirs and plot.against else {"said": said}
-            rows.append(_place(method, _OURS, mine) | joined)
-        if theirs is not None and plot.against:
-            rows.append(_place(method, _THEIRS, theirs))
-    found = [row[k] for row in rows for k in ("x", "low", "high") if k in row]
-    low, high = min(found), max(found)
-    if plot.against:
-        # Never so narrow that noise looks like a difference.
-        middle, half = (low / 2 + high / 2), max(0.56 * (high - low), 0.01)
-        ends = middle - half, middle + half
-    else:
-        ends = min(0.0, low), 1.25 * high or 1.0  # room for the numbers
-    names = [method.label for method in every]
-    labels = chart.SHARE if column.format == "share" else chart.NUMBER
-    x = strips.along(plot.unit, ends, labels=labels)
-    layers = strips.points(rows, x, strips.rows_axis(names, labelled), strips.colours(every), what)
-    height = strips.step(names) * len(names)
-    return alt.layer(*layers).properties(width=_WIDE, height=height, title=alt.Title(plot.title, fontSize=12))
+        fixed = _beforehand(method)
+        of = {_MEASURED: key, **({budget: "budget"} if fixed else {_BOUND: bound})}
+        for stroke, number in of.items():
+            rows += drawing.rows(method, methodcaller("series", number), log=True, stroke=stroke)
+        reads = [methodcaller("series", number) for number in (bound, key)]
+        found = [dict(values) for read in reads for _, values in drawing.curves(method, read)]
+        on = {x: fmean(values) for curve in found for x, values in curve.items()}
+        for outcome in lines.OUTCOMES:
+            rows += drawing.marked(method, outcome, on, log=True)
+        known = {value for run in method.runs if (value := run.number("budget")) and value > 0}
+        for value in sorted({min(known), max(known)}) if known and not fixed else ():
+            rows += drawing.level(method, value, list(on), budget)
+    panel = Panel(keyed.plot.title, keyed.plot.unit, rows, log=True)
+    dashes = {_MEASURED: lines.SOLID, _BOUND: lines.DASHED, budget: lines.DOTTED}
+    without = [m.label for m in everyone if not any(has(run) for run in m.runs)]
+    return _finished(name, columns, [], every, [panel], dashes, _bounds(every, without, keyed))
 
 
-def _last(method: Method, read: Callable[[Run], float | None]) -> Interval | None:
-    known = [value for value in map(read, method.runs) if value is not None]
-    return interval(known) if known else None
+def _beforehand(method: Method) -> bool:
+    """Whether the bound is the budget, fixed before anything was measured."""
+    return any(guarantees.noise(run, "releases") is not None for run in method.runs)
 
 
-def _place(method: Method, what: str, found: Interval) -> dict[str, Any]:
-    spread = {"low": found.low, "high": found.high} if found.low < found.high else {}
-    return {"row": method.label, "what": what, "x": found.mean, **spread, "seeds": drawing.seeds(method.runs)}
+def _budgets(runs: Sequence[Run]) -> str:
+    """Return the budgets in words, of many the smallest and the largest; what falls is named by its end."""
+    known = sorted({value for run in runs if (value := run.number("budget")) and value > 0})
+    words = list(dict.fromkeys(map(text.number, known)))
+    return " " * bool(words) + (
+        " to ".join([words[0], words[-1]]) if len(words) > _NAMED else ", ".join(words)
+    )
+
+
+def _bounds(every: Sequence[Method], without: Sequence[str], keyed: Keyed) -> str:
+    """Return what bound and budget are, of the kinds of runs that are drawn."""
+    runs = [run for method in every for run in method.runs]
+    key, bound = keyed.key, keyed.plot.against
+    kinds = []
+    if any(not _beforehand(method) for method in every):
+        kinds.append("A release as published counts as certified while its bound is at or below the budget")
+    if planned := [run for method in filter(_beforehand, every) for run in method.runs]:
+        kinds.append(
+            "With noise at release the budget is the residual that the noise covers at the rows left"
+        )
+        kinds[-1] += ": it is fixed beforehand and falls with them"
+        if any(not run.has(key) for run in planned):
+            kinds[-1] += "; a protected run shows nothing that was measured"
+    said = drawing.caption([keyed], ". ".join(kinds))
+    if any(r["outcome"] == "retrained" for run in runs for r in run.records):
+        said += "; retraining starts the sum again with a fresh perturbation"
+    if any((both := run.series(bound))[0] and both == run.series(key) for run in runs):
+        said += "; where there is only a solid line, the measured residual is itself the bound"
+    if without:
+        said += f"; without a bound, and so not drawn: {', '.join(without)}"
+    if beyond := [method.label for method in every if not any(r.has(bound) for r in method.runs)]:
+        said += f"; measured alone, without any bound: {', '.join(beyond)}"
+    return f"{said}."
+
+
+def draw_sides(runs: Sequence[Run], columns: Sequence[Keyed], name: str) -> style.Drawn | None:
+    """Draw the two curves of every method beside the retrained model's values; None if no run has them."""
+    removed, everyone, every = _able(runs, [keyed for keyed in columns if keyed.plot.kind == "removed"])
+    if not every:
+        return None
+    # Seeds refuse different requests, and so have removed different numbers of images at the same one.
+    asked = any(len(method.runs) > 1 for method in every)
+    panels = []
+    for title in dict.fromkeys(keyed.plot.title for keyed in removed):
+        own = [keyed for keyed in columns if keyed.plot.title == title]
+        rows = [row for method in every for keyed in own for row in _side(method, keyed, asked)]
+        along = "images asked to be removed so far" if asked else "images removed so far"
+        panels.append(Panel(title, own[0].plot.unit, rows, share=True, along=along, reach=(0.0, 1.0)))
+    columns = [keyed for keyed in columns if keyed.plot.title in {panel.title for panel in panels}]
+    said = drawing.caption(columns, "As the model stands after each request") + "."
+    said += f" Images of refused requests {'count as asked for' if asked else 'do not count as removed'}."
+    if any(row.get("stroke") == _AIM for panel in panels for row in panel.rows):
+        said += " The aim for the removed persons is the retrained model's accuracy."
+    looks = (lines.SOLID, lines.DASHED, lines.DOTTED)
+    dashes = dict(zip((*_SIDES.values(), _AIM), looks, strict=True))
+    return _finished(name, columns, everyone, every, panels, dashes, said)
+
+
+def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], list[float]]:
+    """Return images removed so far and values; from no removal on where that value can be told.
+
+    Args:
+        run: The run.
+        keyed: The column.
+        asked: Count the images of refused requests too.
+    """
+    images = list(accumulate(len(record["rows"]) for record in run.records))
+    counts = images if asked else [record.get("removed_total") for record in run.records]
+    pairs = [(finite(x), finite(r.get(keyed.key))) for x, r in zip(counts, run.records, strict=True)]
+    points = [(x, y) for x, y in pairs if x is not None and y is not None]
+    kept = lasting(run, keyed.plot.against)
+    # The share kept is of the value before any removal.
+    if points and kept and points[0][0] > 0:
+        points.insert(0, (0.0, points[-1][1] / kept))
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _side(method: Method, keyed: Keyed, asked: bool) -> list[dict[str, Any]]:
+    """Return the places of one curve, and of the retrained model's last value, beside all of it."""
+    stroke = _SIDES[keyed.plot.kind]
+    rows = drawing.rows(method, partial(curve, keyed=keyed, asked=asked), stroke=stroke)
+    found = (lasting(run, keyed.column.beside) for run in method.runs)
+    aims = [value for value in found if value is not None]
+    places = [row["x"] for row in rows]
+    return rows + drawing.level(method, fmean(aims), places, _AIM) if rows and aims else rows

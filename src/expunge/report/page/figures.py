@@ -9,26 +9,17 @@ from typing import Any
 from markupsafe import Markup
 
 from expunge.report.figures import style
-from expunge.report.page.render import rendered
 
 _NAMED = {style.INK: "ink", style.MUTED: "muted", style.GRID: "line", style.PAPER: "paper"} | {
     colour: f"s{i}" for i, colour in enumerate(style.SERIES)
 }
 _VARIABLES = {colour: f"var(--{name})" for colour, name in _NAMED.items()}
-_NARROW = 800  # pixels, of a chart that its caption stands beside, where the page is wide enough
 _DATA = ("values", "datasets")
+_NARROW = 800  # pixels, of a chart that its caption stands beside, where the page is wide enough
 
 
-def figure_of(drawn: style.Drawn) -> Markup:
-    """Return a figure, the sentence under it, and what makes it live."""
-    live = None if drawn.chart is None else _themed(drawn.chart)
-    width = re.search(r'<svg[^>]*? width="(\d+)', drawn.svg)
-    narrow = live is not None and width is not None and int(width[1]) <= _NARROW
-    return rendered("figure", drawn=drawn, svg=_inline(drawn), live=live, narrow=narrow)
-
-
-def _inline(drawn: style.Drawn) -> Markup:
-    """Return the SVG as an element of the page, in the page's colours.
+def inline(drawn: style.Drawn) -> Markup:
+    """Return the SVG of a figure as an element of the page, in the page's colours.
 
     Identifiers get the figure's name in front, since two figures may use the same ones.
     """
@@ -42,7 +33,13 @@ def _inline(drawn: style.Drawn) -> Markup:
     return Markup(svg.strip())
 
 
-def _themed(chart: Any) -> Any:
+def is_narrow(drawn: style.Drawn) -> bool:
+    """Return whether there is room beside a chart."""
+    width = re.search(r'<svg[^>]*? width="(\d+)', drawn.svg)
+    return drawn.chart is not None and width is not None and int(width[1]) <= _NARROW
+
+
+def live(chart: Any) -> Any:
     """Return a chart in the page's colours, which follow light and dark; data is left as it is.
 
     A scale of numbers mixes its colours, which it can do with real ones alone.
@@ -50,9 +47,9 @@ def _themed(chart: Any) -> Any:
     if isinstance(chart, Mapping):
         mixed = chart.get("type") == "quantitative"
         return {
-            key: value if key in _DATA or (mixed and key == "scale") else _themed(value)
+            key: value if key in _DATA or (mixed and key == "scale") else live(value)
             for key, value in chart.items()
         }
     if isinstance(chart, list):
-        return [_themed(one) for one in chart]
+        return [live(one) for one in chart]
     return _VARIABLES.get(chart, chart) if isinstance(chart, str) else chart

@@ -6,33 +6,26 @@ so that nothing else runs, whatever the files of a run hold.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 from typing import Any
 
-from markupsafe import Markup
-
-from expunge import __version__
-from expunge.report.figures import style
-from expunge.report.page import audited, tables
-from expunge.report.page.facts import differing_facts, lead
-from expunge.report.page.figures import figure_of
+from expunge.core.groups import grouped
+from expunge.record.folders import guarantees
+from expunge.record.folders.begun import Begun
+from expunge.record.folders.findings import read_verified
+from expunge.report.figures.style import Drawn
+from expunge.report.page import audits, promises
 from expunge.report.page.headline import headline
-from expunge.report.page.promises import promises
-from expunge.report.page.render import rendered
-from expunge.report.page.studies import section
-from expunge.report.page.verified import verified
-from expunge.report.read import guarantees
+from expunge.report.page.render import asset, rendered
+from expunge.report.page.settings import settings
+from expunge.report.read.names import differing, is_set_alike
 from expunge.report.tables import table, table_rows
 from expunge.report.tables.contents import Contents
+from expunge.report.tables.over_seeds import SeedGroup
+from expunge.report.tables.table_rows import Row, rows
 
 
-def page(
-    contents: Contents, drawn: Sequence[style.Drawn] = (), links: Mapping[str, str] | None = None
-) -> str:
+def page(contents: Contents, drawn: Sequence[Drawn] = (), links: Mapping[str, str] | None = None) -> str:
     """Return the whole page.
 
     Args:
@@ -41,65 +34,53 @@ def page(
         links: Name of a run -> the address of its folder, relative to the page.
     """
     live = any(one.chart is not None for one in drawn)
-    scripts = [*([_file("tables.js")] if contents.runs else []), *([_bundle()] if live else [])]
-    body = rendered("report", **_parts(contents, drawn, links or {}))
-    return document(contents.title, lead(contents), body, scripts)
+    scripts = [asset("tables.js")] if contents.runs else []
+    if live:
+        from expunge.report.page.vega import libraries  # with it comes all that draws charts
+
+        scripts.append(libraries() + asset("charts.js"))
+    found = _of_runs(contents) if contents.runs else {}
+    shown = {"contents": contents, "drawn": drawn, "live": live, "links": links or {}, **found}
+    return rendered("report", title=contents.title, scripts=scripts, **shown)
 
 
-def document(title: str, lead: str, body: Markup, scripts: Sequence[str] = ()) -> str:
-    """Return a page of its own with this body; title and lead are text."""
-    digests = [b64encode(sha256(script.encode()).digest()).decode() for script in scripts]
-    policy = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return str(
-        rendered(
-            "document",
-            title=title,
-            lead=lead,
-            body=body,
-            css=Markup(_file("page.css")),
-            scripts=[Markup(script) for script in scripts],
-            policy=Markup(policy),
-            version=__version__,
-        )
-    )
-
-
-def _parts(contents: Contents, drawn: Sequence[style.Drawn], links: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the template of a report shows."""
+def _of_runs(contents: Contents) -> dict[str, Any]:
+    """Return what the template shows of runs besides the contents themselves."""
     runs, groups, named = contents.runs, contents.groups, contents.named
-    so_far = {one.run.folder: one.so_far for one in contents.begun}
-    parts = {"missing": contents.missing(), "so_far": so_far, "studies": list(map(section, contents.studies))}
-    if not runs:
-        return {**parts, "headline": None}
     columns = table.heads(groups)
+    found = ((row, read_verified(row.of.folder)) for row in contents.lines)
     return {
-        **parts,
         "headline": headline(groups),
-        "methods": tables.by_method(contents, links),
-        "several": any(len(group.rows) > 1 for group in groups),
-        "caption": table.CAPTION,
-        "best": table.BEST if any(table.best(groups, column) for column in columns) else "",
-        "warnings": [*contents.notes, *table_rows.notes(named)],
         "columns": columns,
-        "guarantees": tables.of_guarantees(groups),
-        "mark": guarantees.MARK,
-        "verified": verified(contents.lines),
-        "audited": audited.sections(runs),
-        "figures": list(map(figure_of, drawn)),
-        "live": any(one.chart is not None for one in drawn),
-        "differences": tables.differences(runs, links),
-        "promises": promises(named),
-        "facts": differing_facts(contents.lines, links),
+        "cells": table.body(groups, columns),
+        "begun": _begun(contents),
+        "warnings": [*contents.notes, *table_rows.notes(named)],
+        "guaranteed": _guaranteed(groups),
+        "verified": [(row, one) for row, one in found if one is not None],
+        "audited": audits.of_runs(runs),
+        "certified": promises.certified(named),
+        "uncertified": promises.uncertified(named),
+        "differing": differing(runs),
+        "settings": settings(runs),
     }
 
 
-def _file(name: str) -> str:
-    return files("expunge.report.page").joinpath(name).read_text(encoding="utf-8")
+def _begun(contents: Contents) -> list[list[tuple[Begun, Row]]]:
+    """Return the unfinished runs of each method, and last those of methods of which no run is finished."""
+    left = list(zip(contents.begun, rows([one.run for one in contents.begun]), strict=True))
+    found = []
+    for group in contents.groups:
+        own = [one for one in left if is_set_alike(one[0].run, group.rows[0].of)]
+        left = [one for one in left if one not in own]
+        found.append(own)
+    return [*found, left]
 
 
-@cache
-def _bundle() -> str:
-    """Return the script that makes figures live, with the libraries that it needs: a second's work."""
-    from expunge.report.figures.chart import converter
-
-    return converter().javascript_bundle(_file("charts.js"))
+def _guaranteed(groups: Sequence[SeedGroup]) -> dict[str, str]:
+    """Return what certified methods guarantee, in words, with their names where it is not the same of all."""
+    said = [(row.guarantee, group.label) for group in groups for row in group.rows if row.guarantee]
+    found = grouped(dict.fromkeys(said))
+    return {
+        words: guarantees.named(names, len(groups)) if len(found) > 1 else ""
+        for words, names in found.items()
+    }

@@ -1,19 +1,18 @@
-"""What the numbers do not promise: the limits of a certificate, and of runs that carry none."""
+"""What the numbers do not promise: whom the limits of a certificate are about, and those of having none."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from expunge.certificate.composition import group
+from expunge.core import text
 from expunge.core.columns import RETRAINED
+from expunge.core.groups import grouped
 from expunge.record.columns import merged
-from expunge.report.page.render import rendered
-from expunge.report.read import guarantees, text
-from expunge.report.read.runs import Run
+from expunge.record.folders import guarantees
+from expunge.report.read import names
 from expunge.report.tables.table_rows import Row, lasting
 
 _MANY = 12  # more methods than this are counted, not named
@@ -22,56 +21,55 @@ _RELEASED = guarantees.SCHEMES.index(guarantees.FIGURES)  # up to it there is no
 _NONE = "the unlearner gives no certificate"
 
 
-def promises(lines: Sequence[Row]) -> list[Markup]:
-    """Return what is not promised: with a certificate, and without one, as far as there are such runs.
-
-    Retraining needs no certificate, and doing nothing claims none.
+def certified(lines: Sequence[Row]) -> dict[str, Any] | None:
+    """Return whom the limits of a certificate are about; None where nobody has one.
 
     Args:
         lines: The rows of the runs, called as their methods.
     """
-    others = [line for line in lines if line.of.empirical]
-    certified = [line for line in lines if line.of.certified]
-    parts = [rendered("certificate", **_certificate(certified))] if certified else []
-    return [*parts, rendered("no_certificate", **_without_certificate(others))] if others else parts
-
-
-def _certificate(lines: Sequence[Row]) -> dict[str, Any]:
-    """Return who the certificates are of, by what they are; None where there is none of a kind."""
-    private = [row for row in lines if None not in (row.extractor_epsilon, row.epsilon_total)]
+    every = [row for row in lines if row.of.certified]
+    private = [row for row in every if None not in (row.extractor_epsilon, row.epsilon_total)]
     own = min([(row.extractor_epsilon or 0.0, row.extractor_delta or 0.0) for row in private] or [(0.0, 0.0)])
-    one, many = (f"({text.number(e)}, {text.number(d)})" for e, d in (own, group(*own, _ROWS)))
-    return {
-        "figures": _which((r for r in lines if guarantees.scheme(r.of) == guarantees.FIGURES), lines),
-        "released": _which((r for r in lines if guarantees.rank(r.of) <= _RELEASED), lines),
-        "published": _which((r for r in lines if guarantees.scheme(r.of) == guarantees.PUBLISHED), lines),
-        "private": _which(private, lines),
-        **{"one": one, "many": many, "many_rows": _ROWS},
+    about = {
+        "every": every,
+        "released": [row for row in every if guarantees.rank(row.of) <= _RELEASED],
+        "figures": [row for row in every if guarantees.scheme(row.of) == guarantees.FIGURES],
+        "published": [row for row in every if guarantees.scheme(row.of) == guarantees.PUBLISHED],
+        "private": private,
+        **{"one": own, "many": group(*own, _ROWS), "many_rows": _ROWS},
     }
+    return about if every else None
 
 
-def _without_certificate(lines: Sequence[Row]) -> dict[str, Any]:
+def uncertified(lines: Sequence[Row]) -> dict[str, Any] | None:
+    """Return the same of removal without a certificate; None where there is no such run.
+
+    Retraining needs no certificate, and doing nothing claims none.
+    """
+    every = [row for row in lines if row.of.empirical]
     refused = Counter[str]()
-    for line in lines:
-        refused[line.unlearner] += line.refused or 0
-    besides = guarantees.grouped((_own_words(row), row.unlearner) for row in lines if _own_words(row))
-    compared, again = [], False
-    for key, column in merged(line.of.columns for line in lines).items():
-        able = [line for line in lines if lasting(line.of, key) is not None]
-        again |= key.startswith(RETRAINED) and bool(able)
-        if column.caveat and able:
-            compared.append((column.caveat.removesuffix("."), _which(able, lines)))
-    return {
-        "about": ", ".join(_names(lines)),
-        "not_covered": [
-            (said, ", ".join(dict.fromkeys(names)) if len(names) < len(lines) else "")
-            for said, names in besides.items()
-        ],
-        "guesses": _which((line for line in lines if _guesses(line.of)), lines),
-        "compared": compared,
-        "retrained": again,
-        "refused": ", ".join(f"{name}: {text.count(count)}" for name, count in refused.items() if count),
+    for row in every:
+        refused[row.unlearner] += row.refused or 0
+    measured = {
+        (key, column.caveat.removesuffix(".")): [row for row in every if lasting(row.of, key) is not None]
+        for key, column in merged(row.of.columns for row in every).items()
     }
+    besides = grouped((_own_words(row), row) for row in every)
+    about = {
+        "every": every,
+        "besides": {words: some for words, some in besides.items() if words},
+        "guesses": [row for row in every if _guesses(row)],
+        "compared": [(caveat, able) for (_, caveat), able in measured.items() if caveat and able],
+        "retrained": any(key.startswith(RETRAINED) and able for (key, _), able in measured.items()),
+        "refused": {name: count for name, count in refused.items() if count},
+    }
+    return about if every else None
+
+
+def called(lines: Sequence[Row]) -> str:
+    """Return the names of methods, each once, or of many their number."""
+    found = list(dict.fromkeys(str(row.unlearner) for row in lines))
+    return ", ".join(found) if len(found) <= _MANY else f"{len(found)} of the methods"
 
 
 def _own_words(row: Row) -> str:
@@ -79,19 +77,6 @@ def _own_words(row: Row) -> str:
     return text.capital(guarantees.beyond(row.of).removeprefix(_NONE).removeprefix("; "))
 
 
-def _guesses(run: Run) -> bool:
+def _guesses(row: Row) -> bool:
     """Return whether the run's steps use ``fd``; plain ascent uses no curvature, whatever is set."""
-    return text.told(run, "curvature") == "fd" and text.told(run, "mode") != "ascent"
-
-
-def _which(some: Iterable[Row], every: Sequence[Row]) -> str | None:
-    """Return whom a point is about: None for nobody, nothing where it is about all."""
-    able = list(some)
-    if len(able) in (0, len(every)):
-        return "" if able else None
-    names = _names(able)
-    return ", ".join(names) if len(names) <= _MANY else f"{len(names)} of the methods"
-
-
-def _names(lines: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(line.unlearner for line in lines))
+    return names.told(row.of, "curvature") == "fd" and names.told(row.of, "mode") != "ascent"

@@ -19,7 +19,8 @@
     history.replaceState(null, "", words ? `#${words}` : location.pathname + location.search);
   }
 
-  // Sorting: methods among each other, and the runs of each, by raw numbers where there are any, else words.
+  // Sorting: methods among each other, and the runs of each, by raw numbers where there are any, by words that
+  // are all numbers, or else by words.
   function order(head, way) {
     const table = head.closest("table");
     const sign = way === "descending" ? -1 : 1;
@@ -28,6 +29,8 @@
         const cell = row.cells[head.cellIndex];
         return { item, value: cell.dataset.value, words: cell.textContent.trim() };
       });
+      const numerals = all.filter((one) => one.words !== "–");
+      if (numerals.every((one) => one.words && !isNaN(one.words))) for (const one of numerals) one.value ??= one.words;
       const numbers = all.some((one) => one.value !== undefined);
       const blank = (one) => (numbers ? one.value === undefined : one.words === "–");
       all.sort((a, b) => {

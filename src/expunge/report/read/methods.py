@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
-from expunge.report.read import text
-from expunge.report.read.run_settings import alike, labels
-from expunge.report.read.runs import Run
+from expunge.record.columns import colour_of
+from expunge.record.folders.runs import Run
+from expunge.report.read.names import alike, label, notes_of_groups
 
 COLOURS = 8
 """As many as can be told apart."""
@@ -22,7 +23,7 @@ class Method:
     Attributes:
         label: The name of the unlearner, and what tells it from the others.
         runs: In the order given, at least one.
-        colour: From 0 to ``COLOURS`` - 1, the same in every figure.
+        colour: From 0 to ``COLOURS`` - 1, the same in every figure, and where it is free in every report.
         panel: Title of the facet it is drawn in; empty where all are in one.
         name: What it is called in its facet: no two of one facet are called the same, or have one colour.
     """
@@ -43,30 +44,44 @@ def methods(runs: Sequence[Run]) -> list[Method]:
     ``COLOURS``.
     """
     groups = alike(runs)
-    notes = _notes(groups)
-    names = [_named(head, settings) for head, *settings in notes]
-    if len(groups) <= COLOURS:
-        parts = [("", name) for name in names]
-    else:
+    notes = _told_apart(notes_of_groups(groups))
+    names = [label(*note) for note in notes]
+    parts = [("", name) for name in names]
+    if len(groups) > COLOURS:
         parts = next(filter(_readable, _common(notes)), _next_ones(names))
-    order = {name: i for i, name in enumerate(dict.fromkeys(name for _, name in parts))}
+    heads = {name: head for (_, name), (head, *_) in zip(parts, notes, strict=True)}
+    hues: dict[str, int] = {}
+    for first in range(0, len(heads), COLOURS):  # only where a facet has so many, none of which is in another
+        own = dict(list(heads.items())[first : first + COLOURS])
+        hues |= dict(zip(own, _colours(list(own.values())), strict=True))
     return [
-        Method(label, group, order[name] % COLOURS, panel, name)
-        for label, group, (panel, name) in zip(names, groups, parts, strict=True)
+        Method(said, group, hues[name], panel, name)
+        for said, group, (panel, name) in zip(names, groups, parts, strict=True)
     ]
 
 
-def _notes(groups: Sequence[Sequence[Run]]) -> list[list[str]]:
-    """Return the name of each unlearner, and the settings that its label says of it; no two are the same."""
+def _colours(heads: Sequence[str]) -> list[int]:
+    """Return the colours of methods of these unlearners, different ones as far as there are enough.
+
+    The first of each has its unlearner's, the package's own before others; where that is taken the next.
+    """
+    found: dict[int, int] = {}
+    own = [colour_of(head) for head in heads]
+    for i in sorted(range(len(heads)), key=lambda i: (heads[i] in heads[:i], own[i] is None)):
+        wanted = crc32(heads[i].encode()) if (known := own[i]) is None else known
+        every = [(wanted + more) % COLOURS for more in range(COLOURS)]
+        found[i] = next((colour for colour in every if colour not in found.values()), wanted % COLOURS)
+    return [found[i] for i in range(len(heads))]
+
+
+def _told_apart(notes: Sequence[list[str]]) -> list[list[str]]:
+    """Return notes of which no two are the same."""
     found: list[list[str]] = []
-    for group, label in zip(groups, labels(groups), strict=True):
-        head = text.plain(group[0].unlearner)
-        notes = [head, *filter(None, label[len(head) + 2 : -1].split(", "))]
+    for note in notes:
         again = 2
-        while notes in found:
-            notes = [*notes, f"·{again}"]
-            again += 1
-        found.append(notes)
+        while note in found:
+            note, again = [*note, f"·{again}"], again + 1
+        found.append(note)
     return found
 
 
@@ -74,50 +89,40 @@ def _common(notes: Sequence[Sequence[str]]) -> Iterator[list[tuple[str, str]]]:
     """Yield facet and name of each method: all settings and the unlearner, the first few and the others."""
     yield [(", ".join(settings), head) for head, *settings in notes]
     for first in range(2, max(map(len, notes))):
-        yield [(", ".join(own[1:first]), _named(own[0], own[first:])) for own in notes]
+        yield [(", ".join(own[1:first]), label(own[0], *own[first:])) for own in notes]
 
 
 def _readable(parts: Sequence[tuple[str, str]]) -> bool:
     """Whether the facets have several methods each, and a colour stands for one name."""
-    few = len({name for _, name in parts}) <= COLOURS
-    return (
-        few and len(parts) >= _FEWEST * len({panel for panel, _ in parts}) and len(set(parts)) == len(parts)
-    )
+    facets, names = (set(column) for column in zip(*parts, strict=True))
+    few = len(names) <= COLOURS
+    return few and len(parts) >= _FEWEST * len(facets) and len(set(parts)) == len(parts)
 
 
 def _next_ones(names: Sequence[str]) -> list[tuple[str, str]]:
-    many, firsts = len(names), [i - i % COLOURS for i in range(len(names))]
-    return [
-        (f"methods {first + 1} to {min(first + COLOURS, many)} of {many}", name)
-        for first, name in zip(firsts, names, strict=True)
-    ]
-
-
-def _named(head: str, settings: Sequence[str]) -> str:
-    return f"{head} ({', '.join(settings)})" if settings else head
+    many = len(names)
+    panels = [f"methods {i + 1} to {min(i + COLOURS, many)} of {many}" for i in range(0, many, COLOURS)]
+    return [(panels[i // COLOURS], name) for i, name in enumerate(names)]
 
 
 def placed(groups: Sequence[list[Run]], without: Collection[str], runs: Sequence[Run]) -> list[Method]:
-    """Return runs that differ in the settings ``without`` too as methods, in the colours of ``methods``.
+    """Return runs that differ in the settings ``without`` too as methods, in the colours of their unlearners.
 
     Args:
         groups: As ``alike`` gives them.
         without: The settings that do not tell them apart.
-        runs: All runs, which decide on the colours; of many methods, where a group has some of several, its
-            unlearner does. Where two groups share a colour, all have facets.
+        runs: All runs, whose unlearners decide on the colours. Where two groups share one, all have facets.
     """
-    names = labels(groups, without)
-    every = methods(runs)
-    colours = {id(run): method.colour for method in every for run in method.runs}
-    own = [colours[id(group[0])] for group in groups]
-    if len(every) > COLOURS and any(len({colours[id(run)] for run in group}) > 1 for group in groups):
-        heads = list(dict.fromkeys(group[0].unlearner for group in groups))
-        own = [heads.index(group[0].unlearner) % COLOURS for group in groups]
+    notes = notes_of_groups(groups, without)
+    heads = list(dict.fromkeys(run.unlearner for run in runs))
+    hues = dict(zip(heads, _colours(heads), strict=True))
+    own = [hues[group[0].unlearner] for group in groups]
+    names = [label(*note) for note in notes]
     if len(set(own)) == len(own):
         return [Method(*of, "", of[0]) for of in zip(names, groups, own, strict=True)]
-    parts = [(head, tail.removesuffix(")")) for head, _, tail in (name.partition(" (") for name in names)]
-    held = Counter((tail, colour) for (_, tail), colour in zip(parts, own, strict=True))
+    panels = [", ".join(settings) for _, *settings in notes]
+    held = Counter(zip(panels, own, strict=True))
     return [
-        Method(name, group, colour, tail if held[tail, colour] == 1 else name, head)
-        for name, group, colour, (head, tail) in zip(names, groups, own, parts, strict=True)
+        Method(name, group, colour, panel if held[panel, colour] == 1 else name, head)
+        for name, group, colour, panel, (head, *_) in zip(names, groups, own, panels, notes, strict=True)
     ]

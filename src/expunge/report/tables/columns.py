@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expunge.core import text
 from expunge.core.columns import Column
-from expunge.record.columns import merged
-from expunge.report.read import guarantees, text
+from expunge.record.columns import OWN, merged
+from expunge.record.folders import guarantees
 from expunge.report.tables.table_rows import Row
 
-LABEL = "unlearner"
-SERVICE = {
-    "removals_supported": Column(
-        "supported",
-        "↑",
-        "removal requests that a certified method served before its first retraining or refusal; 'all' if "
-        "neither ever came",
-        "count",
-        sub="of N requests",
-    ),
-    "retrained": Column("retrained", "↓", "requests answered by training again", "count"),
-    "refused": Column("refused", "↓", "requests not carried out", "count"),
-}
-_LIMITS = {
+LABEL, SUPPORTED, TOTAL = "unlearner", "removals_supported", "epsilon_total"
+SERVICE = {key: OWN[key] for key in (SUPPORTED, "retrained", "refused")}
+LIMITS = {
     "used": Column(
         "budget used",
         "↓",
@@ -31,38 +21,7 @@ _LIMITS = {
         "share",
         sub="bound, last",
     ),
-    "released": Column(
-        "releases",
-        "",
-        "models that have left, the first and one for each request served, of those that the noise covers "
-        "together",
-        "count",
-        sub="out of those covered",
-    ),
-    "epsilon_spent": Column(
-        "ε spent",
-        "↓",
-        "the ε, at δ, of what has been released: with noise at release that of all releases so far together, "
-        "by count alone; by the published method c·bound/std of the last; †: see below the table",
-        sub="of ε",
-    ),
-    "epsilon_total": Column(
-        "ε total",
-        "↓",
-        "guarantee of extractor and model together, for each removed row taken alone: the two ε summed, the "
-        "two δ summed; 'none': there is no guarantee, and it is said why",
-        sub="ε, δ",
-    ),
-    "seconds_removal_median": Column(
-        "time / removal",
-        "↓",
-        "wall time of one removal alone, without evaluation: the median, and what 95% stay below; a request "
-        "that was refused or trained again for is none, nor is the first of several, which may compile",
-        "seconds",
-        beside="seconds_removal_p95",
-        sub="median, p95",
-        cell="{value}, {beside}",
-    ),
+    **{key: OWN[key] for key in ("released", "epsilon_spent", TOTAL, "seconds_removal_median")},
     "seconds_retrain": Column(
         "retraining time",
         "",
@@ -71,7 +30,10 @@ _LIMITS = {
     ),
     "speed_up": Column("speed-up", "↑", "retraining time over median time of a removal", "times"),
 }
+TIMES = ("seconds", "times")  # formats
 _METHOD = {LABEL: Column("unlearner", "", "the method, with the settings that tell the rows apart")}
+_MARKED = ("epsilon_spent", TOTAL)  # an ε that may protect nobody, or not as it stands
+_FORMATS = {"epsilon": "setting"}  # of what has no column of its own
 
 
 @dataclass(frozen=True)
@@ -95,7 +57,7 @@ class TableColumn:
     @property
     def head(self) -> str:
         """The heading."""
-        return text.plain(self.column.head)
+        return self.column.head
 
     @property
     def title(self) -> str:
@@ -103,32 +65,44 @@ class TableColumn:
         return f"{self.head} {self.column.arrow}".strip()
 
     @property
-    def sub(self) -> str:
-        """What its two or more values are."""
-        return text.plain(self.column.sub)
+    def titles(self) -> str:
+        """The heading with its arrow, and in brackets what its two or more values are."""
+        return f"{self.title} ({self.column.sub})" if self.column.sub else self.title
 
     @property
     def definition(self) -> str:
         """What it means, as a sentence."""
-        words = text.capital(text.plain(self.column.definition))
+        words = text.capital(self.column.definition)
         return f"{words}." if words else ""
+
+    @property
+    def out_of(self) -> bool:
+        """Whether the second value says out of what the first is, and nothing alone."""
+        return self.key in (SUPPORTED, "released", *_MARKED)
 
     def cell(self, row: Row) -> str:
         """Return what the table says of ``row``."""
-        if (say := _SAID.get(self.key)) is not None:
-            return say(row)
-        beside = formatted(self.beside, row.number(self.column.beside))
-        return self.words(formatted(self.format, row.number(self.key)), beside)
+        if self.key == LABEL:
+            return str(row.unlearner)
+        if self.key == TOTAL and row.not_covered:
+            return "none"
+        if self.key == SUPPORTED and not row.budget_exhausted:
+            return text.NONE if row.budget_exhausted is None else f"all {text.count(row.requests)}"
+        values = row.number(self.key), row.number(self.column.beside)
+        words = self.words(*map(formatted, (self.format, self.beside), values))
+        marked = self.key in _MARKED and words != text.NONE and guarantees.marked(row.of)
+        return f"{words} {guarantees.MARK}" if marked else words
 
     def value(self, row: Row) -> float | None:
         """Return the unrounded number behind the cell; None where the cell says nothing, or holds words."""
         return None if self.cell(row) == text.NONE else row.number(self.key)
 
     def words(self, value: str, beside: str) -> str:
-        """Return a cell of one or two values that are written already."""
-        if not self.column.beside or value == beside == text.NONE:
+        """Return a cell of one or two values that are written already; out of what may be unknown."""
+        unknown = [one for one in (value, beside) if one == text.NONE]
+        if not self.column.beside or len(unknown) == 2 or (unknown and self.out_of):
             return value
-        return text.plain(self.column.cell).replace("{value}", value).replace("{beside}", beside)
+        return self.column.cell.replace("{value}", value).replace("{beside}", beside)
 
 
 def columns(table: Sequence[Row]) -> list[TableColumn]:
@@ -138,15 +112,18 @@ def columns(table: Sequence[Row]) -> list[TableColumn]:
     extractor and model where it is not the model's own everywhere. What runs are compared by comes first.
     """
     declared = merged(row.of.columns for row in table)
-    own = {key: column for key, column in declared.items() if key not in SERVICE | _LIMITS | _METHOD}
+    own = {key: column for key, column in declared.items() if key not in SERVICE | LIMITS | _METHOD}
     first = {key: column for key, column in own.items() if column.main}
     roles = {"", *(row.of.role for row in table)}
-    every = {**_METHOD, **first, **SERVICE, **own, **_LIMITS}
+    every = {**_METHOD, **first, **SERVICE, **own, **LIMITS}
     if not any(row.not_covered or row.epsilon_total not in (None, row.epsilon) for row in table):
-        del every["epsilon_total"]
-    able = {key: c for key, c in every.items() if c.shown and c.over_run and c.only in roles}
-    formats = {key: column.format for key, column in every.items()}
-    shown = [TableColumn(key, c, c.format, formats.get(c.beside, c.format)) for key, c in able.items()]
+        del every[TOTAL]
+    formats = _FORMATS | {key: column.format for key, column in every.items()}
+    shown = [
+        TableColumn(key, c, c.format, formats.get(c.beside, c.format))
+        for key, c in every.items()
+        if c.shown and c.over_run and c.only in roles
+    ]
     return [column for column in shown if any(column.cell(row) != text.NONE for row in table)]
 
 
@@ -154,49 +131,3 @@ def formatted(how: str, value: float | None) -> str:
     """Return a number as a column's ``format`` says that it is shown: each is a function of ``text``."""
     words: str = getattr(text, how)(value)
     return words
-
-
-def _supported(row: Row) -> str:
-    if row.budget_exhausted is None:
-        return text.NONE
-    served, asked = text.count(row.removals_supported), text.count(row.requests)
-    return f"{served} of {asked}" if row.budget_exhausted else f"all {asked}"
-
-
-def _epsilon(row: Row) -> str:
-    if row.epsilon_spent is None:
-        return text.NONE
-    spent = text.number(row.epsilon_spent)
-    return _marked(row, spent if row.epsilon is None else f"{spent} of {text.setting(row.epsilon)}")
-
-
-def _released(row: Row) -> str:
-    if row.releases is None:
-        return text.NONE
-    return f"{text.count(row.released)} of {text.count(row.releases)}"
-
-
-def _total(row: Row) -> str:
-    if row.not_covered:
-        return "none"
-    if row.epsilon_total is None:
-        return text.NONE
-    return _marked(row, f"{text.number(row.epsilon_total)}, {text.number(row.delta_total)}")
-
-
-def _marked(row: Row, words: str) -> str:
-    return f"{words} {guarantees.MARK}" if guarantees.marked(row.of) else words
-
-
-_SAID: dict[str, Callable[[Row], str]] = {
-    LABEL: lambda row: str(row.unlearner),
-    "removals_supported": _supported,
-    "released": _released,
-    "epsilon_spent": _epsilon,
-    "epsilon_total": _total,
-}
-
-
-def in_one_cell(key: str) -> bool:
-    """Whether the cells of a column hold words of their own, more than the number that is summarised."""
-    return key in _SAID and key != LABEL

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import quote
 
-from expunge.core.homes import resolved
-from expunge.report.read import text
-from expunge.report.read.begun import Begun, read_begun
-from expunge.report.read.runs import FoundRuns, Run, StudyRun
-from expunge.report.read.sweeps import LeftOut
-from expunge.report.tables import layout, studies, table
+from expunge.core import markdown, text
+from expunge.record.folders.begun import Begun, read_begun
+from expunge.record.folders.runs import FoundRuns, Run, StudyRun
+from expunge.record.folders.sweeps import LeftOut
+from expunge.report.tables import studies, table, table_rows
 from expunge.report.tables.over_seeds import SeedGroup, by_method
 from expunge.report.tables.table_rows import Row, ordered, rows, warnings
 
 _SHOWN = 3  # methods that a title names; of more, or of long names, it says the number
 _LONG = 70  # characters
+_KINDS = ("damaged", "failed", "unfinished")
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,13 @@ class Contents:
     @property
     def named(self) -> list[Row]:
         """The rows of the runs, each called as its method is, without its seed."""
-        return [
-            Row(row.of, {**row.values, "unlearner": group.label})
-            for group in self.groups
-            for row in (*group.rows, *group.again)
-        ]
+        return [row.but(unlearner=one.label) for one in self.groups for row in (*one.rows, *one.again)]
+
+    @property
+    def said(self) -> list[str]:
+        """All that is to be said below the table."""
+        named = self.named
+        return [*self.notes, *table_rows.guaranteed(named), *table_rows.notes(named)]
 
     @property
     def title(self) -> str:
@@ -73,42 +72,23 @@ class Contents:
         seeds = {len(group.rows) for group in self.groups}
         many = "" if seeds == {1} else f" × {'up to ' if len(seeds) > 1 else ''}{max(seeds)} seeds"
         sets = list(dict.fromkeys(row.dataset for row in self.lines))
-        return text.plain(
-            f"{what}{many} on {' and '.join(sets) if len(sets) <= 2 else f'{len(sets)} data sets'}"
-        )
+        where = " and ".join(sets) if len(sets) <= 2 else f"{len(sets)} data sets"
+        return text.plain(f"{what}{many} on {where}")
 
     def as_markdown(self) -> str:
         """Return every table in Markdown, and what was left out."""
-        tables = [table.as_markdown(self.groups, self.named, self.notes)] if self.runs else []
+        tables = [table.as_markdown(self.groups, self.said)] if self.runs else []
         if len(self.groups) < len(self.lines):
             tables.append(table.runs_as_markdown(self.lines))
         tables += map(studies.as_markdown, self.studies)
         so_far = {one.run.folder: f": {one.so_far}" for one in self.begun}
         for title, some in self.missing().items():
             said = (f"{one.name}{one.why()}{so_far.get(one.folder, '')}" for one in some)
-            items = "\n".join(f"- {layout.escaped(line)}" for line in said)
+            items = "\n".join(f"- {markdown.escaped(line)}" for line in said)
             tables.append(f"## {title}\n\n{items}\n")
         return "\n".join(tables)
 
     def missing(self) -> dict[str, list[LeftOut]]:
         """Return what was left out under a heading each: what is damaged, failed, or never finished."""
-        kinds: dict[str, list[LeftOut]] = {}
-        for one in sorted(self.left_out, key=lambda one: ("damaged", "failed", "unfinished").index(one.kind)):
-            kinds.setdefault(one.kind.capitalize(), []).append(one)
-        return kinds
-
-
-def link(folder: Path, out: Path) -> str | None:
-    """Return the address of ``folder`` for a page in ``out``, relative to it; None where there is none.
-
-    There is none where the two have nothing in common but the root of the file system: the way from one to
-    the other would be a machine's own path.
-    """
-    folder, out = folder.resolve(), resolved(out)
-    try:
-        common = Path(os.path.commonpath([folder, out]))
-    except ValueError:  # on different drives
-        return None
-    if common == Path(common.anchor):
-        return None
-    return quote(Path(os.path.relpath(folder, out)).as_posix()) + "/"
+        kinds = {kind.capitalize(): [one for one in self.left_out if one.kind == kind] for kind in _KINDS}
+        return {title: some for title, some in kinds.items() if some}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean
 
 from expunge.core.columns import Column
+from expunge.core.intervals import Interval, of_all
+from expunge.core.text import finite
 from expunge.record.columns import main_column
+from expunge.record.folders.runs import Run
+from expunge.record.folders.sweeps import LeftOut
 from expunge.report.read.methods import Method, placed
-from expunge.report.read.run_settings import alike, settings
-from expunge.report.read.runs import Run, complete, finite
-from expunge.report.tables.over_seeds import Interval, interval
+from expunge.report.read.names import alike, deciding
 from expunge.report.tables.table_rows import Row, rows
 
 SWEPT = ("unlearner.lam", "unlearner.std")
@@ -52,18 +55,42 @@ class SweptMethod:
     cells: dict[Pair, Cell]
 
 
-def axes(runs: Sequence[Run]) -> tuple[str, str] | None:
+def axes(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> tuple[str, str] | None:
     """Return the two dotted settings that the runs sweep as a grid; None where no two are.
 
     ``lam`` and ``std`` are preferred; else the first two numeric settings, in the configuration's order, of
-    which some runs that are otherwise alike cross several values of both.
+    which some runs that are otherwise alike cross several values of both. Cells that came to nothing count.
     """
-    tables = [_numbers(run) for run in runs]
+    tables = [*map(_numbers, runs), *map(_asked, left_out)]
     keys = dict.fromkeys(key for table in tables for key in table)
     varying = [key for key in keys if len({table[key] for table in tables if key in table}) > 1]
     pairs = [pair for pair in combinations(varying, 2) if set(pair) != set(SWEPT)]
     preferred = [SWEPT] if set(SWEPT) <= set(varying) else []
-    return next((pair for pair in (*preferred, *pairs) if _crossed(runs, *pair)), None)
+    return next((pair for pair in (*preferred, *pairs) if _crossed(runs, left_out, pair)), None)
+
+
+def asked(one: LeftOut, pair: tuple[str, str]) -> list[tuple[str, Pair]]:
+    """Return where in a grid a cell is that came to nothing, if it is: its unlearner, and the two values.
+
+    The unlearner is empty where every cell of the sweep has the same.
+    """
+    named = re.search(r"(?:^|\s)unlearner=(\S+)", one.asked)
+    numbers = _asked(one)
+    there = set(pair) <= numbers.keys()
+    return [(named[1] if named else "", (numbers[pair[0]], numbers[pair[1]]))] if there else []
+
+
+def _asked(one: LeftOut) -> dict[str, float]:
+    """Return the numeric settings that a cell was asked for, of those that not every cell has."""
+    parts = (override.lstrip("+").partition("=") for override in one.asked.split())
+    return {key: number for key, _, value in parts if (number := _number(value)) is not None}
+
+
+def _number(word: str) -> float | None:
+    try:
+        return finite(float(word))
+    except ValueError:
+        return None
 
 
 def swept(runs: Sequence[Run], x: str, y: str) -> list[SweptMethod]:
@@ -87,16 +114,17 @@ def swept(runs: Sequence[Run], x: str, y: str) -> list[SweptMethod]:
 def _groups(runs: Sequence[Run], x: str, y: str) -> tuple[list[list[Run]], set[str]]:
     """Return the runs that have both settings, alike but for them, and what goes with them."""
     able = [run for run in runs if {x, y} <= _numbers(run).keys()]
-    tables = [settings(run) for run in able]
+    tables = [deciding(run) for run in able]
     # What always has the same value, such as a reference to it, is the same setting under another name.
     first = tables[0] if tables else {}
     same = {key for a in (x, y) for key in first if all(key in t and t[key] == t[a] for t in tables)}
     return alike(able, same), same
 
 
-def _crossed(runs: Sequence[Run], x: str, y: str) -> bool:
-    """Whether some runs that are alike cover more than a line of values."""
-    places = [{_place(run, x, y) for run in group} for group in _groups(runs, x, y)[0]]
+def _crossed(runs: Sequence[Run], left_out: Sequence[LeftOut], pair: tuple[str, str]) -> bool:
+    """Whether some runs that are alike, with cells that came to nothing, cover more than a line of values."""
+    gone = {at for one in left_out for _, at in asked(one, pair)}
+    places = [{_place(run, *pair) for run in group} | gone for group in _groups(runs, *pair)[0]]
     return any(len(at) > max(len({a for a, _ in at}), len({b for _, b in at})) for at in places)
 
 
@@ -108,17 +136,13 @@ def _place(run: Run, x: str, y: str) -> Pair:
 def _cell(table: Sequence[Row], main: tuple[str, Column] | None) -> Cell:
     budgeted = all(row.budget_exhausted is not None for row in table)
     return Cell(
-        main=_interval(row.of.number(main[0]) for row in table) if main else None,
-        supported=_interval(row.removals_supported for row in table) if budgeted else None,
+        main=of_all(row.of.number(main[0]) for row in table) if main else None,
+        supported=of_all(row.number("removals_supported") for row in table) if budgeted else None,
         served_all=sum(row.budget_exhausted is False for row in table),
         requests=mean(row.requests for row in table),
         seeds=len(table),
     )
 
 
-def _interval(values: Iterable[float | None]) -> Interval | None:
-    return interval(known) if (known := complete(values)) else None
-
-
 def _numbers(run: Run) -> dict[str, float]:
-    return {key: number for key, value in settings(run).items() if (number := finite(value)) is not None}
+    return {key: number for key, value in deciding(run).items() if (number := finite(value)) is not None}

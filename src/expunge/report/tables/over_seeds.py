@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
+from expunge.core.intervals import Interval, of_all
+from expunge.core.text import finite
 from expunge.record.columns import merged
-from expunge.report.read import text
+from expunge.record.folders.runs import Run
+from expunge.record.folders.walk import natural
 from expunge.report.read.methods import Method, methods
-from expunge.report.read.runs import Run, complete, finite
-from expunge.report.read.walk import natural
-from expunge.report.tables.table_rows import Row, problem, rows
-
-RESAMPLES = 1999
-_CONFIDENCE = 0.95
-_BOOTSTRAP_FROM = 3  # values; two have no more to say than themselves
-
-
-class Interval(NamedTuple):
-    """A mean and the interval that it lies in."""
-
-    mean: float
-    low: float
-    high: float
+from expunge.report.tables.table_rows import Row, references, rows
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,7 @@ class SeedGroup:
         """A row of the means; blank where not every run has the value, counts rounded."""
         first = self.rows[0]
         if len(self.rows) == 1:
-            return Row(first.of, {**first.values, "unlearner": self.label})
+            return first.but(unlearner=self.label)
         means: dict[str, Any] = {key: found.mean for key, found in self.values.items()}
         for key, value in first.values.items():
             if isinstance(value, int) and key in means:
@@ -74,89 +61,39 @@ class SeedGroup:
         exhausted = [row.budget_exhausted for row in self.rows]
         ran_out = None if None in exhausted else any(exhausted)
         label = f"{self.label} · mean over {len(self.rows)} seeds"
-        own = {"unlearner": label, "seed": "", "budget_exhausted": ran_out}
-        return Row(first.of, {**first.values, **means, **own})
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Return the mean of one or more values and its 95% bootstrap interval.
-
-    BCa (Efron 1987), or the percentile method where BCa is undefined, with a fixed seed: the same values give
-    the same interval. Of two values the interval is the two; of equal ones it is the point.
-
-    Args:
-        values: (n,), finite, n >= 1.
-    """
-    return _interval(tuple(map(float, values)))
-
-
-@lru_cache(maxsize=4096)
-def _interval(values: tuple[float, ...]) -> Interval:
-    low, high, middle = min(values), max(values), mean(values)
-    if low == high or len(values) < _BOOTSTRAP_FROM:
-        return Interval(middle, low, high)
-    found = _bootstrap(values, "BCa") or _bootstrap(values, "percentile")
-    return Interval(middle, *(found or (low, high)))
-
-
-def _bootstrap(values: tuple[float, ...], method: str) -> tuple[float, float] | None:
-    """Return the interval by ``method``; None where it has none."""
-    import warnings
-
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # what is degenerate comes back as nan, which is dealt with here
-        found = bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=RESAMPLES,
-            confidence_level=_CONFIDENCE,
-            method=method,
-            random_state=np.random.default_rng(0),
-        ).confidence_interval
-    low, high = finite(float(found.low)), finite(float(found.high))
-    return None if low is None or high is None else (low, high)
+        return first.but(**{**means, "unlearner": label, "seed": "", "budget_exhausted": ran_out})
 
 
 def by_method(runs: Sequence[Run]) -> list[SeedGroup]:
     """Return what is said of each method, in the order of ``runs``: of one seed or of several."""
     found = {id(row.of): row for row in rows(runs)}
-    groups = []
-    for method in methods(runs):
-        every = [found[id(run)] for run in method.runs]
-        first = {row.seed: row for row in reversed(every)}
-        again = [row for row in every if row is not first[row.seed]]
-        groups.append(_group(method, [first[seed] for seed in sorted(first, key=natural)], again, runs))
-    return groups
+    return [_group(method, [found[id(run)] for run in method.runs], runs) for method in methods(runs)]
 
 
-def _group(method: Method, table: list[Row], again: list[Row], runs: Sequence[Run]) -> SeedGroup:
-    values, group = {}, [row.of for row in table]
-    for key in table[0].values:
-        if known := complete(row.number(key) for row in table):
-            values[key] = interval(known)
-    main = [key for key, column in merged(run.columns for run in group).items() if column.main]
-    paired = {key: _paired(key, group, runs) for key in main}
+def _group(method: Method, every: Sequence[Row], runs: Sequence[Run]) -> SeedGroup:
+    first = {row.seed: row for row in reversed(every)}
+    table = [first[seed] for seed in sorted(first, key=natural)]
+    again = [row for row in every if row is not first[row.seed]]
+    found = {key: of_all(row.number(key) for row in table) for key in table[0].values}
+    values = {key: one for key, one in found.items() if one}
+    main = [key for key, column in merged(run.columns for run in method.runs).items() if column.main]
+    paired = {key: _paired(key, [row.of for row in table], runs) for key in main}
     return SeedGroup(method.label, table, values, paired, method.colour, again)
 
 
 def _paired(key: str, group: Sequence[Run], runs: Sequence[Run]) -> list[float]:
-    """Return the differences of a number, one a run with a partner; none of a reference with itself."""
-    pairs = [
-        (run.number(key), other.number(key)) for run in group if (other := _partner(run, runs)) is not None
-    ]
-    return [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+    """Return the differences of a number, one a run with a partner; none of a reference with itself.
 
-
-def _partner(run: Run, runs: Sequence[Run]) -> Run | None:
-    """Return the reference method's run with the same seed, data, model, regularisation and requests."""
-    if run.role == "reference":
-        return None
-    return next((r for r in runs if r.role == "reference" and _asked(r) == _asked(run)), None)
+    The partner is the reference method's run on the same problem, with the same seed and requests.
+    """
+    found = []
+    for run in (run for run in group if run.role != "reference"):
+        partner = next((r for r in references(run, runs) if _asked(r) == _asked(run)), None)
+        ours, theirs = run.number(key), partner.number(key) if partner else None
+        if ours is not None and theirs is not None:
+            found.append(ours - theirs)
+    return found
 
 
 def _asked(run: Run) -> tuple[object, ...]:
-    seed, n_test = run.summary.get("seed"), run.summary.get("n_test")
-    return (problem(run), text.told(run, "lam"), seed, n_test, run.requests())
+    return run.summary.get("seed"), run.summary.get("n_test"), run.requests()

@@ -6,16 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from expunge.report.read import text
-from expunge.report.read.runs import StudyRun, finite
-from expunge.report.tables import layout
+from expunge.core import markdown, text
+from expunge.core.groups import grouped
+from expunge.core.spreadsheets import as_csv as csv
+from expunge.core.text import finite
+from expunge.record.folders.runs import StudyRun
+from expunge.report.read import names
 
 _OWN = ("study", "seed", "cells", "seconds", "table", "versions")
-
-
-def shown(study: StudyRun) -> tuple[str, list[str], list[list[str]]]:
-    """Return a heading, and the table's headings and cells."""
-    return heading(study), *cells(study.summary["table"])
 
 
 def telling(cells: Sequence[Sequence[str]]) -> int:
@@ -26,35 +24,21 @@ def telling(cells: Sequence[Sequence[str]]) -> int:
 
 def as_markdown(study: StudyRun) -> str:
     """Return a heading and a table in Markdown."""
-    head, lines = cells(study.summary["table"])
-    return f"## {layout.escaped(heading(study))}\n\n{layout.markdown(head, lines)}\n"
+    return f"## {markdown.escaped(heading(study))}\n\n{markdown.table(*cells(study.summary['table']))}\n"
 
 
 def as_csv(studies: Sequence[StudyRun]) -> dict[str, str]:
     """Return file names and their contents: one for each kind of study, with the folder's name in front."""
-    from expunge.report.tables import frames  # slow to import, and the table alone can do without
-
-    files = {}
-    for kind in dict.fromkeys(study.summary["study"] for study in studies):
-        rows = [
-            {"run": s.name, **row}
-            for s in studies
-            if s.summary["study"] == kind
-            for row in s.summary["table"]
-        ]
-        files[f"study_{re.sub(r'[^A-Za-z0-9_-]', '_', kind)}.csv"] = frames.as_csv(rows)
-    return files
+    lines = ((s.summary["study"], {"run": s.name, **row}) for s in studies for row in s.summary["table"])
+    kinds = grouped(lines).items()
+    return {f"study_{re.sub(r'[^A-Za-z0-9_-]', '_', kind)}.csv": csv(own) for kind, own in kinds}
 
 
 def heading(study: StudyRun) -> str:
     """Return what the study is called, with its seed, size and time."""
     s = study.summary
-    parts = [
-        f"seed {s.get('seed')}",
-        f"{text.count(finite(s.get('cells')))} cells",
-        text.seconds(finite(s.get("seconds"))),
-    ]
-    return text.plain(f"{s['study']} ({study.name}: {', '.join(parts)})")
+    size, time = text.count(finite(s.get("cells"))), text.seconds(finite(s.get("seconds")))
+    return text.plain(f"{s['study']} ({study.name}: seed {s.get('seed')}, {size} cells, {time})")
 
 
 def cells(table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -68,15 +52,15 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return text.count(value)
-    return (
-        text.number(value) if isinstance(value, float) else text.NONE if value is None else text.plain(value)
-    )
+    if value is None or isinstance(value, float):
+        return text.number(value)
+    return text.plain(value)
 
 
 def facts(study: StudyRun) -> list[tuple[str, str]]:
     """Return headline numbers, settings and versions; the places of a machine are left out of them."""
     s = study.summary
-    facts = [pair for key, value in s.items() if key not in _OWN for pair in text.flat({key: value})]
-    facts += list(text.flat(study.config.get("study"), "study"))
-    facts += [(f"version of {name}", value) for name, value in text.flat(s.get("versions"))]
+    facts = [pair for key, value in s.items() if key not in _OWN for pair in names.flat({key: value})]
+    facts += list(names.flat(study.config.get("study"), "study"))
+    facts += [(f"version of {name}", value) for name, value in names.flat(s.get("versions"))]
     return [(text.plain(key), text.shown(value)) for key, value in facts if value is not None]

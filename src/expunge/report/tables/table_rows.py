@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import mean, median, quantiles
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Any, NamedTuple
 
+from expunge.core import text
 from expunge.core.columns import Columns
+from expunge.core.groups import grouped
+from expunge.core.text import finite
+from expunge.record import times
 from expunge.record.columns import merged
-from expunge.report.read import guarantees, text, totals
-from expunge.report.read.runs import OUTCOMES, Run, finite
+from expunge.record.folders import guarantees, totals
+from expunge.record.folders.runs import OUTCOMES, Run
+from expunge.report.read import names
 
 _COUNTS = ("removals_supported", *OUTCOMES)
 _MACHINE = ("device", "threads")
@@ -39,6 +44,10 @@ class Row:
         """Return the value of ``key`` as a finite number; None where it is something else, or not there."""
         return finite(self.values.get(key))
 
+    def but(self, **values: Any) -> Row:
+        """Return the row with other values."""
+        return replace(self, values={**self.values, **values})
+
 
 class Retraining(NamedTuple):
     """How long it takes to train again without a row, and the run in which that was measured."""
@@ -55,40 +64,60 @@ def ordered(runs: Sequence[Run]) -> list[Run]:
 def rows(runs: Sequence[Run]) -> list[Row]:
     """Return one row a run, in the order of ``runs``."""
     columns = merged(run.columns for run in runs)
-    return [_row(run, label, runs, columns) for run, label in zip(runs, text.labels(runs), strict=True)]
+    return [_row(run, label, runs, columns) for run, label in zip(runs, names.labels(runs), strict=True)]
 
 
 def removal_seconds(run: Run) -> list[float]:
-    """Return the time of each removal, but for that of the first, which may have compiled what others use.
-
-    A request that was refused is no removal, nor one that a method which updates had to train again for: a
-    model that is trained again is what removals are compared with. A reference method does nothing else. A
-    single time is all there is.
-    """
-    outcome = "retrained" if run.role == "reference" else "removed"
-    times = [finite(record.get("seconds")) for record in run.records if record["outcome"] == outcome]
-    known = [seconds for seconds in times if seconds is not None]
-    return known[1:] or known
+    """Return the time of each removal that counts; see ``expunge.record.times``."""
+    return times.of_removals(run.records, run.role)
 
 
 def retrain_seconds(run: Run, runs: Sequence[Run]) -> Retraining | None:
     """Return how long it takes to train again without a row; None where no run has measured it.
 
-    It is the median of a run of a reference method on the same problem: data, extractor and its settings,
-    model, lam, training, device and threads; of several that of the same seed.
+    It is the median of a run of a reference method on the same problem, device and threads; of several that
+    of the same seed.
     """
-    own = (problem(run), *map(run.setting, _MACHINE))
-    peers = [r for r in runs if r.role == "reference" and _one_lam(r, run)]
-    peers = [r for r in peers if (problem(r), *map(r.setting, _MACHINE)) == own]
-    peers.sort(key=lambda r: (r is not run, r.summary.get("seed") != run.summary.get("seed")))
-    known = ((removal_seconds(peer), peer) for peer in peers)
-    return next((Retraining(median(times), peer) for times, peer in known if times), None)
+    able = [r for r in references(run, runs) if all(r.setting(key) == run.setting(key) for key in _MACHINE)]
+    able.sort(key=lambda r: (r is not run, r.summary.get("seed") != run.summary.get("seed")))
+    known = ((times.median_and_p95(removal_seconds(peer))[0], peer) for peer in able)
+    return next((Retraining(middle, peer) for middle, peer in known if middle is not None), None)
 
 
-def lasting(run: Run, key: str) -> float | None:
-    """Return a number of the summary; where it has none, the last value in the records."""
-    value = run.number(key)
-    return run.last(key) if value is None else value
+def references(run: Run, runs: Sequence[Run]) -> list[Run]:
+    """Return the runs of reference methods that train again for the same problem.
+
+    That is data, extractor and its settings, model, training, and lam as far as both have one.
+    """
+    able = [r for r in runs if r.role == "reference" and _problem(r) == _problem(run)]
+    return [r for r in able if len({names.told(r, "lam"), names.told(run, "lam")} - {text.NONE}) < 2]
+
+
+def lasting(run: Run, key: str, how: str = "last") -> float | None:
+    """Return a number of the summary; where it has none, that of the records, as ``Column.over_run`` says."""
+    if (value := run.number(key)) is not None or key not in run.recorded:
+        return value
+    _, values = run.series(key, refused=how != "served")
+    if not values:
+        return None
+    return mean(values) if how == "mean" else values[-1]
+
+
+def _problem(run: Run) -> tuple[object, ...]:
+    keys = ("dataset", "extractor", "extractor_architecture", "extractor_features", "model", "n_train")
+    named = (run.summary.get(key) for key in keys)
+    # Two networks of one name may differ in their layers; what the linear model passes on to its unlearner
+    # is no part of it. The seed of a part follows that of the run.
+    model = _but(run.setting("model"), "lam", "std")
+    return (
+        *named,
+        model,
+        *(_but(run.setting(part), "seed") for part in ("dataset", "extractor", "training")),
+    )
+
+
+def _but(settings: Any, *keys: str) -> Any:
+    return {k: v for k, v in settings.items() if k not in keys} if isinstance(settings, dict) else settings
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
@@ -108,70 +137,60 @@ def warnings(runs: Sequence[Run]) -> list[str]:
     return [f"Warning: the runs {verb} {what}; compare counts and accuracies with that in mind."]
 
 
-def notes(table: Sequence[Row]) -> list[str]:
-    """Return what rows give to say under the table, besides the guarantees of certified runs."""
-    return [*_without_guarantee(table), *_partly(table), *_not_measured(table)]
-
-
 def guaranteed(table: Sequence[Row]) -> list[str]:
     """Return one line for each guarantee that certified runs say they have."""
-    able = [row for row in table if row.of.certified and isinstance(row.of.summary.get("guarantee"), str)]
-    every, lines = {row.unlearner for row in table}, []
-    for said, some in guarantees.grouped((guarantees.words(row.of), row.unlearner) for row in able).items():
-        names = list(dict.fromkeys(some))
-        which = f" ({guarantees.named(names, len(every))})" if len(names) < len(every) else ""
+
+    def own(row: Row) -> list[str]:
+        able = row.of.certified and isinstance(row.of.summary.get("guarantee"), str)
+        return [guarantees.words(row.of)] if able else []
+
+    lines = []
+    for said, _, which in _told(table, own):
         holds = said.startswith(guarantees.RELEASE)
-        lines.append(
-            f"{'Guarantee:' if holds else guarantees.MARK} {said if holds else text.capital(said)}{which}."
-        )
+        sign, words = ("Guarantee:", said) if holds else (guarantees.MARK, text.capital(said))
+        lines.append(f"{sign} {words}{which}.")
     return lines
 
 
-def _not_measured(table: Sequence[Row]) -> list[str]:
-    """Return one line for each metric and reason why it could not measure some runs."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for row in table:
+def notes(table: Sequence[Row]) -> list[str]:
+    """Return what rows give to say under the table, besides the guarantees of certified runs.
+
+    Of a guarantee for extractor and model together: why there is none, where the run's own guarantee does not
+    say so already, and what it does not cover. Then which metric could not measure some runs, and why.
+    """
+
+    def without(row: Row) -> list[tuple[str, str]]:
+        reason = guarantees.besides(row.of, row.not_covered)
+        published = row.extractor_mode == totals.PUBLISHED
+        what = "as published" if published else "no guarantee for extractor and model together"
+        return [(what, reason)] if reason else []
+
+    def partly(row: Row) -> list[str]:
+        said = guarantees.beyond(row.of)
+        return [said] if said and row.epsilon_total is not None else []
+
+    def unmeasured(row: Row) -> list[tuple[str, str]]:
         said = row.of.summary.get("not_measured")
-        for metric, why in said.items() if isinstance(said, dict) else ():
-            groups.setdefault((text.plain(metric), text.plain(why)), []).append(row.unlearner)
+        return [(text.plain(k), text.plain(v)) for k, v in said.items()] if isinstance(said, dict) else []
+
     return [
-        f"Not measured: {metric} of {', '.join(dict.fromkeys(names))}: {why}."
-        for (metric, why), names in groups.items()
+        *(f"Warning: {what}: {why}{which}." for (what, why), _, which in _told(table, without)),
+        *(f"{guarantees.MARK} Not covered: {what}{which}." for what, _, which in _told(table, partly)),
+        *(f"Not measured: {what} of {names}: {why}." for (what, why), names, _ in _told(table, unmeasured)),
     ]
 
 
-def _without_guarantee(table: Sequence[Row]) -> list[str]:
-    """Return one line for each reason why rows guarantee nothing of extractor and model together.
-
-    What the guarantee of a run says of itself is no reason to say it again.
-    """
-    groups: dict[tuple[bool, str], list[str]] = {}
-    for row in table:
-        if reason := guarantees.besides(row.of, row.not_covered):
-            published = row.extractor_mode == totals.PUBLISHED
-            groups.setdefault((published, reason), []).append(row.unlearner)
-    lines = []
-    for (published, reason), names in groups.items():
-        what = "as published" if published else "no guarantee for extractor and model together"
-        lines.append(f"Warning: {what}: {reason}{_which(names, table)}.")
-    return lines
-
-
-def _partly(table: Sequence[Row]) -> list[str]:
-    """Return one line for each thing that a total does not cover, which is a number all the same."""
-    able = ((guarantees.beyond(row.of), row) for row in table if row.epsilon_total is not None)
-    groups = guarantees.grouped((said, row.unlearner) for said, row in able if said)
-    return [f"{guarantees.MARK} Not covered: {said}{_which(names, table)}." for said, names in groups.items()]
-
-
-def _which(some: Sequence[str], table: Sequence[Row]) -> str:
-    """Which rows it is about, where not about all; a name that several have is said once."""
-    names = dict.fromkeys(some)
-    return f" ({', '.join(names)})" if len(names) < len({row.unlearner for row in table}) else ""
+def _told(table: Sequence[Row], told: Callable[[Row], Sequence[Any]]) -> Iterator[tuple[Any, str, str]]:
+    """Yield each thing that is told of rows, of which ones, and that in brackets unless it is all of them."""
+    every = {row.unlearner for row in table}
+    for said, some in grouped((one, row.unlearner) for row in table for one in told(row)).items():
+        names = list(dict.fromkeys(some))
+        which = f" ({guarantees.named(names, len(every))})" if len(names) < len(every) else ""
+        yield said, ", ".join(names), which
 
 
 def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
-    middle, p95 = _median_and_p95(removal_seconds(run))
+    middle, p95 = times.median_and_p95(removal_seconds(run))
     again = retrain_seconds(run, runs)
     s = run.summary
     epsilon_total, delta_total = totals.total(run)
@@ -193,16 +212,14 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         "released": guarantees.released(run),
         "guarantee": guarantees.words(run),
         "epsilon": run.number("epsilon"),
-        "seconds_removal_median": middle,
-        "seconds_removal_p95": p95,
+        **{"seconds_removal_median": middle, "seconds_removal_p95": p95},
         "seconds_retrain": again.seconds if again else None,
         "retrain_from": f"run {again.run.name}" if again else "",
         "speed_up": _ratio(again.seconds, middle) if again else None,
         "empirical": run.empirical,
         "extractor_mode": totals.mode(run),
         **{f"extractor_{key}": run.number(f"extractor_{key}") for key in ("epsilon", "delta")},
-        "epsilon_total": epsilon_total,
-        "delta_total": delta_total,
+        **{"epsilon_total": epsilon_total, "delta_total": delta_total},
         "not_covered": totals.not_covered(run),
     }
     return Row(run, values)
@@ -215,28 +232,8 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 
 def _measured(run: Run, columns: Columns) -> dict[str, float | None]:
     """Return the numbers that the columns declare, each with the one beside it, as they are over the run."""
-    found: dict[str, float | None] = {}
-    for key, column in columns.items():
-        if column.over_run:
-            for name in filter(None, (column.beside, key)):
-                found[name] = _over_run(run, name, columns.get(name, column).over_run)
-    return found
-
-
-def _over_run(run: Run, key: str, how: str) -> float | None:
-    """Return a number of the summary; where it has none, that of the records, as ``Column.over_run`` says."""
-    if (value := run.number(key)) is not None or key not in run.recorded:
-        return value
-    _, values = run.series(key, refused=how != "served")
-    if not values:
-        return None
-    return mean(values) if how == "mean" else values[-1]
-
-
-def _median_and_p95(times: Sequence[float]) -> tuple[float | None, float | None]:
-    if len(times) < 2:
-        return (times[0], times[0]) if times else (None, None)
-    return median(times), quantiles(times, n=20, method="inclusive")[-1]
+    pairs = [(name, c) for key, c in columns.items() if c.over_run for name in (c.beside, key) if name]
+    return {name: lasting(run, name, columns.get(name, column).over_run) for name, column in pairs}
 
 
 def _exhausted(run: Run) -> bool | None:
@@ -246,26 +243,3 @@ def _exhausted(run: Run) -> bool | None:
     said = run.summary.get("budget_exhausted")
     # A summary need not say; that not every request was served says the same.
     return said if isinstance(said, bool) else run.number("removals_supported") != run.summary["requests"]
-
-
-def problem(run: Run) -> tuple[object, ...]:
-    """Return what the runs have in common that one and the same training can be measured for, but for lam."""
-    keys = ("dataset", "extractor", "extractor_architecture", "extractor_features", "model", "n_train")
-    named = (run.summary.get(key) for key in keys)
-    # Two networks of one name may differ in their layers; what the linear model passes on to its unlearner
-    # is no part of it. The seed of a part follows that of the run.
-    model = _but(run.setting("model"), "lam", "std")
-    return (
-        *named,
-        model,
-        *(_but(run.setting(part), "seed") for part in ("dataset", "extractor", "training")),
-    )
-
-
-def _but(settings: Any, *keys: str) -> Any:
-    return {k: v for k, v in settings.items() if k not in keys} if isinstance(settings, dict) else settings
-
-
-def _one_lam(run: Run, other: Run) -> bool:
-    """Whether two runs regularise alike, as far as both of them do."""
-    return len({text.told(run, "lam"), text.told(other, "lam")} - {text.NONE}) < 2
