@@ -1,13 +1,14 @@
-# Two commands, each complete on a fresh machine with Python >= 3.10,<3.14:
+# Commands, each complete on a fresh machine with Python >= 3.10,<3.14:
 #   make demo   install, run five unlearners over the same 300 requests, end with a table and a picture
 #   make test   install, lint, type-check, test
+#   make docs   install, write the documentation as a site into build/site
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := multirun/demo
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/expunge -m unlearner=newton,newton_corrected removal.count=300 \
@@ -25,8 +26,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations=15
 
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) build/site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import vl_convert
 
-from tests.charts import strict
+from tests.charts.sound import strict
 
 
 @pytest.fixture(scope="session")

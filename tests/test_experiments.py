@@ -19,6 +19,7 @@ from tests import cli
 CELLS = {
     "compare/methods": 17,
     "compare/methods_rows": 5,
+    "compare/networks": 19,
     "compare/unlearners": 12,
     "cvpr2022/cifar_models": 2,
     "cvpr2022/kfac": 2,
@@ -56,6 +57,7 @@ PLANNED = {
     "cvpr2022/spurious": "CelebA's images and attributes",
 }
 REAL = ("cvpr2022/cifar_models", "cvpr2022/person", "cvpr2022/reid", "cvpr2022/vggface")  # need shared data
+SHORTER = {"compare/networks": ["seed=0"]}  # one of its seeds does
 ROOT = config_dir() / "experiment"
 
 
@@ -192,7 +194,7 @@ def test_what_a_reduced_experiment_comes_to_is_shown(flag, tmp_path):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_reduced_experiment_runs(name, tmp_path, request):
-    values = [f"+experiment={name}_reduced", "threads=1", "figures=false"]
+    values = [f"+experiment={name}_reduced", "threads=1", "figures=false", *SHORTER.get(name, ())]
     if name.startswith(REAL):
         values.append(f"data_dir={request.getfixturevalue('shared_data')}")
     if CELLS[name] == 1:
@@ -377,9 +379,27 @@ def side_by_side(summaries: Summaries) -> None:
         assert all(own[name]["tow"] > own["none"]["tow"] for name in ("neggrad", "salun", "euk", "kfac"))
 
 
+def by_tug_of_war_and_inference(summaries: Summaries) -> None:
+    """Floor and ceiling, every method between them, what each has cost; the exact one is its own ceiling."""
+    own = {s["unlearner"]: s for s in summaries}
+    assert len(own) == len(summaries)
+    ensemble = own.pop("sisa")
+    assert len({s["test_accuracy_before"] for s in own.values()}) == 1, "the same network for all"
+    assert len({s["retrain_mia_efficacy"] for s in own.values()}) == 1, "the same reference for all"
+    for exact in (ensemble, own["retrain"]):
+        assert exact["tow"] == 1
+        assert exact["mia_efficacy"] == exact["retrain_mia_efficacy"]
+    assert ensemble["slices_retrained"] == ensemble["slices_in_all"] == 25
+    for name in ("neggrad", "salun", "euk", "kfac"):
+        assert own[name]["tow"] > own["none"]["tow"]
+        assert own[name]["mia_efficacy"] > own["none"]["mia_efficacy"]
+    assert all((s["seconds_removal_median"] is None) == bool(s["refused"]) for s in own.values())
+
+
 CHECKS = {
     "compare/methods": side_by_side,
     "compare/methods_rows": side_by_side,
+    "compare/networks": by_tug_of_war_and_inference,
     "compare/unlearners": compared,
     "cvpr2022/cifar_models": scrubbed,
     "cvpr2022/kfac": scrubbed,

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from expunge import CertifiedLogisticRegression
-from expunge.core.errors import UserError
+from expunge.core.errors import DataError, UserError
 from expunge.extractors.pixels import Pixels
 from expunge.predictors.linear import LinearModel
 from expunge.run.targets import build
 from expunge.unlearners.newton import Newton
+from tests import cli
 
 LAM, SEED = 1e-2, 7
 SCHEMES = {"release": (0.0, {"std": 0.5}), "gaussian": (0.5, {})}  # std of the model, and the method's own
@@ -139,3 +140,94 @@ def test_what_is_no_table_of_numbers_is_not_predicted_from_either(kind):
     model = CertifiedLogisticRegression(random_state=0).fit(x, np.arange(10) % 2)
     with pytest.raises(ValueError, match=r"X: got '.*', allowed: real numbers"):
         model.predict(x.astype(kind))
+
+
+# -- a run goes on in the estimator --------------------------------------------------------------------------
+
+RUN = ("dataset=arrays", "dataset.path=a.npz", "figures=false", "threads=1", "seed=7", "hydra.run.dir=run")
+
+
+def ran(folder, x, y, *how):
+    np.savez(folder / "a.npz", x=x, y=y, x_test=x, y_test=y)
+    ended = cli.expunge(*RUN, f"unlearner.lam={LAM}", *how, cwd=folder)
+    assert (ended.code, ended.err) == (0, "")
+    return folder / "run"
+
+
+def people():
+    """Rows of three classes, of which one has rows 1 and 4 alone."""
+    rng = np.random.default_rng(3)
+    numbers = np.arange(90) % 3
+    numbers[7::3] = 0
+    x = (rng.normal(size=(90, 4)) + np.eye(3, 4)[numbers]).astype("f4")
+    return x, np.array(["ann", "bo", "cy"])[numbers]
+
+
+@pytest.mark.parametrize(
+    ("how", "own"),
+    [
+        (("unlearner=newton_corrected", "model.intercept=true"), {"fit_intercept": True}),
+        (("unlearner=newton_rowless",), {"update": "rowless"}),
+    ],
+)
+def test_a_run_goes_on_in_the_estimator_as_in_one_that_was_there_from_the_start(tmp_path, how, own):
+    x, y = people()
+    folder = ran(
+        tmp_path, x, y, "unlearner.std=0.5", "removal.rows=[[1,4],[7]]", *how
+    )  # both rows of a class
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = CertifiedLogisticRegression(lam=LAM, std=0.5, random_state=SEED, **own).fit(x, y)
+    for rows in ([1, 4], [7]):
+        model.remove(rows)
+    model.save(tmp_path / "own")  # as a run does at its end: what is kept is made of the rows that stay
+    went_on = CertifiedLogisticRegression.load(folder, x, y)
+    went_on.save(tmp_path / "from_run")
+    alone = CertifiedLogisticRegression.load(tmp_path / "from_run")
+    for other in (went_on, alone):
+        np.testing.assert_array_equal(other.coef_, model.coef_)
+        np.testing.assert_array_equal(other.predict(x), model.predict(x))
+        np.testing.assert_array_equal(other.retained_, model.retained_)
+        assert other.classes_.tolist() == model.classes_.tolist() == ["ann", "cy"]
+        assert other.get_params() == model.get_params()
+    assert went_on.remove([5, 8]) == model.remove([5, 8])
+    np.testing.assert_array_equal(went_on.coef_, model.coef_)
+    assert went_on.certificate_ == model.certificate_
+
+
+def test_what_the_estimator_cannot_go_on_from_is_one_line(tmp_path):
+    x, y = people()
+    folder = ran(tmp_path, x, y, "unlearner=newton_corrected", "removal.count=0")
+    others = [(x[::-1], y[::-1]), (x.astype("f8"), y), (x * 2, y), (x[:-1], y[:-1])]
+    for wrong in others:
+        with pytest.raises(DataError, match=r"run: X is not the training data of this run; allowed: "):
+            CertifiedLogisticRegression.load(folder, *wrong)
+    with pytest.raises(DataError, match=r"above|residual|gradient|class"):
+        CertifiedLogisticRegression.load(folder, x, np.roll(y, 1))
+    with pytest.raises(
+        UserError, match=r"run: a run keeps no digests of its rows; allowed: load\(folder, X, y\)"
+    ):
+        CertifiedLogisticRegression.load(folder)
+    assert CertifiedLogisticRegression.load(folder, x, y).retained_.all()
+    content = (folder / "state.safetensors").read_bytes()
+    (folder / "state.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"state.safetensors: damaged"):
+        CertifiedLogisticRegression.load(folder, x, y)
+    (folder / "state.safetensors").unlink()
+    with pytest.raises(
+        UserError, match=r"run: has no state.safetensors, allowed: a finished run, with its state"
+    ):
+        CertifiedLogisticRegression.load(folder, x, y)
+    with pytest.raises(UserError, match=r"config.yaml: missing from the run folder") as caught:
+        CertifiedLogisticRegression.load(tmp_path, x, y)
+    assert "\n" not in str(caught.value)
+    config = folder / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("scaling: row", "scaling: dataset"))
+    with pytest.raises(UserError, match=r"config.yaml: damaged, it is not that of config.sha256"):
+        CertifiedLogisticRegression.load(folder, x, y)
+    for sums in (folder / ".hydra").glob("*.sha256"):
+        sums.unlink()  # as those of earlier versions have none
+    with pytest.raises(
+        UserError, match=r"run: extractor.scaling is 'dataset', allowed for the estimator: 'row'"
+    ):
+        CertifiedLogisticRegression.load(folder, x, y)

@@ -9,7 +9,8 @@ import altair as alt
 import numpy as np
 
 from experiments.benchmarks.tables import short, table, times
-from expunge.report.figures import chart, style
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
 
 SHORT = "datum.value >= 1e6 ? format(datum.value / 1e6, '.3~r') + 'M' : format(datum.value, ',')"
 FIXED = "ndpk"  # sizes that may stand still while another grows
@@ -96,7 +97,7 @@ def draw(
     """
     taken = [t / axis[1] for one, _ in panels for times in one["seconds"].values() for t in times if t]
     drawn = [panel(one, methods, label.format(**one), axis, taken) for one, label in panels]
-    return chart.rendered(alt.concat(*drawn, columns=chart.columns(len(drawn))), name, title, caption)
+    return rendered(alt.concat(*drawn, columns=chart.columns(len(drawn))), name, title, caption)
 
 
 def panel(

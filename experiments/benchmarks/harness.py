@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from experiments.benchmarks.machine import environment, environment_line, sharing
+from expunge.charts import style
 from expunge.core.errors import DataError
 from expunge.core.files import write_atomically, write_json
-from expunge.report.figures import style
 
 BEGIN = "<!-- RESULTS: written by --write, do not edit between these two lines -->"
 END = "<!-- END OF RESULTS -->"

@@ -8,10 +8,11 @@ if TYPE_CHECKING:
 
     from expunge.estimator import CertifiedLogisticRegression
     from expunge.frames import load
+    from expunge.serving import RemovalService
 
     __version__: str
 
-__all__ = ["CertifiedLogisticRegression", "load"]
+__all__ = ["CertifiedLogisticRegression", "RemovalService", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +25,10 @@ def __getattr__(name: str) -> Any:
         from expunge.estimator import CertifiedLogisticRegression
 
         return CertifiedLogisticRegression
+    if name == "RemovalService":
+        from expunge.serving import RemovalService
+
+        return RemovalService
     if name == "load":
         from expunge.frames import load
 

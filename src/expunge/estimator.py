@@ -26,6 +26,7 @@ from expunge.predictors.linear_outputs import probabilities
 from expunge.record.fitted import Fitted, engine_of, load_engine, own_names, understood
 from expunge.record.known_data import both_or_none, data_away, known_data, training_data
 from expunge.record.model_file import MODEL, Version, read_model
+from expunge.record.run_model import data_of_run, run_model
 from expunge.record.training_data import Known
 from expunge.trained import Trained
 from expunge.unlearners.base import Outcome
@@ -221,12 +222,16 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             DataError: The file is none of ours, damaged, or above its bound; or X and y are other data.
             RowsOutOfReach: It is of an earlier version, which is not to be had without X and y.
         """
-        state, given = read_model(path := Path(path)), both_or_none(X, y)
+        path, given = Path(path), both_or_none(X, y)
+        state = run_model(path) if (of_run := path.is_dir()) else read_model(path)
         model = cls()  # a class made of this one may take other settings
         with of_file(path), read_as(MODEL):
             model.__dict__ |= vars(CertifiedLogisticRegression(**state.values["settings"]))
             engine = engine_of(model._given())
-        data = known_data(model, path, state, X, y) if given else data_away(model, state)
+        if of_run:
+            data: Known = data_of_run(model, path, X, y)
+        else:
+            data = known_data(model, path, state, X, y) if given else data_away(model, state)
         model._keep(*load_engine(engine, path, state, data, model.random_state))
         return model
 

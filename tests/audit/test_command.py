@@ -13,7 +13,8 @@ from expunge.certificate.lattice import on_lattice, with_float_noise
 from expunge.core.errors import RunFolderError
 from expunge.record.folders.findings import VERDICTS, read_audit
 from expunge.report import write_report
-from expunge.report.page.audits import as_page, draw
+from expunge.report.figures.audit import draw
+from expunge.report.page.audits import as_page
 from expunge.run.config_files import config_dir
 from expunge.unlearners import release
 from tests.cli import SMALL, completed

@@ -22,7 +22,7 @@ from expunge.core.errors import DataError
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
 from expunge.linear.solver import train
-from tests.charts import sound
+from tests.charts.sound import sound
 from tests.oracles import logistic as oracle
 
 BENCHMARK = program.BENCHMARK

@@ -391,8 +391,8 @@ def test_stands_alone():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_readme_example_runs():
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_example_of_the_docs_runs():
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
     (example,) = (part for part in text.split("```python\n") if part.startswith("from expunge.codec import"))
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 2))

@@ -28,7 +28,7 @@ from expunge.report import read_run
 from expunge.report.figures.draw import draw_plots, write_run_figures
 from expunge.report.figures.drawing import Keyed, curves
 from expunge.report.figures.maps import draw_maps
-from expunge.report.figures.requests import curve
+from expunge.report.figures.sides import curve
 from expunge.report.read.methods import Method
 from tests import cli, networks
 from tests.people import folder

@@ -1,4 +1,4 @@
-"""Run the commands of the README from real shells.
+"""Run the commands of the README and of ``docs/`` from real shells.
 
 ``python -m tests.readme [--full] [--shell zsh] [--only WORD]``: small by default. With ``--full`` they run as
 they stand, in this checkout, whose records ``--write`` renews: it takes days, real data, and a GPU for some.
@@ -38,7 +38,7 @@ def main() -> int:
 def run_all(shell: str, cwd: Path, whole: bool, only: str) -> int:
     """Run them in ``cwd`` and return how many failed."""
     place, failed = place_in(cwd), 0
-    for command in [command for page in PAGES[:1] for command in commands(page) if only in command.text]:
+    for command in [command for page in PAGES for command in commands(page) if only in command.text]:
         try:
             words = (full if whole else small)(command.words, place)
         except Left as reason:

@@ -13,7 +13,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 RECORDS = tuple(sorted((ROOT / "experiments").glob("*/RESULTS.md")))
 """What was measured, and by which commands."""
 OURS = ("expunge", "expunge-audit", "expunge-report", "expunge-reproduce", "expunge-verify")
-PROGRAMS = (*OURS, "python", "make", "pytest", "pip", "cd")
+PROGRAMS = (*OURS, "python", "make", "pytest", "pip", "cd", "source")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?:^|\n\n)((?: {4}\S.*\n| {8,}\S.*\n)+)")
 _OVERRIDE = re.compile(r"^[+~]{0,2}[a-z][\w./]*=\S+$")

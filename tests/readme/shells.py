@@ -26,7 +26,7 @@ def stand_ins(folder: Path) -> Path:
     """Write a program of each name into ``folder``."""
     folder.mkdir()
     for name in PROGRAMS:
-        if name != "cd":  # a word of the shell itself
+        if name not in ("cd", "source"):  # words of the shell itself
             (folder / name).write_text(_SAYS)
             (folder / name).chmod(0o755)
     return folder
@@ -40,8 +40,13 @@ def read_by(shell: str, line: str, programs: Path, cwd: Path) -> list[str]:
     """
     words = cwd / "words"
     words.write_bytes(b"")
-    if line.startswith("cd "):  # which no program is run for
-        (cwd / line.removeprefix("cd ")).mkdir(exist_ok=True)
+    word, _, place = line.partition(" ")
+    if word == "cd":  # which no program is run for, as for the next
+        (cwd / place).mkdir(exist_ok=True)
+        words.write_bytes(b"\0")
+    if word == "source":
+        (cwd / place).parent.mkdir(parents=True, exist_ok=True)
+        (cwd / place).touch()
         words.write_bytes(b"\0")
     env = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "WORDS": str(words), "HOME": str(cwd)}
     done = subprocess.run([*SHELLS[shell], line], cwd=cwd, env=env, capture_output=True, text=True)

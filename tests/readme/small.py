@@ -39,7 +39,8 @@ class Place:
     sweep: Path
 
     def made(self) -> Place:
-        """Write the small folders of people, and small files in the layout of MNIST and CIFAR-10."""
+        """Write what commands read: folders of people, small MNIST and CIFAR-10, a list of rows."""
+        (self.cwd / "rows.txt").write_text("3\n8\n")
         people.folder(self.cwd / "faces", "people", **_PEOPLE)
         people.market(self.cwd / "market")
         (self.cwd / "files").mkdir()
@@ -136,7 +137,7 @@ def _own(word: str, keys: dict[str, str], place: Place) -> str:
     key, _, value = word.partition("=")
     if value == "DIR":
         return f"{key}={place.cwd / ('market' if keys['dataset'] == 'reid' else 'faces')}"
-    if word == "dataset.file=people.csv":
+    if word in ("dataset.file=people.csv", "removal.rows=rows.txt"):
         return f"{key}={place.cwd / value}"
     if value == "slurm":
         raise Left("needs Slurm; tests/sweep/test_launchers.py runs it where there is one")

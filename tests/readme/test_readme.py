@@ -73,7 +73,7 @@ def test_shells_read_every_command_alike(shell, of, programs, tmp_path):
         pytest.skip(reason)
     for command in {"pages": WRITTEN, "help": in_help(), "files": in_files()}[of]:
         words = shells.read_by(shell, command.text, programs, tmp_path)
-        if command.words[0] == "cd":
+        if command.words[0] in ("cd", "source"):
             continue
         env = [word for word in command.words if word.startswith("PYTHONPATH=")] or ["PYTHONPATH="]
         assert words == [*env, *(word for word in command.words if word not in env)], command
@@ -121,6 +121,8 @@ def heavy(command: Command) -> str | None:
         tests = {"removal": "test_benchmarks"}.get(name, f"test_{name}_benchmark")
         assert (ROOT / "tests" / "benchmarks" / f"{tests}.py").is_file()
         return f"tests/benchmarks/{tests}.py"
+    if words[:2] == ["python", "examples/deletion_service.py"]:
+        return "tests/test_deletion_service.py"
     if words[:3] == ["python", "-m", "experiments.truth.rowless"]:
         return "tests/unlearners/test_rowless.py"
     if words[:3] == ["python", "-m", "experiments.truth"]:
@@ -128,7 +130,12 @@ def heavy(command: Command) -> str | None:
     if words[0] == "pytest":
         assert (ROOT / words[2]).is_file()
         return words[2]
-    return {"pip": "an installation", "cd": "a folder of the page"}.get(words[0])
+    if words[0].startswith("PYTHONPATH="):
+        return "tests/readme/test_own_method.py"
+    if words[:3] == ["python", "-m", "venv"]:
+        return "an installation"
+    elsewhere = {"pip": "an installation", "source": "an installation", "cd": "a folder of the page"}
+    return elsewhere.get(words[0])
 
 
 ALONE = list({tuple(c.words): c for c in TOLD if c.page != PLUGINS and heavy(c) is None}.values())
@@ -162,7 +169,7 @@ def test_commands_of_the_page_on_plugins_are_run_there():
 
 
 def names() -> dict[str, object]:
-    """What the blocks of the README take for granted."""
+    """What the blocks of the pages take for granted."""
     rng = np.random.default_rng(5)
     wide = rng.normal(size=(4300, 4))
     images = rng.integers(0, 256, size=(60, 6, 6, 1), dtype=np.uint8)
@@ -177,10 +184,28 @@ def names() -> dict[str, object]:
     }
 
 
-def test_blocks_of_python_run(tmp_path, monkeypatch):
+ELSEWHERE = {  # pages whose blocks belong together, and where they are run
+    "docs/certificate.md": "tests/readme/test_certificate_page.py",
+    "docs/own_data.md": "tests/readme/small.py",
+    "docs/plugins.md": "tests/run/test_plugin_docs.py",
+}
+PYTHON = {page.relative_to(ROOT).as_posix(): python_blocks(page) for page in PAGES}
+
+
+def test_pages_have_blocks_of_python():
+    assert {page for page, blocks in PYTHON.items() if blocks} >= {"README.md", "docs/python.md", *ELSEWHERE}
+    assert all((ROOT / test).is_file() for test in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize(
+    "page", [page for page, blocks in PYTHON.items() if blocks and page not in ELSEWHERE]
+)
+def test_blocks_of_python_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = names()
-    for code in python_blocks(ROOT / "README.md"):
+    for code in PYTHON[page]:
+        if code.startswith("# expunge_plugins/"):  # tests/readme/test_own_method.py runs it
+            continue
         if "foci(" in code:
             columns = given["X"][:200]
             own = {"y": columns[:, 0], "z": columns[:, 1], "x": columns[:, 2], "X": columns[:, 1:]}
@@ -188,7 +213,7 @@ def test_blocks_of_python_run(tmp_path, monkeypatch):
             own = {**given, "x": given["images"], "y": given["labels"]}
         else:
             own = dict(given)
-        exec(compile(code, "README.md", "exec"), own)
+        exec(compile(code, page, "exec"), own)
 
 
 def test_the_python_here_is_that_of_the_programs(monkeypatch):

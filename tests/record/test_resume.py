@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from expunge.core.errors import RunFolderError
 from expunge.core.files import load_state, save_state
 from expunge.record.ledger import KEYS, Ledger, read_ledger
+from expunge.record.settings import must_match
 from expunge.unlearners import rehearsal
 from expunge.unlearners.release import Release
+from expunge.verify import app as verify
 from tests import cli
 from tests.cli import CHECKPOINT, SMALL
 
@@ -366,3 +368,38 @@ def test_added_requests_draw_no_release_again(tmp_path, monkeypatch):
     assert (ended.code, len(ended.err.splitlines())) == (2, 1)
     assert "releases are out that nobody can draw again, and removals.jsonl has lost lines" in ended.err
     assert numbers == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_finished_run_serves_what_was_added_as_if_it_had_known(tmp_path):
+    """Requests of several rows, twice more; the check by other code holds, and the list can only grow."""
+    asked = ("dataset=digits_3v8", "unlearner=newton_corrected", "figures=false", "threads=1", "resume=auto")
+
+    def grown(name: str, rows: list[list[int]]) -> cli.Ended:
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+        given = (f"removal.rows={name}.json", f"hydra.run.dir={name}")
+        return cli.expunge(*asked, *given, cwd=tmp_path)
+
+    requests = [[3], [8, 11], [20], [5, 6, 7]]
+    assert grown("whole", requests).code == 0
+    for count in (1, 3, 4):
+        assert grown("grown", requests[:count]).code == 0
+    assert cli.ledger(tmp_path / "grown") == cli.ledger(tmp_path / "whole")
+    for name in ("model.safetensors", "inputs.json"):
+        assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert verify.main([str(tmp_path / "grown")]) == 0
+    before = cli.contents(tmp_path / "grown")
+    for other in (requests[:3], [[3], [8, 12], *requests[2:], [1]]):
+        ended = grown("grown", other)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+        assert "removal.rows: " in ended.err
+        assert cli.contents(tmp_path / "grown") == before
+
+
+@pytest.mark.parametrize(
+    ("key", "was", "now"), [("rows", [3], [3, 8]), ("ids", ["a"], ["b"]), ("count", 2, 3)]
+)
+def test_requests_in_the_command_are_settings_and_the_line_says_where_more_go(key, was, now):
+    with pytest.raises(RunFolderError, match=rf"^resume: removal.{key} was .* go into a file .*rows.txt"):
+        must_match({"removal": {key: was}}, {"removal": {key: now}})
+    with pytest.raises(RunFolderError, match=r"the settings it began with$"):
+        must_match({"model": {key: was}}, {"model": {key: now}})

@@ -1,4 +1,4 @@
-"""The report knows no metric and no method by name: all of it comes from the run folders."""
+"""Report and charts know no metric and no method by name: all of it comes from the run folders."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-import expunge.report
+import expunge
 from expunge.record.columns import of_run
 
-REPORT = Path(expunge.report.__file__).parent
+PACKAGE = Path(expunge.__file__).parent
+FILES = [path for room in ("charts", "report") for path in (PACKAGE / room).rglob("*.py")]
 METHODS = {
     OmegaConf.load(path)["name"] for path in (Path(__file__).parents[2] / "conf" / "unlearner").glob("*.yaml")
 }
@@ -38,6 +39,6 @@ def test_what_is_looked_for():
     assert found('ax.plot(ls="none"), retraining, retrain_from') == []
 
 
-@pytest.mark.parametrize("file", sorted(REPORT.rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("file", sorted(FILES), ids=lambda path: path.name)
 def test_no_name_of_a_metric_or_a_method(file):
     assert found(file.read_text(encoding="utf-8")) == []

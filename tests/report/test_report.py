@@ -27,7 +27,8 @@ from expunge.report.figures.draw import draw_all, write_run_figures
 from expunge.report.read import names
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
-from expunge.report.tables.table_rows import ordered, rows, warnings
+from expunge.report.tables.notes import warnings
+from expunge.report.tables.table_rows import ordered, rows
 from tests.report.printing import printed
 
 BUDGET = 2.28

@@ -18,10 +18,11 @@ from typing import Any
 import altair as alt
 import pytest
 
+from expunge.charts.chart import data
+from expunge.charts.rendering import rendered
+from expunge.charts.style import SERIES, Drawn
 from expunge.report import find_runs
-from expunge.report.figures.chart import data, rendered
 from expunge.report.figures.grid import draw_grid
-from expunge.report.figures.style import SERIES, Drawn
 from expunge.report.page.page import page
 from expunge.report.tables.contents import Contents
 from tests.report.test_report import make_run

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.charts import style
 from expunge.core import text
 from expunge.core.columns import Column, Plot
 from expunge.core.errors import RunFolderError
 from expunge.core.spreadsheets import as_csv
 from expunge.report import find_runs, read_run
 from expunge.report.figures import requests as network_figures
-from expunge.report.figures import style
 from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
 from expunge.report.figures.drawing import Keyed
 from expunge.report.figures.requests import running_mean
@@ -32,6 +32,7 @@ from expunge.report.read.methods import Method
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.table_rows import Row, ordered, rows
+from tests.charts.sound import sound
 from tests.report.printing import printed
 from tests.report.test_report import end_as, make_run
 
@@ -255,6 +256,8 @@ def test_figures_side_by_side(networks):
     drawn = _drawn(networks, draw=draw_all)
     assert list(drawn) == ["accuracy", "retained", "sample", "distance", "cost"]
     assert "running means over 5 requests (about 5%)" in drawn["sample"].caption
+    legend = "after its removal, mean of 5", "before it, mean of 5", "after its removal, one request"
+    sound(drawn["sample"].svg, *legend)
     for name in drawn:
         for selector in SELECTORS:
             assert f"selector {selector}" in " ".join(re.sub("<.*?>", " ", drawn[name].svg).split())

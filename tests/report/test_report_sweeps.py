@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expunge.charts import style
 from expunge.core import text
 from expunge.core.errors import RunFolderError
 from expunge.core.homes import link
@@ -28,7 +29,6 @@ from expunge.core.spreadsheets import as_csv
 from expunge.metrics.forgetting import Forgetting
 from expunge.record.folders.sweeps import without_folders
 from expunge.report import app, find_runs, write_report
-from expunge.report.figures import style
 from expunge.report.figures.grid import draw_grid, draw_heat_maps, write_grid
 from expunge.report.figures.sweeps import draw_tradeoff, pareto
 from expunge.report.page.page import page as render
@@ -36,8 +36,9 @@ from expunge.report.read.names import differing
 from expunge.report.tables import table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.grids import axes, swept
+from expunge.report.tables.notes import warnings
 from expunge.report.tables.over_seeds import SeedGroup, by_method
-from expunge.report.tables.table_rows import ordered, rows, warnings
+from expunge.report.tables.table_rows import ordered, rows
 from tests.report.printing import printed
 from tests.report.test_report import make_run
 from tests.report.test_report_networks import data_of
@@ -163,6 +164,8 @@ def test_a_missing_a_failed_and_a_valueless_cell_are_blank_and_not_an_average(tm
     blank = [row for row in data_of(grid) if row["words"] == text.NONE]
     assert [row["number"] for row in blank].count("Test accuracy") == 1
     assert "all 6" in grid.svg
+    assert ">undefined<" not in grid.svg
+    assert grid.svg.count('fill="#eef1f4"') == len(blank)
 
 
 @pytest.mark.parametrize("gone", [{2}, {0, 2}])

@@ -24,7 +24,7 @@ from expunge.training import History
 from tests import networks
 from tests.scrub.test_scrub import generator, rng
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 
 
 def data():
@@ -498,11 +498,9 @@ def test_outputs_that_cannot_be_refitted_leave_the_network_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
-def test_the_example_of_the_readme_runs():
+def test_the_example_of_the_docs_runs():
     (code,) = [
-        c
-        for c in re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-        if "import Problem, Scrub" in c
+        c for c in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "import Problem, Scrub" in c
     ]
     x, y = networks.pictures(40)
     for given_x in (x, torch.from_numpy(x).permute(0, 3, 1, 2)):

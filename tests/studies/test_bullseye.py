@@ -16,7 +16,7 @@ from expunge.studies.blanket_scores import TRUTH, auc, auc_interval, scores_of
 from expunge.studies.bullseye import Bullseye
 from expunge.studies.bullseye_figure import draw
 from tests import cli
-from tests.charts import sound
+from tests.charts.sound import sound
 
 REDUCED = ("+experiment=cvpr2022/bullseye_reduced", "threads=1")
 

@@ -15,7 +15,7 @@ from expunge.datasets.celeba_attributes import read_celeba_attributes
 from expunge.studies.codec_speed import CodecSpeed, jaccard
 from expunge.studies.codec_speed_figure import draw
 from tests import cli
-from tests.charts import sound
+from tests.charts.sound import sound
 
 REDUCED = ("+experiment=cvpr2022/codec_speed_reduced", "threads=1")
 

@@ -20,7 +20,7 @@ from expunge.studies.planned import Planned
 from expunge.studies.residual_bounds import BOUNDS, Model, ResidualBounds, facts_of, published_step
 from expunge.unlearners.newton import Newton
 from tests import cli
-from tests.charts import sound
+from tests.charts.sound import sound
 from tests.oracles import logistic
 from tests.problems import method, problems
 

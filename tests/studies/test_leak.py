@@ -27,7 +27,7 @@ from expunge.studies.leak_worlds import (
 )
 from expunge.unlearners import release
 from tests import cli
-from tests.charts import sound
+from tests.charts.sound import sound
 from tests.oracles import logistic
 
 LEAK_RUN = ("+experiment=icml2020/leak_reduced", "threads=1")

@@ -21,7 +21,7 @@ CODE = """
 
     from expunge.core.checks import require_count
     from expunge.core.errors import InvalidValue
-    from expunge.report.figures.maps import picture
+    from expunge.charts.pictures import picture
 
 
     class Squares:

@@ -18,8 +18,8 @@ from experiments.benchmarks.codec.contenders import (
     seconds_along,
 )
 from experiments.benchmarks.harness import clock, in_turns
+from expunge.charts import style
 from expunge.codec import foci
-from expunge.report.figures import style
 
 ROWS, FEW_COLUMNS = (500, 1_000, 2_000, 5_000, 10_000, 20_000), 110
 COLUMNS, FEW_ROWS = (110, 512, 1_536, 4_810), 1_000

@@ -20,8 +20,8 @@ from experiments.benchmarks.removal.contenders import (
     take_turns,
     trained,
 )
+from expunge.charts import style
 from expunge.linear.rows import Rows
-from expunge.report.figures import style
 
 ROWS, DIM = (2_000, 8_000, 32_000, 128_000), 256
 DIMS, COUNT = (64, 256, 1024), 8_000

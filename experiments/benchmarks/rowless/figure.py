@@ -11,9 +11,10 @@ from experiments.benchmarks import growth
 from experiments.benchmarks.harness import Report
 from experiments.benchmarks.rowless.between import ORDERS, TARGETS
 from experiments.benchmarks.rowless.timing import AT_MOST_MS, METHODS
-from expunge.report.figures import chart, style
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
 
-TITLE = "Removals without the rows: time, and how many there are between two passes"
+TITLE = "Removals without the rows: their time, and how many between passes"
 _DASHES = ([1, 0], [6, 3], [2, 2])  # of the data sets
 _AXES = {"n": "training rows n", "lam": "lam", "std": "std of the noise"}
 _WIDE = 270  # pixels of a panel
@@ -32,7 +33,7 @@ def draw(report: Report, name: str) -> style.Drawn:
     whole = alt.concat(*panels, columns=chart.columns(len(panels))).resolve_scale(
         color="independent", shape="independent"
     )
-    return chart.rendered(whole, name, TITLE, caption)
+    return rendered(whole, name, TITLE, caption)
 
 
 def _times(found: Mapping[str, Any]) -> alt.LayerChart:
@@ -62,10 +63,11 @@ def _between(runs: Sequence[dict[str, Any]], key: str, label: str, tasks: Sequen
     named = list(dict.fromkeys(tasks))
     dashes = alt.Scale(domain=named, range=list(_DASHES)[: len(named)])
     ends = alt.Scale(domain=["a pass", "none was needed"], range=["circle", "triangle-up"])
+    legends = key == "n"  # one panel's legends are those of all
     of = alt.Chart(chart.data(rows)).encode(
         x=across,
         y=alt.Y(**chart.log_axis("y", "removals between passes", [row["y"] for row in every])),
-        color=alt.Color("method:N", scale=colours, legend=chart.legend(orders)),
+        color=alt.Color("method:N", scale=colours, legend=chart.legend(orders) if legends else None),
         detail="task:N",
         opacity=chart.picked(),
     )
@@ -75,7 +77,10 @@ def _between(runs: Sequence[dict[str, Any]], key: str, label: str, tasks: Sequen
             strokeDash=alt.StrokeDash("task:N", scale=dashes, legend=chart.legend(named, columns=1))
         ),
         of.mark_point(filled=True, size=45).encode(
-            shape=alt.Shape("ended:N", scale=ends, legend=chart.legend(list(ends.domain))), tooltip=told
+            shape=alt.Shape(
+                "ended:N", scale=ends, legend=chart.legend(list(ends.domain)) if legends else None
+            ),
+            tooltip=told,
         ),
     ]
     if targets:

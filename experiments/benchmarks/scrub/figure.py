@@ -9,7 +9,8 @@ import altair as alt
 from experiments.benchmarks.scrub.ours import GUARD, STAGES
 from experiments.benchmarks.scrub.tables import WHAT
 from experiments.benchmarks.tables import short, times
-from expunge.report.figures import chart, style
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
 
 OURS, PUBLISHED = "ours", "published order of work"
 _STEP = 26  # pixels of a stage or network
@@ -24,7 +25,7 @@ def draw(report: dict[str, Any], name: str) -> style.Drawn:
     )
     panels = [_stages(report["stages"]), *([_families(families["rows"])] if families else [])]
     whole = alt.hconcat(*panels).resolve_scale(color="independent")
-    return chart.rendered(whole, name, "Time of one scrub", caption)
+    return rendered(whole, name, "Time of one scrub", caption)
 
 
 def _stages(part: dict[str, Any]) -> alt.LayerChart:

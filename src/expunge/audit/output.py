@@ -12,6 +12,7 @@ from expunge.core.folders import writing
 from expunge.core.screen import Page
 from expunge.record.folders.findings import AUDIT, FORMAT, REFUTED
 from expunge.record.summary import versions
+from expunge.report.figures.audit import draw
 from expunge.report.page import audits
 
 
@@ -57,7 +58,7 @@ def as_text(found: Mapping[str, Any], page: Page | None = None) -> str:
 def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write everything into ``folder``; return the paths."""
     paths = [folder / name for name in (AUDIT, "audit.md", "audit.html")]
-    drawn = audits.draw(found["methods"])
+    drawn = draw(found["methods"])
     with writing(folder):
         write_json(paths[0], found)
         write_atomically(paths[1], audits.as_markdown(found).encode())

@@ -14,7 +14,7 @@ from expunge.core.checks import require_count
 from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval, of_known_classes
-from expunge.predictors import Differentiable, NothingLeft
+from expunge.predictors import Differentiable, NothingLeft, Probabilistic
 
 Values = Mapping[str, float | None]
 """Key -> number; None where it is not defined."""
@@ -76,6 +76,18 @@ class View:
         if not isinstance(self.model, Differentiable):
             return None
         return self.model.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
+
+
+def probabilities_of(
+    model: Probabilistic, classes: NDArray[np.int64], x: Any, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Probability of each of ``classes``, (m, K), for some rows: 0 of those that the model has not."""
+    found, own = model.probabilities(x, rows), np.searchsorted(classes, model.classes_)
+    if len(own) == len(classes):
+        return found
+    every = np.zeros((len(found), len(classes)))
+    every[:, own] = found
+    return every
 
 
 def columns_of(metric: Any) -> Columns:

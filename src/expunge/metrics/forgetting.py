@@ -15,7 +15,7 @@ from expunge.core.checks import (
 )
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.accuracy import accuracy
-from expunge.metrics.base import Evaluated, Values, View
+from expunge.metrics.base import Evaluated, Values, View, probabilities_of
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.membership import logistic_attack, matched, threshold_attack, traits
 from expunge.metrics.relearn import relearn_steps
@@ -174,19 +174,7 @@ def _traits(
     rows: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Traits of some rows, (m, 4); the loss comes first."""
-    return traits(_probabilities(model, classes, x, rows), np.searchsorted(classes, y[rows]))
-
-
-def _probabilities(
-    model: Probabilistic, classes: NDArray[np.int64], x: Any, rows: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Probability of each of ``classes``, (m, K), for some rows: 0 of those that the model has not."""
-    found, own = model.probabilities(x, rows), np.searchsorted(classes, model.classes_)
-    if len(own) == len(classes):
-        return found
-    every = np.zeros((len(found), len(classes)))
-    every[:, own] = found
-    return every
+    return traits(probabilities_of(model, classes, x, rows), np.searchsorted(classes, y[rows]))
 
 
 def _hardness(
@@ -208,7 +196,7 @@ def _compared(view: View, ours: Probabilistic, reference: Probabilistic) -> Valu
     forget, classes = np.flatnonzero(view.requested), np.unique(view.y_train)
     found: dict[str, float | None] = {}
     for name, x, rows in (("test", view.x_test, view.known_test), ("forget", view.x_train, forget)):
-        aim, own = (_probabilities(model, classes, x, rows) for model in (reference, ours))
+        aim, own = (probabilities_of(model, classes, x, rows) for model in (reference, ours))
         for kind, divergence in (("js", js_divergence), ("kl", kl_divergence)):
             found[f"retrain_{kind}_{name}"] = float(np.mean(divergence(aim, own))) if len(rows) else None
     predicted, aimed = (model.predict(view.x_train)[forget] for model in (ours, reference))

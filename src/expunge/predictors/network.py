@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from expunge.core.checks import require_from_zero
@@ -67,7 +67,7 @@ class NetworkModel(Predictor):
         if self.learner.compiles(images.shape, classes):
             return None
         few = replace(images, raw=images.raw[:_FEW_ROWS])
-        return NetworkModel(self.learner.short()), few, np.arange(len(few)) % min(classes, _FEW_CLASSES)
+        return self.untrained(self.learner.short()), few, np.arange(len(few)) % min(classes, _FEW_CLASSES)
 
     @alone
     def fit(self, x: Any, y: NDArray[np.int64], seed: int | None = None) -> None:
@@ -78,6 +78,14 @@ class NetworkModel(Predictor):
     def _learn(self, rows: Any, reuse: bool = True) -> None:
         trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), self.seed, reuse=reuse)
         self.module, self.history, self.seconds_fit = trained.module, trained.history, trained.seconds
+
+    def untrained(self, learner: Learner) -> NetworkModel:
+        """Another of the same settings, which this learner will train."""
+        return NetworkModel(learner)
+
+    def built(self) -> nn.Module:
+        """The network as it was before any training."""
+        return self.learner.build(self.x.shape, len(self.classes_), self.seed)
 
     def training(self, rows: Any) -> Examples:
         """The training rows ``rows``, whether or not they have been removed."""
@@ -197,7 +205,7 @@ class NetworkModel(Predictor):
 
     def retrained(self, x: Any, y: NDArray[np.int64], rows: Any) -> NetworkModel:
         """Return the same network trained from scratch, with the same seed, on ``rows`` alone."""
-        other = NetworkModel(self.learner)
+        other = self.untrained(self.learner)
         other.begin(x, y, self.seed)
         other._learn(rows)
         return other
@@ -229,7 +237,7 @@ class NetworkModel(Predictor):
         """
         gone = ids_of(state.arrays, "removed_rows", len(y))
         self.begin(x, y, state.values["seed"])
-        module = self.learner.build(self.x.shape, len(self.classes_), self.seed)
+        module = self.built()
         require_same_form(module, found := _under(state, _MODULE))
         module.load_state_dict(found)
         recorded = _under(state, _HISTORY)

@@ -18,7 +18,7 @@ from expunge.core.json_text import parse_json
 from expunge.core.plain import plain
 from expunge.core.regular import append_to, open_regular, read_regular
 from expunge.core.system_errors import naming
-from expunge.record.sums import LENGTH, sum_of, sums_of, whole_lines
+from expunge.record.sums import LENGTH, MEND, sum_of, sums_of, whole_lines
 
 FILE = "removals.jsonl"
 RESULTS = "results.jsonl"  # that of a study
@@ -72,8 +72,8 @@ class Ledger:
     """Writes ``removals.jsonl``, or another file of the same make; see ``read_ledger`` for the arguments.
 
     It is appended to; what was being written when the run ended is cut off first, and not before: whoever
-    finds a fault elsewhere leaves the files alone. ``keys`` come first in every line. What has been recorded
-    is read from the disk where it is needed: nothing grows with it.
+    finds a fault elsewhere leaves the files alone. ``keys`` come first in every line; ``mend`` says what to
+    do about damage. What has been recorded is read from the disk where it is needed: nothing grows with it.
 
     Attributes:
         lines: Records so far.
@@ -82,19 +82,20 @@ class Ledger:
         RunFolderError: There are records that are not as they were written, or have no sums.
     """
 
-    def __init__(self, path: Path, keys: Sequence[str] = KEYS, kind: str = "removal") -> None:
-        self.path, self.keys, self.kind = path, keys, kind
+    def __init__(
+        self, path: Path, keys: Sequence[str] = KEYS, kind: str = "removal", mend: str = MEND
+    ) -> None:
+        self.path, self.keys, self.kind, self.mend = path, keys, kind, mend
         self.lines, self._size = 0, 0
         self._prefix, self._of = hashlib.sha256(), (0, 0)
         sums = sums_of(path)
         self._found = [file.stat().st_size if file.exists() else 0 for file in (path, sums)]
         if path.exists() and not sums.exists() and next(whole_lines(path), None):
             raise RunFolderError(
-                f"{sums}: missing, so that nobody knows whether {path.name} is as it was written; "
-                "the run cannot be continued (force=true repeats it)"
+                f"{sums}: missing, so that nobody knows whether {path.name} is as it was written; {mend}"
             )
         if path.exists():
-            for number, line in whole_lines(path):
+            for number, line in whole_lines(path, self.mend):
                 _record(path, number, line, keys, kind)
                 self.lines, self._size = number, self._size + len(line)
         self._sums = append_to(sums)
@@ -106,6 +107,10 @@ class Ledger:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the files go."""
         self._file.close()
         self._sums.close()
 
@@ -148,7 +153,7 @@ class Ledger:
         Raises:
             RunFolderError: One is not as it was written.
         """
-        for number, line in islice(whole_lines(self.path), self.lines):
+        for number, line in islice(whole_lines(self.path, self.mend), self.lines):
             if number >= first:
                 yield _record(self.path, number, line, self.keys, self.kind)
 
@@ -181,7 +186,7 @@ class Ledger:
             RunFolderError: It holds something else.
         """
         self._require_sizes()
-        if (found := sum(1 for _ in whole_lines(self.path))) != self.lines:
+        if (found := sum(1 for _ in whole_lines(self.path, self.mend))) != self.lines:
             raise RunFolderError(f"{self.path}: holds {found} lines, this run has written {self.lines}")
 
     def _require_sizes(self) -> None:

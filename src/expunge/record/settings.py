@@ -19,6 +19,9 @@ _BY_CONTENT = (
 )
 """Keys that name files of which the content is among the inputs, so that they may lie elsewhere by then."""
 
+_ASKED = ("removal.count ", "removal.rows ", "removal.ids ")
+_MORE = "; more requests go into a file that the run began with (removal.rows=rows.txt)"
+
 
 def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that results depend on, and of files whose content is an input only that there is one."""
@@ -52,4 +55,6 @@ def must_match(begun_with: Any, settings: dict[str, Any], path: Path | None = No
         raise RunFolderError(f"resume: no settings{by}; force=true repeats the run")
     old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
     if difference := first_difference(old, new):
-        raise RunFolderError(f"resume: {difference}{by}; a run is continued with the settings it began with")
+        more = _MORE if difference.startswith(_ASKED) else ""
+        said = f"{difference}{by}; a run is continued with the settings it began with"
+        raise RunFolderError(f"resume: {said}{more}")

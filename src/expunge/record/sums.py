@@ -29,11 +29,11 @@ def sum_of(line: bytes) -> bytes:
     return hashlib.sha256(line).hexdigest().encode() + b"\n"
 
 
-def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def whole_lines(path: Path, mend: str = MEND) -> Iterator[tuple[int, bytes]]:
     """Yield the number, from 1, and the bytes of every line of a ledger that has an end.
 
     Each is compared with its sum, if there is a file of sums. A last line without its newline was being
-    written when the run ended: it does not count.
+    written when the run ended: it does not count. ``mend`` says what to do about damage.
 
     Raises:
         RunFolderError: A line is not the one that was written, or a file cannot be read.
@@ -48,7 +48,7 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                     return
                 if known is not None and (found := known.read(LENGTH)) != sum_of(line):
                     has = "has no sum in" if len(found) < LENGTH else "is not that of"
-                    raise RunFolderError(f"{path}:{number}: damaged, it {has} {sums.name}; {MEND}")
+                    raise RunFolderError(f"{path}:{number}: damaged, it {has} {sums.name}; {mend}")
                 yield number, line
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None

@@ -39,7 +39,7 @@ def write_report(
 def write_contents(contents: Contents, out: Path) -> Path:
     """Write the report of runs that have been read already; return the path of ``report.html``."""
     # Matplotlib is slow to import, and the table alone can do without.
-    from expunge.report.figures.chart import converter
+    from expunge.charts.rendering import converter
     from expunge.report.figures.draw import draw_all
     from expunge.report.page.page import page
 

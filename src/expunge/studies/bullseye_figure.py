@@ -9,7 +9,8 @@ import altair as alt
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from expunge.report.figures import chart, style
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
 from expunge.studies.blanket_scores import TRUTH, auc, scores_of
 from expunge.studies.codec_speed_figure import LABELS, MARKERS
 
@@ -31,7 +32,7 @@ def draw(records: Sequence[dict[str, Any]], readings: Sequence[str], n: int) -> 
         "ROC: share of the four right and of the two wrong variables found as the confidence level "
         "changes, over all replicates. Time: median, by how many variables are conditioned on."
     )
-    return chart.rendered(whole, "bullseye", "Markov blanket of the bullseye network", caption)
+    return rendered(whole, "bullseye", "Markov blanket of the bullseye network", caption)
 
 
 def _roc(by_method: dict[str, list[dict[str, Any]]], reading: str) -> alt.LayerChart | alt.FacetChart:

@@ -8,8 +8,9 @@ from typing import Any
 
 import altair as alt
 
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
 from expunge.core import text
-from expunge.report.figures import chart, style
 
 LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
 MARKERS = {"codec": "circle", "lcodec": "diamond"}
@@ -65,4 +66,4 @@ def draw(
         ),
     ).properties(width=chart.WIDTH, height=alt.Step(_STEP))
     caption = "Dots: each attribute as the target. Bands: the range published for n = 20,000."
-    return chart.rendered(layers, "codec_speed", "Time to select for one attribute", caption)
+    return rendered(layers, "codec_speed", "Time to select for one attribute", caption)

@@ -9,9 +9,10 @@ import altair as alt
 import numpy as np
 
 from expunge.certificate.empirical import Curve
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
 from expunge.core import text
 from expunge.linear.rows import Array
-from expunge.report.figures import chart, style
 
 _PANELS = {
     "Published: the decision tells": {
@@ -55,7 +56,7 @@ def draw(curves: Mapping[str, Curve], epsilons: Array, claim: Mapping[str, float
         "be; shaded: down to the least, where that is above 0 (exact 99% limits). "
         f"Star: what is promised, {at}. The second panel is exact."
     )
-    return chart.rendered(whole, "leak", "Delta needed against epsilon, and claimed", caption)
+    return rendered(whole, "leak", "Delta needed against epsilon, and claimed", caption)
 
 
 def _panel(

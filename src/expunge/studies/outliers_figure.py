@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from expunge.report.figures import style
-from expunge.report.figures.maps import picture
+from expunge.charts import style
+from expunge.charts.pictures import picture
 
 _TITLES = {
     "most": "Digits whose removal changes the model most",

@@ -8,8 +8,9 @@ from typing import Any
 import altair as alt
 
 from expunge.certificate import Guarantee
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
 from expunge.core import text
-from expunge.report.figures import chart, style
 
 # Column of the summary -> the cell, the column of its record, colour, mark and dashes; published ones first.
 _CURVES = {
@@ -78,9 +79,7 @@ def draw(
     facets = whole.facet(
         facet=alt.Facet("panel:N", sort=order, header=head), columns=chart.columns(len(order))
     )
-    return chart.rendered(
-        facets.resolve_axis(x="independent", y="independent"), "residual_bounds", title, caption
-    )
+    return rendered(facets.resolve_axis(x="independent", y="independent"), "residual_bounds", title, caption)
 
 
 def _rows(

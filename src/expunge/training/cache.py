@@ -45,12 +45,14 @@ class Cache:
         module: nn.Module,
         make: Callable[[Path | None], Trained],
         reuse: bool = True,
+        part: bool = False,
     ) -> Trained:
         """Return what was trained like this before; else make it, while other processes wait, and keep it.
 
         ``ingredients`` are all that the trained network depends on (JSON values); ``module``, of the same
         architecture, gets the stored state. ``make`` trains: it gets a file for its checkpoint, None where
-        nothing can be written. Without ``reuse`` it does so even if the network is there.
+        nothing can be written. Without ``reuse`` it does so even if the network is there. Of what is ``part``
+        of something larger no line says that it was found.
 
         Raises:
             DataError: A file that is mapped into memory has changed meanwhile.
@@ -62,6 +64,8 @@ class Cache:
                 found = make(checkpoint)
                 require_unchanged()  # else it is not what the ingredients say
                 self._put(key, found, ingredients)
+            elif not part:
+                log.info("trained network taken from %s", self.folder / f"{key}.safetensors")
         return found
 
     @contextmanager
@@ -114,7 +118,6 @@ class Cache:
         except (DataError, KeyError, TypeError, ValueError) as error:
             log.warning("%s: cannot be used (%s); the network is trained again", path, error)
             return None
-        log.info("trained network taken from %s", path)
         return Trained(module.eval(), history, losses, seconds, True, facts)
 
     def _put(self, key: str, trained: Trained, settings: Mapping[str, Any]) -> None:

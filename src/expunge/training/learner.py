@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,13 @@ class Learner:
         architecture: Any = replace(self.architecture, weights=None)  # type: ignore[type-var]
         return Learner(architecture, training, self.device.type, progress=False, threads=self.threads)
 
+    def lasting(self, epochs: int, cached: bool = True) -> Learner:
+        """One that trains for so many epochs instead, with the same cache or with none."""
+        other = copy(self)
+        other.training = replace(self.training, epochs=epochs)
+        other._cache = self._cache if cached else None
+        return other
+
     def compiles(self, shape: tuple[int, ...], classes: int) -> bool:
         """Whether a part of such a network is run by ``torch.compile``, for each size of a batch anew."""
         gpus = [self.device] if self.device.type == "cuda" else []
@@ -131,6 +139,8 @@ class Learner:
         classes: int,
         seed: int,
         reuse: bool = True,
+        begin: nn.Module | None = None,
+        record: bool = True,
     ) -> Trained:
         """Train on some rows of a data set, or take from the cache what was trained like this before.
 
@@ -141,6 +151,8 @@ class Learner:
             classes: Number of classes.
             seed: Of the first weights, the order of the rows and dropout.
             reuse: False: train even if the cache has the network (its time is wanted, not only its weights).
+            begin: The network to go on from, of this architecture and changed in place; None: a new one.
+            record: Whether to make the history, as in ``train``.
 
         Raises:
             InvalidValue: The inputs do not fit the network, the training diverges, there are no rows.
@@ -156,12 +168,12 @@ class Learner:
         if len(wrong):
             raise DataError(f"row {wrong[0]} has target {y[wrong[0]]}, which is not one of {classes} classes")
         with torch_threads(self.threads):
-            module = self.build(x.shape, classes, seed)
+            module = self.build(x.shape, classes, seed) if begin is None else begin
 
             def fit(checkpoint: Path | None) -> Trained:
                 targets, size = torch.from_numpy(y), self.training.batch_size
                 examples = Examples(x, targets, rows, size, device=self.device)
-                how = self.training, cross_entropy, seed, self.device, self.progress, checkpoint
+                how = self.training, cross_entropy, seed, self.device, self.progress, checkpoint, record
                 try:
                     return train(module, examples, *how)
                 except InvalidValue as error:
@@ -170,7 +182,9 @@ class Learner:
             if self._cache is None:
                 return fit(None)
             ingredients = self._ingredients(module, x, y, rows, classes, seed)
-            return self._cache.through(ingredients, module, fit, reuse)
+            if not record:
+                ingredients["history"] = False
+            return self._cache.through(ingredients, module, fit, reuse, part=begin is not None)
 
     def _ingredients(
         self,

@@ -42,7 +42,7 @@ class Euk(Cfk):
     def begin(self, tuning: Tuning, last: list[nn.Module]) -> None:
         """Put the last layers back to where training began."""
         model = self.predictor
-        first = model.learner.build(model.x.shape, len(model.classes_), model.seed)
+        first = model.built()
         with torch.no_grad():
             for part, fresh in zip(last, parted(first, self.k)[1], strict=True):
                 own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]

@@ -7,24 +7,28 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from expunge.charts import style
 from expunge.record.folders.runs import Run
 from expunge.record.folders.sweeps import LeftOut
-from expunge.report.figures import drawing, requests, style
+from expunge.report.figures import drawing, requests
+from expunge.report.figures.bounds import draw_bounded
+from expunge.report.figures.cost import draw_cost
+from expunge.report.figures.distance import draw_distance
 from expunge.report.figures.drawing import Keyed
 from expunge.report.figures.extractors import draw_extractors
 from expunge.report.figures.grid import draw_grid
 from expunge.report.figures.maps import draw_maps
-from expunge.report.figures.strips import draw_cost, draw_distance
+from expunge.report.figures.sides import draw_sides
 from expunge.report.tables.table_rows import ordered
 
 _DRAWN_BY: dict[str, requests.Draw] = {
-    "bounded": requests.draw_bounded,
+    "bounded": draw_bounded,
     "line": requests.draw_lines,
     "smoothed": requests.draw_smoothed,
     "stem": draw_distance,
     "pair": draw_distance,
-    "removed": requests.draw_sides,
-    "rest": requests.draw_sides,
+    "removed": draw_sides,
+    "rest": draw_sides,
 }
 """``Plot.kind`` -> what draws it, in the order of the figures; others are no figures along the requests."""
 

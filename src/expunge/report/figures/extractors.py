@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from expunge.charts import chart, style
+from expunge.charts.rendering import rendered
+from expunge.charts.strips import strips
 from expunge.core import text
 from expunge.record.columns import main_column
 from expunge.record.folders import totals
 from expunge.record.folders.runs import Run
-from expunge.report.figures import chart, drawing, style
-from expunge.report.figures.strips import strips
+from expunge.report.figures import drawing
 from expunge.report.read import names
-from expunge.report.read.methods import COLOURS
-from expunge.report.tables.table_rows import lasting
+from expunge.report.read.measured import lasting
 
 _HEAD = "certified model, after the removals"
 _FEATURES = ("features",)
@@ -48,12 +49,12 @@ def draw_extractors(runs: Sequence[Run]) -> style.Drawn | None:
     low, high = min(*found, max(found) - 0.03), max(found)  # no span that makes noise look like more
     ends = (low - 0.1 * (high - low), high + 0.35 * (high - low))
     x = chart.axis("x", "test rows classified correctly", ends, tickCount=4)
-    looks = {kind: {"shape": _MARKS[i % COLOURS], "size": 56} for i, kind in enumerate(kinds)}
-    hues = {kind: style.SERIES[i % COLOURS] for i, kind in enumerate(kinds)}
+    looks = {kind: {"shape": _MARKS[i % style.COLOURS], "size": 56} for i, kind in enumerate(kinds)}
+    hues = {kind: style.SERIES[i % style.COLOURS] for i, kind in enumerate(kinds)}
     lanes = {"domain": [-1, len(kinds)]}
     whole = strips(rows, x, looks, hues, by="what", lanes=lanes, step=18 * len(kinds) + 10)
     said = _CAPTION.format("".join(f" {text.capital(kind)}: {meant[kind]}." for kind in kinds if meant[kind]))
-    return chart.rendered(whole, "extractors", "Accuracy by extractor", said)
+    return rendered(whole, "extractors", "Accuracy by extractor", said)
 
 
 def _rows(one: Compared, kind: str, lane: int) -> list[dict[str, Any]]:

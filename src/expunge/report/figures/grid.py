@@ -10,6 +10,10 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+from expunge.charts import style
+from expunge.charts.chart import Spec
+from expunge.charts.heat_maps import heat_maps
+from expunge.charts.rendering import rendered
 from expunge.core import text
 from expunge.core.columns import Column
 from expunge.core.intervals import Interval
@@ -17,25 +21,13 @@ from expunge.record.columns import main_column
 from expunge.record.folders import guarantees
 from expunge.record.folders.runs import Run
 from expunge.record.folders.sweeps import LeftOut
-from expunge.report.figures import chart, drawing, style
-from expunge.report.figures.chart import Spec
+from expunge.report.figures import drawing
 from expunge.report.figures.sweeps import draw_std, draw_tradeoff
 from expunge.report.tables.columns import formatted
 from expunge.report.tables.grids import SWEPT, Cell, Pair, SweptMethod, asked, axes, swept
 from expunge.report.tables.table_rows import ordered
 
-# ColorBrewer's map from a light yellow to a dark blue: safe for the colour-blind, and darker means more in
-# grey too. Its lightest and darkest ends are left out, so that cells differ from paper and from numbers.
-_MAP = {"name": "yellowgreenblue", "extent": [0.06, 0.88]}
-_ON_LIGHT, _ON_DARK = "#101418", "#fafafa"
-_TURN = 0.62  # share of the map above which numbers are light: 0.3 of relative luminance (WCAG 2)
-_STEP, _SMALL_STEP, _UP = 56, 48, 38  # pixels of a cell
-_ROOM = 900  # pixels of the panels of a row, about
-_MANY = 8  # values of a setting above which cells are small
-_LABELS, _LETTER = 62, 6.8  # pixels left of a panel, and of a letter of its title
-_NOTHING = "#eef1f4"  # where a cell has no number
 _LEAST_SPAN = 0.02  # of accuracies
-_TOLD = ("method", "at", "number", "value", "seeds")
 
 
 @dataclass(frozen=True)
@@ -144,7 +136,7 @@ def draw_heat_maps(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> sty
     said += guarantees.which_std(runs) if SWEPT[1] in pair else ""
     own = {"scale": {"color": "independent"}}
     whole = {"vconcat": blocks, "spacing": 26, "title": "", "resolve": own}
-    return chart.rendered(whole, "grid", title, said.strip())
+    return rendered(whole, "grid", title, said.strip())
 
 
 def _block(
@@ -154,7 +146,7 @@ def _block(
     ticks: Sequence[Sequence[float]],
     short: Sequence[str],
 ) -> Spec:
-    """Return a panel a method, as many side by side as there is room for.
+    """Return the panels of a number, one a method.
 
     Args:
         measure: The number.
@@ -164,8 +156,6 @@ def _block(
         short: What these are called.
     """
     x, y = map(_names, ticks)
-    step, size = (_STEP, 11) if len(x) <= _MANY else (_SMALL_STEP, 9)
-    wide = step * len(x)
     cells = [cell for method in every for cell in method.cells.values()]
     seeds = max(cell.seeds for cell in cells)
     rows: list[dict[str, Any]] = []
@@ -177,45 +167,7 @@ def _block(
             for who in (method.of.runs[0].unlearner, ""):
                 if at not in method.cells and (who, at) in gone:
                     rows[-1]["words"] = gone[who, at]
-    look = {"domain": False, "ticks": False, "grid": False, "labelAngle": 0}
-    axes: Spec = {
-        "x": {"field": "x", "type": "ordinal", "axis": {"title": short[0], **look}, "scale": {"domain": x}},
-        "y": {
-            "field": "y",
-            "type": "ordinal",
-            "axis": {"title": short[1], **look},
-            "scale": {"domain": y[::-1]},
-        },
-        "tooltip": chart.tips({key: key for key in _TOLD}, rows),
-    }
-    ends = measure.ends(cells)
-    share = {"field": "share", "type": "quantitative", "scale": {"domain": ends, "scheme": _MAP}}
-    fill = {"condition": {"test": "isValid(datum.share)", "legend": None, **share}, "value": _NOTHING}
-    ink = {
-        "condition": {"test": f"datum.share > {ends[0] + _TURN * (ends[1] - ends[0])}", "value": _ON_DARK},
-        "value": _ON_LIGHT,
-    }
-    layers = (
-        chart.layer("rect", {"stroke": style.PAPER, "strokeWidth": 1.5}, color=fill),
-        chart.layer("text", {"fontSize": size}, text={"field": "words"}, color=ink),
-        chart.layer("text", {"fontSize": size - 3, "dy": 12}, text={"field": "fewer"}, color=ink),
-    )
-    label = chart.lines(max(8, int(wide / _LETTER)))
-    head = {"title": None, "labelAnchor": "start", "labelLimit": 0, "labelPadding": 4, "labelExpr": label}
-    return {
-        "data": chart.inline(rows),
-        "facet": {
-            "field": "method",
-            "type": "nominal",
-            "sort": {"field": "place", "op": "min"},
-            "header": head,
-        },
-        "columns": max(1, min(chart.columns(len(every)), _ROOM // (wide + _LABELS))),
-        "spacing": 18,
-        "resolve": {"axis": {"x": "independent", "y": "independent"}},
-        "title": {"text": measure.title, "offset": 10},
-        "spec": {"width": wide, "height": _UP * len(y), "encoding": axes, "layer": list(layers)},
-    }
+    return heat_maps(rows, measure.title, (short[0], x), (short[1], y), measure.ends(cells))
 
 
 def _names(values: Sequence[float]) -> list[str]:

@@ -1,10 +1,9 @@
-"""Pictures of images, by matplotlib: activation maps of removed persons and of others, a row an image."""
+"""Pictures of images: activation maps of removed persons and of others, a row an image."""
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import fill
@@ -13,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.charts.pictures import HEAT, overlaid, picture, unit
+from expunge.charts.style import Drawn
 from expunge.core import text
 from expunge.core.errors import DataError
 from expunge.core.files import load_header, load_state
 from expunge.record.columns import picture_of
 from expunge.record.folders.runs import Run
 from expunge.report.figures import drawing
-from expunge.report.figures.style import INK, MUTED, PAPER, Drawn
 from expunge.report.read.methods import methods
 
 if TYPE_CHECKING:  # slow to import, and most runs have no pictures
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _MAPS = ("before", "after", "retrained")
 _MOST_ROWS = 24
-_OPAQUE = 0.75  # where a map is at its row's largest energy before
-_COLOURS = "inferno"
 _COLUMN = 1.55  # inches
 _SMALL = 128  # pixels
 _KINDS = ("other", "removed")
@@ -42,57 +40,6 @@ _CAPTION = (
 )
 _RETRAINED = " Retrained: the same network trained from scratch without the requested rows."
 _FIRST = " Pictures are of the first of the runs that differ only in their seed."
-_LOOK: Any = {
-    **{
-        "font.sans-serif": ["DejaVu Sans"],
-        "svg.fonttype": "none",
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-    },
-    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
-    **{"axes.titlesize": 11.5, "axes.titleweight": "bold", "axes.titlelocation": "left"},
-    "text.parse_math": False,  # names may hold dollar signs
-}
-
-
-def picture(
-    name: str,
-    title: str,
-    caption: str,
-    size: tuple[float, float],
-    shape: tuple[int, int],
-    paint: Callable[[Figure, NDArray[Any]], None],
-) -> Drawn:
-    """Return a figure of pictures as PNG (160 dpi) and SVG: the same gives the same bytes on a machine.
-
-    Args:
-        name: Of its files.
-        title: What it is.
-        caption: The sentences under it.
-        size: Width and height, in inches.
-        shape: How many rows and columns of pictures there are.
-        paint: Fills them, given the figure and the (rows, columns) axes.
-    """
-    from matplotlib import rc_context, rcdefaults, rcParams
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    png, svg = io.BytesIO(), io.StringIO()
-    with rc_context():
-        rcdefaults()  # a reader's matplotlibrc alters nothing
-        rcParams.update(_LOOK)
-        rcParams["svg.hashsalt"] = f"expunge-{name}"
-        figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(*shape, squeeze=False)
-        for ax in axes.flat:
-            ax.set(xticks=[], yticks=[], facecolor="none")
-            ax.spines[:].set_visible(False)
-        paint(figure, axes)
-        figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(svg, format="svg", metadata={**nothing, "Title": title}, facecolor="none")
-    return Drawn(name, title, caption, svg.getvalue(), png.getvalue())
 
 
 class _Pictures(NamedTuple):
@@ -166,19 +113,7 @@ def _checked(arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> _Pictur
     if not (flat and alike) or any(0 in array.shape for array in every):
         raise ValueError("shapes")
     names = [str(values["class_names"].get(str(label), label)) for label in labels.tolist()]
-    return _Pictures(_unit(images), removed, names, maps)
-
-
-def _unit(images: NDArray[Any]) -> NDArray[np.float64]:
-    """Pixels from 0 to 1: 8-bit ones over 255, others between the least and the largest of an image."""
-    if images.dtype == np.uint8:
-        pixels = images / 255.0
-    else:
-        wide = images.astype(np.float64)
-        axes = tuple(range(1, wide.ndim))
-        low, high = wide.min(axes, keepdims=True), wide.max(axes, keepdims=True)
-        pixels = (wide - low) / np.where(high > low, high - low, 1.0)
-    return pixels if pixels.ndim == 3 or pixels.shape[3] == 3 else pixels.mean(axis=3)
+    return _Pictures(unit(images), removed, names, maps)
 
 
 def _paint(found: _Pictures, figure: Figure, axes: NDArray[Any]) -> None:
@@ -196,25 +131,9 @@ def _paint(found: _Pictures, figure: Figure, axes: NDArray[Any]) -> None:
         row[0].set_ylabel(words, rotation=0, ha="right", va="center", labelpad=8)
         grey = image if image.ndim == 2 else image.mean(axis=2)
         for ax, energy in zip(row[1:], found.maps.values(), strict=True):
-            ax.imshow(_overlaid(grey, energy[place] / (found.maps["before"][place].max() or 1.0)), **look)
-    mappable = ScalarMappable(cmap=_COLOURS)
+            ax.imshow(overlaid(grey, energy[place] / (found.maps["before"][place].max() or 1.0)), **look)
+    mappable = ScalarMappable(cmap=HEAT)
     mappable.set_clim(0, 1)
     bar = figure.colorbar(mappable, ax=list(axes.flat), shrink=0.5, aspect=30, pad=0.02)
     bar.set_label("share of the row's largest energy before")
     bar.outline.set_visible(False)
-
-
-def _overlaid(grey: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A grey image with a map over it, (height, width, 3): where the map is zero the image is as it was.
-
-    Args:
-        grey: (height, width), from 0 to 1.
-        shares: (h, w), the map over its row's largest value; linear between the centres of its positions.
-    """
-    from matplotlib import colormaps
-    from scipy.ndimage import zoom
-
-    factors = np.divide(grey.shape, shares.shape)
-    heat = np.clip(zoom(shares, factors, order=1, mode="nearest", grid_mode=True), 0, 1)
-    alpha = _OPAQUE * np.sqrt(heat)[:, :, None]
-    return np.asarray((1 - alpha) * grey[:, :, None] + alpha * colormaps[_COLOURS](heat)[:, :, :3])

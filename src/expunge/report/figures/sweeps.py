@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from expunge.charts import lines, style
+from expunge.charts.lines import Panel
+from expunge.charts.rendering import rendered
 from expunge.core import text
 from expunge.core.columns import Column
 from expunge.core.intervals import Interval, interval
@@ -12,9 +15,8 @@ from expunge.core.text import finite
 from expunge.record.columns import main_column
 from expunge.record.folders import guarantees
 from expunge.record.folders.runs import Run
-from expunge.report.figures import chart, drawing, lines, style
-from expunge.report.figures.lines import Panel
-from expunge.report.read.methods import COLOURS, Method, placed
+from expunge.report.figures import drawing
+from expunge.report.read.methods import Method, placed
 from expunge.report.read.names import alike, deciding
 from expunge.report.tables.columns import formatted
 from expunge.report.tables.grids import SWEPT, SweptMethod, swept
@@ -85,7 +87,7 @@ def draw_tradeoff(runs: Sequence[Run]) -> style.Drawn | None:
     if any(row["supported"].startswith("≥") for row in rows):
         said += " At an arrow all requests were served: it might have supported more."
     whole = lines.compose([panel], every, {"front": lines.SOLID})
-    return chart.rendered(whole, "tradeoff", f"{text.capital(column.head)} against removals supported", said)
+    return rendered(whole, "tradeoff", f"{text.capital(column.head)} against removals supported", said)
 
 
 def _points(method: SweptMethod, column: Column) -> list[dict[str, Any]]:
@@ -138,7 +140,8 @@ def draw_std(runs: Sequence[Run]) -> style.Drawn | None:
     key, column = main
     covered = {guarantees.noise(line.runs[0], "releases") for line in every} - {None}
     # Few lines have room in one panel, where they can be compared: what told the facets is then the dashes.
-    kinds = list(dict.fromkeys(line.panel or text.NONE for line in every)) if len(every) <= COLOURS else []
+    few = len(every) <= style.COLOURS
+    kinds = list(dict.fromkeys(line.panel or text.NONE for line in every if few))
     shown = {} if len(kinds) < 2 or len(kinds) > len(_DASHES) else dict(zip(kinds, _DASHES, strict=False))
     rows = {
         at: [row for line in every for row in _over_std(line, key, column, at, bool(shown))]
@@ -149,7 +152,7 @@ def draw_std(runs: Sequence[Run]) -> style.Drawn | None:
     ends = [row[end] for row in rows["std"] for end in ("low", "high")]
     unit, share = f"{column.head} after the last request", drawing.is_share(column)
     panels = [
-        Panel("", unit, own, share=share, along=_ACROSS[at], scale="log", reach=ends, told=_TOLD)
+        Panel("", unit, own, _ACROSS[at], share=share, scale="log", reach=ends, told=_TOLD)
         for at, own in rows.items()
         if own
     ]
@@ -157,7 +160,7 @@ def draw_std(runs: Sequence[Run]) -> style.Drawn | None:
     whole = lines.compose(panels, drawn, shown or {"": lines.SOLID})
     title = f"{text.capital(column.head)} against std"
     said = _caption(every, len(rows)) + lines.beneath(panels, *(shown or [""]))
-    return chart.rendered(whole, "std", title, said.strip())
+    return rendered(whole, "std", title, said.strip())
 
 
 def _lines(runs: Sequence[Run]) -> list[Method]:

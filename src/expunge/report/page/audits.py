@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from expunge.charts import style
 from expunge.core import markdown, text
-from expunge.record.folders.findings import BELOW, KNOWN, NOTHING, REFUTED, UNTRIED, VERDICTS, read_audit
+from expunge.record.folders.findings import VERDICTS, read_audit
 from expunge.record.folders.runs import Run
-from expunge.report.figures import style
+from expunge.report.figures import audit
 from expunge.report.page.render import rendered
 
-_COLOURS = {REFUTED: 1, KNOWN: 5, BELOW: 2, NOTHING: 7, UNTRIED: 7}
 READING = (
     "A lower bound above the claimed ε refutes the claim. One below it proves nothing but that these "
     "attacks found no more; what shows in fewer than about 5 of a method's pairs is not seen."
@@ -60,23 +60,15 @@ def as_page(found: Mapping[str, Any], drawn: style.Drawn) -> str:
     return rendered("audit", title="Audit", scripts=[], audited=_shown(found["methods"], drawn))
 
 
-def draw(methods: Sequence[Mapping[str, Any]]) -> style.Drawn:
-    """Draw for every method its claimed epsilon and what the audit proves."""
-    from expunge.report.figures import audit
-
-    verdicts = {verdict: (words, _COLOURS[verdict]) for verdict, words in VERDICTS.items()}
-    return audit.draw({"methods": methods}, verdicts, UNTRIED)
-
-
 def of_runs(runs: Sequence[Run]) -> dict[str, Any] | None:
     """Return what the page shows of the runs that have been audited, together; None where none has."""
-    found = {run.name: audit for run in runs if (audit := read_audit(run.folder)) is not None}
+    found = {run.name: one for run in runs if (one := read_audit(run.folder)) is not None}
     methods = [
         {**one, "name": f"{name}: {one['name']}" if len(runs) > 1 else one["name"]}
-        for name, audit in found.items()
-        for one in audit["methods"]
+        for name, audited in found.items()
+        for one in audited["methods"]
     ]
-    return _shown(methods, draw(methods)) if methods else None
+    return _shown(methods, audit.draw(methods)) if methods else None
 
 
 def _shown(methods: Sequence[Mapping[str, Any]], drawn: style.Drawn) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from expunge.report.figures import style
+from expunge.charts import style
 
 _NAMED = {style.INK: "ink", style.MUTED: "muted", style.GRID: "line", style.PAPER: "paper"} | {
     colour: f"s{i}" for i, colour in enumerate(style.SERIES)

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from expunge.charts.style import Drawn
 from expunge.core.groups import grouped
 from expunge.record.folders import guarantees
 from expunge.record.folders.begun import Begun
 from expunge.record.folders.findings import read_verified
-from expunge.report.figures.style import Drawn
 from expunge.report.page import audits, promises
 from expunge.report.page.headline import headline
 from expunge.report.page.render import asset, rendered
 from expunge.report.page.settings import settings
 from expunge.report.read.names import differing, is_set_alike
-from expunge.report.tables import table, table_rows
+from expunge.report.tables import notes, table
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.over_seeds import SeedGroup
 from expunge.report.tables.table_rows import Row, rows
@@ -36,7 +36,7 @@ def page(contents: Contents, drawn: Sequence[Drawn] = (), links: Mapping[str, st
     live = any(one.chart is not None for one in drawn)
     scripts = [asset("tables.js")] if contents.runs else []
     if live:
-        from expunge.report.page.vega import libraries  # with it comes all that draws charts
+        from expunge.charts.libraries import libraries  # with it comes all that draws charts
 
         scripts.append(libraries() + asset("charts.js"))
     found = _of_runs(contents) if contents.runs else {}
@@ -54,7 +54,7 @@ def _of_runs(contents: Contents) -> dict[str, Any]:
         "columns": columns,
         "cells": table.body(groups, columns),
         "begun": _begun(contents),
-        "warnings": [*contents.notes, *table_rows.notes(named)],
+        "warnings": [*contents.notes, *notes.besides(named)],
         "guaranteed": _guaranteed(groups),
         "verified": [(row, one) for row, one in found if one is not None],
         "audited": audits.of_runs(runs),

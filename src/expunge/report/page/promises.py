@@ -13,7 +13,8 @@ from expunge.core.groups import grouped
 from expunge.record.columns import merged
 from expunge.record.folders import guarantees
 from expunge.report.read import names
-from expunge.report.tables.table_rows import Row, lasting
+from expunge.report.read.measured import lasting
+from expunge.report.tables.table_rows import Row
 
 _MANY = 12  # more methods than this are counted, not named
 _ROWS = 10  # of one person: an example

@@ -7,12 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
+from expunge.charts.style import COLOURS
 from expunge.record.columns import colour_of
 from expunge.record.folders.runs import Run
 from expunge.report.read.names import alike, label, notes_of_groups
 
-COLOURS = 8
-"""As many as can be told apart."""
 _FEWEST = 3  # methods that a facet has on average; facets of fewer show less than they take room
 
 
@@ -63,14 +62,21 @@ def methods(runs: Sequence[Run]) -> list[Method]:
 def _colours(heads: Sequence[str]) -> list[int]:
     """Return the colours of methods of these unlearners, different ones as far as there are enough.
 
-    The first of each has its unlearner's, the package's own before others; where that is taken the next.
+    The first of each has its unlearner's, the package's own before others; one whose is taken, what is left.
     """
-    found: dict[int, int] = {}
     own = [colour_of(head) for head in heads]
-    for i in sorted(range(len(heads)), key=lambda i: (heads[i] in heads[:i], own[i] is None)):
-        wanted = crc32(heads[i].encode()) if (known := own[i]) is None else known
-        every = [(wanted + more) % COLOURS for more in range(COLOURS)]
-        found[i] = next((colour for colour in every if colour not in found.values()), wanted % COLOURS)
+    wanted = [
+        crc32(head.encode()) % COLOURS if known is None else known
+        for head, known in zip(heads, own, strict=True)
+    ]
+    order = sorted(range(len(heads)), key=lambda i: (heads[i] in heads[:i], own[i] is None))
+    found: dict[int, int] = {}
+    for i in order:
+        if wanted[i] not in found.values():
+            found[i] = wanted[i]
+    for i in order:
+        every = [(wanted[i] + more) % COLOURS for more in range(COLOURS)]
+        found.setdefault(i, next((colour for colour in every if colour not in found.values()), wanted[i]))
     return [found[i] for i in range(len(heads))]
 
 

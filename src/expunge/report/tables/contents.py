@@ -9,9 +9,9 @@ from expunge.core import markdown, text
 from expunge.record.folders.begun import Begun, read_begun
 from expunge.record.folders.runs import FoundRuns, Run, StudyRun
 from expunge.record.folders.sweeps import LeftOut
-from expunge.report.tables import studies, table, table_rows
+from expunge.report.tables import notes, studies, table
 from expunge.report.tables.over_seeds import SeedGroup, by_method
-from expunge.report.tables.table_rows import Row, ordered, rows, warnings
+from expunge.report.tables.table_rows import Row, ordered, rows
 
 _SHOWN = 3  # methods that a title names; of more, or of long names, it says the number
 _LONG = 70  # characters
@@ -42,7 +42,7 @@ class Contents:
     def of(cls, found: FoundRuns) -> Contents:
         """Return the contents of a report on what was found."""
         runs, begun = ordered(found.runs), read_begun(found.left_out)
-        return cls(rows(runs), warnings(runs), by_method(runs), found.left_out, found.studies, begun)
+        return cls(rows(runs), notes.warnings(runs), by_method(runs), found.left_out, found.studies, begun)
 
     @property
     def runs(self) -> list[Run]:
@@ -58,7 +58,7 @@ class Contents:
     def said(self) -> list[str]:
         """All that is to be said below the table."""
         named = self.named
-        return [*self.notes, *table_rows.guaranteed(named), *table_rows.notes(named)]
+        return [*self.notes, *notes.guaranteed(named), *notes.besides(named)]
 
     @property
     def title(self) -> str:

@@ -11,8 +11,9 @@ from expunge.core.text import finite
 from expunge.record.columns import merged
 from expunge.record.folders.runs import Run
 from expunge.record.folders.walk import natural
+from expunge.report.read.measured import references
 from expunge.report.read.methods import Method, methods
-from expunge.report.tables.table_rows import Row, references, rows
+from expunge.report.tables.table_rows import Row, rows
 
 
 @dataclass(frozen=True)

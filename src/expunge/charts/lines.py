@@ -1,23 +1,19 @@
-"""One kind of chart: lines over x by method, with intervals, dashes, outcomes, and facets where many."""
+"""One kind of chart: lines over x in few colours, with intervals, dashes, outcomes, and facets where many."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import wrap
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from expunge.report.figures import chart, style
-from expunge.report.figures.chart import Spec
-from expunge.report.read.methods import COLOURS, Method
+from expunge.charts import chart, style
+from expunge.charts.chart import Spec
 
-REQUESTS = "removal requests"
 SOLID, DASHED, DOTTED = [1.0, 0.0], [5.0, 3.0], [1.5, 2.0]
-_CROSS = "M-.5-.28L-.28-.5L0-.22L.28-.5L.5-.28L.22,0L.5,.28L.28,.5L0,.22L-.28,.5L-.5,.28L-.22,0Z"
-OUTCOMES = {"retrained": "triangle-up", "refused": _CROSS}
-"""What became of a request -> its mark."""
+CROSS = "M-.5-.28L-.28-.5L0-.22L.28-.5L.5-.28L.22,0L.5,.28L.28,.5L0,.22L-.28,.5L-.5,.28L-.22,0Z"
 _WIDE = {1: chart.WIDTH, 2: (chart.WIDTH - 50) // 2, 3: 180}
 """Panels side by side -> the pixels of each."""
 _LOW = 170  # pixels; the height of a panel where there are many
@@ -29,10 +25,27 @@ _DOTS: dict[str, Spec] = {"full": {"filled": True}, "open": {"filled": False, "s
 _STEPS = 2.5  # by which the first of the methods is larger at the most
 _MARK: Spec = {"filled": True, "stroke": style.PAPER, "strokeWidth": 0.6}
 _MARK_KEY: Spec = {"symbolFillColor": style.MUTED, "symbolStrokeColor": style.MUTED, "symbolStrokeWidth": 0}
+_DOT_KEY: Spec = {"symbolSize": 30, "symbolOpacity": 0.5}
 _DASH_KEY: Spec = {"symbolStrokeColor": style.MUTED, "symbolSize": 400, "symbolStrokeWidth": 2}
 _TOLD = {"method": "method", "stroke": "what", "x": "at", "value": "value [95%]", "seeds": "seeds"}
 
 Row = Mapping[str, Any]
+
+
+class Series(Protocol):
+    """What has lines in one colour, and a place in the legend."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in its facet: no two of one facet are called the same, or have one colour."""
+
+    @property
+    def colour(self) -> int:
+        """Its place in ``style.SERIES``."""
+
+    @property
+    def panel(self) -> str:
+        """Title of the facet it is drawn in; empty where all are in one."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Panel:
             ``alone`` for an interval as a bar, not as part of a band; ``outcome`` for a mark, which needs no
             line.
         dots: Single values, without a line.
+        dot: What one of them is called in the legend.
         log: Whether y has a log scale.
         share: Whether y is a share of rows.
         scale: Of x: ``linear`` for whole numbers, ``log`` or ``symlog``.
@@ -59,18 +73,19 @@ class Panel:
     title: str
     unit: str
     rows: Sequence[Row]
+    along: str
     dots: Sequence[Row] = ()
+    dot: str = ""
     log: bool = False
     share: bool = False
-    along: str = REQUESTS
     scale: str = "linear"
     reach: Sequence[float] = ()
     steps: bool = False
-    outcomes: Mapping[str, str] = field(default_factory=lambda: OUTCOMES)
+    outcomes: Mapping[str, str] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=lambda: _TOLD)
 
 
-def compose(panels: Sequence[Panel], every: Sequence[Method], dashes: Mapping[str, list[float]]) -> Spec:
+def compose(panels: Sequence[Panel], every: Sequence[Series], dashes: Mapping[str, list[float]]) -> Spec:
     """Return the panels side by side, by facets; a panel that has nothing of a facet has no place in it.
 
     Args:
@@ -81,7 +96,7 @@ def compose(panels: Sequence[Panel], every: Sequence[Method], dashes: Mapping[st
     facets, panels = list(dict.fromkeys(m.panel for m in every)), [panel for panel in panels if panel.rows]
     wide = _WIDE[chart.columns(len(panels) if len(panels) > 1 else len(facets))]
     size = {"width": wide, "height": chart.HEIGHT if len(facets) < 4 else _LOW}
-    crowded = len(facets) > 1 and len({method.name for method in every}) > COLOURS
+    crowded = len(facets) > 1 and len({method.name for method in every}) > style.COLOURS
     cells: dict[str, list[Spec]] = {}
     for panel in panels:
         x, y = _x(panel, panels), _y(panel)
@@ -128,7 +143,7 @@ def beneath(panels: Sequence[Panel], *strokes: str) -> str:
 
 
 def _cell(
-    panel: Panel, facet: str, x: Spec, y: Spec, every: Sequence[Method], dashes: Mapping[str, list[float]]
+    panel: Panel, facet: str, x: Spec, y: Spec, every: Sequence[Series], dashes: Mapping[str, list[float]]
 ) -> Spec:
     """Return bands and bars of intervals, lines, dots of few places, outcomes, and what a pointer is told."""
     rows, dots = ([row for row in found if row["panel"] == facet] for found in (panel.rows, panel.dots))
@@ -161,7 +176,13 @@ def _cell(
     told = chart.tips(panel.told, [row for row in rows if "line" in row])
     layers.append(chart.layer("point", {"style": chart.HOVER}, opacity={"value": 0}, tooltip=told))
     if dots:
-        single = chart.layer("point", {"filled": True, "size": 9}, opacity=chart.picked(0.3))
+        scale = {"domain": [panel.dot], "range": ["circle"]}
+        key = chart.legend([panel.dot], symbolType="circle", **_MARK_KEY, **_DOT_KEY)
+        own: Spec = {
+            "shape": {"datum": panel.dot, "type": "nominal", "scale": scale, "legend": key},
+            "detail": [],
+        }
+        single = chart.layer("point", {"filled": True, "size": 9}, opacity=chart.picked(0.3), **own)
         layers.append({**single, "data": chart.inline(dots)})
     if any("outcome" in row for row in rows):
         shapes = {
@@ -170,7 +191,7 @@ def _cell(
         shape = chart.coded("outcome", shapes, symbolType="circle", **_MARK_KEY)
         titles = {"outcome": "outcome", **panel.told}
         told = chart.tips(titles, [row for row in rows if "outcome" in row])
-        own = {"shape": shape, "size": large, "tooltip": told}
+        own = {"shape": shape, "size": large, "tooltip": told, "detail": []}
         layers.append(chart.layer("point", _MARK, "isValid(datum.outcome)", **own))
     detail = [{"field": name, "type": "nominal"} for name in ("stroke", "line")]
     bottom = [

@@ -1,19 +1,14 @@
-"""How charts look, and how they become files: Vega-Lite, written as SVG, PNG and PDF, live in the page.
+"""The parts of a chart as Vega-Lite has them: marks, axes, legends, and how panels stand side by side.
 
-The report writes its specifications itself: Altair, which takes a third of a run's drawing time to import
+Specifications of a report are written out: Altair, which takes a third of a run's drawing time to import
 and half of the rest to copy, is for the pictures of studies, and checks the specifications in the tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import BytesIO
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor, isfinite, log10
-from textwrap import wrap
 from typing import Any
-
-from expunge.core.system_errors import require_addresses
-from expunge.report.figures.style import GRID, INK, MUTED, PAPER, SERIES, Drawn
 
 Spec = dict[str, Any]
 """A chart or a part of one, as Vega-Lite has it."""
@@ -21,6 +16,10 @@ WIDTH = 560  # pixels, of one panel; what stands side by side shares it
 HEIGHT = 260
 HOVER = "hover"
 """Style of marks that only carry a tooltip: the files, where nobody points at anything, are without them."""
+PICK = "pick"
+"""Name of the selection that a click on a legend makes."""
+BESIDE = ("concat", "hconcat", "vconcat")
+"""Where Vega-Lite has panels that stand beside one another."""
 
 
 def _number(low: float, high: float) -> str:
@@ -43,40 +42,9 @@ SECONDS = (
 LONGEST = 76  # characters of a label, of which a longer one loses its middle; data and tooltips have it whole
 _SHORT = "length(datum.label) > 76 ? slice(datum.label, 0, 38) + '…' + slice(datum.label, -37) : datum.label"
 
-_PICK = "pick"
-_BESIDE = ("concat", "hconcat", "vconcat")
-_ADDRESSES = 96 << 30  # bytes; 68 were seen
-_SCALE = 2  # pixels of the PNG a pixel of the chart
 _FEW_TICKS = 4
 _HUGE = 1e307  # what is larger by a margin is no number any more
 _FLUSH = 4  # pixels from an axis's end, from which on a label does not stand out beyond it
-_TITLE = 72  # characters of a line of a title
-CONFIG: Spec = {
-    "font": "Liberation Sans, Arial, Helvetica, sans-serif",  # the first comes with the converter
-    "background": PAPER,
-    "view": {"stroke": None},
-    "padding": 10,
-    "concat": {"spacing": 28},
-    "title": {
-        **{"color": INK, "fontSize": 14, "anchor": "start", "subtitleColor": MUTED},
-        **{"frame": "bounds", "offset": 12},
-    },
-    "header": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "labelFontWeight": "bold"},
-    "axis": {
-        **{"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": MUTED},
-        **{"tickColor": MUTED, "gridColor": GRID, "labelFontSize": 11, "titleFontSize": 12},
-        **{"labelLimit": 260, "labelOverlap": "parity", "labelSeparation": 6, "titlePadding": 8},
-    },
-    "legend": {
-        **{"labelColor": INK, "titleColor": INK, "orient": "bottom", "labelFontSize": 12, "title": None},
-        **{"labelLimit": 0, "symbolStrokeWidth": 3, "titleLimit": 0, "columnPadding": 18},
-        **{"symbolOpacity": 1, "symbolType": "stroke"},
-        "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
-    },
-    "line": {"strokeWidth": 2},
-    "style": {HOVER: {"opacity": 0, "size": 80, "filled": True}},
-    "range": {"category": list(SERIES)},
-}
 
 
 def inline(rows: Iterable[Mapping[str, Any]]) -> Spec:
@@ -206,9 +174,9 @@ def log_ticks(low: float, high: float) -> list[float]:
 def picked(opacity: float = 1.0) -> Spec:
     """Return the opacity of marks that fade when a click on the legend picks another ``method``.
 
-    ``rendered`` adds the selection that it speaks of.
+    ``rendering`` adds the selection that it speaks of.
     """
-    return {"condition": {"param": _PICK, "value": opacity}, "value": 0.12 * opacity}
+    return {"condition": {"param": PICK, "value": opacity}, "value": 0.12 * opacity}
 
 
 def head(*words: str) -> Spec:
@@ -226,79 +194,3 @@ def beside(charts: Sequence[Spec], across: int = 0) -> Spec:
     if len(charts) == 1:
         return dict(charts[0])
     return {"concat": list(charts), "columns": across or columns(len(charts))}
-
-
-def converter() -> Any:
-    """The module that makes files of charts: its JavaScript engine reserves addresses that it never uses.
-
-    Raises:
-        MemoryError: The process may not have so many (``ulimit -v``); the engine would end it.
-    """
-    require_addresses(_ADDRESSES, "for charts")
-    import vl_convert
-
-    return vl_convert
-
-
-def rendered(chart: Any, name: str, title: str, caption: str) -> Drawn:
-    """Return a chart as a figure; the same chart gives the same bytes on the same machine.
-
-    Args:
-        chart: Its specification, or a chart of Altair, without a configuration of its own.
-        name: The name of its files.
-        title: What it is, for those who do not see it; and in its head.
-        caption: The sentences under it.
-    """
-    vl_convert = converter()
-
-    spec = {**chart} if isinstance(chart, dict) else chart.to_dict(validate=False)
-    spec.pop("$schema", None)  # an address, which nobody is to ask: who shows the chart knows what it is
-    spec["config"] = CONFIG
-    spec.setdefault("title", wrap(title, _TITLE))
-    _pickable(spec)
-    svg = vl_convert.vegalite_to_svg(_still(spec))
-    return Drawn(name, title, caption, svg, _compact(vl_convert.svg_to_png(svg, scale=_SCALE)), spec)
-
-
-def _compact(png: bytes) -> bytes:
-    """The same pixels in far fewer bytes: the converter hardly packs them; no pixel shines through."""
-    from PIL import Image
-
-    packed = BytesIO()
-    Image.open(BytesIO(png)).convert("RGB").save(packed, "PNG")
-    return packed.getvalue()
-
-
-def _pickable(spec: Spec) -> None:
-    """Add the selection that ``picked`` speaks of, bound to the legend, to the panels whose marks use it."""
-    names: list[str] = []
-    for panel in _panels(spec):
-        if f"'{_PICK}'" in str(panel.get("encoding", panel.get("layer"))):
-            names.append(f"panel_{len(names)}")
-            _first_mark(panel)["name"] = names[-1]
-    if names:
-        select = {"type": "point", "fields": ["method"]}
-        pick = {"name": _PICK, "select": select, "bind": "legend", "views": names}
-        spec["params"] = [*spec.get("params", []), pick]
-
-
-def _panels(spec: Spec) -> Iterator[Spec]:
-    """Yield what has axes of its own."""
-    parts = next((spec[key] for key in _BESIDE if key in spec), [spec["spec"]] if "spec" in spec else [])
-    for part in parts:
-        yield from _panels(part)
-    if not parts:
-        yield spec
-
-
-def _first_mark(panel: Spec) -> Spec:
-    return _first_mark(panel["layer"][0]) if "layer" in panel else panel
-
-
-def _still(spec: Spec) -> Spec:
-    """Return a specification without the marks that only carry a tooltip."""
-    still = dict(spec)
-    for key in ("layer", *_BESIDE):
-        if key in spec:
-            still[key] = [_still(one) for one in spec[key] if f"'{HOVER}'" not in str(one.get("mark"))]
-    return {**still, "spec": _still(spec["spec"])} if "spec" in spec else still

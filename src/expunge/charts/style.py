@@ -11,6 +11,8 @@ from expunge.core.files import write_atomically
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 # Okabe and Ito's set without its yellow, which vanishes on white; the last two are a violet and a grey.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6f42c1", "#7a7f85")
+COLOURS = len(SERIES)
+"""As many as can be told apart."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import hashlib
 import logging
 from pathlib import Path
 
+from expunge.charts.rendering import converter
 from expunge.core.errors import one_line
 from expunge.core.files import write_atomically
 from expunge.core.homes import private_folder
-from expunge.report.figures.chart import converter
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,86 @@
+"""MIA-efficacy: the share of the removed rows that a membership attack takes for rows never trained on."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expunge.core.columns import AIM, Column, with_references
+from expunge.metrics.base import Evaluated, Values, View, probabilities_of
+from expunge.metrics.linear_probe import evenly_spaced
+from expunge.predictors import Differentiable, Probabilistic
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+
+def mia_efficacy(members: Array, others: Array, forget: Array) -> float | None:
+    """``1 - mean(attack(forget))``, where the attack says 1 of rows that it takes for members.
+
+    The attack is a support vector machine on one number a row, the probability of its own label: C 3, radial
+    kernel, gamma ``auto`` (1 of one feature). Fan et al., *SalUn*, ICLR 2024, after Jia et al., NeurIPS 2023.
+    Between 0 and 1; neither end is the aim, which is the retrained model's value. None where one of the three
+    has no row.
+
+    Args:
+        members: (m,) probabilities of rows that were trained on.
+        others: (m,) of rows that never were, as many.
+        forget: (f,) of those that have been removed.
+    """
+    if not min(len(members), len(others), len(forget)):
+        return None
+    from sklearn.svm import SVC
+
+    x, y = np.concatenate([members, others])[:, None], np.arange(len(members) + len(others)) < len(members)
+    attack = SVC(C=3, kernel="rbf", gamma="auto").fit(x, y)
+    return float(1 - np.mean(attack.predict(forget[:, None])))
+
+
+class MiaEfficacy(Evaluated):
+    """``mia_efficacy`` of the model, and of the model that ``View.reference`` is.
+
+    Members are as many rows of the retain set as there are test rows, at equal distances; where it has fewer,
+    as many test rows as it has. Test rows of classes that no training row ever had do not count.
+    """
+
+    needs = Probabilistic
+    COLUMNS = with_references(
+        {
+            "mia_efficacy": Column(
+                "MIA-efficacy",
+                "",
+                "share of the removed rows that a support vector machine on the probability of a row's own "
+                "label takes for rows never trained on; it has learned from retained and test rows; " + AIM,
+            )
+        }
+    )
+
+    def __call__(self, view: View) -> Values:
+        """One training, shared with other metrics, and a machine for each of the two models."""
+        found = {"mia_efficacy": _of(view, view.model), "retrain_mia_efficacy": _of(view, view.reference)}
+        for name in (name for name, value in found.items() if value is None):
+            log.warning("%s is not defined: a model, removed, retained and test rows are needed", name)
+        return found
+
+
+def _of(view: View, model: Differentiable | None) -> float | None:
+    """That of one model."""
+    if not isinstance(model, Probabilistic):
+        return None
+    retain, forget = np.flatnonzero(~view.requested), np.flatnonzero(view.requested)
+    count, classes = min(len(retain), len(view.known_test)), np.unique(view.y_train)
+
+    def own(x: object, y: Ids, rows: Ids) -> Array:
+        each = np.arange(len(rows)), np.searchsorted(classes, y[rows])
+        return probabilities_of(model, classes, x, rows)[each]
+
+    members, others = evenly_spaced(retain, count), evenly_spaced(view.known_test, count)
+    return mia_efficacy(
+        own(view.x_train, view.y_train, members),
+        own(view.x_test, view.y_test, others),
+        own(view.x_train, view.y_train, forget),
+    )

@@ -1,0 +1,1 @@
+"""Tests of ``expunge.charts``, and what holds of every chart that any test draws."""
