@@ -21,6 +21,7 @@ from expunge.core import text
 from expunge.core.columns import Column, Plot
 from expunge.core.errors import RunFolderError
 from expunge.core.spreadsheets import as_csv
+from expunge.record.columns import as_json, of_run
 from expunge.report import find_runs, read_run
 from expunge.report.figures import requests as network_figures
 from expunge.report.figures.draw import draw_all, draw_plots, write_run_figures
@@ -618,6 +619,18 @@ def test_headline_is_not_a_wreck(tmp_path):
     page = _page(tmp_path)
     assert "the most accurate: <strong>lcodec</strong>" in page
     assert '<span class="value">57</span> <span class="of">of 60; 3 refused</span>' in page
+
+
+def test_headline_is_who_is_best_by_what_removing_is_about(tmp_path):
+    tow = Column("ToW", "↑", "tug of war", "accuracy", main=True)
+    columns = as_json({**of_run({}), "tow": tow})
+    for name, accuracy, war in (("kfac", 0.92, 0.97), ("idle", 0.95, 0.05)):
+        make_network(
+            tmp_path / name, name, 60, columns=columns, tow=war, test_accuracy_after=accuracy, removed=60
+        )
+    assert "Of those that removed most, the best by ToW: <strong>kfac</strong>" in _page(tmp_path)
+    make_network(tmp_path / "no_number", "lcodec", 60, test_accuracy_after=0.96, removed=60)
+    assert "the most accurate: <strong>lcodec</strong>" in _page(tmp_path)
 
 
 def test_a_column_that_is_not_a_number_is_named(tmp_path):
