@@ -521,3 +521,18 @@ expunge()
     assert not (tmp_path / "run" / "figures").exists()
     assert cli.expunge(*run, cwd=tmp_path).code == 0
     assert {path.suffix for path in (tmp_path / "run" / "figures").iterdir()} == {".png", ".svg"}
+
+
+def test_facets_of_an_unlearner_where_many_settings_are_the_same(tmp_path):
+    def run(unlearner: str, identity: str) -> Run:
+        config = {"seed": 0, "unlearner": {"name": unlearner}, "removal": {"identity": identity}}
+        summary = {"unlearner": unlearner, "dataset": "x", "requests": 0, "seed": 0}
+        return Run(Path(f"{unlearner}_{identity}"), summary, [], config, unlearner)
+
+    people = [f"s{i}" for i in range(5)]
+    every = methods([run(unlearner, person) for unlearner in ("lcodec", "kfac") for person in people])
+    assert [(one.panel, one.name) for one in every] == [
+        (unlearner, f"removal.identity {person}") for unlearner in ("lcodec", "kfac") for person in people
+    ]
+    assert [one.colour for one in every[:5]] == [one.colour for one in every[5:]]
+    assert len({one.colour for one in every}) == 5

@@ -38,9 +38,9 @@ def methods(runs: Sequence[Run]) -> list[Method]:
     """Return the methods of the runs, in the order of these, each with its colour and its facet.
 
     Up to ``COLOURS`` methods are in one facet. Of more, a facet is what some settings have in common, and the
-    same name has the same colour in all of them: the unlearners, if these are few and facets of several
-    of them come about; else what the remaining settings say. Where neither is so, a facet holds the next
-    ``COLOURS``.
+    same name has the same colour in all of them: the unlearners, if these are few and facets of several of
+    them come about; or what one unlearner was run with; else what the remaining settings say. Where none of
+    these is so, a facet holds the next ``COLOURS``.
     """
     groups = alike(runs)
     notes = _told_apart(notes_of_groups(groups))
@@ -92,8 +92,10 @@ def _told_apart(notes: Sequence[list[str]]) -> list[list[str]]:
 
 
 def _common(notes: Sequence[Sequence[str]]) -> Iterator[list[tuple[str, str]]]:
-    """Yield facet and name of each method: all settings and the unlearner, the first few and the others."""
+    """Yield facet and name of each method: settings and unlearner, the other way round, or some of them."""
     yield [(", ".join(settings), head) for head, *settings in notes]
+    if all(len(note) > 1 for note in notes):
+        yield [(head, ", ".join(settings)) for head, *settings in notes]
     for first in range(2, max(map(len, notes))):
         yield [(", ".join(own[1:first]), label(own[0], *own[first:])) for own in notes]
 
