@@ -117,16 +117,23 @@ class Ledger:
     def _cut_off(self) -> None:
         """Leave ``lines`` records: the sums last, for a sum without its line does no harm.
 
+        Such a sum is of a process that has died, or, where locks do not hold, of one that writes the line
+        just now: nothing tells the two apart, and who then writes that line has spoiled the ledger for all.
+
         Raises:
             RunFolderError: Another process has written to the files since this one read them.
         """
-        if not self._is_cut:
+        sizes = [self._size, self.lines * LENGTH]
+        files = (self._file, self._sums)
+        if self._is_cut:
+            self._found = [file.seek(0, os.SEEK_END) for file in files]
+        for number, (file, size) in enumerate(zip(files, sizes, strict=True)):
             self._require(*self._found)
-        self._is_cut = True
-        for file, size in ((self._file, self._size), (self._sums, self.lines * LENGTH)):
-            if file.seek(0, os.SEEK_END) > size:
+            if self._found[number] > size:  # who has nothing to cut takes nothing that another writes now
                 file.truncate(size)
                 os.fsync(file.fileno())
+                self._found[number] = size
+        self._is_cut = True
 
     def append(self, record: dict[str, Any]) -> dict[str, Any]:
         """Write one record, wait until it is on disk, and return it as a reader of the file finds it.
@@ -189,10 +196,18 @@ class Ledger:
         if (found := sum(1 for _ in whole_lines(self.path, self.mend))) != self.lines:
             raise RunFolderError(f"{self.path}: holds {found} lines, this run has written {self.lines}")
 
+    def require_alone(self) -> None:
+        """See that the files are as large as this process found or made them; nothing is written.
+
+        Raises:
+            RunFolderError: Another process has written to them.
+        """
+        self._require(*((self._size, self.lines * LENGTH) if self._is_cut else self._found))
+
     def _require_sizes(self) -> None:
         if not self._is_cut:
             self._cut_off()
-        self._require(self._size, self.lines * LENGTH)
+        self.require_alone()
 
     def _claim(self, claim: bytes) -> None:
         """Write a sum, and take it back where another process has written one too."""

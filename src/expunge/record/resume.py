@@ -275,7 +275,7 @@ class RunCheckpoint:
     def done(self) -> None:
         """The run is complete: the checkpoint, which holds secrets, goes."""
         for left in self.path.parent.glob(f"{FILE}*"):  # what a kill amid writing has left, too
-            left.unlink()
+            left.unlink(missing_ok=True)
 
 
 def _left(path: Path, why: str) -> str:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from expunge.core.errors import RunFolderError
 from expunge.core.files import State, save_state
 from expunge.core.folders import discard
 from expunge.core.plain import plain
@@ -36,12 +37,13 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         DataError: A file of the data or of weights has changed in the meantime.
         BrokenInvariant: A request came out as none may: it is not recorded, and the checkpoint stays.
     """
-    every = experiment.checkpoint_every
+    every, was_complete = experiment.checkpoint_every, (folder / SUMMARY).exists()
     checkpoint = RunCheckpoint(folder, experiment.shown, experiment.inputs, every)
     session = Session(experiment, *experiment.extract())
     with Ledger(folder / FILE) as ledger, Guarded(experiment.tracker) as tracker:
         _begin(session, checkpoint, ledger)
         _catch_up(session, checkpoint, ledger)
+        _require_alone(folder, ledger, was_complete)
         _reopen(experiment, checkpoint, folder)
         columns = session.columns()
         tracker.start(experiment.shown, folder, experiment.group)
@@ -88,6 +90,17 @@ def _begin(session: Session, checkpoint: RunCheckpoint, ledger: Ledger) -> None:
         with of_file(checkpoint.read):
             session.load(state)
             session.checked.loaded(ledger, session.served, session.removed, session.requested)
+
+
+def _require_alone(folder: Path, ledger: Ledger, was_complete: bool) -> None:
+    """Refuse to go on where another process, which a lock did not keep out, has ended the run meanwhile.
+
+    Raises:
+        RunFolderError: It has; what it left stays.
+    """
+    ledger.require_alone()
+    if (folder / SUMMARY).exists() and not was_complete:
+        raise RunFolderError(f"{folder}: another process has ended this run since this one began to go on")
 
 
 def _reopen(experiment: Experiment, checkpoint: RunCheckpoint, folder: Path) -> None:
