@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from experiments.benchmarks.harness import BEGIN, END
-from experiments.benchmarks.scrub import compare, memory
+from experiments.benchmarks.scrub import compare, memory, tables
 from experiments.benchmarks.scrub import program as benchmark
 from experiments.benchmarks.scrub.ours import GUARD, STAGES, Timed, accuracy, noise, scrubbed
 from experiments.benchmarks.scrub.published import (
@@ -46,6 +46,19 @@ class Tiny:
 @pytest.fixture(scope="module")
 def task():
     return task_of(Tiny(), random_pictures(80, side=8), Training(epochs=2, batch_size=16, lr=0.01))
+
+
+def test_our_own_settings_stand_beside_the_published_ones(task):
+    found = compare.settings_apart(task, 2, SMALL)
+    own, published = found["rows"]
+    assert (own["settings"], published["settings"]) == ("own", "published")
+    plain = Scrub(penalty=0.0, **SMALL).propose(task.problem, np.random.default_rng(SEED), noise())
+    theirs = Scrub.published(**SMALL).propose(task.problem, np.random.default_rng(SEED), noise())
+    assert own["selected"] == len(plain.units)
+    assert found["same_units"] == (plain.units == theirs.units)
+    assert min(own["stages"][stage]["median"] for stage in STAGES) > 0
+    lines = tables.settings_lines({"family": "tiny", "images": "random", "repeats": 2, **found})
+    assert "whole scrub" in "".join(lines)
 
 
 def test_the_clock_is_on_the_scrub_itself(task):
@@ -176,10 +189,15 @@ def test_writes_tables_and_a_picture(tmp_path, monkeypatch, capsys):
     out, page = tmp_path / "scrub.json", tmp_path / "README.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     common = ["--out", str(out), "--repeats", "1", "--threads", "1", "--copies", "60", "--forwards", "5"]
-    for option in (["--families"], ["--memory"], ["--candidates", "2", "--dense", "20", "--write"]):
+    for option in (
+        ["--settings"],
+        ["--families"],
+        ["--memory"],
+        ["--candidates", "2", "--dense", "20", "--write"],
+    ):
         assert replace(benchmark.BENCHMARK, folder=tmp_path).main([*common, *option]) == 0
     report = json.loads(out.read_text())
-    assert set(report) == {"stages", "families", "memory"}
+    assert set(report) == {"stages", "settings", "families", "memory"}
     stages = report["stages"]
     assert stages["units"] == 14
     assert stages["shares"] == {"forwards": 5, "candidates": 2, "dense": 20}

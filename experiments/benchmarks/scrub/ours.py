@@ -74,14 +74,15 @@ class Scrubbed:
         return [self.observed.units.index(unit) for unit in self.proposal.units]
 
 
-def scrubbed(task: Task, settings: Mapping[str, Any]) -> Scrubbed:
+def scrubbed(task: Task, settings: Mapping[str, Any], published: bool = True) -> Scrubbed:
     """Scrub the image, guard the update, and put the weights back.
 
     Args:
         task: What is scrubbed.
-        settings: Those of ``Scrub`` that are not the published ones.
+        settings: Those of ``Scrub`` that are not the published ones, or our defaults.
+        published: Whether the others are as published.
     """
-    scrub, module = Timed.published(**settings), task.problem.module
+    scrub, module = (Timed.published if published else Timed)(**settings), task.problem.module
     begin = perf_counter()
     proposal = scrub.propose(task.problem, np.random.default_rng(SEED), noise())
     saved = proposal.block.save(module)

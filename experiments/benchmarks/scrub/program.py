@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.benchmarks.harness import Benchmark, Part, positive, threads_option
 from experiments.benchmarks.scrub import figure, memory, tables
-from experiments.benchmarks.scrub.compare import Shares, compare, facts
+from experiments.benchmarks.scrub.compare import Shares, compare, facts, settings_apart
 from experiments.benchmarks.scrub.ours import GUARD, STAGES, scrubbed
 from experiments.benchmarks.scrub.setup import FAMILIES, Pictures, pictures, task_of
 from expunge.models import Architecture
@@ -57,6 +57,13 @@ def _stages(options: argparse.Namespace, threads: int) -> dict[str, Any]:
     return {"family": FAMILY, "images": images.name, "repeats": options.repeats, **found}
 
 
+def _settings_apart(options: argparse.Namespace, threads: int) -> dict[str, Any]:
+    images = pictures(options.data_dir)
+    task = task_of(FAMILIES[FAMILY], images)
+    found = settings_apart(task, options.repeats, _settings(options, threads))
+    return {"family": FAMILY, "images": images.name, "repeats": options.repeats, **found}
+
+
 def _families(options: argparse.Namespace, threads: int) -> dict[str, Any]:
     images = pictures(options.data_dir)
     rows = families(FAMILIES, images, options.repeats, _settings(options, threads))
@@ -95,11 +102,13 @@ BENCHMARK = Benchmark(
         "stages": Part(
             _stages, tables.stages_lines, "One scrub, stage by stage", "Seconds of one scrub by stage"
         ),
+        "settings": Part(_settings_apart, tables.settings_lines, "Our own settings", option="settings"),
         "families": Part(_families, tables.families_lines, "Networks", option="families"),
         "memory": Part(_memory, tables.memory_lines, "Memory", option="memory"),
     },
     arguments=_arguments,
     options={
+        "settings": "measure instead the scrub with our own settings beside the published ones",
         "families": "measure instead ours on every family",
         "memory": "measure instead the memory of one scrub",
     },

@@ -61,6 +61,29 @@ def _differences(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def settings_lines(part: dict[str, Any]) -> list[str]:
+    """The table of one scrub with our own settings and with the published ones."""
+    names = {"own": "ours (`lcodec`: K-FAC)", "published": "published (`lcodec_published`: fd)"}
+    rows = [
+        [
+            names[row["settings"]],
+            str(row["selected"]),
+            *(seconds(row["stages"][stage]) for stage in STAGES),
+            seconds(row["whole"]),
+        ]
+        for row in part["rows"]
+    ]
+    stages = "|".join(f"{WHAT[stage]}: s" for stage in STAGES)
+    return [
+        f"One image from {part['family']}, {part['images']}; {part['copies']:,} copies; the same units are "
+        f"selected: {'yes' if part['same_units'] else 'no'}. {part['repeats']} interleaved repeats.",
+        "",
+        *table(f"settings|selected|{stages}|whole scrub: s (range)", rows),
+        "",
+        f"Target: with our own settings at most {part['at_most']:g} s on two cores: {verdict(part['met'])}.",
+    ]
+
+
 def families_lines(part: dict[str, Any]) -> list[str]:
     """The table of our scrub on every family."""
     rows = [
