@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,16 +151,16 @@ class _Together:
         See ``expunge.linear.solver``.
         """
         slope = np.einsum("ij,ij->j", self.gradient[:, at], direction)
-        still = ~direction.any(axis=0)
+        still: NDArray[np.bool_] = np.logical_not(np.any(direction, axis=0))
         t, moved = np.ones(len(at)), np.zeros(len(at), dtype=bool)
-        left = np.flatnonzero((slope < 0) | still)
+        left = np.flatnonzero(np.logical_or(slope < 0, still))
         for _ in range(_MAX_HALVINGS):
             if not len(left):
                 break
             point = self.w[:, at[left]] + t[left] * direction[:, left]
             there = self.measure(point, at[left])
             new = np.einsum("ij,ij->j", there, direction[:, left])
-            fine = (new <= _TURNED * -slope[left]) | still[left]
+            fine = np.logical_or(new <= _TURNED * -slope[left], still[left])
             done = left[fine]
             self.w[:, at[done]], self.gradient[:, at[done]] = point[:, fine], there[:, fine]
             moved[done] = True
@@ -259,19 +260,19 @@ def removed_together(
     """
     before, ridge = ColumnPasses.of([column.problem for column in columns]), problems[0].lam * problems[0].n
     w = np.stack([column.w for column in columns], axis=1)
-    known = np.stack([column.gradient for column in columns], axis=1) - before.removed(w, index)
+    known = np.stack([cast("Array", c.gradient) for c in columns], axis=1) - before.removed(w, index)
     basis = next((c.factor.basis for c in columns if isinstance(c.factor, Shared) and c.factor.basis), None)
     basis = basis or Basis.of(before.rows)
-    diagonals = np.stack([column.factor.diagonal for column in columns], axis=1)
+    diagonals = np.stack([cast("Iterative", column.factor).diagonal for column in columns], axis=1)
     w -= basis.nearby(known, basis.means(diagonals, ridge), ridge)
     every = np.arange(len(columns))
     state = _Together(problems, np.nextafter(np.asarray(targets), inf), w, basis)
     state.gradient = state.measure(w, every)
-    state.run(every, np.linalg.norm(state.gradient, axis=0), _MOST_STEPS)
+    state.run(every, np.full(len(columns), inf), _MOST_STEPS)  # to the target in one step, where it can be
     sizes, found = np.linalg.norm(state.gradient, axis=0), []
     for k, (column, problem) in enumerate(zip(columns, problems, strict=True)):
         w_k, gradient = (np.ascontiguousarray(array[:, k]) for array in (state.w, state.gradient))
-        factor = Shared(column.factor.diagonal, basis)
+        factor = Shared(cast("Iterative", column.factor).diagonal, basis)
         if not sizes[k] <= targets[k]:
             fit = train(problem, targets[k], start=w_k, factor=factor)
             w_k, gradient = fit.w, fit.gradient
