@@ -98,6 +98,17 @@ class ColumnPasses:
         data, sums = self._summed(term, len(columns), np.float64)
         return data + self.ridge * w + self.b[:, columns], sums
 
+    def look(self, w: Array, slopes: Single) -> Array:
+        """Write the slopes of all columns at ``w`` (d, K), in float32; the sum of each, (K,)."""
+        narrow = w.astype(np.float32)
+
+        def term(x: Single, lo: int, hi: int) -> tuple[float, Array]:
+            share = expit(x @ narrow)
+            slopes[lo:hi] = share - share * share
+            return 0.0, slopes[lo:hi].sum(axis=0, dtype=np.float64)
+
+        return np.asarray(self._summed(term, self.width, np.float32)[1])
+
     def curved(self, slopes: Single, step: Array, columns: NDArray[np.int64]) -> Array:
         """``(X^T diag(slopes_k) X + lam n I) step_k`` of these columns, (d, k): in float32, and one pass."""
         sizes = np.linalg.norm(step, axis=0)

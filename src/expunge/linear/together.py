@@ -54,11 +54,6 @@ class Basis:
             values, vectors = np.linalg.eigh(rows.weighted_gram(None, np.float32).astype(np.float64))
         return cls(np.maximum(values, 0.0), vectors)
 
-    def means(self, diagonals: Array, ridge: float) -> Array:
-        """The mean slopes (k,) of Hessians with these diagonals (d, k)."""
-        squares = float(self.values.sum())  # of all entries of X
-        return np.clip((diagonals - ridge).sum(axis=0) / (squares or 1.0), 0.0, 0.25)
-
     def nearby(self, rhs: Array, slopes: Array, ridge: float) -> Array:
         """``(c_k X^T X + ridge I)^{-1} rhs_k``, (d, k), of mean slopes c (k,)."""
         weights = self.values[:, None] * slopes + ridge
@@ -168,8 +163,8 @@ class _Together:
             t[left] *= np.maximum(0.1, slope[left] / (slope[left] - new))
         return moved
 
-    def run(self, at: NDArray[np.int64], first: Array, max_iter: int) -> None:
-        """Newton steps of the columns ``at``, which have been measured, until each has met its tolerance.
+    def run(self, at: NDArray[np.int64], first: Array, max_iter: int, measured: bool = True) -> None:
+        """Newton steps of the columns ``at`` until each has met its tolerance; they may be ``measured``.
 
         One that finds no smaller gradient for some steps stays where it was best. ``first`` are the (K,)
         gradient norms that a training began with.
@@ -177,6 +172,8 @@ class _Together:
         first, since = np.where(first > 0, first, 1.0), np.zeros(len(self.tols))
         size = np.linalg.norm(self.gradient, axis=0)
         best, best_gradient, best_size = self.w.copy(), self.gradient.copy(), size
+        if not measured:
+            best_size = np.full(len(size), inf)
         at = at[~(best_size[at] < self.tols[at])]
         for _ in range(max_iter):
             if not len(at):
@@ -249,8 +246,8 @@ def removed_together(
 ) -> list[CertifiedColumn]:
     """Propose the columns of one of ``groups`` after a ``corrected`` update that removes rows they all use.
 
-    The first step is the preconditioner's, without a look at the rows that stay; where the pass that measures
-    what it left finds more than its target, Newton steps follow. See ``expunge.linear.removal``.
+    A pass in float32 finds the curvature, some more the step, one in float64 measures what it leaves; where
+    that is above its target, further steps follow. See ``expunge.linear.removal``.
 
     Args:
         columns: K of them, whose gradients are known.
@@ -258,17 +255,17 @@ def removed_together(
         index: The rows that leave.
         targets: (K,) residual norms to reach.
     """
-    before, ridge = ColumnPasses.of([column.problem for column in columns]), problems[0].lam * problems[0].n
+    before = ColumnPasses.of([column.problem for column in columns])
     w = np.stack([column.w for column in columns], axis=1)
     known = np.stack([cast("Array", c.gradient) for c in columns], axis=1) - before.removed(w, index)
     basis = next((c.factor.basis for c in columns if isinstance(c.factor, Shared) and c.factor.basis), None)
     basis = basis or Basis.of(before.rows)
-    diagonals = np.stack([cast("Iterative", column.factor).diagonal for column in columns], axis=1)
-    w -= basis.nearby(known, basis.means(diagonals, ridge), ridge)
     every = np.arange(len(columns))
     state = _Together(problems, np.nextafter(np.asarray(targets), inf), w, basis)
-    state.gradient = state.measure(w, every)
-    state.run(every, np.full(len(columns), inf), _MOST_STEPS)  # to the target in one step, where it can be
+    state.gradient = known
+    state.means = state.passes.look(w, state.slopes) / max(1, state.passes.rows.places)
+    # to the target in one step, where it can be
+    state.run(every, np.full(len(columns), inf), _MOST_STEPS, measured=False)
     sizes, found = np.linalg.norm(state.gradient, axis=0), []
     for k, (column, problem) in enumerate(zip(columns, problems, strict=True)):
         w_k, gradient = (np.ascontiguousarray(array[:, k]) for array in (state.w, state.gradient))
