@@ -58,7 +58,8 @@ class LinearModel(LinearProblems):
             for each class by itself.
         progress: Show a bar over the classes (on a terminal only).
         solver: ``direct`` (an inverse Hessian a class is kept, 8 d^2 bytes each), ``iterative`` (conjugate
-            gradients: nothing of d x d is made) or ``auto``, see ``expunge.linear.memory.iterates``.
+            gradients: nothing of d x d is made but one matrix for many classes on dense rows, see
+            ``expunge.linear.together``) or ``auto``, see ``expunge.linear.memory.iterates``.
         solver_memory: Bytes that the inverses of all classes may take with ``auto``.
     """
 
