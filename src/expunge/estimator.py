@@ -100,9 +100,9 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
         """Train on rows X (n, d) with labels y (n,) of two classes or more.
 
         X may be sparse (scipy.sparse), and is never made dense. It is kept (without an intercept uncopied
-        where it is a C-ordered float32 or float64 array, or such a CSR matrix in canonical form): removal
-        needs the rows that stay. Do not change it afterwards. Releases are counted anew: those of another
-        training of this object are forgotten, and who sees both has the sum of their epsilons.
+        where it is a C-ordered float16, float32 or float64 array, or a canonical CSR matrix of the last two):
+        removal needs the rows that stay. Do not change it afterwards. Releases are counted anew: those of
+        another training of this object are forgotten, and who sees both has the sum of their epsilons.
 
         Raises:
             InvalidValue: A setting is not allowed, or labels are nothing that can be saved.

@@ -1,4 +1,4 @@
-"""Fit and removal on sparse rows, against scikit-learn's Newton method with conjugate gradients."""
+"""Fit and removal on sparse rows, against scikit-learn's Newton method; many classes; rows on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from experiments.benchmarks.harness import (
-    WHOLE,
     Benchmark,
     Part,
     clock,
@@ -25,6 +24,7 @@ from experiments.benchmarks.harness import (
     threads_option,
 )
 from experiments.benchmarks.machine import in_own_process, peak_mib, sharing
+from experiments.benchmarks.rows import columns, mapped
 from experiments.benchmarks.rows.corpus import ROWS, corpus
 from experiments.benchmarks.tables import factor, short, table, verdict
 from expunge import CertifiedLogisticRegression
@@ -166,11 +166,24 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=positive, default=ROWS, help=f"rows of the corpus (default {ROWS})")
     parser.add_argument("--terms", type=positive, nargs="+", help="numbers of terms (default 4096 60000)")
     parser.add_argument("--removals", type=positive, default=20, help="single removals a repeat (default 20)")
+    parser.add_argument(
+        "--classes", type=positive, nargs="+", help="numbers of classes (default 10 100 1000)"
+    )
+    parser.add_argument("--mapped-rows", type=positive, default=10_000_000, help="rows on disk (default 1e7)")
     threads_option(parser)
 
 
+PARTS = {
+    "sparse": Part(measure, lines, "Sparse rows"),
+    "columns": Part(columns.measure, columns.lines, "Many classes on dense rows", option="columns"),
+    "mapped": Part(mapped.measure, mapped.lines, "Float16 rows on disk", option="mapped"),
+}
+_OPTIONS = {
+    "columns": "measure many classes, solved for one by one and together",
+    "mapped": "measure rows of float16 that are mapped from disk",
+}
 BENCHMARK = Benchmark(
-    Path(__file__).parent, __doc__, {WHOLE: Part(measure, lines)}, _arguments, libraries=("numba",)
+    Path(__file__).parent, __doc__, PARTS, _arguments, options=_OPTIONS, libraries=("numba",)
 )
 
 

@@ -141,7 +141,7 @@ class CertifiedColumn(WeightColumn):
         """
         if fit.report.gradient_norm > problem.rounding(fit.w):
             fit = train(problem, problem.rounding(fit.w), start=fit.w, factor=fit.factor)
-        factor = fit.factor if update == "fresh" else build_factor(problem, fit.w)
+        factor = fit.factor if update == "fresh" else fit.factor_here(problem)
         account = replace(self.account, beta=problem.certified(fit.w, fit.gradient), solve_error=0.0)
         return CertifiedColumn(problem, fit.w, account, spectral, factor, fit.gradient)
 

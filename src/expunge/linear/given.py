@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 BLOCK_ROWS = 1024  # also the unit of summation: results do not depend on the number of threads
 NORM_SLACK = 1e-9  # how far over 1 the norm of a row that calls itself normalised may be
-_STORED_TYPES = (np.uint8, np.float32, np.float64)
+_STORED_TYPES = (np.uint8, np.float16, np.float32, np.float64)
 # Between them no square of a norm has overflowed, and what has underflowed on the way is below 2^-170 of it.
 LEAST_SQUARE, MOST_SQUARE = 2.0**-900, 2.0**1000
 
@@ -28,8 +28,8 @@ def spans(n: int) -> list[tuple[int, int]]:
 
 def square_norms(raw: NDArray[Any], used: NDArray[np.bool_], offset: float) -> Array:
     """``||raw_i - offset||_2^2`` of every row as float64 has it, (n,); 1 of those that are not ``used``."""
-    out, blocks = np.empty(len(raw)), spans(len(raw))
-    for_each(lambda k: kernels.square_norm_block(raw, used, offset, *blocks[k], out), len(blocks), raw.size)
+    out, blocks, bits = np.empty(len(raw)), spans(len(raw)), kernels.bits_of(raw)
+    for_each(lambda k: kernels.square_norm_block(bits, used, offset, *blocks[k], out), len(blocks), raw.size)
     return out
 
 
@@ -65,7 +65,7 @@ def require_finite(raw: NDArray[Any], rows: NDArray[np.int64], what: str) -> Non
 
 
 def stored(raw: Any) -> NDArray[Any]:
-    """Return a table of numbers (n, d) as rows are kept: C-contiguous uint8, float32 or float64.
+    """Return a table of numbers (n, d) as rows are kept: C-contiguous, in a stored type.
 
     Raises:
         InvalidValue: It is none.

@@ -18,7 +18,7 @@ from expunge.linear.sparse_rows import canonical
 
 SCALING = 1.0
 """c, where nothing is said of it."""
-_NARROW = (np.uint8, np.float32)
+_NARROW = (np.uint8, np.float16, np.float32)
 
 
 def checked(intercept: Any, scaling: Any, names: tuple[str, str]) -> float:
@@ -34,8 +34,8 @@ def checked(intercept: Any, scaling: Any, names: tuple[str, str]) -> float:
 def beside(raw: Any, constant: float, offset: float = 0.0) -> Any:
     """Return ``[raw, constant + offset]``, from all of which ``offset`` is still to be subtracted.
 
-    It is a copy, in float32 of uint8 and float32 (of sparse rows of float32 alone), else in float64; with
-    constant 0 it is ``raw`` itself. What float32 has in place of c is the same in every row.
+    It is a copy, in float32 of uint8, float16 and float32 (of sparse rows of float32 alone), else in float64;
+    with constant 0 it is ``raw`` itself. What float32 has in place of c is the same in every row.
 
     Args:
         raw: (n, d) numbers, an array or a sparse matrix, which stays one (CSR).

@@ -1,4 +1,6 @@
-"""Compiled passes over rows that stay in their stored type (uint8 pixels, float32, float64).
+"""Compiled passes over rows that stay in their stored type (uint8 pixels, float16, float32, float64).
+
+numba has no float16 on the processor: such rows come as their bits, in uint16 (``bits_of``).
 
 Each kernel reads a block of four rows once, widens it to float64 in first-level cache, and uses it twice:
 for the scores and for the weighted sum. All arithmetic is float64. A row with ``scale == 0`` has been
@@ -8,7 +10,12 @@ removed: it is never read, whatever has become of its place, and the others are 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import overload
+from numpy.typing import NDArray
 
 from expunge.core.compiled import njit
 
@@ -19,6 +26,32 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 # and so sums in another order. Room on both sides keeps the same numbers at the same bits wherever the arrays
 # happen to lie in memory.
 _ROOM = 64
+
+
+def bits_of(raw: NDArray[Any]) -> NDArray[Any]:
+    """Rows as kernels take them: float16 as uint16, others as they are; no copy."""
+    return raw.view(np.uint16) if raw.dtype == np.float16 else raw
+
+
+def _widened(number):  # type: ignore[no-untyped-def]
+    """A stored number in float64: exact."""
+    raise NotImplementedError  # compiled code alone calls it
+
+
+def _half(number):  # type: ignore[no-untyped-def]
+    """That of the bits of a float16: a sign, 5 bits of exponent + 15, 10 bits of what follows the first."""
+    size = np.int64(number) & 0x7FFF
+    exponents = np.int64(0x7FF) if size >= 0x7C00 else np.int64(1008)  # infinite and NaN; 1023 - 15
+    normal = ((size << 42) + (exponents << 52)) if size < 0x7C00 else ((size << 42) | (exponents << 52))
+    found = np.int64(normal).view(np.float64) if size >= 0x400 else np.float64(size) * 2.0**-24
+    return -found if number >= 0x8000 else found
+
+
+@overload(_widened, inline="never")
+def _widened_of(number):  # type: ignore[no-untyped-def]
+    if number == types.uint16:
+        return _half
+    return lambda number: np.float64(number)
 
 
 @njit(fastmath=_FAST)
@@ -54,8 +87,8 @@ def _widen_four(raw, four, offset, w, b0, b1, b2, b3, score):  # type: ignore[no
     r0, r1, r2, r3 = raw[four[0]], raw[four[1]], raw[four[2]], raw[four[3]]
     a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
     for j in range(w.shape[0]):
-        v0, v1 = np.float64(r0[j]) - offset, np.float64(r1[j]) - offset
-        v2, v3 = np.float64(r2[j]) - offset, np.float64(r3[j]) - offset
+        v0, v1 = _widened(r0[j]) - offset, _widened(r1[j]) - offset
+        v2, v3 = _widened(r2[j]) - offset, _widened(r3[j]) - offset
         b0[j], b1[j], b2[j], b3[j] = v0, v1, v2, v3
         a0 += v0 * w[j]
         a1 += v1 * w[j]
@@ -123,7 +156,7 @@ def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-u
         stored = raw[index[i]]
         z = 0.0
         for j in range(d):
-            z += (np.float64(stored[j]) - offset) * w[j]
+            z += (_widened(stored[j]) - offset) * w[j]
         out[index[i]] = scale[index[i]] * z
 
 
@@ -141,7 +174,7 @@ def square_norm_block(raw, used, offset, lo, hi, out):  # type: ignore[no-untype
         stored = raw[i]
         total = 0.0
         for j in range(d):
-            v = np.float64(stored[j]) - offset
+            v = _widened(stored[j]) - offset
             total += v * v
         out[i] = total
 
@@ -161,4 +194,4 @@ def weigh_block(raw, index, offset, weight, lo, hi, out):  # type: ignore[no-unt
             row[:] = 0.0
             continue
         for j in range(d):
-            row[j] = c * (np.float64(stored[j]) - offset)
+            row[j] = c * (_widened(stored[j]) - offset)

@@ -44,7 +44,7 @@ class Rows(RowOperations):
     """Dense rows, compiled passes on the processor; ``scale`` and ``index`` as in ``RowOperations``.
 
     Attributes:
-        raw: (n, d) C-contiguous uint8, float32 or float64; may be a memory map.
+        raw: (n, d) C-contiguous uint8, float16, float32 or float64; may be a memory map.
         offset: Subtracted from every raw entry.
     """
 
@@ -59,9 +59,10 @@ class Rows(RowOperations):
     ) -> Rows:
         """Rows divided by their L2 norm after ``offset`` is subtracted from every entry.
 
-        ``raw`` (n, d) is kept without a copy where its type is uint8, float32 or float64 and no norm is below
-        1e-135 or above 1e150. Rows of norm zero stay as they are: they teach the model nothing, and harm no
-        bound. Errors call a row ``what``. Those outside ``used`` (n,) have left: they may hold anything.
+        ``raw`` (n, d) is kept without a copy where its type is uint8, float16, float32 or float64 and no norm
+        is below 1e-135 or above 1e150. Rows of norm zero stay as they are: they teach the model nothing, and
+        harm no bound. Errors call a row ``what``. Those outside ``used`` (n,) have left: they may hold
+        anything.
 
         Raises:
             DataError: A row holds NaN or infinity.
@@ -159,14 +160,14 @@ class Rows(RowOperations):
         buffer = np.empty((part.step, self.dim), dtype=dtype)
         for lo in part:
             hi = min(lo + part.step, part.stop)
-            kernels.weigh_block(self.raw, self._walked, self.offset, factor, lo, hi, buffer)
+            kernels.weigh_block(kernels.bits_of(self.raw), self._walked, self.offset, factor, lo, hi, buffer)
             yield buffer[: hi - lo]
 
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows and those not in use."""
         w = np.ascontiguousarray(w, dtype=np.float64)
         out, blocks = np.zeros(len(self)), spans(self.places)
-        rows = (self.raw, self._walked, self.scale, self.offset)
+        rows = (kernels.bits_of(self.raw), self._walked, self.scale, self.offset)
         numbers = self.places * self.dim
         for_each(lambda k: kernels.score_block(*rows, w, *blocks[k], out), len(blocks), numbers)
         return out
@@ -214,7 +215,7 @@ class Rows(RowOperations):
         """
         blocks = spans(self.places)
         outputs = [np.zeros((len(blocks), size)) for size in shapes]
-        rows = (self.raw, self._walked, self.scale, self.offset)
+        rows = (kernels.bits_of(self.raw), self._walked, self.scale, self.offset)
 
         def work(k: int) -> None:
             block(*rows, *args, *blocks[k], *(out[k] for out in outputs))

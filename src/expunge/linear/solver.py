@@ -54,13 +54,19 @@ class FitReport:
 class Fit:
     """Where a training ended: the weights (d,) with the smallest gradient norm seen, and grad L_b(w) there.
 
-    ``report`` says by which test; ``factor`` is the last solver with the Hessian, for later removals.
+    ``report`` says by which test; ``factor`` is the last solver with the Hessian, for later removals;
+    ``here`` says that it is one that ``build_factor`` would make at these weights.
     """
 
     w: Array
     gradient: Array
     report: FitReport
     factor: Solver
+    here: bool = False
+
+    def factor_here(self, problem: LogisticProblem) -> Solver:
+        """A solver with the Hessian at these weights."""
+        return self.factor if self.here else build_factor(problem, self.w)
 
 
 class SecantMemory:

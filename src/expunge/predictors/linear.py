@@ -18,12 +18,14 @@ from expunge.core.read_back import read_as
 from expunge.core.threads import alone
 from expunge.linear.certified_column import Start, WeightColumn
 from expunge.linear.classes import width_of
+from expunge.linear.column_passes import groups
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.one_vs_rest import as_columns
 from expunge.linear.operations import RowOperations
 from expunge.linear.parallel import one_blas_thread, start_threads
 from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.linear.solver import Fit, FitReport, build_factor, train
+from expunge.linear.together import train_together
 from expunge.predictors.erasure import erased
 from expunge.predictors.linear_columns import LinearColumns, compacted
 from expunge.predictors.linear_outputs import Released
@@ -56,7 +58,8 @@ class LinearModel(LinearProblems):
             for each class by itself.
         progress: Show a bar over the classes (on a terminal only).
         solver: ``direct`` (an inverse Hessian a class is kept, 8 d^2 bytes each), ``iterative`` (conjugate
-            gradients: nothing of d x d is made) or ``auto``, see ``expunge.linear.memory.iterates``.
+            gradients: nothing of d x d is made but one matrix for many classes on dense rows, see
+            ``expunge.linear.together``) or ``auto``, see ``expunge.linear.memory.iterates``.
         solver_memory: Bytes that the inverses of all classes may take with ``auto``.
     """
 
@@ -94,7 +97,7 @@ class LinearModel(LinearProblems):
         starts: Sequence[Start] | None = None,
         most: Sequence[float] | None = None,
     ) -> Iterator[tuple[LogisticProblem, Fit, float]]:
-        """Train one column after the other, each to its share of the tolerance.
+        """Train the columns, each to its share of the tolerance: one after the other, or many at once.
 
         Args:
             problems: One a column.
@@ -109,13 +112,25 @@ class LinearModel(LinearProblems):
         tols = [tol] * len(problems) if most is None else [min(tol, one) for one in most]
         hide = None if self.progress and len(problems) > 1 else True
         rows: RowOperations | None = None
-        bar = tqdm(problems, disable=hide, desc="training", unit="class", leave=False)
-        for k, problem in enumerate(bar):
-            if starts is not None:
-                start = starts[k]
-            elif problem.rows is not rows:
-                rows, start = problem.rows, start_of(problem)
-            yield problem, train(problem, tols[k], self.max_iter, start.w, start.factor), start.spectral
+        with tqdm(total=len(problems), disable=hide, desc="training", unit="class", leave=False) as bar:
+            for own in groups(problems):
+                if starts is None and problems[own.start].rows is not rows:
+                    rows, start = problems[own.start].rows, start_of(problems[own.start])
+                begin = starts[own] if starts is not None else [start] * (own.stop - own.start)
+                fits = self._fitted(problems[own], tols[own], begin)
+                for problem, fit, start in zip(problems[own], fits, begin, strict=True):
+                    yield problem, fit, start.spectral
+                    bar.update()
+
+    def _fitted(
+        self, problems: Sequence[LogisticProblem], tols: Sequence[float], starts: Sequence[Start]
+    ) -> list[Fit]:
+        """The fits of problems that one pass serves, or of one alone."""
+        if len(problems) == 1:
+            return [train(problems[0], tols[0], self.max_iter, starts[0].w, starts[0].factor)]
+        known = [start.w for start in starts if start.w is not None]
+        begin = np.stack(known, axis=1) if len(known) == len(starts) else None
+        return train_together(problems, tols, self.max_iter, begin)
 
     def _trained(self, problems: Sequence[LogisticProblem]) -> tuple[list[WeightColumn], list[FitReport]]:
         found = [(WeightColumn(problem, fit.w), fit.report) for problem, fit, _ in self.fits(problems, zero)]

@@ -32,7 +32,7 @@ from expunge.record.training_data import (
     two_or_more,
 )
 
-TYPES: dict[str, Any] = {"dtype": [np.float64, np.float32], "order": "C", "accept_sparse": "csr"}
+TYPES: dict[str, Any] = {"dtype": [np.float64, np.float32, np.float16], "order": "C", "accept_sparse": "csr"}
 """What scikit-learn is to make of a table."""
 
 

@@ -56,7 +56,7 @@ class Newton(Engine):
     again, of which those that are there take their own. Solved for directly one inverse Hessian a class is
     kept, 8 K d^2 bytes, and as much again while a release is prepared; the Gram matrix (8 d^2) is made once
     where all classes use all rows (see ``RowOperations.gram``), once a class where they use subsamples.
-    Solved for by iteration (``LinearModel``, ``solver``) nothing of d x d is made.
+    Solved for by iteration (``LinearModel``, ``solver``) nothing of d x d a class is made.
 
     Args:
         model: The linear model; its ``std`` is that of b in the objective, > 0, or 0 with ``release``.

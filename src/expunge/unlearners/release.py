@@ -25,10 +25,12 @@ from expunge.core.errors import BrokenInvariant, DataError, InvalidValue
 from expunge.core.seeds import SystemNoise, stream
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
+from expunge.linear.column_passes import groups
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rounding import public_floor
 from expunge.linear.rows import Array
-from expunge.linear.solver import Fit, build_factor
+from expunge.linear.solver import Fit
+from expunge.linear.together import removed_together
 from expunge.predictors.linear import zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners import sound
@@ -96,7 +98,7 @@ class Release(Scheme):
     def _column(self, problem: LogisticProblem, fit: Fit, spectral: float, target: float) -> CertifiedColumn:
         """A column where its training ended."""
         opened = Account(None, "measured", problem.certified(fit.w, fit.gradient))
-        factor = build_factor(problem, fit.w)
+        factor = fit.factor_here(problem)
         return CertifiedColumn(problem, fit.w, opened, spectral, factor, fit.gradient)
 
     def _planned(self, engine: Engine, counts: Sequence[int], std: float | None = None) -> ReleaseGuarantee:
@@ -178,10 +180,18 @@ class Release(Scheme):
     ) -> list[CertifiedColumn]:
         """The columns of the classes that are left, near enough to their minima."""
         targets = self._targets(engine, left.problems)
-        return [
-            self._held(column.without_rows(problem, index, engine.update, target), target)
-            for column, problem, target in zip(left.columns, left.problems, targets, strict=True)
-        ]
+        columns: list[CertifiedColumn] = []
+        for own in groups(left.problems):
+            together = left.columns[own], left.problems[own], targets[own]
+            used = index[together[0][0].problem.rows.uses(index)]
+            if own.stop - own.start > 1 and len(used):
+                columns += removed_together(together[0], together[1], used, together[2])
+                continue
+            columns += [
+                column.without_rows(problem, index, engine.update, target)
+                for column, problem, target in zip(*together, strict=True)
+            ]
+        return [self._held(column, target) for column, target in zip(columns, targets, strict=True)]
 
     def _held(self, column: CertifiedColumn, target: float) -> CertifiedColumn:
         """The column at its target, which falls as rows leave that it does not use."""
