@@ -30,8 +30,8 @@ def epsilons(unlearned: Array, retrained: Array, delta: float = DELTA) -> Array:
 
     Attacks with exactly one rate 0 are left out: so few models do not show that it is 0. With both 0 epsilon
     is infinite, shown as 50; so it is where the range of phi in one group is less than a hundredth of that
-    in the other. An estimate from N models can be log(N - 1) at most, or 50; and two groups of the very same kind
-    have clearly more than 0, for it is the largest of many: show that floor beside it.
+    in the other. An estimate from N models can be log(N - 1) at most, or 50; and two groups of the very same
+    kind have clearly more than 0, for it is the largest of many: show that floor beside it.
 
     NaN for an example of which no attack is left (all numbers equal, or fewer than two models in a group), or
     with a phi that is no number.

@@ -11,8 +11,8 @@ together misses what single ones give away.
 
 Sources: Hayes et al., *Inexact Unlearning Needs More Careful Evaluations to Avoid a False Sense of Privacy*,
 2024; Carlini et al., *Membership Inference Attacks From First Principles*, S&P 2022. There as here the two
-worlds are two Gaussians for each example. That the models of both come from one group, as in LiRA, is a choice:
-what unlearning does to all rows alike does not count here (KLOM and the challenge's epsilon see it).
+worlds are two Gaussians for each example. That the models of both come from one group, as in LiRA, is a
+choice: what unlearning does to all rows alike does not count here (KLOM and the challenge's epsilon see it).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def told(ratio: Array, trained: Marks) -> Told:
 
 
 def _log_density(x: Array, of: Marks) -> Array:
-    """The log-density without its constant, each model in the Gaussian of the others that ``of`` marks, (N, E)."""
+    """Log-density, less a constant, of each model in the Gaussian of the others that ``of`` marks, (N, E)."""
     found = np.full_like(x, np.nan)
     for k in range(len(x)):
         others = of.copy()
