@@ -124,9 +124,9 @@ class Evaluations:
         halves = self.data.halves(rows, self.models)
         trained = (halves[:, :, None] == self.data.sets[rows]).any(axis=1)
         found = evaluated(own, reference, self.resamples, rng)
-        found |= attacked(drawn, trained, self.resamples, rng)
+        found |= attacked(drawn, trained)
         if method == "retrain":
-            found["floor"] = floor(own, reference, self.resamples, rng)
+            found["floor"] = floor(own, reference, trained, self.resamples, rng)
         return found | ({"std": games.std} if isinstance(games, Released) else {})
 
     def table(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
