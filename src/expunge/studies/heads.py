@@ -42,11 +42,15 @@ class Heads:
         return torch.from_numpy(drawn).to(self.x.dtype)
 
     def gradient(self, w: Tensor, rows: Ids) -> Tensor:
-        """Gradient of the mean cross-entropy over each model's rows, (M, m) ids, (M, d + 1, K)."""
-        at = torch.from_numpy(rows)
-        x = self.x[at]
-        off = torch.softmax(x @ w, dim=2) - self.y[at]
-        return x.transpose(1, 2) @ off / rows.shape[1]
+        """Gradient of the mean cross-entropy over each model's rows, (M, m) ids, each once; (M, d + 1, K)."""
+        models, dim, classes = w.shape
+        at, each = torch.from_numpy(rows), torch.arange(models)[:, None]
+        z = (self.x @ w.transpose(0, 1).reshape(dim, -1)).view(
+            -1, models, classes
+        )  # one product beats gathering
+        off = torch.zeros_like(z)
+        off[at, each] = (torch.softmax(z[at, each], dim=2) - self.y[at]) / rows.shape[1]
+        return (self.x.T @ off.view(len(off), -1)).view(dim, models, classes).transpose(0, 1)
 
     def train(self, w: Tensor, rows: Ids, how: Training, rng: np.random.Generator) -> Tensor:
         """Descend on ``mean CE + (weight_decay / 2) ||w||^2`` of each model's rows, (M, m) ids; w stays."""
