@@ -171,7 +171,7 @@ def test_a_cell_is_the_same_without_those_before_it(ran):
     settings = OmegaConf.to_container(OmegaConf.load(ran / ".hydra" / "config.yaml").study)
     settings.pop("_target_")
     for place in (3, 14):
-        study = Evaluations(**settings, seed=0, threads=1)
+        study = Evaluations(**settings, seed=0)
         cell = study.cells()[place]
         found = {"cell": place + 1, **cell, **study.run_cell(cell, 0)}
         whole = records(ran)[place]

@@ -57,7 +57,6 @@ class Evaluations:
         certified: ``epsilon``, ``delta`` and ``releases`` of their guarantee.
         resamples: Of a bootstrap interval, and splits of the retrained models for the floor.
         seed: Of all that is drawn; given by the run.
-        threads: Of the trainings (None: every core); given by the run.
 
     Raises:
         InvalidValue: A value is not allowed.
@@ -79,7 +78,6 @@ class Evaluations:
         certified: Mapping[str, Any] | None = None,
         resamples: int = 200,
         seed: int = 0,
-        threads: int | None = None,
     ) -> None:
         self.dataset = two_digits.load(dataset)[0]
         most = min(len(self.dataset.y_train), 20_000)
@@ -96,7 +94,7 @@ class Evaluations:
         self.lam = require_positive("lam", lam, most=LARGEST)
         self.certified = _certified(certified or {})
         self.resamples = require_count("resamples", resamples, least=20)
-        self.seed, self.threads = seed, threads
+        self.seed = seed
 
     def cells(self) -> list[dict[str, Any]]:
         """Each forget set by each way to train and its methods."""
@@ -118,7 +116,7 @@ class Evaluations:
         games = self.games[training]
         number = list(METHODS[training]).index(method), FORGET_SETS.index(rows), list(METHODS).index(training)
         rng = stream(seed, "study", _SPLITS, *number)
-        with torch_threads(self.threads):
+        with torch_threads(1):  # two that share busy cores wait for each other far longer than they save
             reference, own = (self._seen(games, name, rows, "fixed") for name in ("again", method))
             drawn = self._seen(games, method, rows, "drawn")
         halves = self.data.halves(rows, self.models)
