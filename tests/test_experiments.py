@@ -46,6 +46,7 @@ CELLS = {
     "icml2020/timing": 3,
 }
 ELSEWHERE = {
+    "compare/evaluations": "studies/test_evaluations",
     "cvpr2022/bullseye": "studies/test_bullseye",
     "cvpr2022/codec_speed": "studies/test_codec_speed",
     "icml2020/leak": "studies/test_leak",

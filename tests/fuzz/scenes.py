@@ -132,6 +132,15 @@ SCENES: dict[str, Scene] = {
     ),
     "wandb": _of("tracker", *ONE, "tracker=wandb", "tracker.mode=disabled"),
     "leak": _of("study", *_STUDY, "+experiment=icml2020/leak", "study.draws=20"),
+    "evaluations": _of(
+        "study",
+        *_STUDY,
+        "+experiment=compare/evaluations",
+        "reduced=true",
+        "study.forget_sets=[random]",
+        "study.models=8",
+        "study.resamples=20",
+    ),
     "bounds": _of(
         "study",
         *_STUDY,
