@@ -59,6 +59,19 @@ from expunge.sweep.workers import explain, prepare
 _REFUSED = (UserError, HydraException, OmegaConfBaseException)
 
 
+class Refused(Exception):
+    """A command has not done what it was asked for; its cause is the error.
+
+    Attributes:
+        code: The exit code.
+        line: What is wrong, on one line.
+    """
+
+    def __init__(self, code: int, line: object) -> None:
+        self.code, self.line = code, one_line(line)
+        super().__init__(self.line)
+
+
 class _Stopped(BaseException):
     """What a sweep cannot go on after; Hydra, which adds a line to an ``Exception``, lets it pass."""
 
@@ -68,13 +81,14 @@ class Task:
 
     Attributes:
         error: What a run of its own has ended with: Hydra would add a line to it.
+        folder: Its run folder, once it is known.
     """
 
     error: Exception | None = None
+    folder: Path | None = None
 
     def __init__(self, cache: JobCache) -> None:
         self._cache = cache
-        self._folder: Path | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
@@ -95,12 +109,14 @@ class Task:
             prepare(hydra_config.launcher or {})
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
-            self._folder = Path(hydra_config.runtime.output_dir)
-            with naming(self._folder):
-                summary = run_in(self._folder, config, self._cache)
+            self.folder = Path(hydra_config.runtime.output_dir)
+            with naming(self.folder):
+                summary = run_in(self.folder, config, self._cache)
             return told(metric_of(config), summary)
         except (UserError, OmegaConfBaseException) as error:
-            self.error = UserError(line_of(error, config))
+            line = line_of(error, config)
+            same = isinstance(error, UserError) and one_line(error) == line
+            self.error = error if same else UserError(line)
         except Exception as error:
             self.error = error
         return None
@@ -115,13 +131,13 @@ class Task:
 
     def kept(self) -> str:
         """What there is by now, in words, once the command that goes on is shown; a sweep is put together."""
-        if (sweep := _sweep()) is not None:
+        if (sweep := sweep_folder()) is not None:
             _put_together(sweep, stopped=True)
             return "what is done is kept; the same command goes on"
-        if self._folder is None or not self._folder.is_dir():
+        if self.folder is None or not self.folder.is_dir():
             return "nothing has been begun"
-        show_next(self._folder, going_on(sys.argv[1:]))
-        return kept_in(self._folder)
+        show_next(self.folder, going_on(sys.argv[1:]))
+        return kept_in(self.folder)
 
 
 def _in_worker() -> Task:
@@ -167,7 +183,7 @@ def _hushed(package: str | None) -> Iterator[None]:
         yield
 
 
-def _sweep() -> Path | None:
+def sweep_folder() -> Path | None:
     """The folder of the sweep that this command has begun, if it has."""
     given = sys.argv[1:]
     swept = "--multirun" in given or any(key_in(text) == "hydra.mode" for text in given)
@@ -198,8 +214,13 @@ def _said(error: Exception) -> tuple[int, object] | None:
     return None
 
 
-def _run(task: Task) -> int:
-    """Do what the process's command line asks for; what ends it unasked is for ``ended`` to say."""
+def carry_out(task: Task) -> None:
+    """Do what the process's command line asks for, from the command and from Python alike.
+
+    Raises:
+        Refused: Input is bad, or a run or a sweep cannot be what it must.
+        SystemExit: A sweep has ended with this exit code, and has said itself why.
+    """
     try:
         look_at_files()
         with one_line_warnings():
@@ -211,13 +232,21 @@ def _run(task: Task) -> int:
         if heard() or (said := _said(error)) is None:
             raise
         code, line = said
-        if (sweep := _sweep()) is not None:
+        if (sweep := sweep_folder()) is not None:
             if isinstance(error, _REFUSED):
                 withdraw(sweep)
             elif code == FAILED:
                 code = _put_together(sweep) or code
-        complain(line)
-        return code
+        raise Refused(code, line) from error
+
+
+def _run(task: Task) -> int:
+    """Carry it out and return the exit code; what ends it unasked is for ``ended`` to say."""
+    try:
+        carry_out(task)
+    except Refused as refused:
+        complain(refused.line)
+        return refused.code
     return 0
 
 

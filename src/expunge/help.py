@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from expunge.run.config_files import quoted
 from expunge.sweep.command import SEARCHPATH, config_folders
@@ -45,8 +45,12 @@ _FOOTER = """\
 `--hydra-help` Hydra's own flags. Bad input ends with one line and exit code 2."""
 
 
-def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
-    """The page for a command line, with the configuration that its overrides come to."""
+def composed(config_dir: Path, arguments: Sequence[str]) -> tuple[DictConfig, list[Path]]:
+    """Compose the configuration that a command line comes to.
+
+    Returns:
+        The configuration, and the folders where YAML is.
+    """
     flags, overrides = parted(arguments)
     folders = config_folders(config_dir, flags, overrides)
     name = flags.config_name or "config"
@@ -55,7 +59,12 @@ def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
     if searched := [quoted(f"file://{folder}") for folder in places if folder != primary]:
         overrides.append(f"{SEARCHPATH}=[{','.join(searched)}]")
     with initialize_config_dir(version_base="1.3", config_dir=str(primary)):
-        config = compose(name, overrides=overrides)
+        return compose(name, overrides=overrides), folders
+
+
+def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
+    """The page for a command line, with the configuration that its overrides come to."""
+    config, folders = composed(config_dir, arguments)
     groups = "\n".join(f"  {group}: {', '.join(names)}" for group, names in choices(folders).items())
     return "\n".join(
         (
