@@ -182,7 +182,7 @@ def _flags(config_dir: Place | None, config_name: str | None) -> list[str]:
 
 
 def _wait_for_a_name() -> None:
-    """Wait until the folder that the time names is not there: runs of a process may take less than a second."""
+    """Wait until the folder that the time names is not there: a run may take less than a second."""
     while Path(time.strftime("outputs/%Y-%m-%d/%H-%M-%S")).exists():
         time.sleep(0.02)
 

@@ -41,7 +41,9 @@ def embedded(arguments: Sequence[str]) -> Iterator[list[str]]:
     """
     with _ALONE, ExitStack() as after:
         if _Inside.now:
-            raise UserError("expunge: a run cannot begin another one from within; begin it when this has ended")
+            raise UserError(
+                "expunge: a run cannot begin another one from within; begin it when this has ended"
+            )
         _Inside.now = True
         after.callback(setattr, _Inside, "now", False)
         _keep_process(after)
@@ -57,9 +59,9 @@ def _keep_process(after: ExitStack) -> None:
     here, full = os.getcwd(), os.environ.get(_FULL_ERROR)
     after.callback(lambda: None if os.getcwd() == here else os.chdir(here))
     after.callback(
-        lambda: os.environ.pop(_FULL_ERROR, None)
-        if full is None
-        else os.environ.__setitem__(_FULL_ERROR, full)
+        lambda: (
+            os.environ.pop(_FULL_ERROR, None) if full is None else os.environ.__setitem__(_FULL_ERROR, full)
+        )
     )
 
 
@@ -120,7 +122,10 @@ def _logging_to(handlers: list[logging.Handler], level: int, configure: Callable
         root = logging.getLogger()
         root.handlers[:] = [one for one in root.handlers if isinstance(one, logging.FileHandler)]
         for handler in handlers:
-            handler.filters[:] = [*(one for one in handler.filters if not isinstance(one, _From)), _From(level)]
+            handler.filters[:] = [
+                *(one for one in handler.filters if not isinstance(one, _From)),
+                _From(level),
+            ]
             root.addHandler(handler)
 
     return configured
