@@ -28,6 +28,7 @@ from expunge.core.ends import BAD_INPUT, FAILED, ended, heard
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
+from expunge.help_keys import key_text, list_text
 from expunge.run.before import note, noted
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.config_source import look_at_files
@@ -48,7 +49,7 @@ from expunge.run.optimized import Told, metric_of, told
 from expunge.run.show import show_next
 from expunge.run.sound import kept_in
 from expunge.sweep.cell import run_cell
-from expunge.sweep.command import folder_of, going_on, key_in, prepared
+from expunge.sweep.command import config_folders, folder_of, going_on, key_in, prepared
 from expunge.sweep.deleted import with_none
 from expunge.sweep.flags import parted
 from expunge.sweep.held import end_watch, let_go
@@ -147,13 +148,16 @@ def _in_worker() -> Task:
 
 def _answer(given: Sequence[str], task: Task) -> None:
     """Do what the command line asks for."""
-    flags, _ = parted(given)
+    flags, overrides = parted(given)
     if flags.version:
         sys.stdout.write(f"expunge {__version__}\n")
         return
+    if flags.list is not None:
+        sys.stdout.write(list_text(flags.list, config_folders(config_dir(), flags, overrides)) + "\n")
+        return
     arguments = with_none(with_reduced(given, config_dir()), config_dir())
     if flags.help:
-        sys.stdout.write(help_text(config_dir(), arguments) + "\n")
+        sys.stdout.write(_help(arguments) + "\n")
         return
     sys.argv[1:] = prepared(arguments)
     note(None)
@@ -174,6 +178,14 @@ def _answer(given: Sequence[str], task: Task) -> None:
         raise
     finally:
         noted().unmake()  # Hydra makes the run folder, and may find out only then that nothing can be run
+
+
+def _help(arguments: Sequence[str]) -> str:
+    """The page of the command, or that of each key that is named."""
+    keys = [text for text in parted(arguments)[1] if "=" not in text and text[0] not in "+~"]
+    rest = [text for text in arguments if text not in keys]
+    pages = [key_text(key, config_dir(), rest) for key in keys]
+    return "\n\n".join(pages) if pages else help_text(config_dir(), arguments)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def run(
 
     given = _texts(overrides)
     if folder is not None:
-        given.append(f"{_RUN}={quoted(os.fspath(folder))}")
+        given.append(f"{_RUN}={_text(os.fspath(folder))}")
     elif config_name is None and not any(text.lstrip("+").startswith(f"{_RUN}=") for text in given):
         _wait_for_a_name()
     with one_run_alone():
@@ -88,7 +88,7 @@ def sweep(
     """
     given = _texts(overrides, swept=True)
     if folder is not None:
-        given.append(f"{_SWEEP}={quoted(os.fspath(folder))}")
+        given.append(f"{_SWEEP}={_text(os.fspath(folder))}")
     made = _carried_out(given, ["--multirun", *_flags(config_dir, config_name)])
     assert isinstance(made, Sweep)
     return made

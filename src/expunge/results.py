@@ -90,9 +90,7 @@ class Result:
         from expunge.core.files import load_state
 
         if not (self.folder / _MODEL).is_file():
-            raise RunFolderError(
-                f"{self.folder}: has no {_MODEL}, allowed: the folder of a run, not of a study"
-            )
+            raise RunFolderError(f"{self.folder}: has no {_MODEL}, allowed: a run's folder, not a study's")
         return load_state(self.folder / _MODEL)
 
     def plot(self, figure: str | None = None) -> Pictures:
@@ -110,9 +108,7 @@ class Result:
         if figure is None:
             return Pictures(drawn.values())
         if figure not in drawn:
-            raise InvalidValue(
-                "figure", figure, f"one of {', '.join(drawn)}" if drawn else "none: it has none"
-            )
+            raise InvalidValue("figure", figure, f"one of {', '.join(drawn) or 'none: it has no figures'}")
         return Pictures([drawn[figure]])
 
     def verify(

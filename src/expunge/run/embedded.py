@@ -41,9 +41,7 @@ def embedded(arguments: Sequence[str]) -> Iterator[list[str]]:
     """
     with _ALONE, ExitStack() as after:
         if _Inside.now:
-            raise UserError(
-                "expunge: a run cannot begin another one from within; begin it when this has ended"
-            )
+            raise UserError("expunge: a run cannot begin another one from within; begin it afterwards")
         _Inside.now = True
         after.callback(setattr, _Inside, "now", False)
         _keep_process(after)
@@ -122,10 +120,8 @@ def _logging_to(handlers: list[logging.Handler], level: int, configure: Callable
         root = logging.getLogger()
         root.handlers[:] = [one for one in root.handlers if isinstance(one, logging.FileHandler)]
         for handler in handlers:
-            handler.filters[:] = [
-                *(one for one in handler.filters if not isinstance(one, _From)),
-                _From(level),
-            ]
+            others = [one for one in handler.filters if not isinstance(one, _From)]
+            handler.filters[:] = [*others, _From(level)]
             root.addHandler(handler)
 
     return configured
