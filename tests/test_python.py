@@ -117,28 +117,12 @@ def test_what_must_hold_and_does_not_is_raised(here, monkeypatch):
 # -- what is given ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        *(
-            "true",
-            "null",
-            "1e-3",
-            "3",
-            "a,b",
-            "a b",
-            "it's",
-            "x=y",
-            "",
-            "[1]",
-            "${seed}x",
-            "é",
-            "a\\b",
-            "none",
-        ),
-        *(None, True, 3, 0.25, 1e-4, [1, 2], [], {"a": [None, "b c"]}, Path("a b/c"), 'q"'),
-    ],
-)
+ODD = ("true", "null", "1e-3", "3", "a,b", "a b", "it's", "x=y", "", "[1]", "${seed}x", "none", 'q"', "é")
+SLASHED = ("a\\b", "a\\", "a\\\\", "a\\'b", "\\\\''", "a\\\\b c\\")
+VALUES = (None, True, 3, 0.25, 1e-4, [1, 2], [], {"a": [None, "b c"]}, Path("a b/c"))
+
+
+@pytest.mark.parametrize("value", [*ODD, *SLASHED, *VALUES])
 def test_a_value_arrives_as_it_is(value):
     config = expunge.compose({"+own": value, "seed": 4})
     expected = value.replace("${seed}", "4") if isinstance(value, str) else value
@@ -303,7 +287,7 @@ def test_threads_take_turns(here):
 
 
 def test_no_run_begins_within_a_run(here, monkeypatch):
-    def nested(*_):
+    def nested(*_, **__):
         expunge.run(FEW)
 
     monkeypatch.setattr("expunge.run.runner.run", nested)

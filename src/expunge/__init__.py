@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # as in typing, which the commands import only once they 
 if TYPE_CHECKING:
     from typing import Any
 
+    from expunge.core.errors import UserError
     from expunge.estimator import CertifiedLogisticRegression
     from expunge.frames import load
     from expunge.python import compose, run, sweep
@@ -22,6 +23,7 @@ __all__ = [
     "RemovalService",
     "Result",
     "Sweep",
+    "UserError",
     "compose",
     "load",
     "run",
@@ -32,6 +34,7 @@ _HOMES = {
     "RemovalService": "serving",
     "load": "frames",
     "compose": "python",
+    "UserError": "core.errors",
     **dict.fromkeys(("CellsFailed", "Result", "Sweep"), "results"),
 }
 _ROOMS = ("run", "sweep")

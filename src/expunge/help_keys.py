@@ -45,8 +45,7 @@ def list_text(group: str, folders: Sequence[Path]) -> str:
     for name, about in lines:
         first, *more = textwrap.wrap(about, room) or [""]
         page += [f"  {name:{widest}}  {first}".rstrip(), *(f"  {'':{widest}}  {line}" for line in more)]
-    return "
-".join(page)
+    return "\n".join(page)
 
 
 def key_text(key: str, config_dir: Path, arguments: Sequence[str]) -> str:
@@ -68,11 +67,9 @@ def key_text(key: str, config_dir: Path, arguments: Sequence[str]) -> str:
     having = {name: one for name, one in of.items() if any(found.name == key for found in one.keys)}
     if not having:
         raise UserError(f"{key}: no such key{_near(key, _names(known, folders))} (see --help)")
-    chosen = _chosen(config, group, having)
-    told_of = (
-        told(key.removeprefix(f"{group}."), _target(folders, group, chosen, of)) if group else told(key, None)
-    )
-    meaning = next((words for name in (chosen, *having) if (words := _meaning(of, name, key))), "")
+    of_chosen = [chosen[group]] if chosen.get(group) in of else []
+    told_of = told(key.removeprefix(f"{group}."), _target(folders, group, [*of_chosen, *having][0], of))
+    meaning = next((words for name in (*of_chosen, *having) if (words := _meaning(of, name, key))), "")
     page = [key, *_wrapped(meaning or (told_of.meaning if told_of else "") or "(no comment)")]
     page += _source(told_of, meaning)
     now = _now(config, key)
