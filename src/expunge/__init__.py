@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 TYPE_CHECKING = False  # as in typing, which the commands import only once they can be interrupted
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _HOMES = {
 }
 _ROOMS = ("run", "sweep")
 """Functions of ``expunge.python`` that are called like a room of the package: the room is what is called."""
-_Module = type(sys)
 
 
 def __getattr__(name: str) -> Any:
@@ -57,7 +57,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"expunge.{_HOMES[name]}"), name)
 
 
-class _Room(_Module):
+class _Room(ModuleType):
     """A room that can be called, by the name of a function."""
 
     @property
@@ -80,9 +80,9 @@ class _Room(_Module):
         return self._function.__doc__
 
 
-class _Package(_Module):
+class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _ROOMS and type(value) is _Module:  # it has just been imported
+        if name in _ROOMS and type(value) is ModuleType:  # it has just been imported
             value.__class__ = _Room
         super().__setattr__(name, value)
 

@@ -127,8 +127,8 @@ class Result:
         """
         from expunge.verify.verdict import verify
 
-        places = (None if one is None else Path(one) for one in (data_dir, cache_dir))
-        return verify(self.folder, None, *places)
+        data, cache = (None if one is None else Path(one) for one in (data_dir, cache_dir))
+        return verify(self.folder, None, data, cache)
 
     def __repr__(self) -> str:
         """The method, its numbers and the folder, on one line."""

@@ -54,8 +54,9 @@ def told(name: str, target: str | None) -> Told | None:
             if (argument := _argument(node, last)) is None:
                 continue
             type_ = ast.unparse(argument.annotation) if argument.annotation is not None else ""
+            meaning = next((words for _, one in lines if (words := _documented(one, last))), "")
             where = f"{module}.{node.name}"
-            return Told(where, type_, _documented(node, last), _allowed(last, [module, *modules]))
+            return Told(where, type_, meaning, _allowed(last, [module, *modules]))
     return None
 
 
@@ -128,7 +129,7 @@ def _in_words(check: str, given: list[ast.expr], module: str) -> str:
     if check == "require_choice" and len(given) > 1:
         return " or ".join(_names(given[1], module))
     if check == "require_count":
-        bounds = [one.value for one in given[1:] if isinstance(one, ast.Constant)]
+        bounds = [str(one.value) for one in given[1:] if isinstance(one, ast.Constant)]
         least = bounds[0] if bounds else 1
         return f"a whole number from {least} to {bounds[1]}" if bounds[1:] else f"a whole number >= {least}"
     functions = {one.name: one for one in _tree(_CHECKS).body if isinstance(one, ast.FunctionDef)}
