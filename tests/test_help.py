@@ -146,9 +146,8 @@ def test_a_list_has_a_line_for_each_choice_from_its_file(tmp_path, monkeypatch, 
     files = {file.relative_to(root).with_suffix("").as_posix(): file for file in root.rglob("*.yaml")}
     assert listed.keys() == files.keys()
     for choice_, (about,) in listed.items():
-        first = [
-            line for line in files[choice_].read_text().splitlines() if not line.startswith("# @package")
-        ][0]
+        lines = files[choice_].read_text().splitlines()
+        first = next(line for line in lines if not line.startswith("# @package"))
         assert first.startswith("# ")
         assert first[2:30] in f"{about}.", choice_
 
