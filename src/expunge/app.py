@@ -28,7 +28,6 @@ from expunge.core.ends import BAD_INPUT, FAILED, ended, heard
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
-from expunge.help_keys import key_text, list_text
 from expunge.run.before import note, noted
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.config_source import look_at_files
@@ -153,6 +152,8 @@ def _answer(given: Sequence[str], task: Task) -> None:
         sys.stdout.write(f"expunge {__version__}\n")
         return
     if flags.list is not None:
+        from expunge.help_keys import list_text
+
         sys.stdout.write(list_text(flags.list, config_folders(config_dir(), flags, overrides)) + "\n")
         return
     arguments = with_none(with_reduced(given, config_dir()), config_dir())
@@ -183,9 +184,12 @@ def _answer(given: Sequence[str], task: Task) -> None:
 def _help(arguments: Sequence[str]) -> str:
     """The page of the command, or that of each key that is named."""
     keys = [text for text in parted(arguments)[1] if "=" not in text and text[0] not in "+~"]
+    if not keys:
+        return help_text(config_dir(), arguments)
+    from expunge.help_keys import key_text
+
     rest = [text for text in arguments if text not in keys]
-    pages = [key_text(key, config_dir(), rest) for key in keys]
-    return "\n\n".join(pages) if pages else help_text(config_dir(), arguments)
+    return "\n\n".join(key_text(key, config_dir(), rest) for key in keys)
 
 
 @contextmanager
