@@ -28,6 +28,8 @@ CONFIGURED = {
     "audit",
     "app",
     "help",
+    "help_keys",
+    "python",
 }  # what knows Hydra; the report reads a run's configuration
 
 FILES = {

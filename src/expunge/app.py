@@ -48,7 +48,7 @@ from expunge.run.optimized import Told, metric_of, told
 from expunge.run.show import show_next
 from expunge.run.sound import kept_in
 from expunge.sweep.cell import run_cell
-from expunge.sweep.command import folder_of, going_on, key_in, prepared
+from expunge.sweep.command import config_folders, folder_of, going_on, key_in, prepared
 from expunge.sweep.deleted import with_none
 from expunge.sweep.flags import parted
 from expunge.sweep.held import end_watch, let_go
@@ -57,6 +57,19 @@ from expunge.sweep.reduced import with_reduced
 from expunge.sweep.workers import explain, prepare
 
 _REFUSED = (UserError, HydraException, OmegaConfBaseException)
+
+
+class Refused(Exception):
+    """A command has not done what it was asked for; its cause is the error.
+
+    Attributes:
+        code: The exit code.
+        line: What is wrong, on one line.
+    """
+
+    def __init__(self, code: int, line: object) -> None:
+        self.code, self.line = code, one_line(line)
+        super().__init__(self.line)
 
 
 class _Stopped(BaseException):
@@ -68,13 +81,14 @@ class Task:
 
     Attributes:
         error: What a run of its own has ended with: Hydra would add a line to it.
+        folder: Its run folder, once it is known.
     """
 
     error: Exception | None = None
+    folder: Path | None = None
 
     def __init__(self, cache: JobCache) -> None:
         self._cache = cache
-        self._folder: Path | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _in_worker, ()  # which gets a task for every cell, and has one store for all of them
@@ -95,12 +109,14 @@ class Task:
             prepare(hydra_config.launcher or {})
             if not hydra_config.run.dir:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
-            self._folder = Path(hydra_config.runtime.output_dir)
-            with naming(self._folder):
-                summary = run_in(self._folder, config, self._cache)
+            self.folder = Path(hydra_config.runtime.output_dir)
+            with naming(self.folder):
+                summary = run_in(self.folder, config, self._cache)
             return told(metric_of(config), summary)
         except (UserError, OmegaConfBaseException) as error:
-            self.error = UserError(line_of(error, config))
+            line = line_of(error, config)
+            same = isinstance(error, UserError) and one_line(error) == line
+            self.error = error if same else UserError(line)
         except Exception as error:
             self.error = error
         return None
@@ -115,13 +131,13 @@ class Task:
 
     def kept(self) -> str:
         """What there is by now, in words, once the command that goes on is shown; a sweep is put together."""
-        if (sweep := _sweep()) is not None:
+        if (sweep := sweep_folder()) is not None:
             _put_together(sweep, stopped=True)
             return "what is done is kept; the same command goes on"
-        if self._folder is None or not self._folder.is_dir():
+        if self.folder is None or not self.folder.is_dir():
             return "nothing has been begun"
-        show_next(self._folder, going_on(sys.argv[1:]))
-        return kept_in(self._folder)
+        show_next(self.folder, going_on(sys.argv[1:]))
+        return kept_in(self.folder)
 
 
 def _in_worker() -> Task:
@@ -131,13 +147,18 @@ def _in_worker() -> Task:
 
 def _answer(given: Sequence[str], task: Task) -> None:
     """Do what the command line asks for."""
-    flags, _ = parted(given)
+    flags, overrides = parted(given)
     if flags.version:
         sys.stdout.write(f"expunge {__version__}\n")
         return
+    if flags.list is not None:
+        from expunge.help_keys import list_text
+
+        sys.stdout.write(list_text(flags.list, config_folders(config_dir(), flags, overrides)) + "\n")
+        return
     arguments = with_none(with_reduced(given, config_dir()), config_dir())
     if flags.help:
-        sys.stdout.write(help_text(config_dir(), arguments) + "\n")
+        sys.stdout.write(_help(arguments) + "\n")
         return
     sys.argv[1:] = prepared(arguments)
     note(None)
@@ -160,6 +181,17 @@ def _answer(given: Sequence[str], task: Task) -> None:
         noted().unmake()  # Hydra makes the run folder, and may find out only then that nothing can be run
 
 
+def _help(arguments: Sequence[str]) -> str:
+    """The page of the command, or that of each key that is named."""
+    keys = [text for text in parted(arguments)[1] if "=" not in text and text[0] not in "+~"]
+    if not keys:
+        return help_text(config_dir(), arguments)
+    from expunge.help_keys import key_text
+
+    rest = [text for text in arguments if text not in keys]
+    return "\n\n".join(key_text(key, config_dir(), rest) for key in keys)
+
+
 @contextmanager
 def _hushed(package: str | None) -> Iterator[None]:
     """Keep from standard error that Hydra has not found the package, which is not told as a line of ours."""
@@ -167,7 +199,7 @@ def _hushed(package: str | None) -> Iterator[None]:
         yield
 
 
-def _sweep() -> Path | None:
+def sweep_folder() -> Path | None:
     """The folder of the sweep that this command has begun, if it has."""
     given = sys.argv[1:]
     swept = "--multirun" in given or any(key_in(text) == "hydra.mode" for text in given)
@@ -198,8 +230,13 @@ def _said(error: Exception) -> tuple[int, object] | None:
     return None
 
 
-def _run(task: Task) -> int:
-    """Do what the process's command line asks for; what ends it unasked is for ``ended`` to say."""
+def carry_out(task: Task) -> None:
+    """Do what the process's command line asks for, from the command and from Python alike.
+
+    Raises:
+        Refused: Input is bad, or a run or a sweep cannot be what it must.
+        SystemExit: A sweep has ended with this exit code, and has said itself why.
+    """
     try:
         look_at_files()
         with one_line_warnings():
@@ -211,13 +248,21 @@ def _run(task: Task) -> int:
         if heard() or (said := _said(error)) is None:
             raise
         code, line = said
-        if (sweep := _sweep()) is not None:
+        if (sweep := sweep_folder()) is not None:
             if isinstance(error, _REFUSED):
                 withdraw(sweep)
             elif code == FAILED:
                 code = _put_together(sweep) or code
-        complain(line)
-        return code
+        raise Refused(code, line) from error
+
+
+def _run(task: Task) -> int:
+    """Carry it out and return the exit code; what ends it unasked is for ``ended`` to say."""
+    try:
+        carry_out(task)
+    except Refused as refused:
+        complain(refused.line)
+        return refused.code
     return 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expunge.run.config_files import quoted
 from expunge.sweep.command import SEARCHPATH, config_folders
@@ -33,6 +33,8 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge resume=true hydra.run.dir=FOLDER               continue a run that was interrupted
   expunge resume=auto hydra.run.dir=FOLDER               the same, or begin one where there is none
   expunge resume=checkpoint hydra.run.dir=FOLDER         the same on a processor that rounds otherwise
+  expunge --list experiments                             a line for each; so of any group: --list unlearner
+  expunge --help unlearner.lam                           what a key means, what is allowed, its defaults
   expunge-report FOLDER...                               table, figures and report.html from run folders
   expunge-verify FOLDER                                  every claim of a run checked, by other code
   expunge-audit                                          every certified method, attacked: epsilon at least
@@ -45,8 +47,12 @@ _FOOTER = """\
 `--hydra-help` Hydra's own flags. Bad input ends with one line and exit code 2."""
 
 
-def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
-    """The page for a command line, with the configuration that its overrides come to."""
+def composed(config_dir: Path, arguments: Sequence[str]) -> tuple[DictConfig, dict[str, str], list[Path]]:
+    """Compose the configuration that a command line comes to.
+
+    Returns:
+        The configuration, its choice of each group, and the folders where YAML is.
+    """
     flags, overrides = parted(arguments)
     folders = config_folders(config_dir, flags, overrides)
     name = flags.config_name or "config"
@@ -55,7 +61,16 @@ def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
     if searched := [quoted(f"file://{folder}") for folder in places if folder != primary]:
         overrides.append(f"{SEARCHPATH}=[{','.join(searched)}]")
     with initialize_config_dir(version_base="1.3", config_dir=str(primary)):
-        config = compose(name, overrides=overrides)
+        config = compose(name, overrides=overrides, return_hydra_config=True)
+    chosen = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+    with read_write(config), open_dict(config):
+        del config["hydra"]
+    return config, chosen, folders
+
+
+def help_text(config_dir: Path, arguments: Sequence[str]) -> str:
+    """The page for a command line, with the configuration that its overrides come to."""
+    config, _, folders = composed(config_dir, arguments)
     groups = "\n".join(f"  {group}: {', '.join(names)}" for group, names in choices(folders).items())
     return "\n".join(
         (

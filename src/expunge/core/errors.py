@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _LONGEST = 400  # of what a message shows of a value
@@ -99,11 +101,32 @@ def printable(text: str, but: str = "") -> str:
     return "".join(c if c.isprintable() or c in _SPACES or c in but else "?" for c in text.replace("\t", " "))
 
 
+class _Kept:
+    """What is kept, rather than printed, while a command is carried out for a program in Python."""
+
+    complaints: list[str] | None = None
+
+
+@contextmanager
+def unprinted() -> Iterator[list[str]]:
+    """Keep ``say`` and ``complain`` from printing as long as this lasts; the list gets what is complained of.
+
+    It holds for all threads: what a command says comes from several.
+    """
+    before, _Kept.complaints = _Kept.complaints, []
+    try:
+        yield _Kept.complaints
+    finally:
+        _Kept.complaints = before
+
+
 def say(text: str, styled: bool = False) -> None:
     """Print text on standard output; what a terminal cannot show, or must not be told, is a question mark.
 
     Text that is ``styled`` is ours, and what of it is others' has been through ``printable``.
     """
+    if _Kept.complaints is not None:
+        return
     encoding, text = sys.stdout.encoding or "utf-8", text if styled else printable(text, but="\n")
     try:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
@@ -115,4 +138,7 @@ def say(text: str, styled: bool = False) -> None:
 def complain(error: object, program: str = "expunge") -> None:
     """Print one line on standard error; in a path or a name no sign steers the terminal."""
     line = "".join(sign if sign.isprintable() else "?" for sign in one_line(error))
+    if _Kept.complaints is not None:
+        _Kept.complaints.append(line)
+        return
     sys.stderr.write(f"{program}: {line}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from expunge.core.errors import UserError
@@ -22,4 +23,5 @@ def config_dir() -> Path:
 
 def quoted(text: str) -> str:
     """A text as a value in Hydra's grammar, whatever characters it has."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # Hydra takes a backslash for one unless a quote follows.
+    return "'" + re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'") + "'"

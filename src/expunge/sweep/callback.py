@@ -28,7 +28,7 @@ from expunge.run.environment import overrides_of
 from expunge.run.hydra_errors import explained, of_system
 from expunge.run.sound import RECORD
 from expunge.sweep import jobs
-from expunge.sweep.held import HELD, end_watch, watch
+from expunge.sweep.held import HELD, NotBegun, end_watch, require_sweeps, watch
 from expunge.sweep.progress import Watch
 
 _OPTIMISERS = re.compile(r"optuna|nevergrad|\bax|_ax_|smac|orion", re.IGNORECASE)
@@ -58,6 +58,7 @@ class SweepCallback(Callback):
         sweep = Path(config.hydra.sweep.dir).absolute()
         there, code = jobs.There.now(sweep), 2
         try:
+            require_sweeps()
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
             require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
@@ -76,7 +77,7 @@ class SweepCallback(Callback):
             complain(explained(error))
         HELD.close()
         unmake(there.made)
-        sys.exit(code)
+        raise NotBegun(code)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the sweep's files, show its table, and say by the exit code whether every cell is done."""

@@ -17,7 +17,7 @@ _SWITCHES = {
 }
 _VALUES = {
     **{"cfg": "-c", "package": "-p", "config_path": "-cp", "config_name": "-cn", "config_dir": "-cd"},
-    **{"experimental_rerun": None, "info": "-i"},
+    **{"experimental_rerun": None, "info": "-i", "list": None},
 }
 _CHOICES = {
     "cfg": ("job", "hydra", "all"),
@@ -83,7 +83,9 @@ def require_one_form(flags: argparse.Namespace) -> None:
 
 
 def _with_its_value(flag: str, after: str) -> str:
-    """``--info`` may stand without a value, and must not take an override for one."""
+    """``--info`` and ``--list`` may stand without a value, and must not take an override for one."""
+    if flag == "--list" and (not after or after.startswith("-") or "=" in after):
+        return "--list=groups"
     return "--info=all" if flag in ("--info", "-i") and after not in _CHOICES["info"] else flag
 
 

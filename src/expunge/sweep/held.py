@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
+from expunge.core.errors import UserError
 from expunge.sweep.progress import Watch
 
 HELD = ExitStack()
@@ -12,6 +14,34 @@ HELD = ExitStack()
 
 class _Watched:
     now: Watch | None = None
+
+
+class NotBegun(SystemExit):
+    """A sweep that was refused before its first cell, which has been said."""
+
+
+class _Asked:
+    one_run = False
+
+
+@contextmanager
+def one_run_alone() -> Iterator[None]:
+    """Refuse sweeps as long as this lasts: one run is asked for, and what it is given may be a sweep's."""
+    _Asked.one_run = True
+    try:
+        yield
+    finally:
+        _Asked.one_run = False
+
+
+def require_sweeps() -> None:
+    """Refuse a sweep where one run is asked for.
+
+    Raises:
+        UserError: It is.
+    """
+    if _Asked.one_run:
+        raise UserError("overrides: got a sweep, allowed: those of one run; expunge.sweep takes several")
 
 
 def watch(new: Watch) -> None:
