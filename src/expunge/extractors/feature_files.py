@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -89,7 +90,7 @@ class Begun:
     what the features are made from; nobody else may be writing it.
 
     Attributes:
-        path: The file; gone when all blocks are there and have been used.
+        path: The file; see ``gone_at_the_end``.
         sizes: Rows of each block.
     """
 
@@ -118,6 +119,16 @@ class Begun:
                 file.write(hashlib.sha256(content).digest() + content)
                 file.flush()
                 yield block
+
+    @contextmanager
+    def gone_at_the_end(self) -> Iterator[None]:
+        """Delete the file when the block has ended, also by an error; what breaks it off leaves it."""
+        try:
+            yield
+        except Exception:
+            self.path.unlink(missing_ok=True)
+            raise
+        self.path.unlink(missing_ok=True)
 
     def _end(self, there: int, dim: int) -> int:
         """Bytes of the first ``there`` blocks with what stands before them."""

@@ -101,7 +101,7 @@ class _Extraction:
         return [stop - start for _, _, start, stop in self._batches()]
 
     def blocks(self, first: int = 0) -> Iterator[Features]:
-        """The features of the training rows, then of the test rows, a batch at a time, from batch ``first``."""
+        """The features of the training rows, then of the test rows, a batch at a time, from ``first`` on."""
         batches = self._batches()
         bar = progress_bar(self.progress, total=sum(self.rows), desc="extracting features", unit="row")
         with evaluating(self.module), torch.no_grad(), bar:
@@ -165,10 +165,10 @@ def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tup
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(file.path.with_suffix(".lock")):  # one process makes them, the others wait for it
             made = _sound(file, job) if _stamp(file.path) != seen else None
-            if made is None:
-                begun = Begun(file.path.with_suffix(".begun"), job.sizes)
-                file.write(begun.blocks(job.blocks))
-            file.path.with_suffix(".begun").unlink(missing_ok=True)
+            begun = Begun(file.path.with_suffix(".begun"), job.sizes)
+            with begun.gone_at_the_end():
+                if made is None:
+                    file.write(begun.blocks(job.blocks))
             return made or file.map()
     except OSError as error:
         reason = error.strerror or error

@@ -128,9 +128,9 @@ def extractor_of(
 ) -> tuple[Any, dict[str, str]]:
     """The extractor, with the features that it has found for the same data already, and what it is made from.
 
-    ``constant`` is what it puts beside the features, 0 for nothing. A file of ``weights`` is looked for in the
-    current folder, then in ``data_dir``. An extractor may read files that no setting names, and then
-    ``reads()`` gives them, by their keys.
+    ``constant`` is what it puts beside the features, 0 for nothing. A file of ``weights`` is looked for here,
+    then in ``data_dir``. An extractor may read files that no setting names, and then ``reads()`` gives them,
+    by their keys.
     """
     common = {
         "network": network,
