@@ -402,8 +402,8 @@ def test_a_file_of_weights_is_looked_for_under_data_dir(tmp_path):
     arguments += ["hydra.run.dir=run", "figures=false", "threads=1"]
     asked = [*arguments, "extractor.weights=weights/w.safetensors"]
     ended = cli.expunge(*asked, f"data_dir={tmp_path / 'data'}", cwd=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["extractor_weights"] == "w.safetensors"
     ended = cli.expunge(*asked, f"data_dir={tmp_path}", "hydra.run.dir=none", cwd=tmp_path)
-    assert ended.returncode == 2
-    assert ended.stderr.strip().splitlines()[-1].endswith("weights/w.safetensors: no such file")
+    assert ended.code == 2
+    assert ended.err.strip().splitlines()[-1].endswith("weights/w.safetensors: no such file")
