@@ -404,6 +404,24 @@ def test_cifar_files_that_are_there_are_not_overwritten_by_a_download(tmp_path, 
     assert str(folder) in one_line(caught)
 
 
+def test_cifar_batch_that_is_tested_on_is_held_out(tmp_path, caplog):
+    small_cifar(tmp_path)
+    dataset = cifar10.load(tmp_path, check_integrity=False, test_batch="data_batch_3")
+    assert dataset.y_train[::6].tolist() == [(12 + ord(digit)) % 10 for digit in "1245"]
+    pixels = cifar_content(len("data_batch_3") + ord("3"))["data"].reshape(6, 3, 32, 32)
+    assert np.array_equal(dataset.x_test, pixels.transpose(0, 2, 3, 1))
+    assert not caplog.records
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
+    with pytest.raises(DataError, match=r"; put data_batch_3 there as well"):
+        cifar10.load(tmp_path, check_integrity=False, test_batch="data_batch_3")
+
+
+@pytest.mark.parametrize("wrong", ["batches.meta", "5", None, 5])
+def test_cifar_test_batch_is_one_of_the_files(tmp_path, wrong):
+    with pytest.raises(InvalidValue, match="test_batch"):
+        cifar10.load(tmp_path, test_batch=wrong)
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_cifar_that_is_missing_is_downloaded_by_torchvision(tmp_path, monkeypatch, no_network, check):
     with pytest.raises(DataError, match=r"CIFAR10 cannot be downloaded .*; put cifar-10-batches-py/data_b"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from expunge.datasets import Dataset
 from expunge.extractors import classifiers
 from expunge.extractors.pretrained import Pretrained
 from expunge.run.targets import build
+from tests import cli
 from tests.networks import pictures
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "extractor" / "pretrained.yaml"
@@ -339,3 +342,68 @@ def test_the_configuration_builds():
     settings = OmegaConf.to_container(OmegaConf.load(CONF), resolve=False) | {"seed": 5, "weights": None}
     ours = build("extractor", settings, network=False, device="cpu", cache=None, progress=False, threads=1)
     assert (ours.seed, ours.classifier.label, ours.scaling) == (5, "random", "row")
+
+
+# The weights of MobileNet-v2 that lie beside the data
+
+
+def mobilenet(shared_data):
+    path = shared_data / "weights" / "mobilenet_v2_imagenet.safetensors"
+    if not path.is_file():
+        pytest.skip(f"needs weights/{path.name}, not in {shared_data}")
+    return path
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_file_needs_no_last_layer(tmp_path, last):
+    network, data = random_network("mobilenet_v2"), dataset()
+    state = network.state_dict()
+    save_file(
+        {k: v for k, v in state.items() if last or not k.startswith("classifier")}, tmp_path / "w.safetensors"
+    )
+    train, _ = extractor("mobilenet_v2", str(tmp_path / "w.safetensors"), image_size=32).extract(data)
+    images = torch.from_numpy(data.x_train) / 255
+    expected = before_the_last_layer(network, network.classifier[-1], images)
+    np.testing.assert_allclose(train.dense(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_published_features_tell_classes_apart(shared_data):
+    """Nearest class mean of 1,000 rows on the first 300 test images: a network of random weights gets .2."""
+    from expunge.datasets import cifar10
+
+    path = mobilenet(shared_data)
+    if not (shared_data / "cifar-10-batches-py").is_dir():
+        pytest.skip(f"needs cifar-10-batches-py, not in {shared_data}")
+    data = cifar10.load(shared_data, check_integrity=False, train_rows=1000)
+    data = replace(data, x_test=data.x_test[:300], y_test=data.y_test[:300])
+    ours = extractor("mobilenet_v2", str(path), image_size=96)
+    train, test = (rows.dense() for rows in ours.extract(data))
+    means = np.stack([train[data.y_train == label].mean(axis=0) for label in range(10)])
+    found = np.mean(
+        (test @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T).argmax(1) == data.y_test
+    )
+    assert ours.facts()["extractor_weights"] == path.name
+    assert found >= 0.6
+
+
+def test_weights_of_another_network_are_refused_in_a_line(shared_data):
+    with pytest.raises(
+        DataError, match=r"^[^\n]*mobilenet_v2_imagenet\.safetensors: [^\n]*(missing|shape)[^\n]*$"
+    ):
+        extractor("resnet18", str(mobilenet(shared_data)), image_size=32).extract(dataset())
+
+
+def test_a_file_of_weights_is_looked_for_under_data_dir(tmp_path):
+    """``weights/w.safetensors`` is none in the current folder."""
+    (tmp_path / "data" / "weights").mkdir(parents=True)
+    save_file(random_network().state_dict(), tmp_path / "data" / "weights" / "w.safetensors")
+    arguments = ["dataset=digits", "extractor=pretrained", f"extractor.architecture={SMALL}"]
+    arguments += ["extractor.image_size=32", "dataset.train_rows=60", "removal.count=1", "metrics=[accuracy]"]
+    arguments += ["hydra.run.dir=run", "figures=false", "threads=1"]
+    asked = [*arguments, "extractor.weights=weights/w.safetensors"]
+    ended = cli.expunge(*asked, f"data_dir={tmp_path / 'data'}", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["extractor_weights"] == "w.safetensors"
+    ended = cli.expunge(*asked, f"data_dir={tmp_path}", "hydra.run.dir=none", cwd=tmp_path)
+    assert ended.code == 2
+    assert ended.err.strip().splitlines()[-1].endswith("weights/w.safetensors: no such file")

@@ -27,8 +27,8 @@ from expunge.studies.residual_bounds import ResidualBounds
 PAPERS = {
     "icml2020": [
         *("mnist_grid", "mnist_tradeoff", "mnist_releases", "mnist_bounds", "mnist_outliers", "timing"),
-        *("svhn_dp", "public_features", "leak", "mnist_corrected", "mnist_release"),
-        "mnist_release_retrained",
+        *("svhn_dp", "public_features", "public_features_retrained", "public_features_std", "leak"),
+        *("mnist_corrected", "mnist_release", "mnist_release_retrained"),
     ],
     "cvpr2022": [
         *("codec_speed", "bullseye", "spurious", "mnist_selection", "cifar_models", "retrain", "kfac"),

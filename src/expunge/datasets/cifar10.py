@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from expunge.core.checks import require_switch
+from expunge.core.checks import require_choice, require_switch
 from expunge.core.errors import DataError
 from expunge.core.homes import expanded
 from expunge.datasets import vision
@@ -41,34 +41,45 @@ def load(
     classes: Sequence[Any] | None = None,
     check_integrity: bool = True,
     train_rows: int | None = None,
+    test_batch: str = _TEST,
 ) -> Dataset:
     """Return images (32, 32, 3) uint8, labelled 0 (airplane) to 9 (truck), rows in the files' order.
 
     The files, in ``cifar-10-batches-py/``, are pickles, and their content is not trusted: see
     ``cifar_pickle``. Without ``check_integrity`` the training batches that are there are used, one at least,
     and the test batch; with it all files must be there.
+
+    ``test_batch`` is the file that is tested on. A training batch in its place is held out of the training
+    images, and the official test images are left out.
+
+    Raises:
+        InvalidValue: ``test_batch`` is none of the files.
+        DataError: A file is missing, or is no batch.
     """
     offset, check = require_offset(offset), require_switch("check_integrity", check_integrity)
+    require_choice("test_batch", test_batch, (_TEST, *_TRAINING))
     root = expanded(data_dir)
-    names = _obtain(root, check)
+    names = _obtain(root, check, test_batch)
     parts = [read_batch(root / _FOLDER / name) for name in names]
     x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
-    test = read_batch(root / _FOLDER / _TEST)
+    test = read_batch(root / _FOLDER / test_batch)
     dataset = Dataset("cifar10", x, y, *test, dict(enumerate(_CLASSES)), unit=255.0, offset=offset)
-    if len(names) < len(_TRAINING):
-        log.warning("cifar10: %d of %d training batches: %s rows", len(names), len(_TRAINING), f"{len(y):,}")
+    most = len(_TRAINING.keys() - {test_batch})
+    if len(names) < most:
+        log.warning("cifar10: %d of %d training batches: %s rows", len(names), most, f"{len(y):,}")
     return dataset.only(classes).first(train_rows)
 
 
-def _obtain(root: Path, check: bool) -> list[str]:
+def _obtain(root: Path, check: bool, test: str) -> list[str]:
     """See to it that there are files; returns the names of the training batches to read."""
     there = [name for name in _FILES if (root / _FOLDER / name).is_file()]
-    training = [name for name in _TRAINING if name in there]
-    if not check and (training or _TEST in there):
-        if training and _TEST in there:
+    wanted = [name for name in _TRAINING if name != test]
+    training = [name for name in wanted if name in there]
+    if not check and (training or test in there):
+        if training and test in there:
             return training
         # A download would write over the files that are there, and they may be all that the user has.
-        missing = _TEST if training else "data_batch_1"
+        missing = test if training else wanted[0]
         raise DataError(f"{root / _FOLDER}: only {', '.join(there)}; put {missing} there as well")
     vision.obtain("CIFAR10", root, {f"{_FOLDER}/{name}": md5 for name, md5 in _FILES.items()}, check)
-    return list(_TRAINING)
+    return wanted

@@ -51,8 +51,8 @@ class Classifier:
 
     @property
     def label(self) -> str:
-        """What the summary calls the weights."""
-        return "random" if self.random else self._file or str(self._named)
+        """What the summary calls the weights: of a file its name, whose folder differs between machines."""
+        return "random" if self.random else Path(self._file).name if self._file else str(self._named)
 
     @property
     def image_size(self) -> int:

@@ -1,12 +1,15 @@
-"""Features in a file of tensors, written and read a block at a time."""
+"""Features in a file of tensors, written and read a block at a time, and the beginning of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from expunge.core.plain import plain
 from expunge.datasets.array_files import open_arrays
 
 Features = NDArray[np.float32]
+_SHA256, _WIDTH = 32, 8  # bytes
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,68 @@ class FeatureFile:
         parts = zip(self.rows, ends, strict=True)
         tensors = ({"dtype": "F32", "shape": [n, dim], "data_offsets": list(where)} for n, where in parts)
         return dict(zip(("train", "test"), tensors, strict=True))
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Blocks of features as they are made, so that what is killed goes on behind the last whole one.
+
+    A block is its bytes (rows x d float32, little-endian) behind their SHA-256. The file's name is to say
+    what the features are made from; nobody else may be writing it.
+
+    Attributes:
+        path: The file; see ``gone_at_the_end``.
+        sizes: Rows of each block.
+    """
+
+    path: Path
+    sizes: Sequence[int]
+
+    def blocks(self, make: Callable[[int], Iterator[Features]]) -> Iterator[Features]:
+        """Yield the blocks that are there, then those of ``make(number of the first that is not)``.
+
+        Raises:
+            OSError: The file cannot be read or written.
+        """
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        with open(os.open(self.path, flags, 0o600), "r+b") as file:
+            there, dim = 0, 0
+            while there < len(self.sizes) and (block := self._next(file, self.sizes[there], dim)) is not None:
+                there, dim = there + 1, block.shape[1]
+                yield block
+            file.truncate(end := self._end(there, dim))
+            file.seek(end)
+            for block in make(there):
+                content = np.ascontiguousarray(block, dtype="<f4").tobytes()
+                if not dim:
+                    dim = block.shape[1]
+                    file.write(dim.to_bytes(_WIDTH, "little"))
+                file.write(hashlib.sha256(content).digest() + content)
+                file.flush()
+                yield block
+
+    @contextmanager
+    def gone_at_the_end(self) -> Iterator[None]:
+        """Delete the file when the block has ended, also by an error; what breaks it off leaves it."""
+        try:
+            yield
+        except Exception:
+            self.path.unlink(missing_ok=True)
+            raise
+        self.path.unlink(missing_ok=True)
+
+    def _end(self, there: int, dim: int) -> int:
+        """Bytes of the first ``there`` blocks with what stands before them."""
+        return _WIDTH + sum(_SHA256 + 4 * size * dim for size in self.sizes[:there]) if there else 0
+
+    def _next(self, file: BinaryIO, size: int, dim: int) -> Features | None:
+        """The block that begins here, where it is whole; ``dim`` is 0 before the first."""
+        dim = dim or int.from_bytes(file.read(_WIDTH), "little")
+        digest = file.read(_SHA256)
+        left = os.fstat(file.fileno()).st_size - file.tell()
+        if not 0 < 4 * size * dim <= left:
+            return None
+        content = file.read(4 * size * dim)
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        return np.frombuffer(content, dtype="<f4").reshape(size, dim).astype(np.float32)

@@ -24,7 +24,7 @@ from expunge.core.sources import sources_of
 from expunge.core.versions import version_of
 from expunge.curvature.gradients import evaluating
 from expunge.datasets.images import Images
-from expunge.extractors.feature_files import FeatureFile, Features
+from expunge.extractors.feature_files import Begun, FeatureFile, Features
 from expunge.extractors.scaling import SCALINGS, scaled
 from expunge.linear.operations import RowOperations
 from expunge.training.compute import code_of
@@ -58,7 +58,8 @@ def extracted(
         identity: What the features depend on besides the inputs and the module's state: its architecture and
             settings (JSON values).
         cache: Folder of feature files, ``<key>.features.safetensors``; made when it is needed. None keeps
-            none. One that cannot be written to costs a warning.
+            none. One that cannot be written to costs a warning. An extraction that was killed goes on behind
+            its last whole batch, which ``<key>.features.begun`` keeps until the file is there.
         device: Where to compute.
         scaling: See ``extractors.scaling``. ``dataset`` makes another copy of the features, in memory.
         constant: As in ``extractors.scaling.scaled``.
@@ -94,23 +95,36 @@ class _Extraction:
     def rows(self) -> tuple[int, int]:
         return len(self.train), len(self.test)
 
-    def blocks(self) -> Iterator[Features]:
-        """The features of the training rows, then of the test rows, a batch at a time."""
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each block of ``blocks``."""
+        return [stop - start for _, _, start, stop in self._batches()]
+
+    def blocks(self, first: int = 0) -> Iterator[Features]:
+        """The features of the training rows, then of the test rows, a batch at a time, from ``first`` on."""
+        batches = self._batches()
         bar = progress_bar(self.progress, total=sum(self.rows), desc="extracting features", unit="row")
         with evaluating(self.module), torch.no_grad(), bar:
-            for part, x in (("training", self.train), ("test", self.test)):
-                for start in range(0, len(x), self.batch_size):
-                    index = np.arange(start, min(start + self.batch_size, len(x)))
-                    block = self.module(x.batch(index, torch.float32, self.device))
-                    features: Features = block.flatten(1).float().cpu().numpy()
-                    bad = ~np.isfinite(features).all(axis=1)
-                    if bad.any():
-                        got = f"the features of {part} row {start + int(np.argmax(bad))} are NaN or infinite"
-                        why = "the extractor's weights are not finite, or have diverged"
-                        raise DataError(f"{self.what}: {got}; {why}")
-                    yield features
-                    bar.update(len(index))
+            bar.update(sum(stop - start for _, _, start, stop in batches[:first]))
+            for part, x, start, stop in batches[first:]:
+                block = self.module(x.batch(np.arange(start, stop), torch.float32, self.device))
+                features: Features = block.flatten(1).float().cpu().numpy()
+                bad = ~np.isfinite(features).all(axis=1)
+                if bad.any():
+                    got = f"the features of {part} row {start + int(np.argmax(bad))} are NaN or infinite"
+                    why = "the extractor's weights are not finite, or have diverged"
+                    raise DataError(f"{self.what}: {got}; {why}")
+                yield features
+                bar.update(stop - start)
         require_unchanged()  # before the last block is taken for the end of a file that can be kept
+
+    def _batches(self) -> list[tuple[str, Images, int, int]]:
+        """What the rows are called, where they are, and the first and the end of each batch."""
+        return [
+            (part, x, start, min(start + self.batch_size, len(x)))
+            for part, x in (("training", self.train), ("test", self.test))
+            for start in range(0, len(x), self.batch_size)
+        ]
 
     def in_memory(self) -> tuple[Features, Features]:
         """The features as two arrays, (n, d) and (m, d)."""
@@ -151,8 +165,10 @@ def _through(folder: Path, job: _Extraction, identity: Mapping[str, Any]) -> tup
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(file.path.with_suffix(".lock")):  # one process makes them, the others wait for it
             made = _sound(file, job) if _stamp(file.path) != seen else None
-            if made is None:
-                file.write(job.blocks())
+            begun = Begun(file.path.with_suffix(".begun"), job.sizes)
+            with begun.gone_at_the_end():
+                if made is None:
+                    file.write(begun.blocks(job.blocks))
             return made or file.map()
     except OSError as error:
         reason = error.strerror or error

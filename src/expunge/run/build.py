@@ -128,8 +128,9 @@ def extractor_of(
 ) -> tuple[Any, dict[str, str]]:
     """The extractor, with the features that it has found for the same data already, and what it is made from.
 
-    ``constant`` is what it puts beside the features, 0 for nothing. An extractor may read files that no
-    setting names, and then ``reads()`` gives them, by their keys.
+    ``constant`` is what it puts beside the features, 0 for nothing. A file of ``weights`` is looked for here,
+    then in ``data_dir``. An extractor may read files that no setting names, and then ``reads()`` gives them,
+    by their keys.
     """
     common = {
         "network": network,
@@ -142,7 +143,10 @@ def extractor_of(
     of = settings["extractor"]
     if isinstance(of, dict) and of.get("scaling") == "dp" and of.get("seed") is None:
         of = {**of, "seed": settings["seed"]}
-    own = Inputs.of({"extractor": of}, data_dir(settings)).digests
+    inputs = Inputs.of({"extractor": of}, data_dir(settings))
+    own = inputs.digests
+    if (weights := inputs.files.get("extractor.weights")) is not None:
+        of = {**of, "weights": str(weights)}  # it may be one in data_dir
     made_from = {**common, "data": data, **own, "cache": str(common["cache"])}
 
     def make() -> tuple[Any, dict[str, str]]:
