@@ -278,12 +278,15 @@ def test_threads_take_turns(here):
         threading.Thread(target=lambda n=n: done.update({n: expunge.run([*FEW, f"seed={n}"])}))
         for n in range(3)
     ]
+    several: list[expunge.Sweep] = []
+    threads.insert(1, threading.Thread(target=lambda: several.append(expunge.sweep([*FEW, "seed=3,4"]))))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [done[n].summary["seed"] for n in range(3)] == [0, 1, 2]
     assert len({one.folder for one in done.values()}) == 3
+    assert [one.summary["seed"] for one in several[0]] == [3, 4]
 
 
 def test_no_run_begins_within_a_run(here, monkeypatch):

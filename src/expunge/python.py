@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,15 +49,11 @@ def run(
         KeyboardInterrupt: It was interrupted. What is recorded stays, and goes on with ``resume=true`` in the
             same folder.
     """
-    from expunge.sweep.held import one_run_alone
-
     given = _texts(overrides)
     if folder is not None:
         given.append(f"{_RUN}={_text(os.fspath(folder))}")
-    elif config_name is None and not any(text.lstrip("+").startswith(f"{_RUN}=") for text in given):
-        _wait_for_a_name()
-    with one_run_alone():
-        made = _carried_out(given, _flags(config_dir, config_name))
+    by_time = config_name is None and not any(text.lstrip("+").startswith(f"{_RUN}=") for text in given)
+    made = _carried_out(given, _flags(config_dir, config_name), alone=True, by_time=by_time)
     assert isinstance(made, Result)
     return made
 
@@ -123,17 +120,25 @@ def compose(
             raise error if isinstance(error, UserError) and str(error) == line else UserError(line) from None
 
 
-def _carried_out(given: list[str], flags: list[str]) -> Result | Sweep:
-    """Do what the command would do, and return what it leaves."""
+def _carried_out(
+    given: list[str], flags: list[str], alone: bool = False, by_time: bool = False
+) -> Result | Sweep:
+    """Do what the command would do, and return what it leaves; a run ``alone`` is no sweep.
+
+    Threads take turns from here on: what is the process's, and a folder ``by_time``, is one thread's.
+    """
     from expunge.app import Refused, Task, carry_out, sweep_folder
     from expunge.run.embedded import embedded
     from expunge.run.job_cache import JobCache
-    from expunge.sweep.held import NotBegun, let_go
+    from expunge.sweep.held import NotBegun, let_go, one_run_alone
 
     task, code = Task(JobCache()), None
     with embedded([*flags, *given]) as complaints:
         try:
-            carry_out(task)
+            if by_time:
+                _wait_for_a_name()
+            with one_run_alone() if alone else nullcontext():
+                carry_out(task)
         except Refused as refused:
             raise _raised(refused) from None
         except NotBegun:

@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags that Hydra knows."""
+    """The flags that Hydra knows, and ``--list``."""
     made = _Parser("expunge", add_help=False)
     for name, short in _SWITCHES.items():
         made.add_argument(_flag(name), *([short] if short else []), action="store_true")
