@@ -3,10 +3,12 @@
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import expunge
 from expunge import CertifiedLogisticRegression
 from expunge.linear import column_passes
 from expunge.linear.column_passes import ColumnPasses, groups
@@ -14,6 +16,7 @@ from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.rows import Rows
 from expunge.linear.solver import train
 from expunge.linear.together import Shared, conjugate_gradients, train_together
+from expunge.record.ledger import Ledger
 from tests.oracles import logistic as oracle
 
 
@@ -134,3 +137,30 @@ def test_nothing_of_features_x_features_a_column_is_kept():
     before = columns[0].factor.basis
     model.remove([40])
     assert {id(column.factor.basis) for column in model._engine_.columns} == {id(before)}
+
+
+def test_a_run_that_is_broken_off_ends_as_the_unbroken_one(tmp_path, monkeypatch):
+    """The shared preconditioner is in no checkpoint, and what it is made from is the same again."""
+    monkeypatch.chdir(tmp_path)
+    asked = {"dataset": "digits", "unlearner": "newton_corrected", "unlearner.solver": "iterative"}
+    asked |= {"removal.count": 12, "removal.batch_size": 3, "checkpoint_every": 5, "figures": False}
+    asked["metrics"] = ["accuracy", "residual"]
+    whole = expunge.run(asked, folder="whole")
+    append, served = Ledger.append, iter(range(20))
+
+    def ends(self, record):
+        if next(served) == 8:
+            raise KeyboardInterrupt
+        return append(self, record)
+
+    monkeypatch.setattr(Ledger, "append", ends)
+    with pytest.raises(KeyboardInterrupt):
+        expunge.run(asked, folder="cut")
+    monkeypatch.setattr(Ledger, "append", append)
+    cut = expunge.run({**asked, "resume": True}, folder="cut")
+    assert whole.removals["residual_measured"].gt(0).all()
+    columns = [name for name in whole.removals if name not in ("seconds", "run")]
+    pd.testing.assert_frame_equal(cut.removals[columns], whole.removals[columns])
+    for name in ("model", "state"):
+        files = [one.folder / f"{name}.safetensors" for one in (whole, cut)]
+        assert files[0].read_bytes() == files[1].read_bytes()
