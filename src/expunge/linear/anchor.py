@@ -21,20 +21,20 @@ from math import inf, isfinite
 
 import numpy as np
 from scipy.linalg.blas import dsymv
-from scipy.special import expit
 
 from expunge.certificate.bounds import beyond_anchor
 from expunge.certificate.outward import norm_up, sum_up
 from expunge.core.errors import DataError
 from expunge.core.seeds import SystemNoise
 from expunge.linear.anchor_errors import AnchorErrors
+from expunge.linear.cuts import Cut, parts_of
 from expunge.linear.factor import FOLD_RANK, Factor
 from expunge.linear.logistic import LogisticProblem, data_gradient
-from expunge.linear.parallel import for_each, one_blas_thread
+from expunge.linear.parallel import one_blas_thread
+from expunge.linear.passes import ANCHORED, derivatives
 from expunge.linear.rounding import OUTWARD, length_up
 from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows
 
-_PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
 _REFINED = 6  # solves at most
 _SLOW = 0.5  # contraction above which another solve is not worth it
 
@@ -78,7 +78,7 @@ class Anchor:
         gradient = problem.gradient(w)
         assert isinstance(problem.rows, Rows)  # nobody else has two matrices of d x d to keep
         curvature, third = _matrices(problem.rows, w)
-        errors = AnchorErrors.measured(problem, w, _parts(len(w)))
+        errors = AnchorErrors.measured(problem, w, parts_of(len(w)))
         known = w, problem.lam, problem.n, gradient, curvature, third, problem.n, errors
         return cls(*known, np.empty((0, len(w))), np.empty(0), np.empty(0))
 
@@ -96,7 +96,7 @@ class Anchor:
 
     def _without(self, departing: Departing) -> Anchor:
         x, m = departing.x, len(departing.y)
-        slopes, bends = _derivatives(x @ self.w)
+        slopes, bends = derivatives(x @ self.w)
         gradient = self.gradient - data_gradient(self.w, x, departing.y) - self.lam * m * self.w
         left = replace(
             self,
@@ -116,7 +116,7 @@ class Anchor:
 
     def removed_factors(self, departing: Departing) -> Array:
         """U, (m, d) with ``U^T U = sum over these rows of l2(t_i) x_i x_i^T``."""
-        return np.asarray(np.sqrt(_derivatives(departing.x @ self.w)[0])[:, None] * departing.x)
+        return np.asarray(np.sqrt(derivatives(departing.x @ self.w)[0])[:, None] * departing.x)
 
     def folded(self) -> Anchor:
         """Return the same with the rows that have left in the matrices: none of them is kept."""
@@ -209,7 +209,7 @@ class Anchor:
         with one_blas_thread():
             for block in rows.weighted_blocks(None, range(0, rows.places, BLOCK_ROWS), np.float64):
                 moved = block @ along
-                for into, weights in zip(sums, _derivatives(block @ w), strict=True):
+                for into, weights in zip(sums, derivatives(block @ w), strict=True):
                     into += (weights * moved) @ block
         again = AnchorErrors.measured(problem, w, 1)
         product = 4 * OUTWARD * UNIT * (2 * self.dim + 64) * problem.n
@@ -228,33 +228,11 @@ class Anchor:
         return product - self.gone.T @ (weights * (self.gone @ step)) if len(weights) else product
 
 
-def _derivatives(scores: Array) -> tuple[Array, Array]:
-    """The second derivatives of the loss at these scores, and the size of the third ones."""
-    slopes = expit(scores) * expit(-scores)
-    return slopes, slopes * np.abs(np.tanh(scores / 2))
-
-
 def _matrices(rows: Rows, w: Array) -> tuple[Array, Array]:
     """C and T at ``w``, (d, d) each; every row is read once."""
-    parts = _parts(rows.dim)
-    sums = np.zeros((parts, 2, rows.dim, rows.dim))
-
-    def add_up(k: int) -> None:
-        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, BLOCK_ROWS)
-        for block in rows.weighted_blocks(None, part, np.float64):
-            for into, weights in zip(sums[k], _derivatives(block @ w), strict=True):
-                weighted = np.sqrt(weights)[:, None] * block
-                into += weighted.T @ weighted
-
-    with one_blas_thread():
-        for_each(add_up, parts, rows.places * rows.dim)
+    (sums,) = rows.partial_sums(ANCHORED, Cut("parts", parts_of(rows.dim)), (), w)
     curvature, third = sums.sum(axis=0)
     return curvature.T, third.T  # symmetric: so they are in Fortran's order without a copy
-
-
-def _parts(dim: int) -> int:
-    """Partial sums, whatever the number of threads."""
-    return 4 if dim <= _PARTS_BELOW else 2
 
 
 def _norm(vector: Array) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from expunge.linear.given import BLOCK_ROWS, Array, spans
+from expunge.linear import column_sums
+from expunge.linear.cuts import PARTS, Cut
+from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.parallel import for_each, one_blas_thread
+from expunge.linear.passes import Pass
 from expunge.linear.rows import Rows
 
 Single = NDArray[np.float32]
 
 MOST_SLOPES = 2**27
 """Curvatures of the loss that are kept at one time, in float32 (512 MiB): rows times columns."""
-_PARTS = 4  # partial sums, whatever the number of threads
 _PARTS_BELOW = 2**22  # entries of a sum up to which as many are small
 
 
@@ -60,7 +61,7 @@ class ColumnPasses:
 
     def slopes(self) -> Single:
         """Room for the slopes ``s (1 - s)`` of every column, (places, K)."""
-        return np.empty((self.rows.places, self.width), dtype=np.float32)
+        return self.rows.room(self.width)
 
     def gradients(self, w: Array, columns: NDArray[np.int64], slopes: Single) -> tuple[Array, Array]:
         """``sum_i -y_i sigmoid(-y_i x_i.w) x_i + lam n w + b`` of these columns, in one pass.
@@ -75,51 +76,20 @@ class ColumnPasses:
         """
         local = np.full(self.width + 1, -1)  # the last is for rows that are +1 nowhere
         local[columns] = np.arange(len(columns))
-        own, every = local[self.own], len(columns) == self.width
-
-        def term(x: Array, lo: int, hi: int) -> tuple[Array, Array]:
-            share = x @ w
-            np.negative(share, out=share)
-            positive = own[self.rows._walked[lo:hi]]
-            at = np.flatnonzero(positive >= 0), positive[positive >= 0]
-            share[at] *= -1
-            with np.errstate(over="ignore"):  # e^800 is infinite, and a share of 0 is right then
-                np.exp(share, out=share)
-            share += 1.0
-            np.reciprocal(share, out=share)  # sigmoid(-y x.w)
-            slope = (share - share * share).astype(np.float32)
-            if every:
-                slopes[lo:hi] = slope
-            else:
-                slopes[lo:hi, columns] = slope
-            share[at] *= -1
-            return x.T @ share, slope.sum(axis=0, dtype=np.float64)
-
-        data, sums = self._summed(term, len(columns), np.float64)
+        data, sums = self._summed(column_sums.GRADIENTS, (self.own, slopes), w, local, columns)
         return data + self.ridge * w + self.b[:, columns], sums
 
     def look(self, w: Array, slopes: Single) -> Array:
         """Write the slopes of all columns at ``w`` (d, K), in float32; the sum of each, (K,)."""
-        narrow = w.astype(np.float32)
-
-        def term(x: Single, lo: int, hi: int) -> tuple[float, Array]:
-            share = expit(x @ narrow)
-            slopes[lo:hi] = share - share * share
-            return 0.0, slopes[lo:hi].sum(axis=0, dtype=np.float64)
-
-        return np.asarray(self._summed(term, self.width, np.float32)[1])
+        every = np.arange(self.width)
+        return np.asarray(self._summed(column_sums.LOOK, (slopes,), w.astype(np.float32), every)[1])
 
     def curved(self, slopes: Single, step: Array, columns: NDArray[np.int64]) -> Array:
         """``(X^T diag(slopes_k) X + lam n I) step_k`` of these columns, (d, k): in float32, and one pass."""
         sizes = np.linalg.norm(step, axis=0)
         unit = (step / np.where(sizes > 0, sizes, 1.0)).astype(np.float32)  # no square underflows
 
-        def term(x: Single, lo: int, hi: int) -> tuple[Any, float]:
-            moved = x @ unit
-            moved *= self._of(slopes, lo, hi, columns)
-            return x.T @ moved, 0.0
-
-        return self._summed(term, len(columns), np.float32)[0] * sizes + self.ridge * step
+        return self._summed(column_sums.CURVED, (slopes,), unit, columns)[0] * sizes + self.ridge * step
 
     def removed(self, w: Array, index: NDArray[np.int64]) -> Array:
         """``sum over index of (d/dw log(1 + exp(-y_i x_i.w_k)) + lam w_k)``, (d, K)."""
@@ -133,37 +103,15 @@ class ColumnPasses:
 
     def diagonals(self, slopes: Single) -> Array:
         """The diagonals of all Hessians, (d, K)."""
-        every = np.arange(self.width)
+        return self._summed(column_sums.DIAGONALS, (slopes,), np.arange(self.width))[0] + self.ridge
 
-        def term(x: Single, lo: int, hi: int) -> tuple[Any, float]:
-            return np.square(x).T @ self._of(slopes, lo, hi, every), 0.0
-
-        return self._summed(term, self.width, np.float32)[0] + self.ridge
-
-    def _of(self, slopes: Single, lo: int, hi: int, columns: NDArray[np.int64]) -> Single:
-        block = slopes[lo:hi]
-        return block if len(columns) == self.width else block[:, columns]
-
-    def _summed(
-        self, term: Callable[[Any, int, int], tuple[Any, Any]], width: int, dtype: Any
-    ) -> tuple[Array, Any]:
-        """The sums over all blocks of what ``term(x, lo, hi)`` says of the rows at the places lo..hi."""
-        d, blocks = self.rows.dim, spans(self.rows.places)
-        parts = _PARTS if d * width <= _PARTS_BELOW else 2
-        totals: list[Any] = [0.0] * parts
-        others: list[Any] = [0.0] * parts
-
-        def add_up(p: int) -> None:
-            total = np.zeros((d, width))
-            for lo, hi in blocks[len(blocks) * p // parts : len(blocks) * (p + 1) // parts]:
-                (x,) = self.rows.weighted_blocks(None, range(lo, hi, max(1, hi - lo)), dtype) or (None,)
-                data, other = term(x, lo, hi)
-                total += data
-                others[p] = others[p] + other
-            totals[p] = total
-
-        with one_blas_thread():
-            for_each(add_up, parts, self.rows.places * d)
+    def _summed(self, work: Pass, rowwise: tuple[Any, ...], *args: Any) -> tuple[Array, Any]:
+        """The sums over all blocks of what ``work`` says of them; its last argument are the columns."""
+        d, width = self.rows.dim, len(args[-1])
+        parts = PARTS if d * width <= _PARTS_BELOW else 2
+        # who has written the slopes of some rows is to have them again, whatever the number of columns
+        joined = parts // 2 if d * self.width > _PARTS_BELOW else 1
+        totals, others = self.rows.partial_sums(work, Cut("runs", parts, joined), rowwise, *args)
         first, *rest = totals
         for total in rest:
             first += total

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from expunge.linear.given import BLOCK_ROWS, Array
 
@@ -134,6 +135,14 @@ class RowOperations(ABC):
     @abstractmethod
     def gradient(self, y: Array, w: Array) -> Array:
         """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
+
+    def slopes(self, y: Array, w: Array) -> Array:
+        """``|y_i| s_i (1 - s_i)`` with s_i = sigmoid(x_i.w), (n,): the second derivatives of the losses.
+
+        For the passes that take slopes or weights: nobody else need be able to read them.
+        """
+        scores = self.scores(w)
+        return cast("Array", np.abs(y) * (expit(scores) * expit(-scores)))
 
     @abstractmethod
     def curved(self, slopes: Array, step: Array) -> tuple[Array, Array]:
