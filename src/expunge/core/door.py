@@ -50,7 +50,7 @@ def enter(program: str, module: str) -> NoReturn:
 
 def expunge() -> NoReturn:
     """``expunge``."""
-    enter("expunge", "expunge.app")
+    enter("expunge", "expunge.ranked")
 
 
 def audit() -> NoReturn:

@@ -18,6 +18,7 @@ from expunge.core.errors import InvalidValue
 from expunge.core.files import State, save_state
 from expunge.core.plain import finite
 from expunge.linear.operations import RowOperations
+from expunge.linear.shared_rows import spread
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record import hints
@@ -42,7 +43,8 @@ class Session:
     checked: Checked
 
     def __init__(self, experiment: Experiment, x_train: Any, x_test: Any) -> None:
-        self.experiment, self.x_train, self.x_test = experiment, x_train, x_test
+        self.experiment, self.x_test = experiment, x_test
+        self.x_train = x_train = spread(x_train, experiment.settings["threads"])
         self.y_train, self.y_test = experiment.dataset.y_train, experiment.dataset.y_test
         self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
         self.served, self.removed = 0, 0

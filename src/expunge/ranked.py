@@ -1,0 +1,66 @@
+"""``expunge`` as one of several processes: rank 0 is the command, the others work for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+
+from expunge.core.errors import UserError, complain
+from expunge.ranks.place import Place, forget, place_of
+
+
+def main() -> int | None:
+    """Run the command, or help with it."""
+    place = place_of(os.environ)
+    if place is None:
+        return _command()
+    forget()
+    if place.rank:
+        return _helper(place)
+    from expunge.core.ends import ended
+
+    if code := ended("expunge", lambda: _join(place)):
+        return code
+    from expunge.ranks.helpers import Helpers
+
+    Helpers.here = helpers = Helpers(place)
+    code = 1
+    try:
+        code = _command() or 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    finally:
+        if not helpers.end():  # a thread still waits for somebody, and would be in the way of the end
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return code
+
+
+def _command() -> int | None:
+    code: int | None = import_module("expunge.app").main()
+    return code
+
+
+def _join(place: Place) -> None:
+    from expunge.ranks.joined import meet
+
+    meet(place)
+
+
+def _helper(place: Place) -> int:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # nothing is under way yet: it ends without a word
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    try:
+        _join(place)
+    except UserError as error:
+        complain(error)
+        return 2
+    from expunge.linear.shares import Shares
+    from expunge.ranks.helping import help_rank_0
+
+    help_rank_0(Shares(), place.rank)
+    return 0
