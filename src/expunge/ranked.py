@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Callable
 from importlib import import_module
 
 from expunge.core.errors import UserError, complain
@@ -13,9 +15,14 @@ from expunge.ranks.place import Place, forget, place_of
 
 def main() -> int | None:
     """Run the command, or help with it."""
+    return with_ranks(_command)
+
+
+def with_ranks(command: Callable[[], int | None]) -> int | None:
+    """Run ``command`` in a process that is alone or rank 0; another one helps, and does not return."""
     place = place_of(os.environ)
     if place is None:
-        return _command()
+        return command()
     forget()
     if place.rank:
         return _helper(place)
@@ -28,9 +35,11 @@ def main() -> int | None:
     Helpers.here = helpers = Helpers(place)
     code = 1
     try:
-        code = _command() or 0
+        code = command() or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except BaseException:
+        traceback.print_exc()  # a bug; no other end may come before the others have ended
     finally:
         if not helpers.end():  # a thread still waits for somebody, and would be in the way of the end
             sys.stdout.flush()
