@@ -8,9 +8,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from typing import TypeVar
 
 from expunge.core.errors import UserError, complain
 from expunge.ranks.place import Place, forget, place_of
+
+Told = TypeVar("Told")
 
 
 def main() -> int | None:
@@ -46,6 +49,28 @@ def with_ranks(command: Callable[[], int | None]) -> int | None:
             sys.stderr.flush()
             os._exit(code)
     return code
+
+
+def cell_of(place: Place, cell: Callable[[], Told]) -> Told | None:
+    """Run a cell of a sweep in the task of a job that is rank 0; another task helps, and returns None.
+
+    Raises:
+        UserError: The tasks do not find each other.
+    """
+    _join(place)
+    from expunge.ranks.helpers import Helpers
+
+    if place.rank:
+        from expunge.linear.shares import Shares
+        from expunge.ranks.helping import help_rank_0
+
+        help_rank_0(Shares(), place.rank, stay=True)
+        return None
+    Helpers.here = helpers = Helpers(place)
+    try:
+        return cell()
+    finally:
+        helpers.end()
 
 
 def _command() -> int | None:

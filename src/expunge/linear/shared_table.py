@@ -117,7 +117,7 @@ class SharedTable:
         self.division = Division.of(len(rows), helpers.size)
         self._arrays: dict[int, tuple[weakref.ref[NDArray[Any]], int]] = {}
         self._plans: dict[tuple[int, Cut, int], dict[int, Units]] = {}
-        threads = threads or max(1, available_cores() // helpers.local)
+        threads = threads or _threads_of(helpers.local)
         set_threads(threads)
         self._hand_out(rows, threads)
         weakref.finalize(self, _drop, helpers, self.number)
@@ -256,6 +256,12 @@ class SharedTable:
         """Let every rank compile its passes."""
         message = Message(shares.REHEARSE, (self.number,))
         self.helpers.ask({rank: lambda: message for rank in range(1, self.helpers.size)}, lambda: None)
+
+
+def _threads_of(local: int) -> int:
+    """Threads of each of so many processes here: what they are told, or their part of the cores."""
+    cores = available_cores()
+    return cores if os.environ.get("OMP_NUM_THREADS") else max(1, cores // local)
 
 
 def _drop(helpers: Helpers, number: int) -> None:

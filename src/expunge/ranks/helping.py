@@ -15,15 +15,15 @@ from expunge.core.ends import FAILED
 from expunge.core.errors import UserError, complain, one_line
 from expunge.core.system_errors import system_error
 from expunge.ranks.helpers import ANSWER, BROKEN, REFUSED
-from expunge.ranks.joined import last_word_of, last_word_to
+from expunge.ranks.joined import last_word_of, last_word_to, leave
 from expunge.ranks.wire import Message, receive, send, text
 
 Answer = Callable[[Message], Message | None]
 _GRACE = 6.0  # seconds after a signal within which rank 0, which has it too, says how all end
 
 
-def help_rank_0(answer: Answer, rank: int) -> None:
-    """Answer rank 0's messages; does not return.
+def help_rank_0(answer: Answer, rank: int, stay: bool = False) -> None:
+    """Answer rank 0's messages, and end when it ends; if ``stay``, where it ends well, return.
 
     The threads that wait for it cannot be interrupted, so that signals are the main thread's. SIGINT comes to
     all processes of a terminal, and rank 0 answers it. After SIGTERM it has some seconds to end all in order.
@@ -39,9 +39,15 @@ def help_rank_0(answer: Answer, rank: int) -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), leave_later)
-    for work in (lambda: _serve(answer), lambda: ends.put(_wait(rank))):
-        threading.Thread(target=work, daemon=True).start()
+    serving = threading.Thread(target=_serve, args=(answer,), daemon=True)
+    serving.start()
+    threading.Thread(target=lambda: ends.put(_wait(rank)), daemon=True).start()
     code = ends.get()
+    if stay and code == 0:
+        serving.join(_GRACE)  # rank 0 closes its connections
+        if not serving.is_alive():
+            leave()
+            return
     sys.stderr.flush()
     os._exit(code)  # the threads that wait would be in the way of any other end
 
