@@ -40,7 +40,7 @@ class Helpers:
         self._jobs: dict[int, SimpleQueue[Job | None]] = {}
         self._answers: dict[int, SimpleQueue[Message | PeerLost]] = {}
         self._threads: list[threading.Thread] = []
-        self._ending = False
+        self._ended = threading.Event()
         for rank in range(1, place.size):
             self._jobs[rank], self._answers[rank] = SimpleQueue(), SimpleQueue()
             for work in (self._talk, self._watch):
@@ -84,19 +84,18 @@ class Helpers:
 
     def _watch(self, rank: int) -> None:
         """End this process soon after a process that it needs: whatever it does, and even if it cannot."""
-        if last_word_of(rank) or self._ending:
+        if last_word_of(rank) or self._ended.is_set():
             return
         said = _gone(rank)
         end_because(said)
-        if not _ended.wait(_UNTIL_HARD):
+        if not self._ended.wait(_UNTIL_HARD):
             complain(said)
             sys.stderr.flush()
             os._exit(FAILED)
 
     def end(self) -> bool:
         """Tell all that are there to end; False where one has not answered: a thread still waits for it."""
-        self._ending = True
-        _ended.set()
+        self._ended.set()
         for rank, jobs in self._jobs.items():
             jobs.put(None)
             threading.Thread(target=_quietly, args=(last_word_to, rank), daemon=True).start()
@@ -108,9 +107,6 @@ class Helpers:
             return False
         _quietly(leave)
         return True
-
-
-_ended = threading.Event()
 
 
 def _checked(rank: int, answer: Message | PeerLost) -> Message:
