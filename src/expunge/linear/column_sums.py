@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,7 @@ from scipy.special import expit
 from expunge.linear.cuts import Edges
 from expunge.linear.given import Array
 from expunge.linear.parallel import for_each
-from expunge.linear.passes import one, read_by
-
-if TYPE_CHECKING:
-    from expunge.linear.rows import Rows
+from expunge.linear.passes import Dense, one, read_by
 
 Single = NDArray[np.float32]
 Columns = NDArray[np.int64]
@@ -27,7 +24,7 @@ Columns = NDArray[np.int64]
 
 @one("gradients")
 def GRADIENTS(
-    rows: Rows, edges: Edges, own: Columns, slopes: Single, w: Array, local: Columns, columns: Columns
+    rows: Dense, edges: Edges, own: Columns, slopes: Single, w: Array, local: Columns, columns: Columns
 ) -> list[Any]:
     """``sum_i -y_i sigmoid(-y_i x_i.w) x_i``, the sums of the slopes, which are written.
 
@@ -64,7 +61,7 @@ def GRADIENTS(
 
 
 @one("look")
-def LOOK(rows: Rows, edges: Edges, slopes: Single, narrow: Single, columns: Columns) -> list[Any]:
+def LOOK(rows: Dense, edges: Edges, slopes: Single, narrow: Single, columns: Columns) -> list[Any]:
     """Nothing, and the sums of the slopes at ``narrow`` (d, K), which are written."""
 
     def term(x: Single, lo: int, hi: int) -> tuple[float, Array]:
@@ -77,7 +74,7 @@ def LOOK(rows: Rows, edges: Edges, slopes: Single, narrow: Single, columns: Colu
 
 
 @one("curved columns")
-def CURVED(rows: Rows, edges: Edges, slopes: Single, unit: Single, columns: Columns) -> list[Any]:
+def CURVED(rows: Dense, edges: Edges, slopes: Single, unit: Single, columns: Columns) -> list[Any]:
     """``X^T diag(slopes_k) X unit_k`` of these columns, and nothing."""
 
     def term(x: Single, lo: int, hi: int) -> tuple[Any, float]:
@@ -89,7 +86,7 @@ def CURVED(rows: Rows, edges: Edges, slopes: Single, unit: Single, columns: Colu
 
 
 @one("diagonals")
-def DIAGONALS(rows: Rows, edges: Edges, slopes: Single, columns: Columns) -> list[Any]:
+def DIAGONALS(rows: Dense, edges: Edges, slopes: Single, columns: Columns) -> list[Any]:
     """The diagonals of ``X^T diag(slopes_k) X``, and nothing."""
 
     def term(x: Single, lo: int, hi: int) -> tuple[Any, float]:
@@ -104,7 +101,7 @@ def _of(slopes: Single, lo: int, hi: int, columns: Columns) -> Single:
 
 
 def _summed(
-    rows: Rows,
+    rows: Dense,
     edges: Edges,
     term: Callable[[Any, int, int], tuple[Any, Any]],
     width: int,

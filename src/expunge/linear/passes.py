@@ -6,11 +6,12 @@ So it runs the same on the one table of a process and on the share of a table th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from expunge.linear import kernels
@@ -18,12 +19,35 @@ from expunge.linear.cuts import Edges
 from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.parallel import for_each
 
-if TYPE_CHECKING:
-    from expunge.linear.rows import Rows
-
 _GRAM_BLOCK = 2048  # rows widened at a time
 PASSES: list[Pass] = []
 """All of them: a number here is what processes call one."""
+
+
+class Dense(Protocol):
+    """What passes know of rows: they are ``expunge.linear.rows.Rows``."""
+
+    @property
+    def raw(self) -> NDArray[Any]:
+        """(n, d)."""
+
+    @property
+    def scale(self) -> Array:
+        """(n,)."""
+
+    @property
+    def offset(self) -> float:
+        """Subtracted from every entry."""
+
+    @property
+    def dim(self) -> int:
+        """Features d."""
+
+    @property
+    def _walked(self) -> NDArray[np.int64]: ...
+
+    def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
+        """``weights_i x_i`` by blocks of places."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +75,17 @@ def one(name: str) -> Callable[[Callable[..., list[Any]]], Pass]:
     return made
 
 
-def read_by(rows: Rows, edges: Edges) -> int:
+def read_by(rows: Dense, edges: Edges) -> int:
     """How many numbers these units have."""
     return sum(int(unit[-1] - unit[0]) for unit in edges) * rows.dim
 
 
-def _stored(rows: Rows) -> tuple[Any, ...]:
+def _stored(rows: Dense) -> tuple[Any, ...]:
     return kernels.bits_of(rows.raw), rows._walked, rows.scale, rows.offset
 
 
 @one("scores")
-def SCORES(rows: Rows, edges: Edges, out: Array, w: Array) -> list[Any]:
+def SCORES(rows: Dense, edges: Edges, out: Array, w: Array) -> list[Any]:
     """Write ``x_i.w`` to ``out`` (n,)."""
     stored = _stored(rows)
     for_each(lambda k: kernels.score_block(*stored, w, *edges[k], out), len(edges), read_by(rows, edges))
@@ -69,7 +93,7 @@ def SCORES(rows: Rows, edges: Edges, out: Array, w: Array) -> list[Any]:
 
 
 @one("slopes")
-def SLOPES(rows: Rows, edges: Edges, out: Array, y: Array, w: Array) -> list[Any]:
+def SLOPES(rows: Dense, edges: Edges, out: Array, y: Array, w: Array) -> list[Any]:
     """Write ``|y_i| s_i (1 - s_i)`` with s_i = sigmoid(x_i.w) to ``out`` (n,)."""
     stored = _stored(rows)
 
@@ -89,7 +113,7 @@ def slopes_at(scores: Array, y: Array) -> Array:
 
 
 @one("gradient")
-def GRADIENT(rows: Rows, edges: Edges, y: Array, w: Array) -> list[Any]:
+def GRADIENT(rows: Dense, edges: Edges, y: Array, w: Array) -> list[Any]:
     """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (units, d)."""
     stored, out = _stored(rows), np.zeros((len(edges), rows.dim))
     for_each(
@@ -99,7 +123,7 @@ def GRADIENT(rows: Rows, edges: Edges, y: Array, w: Array) -> list[Any]:
 
 
 @one("curved")
-def CURVED(rows: Rows, edges: Edges, slopes: Array, step: Array) -> list[Any]:
+def CURVED(rows: Dense, edges: Edges, slopes: Array, step: Array) -> list[Any]:
     """``sum_i slopes_i (x_i.step) x_i``, (units, d), and sums of powers of ``x_i.step``, (units, 2)."""
     stored, out, sums = _stored(rows), np.zeros((len(edges), rows.dim)), np.zeros((len(edges), 2))
 
@@ -111,18 +135,18 @@ def CURVED(rows: Rows, edges: Edges, slopes: Array, step: Array) -> list[Any]:
 
 
 @one("squares")
-def SQUARES(rows: Rows, edges: Edges, slopes: Array) -> list[Any]:
+def SQUARES(rows: Dense, edges: Edges, slopes: Array) -> list[Any]:
     """``sum_i slopes_i x_ij^2``, (units, d)."""
     return _summed(rows, edges, np.sqrt(slopes), lambda block: np.einsum("ij,ij->j", block, block))
 
 
 @one("absolute")
-def ABSOLUTE(rows: Rows, edges: Edges, v: Array) -> list[Any]:
+def ABSOLUTE(rows: Dense, edges: Edges, v: Array) -> list[Any]:
     """``|X|^T |X| v`` of the entries' sizes, (units, d)."""
     return _summed(rows, edges, None, lambda block: (np.abs(block) @ v) @ np.abs(block))
 
 
-def _summed(rows: Rows, edges: Edges, weights: Array | None, of: Callable[[Array], Array]) -> list[Any]:
+def _summed(rows: Dense, edges: Edges, weights: Array | None, of: Callable[[Array], Array]) -> list[Any]:
     sums = np.zeros((len(edges), rows.dim))
 
     def add_up(k: int) -> None:
@@ -135,7 +159,7 @@ def _summed(rows: Rows, edges: Edges, weights: Array | None, of: Callable[[Array
 
 
 @one("gram")
-def GRAM(rows: Rows, edges: Edges, weights: Array | None, single: int) -> list[Any]:
+def GRAM(rows: Dense, edges: Edges, weights: Array | None, single: int) -> list[Any]:
     """``X^T diag(weights) X``, (units, d, d), in float32 if ``single``."""
     dtype: Any = np.float32 if single else np.float64
     roots = None if weights is None else np.sqrt(weights)
@@ -152,7 +176,7 @@ def GRAM(rows: Rows, edges: Edges, weights: Array | None, single: int) -> list[A
 
 
 @one("anchored")
-def ANCHORED(rows: Rows, edges: Edges, w: Array) -> list[Any]:
+def ANCHORED(rows: Dense, edges: Edges, w: Array) -> list[Any]:
     """Sums of second derivatives, and of the sizes of third ones, times ``x_i x_i^T``, (units, 2, d, d)."""
     sums = np.zeros((len(edges), 2, rows.dim, rows.dim))
 

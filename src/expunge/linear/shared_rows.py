@@ -42,8 +42,12 @@ def spread(rows: Any, threads: int | None = None) -> Any:
             "%d ranks: only dense rows of a linear model are shared out; rank 0 works alone", helpers.size
         )
         return rows
-    table = SharedTable(rows, helpers, threads)
-    return SharedRows(rows.raw, rows.scale, rows.offset, rows.index, table)
+    shared = vars(rows).get("_shared")
+    if shared is None or shared.table.helpers is not helpers or shared.table.threads != threads:
+        table = SharedTable(rows, helpers, threads)
+        shared = SharedRows(rows.raw, rows.scale, rows.offset, rows.index, table)
+        vars(rows)["_shared"] = shared  # for the next cell of a sweep, which is given the same rows
+    return shared
 
 
 @dataclass(frozen=True)

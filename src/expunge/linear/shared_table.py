@@ -113,7 +113,7 @@ class SharedTable:
     """
 
     def __init__(self, rows: Rows, helpers: Helpers, threads: int | None) -> None:
-        self.helpers, self.number = helpers, next(_numbers)
+        self.helpers, self.number, self.threads = helpers, next(_numbers), threads
         self.division = Division.of(len(rows), helpers.size)
         self._arrays: dict[int, tuple[weakref.ref[NDArray[Any]], int]] = {}
         self._plans: dict[tuple[int, Cut, int], dict[int, Units]] = {}
@@ -121,7 +121,6 @@ class SharedTable:
         set_threads(threads)
         self._hand_out(rows, threads)
         weakref.finalize(self, _drop, helpers, self.number)
-        helpers.used = True
 
     def _hand_out(self, rows: Rows, threads: int) -> None:
         raw, place = rows.raw, place_in_file(rows.raw)

@@ -29,13 +29,12 @@ class Helpers:
     Attributes:
         size: Processes, rank 0 among them.
         local: How many are on this machine.
-        used: Whether any rows have been shared out.
     """
 
     here: Helpers | None = None
 
     def __init__(self, place: Place) -> None:
-        self.size, self.local, self.used = place.size, place.local, False
+        self.size, self.local = place.size, place.local
         self._lock = threading.RLock()
         self._jobs: dict[int, SimpleQueue[Job | None]] = {}
         self._answers: dict[int, SimpleQueue[Message | PeerLost]] = {}
