@@ -123,7 +123,6 @@ def unbroken(folder):
             -9,
             "rank 0 has ended before its time (killed, or out of memory); what is recorded",
         ),
-        (0, signal.SIGTERM, 143, "terminated; "),
         (None, signal.SIGINT, 130, "interrupted; "),
     ],
 )

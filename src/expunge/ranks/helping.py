@@ -16,7 +16,7 @@ from expunge.core.errors import UserError, complain, one_line
 from expunge.core.system_errors import system_error
 from expunge.ranks.helpers import ANSWER, BROKEN, REFUSED
 from expunge.ranks.joined import last_word_of, last_word_to, leave
-from expunge.ranks.wire import Message, receive, send, text
+from expunge.ranks.wire import Message, Unreadable, receive, send, text
 
 Answer = Callable[[Message], Message | None]
 _GRACE = 6.0  # seconds after a signal within which rank 0, which has it too, says how all end
@@ -39,7 +39,7 @@ def help_rank_0(answer: Answer, rank: int, stay: bool = False) -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), leave_later)
-    serving = threading.Thread(target=_serve, args=(answer,), daemon=True)
+    serving = threading.Thread(target=_serve, args=(answer, ends), daemon=True)
     serving.start()
     threading.Thread(target=lambda: ends.put(_wait(rank)), daemon=True).start()
     code = ends.get()
@@ -66,25 +66,34 @@ def _wait(rank: int) -> int:
     return FAILED
 
 
-def _serve(answer: Answer) -> None:
+def _serve(answer: Answer, ends: SimpleQueue[int]) -> None:
+    """Answer until rank 0 is gone, which the thread that waits for its last word sees too."""
     trouble: Message | None = None
-    while True:
-        try:
-            message = receive(0)
-        except RuntimeError:  # rank 0 is gone, which the other thread sees too
-            return
-        try:
-            found = answer(message)
-        except UserError as error:
-            found = Message(REFUSED, (), [text(one_line(error))])
-        except Exception as error:
-            said = system_error(error) or f"{type(error).__name__}: {one_line(error)}"
-            found = Message(BROKEN, (), [text(said)])
-        if found is not None and found.what != ANSWER and not is_asked(message):
-            trouble, found = found, None  # for who asks next
-        if found is not None or is_asked(message):
-            send(trouble or found or Message(ANSWER), 0)
-            trouble = None
+    with suppress(RuntimeError):
+        while True:
+            try:
+                message = receive(0)
+            except Unreadable as error:  # by a rank 0 of another version
+                complain(error)
+                ends.put(FAILED)
+                return
+            found = _answered(answer, message)
+            if is_asked(message):
+                send(trouble or found or Message(ANSWER), 0)
+                trouble = None
+            else:
+                trouble = trouble or found  # for who asks next
+
+
+def _answered(answer: Answer, message: Message) -> Message | None:
+    """The answer, or what is in its way; never an error."""
+    try:
+        return answer(message)
+    except UserError as error:
+        return Message(REFUSED, (), [text(one_line(error))])
+    except Exception as error:
+        said = system_error(error) or f"{type(error).__name__}: {one_line(error)}"
+        return Message(BROKEN, (), [text(said)])
 
 
 def is_asked(message: Message) -> bool:
