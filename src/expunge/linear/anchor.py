@@ -77,7 +77,7 @@ class Anchor:
         """Measure: a pass over the rows, which are read twice."""
         gradient = problem.gradient(w)
         assert isinstance(problem.rows, Rows)  # nobody else has two matrices of d x d to keep
-        curvature, third = _matrices(problem.rows, w)
+        curvature, third = _matrices(problem.rows, problem.y, w)
         errors = AnchorErrors.measured(problem, w, parts_of(len(w)))
         known = w, problem.lam, problem.n, gradient, curvature, third, problem.n, errors
         return cls(*known, np.empty((0, len(w))), np.empty(0), np.empty(0))
@@ -228,9 +228,9 @@ class Anchor:
         return product - self.gone.T @ (weights * (self.gone @ step)) if len(weights) else product
 
 
-def _matrices(rows: Rows, w: Array) -> tuple[Array, Array]:
+def _matrices(rows: Rows, y: Array, w: Array) -> tuple[Array, Array]:
     """C and T at ``w``, (d, d) each; every row is read once."""
-    (sums,) = rows.partial_sums(ANCHORED, Cut("parts", parts_of(rows.dim)), (), w)
+    (sums,) = rows.partial_sums(ANCHORED, Cut("parts", parts_of(rows.dim)), (y,), w)
     curvature, third = sums.sum(axis=0)
     return curvature.T, third.T  # symmetric: so they are in Fortran's order without a copy
 

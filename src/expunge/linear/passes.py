@@ -176,15 +176,19 @@ def GRAM(rows: Dense, edges: Edges, weights: Array | None, single: int) -> list[
 
 
 @one("anchored")
-def ANCHORED(rows: Dense, edges: Edges, w: Array) -> list[Any]:
-    """Sums of second derivatives, and of the sizes of third ones, times ``x_i x_i^T``, (units, 2, d, d)."""
-    sums = np.zeros((len(edges), 2, rows.dim, rows.dim))
+def ANCHORED(rows: Dense, edges: Edges, y: Array, w: Array) -> list[Any]:
+    """Sums of second derivatives, and of the sizes of third ones, times ``x_i x_i^T``, (units, 2, d, d).
+
+    Each row counts ``|y_i|``.
+    """
+    sums, sizes = np.zeros((len(edges), 2, rows.dim, rows.dim)), np.abs(y)
 
     def add_up(k: int) -> None:
         part = range(int(edges[k][0]), int(edges[k][-1]), BLOCK_ROWS)
-        for block in rows.weighted_blocks(None, part, np.float64):
+        for lo, block in zip(part, rows.weighted_blocks(None, part, np.float64), strict=True):
+            own = sizes[rows._walked[lo : lo + len(block)]]
             for into, weights in zip(sums[k], derivatives(block @ w), strict=True):
-                weighted = np.sqrt(weights)[:, None] * block
+                weighted = np.sqrt(own * weights)[:, None] * block
                 into += weighted.T @ weighted
 
     for_each(add_up, len(edges), read_by(rows, edges))
