@@ -34,6 +34,7 @@ class ColumnPasses:
     Attributes:
         rows: n rows.
         own: (n,) the column in which each is +1, -1 for none.
+        sizes: (n,) what each counts, in every column, 0 of those that have left; None: 1 each.
         ridge: lam n.
         b: (d, K).
     """
@@ -42,6 +43,7 @@ class ColumnPasses:
     own: NDArray[np.int64]
     ridge: float
     b: Array
+    sizes: Array | None = None
 
     @classmethod
     def of(cls, problems: Sequence[LogisticProblem]) -> ColumnPasses:
@@ -51,7 +53,8 @@ class ColumnPasses:
         own = np.full(len(first.rows), -1)
         for k, problem in enumerate(problems):
             own[problem.y > 0] = k
-        return cls(first.rows, own, first.lam * first.n, np.stack([one.b for one in problems], axis=1))
+        b = np.stack([one.b for one in problems], axis=1)
+        return cls(first.rows, own, first.lam * first.n, b, first.sizes)  # which are those of all
 
     @property
     def width(self) -> int:
@@ -59,11 +62,11 @@ class ColumnPasses:
         return self.b.shape[1]
 
     def slopes(self) -> Single:
-        """Room for the slopes ``s (1 - s)`` of every column, (places, K)."""
+        """Room for the slopes ``c s (1 - s)`` of every column, (places, K)."""
         return np.empty((self.rows.places, self.width), dtype=np.float32)
 
     def gradients(self, w: Array, columns: NDArray[np.int64], slopes: Single) -> tuple[Array, Array]:
-        """``sum_i -y_i sigmoid(-y_i x_i.w) x_i + lam n w + b`` of these columns, in one pass.
+        """``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i + lam n w + b`` of these columns, in one pass.
 
         Args:
             w: (d, k) weights of the columns.
@@ -87,12 +90,16 @@ class ColumnPasses:
                 np.exp(share, out=share)
             share += 1.0
             np.reciprocal(share, out=share)  # sigmoid(-y x.w)
-            slope = (share - share * share).astype(np.float32)
+            sizes = self._sizes(lo, hi)
+            curved = share - share * share
+            slope = (curved if sizes is None else sizes * curved).astype(np.float32)
             if every:
                 slopes[lo:hi] = slope
             else:
                 slopes[lo:hi, columns] = slope
             share[at] *= -1
+            if sizes is not None:
+                share *= sizes
             return x.T @ share, slope.sum(axis=0, dtype=np.float64)
 
         data, sums = self._summed(term, len(columns), np.float64)
@@ -105,6 +112,8 @@ class ColumnPasses:
         def term(x: Single, lo: int, hi: int) -> tuple[float, Array]:
             share = expit(x @ narrow)
             slopes[lo:hi] = share - share * share
+            if (sizes := self._sizes(lo, hi)) is not None:
+                slopes[lo:hi] *= sizes
             return 0.0, slopes[lo:hi].sum(axis=0, dtype=np.float64)
 
         return np.asarray(self._summed(term, self.width, np.float32)[1])
@@ -122,14 +131,24 @@ class ColumnPasses:
         return self._summed(term, len(columns), np.float32)[0] * sizes + self.ridge * step
 
     def removed(self, w: Array, index: NDArray[np.int64]) -> Array:
-        """``sum over index of (d/dw log(1 + exp(-y_i x_i.w_k)) + lam w_k)``, (d, K)."""
+        """``sum over index of (c_i d/dw log(1 + exp(-s_i x_i.w_k)) + lam w_k)``, (d, K)."""
         found = (self.ridge * len(index) / max(1, self.rows.count)) * w
         for start in range(0, len(index), BLOCK_ROWS):
             part = index[start : start + BLOCK_ROWS]
             x = self.rows.part(part)
             y = np.where(self.own[part, None] == np.arange(self.width), 1.0, -1.0)
-            found += x.T @ (-y * expit(-y * (x @ w)))
+            share = -y * expit(-y * (x @ w))
+            found += x.T @ (share if self.sizes is None else self.sizes[part, None] * share)
         return found
+
+    @property
+    def total(self) -> float:
+        """What the rows that a pass goes through count together."""
+        return self.rows.places if self.sizes is None else float(self.sizes[self.rows._walked].sum())
+
+    def _sizes(self, lo: int, hi: int) -> Array | None:
+        """What the rows at these places count, (hi - lo, 1)."""
+        return None if self.sizes is None else self.sizes[self.rows._walked[lo:hi], None]
 
     def diagonals(self, slopes: Single) -> Array:
         """The diagonals of all Hessians, (d, K)."""

@@ -31,6 +31,9 @@ _PIECES = 64  # lists of departed rows that are kept apart, so that another one 
 class RowOperations(ABC):
     """n rows of d features with ``||x_i||_2 <= 1``, some of them possibly removed or not in use.
 
+    Where a pass takes ``y`` (n,), its sign is the label and its size, in (0, 1], what the row counts in the
+    loss (``expunge.linear.example_weights``): -1 and +1 where all count alike.
+
     A kind is a frozen dataclass of how its rows are stored, ``scale`` and ``index`` among its fields.
 
     Attributes:
@@ -133,7 +136,7 @@ class RowOperations(ABC):
 
     @abstractmethod
     def gradient(self, y: Array, w: Array) -> Array:
-        """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
+        """``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i``, (d,), of the loss ``sum_i |y_i| log(1 + ...)``."""
 
     @abstractmethod
     def curved(self, slopes: Array, step: Array) -> tuple[Array, Array]:

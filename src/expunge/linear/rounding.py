@@ -38,6 +38,9 @@ class Rounding:
     - N terms of norm at most 1 added one by one leave u (1 + 2 + ... + N) <= u N (N + 1) / 2, and sums over
       blocks of ``block`` rows, B of them, u B N more: no partial sum is longer than N.
 
+    A row that counts c_i < 1 has every term and derivative times c_i, which is one rounding more: the 16 of a
+    term, of which ten are used, have room for it. Bounds for c = 1 are bounds for all smaller.
+
     Of sparse rows all of this holds as it stands: what is not stored is added nowhere and rounds nothing, so
     that d bounds the terms of a score, and an entry of a sum has a rounding for each row that has the entry.
     How many entries a row has is what its owner may not want to tell, and no figure here depends on it; the
@@ -112,8 +115,9 @@ def length_up(vector: Array) -> float:
 def radius(lam: float) -> float:
     """``min(sqrt(W(1/e) / lam), 1 / (2 lam))``: upper bound on ||w*||, the minimiser of a loss without b.
 
-    There the gradient is zero, and so is its product with w*: ``lam n ||w*||^2 = sum_i t_i / (1 + e^{t_i})``
-    with t_i = y_i x_i.w*. No term is above W(1/e) = 0.2785, nor, where t_i > 0, above t_i / 2 <= ||w*|| / 2.
+    There the gradient is zero, and so is its product with w*:
+    ``lam n ||w*||^2 = sum_i c_i t_i / (1 + e^t_i)`` with t_i = s_i x_i.w* and c_i <= 1. No term is above
+    W(1/e) = 0.2785, nor, where t_i > 0, above t_i / 2 <= ||w*|| / 2.
     """
     return OUTWARD * min(sqrt(_LONGEST_SQUARE / lam), 0.5 / lam)
 

@@ -173,7 +173,7 @@ class Rows(RowOperations):
         return out
 
     def gradient(self, y: Array, w: Array) -> Array:
-        """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
+        """``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i``, (d,); see ``RowOperations``."""
         (data,) = self._reduce(kernels.gradient_block, (y, np.ascontiguousarray(w)), [self.dim])
         return data
 

@@ -2,8 +2,8 @@
 
 Directions come from conjugate gradients in float32, which is fast and need not be right: gradients are
 float64, and they alone decide where a column ends and what it is charged with. One preconditioner serves all
-columns: the eigenvectors of X^T X are kept once, (d, d), and ``(c_k X^T X + lam n I)^{-1}`` has them too,
-whatever the mean slope c_k of column k.
+columns: the eigenvectors of X^T C X, C what each row counts, are kept once, (d, d), and
+``(m_k X^T C X + lam n I)^{-1}`` has them too, whatever the mean slope m_k of column k.
 """
 
 from __future__ import annotations
@@ -40,22 +40,25 @@ _PATIENCE = 6  # steps without a better gradient norm before a column is left to
 
 @dataclass(frozen=True)
 class Basis:
-    """``X^T X`` as ``V diag(values) V^T``, or its diagonal alone (``vectors`` None); values are (d,)."""
+    """``X^T C X`` as ``V diag(values) V^T``, or its diagonal alone (``vectors`` None); values are (d,).
+
+    C is the diagonal matrix of what each row counts.
+    """
 
     values: Array
     vectors: Array | None
 
     @classmethod
-    def of(cls, rows: Rows) -> Basis:
-        """That of these rows: one pass."""
+    def of(cls, rows: Rows, sizes: Array | None = None) -> Basis:
+        """That of these rows, which count ``sizes`` (n,), None for 1 each: one pass."""
         if rows.dim > _WIDEST:
-            return cls(rows.squares(np.ones(len(rows))), None)
+            return cls(rows.squares(np.ones(len(rows)) if sizes is None else sizes), None)
         with one_blas_thread():
-            values, vectors = np.linalg.eigh(rows.weighted_gram(None, np.float32).astype(np.float64))
+            values, vectors = np.linalg.eigh(rows.weighted_gram(sizes, np.float32).astype(np.float64))
         return cls(np.maximum(values, 0.0), vectors)
 
     def nearby(self, rhs: Array, slopes: Array, ridge: float) -> Array:
-        """``(c_k X^T X + ridge I)^{-1} rhs_k``, (d, k), of mean slopes c (k,)."""
+        """``(m_k X^T C X + ridge I)^{-1} rhs_k``, (d, k), of mean slopes m (k,)."""
         weights = self.values[:, None] * slopes + ridge
         if self.vectors is None:
             return rhs / weights
@@ -116,14 +119,15 @@ class _Together:
     ) -> None:
         self.passes = ColumnPasses.of(problems)
         self.tols, self.w = tols, w
-        self.basis = basis or Basis.of(self.passes.rows)
+        self.basis = basis or Basis.of(self.passes.rows, self.passes.sizes)
+        self.total = self.passes.total or 1
         self.slopes, self.means = self.passes.slopes(), np.full(w.shape[1], 0.25)
         self.gradient, self.iterations = np.empty_like(w), np.zeros(len(tols), dtype=np.int64)
 
     def measure(self, w: Array, columns: NDArray[np.int64]) -> Array:
         """The gradients of these columns at ``w`` (d, k); their slopes are those there from now on."""
         gradient, sums = self.passes.gradients(w, columns, self.slopes)
-        self.means[columns] = sums / max(1, self.passes.rows.places)
+        self.means[columns] = sums / self.total
         return gradient
 
     def directions(self, at: NDArray[np.int64], first: Array) -> Array:
@@ -259,11 +263,11 @@ def removed_together(
     w = np.stack([column.w for column in columns], axis=1)
     known = np.stack([cast("Array", c.gradient) for c in columns], axis=1) - before.removed(w, index)
     basis = next((c.factor.basis for c in columns if isinstance(c.factor, Shared) and c.factor.basis), None)
-    basis = basis or Basis.of(before.rows)
+    basis = basis or Basis.of(before.rows, before.sizes)
     every = np.arange(len(columns))
     state = _Together(problems, np.nextafter(np.asarray(targets), inf), w, basis)
     state.gradient = known
-    state.means = state.passes.look(w, state.slopes) / max(1, state.passes.rows.places)
+    state.means = state.passes.look(w, state.slopes) / state.total
     # to the target in one step, where it can be
     state.run(every, np.full(len(columns), inf), _MOST_STEPS, measured=False)
     sizes, found = np.linalg.norm(state.gradient, axis=0), []
