@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
@@ -26,6 +27,7 @@ from expunge.record.hints import of_intercept
 from expunge.record.known_data import TYPES, both_or_none, brought_rows, constant_of, read_table, rows_of
 from expunge.record.model_file import DIGESTS, MODEL, Version
 from expunge.record.training_data import DataAway, Known
+from expunge.record.weighed import as_pairs, weigh
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import PERTURBATIONS, Newton
 
@@ -72,8 +74,8 @@ class Fitted:
         scores = rows.times(out.weights)
         return scores[:, 0] if out.classes.width == 1 else scores, self.data.names_of(out.classes.labels)
 
-    def remove(self, estimator: Any, rows: Any, X: Any, y: Any) -> Outcome:
-        """Serve one request of ``estimator``, which may bring its rows and labels along.
+    def remove(self, estimator: Any, rows: Any, X: Any, y: Any, sample_weight: Any = None) -> Outcome:
+        """Serve one request of ``estimator``, which may bring its rows, labels and weights along.
 
         Raises:
             InvalidValue: One of X and y is missing, or they are not as many as the request.
@@ -86,8 +88,8 @@ class Fitted:
         index = engine.predictor.checked(rows)
         if self.is_away:
             self._require_brought(given)
-        there = engine.predictor.classes_
-        brought = brought_rows(estimator, self.settings, self.data, there, index, X, y)
+        model = engine.predictor
+        brought = brought_rows(estimator, self.settings, self.data, model, index, X, y, sample_weight)
         return engine.remove(rows, brought if self.is_away else None)
 
     def _require_brought(self, given: bool) -> None:
@@ -141,6 +143,8 @@ class Fitted:
         state.values |= {"settings": self.settings, "feature_type": data.dtype.str}
         if isinstance(data.rows, SparseRows):
             state.values["sparse"] = True
+        if data.weighted:
+            state.values["weighted"] = True
         if left:
             state.values["live"] = left
         version = self.version.save(path, state, engine.served, lambda: data.fingerprint)
@@ -190,6 +194,8 @@ def load_engine(
         DataError: The file is not what it says; see ``Newton.load_state``.
     """
     with of_file(path), read_as(MODEL):
+        if engine.predictor.class_weight is not None or data.weighted:
+            weigh(engine.predictor, data, np.array(state.values["classes"], dtype=np.int64), some_left=True)
         engine.load_state(state, data.rows, data.labels)
         if is_whole(random_state):
             model = engine.predictor
@@ -206,6 +212,7 @@ def understood(engine: Newton, settings: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {key: bool(settings[key]) for key in ("normalize", "fit_intercept")}
     found["intercept_scaling"] = float(settings["intercept_scaling"])
     found["random_state"] = seed if is_whole(seed) else None
+    found["lam"], found["class_weight"] = float(settings["lam"]), as_pairs(settings["class_weight"])
     for key in settings.keys() - found.keys():
         of_model = key in SETTINGS and (key != "std" or engine.perturbation != "release")
         found[key] = getattr(engine.predictor if of_model else engine, _OF_NEWTON.get(key, key))
