@@ -52,6 +52,11 @@ class LinearColumns(LinearOutputs):
         """
         self.class_sizes, self.own_sizes = class_sizes, own_sizes
 
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count otherwise than 1 each, or may."""
+        return self.class_sizes is not None or self.own_sizes is not None
+
     def begin(self, x: RowOperations, y: NDArray[np.int64], seed: int | None) -> None:
         """Take over the training data.
 
