@@ -237,7 +237,10 @@ def test_each_class_has_a_weight_and_no_other():
     ("given", "said"),
     [
         ([1, 1], r"numbers of shape \(2,\)', allowed: 3 numbers"),
-        ([1, 0, 1], r"0\.0, allowed: above 0 and at most 1; a row that is to count nothing .* \(of row 1\)"),
+        (
+            [1, 0, 1],
+            r"0\.0, allowed: above 0 and at most 1; a row of weight zero is to be left out \(of row 1\)",
+        ),
         ([1, -0.5, -1], r"-0\.5, .*of row 1, and 1 more"),
         ([1, 1, 2.5], r"2\.5, allowed: numbers above 0 and at most 1 \(divide all by .*of row 2"),
         ([1, np.nan, 1], "nan, allowed"),

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import LARGEST_SINGLE, require_numbers
+from expunge.core.checks import LARGEST_SINGLE
 from expunge.core.errors import InvalidValue
 from expunge.linear.given import Array
 
 _CLASSES, _ROWS = "class_weight", "sample_weight"
-_CONSTANTS = "a number above 0 for each class, such as {no: 1, yes: 20}"
+_CONSTANTS = "a number above 0 for each class, such as {common: 1, rare: 20}"
 _BALANCED = (
     "constants, such as {0: 1, 1: 20}: how many rows a class has changes with every row that leaves, and so "
     "would the loss of all others"
@@ -101,9 +101,11 @@ def checked_sample_weight(given: Any, n: int) -> Array | None:
     """
     if given is None:
         return None
-    require_numbers(_ROWS, given)
     try:
-        found = np.array(given, dtype=np.float64)
+        found = np.asarray(given)
+        if found.dtype.kind not in "biufO":
+            raise TypeError
+        found = np.array(found, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidValue(_ROWS, type(given).__name__, f"{n} numbers, one a row") from None
     if found.shape != (n,):
@@ -112,7 +114,7 @@ def checked_sample_weight(given: Any, n: int) -> Array | None:
     if len(bad):
         value, row = float(found[bad[0]]), f"of row {bad[0]}"
         more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-        allowed = _ABOVE if value > 1 else f"{_IN_RANGE}; a row that is to count nothing is to be left out"
+        allowed = _ABOVE if value > 1 else f"{_IN_RANGE}; a row of weight zero is to be left out"
         raise InvalidValue(_ROWS, value, f"{allowed} ({row}{more})")
     return found
 
