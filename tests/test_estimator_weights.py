@@ -13,8 +13,10 @@ from sklearn.utils.estimator_checks import check_class_weight_classifiers
 
 import expunge
 from expunge import CertifiedLogisticRegression, RemovalService
+from expunge.audit.app import main as audit
 from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.linear.rows_away import RowsOutOfReach
+from expunge.report.app import main as report
 from expunge.verify.verdict import verify
 
 LAM = 1e-2
@@ -147,6 +149,10 @@ def test_rows_out_of_reach_are_brought_with_their_weights(tmp_path):
         away.remove([4, 9], x[[4, 9]], y[[4, 9]], [0.5, 0.5])
     assert away.remove([4, 9], x[[4, 9]], y[[4, 9]], weights[[4, 9]]) == model.remove([4, 9])
     assert inside(away).tobytes() == inside(model).tobytes()
+    with pytest.raises(InvalidValue, match="None without X and y"):
+        model.remove([11], sample_weight=weights[[11]])
+    with pytest.raises(InvalidValue, match="None without X and y"):
+        CertifiedLogisticRegression.load(path, sample_weight=weights)
     corrected = model_of(y).fit(x, y, weights)
     corrected.save(path)
     with pytest.raises(RowsOutOfReach):
@@ -327,3 +333,20 @@ def test_a_run_with_weights_is_not_taken_for_one_without(tmp_path, table):
     run = expunge.run([*table, WEIGHTED[0], *RUN], folder=tmp_path / "other")
     with pytest.raises(UserError, match="its rows have weights"):
         CertifiedLogisticRegression.load(run.folder, x, y)
+
+
+def test_an_audit_refuses_weights(tmp_path, table, capsys):
+    run = expunge.run([*table, *WEIGHTED, *RUN], folder=tmp_path / "run")
+    assert audit([str(run.folder), "--pairs", "40", "--out", str(tmp_path / "audit")]) == 2
+    assert "weights of classes or rows" in capsys.readouterr().err
+
+
+def test_a_sweep_over_weights_is_told_apart(tmp_path, table, capsys):
+    values = [None, {"common": 1, "rare": 20, "seldom": 5}]
+    both = {word.partition("=")[0]: word.partition("=")[2] for word in table}
+    both |= {"removal.count": 3, "unlearner.class_weight": values}
+    sweep = expunge.sweep(both, folder=tmp_path / "sweep")
+    assert len(sweep) == 2
+    assert report([str(sweep.folder), "--out", str(tmp_path / "report")]) == 0
+    assert "class_weight" in capsys.readouterr().out
+    assert all(verify(run.folder).accepted for run in sweep)

@@ -28,7 +28,7 @@ from expunge.record.known_data import both_or_none, data_away, known_data, train
 from expunge.record.model_file import MODEL, Version, read_model
 from expunge.record.run_model import data_of_run, run_model
 from expunge.record.training_data import Known
-from expunge.record.weighed import from_pairs, weigh
+from expunge.record.weighed import from_pairs, require_as_in_fit, weigh
 from expunge.trained import Trained
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
@@ -233,13 +233,14 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             DataError: The file is none of ours, damaged, or above its bound; or X and y are other data.
             RowsOutOfReach: It is of an earlier version, which is not to be had without X and y.
         """
-        path, given = Path(path), both_or_none(X, y)
+        path, given = Path(path), both_or_none(X, y, sample_weight)
         state = run_model(path) if (of_run := path.is_dir()) else read_model(path)
         model = cls()  # a class made of this one may take other settings
         with of_file(path), read_as(MODEL):
             model.__dict__ |= vars(CertifiedLogisticRegression(**from_pairs(state.values["settings"])))
             engine = engine_of(model._given())
         if of_run:
+            require_as_in_fit(path, False, sample_weight)
             data: Known = data_of_run(model, path, X, y)
         else:
             known = model, path, state, X, y, sample_weight

@@ -151,7 +151,7 @@ def _served(
     if not len(places):
         spent, reason = model.certificate_.epsilon_spent, "all of its rows had left before"
         return Answer(request, (), **left_out, outcome=UNCHANGED, reason=reason, epsilon_spent=spent)
-    if both_or_none(*given[:2]) and len(places) < len(index):
+    if both_or_none(*given) and len(places) < len(index):
         check_consistent_length(*given, index)
         given = tuple(None if one is None else _safe_indexing(one, places) for one in given)  # type: ignore[assignment]
     outcome = model.remove(index[places].tolist(), *given)

@@ -170,7 +170,7 @@ def test_the_minimiser_is_scikit_learns(solver, classes):
     own = rng.uniform(0.01, 1, n)
     model = LinearModel(lam, std=0.0, tol=1e-11, solver=solver, class_weight=of_classes)
     assert model.lam == lam / model.divided_by
-    model.weigh(model.class_weight, own)
+    model.weigh(None, own)  # classes are called by their labels where nobody says what they are called
     model.fit(rows, y, 0)
     full = np.array([of_classes[label] for label in y.tolist()]) * own
     for stay in (np.arange(n), np.arange(40, n)):
@@ -184,7 +184,9 @@ def test_the_minimiser_is_scikit_learns(solver, classes):
             ).fit(rows.dense(stay), y[stay] == label, full[stay])
             np.testing.assert_allclose(column.w, theirs.coef_[0], rtol=0, atol=1e-8)
         if len(stay) == n:
+            reference = model.retrained(rows, y, np.arange(40, n))
             model.refit(np.arange(40))
+            np.testing.assert_array_equal(reference.weights, model.weights)
 
 
 def test_weights_go_with_their_rows():
@@ -264,3 +266,8 @@ def test_a_row_counts_its_class_times_its_own():
     model.weigh(None, own)
     with pytest.raises(InvalidValue, match="sample_weight"):
         model.fit(Rows.normalised(np.eye(3)), np.array([0, 1, 1]), 0)
+
+
+def test_a_class_without_a_weight_is_refused_where_others_have_some():
+    with pytest.raises(InvalidValue, match="a weight for each class and no other: 0, 1"):
+        LinearModel(class_weight={0: 1.0, 2: 1.0}).fit(Rows.normalised(np.eye(3)), np.array([0, 1, 1]), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from expunge.core.threads import alone
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.classes import ClassList
-from expunge.linear.example_weights import of_rows
+from expunge.linear.example_weights import by_label, of_rows
 from expunge.linear.given import Array
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.operations import RowOperations
@@ -39,6 +39,7 @@ class LinearColumns(LinearOutputs):
     x: RowOperations
     fit_reports: list[FitReport]
     settled: RowSet
+    class_weight: Mapping[Any, float] | None = None
     class_sizes: dict[int, float] | None = None
     own_sizes: Array | None = None
     sizes: Array | None = None
@@ -61,10 +62,13 @@ class LinearColumns(LinearOutputs):
         """Take over the training data.
 
         Raises:
-            InvalidValue: There are weights of more rows, or fewer.
+            InvalidValue: There are weights of more rows, or fewer; or none of a class where others have some.
         """
         if self.own_sizes is not None and len(self.own_sizes) != len(y):
             raise InvalidValue("sample_weight", f"{len(self.own_sizes)} numbers", f"{len(y)}, one a row")
+        if self.class_sizes is None and self.class_weight is not None:  # classes are called by their labels
+            names = {label: label for label in np.unique(y).tolist()}
+            self.class_sizes = by_label(self.class_weight, names, some_left=True)
         super().begin(x, y, seed)
         self.sizes = of_rows(self.class_sizes, y, self.own_sizes)
         self._out = replace(self._out, classes=self._out.classes.counted(y))

@@ -82,7 +82,7 @@ class Fitted:
             DataError: A row or its label is another than in ``fit``.
             RowsOutOfReach: So are rows that are needed.
         """
-        engine, given = self.engine, both_or_none(X, y)
+        engine, given = self.engine, both_or_none(X, y, sample_weight)
         if not self.is_away and not given:
             return engine.remove(rows)
         index = engine.predictor.checked(rows)

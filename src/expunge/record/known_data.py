@@ -160,12 +160,14 @@ def brought_rows(
     return Brought(rows.dense(), labels, of_rows(model.class_sizes, labels, own))
 
 
-def both_or_none(X: Any, y: Any) -> bool:
+def both_or_none(X: Any, y: Any, sample_weight: Any = None) -> bool:
     """Whether rows and labels are given.
 
     Raises:
-        InvalidValue: Only one of them is.
+        InvalidValue: Only one of them is; or their weights are, and they are not.
     """
+    if X is None and y is None and sample_weight is not None:
+        raise InvalidValue("sample_weight", "weights", "None without X and y, whose weights they are")
     for name, given, other in (("X", X, y), ("y", y, X)):
         if given is None and other is not None:
             raise InvalidValue(name, None, "X and y, or neither")
