@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from expunge.core.errors import InvalidValue
+from expunge.linear.anchor import Anchor, Departing
 from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.example_weights import by_label, checked_class_weight, checked_sample_weight, of_rows
 from expunge.linear.logistic import LogisticProblem
@@ -100,6 +101,58 @@ def test_columns_together_have_the_same_bits_whether_or_not_ones_are_multiplied(
         assert passes.look(w, slopes).tobytes() == ones.look(w, others).tobytes()
     assert passes.removed(w, at).tobytes() == ones.removed(w, at).tobytes()
     assert passes.total == ones.total == 100
+
+
+@WIDE
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.sampled_from([0.5, 1e-3, 1e-12]), st.sampled_from([3, 5]))
+def test_a_pass_for_many_columns_is_that_of_the_oracle(seed, smallest, classes):
+    rng = np.random.default_rng(seed)
+    n, d = 120, 6
+    y, sizes = np.arange(n) % classes, smallest ** rng.random(n)
+    b, w = rng.normal(size=(d, classes)), 3 * rng.normal(size=(d, classes))
+    rows = Rows.normalised(rng.normal(size=(n, d))).without([50, 51])
+    many = one_vs_rest(rows, y, np.arange(classes), 1e-2, b, iterative=True, sizes=sizes)
+    passes, at = ColumnPasses.of(many), np.arange(classes)
+    found, sums = passes.gradients(w, at, slopes := passes.slopes())
+    looked, gone, stay = passes.slopes(), np.array([3, 7]), np.delete(np.arange(n), [50, 51])
+    np.testing.assert_allclose(passes.look(w, looked), sums, rtol=1e-4)
+    np.testing.assert_allclose(passes.total, sizes[stay].sum())
+    removed, diagonals = passes.removed(w, gone), passes.diagonals(slopes)
+    for k, problem in enumerate(many):
+        x, own = rows.dense(stay), problem.y[stay]
+        true = oracle.wide_gradient(x, own, 1e-2, b[:, k], w[:, k])
+        assert oracle.norm(found[:, k] - true) <= problem.rounding(w[:, k])
+        hessian = oracle.hessian(x, own, 1e-2, w[:, k])
+        step = rng.normal(size=d)
+        near = passes.curved(slopes, step[:, None], at[k : k + 1])[:, 0]
+        np.testing.assert_allclose(near, hessian @ step, atol=1e-4 * np.abs(hessian @ step).max())
+        np.testing.assert_allclose(diagonals[:, k], np.diag(hessian), rtol=1e-4)
+        np.testing.assert_allclose(
+            removed[:, k], problem.removed_gradient(w[:, k], gone), rtol=1e-9, atol=1e-13
+        )
+
+
+@WIDE
+@settings(max_examples=30, deadline=None)
+@given(problems, seeds, least)
+def test_what_an_anchor_knows_is_that_of_the_rows_that_stay(problem, seed, smallest):
+    problem = replace(counting(problem, seed, smallest), b=np.zeros(problem.rows.dim))
+    rng = np.random.default_rng(seed)
+    w, step = rng.normal(size=(2, problem.rows.dim))
+    gone = np.array([1, 3])
+    anchor = Anchor.of(problem, w).without(Departing(problem.rows.dense(gone), problem.y[gone]))
+    left = problem.without(gone)
+    stay = np.flatnonzero(left.rows.scale)
+    x, y = left.rows.dense(stay), left.y[stay]
+    hessian = oracle.hessian(x, y, left.lam, w)
+    np.testing.assert_allclose(anchor.hessian(), hessian, rtol=1e-9, atol=1e-12)
+    true = oracle.wide_gradient(x, y, left.lam, left.b, w)
+    assert oracle.norm(anchor.gradient - true) <= anchor.errors.gradient
+    anchor.require_held(left)
+    for size in (1e-6, 1e-2, 1.0):
+        there = true_norm(left, w + size * step)
+        assert there <= anchor.bound(size * step, anchor.misfit(size * step))
 
 
 @WIDE
