@@ -32,7 +32,8 @@ from expunge.linear.factor import FOLD_RANK, Factor
 from expunge.linear.logistic import LogisticProblem, data_gradient
 from expunge.linear.parallel import for_each, one_blas_thread
 from expunge.linear.rounding import OUTWARD, length_up
-from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows
+from expunge.linear.given import BLOCK_ROWS, Array
+from expunge.linear.operations import UNIT, DenseRows
 
 _PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
 _REFINED = 6  # solves at most
@@ -76,7 +77,7 @@ class Anchor:
     def of(cls, problem: LogisticProblem, w: Array) -> Anchor:
         """Measure: a pass over the rows, which are read twice."""
         gradient = problem.gradient(w)
-        assert isinstance(problem.rows, Rows)  # nobody else has two matrices of d x d to keep
+        assert isinstance(problem.rows, DenseRows)  # nobody else has two matrices of d x d to keep
         curvature, third = _matrices(problem.rows, w)
         errors = AnchorErrors.measured(problem, w, _parts(len(w)))
         known = w, problem.lam, problem.n, gradient, curvature, third, problem.n, errors
@@ -204,7 +205,7 @@ class Anchor:
         w, errors, rows = self.w, self.errors, problem.rows
         along = SystemNoise().normal(size=self.dim)
         along /= np.linalg.norm(along)
-        assert isinstance(rows, Rows)
+        assert isinstance(rows, DenseRows)
         sums = np.zeros((2, self.dim))
         with one_blas_thread():
             for block in rows.weighted_blocks(None, range(0, rows.places, BLOCK_ROWS), np.float64):
@@ -234,7 +235,7 @@ def _derivatives(scores: Array) -> tuple[Array, Array]:
     return slopes, slopes * np.abs(np.tanh(scores / 2))
 
 
-def _matrices(rows: Rows, w: Array) -> tuple[Array, Array]:
+def _matrices(rows: DenseRows, w: Array) -> tuple[Array, Array]:
     """C and T at ``w``, (d, d) each; every row is read once."""
     parts = _parts(rows.dim)
     sums = np.zeros((parts, 2, rows.dim, rows.dim))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from weakref import ref
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from scipy.special import expit
 from expunge.linear.given import BLOCK_ROWS, Array, spans
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import for_each, one_blas_thread
-from expunge.linear.rows import Rows
+from expunge.linear.operations import DenseRows
+from expunge.linear.shared_solves import Basis, conjugate_gradients
 
 Single = NDArray[np.float32]
 
@@ -38,7 +40,7 @@ class ColumnPasses:
         b: (d, K).
     """
 
-    rows: Rows
+    rows: DenseRows
     own: NDArray[np.int64]
     ridge: float
     b: Array
@@ -47,18 +49,17 @@ class ColumnPasses:
     def of(cls, problems: Sequence[LogisticProblem]) -> ColumnPasses:
         """Those of problems that ``groups`` has put together."""
         first = problems[0]
-        assert isinstance(first.rows, Rows)
-        own = np.full(len(first.rows), -1)
-        for k, problem in enumerate(problems):
-            own[problem.y > 0] = k
-        return cls(first.rows, own, first.lam * first.n, np.stack([one.b for one in problems], axis=1))
+        assert isinstance(first.rows, DenseRows)
+        own = _Own.of([problem.y for problem in problems])
+        b = np.stack([one.b for one in problems], axis=1)
+        return cast("ColumnPasses", first.rows.columns(own, first.lam * first.n, b))
 
     @property
     def width(self) -> int:
         """Number of columns K."""
         return self.b.shape[1]
 
-    def slopes(self) -> Single:
+    def slopes(self) -> Any:
         """Room for the slopes ``s (1 - s)`` of every column, (places, K)."""
         return np.empty((self.rows.places, self.width), dtype=np.float32)
 
@@ -140,6 +141,28 @@ class ColumnPasses:
 
         return self._summed(term, self.width, np.float32)[0] + self.ridge
 
+    def solved(
+        self, slopes: Single, at: NDArray[np.int64], rhs: Array, means: Array, basis: Basis, enough: Array, most: int
+    ) -> Array:
+        """``H_k^{-1} rhs_k`` of the columns ``at``, (d, k), by ``conjugate_gradients`` with ``basis``.
+
+        Args:
+            slopes: Theirs among all, (places, K).
+            at: (k,) their numbers.
+            rhs: (d, k).
+            means: (k,) their mean slopes.
+            basis: What preconditions.
+            enough: (k,) residual norms to reach.
+            most: Products at most.
+        """
+        return conjugate_gradients(
+            lambda p, own: self.curved(slopes, p, at[own]),
+            lambda r, own: basis.nearby(r, means[own], self.ridge),
+            rhs,
+            enough,
+            most,
+        )
+
     def _of(self, slopes: Single, lo: int, hi: int, columns: NDArray[np.int64]) -> Single:
         block = slopes[lo:hi]
         return block if len(columns) == self.width else block[:, columns]
@@ -170,16 +193,45 @@ class ColumnPasses:
         return first, sum(others[1:], others[0])
 
 
+class _Own:
+    """In which of several problems each row is +1, as long as it is asked about the same labels."""
+
+    known: tuple[list[ref[Array]], NDArray[np.int64]] | None = None
+
+    @classmethod
+    def of(cls, labels: Sequence[Array]) -> NDArray[np.int64]:
+        """(n,) the number of the problem in which a row is +1, -1 for none.
+
+        To read the labels of a thousand problems takes longer than a pass over rows on a device.
+        """
+        known = cls.known
+        if known is not None and len(known[0]) == len(labels):
+            if all(held() is y for held, y in zip(known[0], labels, strict=True)):
+                return known[1]
+        own = np.full(len(labels[0]), -1)
+        for k, y in enumerate(labels):
+            own[y > 0] = k
+        own.flags.writeable = False
+        cls.known = [ref(y, cls.forget) for y in labels], own
+        return own
+
+    @classmethod
+    def forget(cls, gone: Any) -> None:
+        """Let go of what is known of labels that nobody has any more."""
+        if cls.known is not None and gone in cls.known[0][:1]:
+            cls.known = None
+
+
 def groups(problems: Sequence[LogisticProblem]) -> list[slice]:
     """Runs of consecutive problems: those that one pass serves, or one alone.
 
-    Together are iterative ones over the same dense rows, as many as ``MOST_SLOPES`` allows.
+    Together are iterative ones over the same dense rows, as many as ``MOST_SLOPES`` allows, and a device.
     """
     found, start = [], 0
     while start < len(problems):
         first, end = problems[start], start + 1
-        if first.iterative and isinstance(first.rows, Rows) and len(first.rows):
-            most = max(1, MOST_SLOPES // max(1, first.rows.places))
+        if first.iterative and first.rows.together and len(first.rows):
+            most = max(1, first.rows.together * MOST_SLOPES // max(1, first.rows.places))
             while end < min(len(problems), start + most) and problems[end].rows is first.rows:
                 end += 1
         found.append(slice(start, end))

@@ -66,8 +66,7 @@ class LogisticProblem:
 
     def curvature(self, w: Array) -> LossCurvature:
         """The same matrix by its products; the sigmoids cost one pass over the stored rows."""
-        scores = self.rows.scores(w)
-        return LossCurvature(self.rows, expit(scores) * expit(-scores), self.lam * self.n)
+        return LossCurvature(self.rows, self.rows.slopes(self.y, w), self.lam * self.n)
 
     def removed_factors(self, w: Array, index: Sequence[int] | NDArray[np.int64]) -> Array:
         """U, (m, d) with ``U^T U = sum over index of s_i (1 - s_i) x_i x_i^T``."""
@@ -101,11 +100,11 @@ def data_gradient(w: Array, x: Any, y: Array) -> Array:
 class LossCurvature:
     """``H(w) = X^T diag(slopes) X + ridge I`` at fixed weights; a product is one pass over the stored rows.
 
-    slopes, (len(rows),), are s_i (1 - s_i) with s_i = sigmoid(x_i.w); ridge is lam n.
+    slopes, (len(rows),), are s_i (1 - s_i) with s_i = sigmoid(x_i.w), where ``rows`` has them; ridge is lam n.
     """
 
     rows: RowOperations
-    slopes: Array
+    slopes: Any
     ridge: float
 
     def matrix(self, dtype: Any = np.float64) -> NDArray[Any]:

@@ -1,9 +1,8 @@
 """What the linear model asks of its rows, however they are stored: one interface.
 
 Dense rows in memory or on disk are ``expunge.linear.rows.Rows``, sparse ones are those of
-``expunge.linear.sparse_rows``. A pass sums over fixed blocks of rows, in order, so that no result depends on
-the number of threads; all sums are float64. Another kind (rows on a device, shards of rows on several
-machines) is these passes, written once more.
+``expunge.linear.sparse_rows``, dense ones on a device of torch ``expunge.linear.device_rows``. A pass sums over fixed blocks of rows, in order, so that no result depends on
+the number of threads; all sums are float64. Another kind is these passes, written once more.
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, lru_cache
 from math import sqrt
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from expunge.linear.given import BLOCK_ROWS, Array
+from expunge.linear.parallel import one_blas_thread
 
 Own = TypeVar("Own", bound="RowOperations")
 
@@ -42,6 +43,8 @@ class RowOperations(ABC):
 
     scale: Array
     index: NDArray[np.int64] | None
+    together: ClassVar[int] = 0
+    """How many times ``MOST_SLOPES`` a pass for many columns at once may keep; 0 where there is none."""
 
     # -- how many, and who is there ---------------------------------------------------------------------
 
@@ -134,6 +137,11 @@ class RowOperations(ABC):
     @abstractmethod
     def gradient(self, y: Array, w: Array) -> Array:
         """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
+
+    def slopes(self, y: Array, w: Array) -> Any:
+        """``|y_i| s_i (1 - s_i)`` with ``s_i = sigmoid(x_i.w)``, (n,), as other passes take them."""
+        scores = self.scores(w)
+        return expit(scores) * expit(-scores)
 
     @abstractmethod
     def curved(self, slopes: Array, step: Array) -> tuple[Array, Array]:
@@ -230,6 +238,27 @@ class RowOperations(ABC):
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: nothing of what rows were that have left."""
         return {name: getattr(self, name) for name in self._fields()}
+
+
+class DenseRows(RowOperations):
+    """Rows that are a table, wherever it lies."""
+
+    @abstractmethod
+    def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
+        """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows at the places ``part``.
+
+        A place is one in ``index``; the step of ``part`` is the size of a block, which the next overwrites.
+        """
+
+    @abstractmethod
+    def columns(self, own: NDArray[np.int64], ridge: float, b: Array) -> Any:
+        """The passes for many columns, ``expunge.linear.column_passes.ColumnPasses``, over these rows."""
+
+    def spectrum(self) -> tuple[Array, Array]:
+        """Eigenvalues (d,) and eigenvectors (d, d) of ``X^T X``, which is summed in float32."""
+        with one_blas_thread():
+            values, vectors = np.linalg.eigh(self.weighted_gram(None, np.float32).astype(np.float64))
+        return values, vectors
 
 
 def spectral_norm(gram: Array, n: int) -> float:

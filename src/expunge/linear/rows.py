@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expunge.linear import kernels
+from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.given import (
     BLOCK_ROWS,
     NORM_SLACK,
@@ -27,7 +28,7 @@ from expunge.linear.given import (
     square_norms,
     stored,
 )
-from expunge.linear.operations import FEW_ROWS, UNIT, RowOperations, spectral_norm
+from expunge.linear.operations import FEW_ROWS, UNIT, DenseRows, spectral_norm
 from expunge.linear.parallel import for_each, one_blas_thread
 
 __all__ = ["BLOCK_ROWS", "UNIT", "Array", "Rows", "spectral_norm", "weighted_gram"]
@@ -40,7 +41,7 @@ _PARTS_BELOW = 1024  # features up to which as many Gram matrices are small besi
 
 
 @dataclass(frozen=True)
-class Rows(RowOperations):
+class Rows(DenseRows):
     """Dense rows, compiled passes on the processor; ``scale`` and ``index`` as in ``RowOperations``.
 
     Attributes:
@@ -52,6 +53,7 @@ class Rows(RowOperations):
     scale: Array
     offset: float = 0.0
     index: NDArray[np.int64] | None = None
+    together: ClassVar[int] = 1
 
     @classmethod
     def normalised(
@@ -162,6 +164,10 @@ class Rows(RowOperations):
             hi = min(lo + part.step, part.stop)
             kernels.weigh_block(kernels.bits_of(self.raw), self._walked, self.offset, factor, lo, hi, buffer)
             yield buffer[: hi - lo]
+
+    def columns(self, own: NDArray[np.int64], ridge: float, b: Array) -> ColumnPasses:
+        """The passes for many columns over these rows."""
+        return ColumnPasses(self, own, ridge, b)
 
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows and those not in use."""

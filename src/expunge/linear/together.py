@@ -8,7 +8,7 @@ whatever the mean slope c_k of column k.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import cast
@@ -24,10 +24,9 @@ from expunge.linear.given import Array
 from expunge.linear.iterative import Iterative
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.rows import Rows
+from expunge.linear.shared_solves import Basis
 from expunge.linear.solver import Fit, FitReport, train
 
-_WIDEST = 2048  # features up to which eigenvectors are made; beyond, the diagonal serves
 _LEAST_SHARE = 1e-4  # of a gradient that a step may leave: float32 has seven digits
 _FORCING = 0.3
 _OF_TOL = 0.25
@@ -39,31 +38,6 @@ _PATIENCE = 6  # steps without a better gradient norm before a column is left to
 
 
 @dataclass(frozen=True)
-class Basis:
-    """``X^T X`` as ``V diag(values) V^T``, or its diagonal alone (``vectors`` None); values are (d,)."""
-
-    values: Array
-    vectors: Array | None
-
-    @classmethod
-    def of(cls, rows: Rows) -> Basis:
-        """That of these rows: one pass."""
-        if rows.dim > _WIDEST:
-            return cls(rows.squares(np.ones(len(rows))), None)
-        with one_blas_thread():
-            values, vectors = np.linalg.eigh(rows.weighted_gram(None, np.float32).astype(np.float64))
-        return cls(np.maximum(values, 0.0), vectors)
-
-    def nearby(self, rhs: Array, slopes: Array, ridge: float) -> Array:
-        """``(c_k X^T X + ridge I)^{-1} rhs_k``, (d, k), of mean slopes c (k,)."""
-        weights = self.values[:, None] * slopes + ridge
-        if self.vectors is None:
-            return rhs / weights
-        found: Array = self.vectors @ ((self.vectors.T @ rhs) / weights)
-        return found
-
-
-@dataclass(frozen=True)
 class Shared(Iterative):
     """``Iterative`` of a column that goes on with others; ``basis`` is theirs, and no state has it."""
 
@@ -72,40 +46,6 @@ class Shared(Iterative):
     def state(self) -> State:
         """What a state holds of it."""
         return State({"diagonal": self.diagonal}, {})
-
-
-def conjugate_gradients(
-    times: Callable[[Array, NDArray[np.int64]], Array],
-    nearby: Callable[[Array, NDArray[np.int64]], Array],
-    rhs: Array,
-    enough: Array,
-    most: int,
-) -> Array:
-    """Solve ``H_k x_k = rhs_k`` for all columns, (d, k), until each residual norm is at most ``enough`` (k,).
-
-    ``times(p, at)`` are the products, ``nearby(r, at)`` the preconditioner's, of the columns ``at`` alone: a
-    column that is solved takes no further part.
-    """
-    x, r = np.zeros_like(rhs), rhs.copy()
-    at = np.flatnonzero(np.linalg.norm(r, axis=0) > enough)
-    p = nearby(r[:, at], at)
-    rz = np.einsum("ij,ij->j", r[:, at], p)
-    for _ in range(most):
-        if not len(at):
-            break
-        product = times(p, at)
-        curvature = np.einsum("ij,ij->j", p, product)
-        sound = (curvature > 0) & (rz > 0)  # else rounding is all there is
-        alpha = np.where(sound, rz / np.where(sound, curvature, 1.0), 0.0)
-        x[:, at] += alpha * p
-        r[:, at] -= alpha * product
-        go = sound & (np.linalg.norm(r[:, at], axis=0) > enough[at])
-        at, p, before = at[go], p[:, go], rz[go]
-        if len(at):
-            z = nearby(r[:, at], at)
-            rz = np.einsum("ij,ij->j", r[:, at], z)
-            p = z + (rz / before) * p
-    return x
 
 
 class _Together:
@@ -131,14 +71,8 @@ class _Together:
         rhs = -self.gradient[:, at]
         size = np.linalg.norm(rhs, axis=0)
         share = np.maximum(_LEAST_SHARE, _FORCING * np.sqrt(np.minimum(1.0, size / first[at])))
-        ridge = self.passes.ridge
-        return conjugate_gradients(
-            lambda p, own: self.passes.curved(self.slopes, p, at[own]),
-            lambda r, own: self.basis.nearby(r, self.means[at[own]], ridge),
-            rhs,
-            np.maximum(_OF_TOL * self.tols[at], share * size),
-            _MOST_PRODUCTS,
-        )
+        enough = np.maximum(_OF_TOL * self.tols[at], share * size)
+        return self.passes.solved(self.slopes, at, rhs, self.means[at], self.basis, enough, _MOST_PRODUCTS)
 
     def search(self, at: NDArray[np.int64], direction: Array) -> NDArray[np.bool_]:
         """Step each column to where its slope has turned a quarter at most; False where there is no way down.

@@ -18,7 +18,7 @@ from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rowless_column import RowlessColumn
-from expunge.linear.rows import Rows
+from expunge.linear.operations import DenseRows
 from expunge.linear.solver import Fit
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.engine import Engine
@@ -63,7 +63,7 @@ class Rowless(Release):
         Raises:
             InvalidValue: The rows are sparse.
         """
-        if not isinstance(engine.predictor.x, Rows):
+        if not isinstance(engine.predictor.x, DenseRows):
             raise InvalidValue("update", engine.update, "corrected with sparse rows")
         engine.passes = 0
         super().fit(engine)
