@@ -1,5 +1,8 @@
 """Rows on a device are the rows in memory: every pass, each stored type, within what is charged."""
 
+from contextlib import nullcontext
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge.linear.column_passes import ColumnPasses
+from expunge.linear.device_columns import DeviceColumns, _Narrow
 from expunge.linear.device_rows import DeviceRows
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.one_vs_rest import one_vs_rest
@@ -134,3 +138,23 @@ def test_columns_are_those_of_rows_in_memory(seed, width, lam, subset):
     assert not solved[:, 1].any()
     left = np.linalg.norm(theirs.curved(other, solved, every) - rhs, axis=0)
     assert (np.delete(left, 1) <= 1e-4 * np.linalg.norm(rhs)).all()
+
+
+@pytest.mark.parametrize("kind", (np.uint8, np.float16))
+def test_products_in_two_parts_are_as_exact_as_float32(kind):
+    rng, n, d, width = np.random.default_rng(0), 1500, 9, 3
+    _, there = both(0, kind, n, d, gone=[4, 5])
+    y, step = rng.integers(0, width, n), rng.normal(size=(d, width))
+    passes = ColumnPasses.of(one_vs_rest(there, y, np.arange(width), 1e-3, step, iterative=True))
+    room = passes.slopes()
+    sums = passes.look(step, room)
+    curved = passes.curved(room, step, np.arange(width))
+    other, exact = passes.slopes(), _Narrow(there, True)
+    with patch.object(DeviceColumns, "_narrow", lambda passes: nullcontext(exact)):
+        np.testing.assert_allclose(passes.look(step, other), sums, rtol=1e-6)
+        np.testing.assert_allclose(other, room, atol=1e-6)
+        np.testing.assert_allclose(passes.curved(room, step, np.arange(width)), curved, rtol=1e-4, atol=1e-4)
+    parts = exact.put(torch.from_numpy(step))
+    assert (exact.joined(parts) == torch.from_numpy(step).float()).all()
+    bits = parts[:, :width].contiguous().view(torch.int32)
+    assert not (bits & 2**13 - 1).any()
