@@ -72,7 +72,9 @@ def test_every_pass_is_that_of_rows_in_memory(seed, kind, size, offset, subset):
         near = there.weighted_gram(weights, np.float32)
         assert near.dtype == np.float32
         np.testing.assert_allclose(near, rows.weighted_gram(weights), atol=1e-4 * max(1, n) ** 0.5)
-    ones, theirs = (list(own.weighted_blocks(slopes, range(0, rows.places, 7), np.float64)) for own in (there, rows))
+    ones, theirs = (
+        list(own.weighted_blocks(slopes, range(0, rows.places, 7), np.float64)) for own in (there, rows)
+    )
     assert len(ones) == len(theirs)
     labels = rng.integers(0, 3, n)
     pairs = zip(there.contents(ids, labels[ids]), rows.contents(ids, labels[ids]), strict=True)
@@ -113,7 +115,7 @@ def test_columns_are_those_of_rows_in_memory(seed, width, lam, subset):
     for at in (np.arange(width), np.array([2, 0]), np.array([1])):
         room, other = ours.slopes(), theirs.slopes()
         found, sums = ours.gradients(w[:, at], at, room)
-        near, expected = theirs.gradients(w[:, at], at, other)
+        _, expected = theirs.gradients(w[:, at], at, other)
         np.testing.assert_allclose(sums, expected, rtol=1e-5)
         np.testing.assert_allclose(room[:, at], other[:, at], atol=1e-6)
         for k, column in enumerate(at):
@@ -140,7 +142,7 @@ def test_columns_are_those_of_rows_in_memory(seed, width, lam, subset):
     assert (np.delete(left, 1) <= 1e-4 * np.linalg.norm(rhs)).all()
 
 
-@pytest.mark.parametrize("kind", (np.uint8, np.float16))
+@pytest.mark.parametrize("kind", [np.uint8, np.float16])
 def test_products_in_two_parts_are_as_exact_as_float32(kind):
     rng, n, d, width = np.random.default_rng(0), 1500, 9, 3
     _, there = both(0, kind, n, d, gone=[4, 5])

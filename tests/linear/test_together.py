@@ -14,8 +14,8 @@ from expunge.linear import column_passes
 from expunge.linear.column_passes import ColumnPasses, groups
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.rows import Rows
-from expunge.linear.solver import train
 from expunge.linear.shared_solves import conjugate_gradients
+from expunge.linear.solver import train
 from expunge.linear.together import Shared, train_together
 from expunge.record.ledger import Ledger
 from tests.oracles import logistic as oracle

@@ -66,7 +66,10 @@ def normal(rows: int, features: int, kind: torch.dtype, device: torch.device, se
 
 _OTHERS = (torch.uint8, torch.bfloat16, torch.float32, torch.float64)
 _CHECKED = (  # stored type, rows, features, offset, whether a subset, passes: each is compiled, for a second
-    *((torch.float16, 70_001, 512, 0.0, subset, ("gradient", "curved", "scores")) for subset in (False, True)),
+    *(
+        (torch.float16, 70_001, 512, 0.0, subset, ("gradient", "curved", "scores"))
+        for subset in (False, True)
+    ),
     *((kind, 5_001, 512, 0.0, False, ("gradient",)) for kind in _OTHERS),
     (torch.uint8, 5_001, 3, 127.5, False, ("gradient",)),
     (torch.float16, 3_000, 2048, 0.0, False, ("gradient", "curved")),
@@ -121,8 +124,14 @@ def ratio(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     off = float(np.linalg.norm(cpu.gradient(w) - gpu.gradient(w)))
     same = bool((gpu.gradient(w) == gpu.gradient(w)).all())
     return {
-        "rows": n, "features": d, "cpu_seconds": on_cpu, "gpu_seconds": on_gpu,
-        "ratio": min(on_cpu) / min(on_gpu), "difference": off, "allowed": 2 * cpu.rounding(w), "same_bits_twice": same,
+        "rows": n,
+        "features": d,
+        "cpu_seconds": on_cpu,
+        "gpu_seconds": on_gpu,
+        "ratio": min(on_cpu) / min(on_gpu),
+        "difference": off,
+        "allowed": 2 * cpu.rounding(w),
+        "same_bits_twice": same,
     }
 
 
@@ -265,7 +274,12 @@ def many_classes(args: argparse.Namespace, device: torch.device) -> dict[str, An
     rows = DeviceRows.normalised(raw)
     y = labels.cpu().numpy()
     synchronised(device)
-    found: dict[str, Any] = {"rows": n, "features": d, "classes": width, "seconds_made": perf_counter() - begin}
+    found: dict[str, Any] = {
+        "rows": n,
+        "features": d,
+        "classes": width,
+        "seconds_made": perf_counter() - begin,
+    }
     begin = perf_counter()
     engines: list[Newton] = []
     fit = profiled(lambda: engines.append(trained(rows, y, args.solver)), 40) if args.profile else None
@@ -313,8 +327,7 @@ def passes(engine: Newton, rows: DeviceRows, device: torch.device) -> dict[str, 
         "gram": lambda: rows.weighted_gram(None, np.float32),
         "spectrum": rows.spectrum,
     }
-    found = {name: min(seconds(call, device, 1)) for name, call in calls.items()}
-    return found
+    return {name: min(seconds(call, device, 1)) for name, call in calls.items()}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -323,9 +336,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a rehearsal")
     parser.add_argument("--rows", type=_sizes, default=(50_000_000, 512), help="rows x features")
-    parser.add_argument("--head", type=_sizes, default=(1_281_167, 2048, 1000), help="rows x features x classes")
+    parser.add_argument(
+        "--head", type=_sizes, default=(1_281_167, 2048, 1000), help="rows x features x classes"
+    )
     parser.add_argument("--ratio", type=_sizes, default=(2_000_000, 128), help="rows x features")
-    parser.add_argument("--solver", choices=("auto", "direct", "iterative"), default="auto", help="of the head")
+    parser.add_argument(
+        "--solver", choices=("auto", "direct", "iterative"), default="auto", help="of the head"
+    )
     parser.add_argument("--releases", type=int, default=6)
     parser.add_argument("--batch", type=int, default=1000, help="rows of a release from the head")
     parser.add_argument("--batches", type=int, default=3)

@@ -29,11 +29,11 @@ from expunge.core.errors import DataError
 from expunge.core.seeds import SystemNoise
 from expunge.linear.anchor_errors import AnchorErrors
 from expunge.linear.factor import FOLD_RANK, Factor
+from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.logistic import LogisticProblem, data_gradient
+from expunge.linear.operations import UNIT, DenseRows
 from expunge.linear.parallel import for_each, one_blas_thread
 from expunge.linear.rounding import OUTWARD, length_up
-from expunge.linear.given import BLOCK_ROWS, Array
-from expunge.linear.operations import UNIT, DenseRows
 
 _PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
 _REFINED = 6  # solves at most

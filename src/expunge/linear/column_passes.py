@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from weakref import ref
 from typing import Any, cast
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from scipy.special import expit
 
 from expunge.linear.given import BLOCK_ROWS, Array, spans
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.parallel import for_each, one_blas_thread
 from expunge.linear.operations import DenseRows
+from expunge.linear.parallel import for_each, one_blas_thread
 from expunge.linear.shared_solves import Basis, conjugate_gradients
 
 Single = NDArray[np.float32]
@@ -142,7 +142,14 @@ class ColumnPasses:
         return self._summed(term, self.width, np.float32)[0] + self.ridge
 
     def solved(
-        self, slopes: Single, at: NDArray[np.int64], rhs: Array, means: Array, basis: Basis, enough: Array, most: int
+        self,
+        slopes: Single,
+        at: NDArray[np.int64],
+        rhs: Array,
+        means: Array,
+        basis: Basis,
+        enough: Array,
+        most: int,
     ) -> Array:
         """``H_k^{-1} rhs_k`` of the columns ``at``, (d, k), by ``conjugate_gradients`` with ``basis``.
 
@@ -206,7 +213,8 @@ class _Own:
         """
         known = cls.known
         if known is not None and len(known[0]) == len(labels):
-            if all(held() is y for held, y in zip(known[0], labels, strict=True)):
+            same = [held() is y for held, y in zip(known[0], labels, strict=True)]
+            if all(same):
                 return known[1]
         own = np.full(len(labels[0]), -1)
         for k, y in enumerate(labels):

@@ -1,4 +1,4 @@
-"""Passes for many weight vectors at once over rows on a device: what is of (rows, K) and (d, K) stays there."""
+"""Passes for many weight vectors at once over rows on a device: all of (rows, K) and (d, K) stays there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from expunge.core.errors import InvalidValue
+from expunge.core.memory import in_words
 from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.shared_solves import Basis
@@ -30,7 +32,12 @@ class DeviceColumns(ColumnPasses):
 
     def slopes(self) -> Tensor:
         """Room for the slopes ``s (1 - s)`` of every column, (places, K), on the device."""
-        return torch.empty((self.rows.places, self.width), dtype=torch.float32, device=self.rows.device)
+        try:
+            return torch.empty((self.rows.places, self.width), dtype=torch.float32, device=self.rows.device)
+        except torch.OutOfMemoryError:
+            need, free = 4 * self.rows.places * self.width, torch.cuda.mem_get_info(self.rows.device)[0]
+            said = f"slopes of {self.width} classes take {in_words(need)}, and {in_words(free)} is free there"
+            raise InvalidValue("device", self.rows.device.type, f"auto or cpu: {said}") from None
 
     def gradients(self, w: Array, columns: Columns, slopes: Any) -> tuple[Array, Array]:
         """``sum_i -y_i sigmoid(-y_i x_i.w) x_i + lam n w + b`` of these columns, in one pass.
@@ -194,7 +201,9 @@ class _Narrow:
         """The rows at these places, (m, d), and what they are still to be multiplied with, (m, 1)."""
         if not self.exact:
             return self.of.widened(part, torch.float32), None
-        return self.of.chosen(self.of.raw, part).float(), self.of.chosen(self.of.factor, part).float()[:, None]
+        return self.of.chosen(self.of.raw, part).float(), self.of.chosen(self.of.factor, part).float()[
+            :, None
+        ]
 
     def put(self, other: Tensor) -> Tensor:
         """The other side of a product, (., k), in float32: where rows are exact as two parts, (., 2 k)."""

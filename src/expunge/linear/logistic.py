@@ -100,7 +100,7 @@ def data_gradient(w: Array, x: Any, y: Array) -> Array:
 class LossCurvature:
     """``H(w) = X^T diag(slopes) X + ridge I`` at fixed weights; a product is one pass over the stored rows.
 
-    slopes, (len(rows),), are s_i (1 - s_i) with s_i = sigmoid(x_i.w), where ``rows`` has them; ridge is lam n.
+    slopes, (len(rows),), are s_i (1 - s_i) with s_i = sigmoid(x_i.w), wherever rows are; ridge is lam n.
     """
 
     rows: RowOperations

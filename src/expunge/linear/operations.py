@@ -1,8 +1,9 @@
 """What the linear model asks of its rows, however they are stored: one interface.
 
 Dense rows in memory or on disk are ``expunge.linear.rows.Rows``, sparse ones are those of
-``expunge.linear.sparse_rows``, dense ones on a device of torch ``expunge.linear.device_rows``. A pass sums over fixed blocks of rows, in order, so that no result depends on
-the number of threads; all sums are float64. Another kind is these passes, written once more.
+``expunge.linear.sparse_rows``, dense ones on a device of torch those of ``expunge.linear.device_rows``. A
+pass sums over fixed blocks of rows, in order, so that no result depends on the number of threads; all sums
+are float64. Another kind is these passes, written once more.
 """
 
 from __future__ import annotations

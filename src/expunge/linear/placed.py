@@ -40,7 +40,9 @@ def placed(rows: RowOperations, device: str) -> RowOperations:
         return rows
     if not isinstance(rows, Rows):
         if device == "cuda":
-            raise InvalidValue("device", device, "auto or cpu with sparse rows: passes on a GPU are for dense ones")
+            raise InvalidValue(
+                "device", device, "auto or cpu with sparse rows: passes on a GPU are for dense ones"
+            )
         return rows
     if device == "auto" and len(rows) * rows.dim < _WORTH_IT:
         return rows  # nor is torch loaded
@@ -64,7 +66,9 @@ def _on_gpu(rows: Rows, device: str) -> RowOperations:
     if need > free:
         if device == "auto":
             return rows
-        said = f"{len(rows)} rows of {rows.dim} take {in_words(need)}, and {in_words(free)} is free on the GPU"
+        said = (
+            f"{len(rows)} rows of {rows.dim} take {in_words(need)}, and {in_words(free)} is free on the GPU"
+        )
         raise InvalidValue("device", device, f"auto or cpu: {said}")
     from expunge.linear.device_rows import DeviceRows
 

@@ -17,8 +17,8 @@ from expunge.linear.anchor import Departing
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.rowless_column import RowlessColumn
 from expunge.linear.operations import DenseRows
+from expunge.linear.rowless_column import RowlessColumn
 from expunge.linear.solver import Fit
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.engine import Engine
