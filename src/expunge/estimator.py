@@ -21,6 +21,7 @@ from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
 from expunge.linear.given import Array
 from expunge.linear.memory import SOLVER_MEMORY
+from expunge.linear.placed import placed
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear_outputs import probabilities
 from expunge.record.fitted import Fitted, engine_of, load_engine, own_names, understood
@@ -58,6 +59,8 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             ``[x, c] / sqrt(1 + c^2)`` without ``normalize``: the norm is at most 1 as well. The intercept is
             regularised like every weight.
         intercept_scaling: c.
+        device: Where the rows are that it is trained on, ``cpu``, ``cuda`` or ``auto``; see
+            ``expunge.linear.placed``. No file depends on it, but for last digits.
         random_state: Seed of the noise: a whole number, or a RandomState or Generator that it is drawn from.
             Its figures are right, and protect nobody (``claim_`` says so). None, right for a service: exact
             noise from the operating system.
@@ -94,6 +97,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
     joint_training: bool = True
     solver: str = "auto"
     solver_memory: float = SOLVER_MEMORY
+    device: str = "cpu"
     random_state: int | None = None
 
     def fit(self, X: Any, y: Any) -> CertifiedLogisticRegression:
@@ -130,7 +134,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
         engine, seed = engine_of(self._given()), seed_from(self.random_state)
         data = training_data(self, X, y)
         with own_names():
-            engine.fit(data.rows, data.labels, seed)
+            engine.fit(placed(data.rows, self.device), data.labels, seed)
         reports = engine.predictor.fit_reports
         self._keep(engine, data, Version(), max(1, *(report.iterations for report in reports)))
         return reports
@@ -209,14 +213,16 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             self._fitted_ = self._fitted_.saved(Path(path), found)
 
     @classmethod
-    def load(cls, path: str | Path, X: Any = None, y: Any = None) -> CertifiedLogisticRegression:
+    def load(
+        cls, path: str | Path, X: Any = None, y: Any = None, device: str = "cpu"
+    ) -> CertifiedLogisticRegression:
         """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
 
         Another container with the same numbers and labels will do, such as a list or a DataFrame. Rows that
         were removed may be gone from both, or hold anything. A model whose gradient, measured once over the
         others, is above its recorded bound is not loaded. Without X and y nothing is measured: the model
         predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of each
-        row that stays it keeps 16 bytes in memory, to know it again by.
+        row that stays it keeps 16 bytes in memory, to know it again by. With ``device`` the rows go there.
 
         Raises:
             DataError: The file is none of ours, damaged, or above its bound; or X and y are other data.
@@ -226,13 +232,13 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
         state = run_model(path) if (of_run := path.is_dir()) else read_model(path)
         model = cls()  # a class made of this one may take other settings
         with of_file(path), read_as(MODEL):
-            model.__dict__ |= vars(CertifiedLogisticRegression(**state.values["settings"]))
+            model.__dict__ |= vars(CertifiedLogisticRegression(**state.values["settings"], device=device))
             engine = engine_of(model._given())
         if of_run:
             data: Known = data_of_run(model, path, X, y)
         else:
             data = known_data(model, path, state, X, y) if given else data_away(model, state)
-        model._keep(*load_engine(engine, path, state, data, model.random_state))
+        model._keep(*load_engine(engine, path, state, data, model))
         return model
 
     def __sklearn_tags__(self) -> Any:

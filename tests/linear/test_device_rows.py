@@ -18,7 +18,7 @@ from expunge.linear.rows import Rows
 from expunge.linear.shared_solves import Basis
 from tests.oracles import logistic as oracle
 
-CPU = torch.device("cpu")
+DEVICES = [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
 TYPES = (np.uint8, np.float16, np.float32, np.float64)
 
 
@@ -28,9 +28,9 @@ def table(seed, kind, n, d):
     return np.ascontiguousarray(raw.astype(kind))
 
 
-def both(seed, kind, n, d, offset=0.0, gone=(), used=None):
+def both(seed, kind, n, d, offset=0.0, gone=(), used=None, device=DEVICES[0]):
     rows = Rows.normalised(table(seed, kind, n, d), offset)
-    there = DeviceRows.of(rows, CPU)
+    there = DeviceRows.of(rows, device)
     if used is not None:
         rows, there = rows.only(used), there.only(used)
     if len(gone):
@@ -38,17 +38,25 @@ def both(seed, kind, n, d, offset=0.0, gone=(), used=None):
     return rows, there
 
 
+devices = st.sampled_from(DEVICES)
 sizes = st.sampled_from(((1, 1), (7, 3), (300, 5), (1024, 4), (1025, 33), (2500, 17)))
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(TYPES), sizes, st.sampled_from((0.0, 127.5)), st.booleans())
-def test_every_pass_is_that_of_rows_in_memory(seed, kind, size, offset, subset):
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(TYPES),
+    sizes,
+    st.sampled_from((0.0, 127.5)),
+    st.booleans(),
+    devices,
+)
+def test_every_pass_is_that_of_rows_in_memory(seed, kind, size, offset, subset, device):
     rng, (n, d) = np.random.default_rng(seed), size
     used = rng.random(n) < 0.7 if subset else None
     stay = np.flatnonzero(used) if subset else np.arange(n)
     gone = stay[: len(stay) // 3]
-    rows, there = both(seed, kind, n, d, offset, gone, used)
+    rows, there = both(seed, kind, n, d, offset, gone, used, device)
     y, w = rng.choice([-1.0, 1.0], n), 3 * rng.normal(size=d)
     assert (len(there), there.dim, there.count, there.places) == (n, d, rows.count, rows.places)
     assert there.dtype == rows.dtype
@@ -62,7 +70,7 @@ def test_every_pass_is_that_of_rows_in_memory(seed, kind, size, offset, subset):
     np.testing.assert_allclose(there.scores(w), rows.scores(w), **alike)
     np.testing.assert_allclose(there.times(w[:, None], ids), rows.times(w[:, None], ids), **alike)
     slopes = rows.slopes(y, w)
-    np.testing.assert_allclose(there.slopes(y, w), slopes, **alike)
+    np.testing.assert_allclose(there.slopes(y, w).cpu(), slopes, **alike)
     for ours, theirs in zip(there.curved(there.slopes(y, w), w), rows.curved(slopes, w), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(there.squares(slopes), rows.squares(slopes), **alike)
@@ -82,13 +90,20 @@ def test_every_pass_is_that_of_rows_in_memory(seed, kind, size, offset, subset):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(TYPES), sizes, st.sampled_from((1e-6, 1e-2)), st.booleans())
-def test_a_gradient_is_that_of_the_oracle_within_what_is_charged(seed, kind, size, lam, subset):
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(TYPES),
+    sizes,
+    st.sampled_from((1e-6, 1e-2)),
+    st.booleans(),
+    devices,
+)
+def test_a_gradient_is_that_of_the_oracle_within_what_is_charged(seed, kind, size, lam, subset, device):
     rng, (n, d) = np.random.default_rng(seed), size
     used = rng.random(n) < 0.7 if subset else None
     stay = np.flatnonzero(used) if subset else np.arange(n)
     gone = stay[: len(stay) // 3]
-    rows, there = both(seed, kind, n, d, gone=gone, used=used)
+    rows, there = both(seed, kind, n, d, gone=gone, used=used, device=device)
     stay = np.setdiff1d(stay, gone)
     y, w, b = rng.choice([-1.0, 1.0], n), 10 * rng.normal(size=d), rng.normal(size=d)
     ours, theirs = LogisticProblem(there, y, lam, b), LogisticProblem(rows, y, lam, b)
@@ -102,12 +117,12 @@ def test_a_gradient_is_that_of_the_oracle_within_what_is_charged(seed, kind, siz
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from((3, 7)), st.sampled_from((1e-5, 1e-1)), st.booleans())
-def test_columns_are_those_of_rows_in_memory(seed, width, lam, subset):
+@given(st.integers(0, 2**32), st.sampled_from((3, 7)), st.sampled_from((1e-5, 1e-1)), st.booleans(), devices)
+def test_columns_are_those_of_rows_in_memory(seed, width, lam, subset, device):
     rng, n, d = np.random.default_rng(seed), 1500, 9
     used = rng.random(n) < 0.9 if subset else None
     gone = np.flatnonzero(used)[:2] if subset else np.array([50, 51])
-    rows, there = both(seed, np.float32, n, d, gone=gone, used=used)
+    rows, there = both(seed, np.float32, n, d, gone=gone, used=used, device=device)
     y, b, w = rng.integers(0, width, n), rng.normal(size=(d, width)), 3 * rng.normal(size=(d, width))
     made = [one_vs_rest(own, y, np.arange(width), lam, b, iterative=True) for own in (there, rows)]
     ours, theirs = (ColumnPasses.of(problems) for problems in made)
@@ -117,7 +132,7 @@ def test_columns_are_those_of_rows_in_memory(seed, width, lam, subset):
         found, sums = ours.gradients(w[:, at], at, room)
         _, expected = theirs.gradients(w[:, at], at, other)
         np.testing.assert_allclose(sums, expected, rtol=1e-5)
-        np.testing.assert_allclose(room[:, at], other[:, at], atol=1e-6)
+        np.testing.assert_allclose(room.cpu()[:, at], other[:, at], atol=1e-6)
         for k, column in enumerate(at):
             problem = made[0][column]
             true = oracle.wide_gradient(rows.part(stay), problem.y[stay], lam, b[:, column], w[:, column])

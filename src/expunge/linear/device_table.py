@@ -140,17 +140,21 @@ class DeviceTable(DenseRows):
         return replace(self, factor=factor, index=np.flatnonzero(used))
 
     def erased(self: Table, gone: NDArray[np.bool_]) -> Table:
-        """Return the same rows without what those in ``gone`` (n,) were, which have left."""
+        """Return the same rows without what those in ``gone`` (n,) were, which have left.
+
+        It is asked for before they are pickled: the copy is on the processor, the device may have no room.
+        """
         there = self._there(np.flatnonzero(gone))
         if not (self.raw[there].any() or self.factor[there].any()):
             return self
-        raw, factor = self.raw.clone(), self.factor.index_fill(0, there, 0.0)
+        raw, factor, there = self.raw.to("cpu", copy=True), self.factor.cpu(), there.cpu()
         raw[there] = 0
-        return replace(self, raw=raw, factor=factor)
+        return replace(self, raw=raw, factor=factor.index_fill(0, there, 0.0), held=Resident(raw.device))
 
     def storing(self: Table, other: Table) -> Table:
         """Return these rows as ``other`` stores them: the same numbers but for rows that have left."""
-        return replace(self, raw=other.raw, offset=other.offset, held=other.held)
+        factor = self.factor.to(other.device)
+        return replace(self, raw=other.raw, factor=factor, offset=other.offset, held=other.held)
 
     def alone(self: Table, index: NDArray[np.int64]) -> Table:
         """Return some rows as if there had never been others, numbered from 0."""
@@ -193,7 +197,8 @@ class DeviceTable(DenseRows):
 
     def __reduce__(self) -> Any:
         """What is pickled: the same rows in memory, which any machine has."""
-        return Rows, (_in_numpy(self.raw), self.factor.cpu().numpy(), self.offset, self.index)
+        raw = self.held.in_memory(self.raw, _in_numpy)  # once for all that are of the same table
+        return Rows, (raw, self.factor.cpu().numpy(), self.offset, self.index)
 
     def __deepcopy__(self: Table, memo: Any) -> Table:
         return self

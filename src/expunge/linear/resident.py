@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
-from weakref import ref
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class Resident:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._known: OrderedDict[int, tuple[ref[Any], Tensor]] = OrderedDict()
+        self._back: WeakValueDictionary[int, NDArray[Any]] = WeakValueDictionary()
         self._lock = Lock()
 
     def of(self, array: NDArray[Any]) -> Tensor:
@@ -40,6 +42,13 @@ class Resident:
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
             return found
+
+    def in_memory(self, tensor: Tensor, copied: Callable[[Tensor], NDArray[Any]]) -> NDArray[Any]:
+        """The same array for the same tensor, as long as somebody has it."""
+        found = self._back.get(id(tensor))
+        if found is None:
+            self._back[id(tensor)] = found = copied(tensor)
+        return found
 
     def copied(self, array: NDArray[Any]) -> Tensor:
         """The same, of which nothing is kept."""

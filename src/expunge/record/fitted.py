@@ -18,6 +18,7 @@ from expunge.core.files import State
 from expunge.core.plain import plain
 from expunge.core.read_back import of_file, read_as, same
 from expunge.linear.given import Array
+from expunge.linear.placed import placed
 from expunge.linear.rows_away import RowsOutOfReach
 from expunge.linear.sparse_rows import SparseRows
 from expunge.predictors.erasure import erased
@@ -30,7 +31,7 @@ from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import PERTURBATIONS, Newton
 
 _OF_NEWTON = {"residual_held": "residual"}  # the estimator's own ``residual`` measures it
-_OF_THE_ESTIMATOR = ("normalize", "fit_intercept", "intercept_scaling", "random_state")
+_OF_THE_ESTIMATOR = ("normalize", "fit_intercept", "intercept_scaling", "random_state", "device")
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,9 @@ def engine_of(settings: dict[str, Any]) -> Newton:
 
 
 def load_engine(
-    engine: Newton, path: Path, state: State, data: Known, random_state: Any
+    engine: Newton, path: Path, state: State, data: Known, estimator: Any
 ) -> tuple[Newton, Known, Version, int]:
-    """Let the method go on from what was saved in ``path``, with these data.
+    """Let the method of ``estimator`` go on from what was saved in ``path``, with these data.
 
     Returns:
         Method and data, the file's version, and the steps that training took.
@@ -189,11 +190,12 @@ def load_engine(
     Raises:
         DataError: The file is not what it says; see ``Newton.load_state``.
     """
+    rows = placed(data.rows, estimator.device)
     with of_file(path), read_as(MODEL):
-        engine.load_state(state, data.rows, data.labels)
-        if is_whole(random_state):
+        engine.load_state(state, rows, data.labels)
+        if is_whole(estimator.random_state):
             model = engine.predictor
-            same("secret", (model.seed, model.seeded), (random_state, True))
+            same("secret", (model.seed, model.seeded), (estimator.random_state, True))
         version = Version.loaded(path, state.values)
         if "version" in state.values:
             same("served", engine.served, state.values["version"]["requests"])
@@ -201,7 +203,11 @@ def load_engine(
 
 
 def understood(engine: Newton, settings: dict[str, Any]) -> dict[str, Any]:
-    """These settings of the estimator as the method understood them, in Python's own types."""
+    """These settings of the estimator as the method understood them, in Python's own types.
+
+    Where the rows are is none of them: who reads what was saved may have another machine.
+    """
+    settings = {key: value for key, value in settings.items() if key != "device"}
     seed = settings["random_state"]
     found: dict[str, Any] = {key: bool(settings[key]) for key in ("normalize", "fit_intercept")}
     found["intercept_scaling"] = float(settings["intercept_scaling"])
