@@ -13,8 +13,6 @@ FREE = (
     *("data_dir", "cache_dir", "checkpoint_every", "optimized_metric"),
 )
 """Keys that change nothing of what a run comes to."""
-_ELSEWHERE = (*FREE, "device")
-"""Those, and what shows in the last digits alone: records that do not come out again are seen (resume)."""
 _BY_CONTENT = (
     *("dataset.path", "dataset.test_path", "dataset.file", "dataset.test_file", "dataset.folder"),
     *("dataset.y_path", "dataset.test_y_path", "extractor.ranges", "model.weights", "removal.rows"),
@@ -55,7 +53,7 @@ def must_match(begun_with: Any, settings: dict[str, Any], path: Path | None = No
     by = f" (by {path})" if path else ""
     if not isinstance(begun_with, dict):
         raise RunFolderError(f"resume: no settings{by}; force=true repeats the run")
-    old, new = ({key: v for key, v in one.items() if key not in _ELSEWHERE} for one in (begun_with, settings))
+    old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
     if difference := first_difference(old, new):
         more = _MORE if difference.startswith(_ASKED) else ""
         said = f"{difference}{by}; a run is continued with the settings it began with"
