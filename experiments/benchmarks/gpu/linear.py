@@ -236,9 +236,8 @@ def tuned(rows: DeviceRows, y: Any, w: Any, device: torch.device) -> dict[str, f
     kernels, found = compiled(device), {}
     labels, along = rows.held.of(y), rows.held.copied(w)
     for tile, warps, stages in (
-        *((1024, 4, 3), (2048, 4, 2), (2048, 4, 3), (2048, 4, 4), (2048, 8, 3), (2048, 8, 4)),
-        *((4096, 4, 2), (4096, 4, 3), (4096, 8, 1), (4096, 8, 2), (4096, 8, 3), (4096, 8, 4), (4096, 8, 5)),
-        *((8192, 8, 2), (8192, 8, 3), (8192, 16, 2), (8192, 16, 3)),
+        *((512, 1, 3), (512, 2, 3), (512, 2, 5), (512, 4, 3), (1024, 1, 3), (1024, 2, 2), (1024, 2, 3)),
+        *((1024, 2, 5), (1024, 4, 2), (1024, 4, 3), (1024, 4, 4), (1024, 4, 6), (2048, 2, 3), (2048, 4, 3)),
     ):
         try:
             how = tile, warps, stages
@@ -281,14 +280,8 @@ def many_classes(args: argparse.Namespace, device: torch.device) -> dict[str, An
         "seconds_made": perf_counter() - begin,
     }
     begin = perf_counter()
-    engines: list[Newton] = []
-    fit = profiled(lambda: engines.append(trained(rows, y, args.solver)), 40) if args.profile else None
-    if fit is None:
-        engines.append(trained(rows, y, args.solver))
-    (engine,) = engines
+    engine = trained(rows, y, args.solver)
     found["fit_seconds"], found["iterations"] = perf_counter() - begin, _iterations(engine)
-    if fit:
-        found["fit_profile"] = fit
     order = np.random.default_rng(1).permutation(np.arange(width, n))
     most = min(args.batch, (n - width) // 8)
     requests = [order[k * most : (k + 1) * most].tolist() for k in range(args.batches)]

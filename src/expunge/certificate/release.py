@@ -121,7 +121,11 @@ class ReleaseGuarantee:
         rounding alone comes to there.
         """
         root = Fraction(root_up(Fraction(len(counts))))
-        return [down(Fraction(self.sensitivity) * Fraction(lam) * index(n) / root) for n in counts]
+        known = {
+            n: down(Fraction(self.sensitivity) * Fraction(lam) * index(n) / root)
+            for n in dict.fromkeys(counts)
+        }
+        return [known[n] for n in counts]
 
     def spent(self, count: int) -> float:
         """Epsilon at delta of the first ``count`` releases together; while covered at most ``epsilon``."""

@@ -13,8 +13,10 @@ from expunge.linear.given import BLOCK_ROWS
 
 WIDEST = 8192  # features of which two rows of sums fit into the registers
 GRADIENT, CURVED, SCORES = 0, 1, 2
-_TILE, _WARPS, _STAGES = 4096, 8, 3  # numbers read at a time, measured on an H100
+_TILE, _STAGES = 1024, 3  # numbers read at a time, tiles on their way: measured on an H200
 _LEAST_COLUMNS = 16
+_SHARED = 2**14  # bytes of a tile of which several find room beside each other
+_LEAST_WARPS, _MOST_WARPS, _OF_A_WARP = 4, 16, 512
 
 
 @triton.jit
@@ -83,7 +85,7 @@ def walk(
     values: Tensor | None,
     along: Tensor,
     offset: float,
-    how: tuple[int, int, int] = (_TILE, _WARPS, _STAGES),
+    how: tuple[int, int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Go through the rows at ``places`` (None: all), on a GPU.
 
@@ -95,7 +97,7 @@ def walk(
         values: (n,) float64; None for scores.
         along: (d,) float64, what rows are multiplied with.
         offset: Subtracted from every number.
-        how: Numbers read at a time, warps and stages of a program.
+        how: Numbers read at a time, warps and stages of a program; None: what was measured to be fast.
 
     Returns:
         The sum over the rows, (d,), and of ``CURVED`` the sums of the 2nd and 4th powers of the scores, (2,);
@@ -104,8 +106,9 @@ def walk(
     d = raw.shape[1]
     count = len(raw) if places is None else len(places)
     blocks = max(1, -(-count // BLOCK_ROWS))
-    tile, warps, stages = how
     columns = max(_LEAST_COLUMNS, triton.next_power_of_2(d))
+    ahead = _STAGES if columns * raw.element_size() <= _SHARED else 1
+    tile, warps, stages = how or (_TILE, min(_MOST_WARPS, max(_LEAST_WARPS, columns // _OF_A_WARP)), ahead)
     nothing = along[:1]
     partial = nothing if kind == SCORES else along.new_empty((blocks, d))
     powers = along.new_empty((blocks, 2)) if kind == CURVED else nothing

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import inf, isfinite, sqrt
 
 import numpy as np
@@ -70,9 +71,8 @@ class Rounding:
         """The same at any w with ||w|| <= ``length``."""
         if not isfinite(length + self.b):
             return inf
-        r, lam, b = map(Fraction, (length, self.lam, self.b))
-        total = self.n * ((self.dim + 8) * r / 4 + self._depth + 8 * (1 + lam * r)) + 8 * b
-        return up(Fraction(OUTWARD * UNIT) * total)
+        at_zero, slope = _line(self)
+        return up(at_zero + slope * Fraction(length))
 
     def of_removed(self, w: Array, m: int) -> float:
         """Error of the removed gradient of m rows at ``w``."""
@@ -102,6 +102,15 @@ class Rounding:
         """Roundings a term of a sum over the rows; blocks that hold no row any more add none."""
         in_block = Fraction(min(self.n, self.block), 2) + 16 + Fraction(11, 20) * self.dim
         return in_block + min(Fraction(self.n), 1 + Fraction(self.places, BLOCK_ROWS))
+
+
+@lru_cache(maxsize=8)  # a thousand columns of the same rows ask for the same
+def _line(errors: Rounding) -> tuple[Fraction, Fraction]:
+    """What the error of a gradient is at w = 0, and by how much it grows with ||w||: exactly."""
+    lam, b = map(Fraction, (errors.lam, errors.b))
+    unit = Fraction(OUTWARD * UNIT)
+    at_zero = errors.n * (errors._depth + 8) + 8 * b
+    return unit * at_zero, unit * errors.n * (Fraction(errors.dim + 8, 4) + 8 * lam)
 
 
 def length_up(vector: Array) -> float:

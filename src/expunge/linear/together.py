@@ -201,8 +201,9 @@ def removed_together(
     # to the target in one step, where it can be
     state.run(every, np.full(len(columns), inf), _MOST_STEPS, measured=False)
     sizes, found = np.linalg.norm(state.gradient, axis=0), []
+    turned = np.ascontiguousarray(state.w.T), np.ascontiguousarray(state.gradient.T)
     for k, (column, problem) in enumerate(zip(columns, problems, strict=True)):
-        w_k, gradient = (np.ascontiguousarray(array[:, k]) for array in (state.w, state.gradient))
+        w_k, gradient = (array[k].copy() for array in turned)
         factor = Shared(cast("Iterative", column.factor).diagonal, basis)
         if not sizes[k] <= targets[k]:
             fit = train(problem, targets[k], start=w_k, factor=factor)
