@@ -7,11 +7,8 @@ measured by itself: what one of them fails with is in its place, and the others 
 from __future__ import annotations
 
 import argparse
-import cProfile
-import io
 import json
 import logging
-import pstats
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,6 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.benchmarks.gpu.clocks import normal, profiled, seconds, synchronised
+from experiments.benchmarks.gpu.kernel import checked, tuned
+from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.device_rows import DeviceRows, compiled
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rows import Rows
@@ -31,81 +31,6 @@ from expunge.predictors.linear import LinearModel
 from expunge.unlearners.newton import Newton
 
 LAM = 1e-4
-_CHUNK = 2**28  # numbers that are drawn at a time
-
-
-def synchronised(device: torch.device) -> None:
-    """Wait for what the device has been given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def seconds(call: Callable[[], object], device: torch.device, repeats: int = 5) -> list[float]:
-    """What each of some calls takes, after one that does not count."""
-    call()
-    found = []
-    for _ in range(repeats):
-        synchronised(device)
-        begin = perf_counter()
-        call()
-        synchronised(device)
-        found.append(perf_counter() - begin)
-    return found
-
-
-def normal(rows: int, features: int, kind: torch.dtype, device: torch.device, seed: int) -> Tensor:
-    """(rows, features) standard normal numbers, drawn in place."""
-    generator = torch.Generator(device).manual_seed(seed)
-    found = torch.empty((rows, features), dtype=kind, device=device)
-    step = max(1, _CHUNK // features)
-    for lo in range(0, rows, step):
-        part = found[lo : lo + step]
-        part.copy_(torch.randn(part.shape, generator=generator, device=device))
-    return found
-
-
-_OTHERS = (torch.uint8, torch.bfloat16, torch.float32, torch.float64)
-_CHECKED = (  # stored type, rows, features, offset, whether a subset, passes: each is compiled, for a second
-    *(
-        (torch.float16, 70_001, 512, 0.0, subset, ("gradient", "curved", "scores"))
-        for subset in (False, True)
-    ),
-    *((kind, 5_001, 512, 0.0, False, ("gradient",)) for kind in _OTHERS),
-    (torch.uint8, 5_001, 3, 127.5, False, ("gradient",)),
-    (torch.float16, 3_000, 2048, 0.0, False, ("gradient", "curved")),
-    (torch.float16, 2_049, 5_000, 0.0, False, ("gradient",)),
-)
-
-
-def checked(device: torch.device) -> dict[str, Any]:
-    """The kernel against plain torch: the largest difference of each pass, relative to its largest entry."""
-    kernels = compiled(device)
-    if kernels is None:
-        return {"triton": False}
-    found: dict[str, float] = {}
-    for kind, n, d, offset, subset, passes_of in _CHECKED:
-        raw = normal(n, d, torch.float32, device, 1).mul_(40).add_(128).clamp_(0, 255).to(kind)
-        scale = torch.rand(n, device=device, dtype=torch.float64) / d / 100
-        scale[::7] = 0.0
-        y = torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0).double()
-        w = torch.randn(d, device=device, dtype=torch.float64)
-        places = torch.arange(0, n, 3, device=device) if subset else None
-        chosen = slice(None) if places is None else places
-        x, own = ((raw.double() - offset) * scale[:, None])[chosen], y[chosen]
-        z = x @ w
-        walked = raw, places, scale
-        for name in passes_of:
-            if name == "gradient":
-                ours = kernels.walk(kernels.GRADIENT, *walked, y, w, offset)[0]
-                plain = (-own * torch.sigmoid(-own * z)) @ x
-            elif name == "curved":
-                ours = torch.cat(kernels.walk(kernels.CURVED, *walked, y.abs(), w, offset))
-                plain = torch.cat([z @ x, torch.stack([(z**2).sum(), (z**4).sum()])])
-            else:
-                ours, plain = kernels.walk(kernels.SCORES, *walked, None, w, offset)[0][chosen], z
-            key = f"{name} {str(kind).removeprefix('torch.')} {n} x {d}" + (", a third" if subset else "")
-            found[key] = float((ours - plain).abs().max() / plain.abs().max())
-    return {"triton": True, "largest_relative_difference": max(found.values()), "of": found}
 
 
 def ratio(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
@@ -133,15 +58,6 @@ def ratio(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
         "allowed": 2 * cpu.rounding(w),
         "same_bits_twice": same,
     }
-
-
-def profiled(call: Callable[[], object], lines: int = 25) -> list[str]:
-    """The functions that a call spends its time in."""
-    profile = cProfile.Profile()
-    profile.runcall(call)
-    text = io.StringIO()
-    pstats.Stats(profile, stream=text).sort_stats("cumulative").print_stats(lines)
-    return [line for line in text.getvalue().splitlines() if line.strip()][5:]
 
 
 def trained(rows: DeviceRows, y: np.ndarray[Any, Any], solver: str = "auto") -> Newton:
@@ -231,23 +147,6 @@ def many_rows(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     return found
 
 
-def tuned(rows: DeviceRows, y: Any, w: Any, device: torch.device) -> dict[str, float]:
-    """Seconds of a pass for other shapes of the kernel."""
-    kernels, found = compiled(device), {}
-    labels, along = rows.held.of(y), rows.held.copied(w)
-    for tile, warps, stages in (
-        *((512, 1, 3), (512, 2, 3), (512, 2, 5), (512, 4, 3), (1024, 1, 3), (1024, 2, 2), (1024, 2, 3)),
-        *((1024, 2, 5), (1024, 4, 2), (1024, 4, 3), (1024, 4, 4), (1024, 4, 6), (2048, 2, 3), (2048, 4, 3)),
-    ):
-        try:
-            how = tile, warps, stages
-            call = lambda how=how: kernels.walk(0, *rows._walk, labels, along, 0.0, how)  # noqa: E731
-            found[f"{tile} {warps} {stages}"] = min(seconds(call, device, 2))
-        except Exception as error:
-            found[f"{tile} {warps} {stages}"] = repr(error)[:200]
-    return found
-
-
 class _without_kernel:
     """Let plain torch do the passes."""
 
@@ -307,8 +206,6 @@ def _iterations(engine: Newton) -> dict[str, int]:
 
 def passes(engine: Newton, rows: DeviceRows, device: torch.device) -> dict[str, float]:
     """Seconds of each pass over all columns."""
-    from expunge.linear.column_passes import ColumnPasses
-
     all_of = ColumnPasses.of([column.problem for column in engine.columns])
     w, every = np.stack([column.w for column in engine.columns], axis=1), np.arange(len(engine.columns))
     room = all_of.slopes()
