@@ -1,5 +1,7 @@
 """Rows on a device are the rows in memory: every pass, each stored type, within what is charged."""
 
+import gc
+import weakref
 from contextlib import nullcontext
 from unittest.mock import patch
 
@@ -9,10 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expunge import UserError
 from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.device_columns import DeviceColumns, _Narrow
 from expunge.linear.device_rows import DeviceRows
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.memory import enough_memory
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.rows import Rows
 from expunge.linear.shared_solves import Basis
@@ -175,3 +179,29 @@ def test_products_in_two_parts_are_as_exact_as_float32(kind):
     assert (exact.joined(parts) == torch.from_numpy(step).float()).all()
     bits = parts[:, :width].contiguous().view(torch.int32)
     assert not (bits & 2**13 - 1).any()
+
+
+def test_a_device_that_runs_out_of_memory_is_said_in_a_line():
+    _, there = both(0, np.float32, 30, 4)
+    y, nothing = np.arange(30) % 3, np.zeros((4, 3))
+    passes = ColumnPasses.of(one_vs_rest(there, y, np.arange(3), 1e-3, nothing, iterative=True))
+    full = patch.object(torch, "empty", side_effect=torch.OutOfMemoryError("CUDA out of memory."))
+    room = patch.object(torch.cuda, "mem_get_info", lambda device: (2**20, 2**30))
+    with full, room, pytest.raises(UserError, match=r"slopes of 3 classes take 360 bytes, and 1 MiB is free"):
+        passes.slopes()
+    said = r"device: got 'cuda', allowed: auto or cpu: it has no room"
+    with pytest.raises(UserError, match=said), enough_memory(4, 3, 1):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_labels_are_known_again_by_who_they_are_and_not_kept():
+    rows, y, b = both(0, np.float32, 60, 4)[0], np.arange(60) % 3, np.zeros((4, 3))
+    first, second = (one_vs_rest(rows, own, np.arange(3), 1e-3, b, iterative=True) for own in (y, y[::-1]))
+    assert ColumnPasses.of(first).own is ColumnPasses.of(first).own
+    assert (ColumnPasses.of(second).own == y[::-1]).all()
+    assert (ColumnPasses.of(first).own == y).all()
+    assert (ColumnPasses.of(first[:2]).own == np.where(y == 2, -1, y)).all()
+    held = weakref.ref(ColumnPasses.of(second).own)
+    del second
+    gc.collect()
+    assert held() is None
