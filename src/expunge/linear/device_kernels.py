@@ -4,23 +4,29 @@ Each program of the kernel goes through ``BLOCK_ROWS`` rows and writes a partial
 added up in order: no atomic, the same bits every time. Needs Triton, which comes with torch for CUDA.
 """
 
+from typing import Any
+
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
 from expunge.linear.given import BLOCK_ROWS
 
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # plain torch does the same
+    triton = tl = None
+
 WIDEST = 8192  # features of which two rows of sums fit into the registers
 GRADIENT, CURVED, SCORES = 0, 1, 2
-_TILE, _STAGES = 1024, 3  # numbers read at a time, tiles on their way: measured on an H200
+_TILE, _STAGES = 512, 3  # numbers read at a time, tiles on their way: measured on an H200
 _LEAST_COLUMNS = 16
 _SHARED = 2**14  # bytes of a tile of which several find room beside each other
-_LEAST_WARPS, _MOST_WARPS, _OF_A_WARP = 4, 16, 512
+_MOST_WARPS, _OF_A_WARP = 16, 512
+_FIXED = ("BLOCK", "ROWS", "COLUMNS", "INDEXED", "OFFSET", "KIND", "STAGES")  # when it is compiled
 
 
-@triton.jit
-def _walk(  # type: ignore[no-untyped-def]
+def _of_a_program(  # type: ignore[no-untyped-def]
     raw,
     places,
     scale,
@@ -32,13 +38,13 @@ def _walk(  # type: ignore[no-untyped-def]
     scores,
     n,
     d,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    INDEXED: tl.constexpr,
-    OFFSET: tl.constexpr,
-    KIND: tl.constexpr,
-    STAGES: tl.constexpr,
+    BLOCK,
+    ROWS,
+    COLUMNS,
+    INDEXED,
+    OFFSET,
+    KIND,
+    STAGES,
 ):
     block = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, COLUMNS)
@@ -77,6 +83,12 @@ def _walk(  # type: ignore[no-untyped-def]
         tl.store(powers + 2 * block + 1, tl.sum(fourth, axis=0))
 
 
+_walk: Any = _of_a_program
+if triton is not None:
+    _of_a_program.__annotations__ |= dict.fromkeys(_FIXED, tl.constexpr)
+    _walk = triton.jit(_of_a_program)
+
+
 def walk(
     kind: int,
     raw: Tensor,
@@ -108,7 +120,7 @@ def walk(
     blocks = max(1, -(-count // BLOCK_ROWS))
     columns = max(_LEAST_COLUMNS, triton.next_power_of_2(d))
     ahead = _STAGES if columns * raw.element_size() <= _SHARED else 1
-    tile, warps, stages = how or (_TILE, min(_MOST_WARPS, max(_LEAST_WARPS, columns // _OF_A_WARP)), ahead)
+    tile, warps, stages = how or (_TILE, min(_MOST_WARPS, max(1, columns // _OF_A_WARP)), ahead)
     nothing = along[:1]
     partial = nothing if kind == SCORES else along.new_empty((blocks, d))
     powers = along.new_empty((blocks, 2)) if kind == CURVED else nothing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, nextafter, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.special import expit
 from expunge.certificate.outward import norm_up, sum_up
 from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.operations import RowOperations
-from expunge.linear.rounding import Rounding
+from expunge.linear.rounding import Rounding, length_up
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,19 @@ class LogisticProblem:
     def certified(self, w: Array, gradient: Array) -> float:
         """Guaranteed bound on the true ||grad L_b(w)||_2, given what ``gradient(w)`` returned."""
         return sum_up(norm_up(gradient), self.rounding(w))
+
+
+def certified_together(problems: Sequence[LogisticProblem], w: Array, gradient: Array) -> list[float]:
+    """What ``certified`` says of each column, or a millionth more, (K,): upper bounds all the same.
+
+    The problems are of the same rows; w and gradient are (K, d), a column a row. Rounding is that of the
+    longest weights and of the longest b, with both of which it grows. One after the other a thousand columns
+    take as long as two passes on a device.
+    """
+    longest = max(length_up(one) for one in w)
+    errors = replace(problems[0].errors, b=max(length_up(problem.b) for problem in problems))
+    off = errors.of_gradient_at(longest)
+    return [nextafter(length_up(one) + off, inf) for one in gradient]
 
 
 def data_gradient(w: Array, x: Any, y: Array) -> Array:

@@ -52,6 +52,8 @@ class Resident:
 
     def copied(self, array: NDArray[Any]) -> Tensor:
         """The same, of which nothing is kept."""
+        if array.ndim == 2 and not array.flags.c_contiguous and array.T.flags.c_contiguous:
+            return self.copied(array.T).T.contiguous()  # a device turns it sooner
         array = np.ascontiguousarray(array)
         if not array.flags.writeable:  # torch warns of what somebody might write to
             array = array.copy()

@@ -22,7 +22,7 @@ from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.factor import too_little
 from expunge.linear.given import Array
 from expunge.linear.iterative import Iterative
-from expunge.linear.logistic import LogisticProblem
+from expunge.linear.logistic import LogisticProblem, certified_together
 from expunge.linear.parallel import one_blas_thread
 from expunge.linear.shared_solves import Basis
 from expunge.linear.solver import Fit, FitReport, train
@@ -202,13 +202,16 @@ def removed_together(
     state.run(every, np.full(len(columns), inf), _MOST_STEPS, measured=False)
     sizes, found = np.linalg.norm(state.gradient, axis=0), []
     turned = np.ascontiguousarray(state.w.T), np.ascontiguousarray(state.gradient.T)
+    betas = certified_together(problems, *turned)
     for k, (column, problem) in enumerate(zip(columns, problems, strict=True)):
         w_k, gradient = (array[k].copy() for array in turned)
         factor = Shared(cast("Iterative", column.factor).diagonal, basis)
+        beta = betas[k]
         if not sizes[k] <= targets[k]:
             fit = train(problem, targets[k], start=w_k, factor=factor)
             w_k, gradient = fit.w, fit.gradient
-        account = replace(column.account, beta=problem.certified(w_k, gradient))
+            beta = problem.certified(w_k, gradient)
+        account = replace(column.account, beta=beta)
         found.append(
             replace(column, problem=problem, w=w_k, account=account, factor=factor, gradient=gradient)
         )
