@@ -14,8 +14,10 @@ from expunge.linear.given import BLOCK_ROWS
 try:
     import triton
     import triton.language as tl
+    from triton.language import constexpr
 except ImportError:  # plain torch does the same
     triton = tl = None
+    constexpr = Any
 
 WIDEST = 8192  # features of which two rows of sums fit into the registers
 GRADIENT, CURVED, SCORES = 0, 1, 2
@@ -23,7 +25,6 @@ _TILE, _STAGES = 512, 3  # numbers read at a time, tiles on their way: measured 
 _LEAST_COLUMNS = 16
 _SHARED = 2**14  # bytes of a tile of which several find room beside each other
 _MOST_WARPS, _OF_A_WARP = 16, 512
-_FIXED = ("BLOCK", "ROWS", "COLUMNS", "INDEXED", "OFFSET", "KIND", "STAGES")  # when it is compiled
 
 
 def _of_a_program(  # type: ignore[no-untyped-def]
@@ -38,13 +39,13 @@ def _of_a_program(  # type: ignore[no-untyped-def]
     scores,
     n,
     d,
-    BLOCK,
-    ROWS,
-    COLUMNS,
-    INDEXED,
-    OFFSET,
-    KIND,
-    STAGES,
+    BLOCK: constexpr,
+    ROWS: constexpr,
+    COLUMNS: constexpr,
+    INDEXED: constexpr,
+    OFFSET: constexpr,
+    KIND: constexpr,
+    STAGES: constexpr,
 ):
     block = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, COLUMNS)
@@ -85,7 +86,6 @@ def _of_a_program(  # type: ignore[no-untyped-def]
 
 _walk: Any = _of_a_program
 if triton is not None:
-    _of_a_program.__annotations__ |= dict.fromkeys(_FIXED, tl.constexpr)
     _walk = triton.jit(_of_a_program)
 
 
