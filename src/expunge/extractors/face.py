@@ -20,9 +20,9 @@ _LEAST = 16  # pixels a side: there is no face in less
 class Face(Frozen):
     """The 128 features of ``expunge.models.dlib_face``, for grey or colour images of faces of any one size.
 
-    The inner share ``crop`` of both sides is resized to 150 x 150 (bilinear, whatever the ratio of the sides);
-    grey images are repeated in three channels. The network was trained on upright faces that were aligned by
-    their landmarks and fill most of the picture: others cost accuracy.
+    The inner share ``crop`` of both sides is resized to 150 x 150 (bilinear, whatever the ratio of the
+    sides); grey images are repeated in three channels. The network was trained on upright faces that were
+    aligned by their landmarks and fill most of the picture: others cost accuracy.
 
     Args:
         weights: A safetensors file, ``weights/dlib_face_resnet.safetensors`` under ``data_dir``.
@@ -65,9 +65,8 @@ class Face(Frozen):
             allowed = f"grey or colour images: (1 or 3, height, width), of at least {_LEAST} pixels a side"
             raise InvalidValue("extractor", got, allowed)
         if not expanded(self.weights).exists():
-            looked = (
-                "no such file" if expanded(self.weights).is_absolute() else "neither here nor in data_dir"
-            )
+            here = expanded(self.weights).is_absolute()
+            looked = "no such file" if here else "neither here nor in data_dir"
             raise DataError(f"{self.weights}: {looked}; allowed: the file of dlib's face network", "weights")
         mean, std = tuple(mean / 255 for mean in MEAN), (UNIT / 255,) * 3
         network = Prepared(load_dlib_face(self.weights), mean, std, SIDE, self.crop)

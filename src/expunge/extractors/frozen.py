@@ -1,4 +1,4 @@
-"""A frozen network as an extractor: features that no training row has shaped unless its weights have seen it."""
+"""A frozen network as an extractor: features that depend on no training row, unless its weights do."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MEAN, UNIT = (122.782, 117.001, 104.298), 256.0
 """Of a pixel from 0 to 255: what is subtracted from red, green and blue, and what it is divided by then."""
 
 _FIRST = 32  # channels of the first convolution
-_BLOCKS = {  # in their order: the channels of one that halves the map (a down block), None of one that keeps it
+_BLOCKS = {  # in their order; channels of one that halves the map (a down block), None of one that does not
     **dict.fromkeys(("conv32_1", "conv32_2", "conv32_3")),
     "conv64_down": 64,
     **dict.fromkeys(("conv64_1", "conv64_2", "conv64_3")),
