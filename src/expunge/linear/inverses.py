@@ -180,7 +180,8 @@ class _Pair:
 
         A step along which the loss was not seen to be convex, for rounding, is none.
         """
-        made = cls(*(np.zeros((len(step), width)) for _ in range(2)), np.zeros(width))
+        shape = len(step), width
+        made = cls(np.zeros(shape), np.zeros(shape), np.zeros(width))
         along = np.einsum("ij,ij->j", step, change)
         sound = np.isfinite(along) & (along > 0)
         chosen = at[sound]
