@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.linear import inverses
+from expunge.linear import inverses, stack
 from expunge.linear.factor import Factor
-from expunge.linear.inverses import FEWEST, Stack, Stacked, all_keep_inverses
+from expunge.linear.inverses import FEWEST, all_keep_inverses
 from expunge.linear.rows import Rows
+from expunge.linear.stack import Pair, Stack, Stacked
 from expunge.unlearners.newton import Newton
+from tests import cli
 from tests.oracles import logistic as oracle
+from tests.people import folder
 from tests.problems import method
 
 CLASSES, D = FEWEST + 3, 7
@@ -85,17 +88,17 @@ def test_the_inverses_are_those_of_the_rows_that_stay(lam):
     engine, _rows, y = trained(2, lam)
     columns = engine.columns
     index = np.flatnonzero(np.isin(y, np.arange(0, CLASSES, 3)))  # more than are worked on at a time
-    assert len(index) > inverses._ROWS
+    assert len(index) > stack._ROWS
     w = np.stack([column.w for column in columns], axis=1)
-    stack = inverses._departed(columns, w, index)
+    found_stack = stack.departed(columns, w, index)
     rhs = np.random.default_rng(0).normal(size=(D, len(columns)))
     ridge = lam * (len(y) - len(index))
-    found = stack.solve(rhs, np.arange(len(columns)), ridge)
+    found = found_stack.solve(rhs, np.arange(len(columns)), ridge)
     for k, column in enumerate(columns):
         true = np.linalg.solve(column.problem.without(index).hessian(column.w), rhs[:, k])
         assert np.linalg.norm(found[:, k] - true) <= 0.02 * np.linalg.norm(true)
     some = np.array([4, 9, 20])
-    np.testing.assert_allclose(stack.solve(rhs[:, some], some, ridge), found[:, some], rtol=1e-4)
+    np.testing.assert_allclose(found_stack.solve(rhs[:, some], some, ridge), found[:, some], rtol=1e-4)
 
 
 def test_steps_are_learned_from_as_by_bfgs():
@@ -109,8 +112,8 @@ def test_steps_are_learned_from_as_by_bfgs():
         step = rng.normal(size=(D, k))
         at = np.arange(k) if number != 2 else np.array([0, 2])  # a column that took no step
         change = np.einsum("kij,jk->ik", hessians, step)
-        pairs.append(inverses._Pair.at(step[:, at], change[:, at], at, k))
-    found = inverses._learned(first, pairs)
+        pairs.append(Pair.at(step[:, at], change[:, at], at, k))
+    found = stack.learned(first, pairs)
     for column in range(k):
         p = first[column].astype(np.float64)
         for pair in pairs:
@@ -119,30 +122,36 @@ def test_steps_are_learned_from_as_by_bfgs():
             p = turned @ p @ turned.T + rho * np.outer(s, s)
         np.testing.assert_allclose(found[column], p, rtol=1e-3, atol=1e-4)
     gradient = rng.normal(size=(D, k))
-    stack = Stack(first, np.zeros(k))
+    own = Stack(first, np.zeros(k))
     np.testing.assert_allclose(
-        inverses._directed(stack, pairs, gradient, np.arange(k), 1.0),
+        inverses._directed(own, pairs, gradient, np.arange(k), 1.0),
         np.einsum("kij,jk->ik", found, gradient),
         rtol=1e-3,
         atol=1e-3,
     )
-    assert inverses._learned(first, []) is first
+    assert stack.learned(first, []) is first
 
 
 def test_a_step_along_which_nothing_curves_teaches_nothing():
-    pair = inverses._Pair.at(np.ones((D, 2)), np.stack([np.zeros(D), -np.ones(D)], axis=1), np.arange(2), 2)
+    pair = Pair.at(np.ones((D, 2)), np.stack([np.zeros(D), -np.ones(D)], axis=1), np.arange(2), 2)
     assert not pair.rho.any()
     first = np.eye(D, dtype=np.float32)[None].repeat(2, axis=0)
-    np.testing.assert_array_equal(inverses._learned(first, [pair]), first)
+    np.testing.assert_array_equal(stack.learned(first, [pair]), first)
 
 
 @pytest.mark.parametrize(("name", "value"), [("_MOST_STEPS", 1), ("_POOR", 1e-9), ("_STEPS_OF_BUILDING", -1)])
 def test_columns_that_do_not_arrive_go_on_alone_and_poor_inverses_are_made_anew(name, value):
     engine, rows, y = trained(4)
-    with patch.object(inverses, name, value):
+    with patch.object(stack if name == "_STEPS_OF_BUILDING" else inverses, name, value):
         for label in (0, 5, 9):
             engine.remove(np.flatnonzero(y == label).tolist())
     require_true(engine, rows, y, np.flatnonzero(np.isin(y, (0, 5, 9))), 1e-3)
+
+
+def test_a_correction_that_is_singular_corrects_nothing():
+    inside = np.eye(3)[None].repeat(2, axis=0)
+    np.testing.assert_array_equal(stack._inverted(inside), inside)
+    np.testing.assert_array_equal(stack._inverted(np.zeros((2, 3, 3))), np.zeros((2, 3, 3)))
 
 
 def test_inverses_that_are_nonsense_cost_time_and_nothing_else():
@@ -161,7 +170,7 @@ def test_what_is_saved_of_an_inverse_is_that_of_the_column_alone():
     saved = factor.state()
     loaded = Factor.loaded(saved, D)
     assert saved.arrays["inverse"].dtype == np.float64
-    np.testing.assert_allclose(inverses._whole(loaded), factor.inverse, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(stack._whole(loaded), factor.inverse, rtol=1e-5, atol=1e-8)
     assert loaded.shift == factor.shift > 0
 
 
@@ -188,3 +197,17 @@ def test_few_columns_and_others_than_dense_rows_are_served_as_before():
     engine, _, _ = trained(8)
     assert all_keep_inverses(engine.columns)
     assert not all_keep_inverses(engine.columns[: FEWEST - 1])
+    with patch.object(inverses, "_MOST_NUMBERS", CLASSES * D**2 - 1):
+        assert not all_keep_inverses(engine.columns)
+
+
+def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
+    data = folder(tmp_path / "data", **{f"p{number}": 3 for number in range(FEWEST + 6)})
+    how = ("dataset=faces", "dataset.folder=people", "dataset.image_size=4", f"data_dir={data}", "threads=1")
+    asked = ("removal.people=5", "checkpoint_every=2", "unlearner.lam=1e-3", "metrics=[accuracy,residual]")
+    whole = cli.completed(*how, *asked, folder=tmp_path / "whole")
+    (tmp_path / "broken").mkdir()
+    broken = cli.killed(*how, *asked, folder=tmp_path / "broken", lines=3)
+    again = cli.completed(*how, *asked, "resume=true", folder=broken)
+    assert cli.summary(again)["removed"] == 5
+    assert cli.ledger(again) == cli.ledger(whole)

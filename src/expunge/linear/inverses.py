@@ -1,97 +1,41 @@
 """Removal from many columns that keep their inverse Hessians: rows and inverses are gone through together.
 
 One column after the other costs K passes over the same rows, and the time between them. Here a pass serves
-all columns (``column_passes``), and their inverses lie in one array, which products of matrices correct for
-the rows that leave. They are float32: half of the memory to go through, and they are never believed. The
-gradients, in float64, alone decide where a column ends and what it is charged with.
+all columns (``column_passes``), and their inverses lie in one array (``stack``). The gradients, in float64,
+alone decide where a column ends and what it is charged with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from expunge.core.files import State
 from expunge.linear.certified_column import CertifiedColumn
-from expunge.linear.column_passes import ColumnPasses, Single
+from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.factor import Factor
 from expunge.linear.given import Array
 from expunge.linear.logistic import LogisticProblem
-from expunge.linear.parallel import for_each, one_blas_thread
+from expunge.linear.parallel import one_blas_thread
 from expunge.linear.rounding import length_up
 from expunge.linear.rows import Rows
-from expunge.linear.solver import build_factor
+from expunge.linear.stack import Pair, Stack, departed, factor_of
 
 FEWEST = 32
 """Columns from which on this is done: of fewer one after the other is as fast."""
-_COLUMNS = 16  # that are worked on at a time: their inverses stay in the cache
-_ROWS = 32  # that leave the inverses at a time
+_MOST_NUMBERS = 2**26  # of all inverses together: 256 MiB, beside what the columns had before
 _MOST_STEPS = 12
 _POOR = 0.5  # contraction above which a column is left to a solver of its own
-_ENOUGH = 1e-2  # of a step is what the regulariser's share of the rows that left may cost it
-_MOST_TERMS = 8
-_FOLDED = 0.05  # of the regulariser have left before what is left is put into the inverses
 _USUAL_STEPS = 4
-_STEPS_OF_BUILDING = 64  # what making all inverses anew costs
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Approximate inverse Hessians of K columns.
-
-    Attributes:
-        inverses: (K, d, d) float32, symmetric.
-        shift: (K,) what the regulariser has lost since each was made, which is not in it.
-        pairs: Steps since, which are not in them either: see ``learned``.
-        spent: Steps beyond the usual few since they were made.
-    """
-
-    inverses: Single
-    shift: Array
-    pairs: Sequence[_Pair] = ()
-    spent: int = 0
-
-    def solve(self, rhs: Array, at: NDArray[np.int64], ridge: float) -> Array:
-        """``(P_k^{-1} - shift_k I)^{-1} rhs_k`` of the columns ``at``, (d, k): a short Neumann series."""
-        sizes = np.linalg.norm(rhs, axis=0)
-        unit = (rhs / np.where(sizes > 0, sizes, 1.0)).T.astype(np.float32)
-        shift = self.shift[at].astype(np.float32)
-        terms = _terms(float(np.max(self.shift[at], initial=0.0)), ridge)
-        found = np.empty_like(unit)
-
-        def work(lo: int, hi: int) -> None:
-            inverses = self.inverses[at[lo:hi]] if len(at) < len(self.inverses) else self.inverses[lo:hi]
-            term = total = np.matmul(inverses, unit[lo:hi, :, None])
-            for _ in range(terms):
-                term = shift[lo:hi, None, None] * np.matmul(inverses, term)
-                total = total + term
-            found[lo:hi] = total[:, :, 0]
-
-        _each(work, len(at), self.inverses[0].size)
-        return found.T.astype(np.float64) * sizes
-
-
-@dataclass(frozen=True)
-class Stacked(Factor):
-    """``Factor`` of a column whose inverse lies in a ``Stack``, under a number."""
-
-    stack: Stack | None = None
-    number: int = 0
-
-    def state(self) -> State:
-        """What a state holds of it: that of the column alone, as any other's."""
-        return Factor(np.asfortranarray(self.inverse, np.float64), self.v, self.core, self.shift).state()
 
 
 def all_keep_inverses(columns: Sequence[CertifiedColumn]) -> bool:
-    """Whether these are many columns over the same dense rows, each with an inverse Hessian."""
-    if len(columns) < FEWEST:
+    """Whether these are many columns over the same dense rows, each with an inverse that is not too large."""
+    if len(columns) < FEWEST or len(columns) * columns[0].problem.rows.dim ** 2 > _MOST_NUMBERS:
         return False
     rows = columns[0].problem.rows
     same = all(column.problem.rows is rows and isinstance(column.factor, Factor) for column in columns)
@@ -118,7 +62,7 @@ def removed_by_inverses(
     before, after = (ColumnPasses.of(of) for of in ([column.problem for column in columns], problems))
     w = np.stack([column.w for column in columns], axis=1)
     known = np.stack([cast("Array", c.gradient) for c in columns], axis=1) - before.removed(w, index)
-    stack = _departed(columns, w, index)
+    stack = departed(columns, w, index)
     end = _stepped(after, stack, w, known, np.asarray(targets))
     stack = replace(stack, pairs=end.pairs, spent=stack.spent + max(0, len(end.pairs) - _USUAL_STEPS))
     betas = _certified(problems, end.w, end.gradient)
@@ -126,7 +70,12 @@ def removed_by_inverses(
     for k, (column, problem) in enumerate(zip(columns, problems, strict=True)):
         w_k, gradient = (np.ascontiguousarray(array[:, k]) for array in (end.w, end.gradient))
         made = CertifiedColumn(
-            problem, w_k, replace(column.account, beta=betas[k]), column.spectral, _factor(stack, k), gradient
+            problem,
+            w_k,
+            replace(column.account, beta=betas[k]),
+            column.spectral,
+            factor_of(stack, k),
+            gradient,
         )
         found.append(made if end.sizes[k] <= targets[k] else made.corrected(targets[k]))
     return found
@@ -139,7 +88,7 @@ class _End:
     w: Array
     gradient: Array
     sizes: Array
-    pairs: Sequence[_Pair]
+    pairs: Sequence[Pair]
 
 
 def _stepped(passes: ColumnPasses, stack: Stack, w: Array, known: Array, targets: Array) -> _End:
@@ -149,7 +98,7 @@ def _stepped(passes: ColumnPasses, stack: Stack, w: Array, known: Array, targets
     """
     w, gradient, slopes = w.copy(), known.copy(), passes.slopes()
     sizes, measured = np.linalg.norm(known, axis=0), np.full(w.shape[1], inf)
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     at = np.arange(w.shape[1])
     while len(at) and len(pairs) < _MOST_STEPS:
         step = -_directed(stack, [pair.of(at) for pair in pairs], gradient[:, at], at, passes.ridge)
@@ -158,7 +107,7 @@ def _stepped(passes: ColumnPasses, stack: Stack, w: Array, known: Array, targets
         # what was known before the first step has not been measured, and is kept by none
         better = (size < measured[at]) & np.isfinite(size)
         go = better & (size > targets[at]) & (size <= _POOR * sizes[at])
-        pairs.append(_Pair.at(step, new - gradient[:, at], at, w.shape[1]))
+        pairs.append(Pair.at(step, new - gradient[:, at], at, w.shape[1]))
         chosen = at[better]
         w[:, chosen] += step[:, better]
         gradient[:, chosen], measured[chosen], sizes[chosen] = new[:, better], size[better], size[better]
@@ -166,36 +115,8 @@ def _stepped(passes: ColumnPasses, stack: Stack, w: Array, known: Array, targets
     return _End(w, gradient, measured, pairs)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A step of k columns, what it changed their gradients by, (d, k) both, and 1 over their products."""
-
-    step: Array
-    change: Array
-    rho: Array
-
-    @classmethod
-    def at(cls, step: Array, change: Array, at: NDArray[np.int64], width: int) -> _Pair:
-        """That of a step of the columns ``at``, of so many; all zeros where the others are.
-
-        A step along which the loss was not seen to be convex, for rounding, is none.
-        """
-        shape = len(step), width
-        made = cls(np.zeros(shape), np.zeros(shape), np.zeros(width))
-        along = np.einsum("ij,ij->j", step, change)
-        sound = np.isfinite(along) & (along > 0)
-        chosen = at[sound]
-        made.step[:, chosen], made.change[:, chosen] = step[:, sound], change[:, sound]
-        made.rho[chosen] = 1.0 / along[sound]
-        return made
-
-    def of(self, which: Any) -> _Pair:
-        """The same of some of the columns."""
-        return _Pair(self.step[:, which], self.change[:, which], self.rho[which])
-
-
 def _directed(
-    stack: Stack, pairs: Sequence[_Pair], gradient: Array, at: NDArray[np.int64], ridge: float
+    stack: Stack, pairs: Sequence[Pair], gradient: Array, at: NDArray[np.int64], ridge: float
 ) -> Array:
     """The inverse Hessians, corrected by the steps since, times the gradients of the columns ``at``.
 
@@ -211,89 +132,6 @@ def _directed(
     return found
 
 
-def _departed(columns: Sequence[CertifiedColumn], w: Array, index: NDArray[np.int64]) -> Stack:
-    """The inverses of the columns, at ``w``, without the rows ``index`` but with their regulariser.
-
-    ``(H_k - U_k^T U_k)^{-1} = P_k + V_k (I - U_k V_k)^{-1} V_k^T``, ``V_k = P_k U_k^T``, some rows at a time.
-    """
-    problem = columns[0].problem
-    old, numbers = _gathered(columns)
-    x = cast("Rows", problem.rows).dense(index)
-    scores = x @ w
-    weight = np.abs(problem.y[index])[:, None]
-    roots = np.sqrt(weight * expit(scores) * expit(-scores)).T.astype(np.float32)  # (K, m)
-    narrow, d = x.astype(np.float32), x.shape[1]
-    new = np.empty((len(columns), d, d), dtype=np.float32)
-    shift, pairs = old.shift[numbers], [pair.of(numbers) for pair in old.pairs]
-    folds = float(np.max(shift)) > _FOLDED * problem.lam * problem.n
-
-    def work(lo: int, hi: int) -> None:
-        inverses = _learned(old.inverses[numbers[lo:hi]], [pair.of(slice(lo, hi)) for pair in pairs])
-        if folds:  # the first term of the series
-            lost = shift[lo:hi, None, None].astype(np.float32)
-            inverses = inverses + lost * np.matmul(inverses, inverses)
-        for start in range(0, len(index), _ROWS):
-            part, root = narrow[start : start + _ROWS], roots[lo:hi, start : start + _ROWS]
-            v = (inverses.reshape(-1, d) @ part.T).reshape(hi - lo, d, len(part)) * root[:, None]
-            inside = np.matmul(part, v) * root[:, :, None]
-            core = np.linalg.inv(np.eye(len(part)) - inside).astype(np.float32)
-            inverses = inverses + np.matmul(np.matmul(v, core), v.transpose(0, 2, 1))
-        new[lo:hi] = inverses
-
-    _each(work, len(columns), d * d)
-    return Stack(new, np.where(folds, 0.0, shift) + problem.lam * len(index), spent=old.spent)
-
-
-def _learned(inverses: Single, pairs: Sequence[_Pair]) -> Single:
-    """The inverses after the BFGS updates of these pairs, (k, d, d).
-
-    ``P + [S, P Y] [[R^-T (D + Y^T P Y) R^-1, -R^-T], [-R^-1, 0]] [S, P Y]^T`` with the steps S and changes Y,
-    R the upper triangle of ``S^T Y`` and D its diagonal (Byrd, Nocedal and Schnabel 1994, theorem 2.2). A
-    column that a pair says nothing of has zeros there, and a 1 in R.
-    """
-    if not pairs:
-        return inverses
-    s = np.stack([pair.step.T for pair in pairs], axis=2)
-    y = np.stack([pair.change.T for pair in pairs], axis=2)
-    told = np.stack([pair.rho > 0 for pair in pairs], axis=1)
-    s, y = s * told[:, None], y * told[:, None]
-    by = np.matmul(inverses, y.astype(np.float32)).astype(np.float64)
-    products = np.matmul(s.transpose(0, 2, 1), y)
-    diagonal = np.eye(len(pairs)) * np.where(told, np.einsum("kii->ki", products), 1.0)[:, None]
-    r = np.linalg.inv(np.triu(products, 1) + diagonal)
-    inner = np.matmul(y.transpose(0, 2, 1), by) + diagonal
-    first = np.matmul(s, np.matmul(r.transpose(0, 2, 1), np.matmul(inner, r))) - np.matmul(by, r)
-    second = -np.matmul(s, r.transpose(0, 2, 1))
-    left, right = (np.concatenate(both, axis=2).astype(np.float32) for both in ((first, second), (s, by)))
-    return inverses + np.matmul(left, right.transpose(0, 2, 1))
-
-
-def _gathered(columns: Sequence[CertifiedColumn]) -> tuple[Stack, NDArray[np.int64]]:
-    """The stack that the columns' inverses lie in, or a new one, and the number of each."""
-    factors = [cast("Factor", column.factor) for column in columns]
-    stacks = [factor.stack if isinstance(factor, Stacked) else None for factor in factors]
-    if stacks[0] is not None and all(stack is stacks[0] for stack in stacks):
-        if stacks[0].spent <= _STEPS_OF_BUILDING:
-            return stacks[0], np.array([cast("Stacked", factor).number for factor in factors])
-        factors = [cast("Factor", build_factor(column.problem, column.w)) for column in columns]
-    inverses = np.stack([_whole(factor) for factor in factors])
-    return Stack(inverses, np.array([factor.shift for factor in factors])), np.arange(len(columns))
-
-
-def _whole(factor: Factor) -> Single:
-    """The inverse of a factor but for its shift, (d, d): both triangles of it."""
-    lower = np.tril(factor.inverse)
-    found = lower + np.tril(lower, -1).T
-    return (found + factor.v @ factor.core @ factor.v.T).astype(np.float32)
-
-
-def _factor(stack: Stack, number: int) -> Stacked:
-    d = stack.inverses.shape[1]
-    nothing = np.empty((d, 0)), np.empty((0, 0))
-    shift = float(stack.shift[number])
-    return Stacked(stack.inverses[number], *nothing, shift, stack=stack, number=number)
-
-
 def _certified(problems: Sequence[LogisticProblem], w: Array, gradient: Array) -> list[float]:
     """What ``LogisticProblem.certified`` says of each, or a millionth more: upper bounds on true gradients.
 
@@ -304,17 +142,3 @@ def _certified(problems: Sequence[LogisticProblem], w: Array, gradient: Array) -
     off = errors.of_gradient_at(longest)
     sums = [length_up(np.ascontiguousarray(one)) + off for one in gradient.T]
     return [float(np.nextafter(total, inf)) for total in sums]
-
-
-def _terms(shift: float, ridge: float) -> int:
-    """Terms of a Neumann series that leave ``_ENOUGH``; an inverse is at most ``1 / (ridge + shift)``."""
-    ratio, left, terms = shift / (shift + ridge), shift / (shift + ridge), 0
-    while left > _ENOUGH and terms < _MOST_TERMS:
-        left, terms = left * ratio, terms + 1
-    return terms
-
-
-def _each(work: Callable[[int, int], None], count: int, numbers: int) -> None:
-    """Call ``work(lo, hi)`` for runs of ``_COLUMNS`` columns, whatever the number of threads."""
-    starts = range(0, count, _COLUMNS)
-    for_each(lambda k: work(starts[k], min(starts[k] + _COLUMNS, count)), len(starts), numbers * count)
