@@ -1,7 +1,8 @@
-"""The same scan in torch, for tensors that live on a GPU: every pair of rows, in blocks, in float64."""
+"""The same scan in torch, for tensors that live on a GPU: every pair of rows, in float64."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,17 @@ if TYPE_CHECKING:
     import torch
 
 NUMBERS = {"cpu": 2**22, "cuda": 2**25}  # of one block of distances: 32 and 256 MiB, times a few copies
+KEPT = {"cpu": 2**22, "cuda": 2**28}  # distances in the chosen columns that are kept: 2 GiB, 16,000 rows
+
+
+def device_of(like: Any) -> Any:
+    """The GPU that a tensor lives on; None for anything else."""
+    device: Any = getattr(like, "device", None)
+    return device if getattr(device, "type", None) == "cuda" else None
 
 
 def open_scan(
-    columns: NDArray[np.float64],
+    columns: NDArray[np.float64] | torch.Tensor,
     ranks: NDArray[np.int64],
     *,
     cyclic: bool,
@@ -24,41 +32,70 @@ def open_scan(
     like: Any,
 ) -> Scan | DeviceScan:
     """The scan for data that came as ``like``: on the GPU for a tensor that lives there, else on the CPU."""
-    device: Any = getattr(like, "device", None)
-    if getattr(device, "type", None) == "cuda":
-        return DeviceScan(columns, ranks, cyclic=cyclic, device=device)
-    return Scan(columns, ranks, cyclic=cyclic, threads=threads)
+    device = device_of(like)
+    if device is None:
+        return Scan(np.asarray(columns), ranks, cyclic=cyclic, threads=threads)
+    return DeviceScan(columns, ranks, cyclic=cyclic, device=device)
 
 
 class DeviceScan:
     """What ``Scan`` computes, by brute force: sums and products are those of the CPU, and so are the ties.
 
     Each operation rounds on its own (nothing is fused), and IEEE float64 is the same on every device:
-    distances, and with them the sums, agree bit for bit.
+    distances, and with them the sums, agree bit for bit. On a GPU with Triton one kernel does it all, see
+    ``fused``; elsewhere, and of more rows than ``KEPT`` has room for, it is operations of torch on blocks of
+    rows and candidates.
+
+    Args:
+        columns: (p, n) float64.
+        ranks: R, (n,) int64.
+        cyclic: Ties go to the next row on the circle (else to the first row).
+        device: Where to compute.
+        fused: Whether the kernel may be used where it can.
     """
 
     def __init__(
         self,
-        columns: NDArray[np.float64],
+        columns: NDArray[np.float64] | torch.Tensor,
         ranks: NDArray[np.int64],
         *,
         cyclic: bool,
         device: torch.device | str,
+        fused: bool = True,
     ) -> None:
         import torch
 
-        self.columns = torch.from_numpy(np.ascontiguousarray(columns)).to(device)
+        self.columns = torch.as_tensor(columns).to(device).contiguous()
         self.ranks = torch.from_numpy(np.ascontiguousarray(ranks)).to(device)
-        self.cyclic = cyclic
-        self.chosen: list[int] = []
-        self.block = NUMBERS[self.columns.device.type]
+        self.cyclic, self.chosen, n, kind = cyclic, list[int](), len(ranks), self.ranks.device.type
+        self.block = NUMBERS[kind]
+        self.base = self._base(torch.arange(n, device=device)[:, None]) if n * n <= KEPT[kind] else None
+        self.values: torch.Tensor | None = None
+        if fused and kind == "cuda" and self.base is not None and find_spec("triton") is not None:
+            self.values = self.columns.T.contiguous()
 
     def choose(self, j: int) -> None:
         """Add column ``j`` to the chosen ones."""
         self.chosen.append(j)
+        if self.base is not None:
+            column = self.columns[j]
+            difference = column - column[:, None]
+            self.base += difference * difference
 
     def sums(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """``Q(chosen, column j)`` for each j of ``index`` (c,), (c,) int64."""
+        import torch
+
+        there = torch.from_numpy(np.ascontiguousarray(index)).to(self.ranks.device)
+        if self.values is None or self.base is None:
+            return np.asarray(self._in_blocks(there).cpu().numpy())
+        from expunge.codec.fused import fused_sums
+
+        found = fused_sums(self.values, self.base, self.ranks.int(), there, cyclic=self.cyclic)
+        return np.asarray(found.cpu().numpy())
+
+    def _in_blocks(self, index: torch.Tensor) -> torch.Tensor:
+        """The sums by operations of torch."""
         import torch
 
         n = len(self.ranks)
@@ -68,16 +105,16 @@ class DeviceScan:
         width = max(1, self.block // (n * height))
         for low in range(0, n, height):
             rows = every[low : low + height, None]
-            base = self._base(rows)
+            base = self._base(rows) if self.base is None else self.base[low : low + height]
             turn = torch.where(every < rows, every + n, every) if self.cyclic else every.expand(len(rows), n)
             for a in range(0, len(index), width):
-                columns = self.columns[torch.from_numpy(index[a : a + width]).to(every.device)]
+                columns = self.columns[index[a : a + width]]
                 difference = columns[:, None, :] - columns[:, rows[:, 0], None]
                 distance = base + difference * difference
                 least = distance.amin(dim=2, keepdim=True)
                 nearest = torch.where(distance == least, turn, 2 * n).argmin(dim=2)
                 total[a : a + width] += torch.minimum(self.ranks[rows[:, 0]], self.ranks[nearest]).sum(dim=1)
-        return total.cpu().numpy()
+        return total
 
     def _base(self, rows: torch.Tensor) -> torch.Tensor:
         """Squared distances (b, n) in the chosen columns; inf from a row to itself."""

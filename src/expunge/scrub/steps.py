@@ -71,6 +71,11 @@ class CurvatureChoice:
             return KroneckerFactored(*how, columns=self.columns, rng=rng)
         return _PRODUCTS[self.name](*how)
 
+    def solve(self, product: Product, rhs: Tensor, l2: float) -> Tensor:
+        """Return (A + l2 I)^{-1} ``rhs`` for such a product, (|S|,) float64 on the CPU; solved where A is."""
+        there = rhs.to(getattr(product, "device", rhs.device))
+        return conjugate_gradient(product, there, l2, self.tol).x.cpu()
+
 
 def sekhari(
     problem: Problem,
@@ -97,7 +102,7 @@ def sekhari(
     if curvature.name in _SOLVED_BY_PRODUCTS:
         kept = some_of(problem.retained, curvature.rows, rng)
         product = curvature.of(problem, kept, block, rng)
-        solution = conjugate_gradient(product, rhs, l2, curvature.tol).x
+        solution = curvature.solve(product, rhs, l2)
     else:
         whole = _low_rank_of_training(problem, block, curvature)
         part = _low_rank_of_sample(problem, block, curvature, slope)
@@ -134,7 +139,7 @@ def cr(problem: Problem, block: Block, curvature: CurvatureChoice, l2: float) ->
     slope = _sample_gradient(problem, block)
     if curvature.name in _SOLVED_BY_PRODUCTS:
         product = curvature.of(problem, [problem.sample], block)
-        return conjugate_gradient(product, slope, l2, curvature.tol).x
+        return curvature.solve(product, slope, l2)
     return _low_rank_of_sample(problem, block, curvature, slope).solve(slope, l2)
 
 

@@ -1,0 +1,130 @@
+"""The scan as one kernel for a GPU (Triton): distances, minima and ties in registers, nothing in between."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+_ROWS = 8  # of a tile: the candidates' values are read once for all of them
+_WIDTH = 256  # candidates of a tile
+_WARPS = 4
+
+
+def fused_sums(values: Tensor, base: Tensor, ranks: Tensor, index: Tensor, *, cyclic: bool) -> Tensor:
+    """``sum_i min(R_i, R_M(i))`` for each candidate, (c,) int64, on the device of the arguments.
+
+    Args:
+        values: The columns, (n, p) float64.
+        base: Squared distances in the chosen columns, inf from a row to itself, (n, n) float64.
+        ranks: R, (n,) int32.
+        index: Which columns are candidates, (c,) int64.
+        cyclic: Ties go to the next row on the circle (else to the lowest row).
+    """
+    (n, p), count = values.shape, len(index)
+    tiles = -(-n // _ROWS)
+    parts = torch.empty((tiles, count), dtype=torch.int32, device=values.device)
+    grid = (tiles, -(-count // _WIDTH))
+    steps = n + _ROWS - 1 if cyclic else n
+    with torch.cuda.device(values.device):
+        # Nothing is fused: base + d * d is rounded twice, as on the CPU.
+        _walk[grid](
+            values,
+            base,
+            ranks,
+            index,
+            parts,
+            n,
+            p,
+            count,
+            steps,
+            CYCLIC=cyclic,
+            WIDTH=_WIDTH,
+            num_warps=_WARPS,
+            enable_fp_fusion=False,
+        )
+    return parts.sum(dim=0, dtype=torch.int64)
+
+
+@triton.jit
+def _nearer(base, there, here, worth, best, gain):  # type: ignore[no-untyped-def]
+    """Visit one neighbour of a row for all candidates; of several at one distance the first one stays."""
+    difference = there - here
+    distance = base + difference * difference
+    less = distance < best
+    return tl.where(less, distance, best), tl.where(less, worth, gain)
+
+
+@triton.jit(do_not_specialize=["n", "p", "count", "steps"])
+def _walk(  # type: ignore[no-untyped-def]
+    values, base, ranks, index, parts, n, p, count, steps, CYCLIC: tl.constexpr, WIDTH: tl.constexpr
+):
+    """Eight rows, ``WIDTH`` candidates: all other rows in the order in which ties go to them.
+
+    On the circle that is from the row on, all around; rows of the tile that come before it are passed over at
+    first, and met again at the end.
+    """
+    tile = tl.program_id(0)
+    place = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    inside = place < count
+    column = tl.load(index + place, mask=inside, other=0)
+    first = tile * 8
+    last = n - 1
+    i0, i1, i2, i3 = first, min(first + 1, last), min(first + 2, last), min(first + 3, last)
+    i4, i5 = min(first + 4, last), min(first + 5, last)
+    i6, i7 = min(first + 6, last), min(first + 7, last)
+    here0 = tl.load(values + i0.to(tl.int64) * p + column)
+    here1 = tl.load(values + i1.to(tl.int64) * p + column)
+    here2 = tl.load(values + i2.to(tl.int64) * p + column)
+    here3 = tl.load(values + i3.to(tl.int64) * p + column)
+    here4 = tl.load(values + i4.to(tl.int64) * p + column)
+    here5 = tl.load(values + i5.to(tl.int64) * p + column)
+    here6 = tl.load(values + i6.to(tl.int64) * p + column)
+    here7 = tl.load(values + i7.to(tl.int64) * p + column)
+    best0 = tl.full([WIDTH], float("inf"), tl.float64)
+    best1, best2, best3, best4, best5, best6, best7 = best0, best0, best0, best0, best0, best0, best0
+    gain0 = tl.zeros([WIDTH], tl.int32)
+    gain1, gain2, gain3, gain4, gain5, gain6, gain7 = gain0, gain0, gain0, gain0, gain0, gain0, gain0
+    for step in range(0, steps):
+        if CYCLIC:
+            j = (first + step) % n
+            seen = step
+        else:
+            j = step
+            seen = 8
+        there = tl.load(values + j.to(tl.int64) * p + column)
+        worth = tl.load(ranks + j)
+        line = base + j.to(tl.int64) * n  # distances are the same both ways
+        far = float("inf")
+        best0, gain0 = _nearer(tl.load(line + i0), there, here0, worth, best0, gain0)
+        best1, gain1 = _nearer(
+            tl.load(line + i1, mask=seen > 0, other=far), there, here1, worth, best1, gain1
+        )
+        best2, gain2 = _nearer(
+            tl.load(line + i2, mask=seen > 1, other=far), there, here2, worth, best2, gain2
+        )
+        best3, gain3 = _nearer(
+            tl.load(line + i3, mask=seen > 2, other=far), there, here3, worth, best3, gain3
+        )
+        best4, gain4 = _nearer(
+            tl.load(line + i4, mask=seen > 3, other=far), there, here4, worth, best4, gain4
+        )
+        best5, gain5 = _nearer(
+            tl.load(line + i5, mask=seen > 4, other=far), there, here5, worth, best5, gain5
+        )
+        best6, gain6 = _nearer(
+            tl.load(line + i6, mask=seen > 5, other=far), there, here6, worth, best6, gain6
+        )
+        best7, gain7 = _nearer(
+            tl.load(line + i7, mask=seen > 6, other=far), there, here7, worth, best7, gain7
+        )
+    total = tl.minimum(tl.load(ranks + i0), gain0)
+    total += tl.where(first + 1 < n, tl.minimum(tl.load(ranks + i1), gain1), 0)
+    total += tl.where(first + 2 < n, tl.minimum(tl.load(ranks + i2), gain2), 0)
+    total += tl.where(first + 3 < n, tl.minimum(tl.load(ranks + i3), gain3), 0)
+    total += tl.where(first + 4 < n, tl.minimum(tl.load(ranks + i4), gain4), 0)
+    total += tl.where(first + 5 < n, tl.minimum(tl.load(ranks + i5), gain5), 0)
+    total += tl.where(first + 6 < n, tl.minimum(tl.load(ranks + i6), gain6), 0)
+    total += tl.where(first + 7 < n, tl.minimum(tl.load(ranks + i7), gain7), 0)
+    tl.store(parts + tile.to(tl.int64) * count + place, total, mask=inside)
