@@ -64,5 +64,6 @@ def test_a_place_without_a_path_has_slopes_of_zero(monkeypatch):
     monkeypatch.setattr(walks, "together_on", lambda device, places: 5)
     place, unused = torch.ones(4, 2, requires_grad=True), torch.ones(4, 3, requires_grad=True)
     (((own, other), taken),) = walks.walks_back(3 * place, [place, unused], [torch.ones(4, 2)] * 2)
-    assert taken == 2 and own.shape == (8, 2) and other.shape == (8, 3)
-    assert bool((own == 3).all()) and not other.any()
+    assert (taken, own.shape, other.shape) == (2, (8, 2), (8, 3))
+    assert own.eq(3).all()
+    assert not other.any()

@@ -180,9 +180,9 @@ def checked(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
 
 PARTS: tuple[Callable[[argparse.Namespace, torch.device], dict[str, Any]], ...] = (
     checked,
-    training,
     selection,
     scrubs,
+    training,
 )
 
 
