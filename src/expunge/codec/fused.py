@@ -27,7 +27,7 @@ def fused_sums(values: Tensor, base: Tensor, ranks: Tensor, index: Tensor, *, cy
     parts = torch.empty((tiles, count), dtype=torch.int32, device=values.device)
     grid = (tiles, -(-count // _WIDTH))
     steps = n + _ROWS - 1 if cyclic else n
-    with torch.cuda.device(values.device):
+    with torch.cuda.device_of(values):
         # Nothing is fused: base + d * d is rounded twice, as on the CPU.
         _walk[grid](
             values,

@@ -209,7 +209,7 @@ class _Layer:
             self.whole = torch.where(together, self.b.matrix(0), 0.0)
             members = [(self.member == group).nonzero()[:, 0] for group in range(len(self.groups))]
             self.members = [rows.to(self.device) for rows in members]
-        elif self.device.type == "cuda" and len(self.units) <= _FEW:  # calls cost more than their work
+        elif held_whole(self.device, len(self.units)):
             self.whole = self.b.matrix(0) - self.less.matrix(0) + self.diagonal.diag()
 
     def apply(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -232,6 +232,11 @@ class _Layer:
             whole = own + self.diagonal[:, None] * mixed
         found = (self.scale * whole).split([part.shape[1] for part in columns.values()], dim=1)
         return dict(zip(self.named.values(), found, strict=True))
+
+
+def held_whole(device: torch.device, units: int) -> bool:
+    """Whether B is better held as one matrix: on a GPU, where a call costs more than the work of few units."""
+    return device.type == "cuda" and units <= _FEW
 
 
 def require_layers(module: nn.Module, block: Block, silent: Container[str]) -> None:
