@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.codec import device, foci, placed, selection
+from expunge.codec import deviations, device, foci, normals, selection
 from expunge.codec.inputs import columns_of
 from expunge.codec.placed import columns_there, jittered
 from expunge.codec.tie_breaking import jitter
@@ -16,20 +16,66 @@ from expunge.codec.tie_breaking import jitter
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(1, 40), st.integers(3, 300), st.integers(1, 5000), st.integers(1, 4), st.integers(0, 2**32)
+    st.integers(1, 40), st.integers(3, 300), st.integers(1000, 5000), st.integers(1, 4), st.integers(0, 2**32)
 )
 def test_noise_is_that_of_the_cpu_bit_for_bit(p, n, part, threads, seed):
     rng = np.random.default_rng(seed)
     columns = rng.normal(size=(p, n)) * 10.0 ** rng.integers(-8, 8, (p, 1))
     columns[0] = 1.5
     ours, theirs = np.random.default_rng(seed), np.random.default_rng(seed)
-    before, placed._PART = placed._PART, part
+    before, normals._SHARE = normals._SHARE, part
     try:
         found = jittered(torch.from_numpy(columns), "noise", 1e-6, ours, threads)
     finally:
-        placed._PART = before
+        normals._SHARE = before
     np.testing.assert_array_equal(found.numpy(), jitter(columns, "noise", 1e-6, theirs))
     assert ours.random() == theirs.random()  # and as many numbers were drawn
+
+
+@pytest.mark.parametrize("n", [3, 7, 8, 9, 127, 128, 129, 136, 1000, 1001, 9001, 20000])
+def test_deviations_are_those_of_numpy(monkeypatch, n):
+    columns = np.random.default_rng(n).normal(3, 2, (11, n)) * np.logspace(-5, 5, 11)[:, None]
+    monkeypatch.setattr(deviations, "_TRIED", 0)  # whatever NumPy says
+    found = deviations.deviations(torch.from_numpy(columns)).numpy()
+    np.testing.assert_array_equal(found, columns.std(axis=1, keepdims=True))
+
+
+def test_where_numpy_sums_otherwise_it_computes_them(monkeypatch):
+    columns = np.random.default_rng(1).normal(size=(200, 500))
+    monkeypatch.setattr(deviations, "_LEAF", 16)
+    assert (deviations.deviations(torch.from_numpy(columns)).numpy() == columns.std(axis=1)[:, None]).all()
+    monkeypatch.setattr(deviations, "_TRIED", 0)
+    assert (deviations.deviations(torch.from_numpy(columns)).numpy() != columns.std(axis=1)[:, None]).any()
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(("count", "threads"), [(100_000, 4), (300_001, 16), (9_000, 2)])
+def test_numbers_of_several_threads_are_those_of_one(monkeypatch, seed, count, threads):
+    monkeypatch.setattr(normals, "_SHARE", 1 << 12)
+    ours, theirs = np.random.default_rng(seed), np.random.default_rng(seed)
+    for rng in (ours, theirs)[: 2 * (seed % 2)]:
+        rng.integers(0, 5, dtype=np.int32)  # half a step is kept for the next one
+    found = normals.normals(ours, count, threads, lambda piece: piece)
+    assert len(found) > threads
+    np.testing.assert_array_equal(np.concatenate(found), theirs.standard_normal(count))
+    assert ours.bit_generator.state == theirs.bit_generator.state
+
+
+def test_threads_that_do_not_meet_leave_it_to_one(monkeypatch):
+    monkeypatch.setattr(normals, "_SHARE", 1 << 12)
+    for steps in (0.9, 1.2):  # the next thread starts behind, or beyond what it is looked for
+        monkeypatch.setattr(normals, "_STEPS", steps)
+        monkeypatch.setattr(normals, "_PROBED", 1 if steps > 1 else 24)
+        ours, theirs = np.random.default_rng(0), np.random.default_rng(0)
+        found = np.concatenate(normals.normals(ours, 50_000, 4, lambda piece: piece))
+        np.testing.assert_array_equal(found, theirs.standard_normal(50_000))
+        assert ours.random() == theirs.random()
+
+
+def test_other_generators_draw_alone():
+    ours, theirs = (np.random.Generator(np.random.MT19937(3)) for _ in range(2))
+    (found,) = normals.normals(ours, 400_000, 4, lambda piece: piece)
+    np.testing.assert_array_equal(found, theirs.standard_normal(400_000))
 
 
 @pytest.mark.parametrize("ties", ["random", "first"])

@@ -140,7 +140,7 @@ def tuned(columns: torch.Tensor, ranks: np.ndarray[Any, Any]) -> dict[str, Any]:
     scan, found = DeviceScan(columns, ranks, cyclic=True, device=columns.device), {}
     every = torch.arange(len(columns), device=columns.device)
     kept = fused._WIDTH, fused._WARPS
-    for width, warps in ((128, 1), (128, 2), (128, 4), (256, 2), (256, 4), (256, 8), (512, 4), (512, 8)):
+    for width, warps in ((32, 1), (64, 1), (64, 2), (128, 1), (128, 2), (128, 4), (256, 2), (256, 4)):
         fused._WIDTH, fused._WARPS = width, warps
         try:
             call = lambda: fused.fused_sums(scan.values, scan.base, scan.ranks.int(), every, cyclic=True)  # noqa: E731

@@ -8,8 +8,8 @@ import triton.language as tl
 from torch import Tensor
 
 _ROWS = 8  # of a tile: the candidates' values are read once for all of them
-_WIDTH = 256  # candidates of a tile
-_WARPS = 4
+_WIDTH = 128  # candidates of a tile
+_WARPS = 2
 
 
 def fused_sums(values: Tensor, base: Tensor, ranks: Tensor, index: Tensor, *, cyclic: bool) -> Tensor:
@@ -86,17 +86,13 @@ def _walk(  # type: ignore[no-untyped-def]
     best1, best2, best3, best4, best5, best6, best7 = best0, best0, best0, best0, best0, best0, best0
     gain0 = tl.zeros([WIDTH], tl.int32)
     gain1, gain2, gain3, gain4, gain5, gain6, gain7 = gain0, gain0, gain0, gain0, gain0, gain0, gain0
-    for step in range(0, steps):
-        if CYCLIC:
-            j = (first + step) % n
-            seen = step
-        else:
-            j = step
-            seen = 8
+    far = float("inf")
+    j = first if CYCLIC else first * 0
+    for step in range(0, 8):
+        seen = step if CYCLIC else 8
         there = tl.load(values + j.to(tl.int64) * p + column)
         worth = tl.load(ranks + j)
         line = base + j.to(tl.int64) * n  # distances are the same both ways
-        far = float("inf")
         best0, gain0 = _nearer(tl.load(line + i0), there, here0, worth, best0, gain0)
         best1, gain1 = _nearer(
             tl.load(line + i1, mask=seen > 0, other=far), there, here1, worth, best1, gain1
@@ -119,6 +115,22 @@ def _walk(  # type: ignore[no-untyped-def]
         best7, gain7 = _nearer(
             tl.load(line + i7, mask=seen > 6, other=far), there, here7, worth, best7, gain7
         )
+        j += 1
+        j = tl.where(j == n, 0, j)
+    for _ in range(8, steps):
+        there = tl.load(values + j.to(tl.int64) * p + column)
+        worth = tl.load(ranks + j)
+        line = base + j.to(tl.int64) * n
+        best0, gain0 = _nearer(tl.load(line + i0), there, here0, worth, best0, gain0)
+        best1, gain1 = _nearer(tl.load(line + i1), there, here1, worth, best1, gain1)
+        best2, gain2 = _nearer(tl.load(line + i2), there, here2, worth, best2, gain2)
+        best3, gain3 = _nearer(tl.load(line + i3), there, here3, worth, best3, gain3)
+        best4, gain4 = _nearer(tl.load(line + i4), there, here4, worth, best4, gain4)
+        best5, gain5 = _nearer(tl.load(line + i5), there, here5, worth, best5, gain5)
+        best6, gain6 = _nearer(tl.load(line + i6), there, here6, worth, best6, gain6)
+        best7, gain7 = _nearer(tl.load(line + i7), there, here7, worth, best7, gain7)
+        j += 1
+        j = tl.where(j == n, 0, j)
     total = tl.minimum(tl.load(ranks + i0), gain0)
     total += tl.where(first + 1 < n, tl.minimum(tl.load(ranks + i1), gain1), 0)
     total += tl.where(first + 2 < n, tl.minimum(tl.load(ranks + i2), gain2), 0)

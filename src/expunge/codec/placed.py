@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.codec.deviations import deviations
 from expunge.codec.inputs import columns_of
+from expunge.codec.normals import normals
 from expunge.core.cores import available_cores
 
 if TYPE_CHECKING:
     import torch
-
-_PART = 2**19  # numbers drawn, and sent, at a time: 4 MiB
 
 
 def columns_there(values: Any, name: str, rows: int) -> tuple[torch.Tensor, NDArray[np.int64]]:
@@ -41,33 +39,17 @@ def jittered(
 ) -> torch.Tensor:
     """What ``jitter`` gives for ``columns`` (p, n) on a device.
 
-    The noise is drawn by NumPy on the CPU: no GPU has its numbers. Meanwhile other threads send what is drawn
-    and compute the deviations, by NumPy too, whose order of summation is its own.
+    The noise is drawn by NumPy on the CPU, for no GPU has its numbers, by several threads that send what they
+    have drawn.
     """
     import torch
 
     if ties != "noise":
         return columns
-    p, n = columns.shape
-    there, cuts = torch.empty_like(columns), list(_cuts(p, max(1, _PART // n)))
-    with ThreadPoolExecutor(1) as sender, ThreadPoolExecutor(1) as other:
-        deviations = other.submit(_deviations, columns, cuts, threads)
-        sent = []
-        for part in cuts:
-            drawn = torch.from_numpy(rng.standard_normal((part.stop - part.start, n)))
-            sent.append(sender.submit(there[part].copy_, drawn))
-        for one in sent:
-            one.result()
-        scale = torch.from_numpy(noise * deviations.result()).to(columns.device)
-    return columns + scale * there
-
-
-def _deviations(columns: torch.Tensor, cuts: list[slice], threads: int | None) -> NDArray[np.float64]:
-    stored = columns.cpu().numpy()
-    with ThreadPoolExecutor(threads or available_cores()) as pool:
-        parts = list(pool.map(lambda part: stored[part].std(axis=1, keepdims=True), cuts))
-    return np.concatenate(parts)
-
-
-def _cuts(count: int, size: int) -> Iterator[slice]:
-    return (slice(a, min(count, a + size)) for a in range(0, count, size))
+    pieces = normals(
+        rng,
+        columns.numel(),
+        threads or available_cores(),
+        lambda drawn: torch.from_numpy(drawn).to(columns.device),
+    )
+    return columns + noise * deviations(columns) * torch.cat(pieces).view(columns.shape)

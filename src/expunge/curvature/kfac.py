@@ -235,7 +235,7 @@ class _Layer:
 
 
 def held_whole(device: torch.device, units: int) -> bool:
-    """Whether B is better held as one matrix: on a GPU, where a call costs more than the work of few units."""
+    """Whether B is better held as one matrix: on a GPU, where a call costs more than its work."""
     return device.type == "cuda" and units <= _FEW
 
 

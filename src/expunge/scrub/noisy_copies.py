@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
 from expunge.core.gpu_memory import has_room
-from expunge.curvature.double import Unfolded, in_float64
+from expunge.curvature.double import Unfolded, as_in_float64
 from expunge.curvature.exact import Exact
 from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import order_of, precise
@@ -31,7 +31,7 @@ Unit = tuple[str, int]
 """Module name and number of the output channel (Conv2d) or output feature (Linear)."""
 
 _BATCH = 200  # copies drawn at a time, and run: a large network's activations take little memory
-_TOGETHER = 1 << 22  # numbers of copies run at once on a GPU, where each call costs as much as its work
+_TOGETHER = 1 << 21  # numbers of copies run at once on a GPU: others are drawn meanwhile
 _SHARE = 0.25  # of a GPU's free memory that the answers may take
 
 
@@ -160,8 +160,8 @@ def observe(
     """
     x, y = sample
     unit_modules(module)  # before it is copied: there must be units
-    network = in_float64(module, x[:1])
-    dtype = x.dtype if network is module else torch.float64
+    network, run = as_in_float64(module, x[:1])
+    dtype = x.dtype if run is module else torch.float64
     found: list[tuple[Tensor, Tensor]] = []
     answers: list[Tensor] = []
     names: dict[str, int] = {}
@@ -174,7 +174,7 @@ def observe(
         answer = stack.enter_context(_recording(unit_modules(network)))
         for copy, rows in _grouped(perturbed(x, copies, std, generator), x.device):
             answer.clear()
-            outputs, own = network(copy.to(dtype)), y[rows]
+            outputs, own = run(copy.to(dtype)), y[rows]
             found.append((precise(losses, outputs, own), order_of(losses, outputs, own)))
             names = names or {name: calls[0].shape[1] for name, calls in answer.items()}
             if not names:

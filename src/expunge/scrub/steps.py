@@ -9,6 +9,7 @@ from math import log, sqrt
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from expunge.curvature import (
     Block,
@@ -22,9 +23,11 @@ from expunge.curvature import (
     outer,
     secant,
 )
+from expunge.curvature.double import doubles
 from expunge.curvature.gradients import Batches, example_losses, mean_gradient
 from expunge.curvature.kfac import COLUMNS, require_memory
-from expunge.curvature.watching import duplicate
+from expunge.curvature.losses import precise
+from expunge.curvature.watching import duplicate, known_code, watching
 from expunge.datasets.images import Examples
 from expunge.scrub.problem import Problem
 from expunge.scrub.scrub_error import ScrubError
@@ -187,15 +190,43 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     In float64: of a small gradient, the change would drown in float32's rounding and come out as zero.
     """
     x, y = problem.sample
+    if x.device.type == "cuda" and known_code(problem.module):
+        return _change_without_copies(problem, block, step)
     double = duplicate(problem.module).double()
     sample: Batches = [(x.double(), y)]
     gradient = mean_gradient(double, problem.losses, sample)
     before = block.gather(gradient)
-    if not before.any():
-        raise ScrubError("curvature fd: the loss of the removed rows has no gradient in the selected units")
+    _require_gradient(before)
     with torch.no_grad():
         for name, parameter in double.named_parameters():
             if name in gradient:
                 parameter.sub_(gradient.pop(name), alpha=step)
     after = block.gather(mean_gradient(double, problem.losses, sample))
+    return after - before, -step * before
+
+
+def _require_gradient(gradient: Tensor) -> None:
+    if not gradient.any():
+        raise ScrubError("curvature fd: the loss of the removed rows has no gradient in the selected units")
+
+
+def _change_without_copies(problem: Problem, block: Block, step: float) -> Sequence[Tensor]:
+    """The same by tensors in place of the network's own, see ``as_in_float64``."""
+    x, y = problem.sample
+    held = doubles(problem.module)
+    names = [name for name, p in problem.module.named_parameters() if p.requires_grad]
+
+    def gradient(points: Sequence[Tensor]) -> dict[str, Tensor]:
+        leaves = {name: point.requires_grad_() for name, point in zip(names, points, strict=True)}
+        with watching(problem.module), torch.enable_grad():
+            outputs = functional_call(problem.module, {**held, **leaves}, (x.double(),))
+            loss = precise(problem.losses, outputs, y).mean()
+            slopes = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        return dict(zip(names, slopes, strict=True))
+
+    first = gradient([held[name] for name in names])
+    before = block.gather(first)
+    _require_gradient(before)
+    points = torch._foreach_add([held[n].detach() for n in names], [first[n] for n in names], alpha=-step)
+    after = block.gather(gradient(points))
     return after - before, -step * before

@@ -12,18 +12,13 @@ from torch import Tensor, nn
 from expunge.core.row_ids import row_ids
 from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import is_cross_entropy
+from expunge.curvature.watching import known_code
 from expunge.datasets.images import Examples
 from expunge.datasets.resident import Resident
 
 _FIRST = 3  # steps before one is recorded: libraries set themselves up, optimizers make their buffers
 _WORTH = 50  # steps to be replayed, at the least
-_PLAIN = ("torch.nn.modules.", "torchvision.models.", "expunge.models.")  # ask the GPU nothing as they run
-_OTHERS = (  # but for these, which draw random numbers, or ask
-    "torch.nn.modules.dropout",
-    "torch.nn.modules.rnn",
-    "torch.nn.modules.transformer",
-    "expunge.models.ensemble",
-)
+_DRAWING = ("torch.nn.modules.dropout", "torch.nn.modules.rnn", "torch.nn.modules.transformer")
 Step = Callable[[Tensor, Tensor], None]
 
 
@@ -114,8 +109,5 @@ def recordable(module: nn.Module, examples: Examples) -> bool:
     if torch.device(examples.device).type != "cuda" or not isinstance(examples.x, Resident):
         return False
     kinds = {type(part) for part in module.modules()}
-    others = any(kind.__module__.startswith(_OTHERS) for kind in kinds) or kinds & {
-        nn.RReLU,
-        nn.MultiheadAttention,
-    }
-    return not others and all(kind.__module__.startswith(_PLAIN) for kind in kinds)
+    draws = any(kind.__module__.startswith(_DRAWING) for kind in kinds)
+    return known_code(module) and not draws and not kinds & {nn.RReLU, nn.MultiheadAttention}
