@@ -15,6 +15,7 @@ from expunge.codec.placed import columns_there, jittered
 from expunge.codec.scan import Scan
 from expunge.codec.tie_breaking import jitter
 from expunge.curvature import Block, KroneckerFactored, cross_entropy
+from expunge.curvature.recorded import Recorded
 from expunge.datasets.images import Examples, Images
 from expunge.datasets.resident import Resident, resident
 
@@ -109,6 +110,14 @@ def curvature(device: torch.device) -> dict[str, Any]:
             )
             vector = torch.linspace(-1, 1, block.size, dtype=torch.float64)
             products.append(curved(vector))
+            if device.type == "cuda" and where == device:
+                there, replayed = vector.to(device), Recorded(curved)
+                same = [
+                    bool(torch.equal(replayed(k * there), curved(k * there))) for k in (1.0, 2.0, 0.5, -3.0)
+                ]
+                found[f"recorded products of {columns} columns"] = (
+                    all(same) and replayed._graph is not None
+                ) or same
         off = float((products[0] - products[1]).abs().max() / products[0].abs().max())
         found[f"kfac of {columns} columns, relative difference"] = off
     return found

@@ -27,6 +27,7 @@ from expunge.curvature.double import doubles
 from expunge.curvature.gradients import Batches, example_losses, mean_gradient
 from expunge.curvature.kfac import COLUMNS, require_memory
 from expunge.curvature.losses import precise
+from expunge.curvature.recorded import Recorded
 from expunge.curvature.watching import duplicate, known_code, watching
 from expunge.datasets.images import Examples
 from expunge.scrub.problem import Problem
@@ -77,7 +78,8 @@ class CurvatureChoice:
     def solve(self, product: Product, rhs: Tensor, l2: float) -> Tensor:
         """Return (A + l2 I)^{-1} ``rhs`` for such a product, (|S|,) float64 on the CPU; solved where A is."""
         there = rhs.to(getattr(product, "device", rhs.device))
-        return conjugate_gradient(product, there, l2, self.tol).x.cpu()
+        replayed = Recorded(product) if there.device.type == "cuda" else product
+        return conjugate_gradient(replayed, there, l2, self.tol).x.cpu()
 
 
 def sekhari(
