@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.curvature import Block, KroneckerFactored, cross_entropy, walks
+from expunge.curvature import Block, KroneckerFactored, cross_entropy, kfac, walks
 
 
 def network() -> nn.Module:
@@ -67,3 +67,16 @@ def test_a_place_without_a_path_has_slopes_of_zero(monkeypatch):
     assert (taken, own.shape, other.shape) == (2, (8, 2), (8, 3))
     assert own.eq(3).all()
     assert not other.any()
+
+
+def test_kfac_is_the_same_with_the_matrix_of_a_module_held(monkeypatch):
+    module, x, y = network(), torch.randn(20, 3, 8, 8, dtype=torch.float64), torch.arange(20) % 7
+    block = Block.of(module, {"0": [0, 3], "4": [1, 2, 6], "7": [0, 5], "9": [1, 2, 4]})
+    vector = torch.linspace(-1, 1, block.size, dtype=torch.float64)
+    found = []
+    for held in (False, True):
+        monkeypatch.setattr(kfac, "held_whole", lambda device, units, held=held: held)
+        for columns in (None, 4):
+            found.append(KroneckerFactored(module, cross_entropy, [(x, y)], block, columns)(vector))
+    torch.testing.assert_close(found[0], found[2], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(found[1], found[3], rtol=1e-12, atol=1e-14)
