@@ -35,14 +35,16 @@ def sums(device: torch.device) -> dict[str, Any]:
     """Of candidates among values with many ties and with none, by every way of the scan."""
     rng, wrong = np.random.default_rng(0), []
     sizes = ((3, 1), (9, 4), (64, 300), (129, 7), (1000, 40))
-    for (n, p), levels, cyclic, fused in product(sizes, (2, 5, 0), (True, False), (True, False)):
+    for (n, p), levels, cyclic, fused in product(sizes, (2, 5, 0), (True, False), (False, "all", "near")):
         columns = rng.integers(0, levels, (p, n)).astype(float) if levels else rng.normal(size=(p, n))
         ranks = rng.integers(1, n + 1, n)
         ways = (
             Scan(columns, ranks, cyclic=cyclic, threads=1),
-            DeviceScan(columns, ranks, cyclic=cyclic, device=device, fused=fused),
+            DeviceScan(columns, ranks, cyclic=cyclic, device=device, fused=bool(fused)),
         )
+        ways[1].near = fused == "near"
         for chosen in range(min(3, p)):
+            ways[1].rest = 0
             ours, theirs = (way.sums(np.arange(chosen, p)) for way in ways)
             if not np.array_equal(ours, theirs):
                 wrong.append(f"n={n} p={p} levels={levels} cyclic={cyclic} fused={fused} chosen={chosen}")

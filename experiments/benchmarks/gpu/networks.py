@@ -107,6 +107,9 @@ def selection(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": n, "columns": p, "chosen": most}
     found["seconds"] = seconds(lambda: foci(there, y, **how), device, args.repeats)
     cpu = torch.device("cpu")
+    near, DeviceScan.tries_near = DeviceScan.tries_near, False
+    found["seconds_by_all_rows"] = seconds(lambda: foci(there, y, **how), device, args.repeats)
+    DeviceScan.tries_near = near
     found["seconds_on_the_cpu"] = seconds(lambda: foci(x, y, **how), cpu, args.cpu_repeats)
     ours, theirs = foci(there, y, **how), foci(x, y, **how)
     found["same_columns"] = bool(np.array_equal(ours.columns, theirs.columns))

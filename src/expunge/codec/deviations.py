@@ -23,7 +23,7 @@ def deviations(columns: torch.Tensor) -> torch.Tensor:
     import torch
 
     rows = columns.T.contiguous()
-    n = len(rows)
+    n = rows.new_full((), len(rows))  # a number would be inverted first, and multiplied with
     apart = rows - _sum(rows) / n
     found = np.sqrt((_sum(apart * apart) / n).cpu().numpy())  # torch's roots may be off in the last place
     if not np.array_equal(found[:_TRIED], _plain(columns[:_TRIED])):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 NUMBERS = {"cpu": 2**22, "cuda": 2**25}  # of one block of distances: 32 and 256 MiB, times a few copies
+MANY, PAUSE = 0.3, 3  # share of the rows above which it is better to visit all; scans for which this is so
 KEPT = {"cpu": 2**22, "cuda": 2**28}  # distances in the chosen columns that are kept: 2 GiB, 16,000 rows
 
 
@@ -54,6 +55,8 @@ class DeviceScan:
         fused: Whether the kernel may be used where it can.
     """
 
+    tries_near = True  # whether rows are visited from the nearest on, once a column is chosen
+
     def __init__(
         self,
         columns: NDArray[np.float64] | torch.Tensor,
@@ -71,6 +74,8 @@ class DeviceScan:
         self.block = NUMBERS[kind]
         self.base = self._base(torch.arange(n, device=device)[:, None]) if n * n <= KEPT[kind] else None
         self.values: torch.Tensor | None = None
+        self.near, self.visited = self.tries_near, 0.0
+        self.rest = 0  # scans for which near rows are not tried
         if fused and kind == "cuda" and self.base is not None and find_spec("triton") is not None:
             self.values = self.columns.T.contiguous()
 
@@ -91,8 +96,28 @@ class DeviceScan:
             return np.asarray(self._in_blocks(there).cpu().numpy())
         from expunge.codec.fused import fused_sums
 
+        if self.chosen and self.near and not self.rest:
+            return self._of_near(self.values, self.base, there)
+        self.rest = max(0, self.rest - 1)
         found = fused_sums(self.values, self.base, self.ranks.int(), there, cyclic=self.cyclic)
         return np.asarray(found.cpu().numpy())
+
+    def _of_near(self, values: torch.Tensor, base: torch.Tensor, index: torch.Tensor) -> NDArray[np.int64]:
+        """The sums by visits of near rows; where these are many, all rows are visited the next few times."""
+        import torch
+
+        from expunge.codec.fused import EIGHT, near_sums
+
+        squared, near = torch.sort(base, dim=1)
+        more = -len(base) % EIGHT
+        squared = torch.nn.functional.pad(squared, (0, more), value=float("inf"))
+        rows = torch.nn.functional.pad(near.int(), (0, more))
+        found, visits = near_sums(values, rows, squared, self.ranks.int(), index, cyclic=self.cyclic)
+        both = torch.cat([found, visits.long()[None]]).cpu().numpy()
+        self.visited = int(both[-1]) / len(base)
+        if self.visited > MANY:
+            self.rest = PAUSE
+        return np.asarray(both[:-1])
 
     def _in_blocks(self, index: torch.Tensor) -> torch.Tensor:
         """The sums by operations of torch."""

@@ -10,6 +10,8 @@ from torch import Tensor
 _ROWS = 8  # of a tile: the candidates' values are read once for all of them
 _WIDTH = 128  # candidates of a tile
 _WARPS = 2
+EIGHT = 8  # near rows are visited in so many at a time
+_FEW_ROWS, _NARROW = 4, 64  # the same of the kernel that visits near rows only
 
 
 def fused_sums(values: Tensor, base: Tensor, ranks: Tensor, index: Tensor, *, cyclic: bool) -> Tensor:
@@ -45,6 +47,49 @@ def fused_sums(values: Tensor, base: Tensor, ranks: Tensor, index: Tensor, *, cy
             enable_fp_fusion=False,
         )
     return parts.sum(dim=0, dtype=torch.int64)
+
+
+def near_sums(
+    values: Tensor, near: Tensor, squared: Tensor, ranks: Tensor, index: Tensor, *, cyclic: bool
+) -> tuple[Tensor, Tensor]:
+    """The same from sorted distances, and how many rows were visited for each row, in the mean, () float64.
+
+    Distances only grow when a column is added: the visit of a row ends where that in the chosen columns alone
+    exceeds the best of all candidates of a tile.
+
+    Args:
+        values: As in ``fused_sums``, as is the rest.
+        near: All rows in the order of their distance from each row, (n, m) int32, m a multiple of 8.
+        squared: These distances, inf from a row to itself and where m goes beyond n, (n, m) float64.
+        ranks: (n,).
+        index: (c,).
+        cyclic: Whether ties go around.
+    """
+    (n, p), count = values.shape, len(index)
+    grid = (-(-n // _FEW_ROWS), -(-count // _NARROW))
+    parts = torch.empty((grid[0], count), dtype=torch.int32, device=values.device)
+    visits = torch.empty(grid, dtype=torch.int32, device=values.device)
+    with torch.cuda.device_of(values):
+        _visit[grid](
+            values,
+            near,
+            squared,
+            ranks,
+            index,
+            parts,
+            visits,
+            n,
+            near.shape[1],
+            p,
+            count,
+            grid[1],
+            CYCLIC=cyclic,
+            WIDTH=_NARROW,
+            ROWS=_FEW_ROWS,
+            num_warps=1,
+            enable_fp_fusion=False,
+        )
+    return parts.sum(dim=0, dtype=torch.int64), visits.double().sum() / (n * grid[1])
 
 
 @triton.jit
@@ -140,3 +185,58 @@ def _walk(  # type: ignore[no-untyped-def]
     total += tl.where(first + 6 < n, tl.minimum(tl.load(ranks + i6), gain6), 0)
     total += tl.where(first + 7 < n, tl.minimum(tl.load(ranks + i7), gain7), 0)
     tl.store(parts + tile.to(tl.int64) * count + place, total, mask=inside)
+
+
+@triton.jit(do_not_specialize=["n", "m", "p", "count", "blocks"])
+def _visit(  # type: ignore[no-untyped-def]
+    values,
+    near,
+    squared,
+    ranks,
+    index,
+    parts,
+    visits,
+    n,
+    m,
+    p,
+    count,
+    blocks,
+    CYCLIC: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """A few rows, one after the other, ``WIDTH`` candidates: near rows first, eight at a time."""
+    tile = tl.program_id(0)
+    block = tl.program_id(1)
+    place = block * WIDTH + tl.arange(0, WIDTH)
+    inside = place < count
+    column = tl.load(index + place, mask=inside, other=0)
+    total = tl.zeros([WIDTH], tl.int32)
+    visited = tile * 0
+    for own in range(0, ROWS):
+        row = min(tile * ROWS + own, n - 1)
+        here = tl.load(values + row.to(tl.int64) * p + column)
+        best = tl.full([WIDTH], float("inf"), tl.float64)
+        gain = tl.zeros([WIDTH], tl.int32)
+        first = tl.full([WIDTH], 2147483647, tl.int32)  # the turn of the best
+        line = row.to(tl.int64) * m
+        at = row * 0
+        while (at < m) & (tl.load(squared + line + tl.minimum(at, m - 1)) <= tl.max(best)):
+            for step in tl.static_range(8):
+                j = tl.load(near + line + at + step)
+                there = tl.load(values + j.to(tl.int64) * p + column)
+                difference = there - here
+                distance = tl.load(squared + line + at + step) + difference * difference
+                turn = j
+                if CYCLIC:
+                    turn = tl.where(j < row, j + n, j)
+                less = distance < best
+                taken = less | ((distance == best) & (turn < first))
+                best = tl.where(less, distance, best)
+                gain = tl.where(taken, tl.load(ranks + j), gain)
+                first = tl.where(taken, turn, first)
+            at += 8
+        visited += at
+        total += tl.where(tile * ROWS + own < n, tl.minimum(tl.load(ranks + row), gain), 0)
+    tl.store(parts + tile.to(tl.int64) * count + place, total, mask=inside)
+    tl.store(visits + tile.to(tl.int64) * blocks + block, visited)

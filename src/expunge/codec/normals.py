@@ -14,6 +14,7 @@ T = TypeVar("T")
 Floats = NDArray[np.float64]
 
 _SHARE = 1 << 17  # numbers that are worth a thread
+_PIECE = 1 << 16  # numbers that a thread draws before they are sent
 _PROBED = 24  # first numbers of a thread, looked at one by one
 _STEPS = 1.0219  # of the generator for a number: most take one, one in fifty takes more
 _SPREAD = 0.2  # standard deviation of the same is below this times the root of how many
@@ -32,7 +33,7 @@ def normals(rng: np.random.Generator, count: int, threads: int, put: Callable[[F
         rng: Generators other than PCG64, NumPy's default, draw alone.
         count: Of all numbers.
         threads: At most.
-        put: What is made of a piece, in the thread that drew it.
+        put: What is made of a piece, in the thread that drew it: a copy, for its memory is used again.
     """
     bits, parts = rng.bit_generator, min(threads, count // _SHARE)
     if type(bits) is not np.random.PCG64 or parts < 2:
@@ -42,14 +43,14 @@ def normals(rng: np.random.Generator, count: int, threads: int, put: Callable[[F
     slack = int(12 * _SPREAD * each**0.5) + 2 * _PROBED  # numbers that a thread surely does not lack
     with ThreadPoolExecutor(parts) as pool:
         runs = list(pool.map(lambda k: _Run(begin, int(k * each * _STEPS), each - slack, put), range(parts)))
-    pieces, drawn = [put(runs[0].first), runs[0].rest], runs[0].count
+    pieces, drawn = [put(runs[0].first), *runs[0].rest], runs[0].count
     for run, after in pairwise(runs):
         found = run.up_to(after)
         if found is None:  # has not been seen, nor what follows
             return [put(rng.standard_normal(count))]
         between, dropped = found
         more = np.concatenate([between, after.first[dropped:]])
-        pieces += [put(more), after.rest]
+        pieces += [put(more), *after.rest]
         drawn += len(more) + after.count - _PROBED
     if drawn > count:
         return [put(rng.standard_normal(count))]
@@ -76,7 +77,13 @@ class _Run:
         self.first, self.count = np.array(first), count
         self.begin = next(iter(self.states))
         self.increment: int = bits.state["state"]["inc"]
-        self.rest = put(self.rng.standard_normal(count - _PROBED))
+        room, left = np.empty(min(_PIECE, count)), count - _PROBED  # small: it stays in the processor's cache
+        self.rest = []
+        while left:
+            piece = room[: min(_PIECE, left)]
+            self.rng.standard_normal(out=piece)
+            self.rest.append(put(piece))
+            left -= len(piece)
 
     def up_to(self, after: _Run) -> tuple[Floats, int] | None:
         """Draw on to a state among the first of ``after``: the numbers, and how many of its first."""

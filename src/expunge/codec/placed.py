@@ -50,6 +50,6 @@ def jittered(
         rng,
         columns.numel(),
         threads or available_cores(),
-        lambda drawn: torch.from_numpy(drawn).to(columns.device),
+        lambda drawn: columns.new_empty(len(drawn)).copy_(torch.from_numpy(drawn)),
     )
     return columns + noise * deviations(columns) * torch.cat(pieces).view(columns.shape)

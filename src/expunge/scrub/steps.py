@@ -102,15 +102,16 @@ def sekhari(
     part of f, and its weight and the damping are one number.
     """
     module, m, n = problem.module, problem.m, problem.n
-    slope = _sample_gradient(problem, block)
+    solved = curvature.name in _SOLVED_BY_PRODUCTS
+    whole = None if solved else _low_rank_of_training(problem, block, curvature)
+    slope, change = _slope_and_change(problem, block, curvature)
     rhs = slope + penalty * block.read(module)
-    if curvature.name in _SOLVED_BY_PRODUCTS:
+    if whole is None:
         kept = some_of(problem.retained, curvature.rows, rng)
         product = curvature.of(problem, kept, block, rng)
         solution = curvature.solve(product, rhs, l2)
     else:
-        whole = _low_rank_of_training(problem, block, curvature)
-        part = _low_rank_of_sample(problem, block, curvature, slope)
+        part = outer(slope) if change is None else secant(*change)
         solution = combine(n, whole, m, part).solve(rhs, l2)
     return m / (n - m) * solution
 
@@ -141,11 +142,11 @@ def mean_loss(
 
 def cr(problem: Problem, block: Block, curvature: CurvatureChoice, l2: float) -> Tensor:
     """Return ``(H_f + l2 I)^{-1} grad f(w)_S``, (|S|,) float64: a step of the sample's own, whatever n is."""
-    slope = _sample_gradient(problem, block)
+    slope, change = _slope_and_change(problem, block, curvature)
     if curvature.name in _SOLVED_BY_PRODUCTS:
         product = curvature.of(problem, [problem.sample], block)
         return curvature.solve(product, slope, l2)
-    return _low_rank_of_sample(problem, block, curvature, slope).solve(slope, l2)
+    return (outer(slope) if change is None else secant(*change)).solve(slope, l2)
 
 
 def ascent(problem: Problem, block: Block, lr: float) -> Tensor:
@@ -180,10 +181,20 @@ def _low_rank_of_training(problem: Problem, block: Block, curvature: CurvatureCh
     return secant(block.gather(history.gradient_change), block.gather(history.weight_change))
 
 
-def _low_rank_of_sample(problem: Problem, block: Block, curvature: CurvatureChoice, slope: Tensor) -> LowRank:
-    if curvature.name == "fisher":
-        return outer(slope)
-    return secant(*_sample_change(problem, block, _SAMPLE_STEP))
+def _slope_and_change(
+    problem: Problem, block: Block, curvature: CurvatureChoice
+) -> tuple[Tensor, Sequence[Tensor] | None]:
+    """The sample's gradient, and for ``fd`` what ``_sample_change`` gives."""
+    if curvature.name != "fd":
+        return _sample_gradient(problem, block), None
+    if _runs_without_copies(problem):  # the gradient is in it
+        change = _change_without_copies(problem, block, _SAMPLE_STEP)
+        return change[1] / -_SAMPLE_STEP, change
+    return _sample_gradient(problem, block), _sample_change(problem, block, _SAMPLE_STEP)
+
+
+def _runs_without_copies(problem: Problem) -> bool:
+    return problem.sample[0].device.type == "cuda" and known_code(problem.module)
 
 
 def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tensor]:
@@ -192,8 +203,6 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     In float64: of a small gradient, the change would drown in float32's rounding and come out as zero.
     """
     x, y = problem.sample
-    if x.device.type == "cuda" and known_code(problem.module):
-        return _change_without_copies(problem, block, step)
     double = duplicate(problem.module).double()
     sample: Batches = [(x.double(), y)]
     gradient = mean_gradient(double, problem.losses, sample)
