@@ -65,7 +65,8 @@ def training(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
         replayed._WORTH = least
         try:
             trained(device.type)
-            found[name] = seconds(lambda: trained(device.type), device, args.repeats, first=False)
+            repeats = args.repeats if least == worth else 1
+            found[name] = seconds(lambda: trained(device.type), device, repeats, first=False)
             found["losses"] = trained(device.type)
         except Exception as error:
             found[name] = _failed(error)
@@ -202,7 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=2_000, help="that networks are trained on")
     parser.add_argument("--copies", type=int, default=1_000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--cpu-repeats", type=int, default=2)
+    parser.add_argument("--cpu-repeats", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS])
     parser.add_argument("--profile", action="store_true", help="say where the time of scrubs goes")
     parser.add_argument("--tune", action="store_true", help="try other shapes of the kernel")
