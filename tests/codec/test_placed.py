@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -146,3 +148,15 @@ def test_the_kernel_gives_the_sums_of_operations_of_torch(cyclic, levels):
             np.testing.assert_array_equal(near, expected)
             for way in ways:
                 way.choose(chosen)
+
+
+@pytest.mark.skipif(bool(find_spec("triton")), reason="Triton is here")
+def test_where_the_kernel_fails_operations_of_torch_take_its_place(caplog):
+    columns, ranks = np.random.default_rng(0).normal(size=(4, 20)), np.arange(1, 21)
+    scan = device.DeviceScan(columns, ranks, cyclic=True, device="cpu")
+    expected = scan.sums(np.arange(4))
+    scan.values = scan.columns.T.contiguous()
+    for _ in range(2):
+        np.testing.assert_array_equal(scan.sums(np.arange(4)), expected)
+    (record,) = caplog.records
+    assert "triton" in record.message

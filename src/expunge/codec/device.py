@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.codec.scan import Scan
+from expunge.core.errors import last_line
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
 NUMBERS = {"cpu": 2**22, "cuda": 2**25}  # of one block of distances: 32 and 256 MiB, times a few copies
 MANY, PAUSE = 0.3, 3  # share of the rows above which it is better to visit all; scans for which this is so
-KEPT = {"cpu": 2**22, "cuda": 2**28}  # distances in the chosen columns that are kept: 2 GiB, 16,000 rows
+KEPT = {"cpu": 2**22, "cuda": 2**26}  # distances in the chosen columns that are kept: 512 MiB, 8,192 rows
 
 
 def device_of(like: Any) -> Any:
@@ -92,14 +96,22 @@ class DeviceScan:
         import torch
 
         there = torch.from_numpy(np.ascontiguousarray(index)).to(self.ranks.device)
-        if self.values is None or self.base is None:
-            return np.asarray(self._in_blocks(there).cpu().numpy())
+        if self.values is not None and self.base is not None:
+            try:
+                return self._by_kernels(self.values, self.base, there)
+            except Exception as error:  # whatever keeps Triton from compiling: no C compiler, an old GPU
+                log.warning("operations of torch take the place of a kernel that fails: %s", last_line(error))
+                self.values = None
+        return np.asarray(self._in_blocks(there).cpu().numpy())
+
+    def _by_kernels(self, values: torch.Tensor, base: torch.Tensor, index: torch.Tensor) -> NDArray[np.int64]:
+        """The sums by one of the kernels of ``fused``."""
         from expunge.codec.fused import fused_sums
 
         if self.chosen and self.near and not self.rest:
-            return self._of_near(self.values, self.base, there)
+            return self._of_near(values, base, index)
         self.rest = max(0, self.rest - 1)
-        found = fused_sums(self.values, self.base, self.ranks.int(), there, cyclic=self.cyclic)
+        found = fused_sums(values, base, self.ranks.int(), index, cyclic=self.cyclic)
         return np.asarray(found.cpu().numpy())
 
     def _of_near(self, values: torch.Tensor, base: torch.Tensor, index: torch.Tensor) -> NDArray[np.int64]:

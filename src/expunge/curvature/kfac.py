@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
+from expunge.core.gpu_memory import room_on
 from expunge.core.memory import in_words, room_below
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
@@ -255,7 +256,12 @@ def require_memory(module: nn.Module, block: Block, rows: int, columns: int | No
         inputs = len(layer.groups) * width * min(width, rows * positions)
         size = 8 * (inputs + units * min(units, rows * positions * (columns or units)))
         needed, widest = needed + size, max(widest, (size, layer.name))
-    if room := room_below(needed):
+    where = next(module.parameters()).device
+    if where.type == "cuda":
+        room = f"{in_words(room_on(where))} of the GPU" if needed > room_on(where) else None
+    else:
+        room = room_below(needed)
+    if room:
         what = f"kfac, which needs {in_words(needed)}, {in_words(widest[0])} of them for {widest[1]}"
         instead = f"ggn, a selector that takes fewer units, or fewer curvature_rows: {room} are left"
         raise InvalidValue("curvature", what, instead)

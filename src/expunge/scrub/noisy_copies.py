@@ -32,7 +32,7 @@ Unit = tuple[str, int]
 
 _BATCH = 200  # copies drawn at a time, and run: a large network's activations take little memory
 _TOGETHER = 1 << 21  # numbers of copies run at once on a GPU: others are drawn meanwhile
-_SHARE = 0.25  # of a GPU's free memory that the answers may take
+_SHARE = 0.1  # of a GPU's free memory that the answers may take: the selection makes several of them
 
 
 @dataclass(frozen=True)
