@@ -28,6 +28,8 @@ from expunge.core.ends import BAD_INPUT, FAILED, ended, heard
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError, complain, one_line
 from expunge.core.system_errors import naming, system_error
 from expunge.help import help_text
+from expunge.ranked import cell_of
+from expunge.ranks.tasks import place_of_task
 from expunge.run.before import note, noted
 from expunge.run.config_files import config_dir as config_dir
 from expunge.run.config_source import look_at_files
@@ -103,6 +105,8 @@ class Task:
         if hydra_config.mode is RunMode.MULTIRUN:
             prepare(hydra_config.launcher or {})
             guard_logs(environment_of(config))
+            if (place := place_of_task()) is not None:
+                return cell_of(place, lambda: self._cell(config))
             return self._cell(config)
         try:
             guard_logs(environment_of(config))

@@ -21,6 +21,7 @@ from expunge.core.seeds import seed_from
 from expunge.core.threads import Shared, deep_copy
 from expunge.linear.given import Array
 from expunge.linear.memory import SOLVER_MEMORY
+from expunge.linear.placed import placed
 from expunge.linear.solver import FitReport
 from expunge.predictors.linear_outputs import probabilities
 from expunge.record.fitted import Fitted, engine_of, load_engine, own_names, understood
@@ -28,6 +29,7 @@ from expunge.record.known_data import both_or_none, data_away, known_data, train
 from expunge.record.model_file import MODEL, Version, read_model
 from expunge.record.run_model import data_of_run, run_model
 from expunge.record.training_data import Known
+from expunge.record.weighed import from_pairs, require_as_in_fit, weigh
 from expunge.trained import Trained
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import Newton
@@ -37,7 +39,8 @@ from expunge.unlearners.newton import Newton
 class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Trained):
     """Logistic regression whose training rows can be removed with an (epsilon, delta) certificate.
 
-    Minimises ``sum_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2`` (a sum over rows).
+    Minimises ``sum_i c_i log(1 + exp(-y_i x_i.w)) + (lam n / 2) ||w||^2`` (a sum over rows), c_i what a row
+    counts by ``class_weight`` and ``sample_weight`` (1 without): scikit-learn's with ``C = 1 / (lam n)``.
     The minimiser stays inside; what leaves, and predicts, is drawn around it anew at ``fit`` and at every
     ``remove``. Whoever sees all of up to ``releases`` of them, and chose requests after seeing them, cannot
     tell them from exact retraining with the same noise, beyond (epsilon, delta): docs/certificate.md. Of
@@ -58,6 +61,10 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             ``[x, c] / sqrt(1 + c^2)`` without ``normalize``: the norm is at most 1 as well. The intercept is
             regularised like every weight.
         intercept_scaling: c.
+        class_weight: What the rows of each class count, ``{class: number}``: constants that depend on no row
+            (``balanced`` would). All, and ``lam``, are divided by the largest where that is above 1.
+        device: Where the rows are that it is trained on, ``cpu``, ``cuda`` or ``auto``; see
+            ``expunge.linear.placed``. No file depends on it, but for last digits.
         random_state: Seed of the noise: a whole number, or a RandomState or Generator that it is drawn from.
             Its figures are right, and protect nobody (``claim_`` says so). None, right for a service: exact
             noise from the operating system.
@@ -94,10 +101,14 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
     joint_training: bool = True
     solver: str = "auto"
     solver_memory: float = SOLVER_MEMORY
+    class_weight: dict[Any, float] | None = None
+    device: str = "cpu"
     random_state: int | None = None
 
-    def fit(self, X: Any, y: Any) -> CertifiedLogisticRegression:
-        """Train on rows X (n, d) with labels y (n,) of two classes or more.
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CertifiedLogisticRegression:
+        """Train on rows X (n, d) with labels y (n,) of two classes or more, and weights (n,) in (0, 1].
+
+        A row's weight belongs to it as its label does, leaves with it, and must depend on no other row.
 
         X may be sparse (scipy.sparse), and is never made dense. It is kept (without an intercept uncopied
         where it is a C-ordered float16, float32 or float64 array, or a canonical CSR matrix of the last two):
@@ -109,7 +120,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
         """
         with self.lock:
             fresh = type(self)(**self.get_params(deep=False))  # what fails leaves the last model whole
-            reports = fresh._train(X, y)
+            reports = fresh._train(X, y, sample_weight)
             kept = {key: value for key, value in vars(self).items() if not key.endswith("_")}
             self.__dict__ = vars(fresh) | kept  # in one: other threads see one model or the other
         unfinished = [report for report in reports if not report.converged]
@@ -126,16 +137,17 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             warnings.warn(f"noise of std {guarantee.std:.3g} in each weight {drowns}", stacklevel=2)
         return self
 
-    def _train(self, X: Any, y: Any) -> list[FitReport]:
+    def _train(self, X: Any, y: Any, sample_weight: Any) -> list[FitReport]:
         engine, seed = engine_of(self._given()), seed_from(self.random_state)
-        data = training_data(self, X, y)
+        data = training_data(self, X, y, sample_weight)
+        weigh(engine.predictor, data, np.arange(len(data.classes)))
         with own_names():
-            engine.fit(data.rows, data.labels, seed)
+            engine.fit(placed(data.rows, self.device), data.labels, seed)
         reports = engine.predictor.fit_reports
         self._keep(engine, data, Version(), max(1, *(report.iterations for report in reports)))
         return reports
 
-    def remove(self, rows: Sequence[int], X: Any = None, y: Any = None) -> Outcome:
+    def remove(self, rows: Sequence[int], X: Any = None, y: Any = None, sample_weight: Any = None) -> Outcome:
         """Remove training rows (indices into the X of ``fit``), as one release.
 
         A class goes with its last row: the model is one of fewer classes then. Threads may share a model:
@@ -146,6 +158,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             X: (m, d) these rows as they were in ``fit``, in this order. A model that was loaded without rows
                 needs them, with ``update="rowless"``; they are compared with what it knows them by.
             y: (m,) their labels.
+            sample_weight: (m,) their weights, where ``fit`` was given some.
 
         Returns:
             What became of it (``removed``, ``retrained``, or ``refused`` with its reason: always where a
@@ -158,7 +171,7 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
         """
         check_is_fitted(self)
         with self.lock:
-            return self._fitted_.remove(self, rows, X, y)
+            return self._fitted_.remove(self, rows, X, y, sample_weight)
 
     def decision_function(self, X: Any) -> Array:
         """``x.w`` for each row: (n,) for two classes, positive meaning ``classes_[1]``; (n, K) for more."""
@@ -209,30 +222,40 @@ class CertifiedLogisticRegression(ClassifierMixin, Shared, BaseEstimator, Traine
             self._fitted_ = self._fitted_.saved(Path(path), found)
 
     @classmethod
-    def load(cls, path: str | Path, X: Any = None, y: Any = None) -> CertifiedLogisticRegression:
-        """Read a saved model; with the X and y of ``fit`` it goes on removing exactly where it stopped.
+    def load(
+        cls,
+        path: str | Path,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        device: str = "cpu",
+    ) -> CertifiedLogisticRegression:
+        """Read a saved model; with X, y and weights of ``fit`` it goes on removing exactly where it stopped.
 
         Another container with the same numbers and labels will do, such as a list or a DataFrame. Rows that
         were removed may be gone from both, or hold anything. A model whose gradient, measured once over the
         others, is above its recorded bound is not loaded. Without X and y nothing is measured: the model
         predicts, and with ``update="rowless"`` removes rows that are brought along (see ``remove``); of each
-        row that stays it keeps 16 bytes in memory, to know it again by.
+        row that stays it keeps 16 bytes in memory, to know it again by. With ``device`` the rows go there.
 
         Raises:
             DataError: The file is none of ours, damaged, or above its bound; or X and y are other data.
             RowsOutOfReach: It is of an earlier version, which is not to be had without X and y.
         """
-        path, given = Path(path), both_or_none(X, y)
+        path, given = Path(path), both_or_none(X, y, sample_weight)
         state = run_model(path) if (of_run := path.is_dir()) else read_model(path)
         model = cls()  # a class made of this one may take other settings
         with of_file(path), read_as(MODEL):
-            model.__dict__ |= vars(CertifiedLogisticRegression(**state.values["settings"]))
+            settings = from_pairs(state.values["settings"])
+            model.__dict__ |= vars(CertifiedLogisticRegression(**settings, device=device))
             engine = engine_of(model._given())
         if of_run:
+            require_as_in_fit(path, False, sample_weight)
             data: Known = data_of_run(model, path, X, y)
         else:
-            data = known_data(model, path, state, X, y) if given else data_away(model, state)
-        model._keep(*load_engine(engine, path, state, data, model.random_state))
+            known = model, path, state, X, y, sample_weight
+            data = known_data(*known) if given else data_away(model, state)
+        model._keep(*load_engine(engine, path, state, data, model))
         return model
 
     def __sklearn_tags__(self) -> Any:

@@ -38,6 +38,7 @@ class RemovalService(Shared):
         X: As for ``load``, like ``y``: without them a request brings its rows along.
         y: Labels.
         live: See ``save``: without X and y, let the file hold what can give removed rows back.
+        sample_weight: Weights of the rows, where ``fit`` was given some.
 
     Attributes:
         model: The model as it stands, to predict with. Its ``remove`` and ``save`` go past the journal.
@@ -52,9 +53,11 @@ class RemovalService(Shared):
     _journal: Journal
     _is_in_doubt: bool
 
-    def __init__(self, path: str | Path, X: Any = None, y: Any = None, live: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, X: Any = None, y: Any = None, live: bool = False, sample_weight: Any = None
+    ) -> None:
         self.path = resolved(Path(path))
-        self._data, self._live = (X, y), require_switch("live", live)
+        self._data, self._live = (X, y, sample_weight), require_switch("live", live)
         if not self.path.is_file():
             raise DataError(f"{path}: no such file; allowed: a model written by save")
         self._journal_held, self._is_closed = ExitStack(), False
@@ -83,7 +86,9 @@ class RemovalService(Shared):
             return [*self._journal.answers.values()]
 
     @alone
-    def remove(self, request: str, rows: Sequence[int], X: Any = None, y: Any = None) -> Answer:
+    def remove(
+        self, request: str, rows: Sequence[int], X: Any = None, y: Any = None, sample_weight: Any = None
+    ) -> Answer:
         """Serve a request, unless it has been: see ``CertifiedLogisticRegression.remove``.
 
         Rows that it names twice, or that had left before, are left out of it, and named in the answer.
@@ -93,6 +98,7 @@ class RemovalService(Shared):
             rows: (m,) indices.
             X: (m, d) these rows as they were in ``fit``; those that had left before may be anything.
             y: (m,) their labels.
+            sample_weight: (m,) their weights, where ``fit`` was given some.
 
         Raises:
             RequestTaken: The id has been answered, and for other rows.
@@ -112,7 +118,7 @@ class RemovalService(Shared):
             known.require_same(index.tolist())
             return known
         model = copy(self.model)
-        answer = _served(model, request, index, X, y)
+        answer = _served(model, request, index, (X, y, sample_weight))
         self._is_in_doubt = True  # until all is on disk: who comes next after an error looks there
         self._journal.prepare(answer)
         if answer.left:
@@ -134,7 +140,7 @@ class RemovalService(Shared):
 
 
 def _served(
-    model: CertifiedLogisticRegression, request: str, index: NDArray[np.int64], X: Any, y: Any
+    model: CertifiedLogisticRegression, request: str, index: NDArray[np.int64], given: tuple[Any, Any, Any]
 ) -> Answer:
     """Remove from ``model`` what of a request is there to be removed, and say what it came to."""
     named, first = np.unique(index, return_index=True)
@@ -145,10 +151,10 @@ def _served(
     if not len(places):
         spent, reason = model.certificate_.epsilon_spent, "all of its rows had left before"
         return Answer(request, (), **left_out, outcome=UNCHANGED, reason=reason, epsilon_spent=spent)
-    if both_or_none(X, y) and len(places) < len(index):
-        check_consistent_length(X, y, index)
-        X, y = (_safe_indexing(given, places) for given in (X, y))
-    outcome = model.remove(index[places].tolist(), X, y)
+    if both_or_none(*given) and len(places) < len(index):
+        check_consistent_length(*given, index)
+        given = tuple(None if one is None else _safe_indexing(one, places) for one in given)  # type: ignore[assignment]
+    outcome = model.remove(index[places].tolist(), *given)
     found = {key: getattr(outcome, key) for key in _OF_OUTCOME}
     return Answer(request, rows=_ids(index[places]), **left_out, **found)
 

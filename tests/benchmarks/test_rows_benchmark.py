@@ -66,3 +66,14 @@ def test_parts_of_many_classes_and_of_rows_on_disk(tmp_path, monkeypatch, capsys
     assert "400 x 256, 5" in text
     assert "less than 3 GB: met." in text
     assert str(tmp_path) not in (tmp_path / "README.md").read_text() + out.read_text()
+
+
+def test_ranks_and_one_process(tmp_path, capsys):
+    shutil.copy(PAGE, tmp_path)
+    out = tmp_path / "rows.json"
+    tiny = ["--ranks", "--rank-rows", "3000", "--removals", "2", "--repeats", "2", "--threads", "1"]
+    run = replace(benchmark.BENCHMARK, folder=tmp_path).main
+    assert run([*tiny, "--out", str(out), "--write"]) == 0
+    (size,) = json.loads(out.read_text())["ranks"]["sizes"]
+    assert len(size["removal"]["alone"]) == len(size["removal"]["cpu_busiest"]) == 4
+    assert "two ranks sum at least 1.7 times as much as one" in capsys.readouterr().out

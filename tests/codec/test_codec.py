@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial import cKDTree
 
-from expunge.codec import UndefinedCodecWarning, codec, foci, neighbours, scan
+from expunge.codec import UndefinedCodecWarning, codec, device, foci, neighbours, scan
 from expunge.codec.device import DeviceScan
 from tests.oracles import codec as oracle
 
@@ -223,8 +223,10 @@ def test_takes_torch_tensors_of_every_kind():
 
 @pytest.mark.parametrize("cyclic", [True, False])
 @pytest.mark.parametrize("block", [2**22, 64, 700])
+@pytest.mark.parametrize("kept", [0, 2**22], ids=["measured anew", "kept"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_torch_scan_gives_the_same_sums(cyclic, block, seed):
+def test_the_torch_scan_gives_the_same_sums(monkeypatch, cyclic, block, kept, seed):
+    monkeypatch.setitem(device.KEPT, "cpu", kept)
     x, _ = draw(seed, 70, 6)
     ranks = np.random.default_rng(seed).integers(1, 70, size=70)
     columns = np.ascontiguousarray(x.T)

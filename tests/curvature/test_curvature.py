@@ -251,7 +251,7 @@ def test_second_moments_are_sums_of_outer_products(groups, width, pieces, seed):
     matrix, moment = torch.randn(2, width, dtype=torch.float64), SecondMoment(groups, width)
     for piece in rows:
         moment.add(piece)
-    moment.cpu()
+    moment.finish(torch.device("cpu"))
     for group in range(groups):
         together = torch.cat([torch.zeros(0, width, dtype=torch.float64), *(r[group] for r in rows)])
         expected = sum((torch.outer(r, r) for r in together), torch.zeros(width, width, dtype=torch.float64))

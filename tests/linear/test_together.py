@@ -12,10 +12,12 @@ import expunge
 from expunge import CertifiedLogisticRegression
 from expunge.linear import column_passes
 from expunge.linear.column_passes import ColumnPasses, groups
+from expunge.linear.logistic import certified_together
 from expunge.linear.one_vs_rest import one_vs_rest
 from expunge.linear.rows import Rows
+from expunge.linear.shared_solves import conjugate_gradients
 from expunge.linear.solver import train
-from expunge.linear.together import Shared, conjugate_gradients, train_together
+from expunge.linear.together import Shared, train_together
 from expunge.record.ledger import Ledger
 from tests.oracles import logistic as oracle
 
@@ -164,3 +166,19 @@ def test_a_run_that_is_broken_off_ends_as_the_unbroken_one(tmp_path, monkeypatch
     for name in ("model", "state"):
         files = [one.folder / f"{name}.safetensors" for one in (whole, cut)]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_bounds_of_columns_together_are_those_of_each_and_hardly_more():
+    x, y = uneven(3, 5)
+    rng = np.random.default_rng(3)
+    w, gradient = rng.normal(size=(5, 9)), rng.normal(size=(5, 9)) * 10.0 ** -np.arange(0, 10, 2)[:, None]
+    w /= np.linalg.norm(w, axis=1)[:, None]
+    problems = problems_of(x, y, 1e-3, np.zeros((9, 5)), gone=[4])
+    together = certified_together(problems, w, gradient)
+    for problem, own, at, beta in zip(problems, w, gradient, together, strict=True):
+        assert problem.certified(own, at) <= beta <= (1 + 2e-6) * problem.certified(own, at)
+    w[2] *= 100
+    assert all(b >= p.certified(*of) for b, p, *of in zip(
+        certified_together(problems, w, gradient), problems, w, gradient, strict=True))  # fmt: skip
+    gradient[1, 1] = np.nan
+    assert not certified_together(problems, w, gradient)[1] <= 1e300

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue
+from expunge.linear.rows import Rows
 from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, identity_head, initialised, load_weights
 from expunge.predictors import Embedding
 from expunge.predictors.linear import LinearModel
@@ -302,6 +303,11 @@ def test_a_network_without_a_linear_layer_has_no_embedding():
         model.embeddings(x)
 
 
-def test_only_networks_have_embeddings():
+def test_the_embeddings_of_a_linear_model_are_the_rows_that_its_only_layer_is_given():
     assert isinstance(NetworkModel(Learner(Vgg11(), Training(), "cpu")), Embedding)
-    assert not issubclass(LinearModel, Embedding)
+    assert issubclass(LinearModel, Embedding)
+    rows, model = Rows.normalised(np.random.default_rng(0).normal(size=(9, 4))), LinearModel(1e-2, 0.0)
+    model.fit(rows, np.arange(9) % 3, seed=0)
+    model.leave(np.array([2, 5, 8]))  # a class goes with them
+    np.testing.assert_array_equal(model.embeddings(rows), rows.dense())
+    np.testing.assert_array_equal(model.embeddings(rows, np.array([5, 1])), rows.dense()[[5, 1]])

@@ -1,4 +1,7 @@
-"""The perturbed logistic loss, one row at a time, straight from method section 1."""
+"""The perturbed logistic loss, one row at a time, straight from method section 1.
+
+The size of y[i] is what row i counts, its sign the label: -1 and +1 where all count alike.
+"""
 
 import numpy as np
 from scipy.special import expit as sigmoid
@@ -9,7 +12,7 @@ WIDE = np.finfo(np.longdouble).nmant >= 63
 
 def loss(x, y, lam, b, w):
     n = len(x)
-    total = sum(np.logaddexp(0, -y[i] * (x[i] @ w)) for i in range(n))
+    total = sum(abs(y[i]) * np.logaddexp(0, -np.sign(y[i]) * (x[i] @ w)) for i in range(n))
     return total + lam * n / 2 * (w @ w) + b @ w
 
 
@@ -17,14 +20,14 @@ def gradient(x, y, lam, b, w):
     n = len(x)
     total = np.zeros_like(w)
     for i in range(n):
-        total += -y[i] * x[i] * sigmoid(-y[i] * (x[i] @ w))
+        total += -y[i] * x[i] * sigmoid(-np.sign(y[i]) * (x[i] @ w))
     return total + lam * n * w + b
 
 
 def wide_gradient(x, y, lam, b, w):
     """The same in long doubles, all rows at once."""
     x, y, lam, b, w = (np.asarray(one, dtype=np.longdouble) for one in (x, y, lam, b, w))
-    return -(y / (1 + np.exp(y * (x @ w)))) @ x + lam * len(x) * w + b
+    return -(y / (1 + np.exp(np.sign(y) * (x @ w)))) @ x + lam * len(x) * w + b
 
 
 def norm(x):
@@ -37,7 +40,7 @@ def hessian(x, y, lam, w):
     total = lam * n * np.eye(d)
     for i in range(n):
         s = sigmoid(x[i] @ w)
-        total += s * (1 - s) * np.outer(x[i], x[i])
+        total += abs(y[i]) * s * (1 - s) * np.outer(x[i], x[i])
     return total
 
 
@@ -56,5 +59,5 @@ def minimise(x, y, lam, b, steps=100):
 def remove_fresh(x, y, lam, b, w, gone):
     """One published removal: returns the new weights and the rows that stay."""
     stay = np.setdiff1d(np.arange(len(x)), gone)
-    g = sum(-y[i] * x[i] * sigmoid(-y[i] * (x[i] @ w)) + lam * w for i in gone)
+    g = sum(-y[i] * x[i] * sigmoid(-np.sign(y[i]) * (x[i] @ w)) + lam * w for i in gone)
     return w + np.linalg.solve(hessian(x[stay], y[stay], lam, w), g), stay

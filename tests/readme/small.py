@@ -46,10 +46,10 @@ class Place:
         (self.cwd / "files").mkdir()
         for write in _MADE_UP.values():
             write(self.cwd / "files")
-        (code,) = python_blocks(OWN_DATA)  # which writes people.csv
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.cwd)
-            exec(compile(code, OWN_DATA.name, "exec"), {})
+            for code in python_blocks(OWN_DATA):  # which write people.csv and payments.csv
+                exec(compile(code, OWN_DATA.name, "exec"), {})
         return self
 
 
@@ -137,7 +137,7 @@ def _own(word: str, keys: dict[str, str], place: Place) -> str:
     key, _, value = word.partition("=")
     if value == "DIR":
         return f"{key}={place.cwd / ('market' if keys['dataset'] == 'reid' else 'faces')}"
-    if word in ("dataset.file=people.csv", "removal.rows=rows.txt"):
+    if word in ("dataset.file=people.csv", "dataset.file=payments.csv", "removal.rows=rows.txt"):
         return f"{key}={place.cwd / value}"
     if value == "slurm":
         raise Left("needs Slurm; tests/sweep/test_launchers.py runs it where there is one")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import Dataset
-from expunge.record.requests import ListedRows, OfClass, RandomRows, Request
+from expunge.record.requests import ListedRows, OfClass, RandomPeople, RandomRows, Request
 
 
 def dataset(n: int = 12) -> Dataset:
@@ -24,6 +24,23 @@ def dataset(n: int = 12) -> Dataset:
 def rows_of(requests: list[Request]) -> list[tuple[int, ...]]:
     assert [request.number for request in requests] == list(range(1, len(requests) + 1))
     return [request.rows for request in requests]
+
+
+@given(people=st.integers(1, 5), together=st.integers(1, 7), seed=st.integers(0, 2**32 - 1))
+def test_random_people_leave_whole_and_are_the_same_however_many_leave_together(people, together, seed):
+    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(7), np.arange(1, 8)))
+    x = np.ones((len(y), 2))
+    data = Dataset("toy", x, y, x, y, {label: str(label) for label in range(7)})
+    alone = rows_of(RandomPeople(people).stream(data, seed))
+    assert len(alone) == people
+    owners = [y[list(rows)] for rows in alone]
+    assert all(len(set(own)) == 1 and len(own) == np.sum(y == own[0]) for own in owners)
+    assert len({own[0] for own in owners}) == people
+    joint = rows_of(RandomPeople(people, together, seed=seed).stream(data, seed + 1))
+    groups = [alone[k : k + together] for k in range(0, people, together)]
+    assert joint == [tuple(sorted(row for rows in group for row in rows)) for group in groups]
+    with pytest.raises(InvalidValue, match="at most 5, so that two of 7"):
+        RandomPeople(6).stream(data, seed)
 
 
 @given(

@@ -32,7 +32,7 @@ PAPERS = {
     ],
     "cvpr2022": [
         *("codec_speed", "bullseye", "spurious", "mnist_selection", "cifar_models", "retrain", "kfac"),
-        *("vggface", "reid", "ledgar"),
+        *("vggface", "people", "reid", "ledgar_certified", "ledgar"),
     ],
 }
 ROWS = [(paper, name) for paper, names in PAPERS.items() for name in names]

@@ -12,7 +12,7 @@ from torch import nn
 from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
 from expunge.curvature.gradients import cross_entropy, mean_gradient
-from expunge.scrub import Problem, Scrub, ScrubError
+from expunge.scrub import Problem, Scrub, ScrubError, noisy_copies
 from expunge.scrub.noisy_copies import all_units, observe, perturbed
 from expunge.scrub.selectors import SELECTORS, select
 from expunge.scrub.steps import noise_std
@@ -429,3 +429,19 @@ def test_a_diverged_network_is_an_error():
 def test_bad_settings_are_named(key, value):
     with pytest.raises(InvalidValue, match=f"^{key}: got"):
         Scrub(**{key: value})
+
+
+def test_copies_that_a_gpu_runs_together_are_the_same_copies(monkeypatch):
+    x = torch.randn(3, 5)
+
+    def drawn():
+        return noisy_copies.perturbed(x, 1001, 0.1, torch.Generator().manual_seed(1))
+
+    apart = list(drawn())
+    for most, count in ((1, 6), (2000, 3), (1 << 22, 1)):
+        monkeypatch.setattr(noisy_copies, "_TOGETHER", most)
+        together = list(noisy_copies._grouped(drawn(), torch.device("cuda")))
+        assert len(together) == count
+        for ours, theirs in zip(zip(*together, strict=True), zip(*apart, strict=True), strict=True):
+            assert torch.equal(torch.cat(ours), torch.cat(theirs))
+    assert len(list(noisy_copies._grouped(drawn(), torch.device("cpu")))) == len(apart)

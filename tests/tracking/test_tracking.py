@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from expunge.core.errors import InvalidValue
+from expunge.tracking.wandb import TABLE
 from tests import cli
 from tests.cli import SMALL
 
@@ -108,6 +109,7 @@ def test_configuration_is_the_run_s_own(tracked):
 def test_values_are_those_of_the_ledger(tracked):
     for folder, records in tracked.items():
         history = [(entry.step.num, items(entry.item)) for entry in of_kind(records, "history")]
+        assert history.pop()[1][f"{TABLE}/_type"] == "table-file"
         assert [step for step, _ in history] == [1, 2, 3]
         for (_, logged), record in zip(history, cli.records(folder), strict=True):
             expected = {key: value for key, value in record.items() if key != "rows" and value is not None}
@@ -121,6 +123,25 @@ def test_numbers_are_defined_along_the_requests_by_what_the_run_says_of_them(tra
         defined = {metric.name: metric for metric in metrics if metric.name in said}
         assert set(defined) == set(said) >= {"test_accuracy", "residual_measured"}
         assert {metric.step_metric for metric in defined.values()} == {"request"}
+
+
+def test_the_table_of_removals_is_the_ledger_but_for_its_rows(tracked):
+    for folder in tracked:
+        (file,) = folder.glob("wandb/offline-run-*/files/media/table/removals_*.table.json")
+        table = json.loads(file.read_text())
+        for row, record in zip(table["data"], cli.records(folder), strict=True):
+            told = dict(zip(table["columns"], row, strict=True))
+            assert {key: told.get(key) for key in record if key != "rows"} == {
+                key: value for key, value in record.items() if key != "rows"
+            }
+            assert "rows" not in told
+
+
+def test_runs_are_found_by_what_they_are(tracked):
+    for records in tracked.values():
+        run = of_kind(records, "run")[0]
+        assert run.job_type == "cell"
+        assert list(run.tags) == ["digits_3v8", "logistic", "newton_corrected"]
 
 
 def shown(records: list[Any]) -> dict[str, Any]:
@@ -193,6 +214,22 @@ def run_record(folder: Path) -> Any:
     """What the wandb run in ``folder`` says of itself."""
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     return of_kind(list(stored(file)), "run")[0]
+
+
+def models(folder: Path) -> list[Any]:
+    """The artifacts of a run that are models: its table is one, too."""
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    return [sent for sent in of_kind(list(stored(file)), "artifact") if sent.type == "model"]
+
+
+def test_the_model_is_sent_where_it_is_asked_for_and_holds_no_secret(tmp_path, keyless):
+    assert run_in(tmp_path / "run", "tracker.model=true", **keyless).code == 0
+    (sent,) = models(tmp_path / "run")
+    assert [entry.path for entry in sent.manifest.contents] == ["model.safetensors"]
+    published = run_in(tmp_path / "secret", "tracker.model=true", "unlearner=newton", **keyless)
+    assert published.code == 0
+    assert "its own perturbation, which is secret: it is not sent" in published.out + published.err
+    assert not models(tmp_path / "secret")
 
 
 def test_wandb_s_variables_count_where_the_keys_are_silent(tmp_path, keyless):

@@ -24,7 +24,7 @@ from experiments.benchmarks.harness import (
     threads_option,
 )
 from experiments.benchmarks.machine import in_own_process, peak_mib, sharing
-from experiments.benchmarks.rows import columns, mapped
+from experiments.benchmarks.rows import columns, mapped, ranks
 from experiments.benchmarks.rows.corpus import ROWS, corpus
 from experiments.benchmarks.tables import factor, short, table, verdict
 from expunge import CertifiedLogisticRegression
@@ -170,6 +170,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=positive, nargs="+", help="numbers of classes (default 10 100 1000)"
     )
     parser.add_argument("--mapped-rows", type=positive, default=10_000_000, help="rows on disk (default 1e7)")
+    parser.add_argument("--rank-rows", type=positive, default=2_000_000, help="rows over ranks (default 2e6)")
+    parser.add_argument("--processes", type=positive, nargs="+", help="numbers of ranks (default 2)")
     threads_option(parser)
 
 
@@ -177,10 +179,12 @@ PARTS = {
     "sparse": Part(measure, lines, "Sparse rows"),
     "columns": Part(columns.measure, columns.lines, "Many classes on dense rows", option="columns"),
     "mapped": Part(mapped.measure, mapped.lines, "Float16 rows on disk", option="mapped"),
+    "ranks": Part(ranks.measure, ranks.lines, "Several processes", option="ranks"),
 }
 _OPTIONS = {
     "columns": "measure many classes, solved for one by one and together",
     "mapped": "measure rows of float16 that are mapped from disk",
+    "ranks": "measure dense rows over several processes of torchrun",
 }
 BENCHMARK = Benchmark(
     Path(__file__).parent, __doc__, PARTS, _arguments, options=_OPTIONS, libraries=("numba",)

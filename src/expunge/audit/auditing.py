@@ -28,6 +28,9 @@ def world_of(method: Any, data: Data, rng: np.random.Generator) -> World:
         got = method.predictor.subsample_ratio
         allowed = "1 in an audit: which rows a class uses is drawn with every training, and unknown to it"
         raise InvalidValue("subsample_ratio", got, allowed)
+    if method.predictor.weighted:
+        allowed = "none in an audit, whose own exact retraining lets all rows count alike"
+        raise InvalidValue("weights", "weights of classes or rows", allowed)
     return ReleasedWorld(method, data, rng) if method.keeps_secret else PublishedWorld(method, data, rng)
 
 

@@ -8,9 +8,10 @@ A step from w to w' = w + step over the rows that stay has
 (up to the residual that the step did not try to remove). ``tau = ||H step - rhs||`` is charged apart; the
 functions here bound ||remainder||. Sources: Guo et al. 2020, Theorem 1 (``worst_case``) and Corollary 1
 (``data_dependent``); ``third_order`` is the integral form of Taylor's remainder with the exact maximum of
-the logistic loss's third derivative. The first two are more than five times the third, so that no last bit
-of theirs decides; nor does one of the third, which comes that near to the remainder only for steps so short
-that both are far below ``rounding``.
+the logistic loss's third derivative. Where a row counts c_i in (0, 1], its part of the remainder and of the
+removed gradient is c_i times as long: every bound stays one. The first two are more than five times the
+third, so that no last bit of theirs decides; nor does one of the third, which comes that near to the
+remainder only for steps so short that both are far below ``rounding``.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ def beyond_anchor(third: float, curvature: float, length: float) -> float:
         r_i = l3(t_i) u_i^2 / 2 + u_i^3 integral over a in [0, 1] of (1 - a)^2 / 2 l4(t_i + a u_i).
 
     ``|l3| <= l2``, so that l2 grows by e^|u| at most on the way, and ``l4 = l2 (1 - 6 l2)``, at most l2 in
-    size; ||x_i|| <= R and |u_i| <= rho. The norm of the sum is at most what is returned. Only where the way
-    begins and ends counts, not by how many steps it was gone.
+    size; ||x_i|| <= R and |u_i| <= rho. The norm of the sum is at most what is returned; rows that count
+    c_i do so in all of these sums. Only where the way begins and ends matters, not how many steps it took.
 
     Args:
         third: Upper bound on ``sum_i |l3(t_i)| u_i^2``.

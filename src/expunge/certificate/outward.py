@@ -81,5 +81,7 @@ def norm_up(vector: NDArray[np.float64]) -> float:
     sums = np.zeros((len(squares), int(exponents.max(initial=0)) - least + 1), dtype=np.int64)
     for row, square in zip(sums, squares, strict=True):
         np.add.at(row, exponents - least, square)
-    total = sum(int(sums[i, e]) << int(_LIMB_BITS * i + 2 * e) for i, e in np.argwhere(sums))
+    total = 0
+    for limbs in zip(*sums[:, ::-1].tolist(), strict=True):  # one power after the other, from the greatest
+        total = (total << 2) + sum(limb << _LIMB_BITS * i for i, limb in enumerate(limbs))
     return root_up(total * Fraction(4) ** (least - _MANTISSA_BITS))

@@ -121,7 +121,9 @@ class ReleaseGuarantee:
         rounding alone comes to there.
         """
         root = Fraction(root_up(Fraction(len(counts))))
-        return [down(Fraction(self.sensitivity) * Fraction(lam) * index(n) / root) for n in counts]
+        distinct = {index(n) for n in counts}  # most columns have as many rows as the others
+        share = {n: down(Fraction(self.sensitivity) * Fraction(lam) * n / root) for n in distinct}
+        return [share[index(n)] for n in counts]
 
     def spent(self, count: int) -> float:
         """Epsilon at delta of the first ``count`` releases together; while covered at most ``epsilon``."""

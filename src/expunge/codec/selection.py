@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.codec.device import DeviceScan, open_scan
+from expunge.codec.device import DeviceScan, device_of, open_scan
 from expunge.codec.inputs import columns_of, ranks_of
+from expunge.codec.placed import columns_there, jittered
 from expunge.codec.scan import Scan
 from expunge.codec.statistic import UndefinedCodecWarning, conditional, unconditional
 from expunge.codec.tie_breaking import NOISE, Ties, check_options, circle, jitter
@@ -59,11 +60,17 @@ def foci(
         require_count("max_features", max_features)
     most = 1 if method == "cheap" else max_features
     at_most, at_least = ranks_of(y)
-    columns = columns_of(X, "X", len(at_most))
     generator = np.random.default_rng(rng)
-    order = circle(len(at_most), ties, generator)
-    candidates = np.flatnonzero(columns.max(axis=1) > columns.min(axis=1))
-    columns = jitter(columns, ties, noise, generator)[:, order]
+    columns: Any
+    if device_of(X) is None:
+        columns = columns_of(X, "X", len(at_most))
+        order = circle(len(at_most), ties, generator)
+        candidates = np.flatnonzero(columns.max(axis=1) > columns.min(axis=1))
+        columns = jitter(columns, ties, noise, generator)[:, order]
+    else:
+        columns, candidates = columns_there(X, "X", len(at_most))
+        order = circle(len(at_most), ties, generator)
+        columns = jittered(columns, ties, noise, generator, threads)[:, order]
     if at_most.min() == len(at_most):
         warnings.warn("y is constant: nothing to choose", UndefinedCodecWarning, stacklevel=2)
         return Selection(np.empty(0, dtype=np.int64), np.empty(0))

@@ -5,6 +5,7 @@ Even what is imported here takes time enough for a signal to come: it waits unti
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -50,7 +51,8 @@ def enter(program: str, module: str) -> NoReturn:
 
 def expunge() -> NoReturn:
     """``expunge``."""
-    enter("expunge", "expunge.app")
+    # WORLD_SIZE: this may be one of several processes, such as torchrun starts
+    enter("expunge", "expunge.ranked" if os.environ.get("WORLD_SIZE") else "expunge.app")
 
 
 def audit() -> NoReturn:

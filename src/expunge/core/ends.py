@@ -5,6 +5,7 @@ The standard library alone is imported here: signals are set up before anything 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -40,6 +41,7 @@ class _Ear:
     """What this process has heard. Signals come to the main thread alone, and so does what is raised."""
 
     heard: signal.Signals | None = None
+    because = ""
     at = 0.0
     ending = False
 
@@ -73,6 +75,16 @@ def listening(for_good: bool = False) -> Iterator[None]:
 def heard() -> bool:
     """Whether a signal has asked this process to end: an error may be what a library made of that."""
     return _Ear.heard is not None
+
+
+def end_because(why: str) -> None:
+    """End the command with the line ``why`` and code 1, from any thread: as a signal would end it.
+
+    One that has been asked to end already says that.
+    """
+    if _Ear.heard is None and not _Ear.ending:
+        _Ear.because = why
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _defaults() -> Iterator[tuple[signal.Signals, Any]]:
@@ -137,6 +149,8 @@ def ended(program: str, work: Callable[[], int | None], then: Callable[[], str] 
 
 def _told(error: BaseException) -> tuple[int | None, str, bool]:
     """Exit code and line of an error, and whether the command would have gone on without it."""
+    if _Ear.because:
+        return FAILED, _Ear.because, True
     if isinstance(error, (KeyboardInterrupt, Terminated)) or _Ear.heard:  # or what a library made of it
         number = _Ear.heard or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
         return _OF_SIGNALS + number, _SAID[number.name], True

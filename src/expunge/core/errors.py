@@ -57,6 +57,10 @@ class DataError(UserError):
         return self if self.name is None else DataError(self.reason, f"{group}.{self.name}")
 
 
+class PeerLost(Exception):
+    """Another process of the same program, which this one needs, is gone or has failed."""
+
+
 class RunFolderError(UserError):
     """A run folder cannot be continued or read."""
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from mmap import mmap
+from mmap import ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,16 @@ def map_array(path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order
         _watch.install()
         mapped.digest = mapped.content()
     return array
+
+
+def place_in_file(array: NDArray[Any]) -> tuple[Path, int] | None:
+    """The file that an array is mapped from, and the byte at which it begins there; None for another."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is None or (mapped := _watch.live.get(mapping)) is None:
+        return None
+    start = mapped.start - mapped.start % ALLOCATIONGRANULARITY
+    base = np.frombuffer(mapping, dtype=np.uint8).ctypes.data
+    return mapped.path, start + array.ctypes.data - base
 
 
 def require_unchanged(thorough: bool = False) -> None:

@@ -65,6 +65,7 @@ class Page:
         self._console = Console(
             file=self._file,
             width=self.width,
+            force_jupyter=False,  # in a notebook it would show every part by itself, and write none
             force_terminal=self.colours,
             color_system="auto" if self.colours else None,
             no_color=not self.colours,

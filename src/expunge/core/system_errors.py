@@ -10,7 +10,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from expunge.core.errors import one_line
+from expunge.core.errors import PeerLost, one_line
 
 _CURES = {
     **dict.fromkeys(("ENOSPC",), "make room there, or use another disk"),
@@ -87,6 +87,8 @@ def system_error(error: BaseException) -> str | None:
 
 def _said_of(error: BaseException) -> str | None:
     text = one_line(error)[:_LONGEST]
+    if isinstance(error, PeerLost):
+        return one_line(error)
     if isinstance(error, MemoryError) or (isinstance(error, _ELSEWHERE) and _OF_MEMORY.search(text)):
         return f"{_MEMORY}{f': {text}' if text else ''} ({_LESS})"
     if isinstance(error, RecursionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class Block:
 
     rows: Mapping[str, Tensor]
     shapes: Mapping[str, torch.Size]
+    _placed: dict[tuple[str, torch.device], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, module: nn.Module, units: Mapping[str, Sequence[int]]) -> Block:
@@ -75,13 +76,26 @@ class Block:
         parts = vector.split([torch.Size(shape).numel() for shape in shapes])
         return {name: part.view(shape) for name, part, shape in zip(self.rows, parts, shapes, strict=True)}
 
+    def joined(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """Return the (size,) vector that ``split`` takes apart, float64, where the parts are."""
+        return torch.cat([parts[name].detach().reshape(-1).double() for name in self.rows])
+
     def join(self, parts: Mapping[str, Tensor]) -> Tensor:
         """Return the (size,) vector that ``split`` takes apart, float64 on the CPU."""
-        return torch.cat([parts[name].detach().reshape(-1).double().cpu() for name in self.rows])
+        return _fetched([parts[name].detach().reshape(-1).double() for name in self.rows])
 
     def gather(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the block's entries of tensors shaped like the parameters, (size,) float64 on the CPU."""
-        return self.join({name: tensors[name][rows] for name, rows in self.rows.items()})
+        return self.join({name: tensors[name][self.rows_at(name, tensors[name])] for name in self.rows})
+
+    def rows_at(self, name: str, like: Tensor) -> Tensor:
+        """The rows of a parameter, on the device of ``like``: sent there once."""
+        if like.device.type == "cpu":
+            return self.rows[name]
+        key = name, like.device
+        if key not in self._placed:
+            self._placed[key] = self.rows[name].to(like.device)
+        return self._placed[key]
 
     def spread(self, vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return whole parameters that hold ``vector`` (size,) in the block and zero elsewhere.
@@ -90,7 +104,7 @@ class Block:
         """
         whole = {name: torch.zeros_like(like[name], requires_grad=False) for name in self.rows}
         for name, part in self.split(vector).items():
-            whole[name][self.rows[name]] = part.to(whole[name])
+            whole[name][self.rows_at(name, whole[name])] = part.to(whole[name])
         return whole
 
     def read(self, module: nn.Module) -> Tensor:
@@ -101,30 +115,42 @@ class Block:
         """Add ``step`` (size,) to the block's weights in place; no other weight or buffer is written."""
         parameters = dict(module.named_parameters())
         with torch.no_grad():
-            for name, part in self.split(step).items():
-                whole, rows = parameters[name], self.rows[name]
-                whole[rows] = (whole[rows].double().cpu() + part).to(whole)  # rounded once, to its own type
+            for name, part in self.split(self._sent(step, parameters)).items():
+                whole, rows = parameters[name], self.rows_at(name, parameters[name])
+                added = whole[rows].double() + part.to(whole.device)
+                whole[rows] = added.to(whole)  # rounded once, to its own type
+
+    def _sent(self, step: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """``step`` in one go to where the first of the block's parameters is."""
+        return step.to(parameters[self.names[0]].device)
 
     def moved(self, module: nn.Module, step: Tensor) -> Tensor:
         """Return which of the block's weights ``add`` would change, (size,) bool: rounding may leave some."""
         parameters = dict(module.named_parameters())
         found = []
-        for name, part in self.split(step).items():
-            old = parameters[name].detach()[self.rows[name]]
-            found.append(((old.double().cpu() + part).to(old) != old).reshape(-1).cpu())
-        return torch.cat(found)
+        for name, part in self.split(self._sent(step, parameters)).items():
+            old = parameters[name].detach()[self.rows_at(name, parameters[name])]
+            found.append(((old.double() + part.to(old.device)).to(old) != old).reshape(-1))
+        return _fetched(found)
 
     def save(self, module: nn.Module) -> dict[str, Tensor]:
         """Return a copy of the block's weights, for ``restore``."""
         parameters = dict(module.named_parameters())
-        return {name: parameters[name].detach()[rows] for name, rows in self.rows.items()}
+        return {n: parameters[n].detach()[self.rows_at(n, parameters[n])] for n in self.rows}
 
     def restore(self, module: nn.Module, saved: Mapping[str, Tensor]) -> None:
         """Put saved weights back, bit for bit."""
         parameters = dict(module.named_parameters())
         with torch.no_grad():
-            for name, rows in self.rows.items():
-                parameters[name][rows] = saved[name]
+            for name in self.rows:
+                parameters[name][self.rows_at(name, parameters[name])] = saved[name]
+
+
+def _fetched(parts: list[Tensor]) -> Tensor:
+    """One after the other on the CPU: brought there in one go, unless they lie on several devices."""
+    if len({part.device for part in parts}) > 1:
+        parts = [part.cpu() for part in parts]
+    return torch.cat(parts).cpu()
 
 
 def _parameters(parts: Mapping[str, nn.Module], name: str) -> list[nn.Parameter]:

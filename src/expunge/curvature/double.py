@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from expunge.curvature.watching import duplicate, watching
+from expunge.curvature.watching import duplicate, known_code, watching
 
 _ENTRIES = 1 << 18  # of unfolded inputs at once: 2 MB, so that they are still in the cache when they are used
 
@@ -41,6 +43,24 @@ def in_float64(module: nn.Module, x: Tensor) -> nn.Module:
         what = f"run in float64 the network still puts out {found.dtype}, which rounds small losses away"
         warnings.warn(f"{what} (its forward asks for it)", stacklevel=2)
     return double
+
+
+def as_in_float64(module: nn.Module, x: Tensor) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """What ``in_float64`` gives, and how it is called.
+
+    On a GPU a network of known code is not copied, for that takes as long as all copies of an image do: it is
+    called itself, with tensors of float64 in place of its own.
+    """
+    if x.device.type == "cuda" and known_code(module):
+        return module, partial(functional_call, module, doubles(module))
+    network = in_float64(module, x)
+    return network, network
+
+
+def doubles(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, those of real numbers in float64, without gradients."""
+    named = chain(module.named_parameters(), module.named_buffers())
+    return {name: t.detach().double() if t.is_floating_point() else t for name, t in named}
 
 
 class Unfolded(TorchFunctionMode):

@@ -12,15 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
+from expunge.core.gpu_memory import room_on
 from expunge.core.memory import in_words, room_below
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
 from expunge.curvature.gradients import Batches, Losses
 from expunge.curvature.moment import SecondMoment
 from expunge.curvature.roots import root_columns, sampled
+from expunge.curvature.walks import walks_back
 from expunge.curvature.watching import first_input, naming_derivatives
 
 _ENTRIES = 1 << 24  # of unfolded inputs held at once, in float64
+_FEW = 1024  # units
 _TOLD = "for kfac a module that {} (curvature=ggn takes any)"
 _CALLED = "is called through its own forward"
 COLUMNS = 100
@@ -92,13 +95,16 @@ class KroneckerFactored:
             raise ValueError("the curvature of no examples is not defined")
         for layer in self._layers:
             layer.finish(count)
+        devices = {layer.device for layer in self._layers}
+        self.device = devices.pop() if len(devices) == 1 else torch.device("cpu")
+        """Where products are computed: on the GPU that the factors are on."""
 
     def __call__(self, vector: Tensor) -> Tensor:
-        """Return the product with ``vector``; both (size,) float64 on the CPU."""
-        parts, found = self._block.split(vector), {}
+        """Return the product with ``vector``, where it is; both (size,) float64."""
+        parts, found = self._block.split(vector.to(self.device)), {}
         for layer in self._layers:
             found.update(layer.apply(parts))
-        return self._block.join(found)
+        return self._block.joined(found).to(vector.device)
 
     def _add(self, outputs: Tensor, targets: Tensor, losses: Losses) -> None:
         walked = list(self._layers)
@@ -109,12 +115,11 @@ class KroneckerFactored:
                     layer.add_softmax(outputs.detach().double().softmax(dim=1))
         places = [place for layer in walked for place in layer.outputs]
         if places and outputs.requires_grad:
-            for column in root_columns(losses, outputs.detach(), targets, self._columns, self._rng):
-                found = iter(
-                    torch.autograd.grad(outputs, places, column, retain_graph=True, materialize_grads=True)
-                )
+            columns = root_columns(losses, outputs.detach(), targets, self._columns, self._rng)
+            for slopes, taken in walks_back(outputs, places, columns):
+                found = iter(slopes)
                 for layer in walked:
-                    layer.add_gradients([next(found) for _ in layer.outputs], len(targets))
+                    layer.add_gradients([next(found) for _ in layer.outputs], taken * len(targets))
         for layer in self._layers:
             layer.outputs, layer.last = [], None  # and with them the graph of this batch
 
@@ -132,10 +137,14 @@ class _Layer:
         width = ("weight" in named) * self.features + ("bias" in named)
         self.a = SecondMoment(len(self.groups), width)
         self.b, self.less = SecondMoment(1, len(units)), SecondMoment(1, len(units))
-        self.diagonal = torch.zeros(len(units), dtype=torch.float64, device=module.weight.device)
+        self.device = module.weight.device
+        self.there = units.to(self.device)
+        self.diagonal = torch.zeros(len(units), dtype=torch.float64, device=self.device)
         self.outputs: list[Tensor] = []
         self.last: Tensor | None = None
         self.called = False
+        self.whole: Tensor | None = None
+        """B, where it is held whole."""
 
     def see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         """Record a call of the module, as a forward hook does."""
@@ -158,33 +167,34 @@ class _Layer:
 
     def add_softmax(self, p: Tensor) -> None:
         """Add diag(p) - p p^T of every example, for the module that puts the outputs out."""
-        chosen = p[:, self.units.to(p.device)]
+        chosen = p[:, self.there]
         self.diagonal += chosen.sum(dim=0)
         self.less.add(chosen[None])
 
     def _inputs(self, x: Tensor) -> Iterator[Tensor]:
         """Give out the inputs at every p of the groups in use, (groups, rows, features), some at a time."""
         if isinstance(self.module, nn.Conv2d):
-            conv, groups = self.module, self.groups.to(x.device)
+            conv = self.module
             mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
             x = nn.functional.pad(x, _padding(conv), mode=mode)
             step = max(1, _ENTRIES // max(1, x[0].numel() * conv.weight.shape[2:].numel()))
             for part in x.split(step):
                 patches = nn.functional.unfold(part, conv.kernel_size, conv.dilation, 0, conv.stride)
-                grouped = patches.unflatten(1, (conv.groups, self.features))[:, groups]
+                grouped = patches.unflatten(1, (conv.groups, self.features))
+                if conv.groups > 1:
+                    grouped = grouped[:, self.groups.to(x.device)]
                 yield grouped.permute(1, 0, 3, 2).flatten(1, 2).double()
         else:
             for part in x.reshape(-1, self.features).split(max(1, _ENTRIES // self.features)):
                 yield part.double()[None]
 
     def add_gradients(self, gradients: list[Tensor], examples: int) -> None:
-        """Add g g^T of one column, of all calls in this batch."""
-        units = self.units.to(self.diagonal.device)
+        """Add g g^T of the columns of a walk, of all calls in this batch."""
         rows = [g.movedim(1, -1) if isinstance(self.module, nn.Conv2d) else g for g in gradients]
-        rows = [g.reshape(-1, g.shape[-1])[:, units] for g in rows]
+        rows = [g.reshape(-1, g.shape[-1])[:, self.there] for g in rows]
         positions = sum(len(g) for g in rows) / examples
         for g in rows:
-            for part in g.split(max(1, _ENTRIES // len(units))):
+            for part in g.split(max(1, _ENTRIES // len(self.units))):
                 self.b.add(part.double()[None] / positions**0.5)
 
     def finish(self, count: int) -> None:
@@ -192,13 +202,16 @@ class _Layer:
         if not self.called:
             raise InvalidValue("units", self.name, _TOLD.format(_CALLED))
         for moment in (self.a, self.b, self.less):
-            moment.cpu()
-        self.diagonal = self.diagonal.cpu()
+            moment.finish(self.device)
         # Both factors are means, and only their product is used: A's division is done here, too.
         self.scale = 1.0 / count**2
         if len(self.groups) > 1:
-            together = self.member[:, None] == self.member
-            self.masked = torch.where(together, self.b.matrix(0), 0.0)
+            together = (self.member[:, None] == self.member).to(self.device)
+            self.whole = torch.where(together, self.b.matrix(0), 0.0)
+            members = [(self.member == group).nonzero()[:, 0] for group in range(len(self.groups))]
+            self.members = [rows.to(self.device) for rows in members]
+        elif held_whole(self.device, len(self.units)):
+            self.whole = self.b.matrix(0) - self.less.matrix(0) + self.diagonal.diag()
 
     def apply(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return B V A, with V the units' weights and bias as rows, by parameter name."""
@@ -207,18 +220,24 @@ class _Layer:
             for kind, name in self.named.items()
         }
         matrix = torch.cat(list(columns.values()), dim=1)
-        mixed = torch.empty_like(matrix)
-        for group in range(len(self.groups)):
-            members = self.member == group
-            mixed[members] = self.a.times(matrix[members], group)
         if len(self.groups) > 1:
-            whole = self.masked @ mixed
+            mixed = torch.empty_like(matrix)
+            for group, members in enumerate(self.members):
+                mixed[members] = self.a.times(matrix[members], group)
         else:
-            whole = (self.b.times(mixed.mT, 0) - self.less.times(mixed.mT, 0)).mT + self.diagonal[
-                :, None
-            ] * mixed
+            mixed = self.a.times(matrix, 0)
+        if self.whole is not None:
+            whole = self.whole @ mixed
+        else:
+            own = (self.b.times(mixed.mT, 0) - self.less.times(mixed.mT, 0)).mT
+            whole = own + self.diagonal[:, None] * mixed
         found = (self.scale * whole).split([part.shape[1] for part in columns.values()], dim=1)
         return dict(zip(self.named.values(), found, strict=True))
+
+
+def held_whole(device: torch.device, units: int) -> bool:
+    """Whether B is better held as one matrix: on a GPU, where a call costs more than its work."""
+    return device.type == "cuda" and units <= _FEW
 
 
 def require_layers(module: nn.Module, block: Block, silent: Container[str]) -> None:
@@ -237,7 +256,12 @@ def require_memory(module: nn.Module, block: Block, rows: int, columns: int | No
         inputs = len(layer.groups) * width * min(width, rows * positions)
         size = 8 * (inputs + units * min(units, rows * positions * (columns or units)))
         needed, widest = needed + size, max(widest, (size, layer.name))
-    if room := room_below(needed):
+    where = next(module.parameters()).device
+    if where.type == "cuda":
+        room = f"{in_words(room_on(where))} of the GPU" if needed > room_on(where) else None
+    else:
+        room = room_below(needed)
+    if room:
         what = f"kfac, which needs {in_words(needed)}, {in_words(widest[0])} of them for {widest[1]}"
         instead = f"ggn, a selector that takes fewer units, or fewer curvature_rows: {room} are left"
         raise InvalidValue("curvature", what, instead)

@@ -31,19 +31,19 @@ class SecondMoment:
         else:
             self._sum.baddbmm_(rows.mT, rows)
 
-    def cpu(self) -> None:
-        """Move all that is kept to the CPU; nothing is added afterwards."""
-        empty = torch.zeros(self._groups, 0, self.width, dtype=torch.float64)
-        self._rows = [torch.cat([empty, *(part.cpu() for part in self._rows)], dim=1)]
-        self._sum = None if self._sum is None else self._sum.cpu()
+    def finish(self, device: torch.device) -> None:
+        """Put all that is kept together; nothing is added afterwards."""
+        empty = torch.zeros(self._groups, 0, self.width, dtype=torch.float64, device=device)
+        self._rows = [torch.cat([empty, *self._rows], dim=1)]
 
     def times(self, matrix: Tensor, group: int) -> Tensor:
-        """Return ``matrix`` (m, width) times the sum of one group, on the CPU."""
+        """Return ``matrix`` (m, width) times the sum of one group."""
         if self._sum is not None:
             return matrix @ self._sum[group]
         rows = self._rows[0][group]
         return (matrix @ rows.mT) @ rows
 
     def matrix(self, group: int) -> Tensor:
-        """Return the sum of one group, (width, width), on the CPU."""
-        return self.times(torch.eye(self.width, dtype=torch.float64), group)
+        """Return the sum of one group, (width, width)."""
+        like = self._rows[0] if self._sum is None else self._sum
+        return self.times(torch.eye(self.width, dtype=torch.float64, device=like.device), group)

@@ -21,6 +21,8 @@ from expunge.curvature.gradients import evaluating, require_gradient
 
 _REENTRANT = "torch.utils.checkpoint with use_reentrant=True"
 _SHOWN = 5
+_KNOWN = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.misc", "expunge.models.")
+_OTHERS = ("expunge.models.ensemble",)  # runs those of its parts that it has heard of
 PARALLEL = (nn.DataParallel, DistributedDataParallel)
 
 
@@ -40,6 +42,31 @@ def compiled(module: nn.Module) -> bool:
         or hasattr(part.forward, "_torchdynamo_orig_callable")
         for part in module.modules()
     )
+
+
+def known_code(module: nn.Module) -> bool:
+    """Whether all layers are torch's, torchvision's or ours: what they do, and do not, is known.
+
+    They compute in any type, by the tensors that they are given by name, and ask a GPU nothing.
+    """
+    kinds = {type(part).__module__ for part in module.modules()}
+    others = any(name.startswith(_OTHERS) for name in kinds)
+    held = any(isinstance(value, Tensor) for part in module.modules() for value in vars(part).values())
+    first = any(part._forward_pre_hooks for part in module.modules())  # weights may be computed there
+    return not (others or held or first) and all(name.startswith(_KNOWN) for name in kinds)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Let cuDNN take only ways of convolution that give the same numbers every time, for a while."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    if device.type == "cuda":
+        cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 @contextmanager

@@ -50,6 +50,7 @@ class Dataset:
         retrieval: Queries, gallery and cameras of a re-identification data set.
         ids: (n_train,) text, what the owner of the data calls each training row, each once.
         groups: (n_train,) text, whose each training row is, such as a person's.
+        weights: (n_train,) float64 in (0, 1], what each training row counts in the loss; None: 1 each.
         features: Of a table, the name of each column of x, and whether it holds but 0 and 1.
     """
 
@@ -65,6 +66,7 @@ class Dataset:
     ids: NDArray[np.str_] | None = None
     groups: NDArray[np.str_] | None = None
     features: Mapping[str, bool] | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
@@ -90,7 +92,8 @@ class Dataset:
         if self.retrieval is not None:
             parts = (self.retrieval.query, self.retrieval.gallery, self.retrieval.cameras)
             found["queries, gallery and cameras"] = sha256_of(sha256_of_array(p).encode() for p in parts)
-        for name, of_rows in (("ids", self.ids), ("groups", self.groups)):
+        of_each = (("ids", self.ids), ("groups", self.groups), ("weights", self.weights))
+        for name, of_rows in of_each:
             if of_rows is not None:
                 found[f"training {name}"] = sha256_of_array(of_rows)
         if self.features is not None:
@@ -183,7 +186,7 @@ class Dataset:
 
     def _training(self, rows: Any) -> dict[str, Any]:
         """All that there is of each training row, of some of them."""
-        found = {name: getattr(self, name) for name in ("x_train", "y_train", "ids", "groups")}
+        found = {name: getattr(self, name) for name in ("x_train", "y_train", "ids", "groups", "weights")}
         return {name: None if of is None else of[rows] for name, of in found.items()}
 
 

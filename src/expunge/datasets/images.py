@@ -120,6 +120,10 @@ class Images:
         if not torch.isfinite(chosen).all():
             bad = rows[int((~torch.isfinite(chosen).flatten(1).all(dim=1)).nonzero()[0])]
             raise DataError(f"inputs: row {bad} holds a value that is no finite number in {dtype}")
+        return self.arranged(chosen)
+
+    def arranged(self, chosen: Tensor) -> Tensor:
+        """Return inputs of the shape in which they are stored as a network takes them, see ``shape``."""
         if self.raw.ndim == 3:
             return chosen[:, None]
         return chosen.permute(0, 3, 1, 2).contiguous() if self.raw.ndim == 4 else chosen
@@ -217,8 +221,13 @@ class Examples:
             InvalidValue: ``rows`` are not ids of rows that there are.
         """
         index = row_ids(rows, len(self.y), distinct=False)
-        x, y = self.x.batch(index, self.dtype, self.device), self.y[torch.from_numpy(index)].to(self.device)
-        return Taken(x, y, index)
+        there = torch.from_numpy(index).to(self.y.device, non_blocking=True)
+        x = self.x.batch(there if getattr(self.x, "near", False) else index, self.dtype, self.device)
+        return Taken(x, self.y[there].to(self.device), index)
+
+    def at(self, there: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of rows whose ids are where they are themselves: nobody looks at them."""
+        return self.x.batch(there, self.dtype, self.device), self.y.index_select(0, there)
 
     def only(self, rows: Any) -> Examples:
         """Return the same examples with other rows to give out."""

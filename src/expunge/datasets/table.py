@@ -22,6 +22,7 @@ from expunge.datasets.table_columns import (
     Categories,
     Numbers,
     Refused,
+    Weights,
     checked_categories,
     checked_fill,
 )
@@ -43,6 +44,7 @@ def load(
     label: Any,
     id: Any = None,
     group: Any = None,
+    weight: Any = None,
     categories: Mapping[str, Sequence[Any]] | None = None,
     fill: Mapping[str, float] | None = None,
     drop: Sequence[str] | None = None,
@@ -64,6 +66,7 @@ def load(
         id: The column that names each row, each differently; None: the column ``id`` if there is one; False:
             none, and a column ``id`` is a feature.
         group: The column that says whose a row is; None: the column ``group`` if there is one; False: none.
+        weight: The column that says what each training row counts in the loss, in (0, 1]; None: 1.
         categories: Column -> the values that it may hold, each of which becomes a feature (see
             ``Categories``). All other columns are numbers.
         fill: Column -> the number in place of none.
@@ -83,7 +86,7 @@ def load(
     if separator is not None and not (isinstance(separator, str) and len(separator) == 1):
         raise InvalidValue("separator", separator, "one character, or null")
     table = open_table(path, separator)
-    plan = _Plan.of(table, path, label, id, group, categories, fill, drop)
+    plan = _Plan.of(table, path, label, {"id": id, "group": group, "weight": weight}, categories, fill, drop)
     whole = plan.read(path, table)
     if test_file is not None:
         other = locate("test_file", test_file, data_dir, _KINDS)
@@ -102,6 +105,7 @@ def load(
         ids=train.ids,
         groups=train.groups,
         features=plan.features(),
+        weights=train.weights,
     )
     return found.only(classes)
 
@@ -114,11 +118,12 @@ class _Read:
     labels: NDArray[Any]
     ids: NDArray[np.str_] | None
     groups: NDArray[np.str_] | None
+    weights: NDArray[np.float64] | None
 
     def part(self, rows: Any) -> _Read:
         """Some of the rows."""
-        ids, groups = (None if of is None else of[rows] for of in (self.ids, self.groups))
-        return _Read(self.x[rows], self.labels[rows], ids, groups)
+        others = (self.ids, self.groups, self.weights)
+        return _Read(self.x[rows], self.labels[rows], *(None if of is None else of[rows] for of in others))
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class _Plan:
     label: str
     id: str | None
     group: str | None
+    weight: str | None
     columns: list[Numbers | Categories] = field(default_factory=list)
 
     @classmethod
@@ -136,8 +142,7 @@ class _Plan:
         table: TableFile,
         path: Path,
         label: Any,
-        id: Any,
-        group: Any,
+        named: Mapping[str, Any],
         categories: Any,
         fill: Any,
         drop: Any,
@@ -149,7 +154,6 @@ class _Plan:
         """
         there = table.columns
         label = _column("label", label, there, path)
-        named = {"id": id, "group": group}
         own = {key: _of_rows(key, given, there, path, label) for key, given in named.items()}
         for key, column in own.items():
             if column is not None and named[key] is None:
@@ -169,7 +173,7 @@ class _Plan:
             Categories(name, values[name]) if name in values else Numbers(name, filled.get(name))
             for name in free
         ]
-        return cls(label, own["id"], own["group"], columns)
+        return cls(label, own["id"], own["group"], own["weight"], columns)
 
     @property
     def needed(self) -> list[str]:
@@ -189,12 +193,16 @@ class _Plan:
         of_rows = [self.id, self.group] if rows_are_named else [None, None]
         texts = [self.label, *(name for name in of_rows if name is not None)]
         known = [column.name for column in self.columns if isinstance(column, Categories)]
-        unused = [name for name in table.columns if name not in self.needed]
+        weight = Weights(self.weight) if rows_are_named and self.weight is not None else None
+        unused = [name for name in table.columns if name not in (*self.needed, weight and weight.name)]
+        weights: list[NDArray[Any]] = []
         blocks: list[NDArray[np.float32]] = []
         found: dict[str, list[NDArray[np.str_]]] = {name: [] for name in texts}
         start = 0
         for chunk in table.chunks({*texts, *known, *unused}):
             blocks.append(np.hstack([_read(path, table, chunk, start, column) for column in self.columns]))
+            if weight is not None:
+                weights.append(_read(path, table, chunk, start, weight))
             for name in texts:
                 found[name].append(_texts(path, table, chunk[name], start))
             start += len(chunk)
@@ -204,7 +212,8 @@ class _Plan:
         ids, groups = (None if name is None else named[name] for name in of_rows)
         if ids is not None:
             _require_distinct(path, table, ids, texts[1])
-        return _Read(_joined(blocks), _labels(path, table, named[self.label], self.label), ids, groups)
+        labels = _labels(path, table, named[self.label], self.label)
+        return _Read(_joined(blocks), labels, ids, groups, np.concatenate(weights) if weights else None)
 
 
 def _joined(blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -220,7 +229,7 @@ def _joined(blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def _read(
     path: Path, table: TableFile, chunk: pd.DataFrame, start: int, column: Numbers | Categories
-) -> NDArray[np.float32]:
+) -> NDArray[Any]:
     try:
         return column.read(chunk[column.name])
     except Refused as error:
@@ -279,11 +288,11 @@ def _require_distinct(path: Path, table: TableFile, ids: NDArray[np.str_], name:
 
 
 def _of_rows(key: str, given: Any, there: Sequence[str], path: Path, label: str) -> str | None:
-    """The column of ids or of groups."""
+    """The column of ids, groups or weights."""
     if given is False:
         return None
     if given is None:
-        return own if (own := _OWN_NAMES[key]) in there and own != label else None
+        return own if (own := _OWN_NAMES.get(key)) in there and own != label else None
     column = _column(key, given, there, path)
     if column == label:
         raise InvalidValue(key, given, "another column than that of the labels")

@@ -79,6 +79,29 @@ def _otherwise(name: str) -> str:
     return f"allowed: numbers; {known}, and dataset.drop=[{name}] leaves the column out"
 
 
+class Weights(Numbers):
+    """A column that says what each row counts: numbers above 0 and at most 1, and no feature."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, None)
+
+    def read(self, column: pd.Series[Any]) -> NDArray[Any]:
+        """Return the weights of a chunk, (m,) float64.
+
+        Raises:
+            Refused: One is none.
+        """
+        allowed = "allowed: a weight above 0 and at most 1 in each row"
+        try:
+            values = self._values(column)
+        except Refused as error:
+            raise Refused(error.row, f"holds {str(column.iloc[error.row])[:80]!r}, {allowed}") from None
+        if (bad := ~((values > 0) & (values <= 1))).any():
+            row = int(bad.argmax())
+            raise Refused(row, f"holds {column.iloc[row]}, {allowed}")
+        return values
+
+
 class Categories:
     """A column of a few known values: a feature for each, 1 in the rows that hold it and 0 in others.
 

@@ -1,9 +1,9 @@
 """Removals between two passes over the data: everything that is known of the loss at one point.
 
-At an anchor w_a the gradient r, the curvature ``C = sum_i l2(t_i) x_i x_i^T`` and ``T = sum_i |l3(t_i)| x_i
-x_i^T`` of the rows that stay are kept (t_i = x_i.w_a, lk the k-th derivative of the loss). A row that leaves
-takes its own part along, which needs no other row. The model is ``w = w_a + p``, where ``(C + lam n I) p =
--r`` is solved as well as need be, and
+At an anchor w_a the gradient r, the curvature ``C = sum_i c_i l2(t_i) x_i x_i^T`` and
+``T = sum_i c_i |l3(t_i)| x_i x_i^T`` of the rows that stay are kept (t_i = x_i.w_a, lk the k-th derivative of
+the loss, c_i in (0, 1] what the row counts). A row that leaves takes its own part along, which needs no other
+row. The model is ``w = w_a + p``, where ``(C + lam n I) p = -r`` is solved as well as need be, and
 
     ||grad L(w)|| <= ||r + (C + lam n I) p|| + beyond_anchor(p^T T p, p^T C p, ||p||) + roundings.
 
@@ -21,27 +21,31 @@ from math import inf, isfinite
 
 import numpy as np
 from scipy.linalg.blas import dsymv
-from scipy.special import expit
 
 from expunge.certificate.bounds import beyond_anchor
 from expunge.certificate.outward import norm_up, sum_up
 from expunge.core.errors import DataError
 from expunge.core.seeds import SystemNoise
 from expunge.linear.anchor_errors import AnchorErrors
+from expunge.linear.cuts import Cut, parts_of
 from expunge.linear.factor import FOLD_RANK, Factor
+from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.logistic import LogisticProblem, data_gradient
-from expunge.linear.parallel import for_each, one_blas_thread
+from expunge.linear.operations import UNIT, DenseRows
+from expunge.linear.parallel import one_blas_thread
+from expunge.linear.passes import ANCHORED, derivatives, sized_blocks
 from expunge.linear.rounding import OUTWARD, length_up
-from expunge.linear.rows import BLOCK_ROWS, UNIT, Array, Rows
 
-_PARTS_BELOW = 1024  # features up to which four parts of each sum are small beside the rows
 _REFINED = 6  # solves at most
 _SLOW = 0.5  # contraction above which another solve is not worth it
 
 
 @dataclass(frozen=True)
 class Departing:
-    """Rows that leave, as the model sees them: ``x`` (m, d) with norms of at most 1, ``y`` (m,) -1 or +1."""
+    """Rows that leave, as the model sees them: ``x`` (m, d) with norms of at most 1.
+
+    ``y`` (m,) are as in ``LogisticProblem``: the label is the sign, the size is what the row counts.
+    """
 
     x: Array
     y: Array
@@ -52,7 +56,7 @@ class Anchor:
     """What is known of the loss of one column, without b, at ``w``, over the ``n`` rows that stay.
 
     Immutable. ``curvature`` and ``third``, (d, d), are of ``made`` rows; those of them that have left since,
-    ``gone`` (k, d) with the derivatives ``slopes`` l2 and ``bends`` |l3|, (k,), are to be subtracted.
+    ``gone`` (k, d) with the derivatives ``slopes`` c l2 and ``bends`` c |l3|, (k,), are to be subtracted.
 
     Attributes:
         w: (d,). gradient: (d,), r.
@@ -76,9 +80,9 @@ class Anchor:
     def of(cls, problem: LogisticProblem, w: Array) -> Anchor:
         """Measure: a pass over the rows, which are read twice."""
         gradient = problem.gradient(w)
-        assert isinstance(problem.rows, Rows)  # nobody else has two matrices of d x d to keep
-        curvature, third = _matrices(problem.rows, w)
-        errors = AnchorErrors.measured(problem, w, _parts(len(w)))
+        assert isinstance(problem.rows, DenseRows)  # nobody else has two matrices of d x d to keep
+        curvature, third = _matrices(problem.rows, problem.y, w)
+        errors = AnchorErrors.measured(problem, w, parts_of(len(w)))
         known = w, problem.lam, problem.n, gradient, curvature, third, problem.n, errors
         return cls(*known, np.empty((0, len(w))), np.empty(0), np.empty(0))
 
@@ -96,7 +100,7 @@ class Anchor:
 
     def _without(self, departing: Departing) -> Anchor:
         x, m = departing.x, len(departing.y)
-        slopes, bends = _derivatives(x @ self.w)
+        slopes, bends = derivatives(x @ self.w, np.abs(departing.y))
         gradient = self.gradient - data_gradient(self.w, x, departing.y) - self.lam * m * self.w
         left = replace(
             self,
@@ -115,8 +119,9 @@ class Anchor:
         return len(self.w)
 
     def removed_factors(self, departing: Departing) -> Array:
-        """U, (m, d) with ``U^T U = sum over these rows of l2(t_i) x_i x_i^T``."""
-        return np.asarray(np.sqrt(_derivatives(departing.x @ self.w)[0])[:, None] * departing.x)
+        """U, (m, d) with ``U^T U = sum over these rows of c_i l2(t_i) x_i x_i^T``."""
+        slopes, _ = derivatives(departing.x @ self.w, np.abs(departing.y))
+        return np.asarray(np.sqrt(slopes)[:, None] * departing.x)
 
     def folded(self) -> Anchor:
         """Return the same with the rows that have left in the matrices: none of them is kept."""
@@ -204,12 +209,12 @@ class Anchor:
         w, errors, rows = self.w, self.errors, problem.rows
         along = SystemNoise().normal(size=self.dim)
         along /= np.linalg.norm(along)
-        assert isinstance(rows, Rows)
-        sums = np.zeros((2, self.dim))
+        assert isinstance(rows, DenseRows)
+        sums, sizes = np.zeros((2, self.dim)), np.abs(problem.y)
         with one_blas_thread():
-            for block in rows.weighted_blocks(None, range(0, rows.places, BLOCK_ROWS), np.float64):
+            for block, own in sized_blocks(rows, sizes, range(0, rows.places, BLOCK_ROWS)):
                 moved = block @ along
-                for into, weights in zip(sums, _derivatives(block @ w), strict=True):
+                for into, weights in zip(sums, derivatives(block @ w, own), strict=True):
                     into += (weights * moved) @ block
         again = AnchorErrors.measured(problem, w, 1)
         product = 4 * OUTWARD * UNIT * (2 * self.dim + 64) * problem.n
@@ -228,33 +233,11 @@ class Anchor:
         return product - self.gone.T @ (weights * (self.gone @ step)) if len(weights) else product
 
 
-def _derivatives(scores: Array) -> tuple[Array, Array]:
-    """The second derivatives of the loss at these scores, and the size of the third ones."""
-    slopes = expit(scores) * expit(-scores)
-    return slopes, slopes * np.abs(np.tanh(scores / 2))
-
-
-def _matrices(rows: Rows, w: Array) -> tuple[Array, Array]:
-    """C and T at ``w``, (d, d) each; every row is read once."""
-    parts = _parts(rows.dim)
-    sums = np.zeros((parts, 2, rows.dim, rows.dim))
-
-    def add_up(k: int) -> None:
-        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, BLOCK_ROWS)
-        for block in rows.weighted_blocks(None, part, np.float64):
-            for into, weights in zip(sums[k], _derivatives(block @ w), strict=True):
-                weighted = np.sqrt(weights)[:, None] * block
-                into += weighted.T @ weighted
-
-    with one_blas_thread():
-        for_each(add_up, parts, rows.places * rows.dim)
+def _matrices(rows: DenseRows, y: Array, w: Array) -> tuple[Array, Array]:
+    """C and T at ``w`` of rows that count ``|y|`` (n,), (d, d) each; every row is read once."""
+    (sums,) = rows.partial_sums(ANCHORED, Cut("parts", parts_of(rows.dim)), (y,), w)
     curvature, third = sums.sum(axis=0)
     return curvature.T, third.T  # symmetric: so they are in Fortran's order without a copy
-
-
-def _parts(dim: int) -> int:
-    """Partial sums, whatever the number of threads."""
-    return 4 if dim <= _PARTS_BELOW else 2
 
 
 def _norm(vector: Array) -> float:

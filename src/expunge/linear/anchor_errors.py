@@ -1,7 +1,8 @@
 """What float64 takes from an anchor's gradient and matrices: bounds known beforehand, carried along.
 
 u = 2^-53; the analysis is that of ``expunge.linear.rounding``. Norms of matrices are bounded by their
-Frobenius norms, and those of C and T of N rows by their traces, N / 4 and c3 N.
+Frobenius norms, and those of C and T of N rows by their traces, N / 4 and c3 N. Rows that count less than 1
+have one rounding more, for which ``_EVALUATED`` and ``_OF_ENTRY`` have room.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.linear.rows import Array
+from expunge.linear.given import Array
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,9 @@ class Brought:
     Attributes:
         x: (m, d) float64, as the model sees them: with norms of at most 1.
         labels: (m,) of their classes, as the model was given them.
+        sizes: (m,) what each counts in the loss; None: 1 each.
     """
 
     x: Array
     labels: NDArray[np.int64]
+    sizes: Array | None = None

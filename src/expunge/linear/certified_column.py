@@ -75,6 +75,8 @@ class CertifiedColumn(WeightColumn):
 
     def makes_inverse(self, index: NDArray[np.int64]) -> bool:
         """Whether removing the rows ``index``, some of which it may not use, is sure to make an inverse."""
+        if not isinstance(self.factor, Factor):  # nor is anybody asked which rows are used
+            return False
         used = int(np.count_nonzero(self.problem.rows.uses(index)))
         return bool(used) and replaces_inverse(self.factor, self.problem.rows.dim, used)
 

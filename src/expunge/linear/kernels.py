@@ -107,7 +107,7 @@ def _add_four(weight, b0, b1, b2, b3, out):  # type: ignore[no-untyped-def]
 
 @njit(fastmath=_FAST)
 def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over the rows at lo..hi to ``out`` (d,)."""
+    """Add ``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i`` over the rows at lo..hi to ``out`` (d,)."""
     b0, b1, b2, b3 = _room_for_four(w.shape[0])
     score, weight, four = np.empty(4), np.empty(4), np.empty(4, np.int64)
     for i in range(lo, hi, 4):
@@ -117,8 +117,8 @@ def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignor
         for k in range(4):
             weight[k] = 0.0
             if i + k < hi and scale[index[i + k]] != 0.0:
-                s = y[index[i + k]] * scale[index[i + k]]
-                weight[k] = -s / (1.0 + np.exp(s * score[k]))
+                own, s = y[index[i + k]], scale[index[i + k]]
+                weight[k] = -(own * s) / (1.0 + np.exp((s if own > 0.0 else -s) * score[k]))
         _add_four(weight, b0, b1, b2, b3, out)
 
 

@@ -97,6 +97,11 @@ def enough_memory(dim: int, width: int, count: float) -> Iterator[None]:
     except MemoryError:
         need = _ENTRY * count * dim**2
         raise InvalidValue("features", dim, f"fewer {_why(dim, width, need, 'less')}") from None
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # of torch, which is not loaded for it
+            raise
+        said = f"it has no room for what rows of {dim} features and {width} weight vectors need besides"
+        raise InvalidValue("device", "cuda", f"auto or cpu: {said}") from None
 
 
 def _why(dim: int, width: int, need: float, room: str) -> str:

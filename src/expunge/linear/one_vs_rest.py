@@ -26,6 +26,7 @@ def one_vs_rest(
     subsample_ratio: float = 1.0,
     rng: np.random.Generator | None = None,
     iterative: bool = False,
+    sizes: Array | None = None,
 ) -> list[LogisticProblem]:
     """Return one problem per class; for two classes a single one, in which the larger label is +1.
 
@@ -37,7 +38,8 @@ def one_vs_rest(
 
     ``labels`` are (n,), ``classes`` (K,) different ones in rising order, ``b`` the (d, K)
     perturbation, (d, 1) for two classes. Problems that use all of ``rows`` share this object.
-    ``iterative`` is as in ``LogisticProblem``.
+    ``iterative`` is as in ``LogisticProblem``; ``sizes`` (n,) is what each row counts, in every column the
+    same, None for 1 each.
     """
     known = classes if isinstance(classes, ClassList) else ClassList.of(classes)
     used = None
@@ -47,13 +49,19 @@ def one_vs_rest(
     return [
         LogisticProblem(
             rows if used is None else rows.only(used[:, k]),
-            np.where(labels == label, 1.0, -1.0),
+            signed(labels == label, sizes),
             lam,
             np.ascontiguousarray(b[:, k]),
             iterative,
         )
         for k, label in enumerate(known.positive)
     ]
+
+
+def signed(positive: NDArray[np.bool_], sizes: Array | None) -> Array:
+    """Y as ``LogisticProblem`` has it: +1 and -1, times what each row counts, (n,)."""
+    y = np.where(positive, 1.0, -1.0)
+    return y if sizes is None else y * sizes
 
 
 def _used(

@@ -1,9 +1,9 @@
 """What the linear model asks of its rows, however they are stored: one interface.
 
 Dense rows in memory or on disk are ``expunge.linear.rows.Rows``, sparse ones are those of
-``expunge.linear.sparse_rows``. A pass sums over fixed blocks of rows, in order, so that no result depends on
-the number of threads; all sums are float64. Another kind (rows on a device, shards of rows on several
-machines) is these passes, written once more.
+``expunge.linear.sparse_rows``, dense ones on a device of torch those of ``expunge.linear.device_rows``. A
+pass sums over fixed blocks of rows, in order, so that no result depends on the number of threads; all sums
+are float64. Another kind is these passes, written once more.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, lru_cache
 from math import sqrt
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
+from expunge.linear.cuts import Cut, whole
 from expunge.linear.given import BLOCK_ROWS, Array
+from expunge.linear.parallel import one_blas_thread
 
 Own = TypeVar("Own", bound="RowOperations")
 
@@ -31,6 +34,9 @@ _PIECES = 64  # lists of departed rows that are kept apart, so that another one 
 class RowOperations(ABC):
     """n rows of d features with ``||x_i||_2 <= 1``, some of them possibly removed or not in use.
 
+    Where a pass takes ``y`` (n,), its sign is the label and its size, in (0, 1], what the row counts in the
+    loss (``expunge.linear.example_weights``): -1 and +1 where all count alike.
+
     A kind is a frozen dataclass of how its rows are stored, ``scale`` and ``index`` among its fields.
 
     Attributes:
@@ -42,6 +48,8 @@ class RowOperations(ABC):
 
     scale: Array
     index: NDArray[np.int64] | None
+    together: ClassVar[int] = 0
+    """How many times ``MOST_SLOPES`` a pass for many columns at once may keep; 0 where there is none."""
 
     # -- how many, and who is there ---------------------------------------------------------------------
 
@@ -133,7 +141,15 @@ class RowOperations(ABC):
 
     @abstractmethod
     def gradient(self, y: Array, w: Array) -> Array:
-        """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
+        """``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i``, (d,), of the loss ``sum_i |y_i| log(1 + ...)``."""
+
+    def slopes(self, y: Array, w: Array) -> Any:
+        """``|y_i| s_i (1 - s_i)`` with s_i = sigmoid(x_i.w), (n,): the second derivatives of the losses.
+
+        For the passes that take slopes or weights: nobody else need be able to read them.
+        """
+        scores = self.scores(w)
+        return np.abs(y) * (expit(scores) * expit(-scores))
 
     @abstractmethod
     def curved(self, slopes: Array, step: Array) -> tuple[Array, Array]:
@@ -230,6 +246,42 @@ class RowOperations(ABC):
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: nothing of what rows were that have left."""
         return {name: getattr(self, name) for name in self._fields()}
+
+
+class DenseRows(RowOperations):
+    """Rows that are a table, wherever it lies."""
+
+    @abstractmethod
+    def weighted_blocks(self, weights: Array | None, part: range, dtype: Any) -> Iterator[NDArray[Any]]:
+        """Yield ``weights_i x_i`` in ``dtype`` by blocks of the rows at the places ``part``.
+
+        A place is one in ``index``; the step of ``part`` is the size of a block, which the next overwrites.
+        """
+
+    def partial_sums(self, work: Any, cut: Cut, rowwise: tuple[Any, ...], *args: Any) -> list[Any]:
+        """What ``work``, one of ``expunge.linear.passes``, has for each unit of ``cut``, (units, ...) each.
+
+        ``rowwise`` are its arguments that have an entry for each row or place, ``args`` the others.
+        """
+        with one_blas_thread():
+            return cast("list[Any]", work.run(self, whole(cut, self.places), *rowwise, *args))
+
+    def room(self, width: int) -> Any:
+        """Room for ``width`` numbers a place in float32, (places, width), which passes fill and read."""
+        return np.empty((self.places, width), dtype=np.float32)
+
+    @abstractmethod
+    def columns(self, own: NDArray[np.int64], ridge: float, b: Array, sizes: Array | None = None) -> Any:
+        """The passes for many columns, ``expunge.linear.column_passes.ColumnPasses``, over these rows."""
+
+    def spectrum(self, sizes: Array | None = None) -> tuple[Array, Array]:
+        """Eigenvalues (d,) and eigenvectors (d, d) of ``X^T diag(sizes) X``, which is summed in float32.
+
+        sizes (n,) is what each row counts; None: 1 each.
+        """
+        with one_blas_thread():
+            values, vectors = np.linalg.eigh(self.weighted_gram(sizes, np.float32).astype(np.float64))
+        return values, vectors
 
 
 def spectral_norm(gram: Array, n: int) -> float:

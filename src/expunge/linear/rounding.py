@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import inf, isfinite, sqrt
 
 import numpy as np
@@ -37,6 +38,9 @@ class Rounding:
     - sigmoid is off by 1/4 of that, its derivative by c3 = 1 / (6 sqrt 3) of it;
     - N terms of norm at most 1 added one by one leave u (1 + 2 + ... + N) <= u N (N + 1) / 2, and sums over
       blocks of ``block`` rows, B of them, u B N more: no partial sum is longer than N.
+
+    A row that counts c_i < 1 has every term and derivative times c_i, which is one rounding more: the 16 of a
+    term, of which ten are used, have room for it. Bounds for c = 1 are bounds for all smaller.
 
     Of sparse rows all of this holds as it stands: what is not stored is added nowhere and rounds nothing, so
     that d bounds the terms of a score, and an entry of a sum has a rounding for each row that has the entry.
@@ -70,9 +74,8 @@ class Rounding:
         """The same at any w with ||w|| <= ``length``."""
         if not isfinite(length + self.b):
             return inf
-        r, lam, b = map(Fraction, (length, self.lam, self.b))
-        total = self.n * ((self.dim + 8) * r / 4 + self._depth + 8 * (1 + lam * r)) + 8 * b
-        return up(Fraction(OUTWARD * UNIT) * total)
+        at_zero, slope = _line(self)
+        return up(at_zero + slope * Fraction(length))
 
     def of_removed(self, w: Array, m: int) -> float:
         """Error of the removed gradient of m rows at ``w``."""
@@ -104,6 +107,15 @@ class Rounding:
         return in_block + min(Fraction(self.n), 1 + Fraction(self.places, BLOCK_ROWS))
 
 
+@lru_cache(maxsize=8)  # a thousand columns of the same rows ask for the same
+def _line(errors: Rounding) -> tuple[Fraction, Fraction]:
+    """What the error of a gradient is at w = 0, and by how much it grows with ||w||: exactly."""
+    lam, b = map(Fraction, (errors.lam, errors.b))
+    unit = Fraction(OUTWARD * UNIT)
+    at_zero = errors.n * (errors._depth + 8) + 8 * b
+    return unit * at_zero, unit * errors.n * (Fraction(errors.dim + 8, 4) + 8 * lam)
+
+
 def length_up(vector: Array) -> float:
     """Upper bound on the 2-norm of (d,), near enough where roundings are what it is for; NaN for NaN."""
     return OUTWARD * float(dnrm2(vector))  # which scales: no square underflows
@@ -112,8 +124,9 @@ def length_up(vector: Array) -> float:
 def radius(lam: float) -> float:
     """``min(sqrt(W(1/e) / lam), 1 / (2 lam))``: upper bound on ||w*||, the minimiser of a loss without b.
 
-    There the gradient is zero, and so is its product with w*: ``lam n ||w*||^2 = sum_i t_i / (1 + e^{t_i})``
-    with t_i = y_i x_i.w*. No term is above W(1/e) = 0.2785, nor, where t_i > 0, above t_i / 2 <= ||w*|| / 2.
+    There the gradient is zero, and so is its product with w*:
+    ``lam n ||w*||^2 = sum_i c_i t_i / (1 + e^t_i)`` with t_i = s_i x_i.w* and c_i <= 1. No term is above
+    W(1/e) = 0.2785, nor, where t_i > 0, above t_i / 2 <= ||w*|| / 2.
     """
     return OUTWARD * min(sqrt(_LONGEST_SQUARE / lam), 0.5 / lam)
 

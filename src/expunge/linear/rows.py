@@ -8,14 +8,16 @@ a memory-mapped array is never copied.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.linear import kernels
+from expunge.linear import kernels, passes
+from expunge.linear.column_passes import ColumnPasses
+from expunge.linear.cuts import BLOCKS, PARTS, Cut, parts_of
 from expunge.linear.given import (
     BLOCK_ROWS,
     NORM_SLACK,
@@ -23,24 +25,20 @@ from expunge.linear.given import (
     in_range,
     refuse,
     require_finite,
-    spans,
     square_norms,
     stored,
 )
-from expunge.linear.operations import FEW_ROWS, UNIT, RowOperations, spectral_norm
-from expunge.linear.parallel import for_each, one_blas_thread
+from expunge.linear.operations import FEW_ROWS, UNIT, DenseRows, spectral_norm
 
 __all__ = ["BLOCK_ROWS", "UNIT", "Array", "Rows", "spectral_norm", "weighted_gram"]
 log = logging.getLogger(__name__)
 
 _FEW_FEATURES = 64
-_GRAM_BLOCK = 2048  # rows widened at a time
-_PARTS = 4  # partial sums, whatever the number of threads
-_PARTS_BELOW = 1024  # features up to which as many Gram matrices are small beside the rows
+_CONTENTS = 2048  # rows widened at a time
 
 
 @dataclass(frozen=True)
-class Rows(RowOperations):
+class Rows(DenseRows):
     """Dense rows, compiled passes on the processor; ``scale`` and ``index`` as in ``RowOperations``.
 
     Attributes:
@@ -52,6 +50,7 @@ class Rows(RowOperations):
     scale: Array
     offset: float = 0.0
     index: NDArray[np.int64] | None = None
+    together: ClassVar[int] = 1
 
     @classmethod
     def normalised(
@@ -116,8 +115,8 @@ class Rows(RowOperations):
 
     def contents(self, index: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterator[Any]:
         """The stored numbers of each of some rows with its label, as bytes, whatever their type."""
-        for start in range(0, len(index), _GRAM_BLOCK):
-            part = slice(start, start + _GRAM_BLOCK)
+        for start in range(0, len(index), _CONTENTS):
+            part = slice(start, start + _CONTENTS)
             numbers = np.hstack([self.raw[index[part]], labels[part, None]], dtype=np.float64)
             yield from numbers + 0.0  # no -0.0
 
@@ -163,29 +162,32 @@ class Rows(RowOperations):
             kernels.weigh_block(kernels.bits_of(self.raw), self._walked, self.offset, factor, lo, hi, buffer)
             yield buffer[: hi - lo]
 
+    def columns(
+        self, own: NDArray[np.int64], ridge: float, b: Array, sizes: Array | None = None
+    ) -> ColumnPasses:
+        """The passes for many columns over these rows."""
+        return ColumnPasses(self, own, ridge, b, sizes)
+
     def scores(self, w: Array) -> Array:
         """``x_i.w`` for every row, (n,); zero for removed rows and those not in use."""
-        w = np.ascontiguousarray(w, dtype=np.float64)
-        out, blocks = np.zeros(len(self)), spans(self.places)
-        rows = (kernels.bits_of(self.raw), self._walked, self.scale, self.offset)
-        numbers = self.places * self.dim
-        for_each(lambda k: kernels.score_block(*rows, w, *blocks[k], out), len(blocks), numbers)
+        out = np.zeros(len(self))
+        self.partial_sums(passes.SCORES, BLOCKS, (out,), np.ascontiguousarray(w, dtype=np.float64))
         return out
 
     def gradient(self, y: Array, w: Array) -> Array:
-        """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
-        (data,) = self._reduce(kernels.gradient_block, (y, np.ascontiguousarray(w)), [self.dim])
-        return data
+        """``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i``, (d,); see ``RowOperations``."""
+        (data,) = self.partial_sums(passes.GRADIENT, BLOCKS, (y,), np.ascontiguousarray(w))
+        return np.asarray(data.sum(axis=0))
 
     def curved(self, slopes: Array, step: Array) -> tuple[Array, Array]:
         """``sum_i slopes_i (x_i.step) x_i``, (d,), and the sums of the 2nd and 4th powers of ``x_i.step``."""
-        args = (slopes, np.ascontiguousarray(step))
-        data, sums = self._reduce(kernels.curvature_block, args, [self.dim, 2])
-        return data, sums
+        data, sums = self.partial_sums(passes.CURVED, BLOCKS, (slopes,), np.ascontiguousarray(step))
+        return data.sum(axis=0), sums.sum(axis=0)
 
     def squares(self, slopes: Array) -> Array:
         """``sum_i slopes_i x_ij^2``, (d,): the diagonal of ``X^T diag(slopes) X``."""
-        return self._summed(np.sqrt(slopes), lambda block: np.einsum("ij,ij->j", block, block))
+        (sums,) = self.partial_sums(passes.SQUARES, Cut("parts", PARTS), (slopes,))
+        return np.asarray(sums.sum(axis=0))
 
     def weighted_gram(self, weights: Array | None = None, dtype: Any = np.float64) -> NDArray[Any]:
         """``X^T diag(weights) X``, (d, d) symmetric in ``dtype``; weights (n,) >= 0, None for all ones."""
@@ -193,50 +195,12 @@ class Rows(RowOperations):
 
     def absolute(self, v: Array) -> Array:
         """``|X|^T |X| v``, (d,), of the entries' sizes, for v >= 0: every term of the sum is >= 0."""
-        return self._summed(None, lambda block: (np.abs(block) @ v) @ np.abs(block))
-
-    def _summed(self, weights: Array | None, of: Callable[[Array], Array]) -> Array:
-        """The sum of ``of`` (d,) of blocks of weighted rows, in a fixed number of parts."""
-        sums = np.zeros((_PARTS, self.dim))
-
-        def add_up(k: int) -> None:
-            part = range(self.places * k // _PARTS, self.places * (k + 1) // _PARTS, BLOCK_ROWS)
-            for block in self.weighted_blocks(weights, part, np.float64):
-                sums[k] += of(block)
-
-        with one_blas_thread():
-            for_each(add_up, _PARTS, self.places * self.dim)
+        (sums,) = self.partial_sums(passes.ABSOLUTE, Cut("parts", PARTS), (), v)
         return np.asarray(sums.sum(axis=0))
-
-    def _reduce(self, block: Callable[..., Any], args: tuple[Any, ...], shapes: Sequence[int]) -> list[Array]:
-        """Sum a kernel's outputs, of the lengths ``shapes``, over fixed blocks of rows, in block order.
-
-        ``block(raw, index, scale, offset, *args, lo, hi, *outputs)`` adds to its outputs.
-        """
-        blocks = spans(self.places)
-        outputs = [np.zeros((len(blocks), size)) for size in shapes]
-        rows = (kernels.bits_of(self.raw), self._walked, self.scale, self.offset)
-
-        def work(k: int) -> None:
-            block(*rows, *args, *blocks[k], *(out[k] for out in outputs))
-
-        for_each(work, len(blocks), self.places * self.dim)
-        return [out.sum(axis=0) for out in outputs]
 
 
 def weighted_gram(rows: Rows, weights: Array | None = None, dtype: Any = np.float64) -> NDArray[Any]:
     """``X^T diag(weights) X``, (d, d) symmetric; weights >= 0, None for all ones."""
-    roots = None if weights is None else np.sqrt(weights)
-    # A fixed number of partial sums: the result does not depend on the number of threads.
-    parts = _PARTS if rows.dim <= _PARTS_BELOW else 2
-    sums = np.zeros((parts, rows.dim, rows.dim), dtype=dtype)
-
-    def add_up(k: int) -> None:
-        part = range(rows.places * k // parts, rows.places * (k + 1) // parts, _GRAM_BLOCK)
-        for block in rows.weighted_blocks(roots, part, dtype):
-            # NumPy knows this product as symmetric (half the work) and lets other threads run meanwhile.
-            sums[k] += block.T @ block
-
-    with one_blas_thread():
-        for_each(add_up, parts, rows.places * rows.dim)
-    return sums.sum(axis=0)
+    cut, single = Cut("parts", parts_of(rows.dim)), np.dtype(dtype) == np.float32
+    (sums,) = rows.partial_sums(passes.GRAM, cut, (weights,), int(single))
+    return np.asarray(sums.sum(axis=0))

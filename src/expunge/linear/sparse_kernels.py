@@ -36,13 +36,13 @@ def score_block(data, columns, starts, index, scale, w, lo, hi, out):  # type: i
 
 @njit()
 def gradient_block(data, columns, starts, index, scale, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
-    """Add ``sum_i d/dw log(1 + exp(-y_i x_i.w))`` over the rows at lo..hi to ``out`` (d,)."""
+    """Add ``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i`` over the rows at lo..hi to ``out`` (d,)."""
     for place in range(lo, hi):
         i = index[place]
         if scale[i] == 0.0:
             continue
-        s = y[i] * scale[i]
-        weight = -s / (1.0 + np.exp(s * _score(data, columns, starts, i, w)))
+        s = scale[i] if y[i] > 0.0 else -scale[i]
+        weight = -(y[i] * scale[i]) / (1.0 + np.exp(s * _score(data, columns, starts, i, w)))
         for k in range(np.uint64(starts[i]), np.uint64(starts[i + 1])):
             out[np.uint64(columns[k])] += weight * np.float64(data[k])
 

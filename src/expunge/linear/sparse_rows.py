@@ -168,7 +168,7 @@ class SparseRows(RowOperations):
         return out
 
     def gradient(self, y: Array, w: Array) -> Array:
-        """``sum_i d/dw log(1 + exp(-y_i x_i.w))``, (d,); y (n,) are -1 or +1."""
+        """``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i``, (d,); see ``RowOperations``."""
         return self._reduce(kernels.gradient_block, (y, np.ascontiguousarray(w)), [self.dim])[0]
 
     def curved(self, slopes: Array, step: Array) -> tuple[Array, Array]:

@@ -2,13 +2,13 @@
 
 Directions come from conjugate gradients in float32, which is fast and need not be right: gradients are
 float64, and they alone decide where a column ends and what it is charged with. One preconditioner serves all
-columns: the eigenvectors of X^T X are kept once, (d, d), and ``(c_k X^T X + lam n I)^{-1}`` has them too,
-whatever the mean slope c_k of column k.
+columns: the eigenvectors of X^T C X, C what each row counts, are kept once, (d, d), and
+``(m_k X^T C X + lam n I)^{-1}`` has them too, whatever the mean slope m_k of column k.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import cast
@@ -22,12 +22,11 @@ from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.factor import too_little
 from expunge.linear.given import Array
 from expunge.linear.iterative import Iterative
-from expunge.linear.logistic import LogisticProblem
+from expunge.linear.logistic import LogisticProblem, certified_together
 from expunge.linear.parallel import one_blas_thread
-from expunge.linear.rows import Rows
+from expunge.linear.shared_solves import Basis
 from expunge.linear.solver import Fit, FitReport, train
 
-_WIDEST = 2048  # features up to which eigenvectors are made; beyond, the diagonal serves
 _LEAST_SHARE = 1e-4  # of a gradient that a step may leave: float32 has seven digits
 _FORCING = 0.3
 _OF_TOL = 0.25
@@ -36,31 +35,6 @@ _TURNED = 0.25
 _MAX_HALVINGS = 40
 _MOST_STEPS = 12  # of a removal
 _PATIENCE = 6  # steps without a better gradient norm before a column is left to the trainer of one
-
-
-@dataclass(frozen=True)
-class Basis:
-    """``X^T X`` as ``V diag(values) V^T``, or its diagonal alone (``vectors`` None); values are (d,)."""
-
-    values: Array
-    vectors: Array | None
-
-    @classmethod
-    def of(cls, rows: Rows) -> Basis:
-        """That of these rows: one pass."""
-        if rows.dim > _WIDEST:
-            return cls(rows.squares(np.ones(len(rows))), None)
-        with one_blas_thread():
-            values, vectors = np.linalg.eigh(rows.weighted_gram(None, np.float32).astype(np.float64))
-        return cls(np.maximum(values, 0.0), vectors)
-
-    def nearby(self, rhs: Array, slopes: Array, ridge: float) -> Array:
-        """``(c_k X^T X + ridge I)^{-1} rhs_k``, (d, k), of mean slopes c (k,)."""
-        weights = self.values[:, None] * slopes + ridge
-        if self.vectors is None:
-            return rhs / weights
-        found: Array = self.vectors @ ((self.vectors.T @ rhs) / weights)
-        return found
 
 
 @dataclass(frozen=True)
@@ -74,40 +48,6 @@ class Shared(Iterative):
         return State({"diagonal": self.diagonal}, {})
 
 
-def conjugate_gradients(
-    times: Callable[[Array, NDArray[np.int64]], Array],
-    nearby: Callable[[Array, NDArray[np.int64]], Array],
-    rhs: Array,
-    enough: Array,
-    most: int,
-) -> Array:
-    """Solve ``H_k x_k = rhs_k`` for all columns, (d, k), until each residual norm is at most ``enough`` (k,).
-
-    ``times(p, at)`` are the products, ``nearby(r, at)`` the preconditioner's, of the columns ``at`` alone: a
-    column that is solved takes no further part.
-    """
-    x, r = np.zeros_like(rhs), rhs.copy()
-    at = np.flatnonzero(np.linalg.norm(r, axis=0) > enough)
-    p = nearby(r[:, at], at)
-    rz = np.einsum("ij,ij->j", r[:, at], p)
-    for _ in range(most):
-        if not len(at):
-            break
-        product = times(p, at)
-        curvature = np.einsum("ij,ij->j", p, product)
-        sound = (curvature > 0) & (rz > 0)  # else rounding is all there is
-        alpha = np.where(sound, rz / np.where(sound, curvature, 1.0), 0.0)
-        x[:, at] += alpha * p
-        r[:, at] -= alpha * product
-        go = sound & (np.linalg.norm(r[:, at], axis=0) > enough[at])
-        at, p, before = at[go], p[:, go], rz[go]
-        if len(at):
-            z = nearby(r[:, at], at)
-            rz = np.einsum("ij,ij->j", r[:, at], z)
-            p = z + (rz / before) * p
-    return x
-
-
 class _Together:
     """Where the columns of a group are."""
 
@@ -116,14 +56,15 @@ class _Together:
     ) -> None:
         self.passes = ColumnPasses.of(problems)
         self.tols, self.w = tols, w
-        self.basis = basis or Basis.of(self.passes.rows)
+        self.basis = basis or Basis.of(self.passes.rows, self.passes.sizes)
+        self.total = self.passes.total or 1
         self.slopes, self.means = self.passes.slopes(), np.full(w.shape[1], 0.25)
         self.gradient, self.iterations = np.empty_like(w), np.zeros(len(tols), dtype=np.int64)
 
     def measure(self, w: Array, columns: NDArray[np.int64]) -> Array:
         """The gradients of these columns at ``w`` (d, k); their slopes are those there from now on."""
         gradient, sums = self.passes.gradients(w, columns, self.slopes)
-        self.means[columns] = sums / max(1, self.passes.rows.places)
+        self.means[columns] = sums / self.total
         return gradient
 
     def directions(self, at: NDArray[np.int64], first: Array) -> Array:
@@ -131,14 +72,8 @@ class _Together:
         rhs = -self.gradient[:, at]
         size = np.linalg.norm(rhs, axis=0)
         share = np.maximum(_LEAST_SHARE, _FORCING * np.sqrt(np.minimum(1.0, size / first[at])))
-        ridge = self.passes.ridge
-        return conjugate_gradients(
-            lambda p, own: self.passes.curved(self.slopes, p, at[own]),
-            lambda r, own: self.basis.nearby(r, self.means[at[own]], ridge),
-            rhs,
-            np.maximum(_OF_TOL * self.tols[at], share * size),
-            _MOST_PRODUCTS,
-        )
+        enough = np.maximum(_OF_TOL * self.tols[at], share * size)
+        return self.passes.solved(self.slopes, at, rhs, self.means[at], self.basis, enough, _MOST_PRODUCTS)
 
     def search(self, at: NDArray[np.int64], direction: Array) -> NDArray[np.bool_]:
         """Step each column to where its slope has turned a quarter at most; False where there is no way down.
@@ -259,21 +194,25 @@ def removed_together(
     w = np.stack([column.w for column in columns], axis=1)
     known = np.stack([cast("Array", c.gradient) for c in columns], axis=1) - before.removed(w, index)
     basis = next((c.factor.basis for c in columns if isinstance(c.factor, Shared) and c.factor.basis), None)
-    basis = basis or Basis.of(before.rows)
+    basis = basis or Basis.of(before.rows, before.sizes)
     every = np.arange(len(columns))
     state = _Together(problems, np.nextafter(np.asarray(targets), inf), w, basis)
     state.gradient = known
-    state.means = state.passes.look(w, state.slopes) / max(1, state.passes.rows.places)
+    state.means = state.passes.look(w, state.slopes) / state.total
     # to the target in one step, where it can be
     state.run(every, np.full(len(columns), inf), _MOST_STEPS, measured=False)
     sizes, found = np.linalg.norm(state.gradient, axis=0), []
+    turned = np.ascontiguousarray(state.w.T), np.ascontiguousarray(state.gradient.T)
+    betas = certified_together(problems, *turned)
     for k, (column, problem) in enumerate(zip(columns, problems, strict=True)):
-        w_k, gradient = (np.ascontiguousarray(array[:, k]) for array in (state.w, state.gradient))
+        w_k, gradient = (array[k].copy() for array in turned)
         factor = Shared(cast("Iterative", column.factor).diagonal, basis)
+        beta = betas[k]
         if not sizes[k] <= targets[k]:
             fit = train(problem, targets[k], start=w_k, factor=factor)
             w_k, gradient = fit.w, fit.gradient
-        account = replace(column.account, beta=problem.certified(w_k, gradient))
+            beta = problem.certified(w_k, gradient)
+        account = replace(column.account, beta=beta)
         found.append(
             replace(column, problem=problem, w=w_k, account=account, factor=factor, gradient=gradient)
         )

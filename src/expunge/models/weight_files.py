@@ -75,6 +75,19 @@ def opened(path: Path | str) -> Iterator[StateFile]:
         yield found
 
 
+def read_safetensors(path: Path | str) -> dict[str, Tensor]:
+    """Return the tensors of a file in safetensors, for weights that are kept in no other form.
+
+    Raises:
+        DataError: ``weights``: the file is missing or damaged, or is of another kind.
+    """
+    with _complaining(path):
+        file = _file(path)
+        if not _is_safetensors(_start(file)):
+            raise Damaged("not a safetensors file, allowed: nothing else")
+        return _tensors(file)
+
+
 @contextmanager
 def _complaining(path: Path | str) -> Iterator[None]:
     """Name the file in whatever goes wrong with it."""
@@ -91,19 +104,33 @@ def _complaining(path: Path | str) -> Iterator[None]:
 
 
 def _open(files: ExitStack, path: Path | str) -> StateFile:
-    file = expanded(path)
-    if file.is_dir():
-        raise Damaged(f"a folder, allowed: a file{_inside(file)}")
-    with open_regular(file) as content:
-        head = content.read(_HEAD)
+    file = _file(path)
+    head = _start(file)
     if _is_safetensors(head):
-        require_tensors(file)
-        tensors = load_file(file)
-        _require_few(tensors)
+        tensors = _tensors(file)
         return StateFile(path, tensors, lambda names: {name: tensors[name] for name in names})
     if not head.startswith(torch_files.ZIP) and torch_files.MAGIC not in head[:64]:
         raise Damaged(_unknown(head))
     return _state(path, *files.enter_context(torch_files.opened(file, head)))
+
+
+def _file(path: Path | str) -> Path:
+    file = expanded(path)
+    if file.is_dir():
+        raise Damaged(f"a folder, allowed: a file{_inside(file)}")
+    return file
+
+
+def _start(file: Path) -> bytes:
+    with open_regular(file) as content:
+        return content.read(_HEAD)
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    require_tensors(file)
+    tensors = load_file(file)
+    _require_few(tensors)
+    return tensors
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -33,9 +33,13 @@ def erased(model: LinearColumns) -> Any:
     gone, x = ~model.kept, model.x
     label = int(min(model.classes_)) - 1
     made.x = x.erased(gone)
-    if made.x is x and not (model.y[gone] != label).any():
+    weighed = model.sizes is not None and (model.sizes[gone] != 1).any()
+    if made.x is x and not (model.y[gone] != label).any() and not weighed:
         return made
     made.y = np.where(gone, label, model.y)
+    for name in ("sizes", "own_sizes"):
+        if (sizes := getattr(model, name)) is not None:
+            setattr(made, name, np.where(gone, 1.0, sizes))
     columns = made.out.columns
     rows = {id(column.problem.rows): column.problem.rows.storing(made.x) for column in columns}
     left = [
@@ -43,7 +47,7 @@ def erased(model: LinearColumns) -> Any:
             replace(
                 column.problem,
                 rows=rows[id(column.problem.rows)],
-                y=np.where(gone, 0.0, column.problem.y),
+                y=np.where(gone, -1.0, column.problem.y),
             )
         )
         for column in columns

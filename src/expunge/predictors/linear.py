@@ -61,6 +61,9 @@ class LinearModel(LinearProblems):
             gradients: nothing of d x d is made but one matrix for many classes on dense rows, see
             ``expunge.linear.together``) or ``auto``, see ``expunge.linear.memory.iterates``.
         solver_memory: Bytes that the inverses of all classes may take with ``auto``.
+        class_weight: What the rows of each class count in the loss, by its name: numbers above 0 for all of
+            them, known without looking at the rows; None: 1. All, and ``lam``, are divided by the largest
+            where that is above 1. Who has rows and names says with ``weigh`` what the rows count.
     """
 
     kind = "logistic"
@@ -78,7 +81,8 @@ class LinearModel(LinearProblems):
         if not len(rows):
             return None
         lam = min(self.lam * len(x) / len(rows), LARGEST_LAM)
-        how = {name: getattr(self, name) for name in SETTINGS if name not in ("lam", "progress")}
+        not_here = "lam", "progress", "class_weight"
+        how = {name: getattr(self, name) for name in SETTINGS if name not in not_here}
         how["solver"] = "iterative" if self.iterates(x, width_of(classes)) else "direct"
         return LinearModel(lam, **how), rows, np.arange(len(rows)) % min(classes, _FEW_CLASSES)
 
@@ -158,6 +162,7 @@ class LinearModel(LinearProblems):
             NothingLeft: The rows are of one class alone.
         """
         reference = LinearModel(**{name: getattr(self, name) for name in SETTINGS if name != "progress"})
+        reference.weigh(self.class_sizes, self.own_sizes)
         reference.begin(x, y, self.seed)
         out = self.out
         own = zip(out.classes.positive.tolist(), (column.problem.b for column in out.columns), strict=True)

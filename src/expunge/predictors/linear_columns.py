@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.errors import InvalidValue
 from expunge.core.row_set import RowSet
 from expunge.core.threads import alone
+from expunge.linear.brought import Brought
 from expunge.linear.certified_column import WeightColumn
 from expunge.linear.classes import ClassList
+from expunge.linear.example_weights import by_label, of_rows
 from expunge.linear.given import Array
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.operations import RowOperations
@@ -28,23 +31,59 @@ class LinearColumns(LinearOutputs):
     Attributes:
         fit_reports: How the last training of each class ended; none of a model that was loaded.
         settled: RowOperations that were there when the columns were last made from those that stay alone.
+        class_sizes: What the rows of each label count in the loss, in (0, 1]; None: 1.
+        own_sizes: (n,) what each row counts besides; None: 1.
+        sizes: (n,) the product of both; None where all count 1, or the rows are out of reach.
     """
 
     x: RowOperations
     fit_reports: list[FitReport]
     settled: RowSet
+    class_weight: Mapping[Any, float] | None = None
+    class_sizes: dict[int, float] | None = None
+    own_sizes: Array | None = None
+    sizes: Array | None = None
+
+    def weigh(self, class_sizes: dict[int, float] | None, own_sizes: Array | None) -> None:
+        """Say what the rows count that are to be trained on, or loaded, next: see ``linear.example_weights``.
+
+        Args:
+            class_sizes: What each label counts, in (0, 1]; None: 1.
+            own_sizes: (n,) what each row counts besides; None: 1.
+        """
+        self.class_sizes, self.own_sizes = class_sizes, own_sizes
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count otherwise than 1 each, or may."""
+        return self.class_sizes is not None or self.own_sizes is not None
 
     def begin(self, x: RowOperations, y: NDArray[np.int64], seed: int | None) -> None:
-        """Take over the training data."""
+        """Take over the training data.
+
+        Raises:
+            InvalidValue: There are weights of more rows, or fewer; or none of a class where others have some.
+        """
+        if self.own_sizes is not None and len(self.own_sizes) != len(y):
+            raise InvalidValue("sample_weight", f"{len(self.own_sizes)} numbers", f"{len(y)}, one a row")
+        if self.class_sizes is None and self.class_weight is not None:  # classes are called by their labels
+            names = {label: label for label in np.unique(y).tolist()}
+            self.class_sizes = by_label(self.class_weight, names, some_left=True)
         super().begin(x, y, seed)
+        self.sizes = of_rows(self.class_sizes, y, self.own_sizes)
         self._out = replace(self._out, classes=self._out.classes.counted(y))
         self.settled = self.there
 
     def begin_away(self, x: RowOperations, classes: ClassList, saved: dict[str, Any]) -> None:
         """Take over what a state has of training data that are out of reach."""
         self.x, self.y, self.seed = x, np.empty(0, dtype=np.int64), saved["secret"]
-        self.there = RowSet.full(len(x))
+        self.there, self.sizes = RowSet.full(len(x)), None
         self._out = Released(replace(classes, rows=np.array(saved["class_rows"], dtype=np.int64)))
+
+    def brought(self, index: NDArray[np.int64]) -> Brought:
+        """Some rows as a request would bring them."""
+        sizes = None if self.sizes is None else self.sizes[index]
+        return Brought(self.x.dense(index), self.y[index], sizes)
 
     def without(
         self, index: NDArray[np.int64], labels: NDArray[np.int64] | None = None

@@ -124,6 +124,10 @@ class LinearOutputs(Predictor):
             (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
         ]
 
+    def embeddings(self, x: RowOperations, rows: NDArray[np.int64] | None = None) -> Array:
+        """What the only layer is given: some rows themselves (None: all of them), (m, d), also left ones."""
+        return x.dense(np.arange(len(x)) if rows is None else _ids(rows, x))
+
     def residual(self) -> float | None:
         """||grad L_b(w; D)||_2 over the retained rows and all classes, by one float64 pass a class.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,7 @@ from expunge.core.checks import (
 from expunge.core.errors import InvalidValue, UserError
 from expunge.core.seeds import Noise, SystemNoise, stream
 from expunge.linear.classes import width_of
+from expunge.linear.example_weights import checked_class_weight
 from expunge.linear.given import Array
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.memory import BUILDING, SOLVER_MEMORY, SOLVERS, iterates, require_matrices
@@ -27,7 +31,7 @@ from expunge.predictors.linear_columns import LinearColumns
 LARGEST_LAM = 1e30  # times any number of rows it is a number of float32
 SETTINGS = (
     *("lam", "std", "tol", "max_iter", "subsample_ratio", "joint_training", "progress", "solver"),
-    "solver_memory",
+    *("solver_memory", "class_weight"),
 )
 
 
@@ -35,6 +39,8 @@ class LinearProblems(LinearColumns):
     """The part of ``LinearModel`` that says what is to be minimised; the settings are told there.
 
     Attributes:
+        class_weight: As it is given, divided by ``divided_by``; None for none.
+        divided_by: The largest weight of a class, 1 at least: ``lam`` is what is given, divided by it.
         iterative: Whether the model is solved for without matrices of d x d; it stays so.
         matrices: How many of them training makes at one time, at the least, where they are made.
         inverts: Whether they must be.
@@ -56,8 +62,10 @@ class LinearProblems(LinearColumns):
         progress: bool = False,
         solver: str = "auto",
         solver_memory: float = SOLVER_MEMORY,
+        class_weight: Mapping[Any, float] | None = None,
     ) -> None:
-        self.lam = require_positive("lam", lam, most=LARGEST_LAM)
+        self.class_weight, self.divided_by = checked_class_weight(class_weight)
+        self.lam = require_positive("lam", lam, most=LARGEST_LAM) / self.divided_by
         self.std = require_from_zero("std", std, most=LARGEST)
         self.tol = require_positive("tol", tol)
         self.max_iter = require_count("max_iter", max_iter)
@@ -100,6 +108,5 @@ class LinearProblems(LinearColumns):
         x = self.x
         b = np.zeros((x.dim, self.width)) if b is None else b.reshape(x.dim, self.width)
         rng = stream(self.seed, "subsample")
-        return one_vs_rest(
-            x, self.y, self.out.classes, self.lam, b, self.subsample_ratio, rng, self.iterative
-        )
+        how = self.subsample_ratio, rng, self.iterative, self.sizes
+        return one_vs_rest(x, self.y, self.out.classes, self.lam, b, *how)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
@@ -18,6 +19,7 @@ from expunge.core.files import State
 from expunge.core.plain import plain
 from expunge.core.read_back import of_file, read_as, same
 from expunge.linear.given import Array
+from expunge.linear.placed import placed
 from expunge.linear.rows_away import RowsOutOfReach
 from expunge.linear.sparse_rows import SparseRows
 from expunge.predictors.erasure import erased
@@ -26,11 +28,12 @@ from expunge.record.hints import of_intercept
 from expunge.record.known_data import TYPES, both_or_none, brought_rows, constant_of, read_table, rows_of
 from expunge.record.model_file import DIGESTS, MODEL, Version
 from expunge.record.training_data import DataAway, Known
+from expunge.record.weighed import as_pairs, weigh
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.newton import PERTURBATIONS, Newton
 
 _OF_NEWTON = {"residual_held": "residual"}  # the estimator's own ``residual`` measures it
-_OF_THE_ESTIMATOR = ("normalize", "fit_intercept", "intercept_scaling", "random_state")
+_OF_THE_ESTIMATOR = ("normalize", "fit_intercept", "intercept_scaling", "random_state", "device")
 
 
 @dataclass(frozen=True)
@@ -72,22 +75,22 @@ class Fitted:
         scores = rows.times(out.weights)
         return scores[:, 0] if out.classes.width == 1 else scores, self.data.names_of(out.classes.labels)
 
-    def remove(self, estimator: Any, rows: Any, X: Any, y: Any) -> Outcome:
-        """Serve one request of ``estimator``, which may bring its rows and labels along.
+    def remove(self, estimator: Any, rows: Any, X: Any, y: Any, sample_weight: Any = None) -> Outcome:
+        """Serve one request of ``estimator``, which may bring its rows, labels and weights along.
 
         Raises:
             InvalidValue: One of X and y is missing, or they are not as many as the request.
             DataError: A row or its label is another than in ``fit``.
             RowsOutOfReach: So are rows that are needed.
         """
-        engine, given = self.engine, both_or_none(X, y)
+        engine, given = self.engine, both_or_none(X, y, sample_weight)
         if not self.is_away and not given:
             return engine.remove(rows)
         index = engine.predictor.checked(rows)
         if self.is_away:
             self._require_brought(given)
-        there = engine.predictor.classes_
-        brought = brought_rows(estimator, self.settings, self.data, there, index, X, y)
+        model = engine.predictor
+        brought = brought_rows(estimator, self.settings, self.data, model, index, X, y, sample_weight)
         return engine.remove(rows, brought if self.is_away else None)
 
     def _require_brought(self, given: bool) -> None:
@@ -141,6 +144,8 @@ class Fitted:
         state.values |= {"settings": self.settings, "feature_type": data.dtype.str}
         if isinstance(data.rows, SparseRows):
             state.values["sparse"] = True
+        if data.weighted:
+            state.values["weighted"] = True
         if left:
             state.values["live"] = left
         version = self.version.save(path, state, engine.served, lambda: data.fingerprint)
@@ -179,9 +184,9 @@ def engine_of(settings: dict[str, Any]) -> Newton:
 
 
 def load_engine(
-    engine: Newton, path: Path, state: State, data: Known, random_state: Any
+    engine: Newton, path: Path, state: State, data: Known, estimator: Any
 ) -> tuple[Newton, Known, Version, int]:
-    """Let the method go on from what was saved in ``path``, with these data.
+    """Let the method of ``estimator`` go on from what was saved in ``path``, with these data.
 
     Returns:
         Method and data, the file's version, and the steps that training took.
@@ -189,11 +194,14 @@ def load_engine(
     Raises:
         DataError: The file is not what it says; see ``Newton.load_state``.
     """
+    rows = placed(data.rows, estimator.device)
     with of_file(path), read_as(MODEL):
-        engine.load_state(state, data.rows, data.labels)
-        if is_whole(random_state):
+        if engine.predictor.class_weight is not None or data.weighted:
+            weigh(engine.predictor, data, np.array(state.values["classes"], dtype=np.int64), some_left=True)
+        engine.load_state(state, rows, data.labels)
+        if is_whole(estimator.random_state):
             model = engine.predictor
-            same("secret", (model.seed, model.seeded), (random_state, True))
+            same("secret", (model.seed, model.seeded), (estimator.random_state, True))
         version = Version.loaded(path, state.values)
         if "version" in state.values:
             same("served", engine.served, state.values["version"]["requests"])
@@ -201,11 +209,16 @@ def load_engine(
 
 
 def understood(engine: Newton, settings: dict[str, Any]) -> dict[str, Any]:
-    """These settings of the estimator as the method understood them, in Python's own types."""
+    """These settings of the estimator as the method understood them, in Python's own types.
+
+    Where the rows are is none of them: who reads what was saved may have another machine.
+    """
+    settings = {key: value for key, value in settings.items() if key != "device"}
     seed = settings["random_state"]
     found: dict[str, Any] = {key: bool(settings[key]) for key in ("normalize", "fit_intercept")}
     found["intercept_scaling"] = float(settings["intercept_scaling"])
     found["random_state"] = seed if is_whole(seed) else None
+    found["lam"], found["class_weight"] = float(settings["lam"]), as_pairs(settings["class_weight"])
     for key in settings.keys() - found.keys():
         of_model = key in SETTINGS and (key != "std" or engine.perturbation != "release")
         found[key] = getattr(engine.predictor if of_model else engine, _OF_NEWTON.get(key, key))

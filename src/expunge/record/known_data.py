@@ -15,11 +15,13 @@ from expunge.core.checks import require_numbers
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.files import State
 from expunge.linear.brought import Brought
+from expunge.linear.example_weights import checked_sample_weight, of_rows
 from expunge.linear.intercept import beside, beside_unit, checked
 from expunge.linear.operations import RowOperations
 from expunge.linear.rows_away import RowsAway, RowsOutOfReach
 from expunge.linear.sparse_rows import SparseRows
 from expunge.linear.taken import as_given, laid_out, normalised, require_sound, unscaled
+from expunge.predictors.linear import LinearModel
 from expunge.record.model_file import DIGESTS, FINGERPRINT, REMOVED
 from expunge.record.training_data import (
     DataAway,
@@ -31,12 +33,13 @@ from expunge.record.training_data import (
     saved_labels,
     two_or_more,
 )
+from expunge.record.weighed import require_as_in_fit
 
 TYPES: dict[str, Any] = {"dtype": [np.float64, np.float32, np.float16], "order": "C", "accept_sparse": "csr"}
 """What scikit-learn is to make of a table."""
 
 
-def training_data(estimator: Any, X: Any, y: Any) -> TrainingData:
+def training_data(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> TrainingData:
     """Return what ``estimator`` is to be trained on; what scikit-learn keeps of X is set on it.
 
     Raises:
@@ -44,20 +47,24 @@ def training_data(estimator: Any, X: Any, y: Any) -> TrainingData:
     """
     X, y = validate_data(estimator, read_table(X), readable(y), **TYPES)
     classes, labels = numbered(y)
+    weights = checked_sample_weight(sample_weight, len(labels))
     rows = rows_of(vars(estimator), X)
-    return TrainingData(rows, labels, two_or_more(classes), _names(estimator))
+    return TrainingData(rows, labels, two_or_more(classes), _names(estimator), weights)
 
 
-def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> TrainingData:
+def known_data(
+    estimator: Any, path: Path, state: State, X: Any, y: Any, sample_weight: Any = None
+) -> TrainingData:
     """Return the training data of a model, as saved in ``path``, from what is left of them.
 
-    X and y have the n rows of ``fit``, of which those that were removed may hold anything, or only those that
-    stay, in their order. Ids are those of ``fit``.
+    X and y, and the rows' weights where they have any, have the n rows of ``fit``, of which those that were
+    removed may hold anything, or only those that stay, in their order. Ids are those of ``fit``.
 
     Raises:
         DataError: X and y are not the data that the model was trained on.
     """
     saved = state.values
+    require_as_in_fit(path, saved.get("weighted", False), sample_weight)
     if FINGERPRINT in saved:  # of an earlier version, which knows all rows together
         return training_data(estimator, X, y).known_from(path, saved)
     digests, removed = state.arrays[DIGESTS], state.arrays[REMOVED]
@@ -73,8 +80,11 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
     own = _numbers_of(now, known, there)
     if (own < 0).any():
         raise other_labels(path, known, now)
-    labels = np.full(len(kept), -1)
+    labels, weights = np.full(len(kept), -1), None
     labels[stay] = own[numbers]
+    if sample_weight is not None:
+        weights = np.ones(len(kept))
+        weights[stay] = checked_sample_weight(_part(path, "sample_weight", sample_weight, kept), len(stay))
     said = f"{path}: X ({X.dtype} of shape {X.shape}) and y are not the training data of this model"
     if X.shape[1] != saved["n_features"]:
         raise DataError(f"{said}: they have {X.shape[1]} features, allowed: {saved['n_features']}")
@@ -82,7 +92,7 @@ def known_data(estimator: Any, path: Path, state: State, X: Any, y: Any) -> Trai
         X = laid_out(X, stay, len(kept))
     classes = _all_classes(saved, known)
     rows = rows_of(vars(estimator), X, f"{path}: row", kept)
-    data = TrainingData(rows, labels, classes, _names(estimator))
+    data = TrainingData(rows, labels, classes, _names(estimator), weights)
     changed = stay[(data.digests(stay) != digests).any(axis=1)]
     if len(changed):
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
@@ -106,27 +116,31 @@ def data_away(estimator: Any, state: State) -> DataAway:
     dim = saved["n_features"] + (constant_of(vars(estimator)) > 0)
     rows = RowsAway(len(table) + len(removed), dim, len(table))
     classes = _all_classes(saved, saved_labels(saved, np.empty(0)))
-    return DataAway(*(table, removed, rows, np.dtype(saved["feature_type"])), classes, saved["feature_names"])
+    known = table, removed, rows, np.dtype(saved["feature_type"])
+    return DataAway(*known, classes, saved["feature_names"], weighted=saved.get("weighted", False))
 
 
 def brought_rows(
     estimator: Any,
     settings: Mapping[str, Any],
     data: Known,
-    there: NDArray[np.int64],
+    model: LinearModel,
     index: NDArray[np.int64],
     X: Any,
     y: Any,
+    sample_weight: Any = None,
 ) -> Brought:
     """Return the rows ``index``, which a request brings along, as a model sees them.
 
     They must be those of ``fit``, in this order: a model from which something else is taken than what is in
-    it would be certified, and hold both. ``there`` are the numbers of the classes that have rows.
+    it would be certified, and hold both. ``model`` knows which classes have rows, and what they count.
 
     Raises:
         InvalidValue: There are more or fewer.
-        DataError: One is another than in ``fit``, or its label is.
+        DataError: One is another than in ``fit``, or its label or weight is.
     """
+    require_as_in_fit(None, data.weighted, sample_weight)
+    own, there = checked_sample_weight(sample_weight, len(index)), model.classes_
     X = _stored_like(isinstance(data.rows, SparseRows), read_table(X))
     X, y = validate_data(estimator, X, _labels(readable(y)), reset=False, **TYPES)
     if X.shape[0] != len(index):
@@ -134,23 +148,26 @@ def brought_rows(
     now, numbers = numbered(y)
     labels = _numbers_of(now, data.names_of(there), there)[numbers]
     rows = rows_of(settings, X)
-    found = TrainingData(rows, labels, data.classes).digests(np.arange(len(index)))
+    found = TrainingData(rows, labels, data.classes, weights=own).digests(np.arange(len(index)))
     wrong = np.flatnonzero((found != data.digests(index)).any(axis=1))
     if len(wrong):
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        more = f" or weight{more}" if data.weighted else more
         said = f"X and y: what is brought as row {index[wrong[0]]} is another, or has another label{more}"
         raise DataError(f"{said}; allowed: the rows of the request as they were in fit, in its order")
     if X.dtype != data.dtype:  # the same numbers; their norms may have another last bit
         rows = rows_of(settings, X.astype(data.dtype))
-    return Brought(rows.dense(), labels)
+    return Brought(rows.dense(), labels, of_rows(model.class_sizes, labels, own))
 
 
-def both_or_none(X: Any, y: Any) -> bool:
+def both_or_none(X: Any, y: Any, sample_weight: Any = None) -> bool:
     """Whether rows and labels are given.
 
     Raises:
-        InvalidValue: Only one of them is.
+        InvalidValue: Only one of them is; or their weights are, and they are not.
     """
+    if X is None and y is None and sample_weight is not None:
+        raise InvalidValue("sample_weight", "weights", "None without X and y, whose weights they are")
     for name, given, other in (("X", X, y), ("y", y, X)):
         if given is None and other is not None:
             raise InvalidValue(name, None, "X and y, or neither")

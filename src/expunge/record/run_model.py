@@ -29,6 +29,7 @@ _NEEDED = {
     "unlearner._target_": _NEWTON,
     "unlearner.perturbation": "release",
     "unlearner.correct_to": None,
+    "unlearner.class_weight": None,
     "extractor._target_": _PIXELS,
     "extractor.scaling": "row",
 }
@@ -82,6 +83,8 @@ def data_of_run(estimator: Any, folder: Path, X: Any, y: Any) -> TrainingData:
         allowed = "load(folder, X, y), and save: what is written predicts alone"
         raise RowsOutOfReach(f"{folder}: a run keeps no digests of its rows; allowed: {allowed}")
     data, digests = training_data(estimator, X, y), (read(folder) or {}).get("digests", {})
+    if any(name.endswith(", training weights") for name in digests):
+        raise DataError(f"{folder}: its rows have weights; allowed for the estimator: a run without")
     known = [digest for name, digest in digests.items() if name.endswith(", training inputs")]
     if known != [sha256_of_array(read_table(X), 1.0, 0.0)]:
         allowed = "the array that it was trained on (dataset=arrays), whose numbers mean what they are"

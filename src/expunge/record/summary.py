@@ -76,7 +76,7 @@ def summarise(
         **facts.get("extracted", {}),
     }
     summary |= {key: value for key, value in tally.own().items() if key not in summary}
-    said = {key: facts[key] for key in ("role", "not_measured", "inputs") if facts.get(key)}
+    said = {key: facts[key] for key in ("role", "not_measured", "inputs", "rows_on") if facts.get(key)}
     said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
     said |= {CONTINUED: tally.continued} if tally.continued else {}
     described = {"columns": as_json(known)} if known else {}

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.core.hashing import sha256_of
 from expunge.datasets.names import listed
+from expunge.linear.given import Array
 from expunge.linear.operations import RowOperations
 from expunge.linear.rows import Rows
 from expunge.linear.rows_away import RowsAway, RowsOutOfReach
@@ -79,12 +80,19 @@ class TrainingData(Named):
         rows: n rows.
         labels: (n,) numbers from 0 of the labels among ``classes``; -1 of rows that have left, where theirs
             are not known any more.
+        weights: (n,) what each row counts in the loss besides its class; None where they have none.
     """
 
     rows: RowOperations
     labels: NDArray[np.int64]
     classes: NDArray[Any]
     names: list[str] | None = None
+    weights: Array | None = None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights of their own."""
+        return self.weights is not None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -92,13 +100,26 @@ class TrainingData(Named):
         return self.rows.dtype
 
     def digests(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A digest of each of these rows, (m, 16): of its numbers and its label's, whatever their types."""
-        found = [sha256(row).digest()[:_DIGEST] for row in self.rows.contents(rows, self.labels[rows])]
+        """A digest of each of these rows, (m, 16): of its numbers and its label's, whatever their types.
+
+        Its weight, where it has one, is in it too.
+        """
+        contents = self.rows.contents(rows, self.labels[rows])
+        if self.weights is None:
+            found = [sha256(row).digest()[:_DIGEST] for row in contents]
+        else:
+            both = zip(contents, self.weights[rows], strict=True)
+            found = [sha256(bytes(row) + bytes(weight)).digest()[:_DIGEST] for row, weight in both]
         return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, _DIGEST)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the numbers and the label numbers of all rows: what earlier versions saved."""
+        """SHA-256 of the numbers and the label numbers of all rows: what earlier versions saved.
+
+        They had no weights: with weights it is that of no file of theirs.
+        """
+        if self.weights is not None:
+            return sha256_of([*self.rows.contents(np.arange(len(self.rows)), self.labels), self.weights])
         if not isinstance(self.rows, Rows):
             return sha256_of(self.rows.contents(np.arange(len(self.rows)), self.labels))
         blocks = (self.rows.raw[start : start + _BLOCK] for start in range(0, len(self.rows), _BLOCK))
@@ -107,7 +128,7 @@ class TrainingData(Named):
 
     def erased(self, model: LinearModel, classes: NDArray[Any]) -> TrainingData:
         """What goes on with ``model``, which has nothing of rows that left, nor ``classes`` their names."""
-        return replace(self, rows=model.x, labels=model.y, classes=classes)
+        return replace(self, rows=model.x, labels=model.y, classes=classes, weights=model.own_sizes)
 
     def known_from(self, path: Path, saved: dict[str, Any]) -> TrainingData:
         """Return these data with labels and feature names as ``path``, of an earlier version, has them.
@@ -156,6 +177,7 @@ class DataAway(Named):
         removed: Ids of those that were not, in rising order.
         rows: How many there are.
         dtype: Type of the numbers in which they are known to the model.
+        weighted: Whether each has a weight of its own.
     """
 
     table: NDArray[np.uint8]
@@ -165,6 +187,7 @@ class DataAway(Named):
     classes: NDArray[Any]
     names: list[str] | None = None
     labels: None = None
+    weighted: bool = False
 
     def digests(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Those of these rows, (m, 16), which were there."""

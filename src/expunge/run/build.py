@@ -24,6 +24,7 @@ from expunge.run.linear_settings import (
     constant_of,
     linear_model,
     release_std,
+    weigh,
 )
 from expunge.run.targets import build
 from expunge.studies import Study
@@ -54,6 +55,7 @@ def build_experiment(
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
     dataset, digests = data_of(settings, cache)
+    weigh(unlearner, dataset, typed)
     constant = 0.0 if network else constant_of(settings, dataset)
     extractor, files = extractor_of(settings, cache, digests, network, constant)
     _check_retrieval(metrics, dataset, choices)
@@ -196,6 +198,7 @@ def build_unlearner(
     for key in OF_THE_MODEL:
         if network and group.get(key) is not None:
             allowed = "null for a network, whose penalty is training.weight_decay"
+            allowed = "null for a network" if key == "class_weight" else allowed
             raise InvalidValue(f"unlearner.{key}", group[key], allowed)
     if not network and at_release(settings):
         own["std"] = release_std(settings, typed)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from expunge.core.errors import InvalidValue
 from expunge.datasets import Dataset
+from expunge.linear.example_weights import by_label
 from expunge.linear.intercept import SCALING, checked
 from expunge.predictors.linear import LinearModel
 
 OF_THE_MODEL = {
-    **dict.fromkeys(("lam", "std", "subsample_ratio", "joint_training"), "model"),
+    **dict.fromkeys(("lam", "std", "subsample_ratio", "joint_training", "class_weight"), "model"),
     **dict.fromkeys(("tol", "max_iter", "solver", "solver_memory"), "training"),
 }
 """Settings of the linear model that may be given as ``unlearner.KEY`` too, and the group they belong to."""
@@ -52,6 +55,33 @@ def linear_model(settings: dict[str, Any], typed: Collection[str]) -> LinearMode
         found["std"] = 0.0
     try:
         return LinearModel(**found, progress=bool(settings["progress"]))
+    except InvalidValue as error:
+        raise as_typed(error.within("unlearner"), typed) from None
+
+
+def weigh(unlearner: Any, dataset: Dataset, typed: Collection[str]) -> None:
+    """Tell the linear model of a method what the training rows count in its loss.
+
+    Raises:
+        InvalidValue: A class has no weight, or one is no class; or the model knows no weights of rows.
+    """
+    model = getattr(unlearner, "predictor", None)
+    if not isinstance(model, LinearModel):
+        if dataset.weights is not None:
+            raise InvalidValue("dataset.weight", "weights of rows", "null but with model=logistic")
+        return
+    if dataset.weights is None and model.class_weight is None:
+        return
+
+    def label_of(name: Any) -> int | None:
+        try:
+            return dataset.label_of(name)
+        except InvalidValue:
+            return None
+
+    names = {label: dataset.class_names[label] for label in np.unique(dataset.y_train).tolist()}
+    try:
+        model.weigh(by_label(model.class_weight, names, label_of), dataset.weights)
     except InvalidValue as error:
         raise as_typed(error.within("unlearner"), typed) from None
 

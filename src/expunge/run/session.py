@@ -18,6 +18,8 @@ from expunge.core.errors import InvalidValue
 from expunge.core.files import State, save_state
 from expunge.core.plain import finite
 from expunge.linear.operations import RowOperations
+from expunge.linear.placed import place_of, placed
+from expunge.linear.shared_rows import spread
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record import hints
@@ -43,6 +45,9 @@ class Session:
 
     def __init__(self, experiment: Experiment, x_train: Any, x_test: Any) -> None:
         self.experiment, self.x_train, self.x_test = experiment, x_train, x_test
+        settings, linear = experiment.settings, isinstance(x_train, RowOperations)
+        # trained on where the settings say, looked at in memory
+        self.there = spread(placed(x_train, settings["device"]), settings["threads"]) if linear else x_train
         self.y_train, self.y_test = experiment.dataset.y_train, experiment.dataset.y_test
         self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
         self.served, self.removed = 0, 0
@@ -50,14 +55,14 @@ class Session:
         self.measured: dict[str, Any] = {}
         self.evaluated: list[Metric] = []
         if hasattr(experiment.unlearner, "rehearse"):  # compiling is in no time of training or removal
-            experiment.unlearner.rehearse(x_train, self.y_train)
+            experiment.unlearner.rehearse(self.there, self.y_train)
 
     def fit(self) -> None:
         """Train, and evaluate the model before any removal."""
         self._hint()
         started = time.perf_counter()
         try:
-            self.experiment.unlearner.fit(self.x_train, self.y_train, self.experiment.seed)
+            self.experiment.unlearner.fit(self.there, self.y_train, self.experiment.seed)
         except InvalidValue as error:  # an error of the model or its training says so itself
             own = error.name in (self.experiment.settings.get("unlearner") or {})
             raise (as_typed(error.within("unlearner"), self.experiment.typed) if own else error) from None
@@ -185,7 +190,7 @@ class Session:
         """Continue from a checkpoint."""
         self.requested = requested_in(state, len(self.y_train))
         vars(self).update(counts_in(state))
-        self.experiment.unlearner.load_state(state, self.x_train, self.y_train)
+        self.experiment.unlearner.load_state(state, self.there, self.y_train)
         self._hand_over()
 
     def count_released(self, count: int) -> None:
@@ -210,6 +215,7 @@ class Session:
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
             "inputs": self.experiment.inputs.shown(),
+            "rows_on": place_of(self.there),
         }
 
     def _noise(self) -> dict[str, Any]:

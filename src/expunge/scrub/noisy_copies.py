@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
-from expunge.curvature.double import Unfolded, in_float64
+from expunge.core.gpu_memory import has_room
+from expunge.curvature.double import Unfolded, as_in_float64
 from expunge.curvature.exact import Exact
 from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import order_of, precise
@@ -29,20 +30,23 @@ log = logging.getLogger(__name__)
 Unit = tuple[str, int]
 """Module name and number of the output channel (Conv2d) or output feature (Linear)."""
 
-_BATCH = 200  # copies a forward pass: activations of a large network take little memory, passes few calls
+_BATCH = 200  # copies drawn at a time, and run: a large network's activations take little memory
+_TOGETHER = 1 << 21  # numbers of copies run at once on a GPU: others are drawn meanwhile
+_SHARE = 0.1  # of a GPU's free memory that the answers may take: the selection makes several of them
 
 
 @dataclass(frozen=True)
 class Observed:
     """Losses of the copies, (n,) float64, and the units' answers to them.
 
-    ``activations``, (n, units) float64, are before the nonlinearity, averaged over positions; ``units`` are
-    those that the columns belong to. ``order``, (n,) float64, is there where a loss is too small for a
-    number: it rises with the losses, and tells such copies apart; see ``curvature.losses.order_of``.
+    ``activations``, (n, units) float64, are before the nonlinearity, averaged over positions: an array, or,
+    of a network on a GPU with room for them, a tensor there. ``units`` are those that the columns belong to.
+    ``order``, (n,) float64, is there where a loss is too small for a number: it rises with the losses, and
+    tells such copies apart; see ``curvature.losses.order_of``.
     """
 
     losses: NDArray[np.float64]
-    activations: NDArray[np.float64]
+    activations: NDArray[np.float64] | Tensor
     units: list[Unit]
     order: NDArray[np.float64] | None = None
 
@@ -113,6 +117,27 @@ def perturbed(
         yield x[rows] + std * noise.to(x.device), rows
 
 
+def _grouped(
+    batches: Iterator[tuple[Tensor, Tensor]], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same copies, on a GPU more of them at a time."""
+    held: list[tuple[Tensor, Tensor]] = []
+    for batch in batches:
+        held.append(batch)
+        if device.type != "cuda" or (len(held) + 1) * batch[0].numel() > _TOGETHER:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(held: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    if len(held) == 1:
+        return held[0]
+    copies, rows = zip(*held, strict=True)
+    return torch.cat(copies), torch.cat(rows)
+
+
 def observe(
     module: nn.Module,
     losses: Losses,
@@ -135,29 +160,54 @@ def observe(
     """
     x, y = sample
     unit_modules(module)  # before it is copied: there must be units
-    network = in_float64(module, x[:1])
-    dtype = x.dtype if network is module else torch.float64
+    network, run = as_in_float64(module, x[:1])
+    dtype = x.dtype if run is module else torch.float64
     found: list[tuple[Tensor, Tensor]] = []
-    answers: list[dict[str, Tensor]] = []
+    answers: list[Tensor] = []
+    names: dict[str, int] = {}
     with ExitStack() as stack:
-        for context in (watching(network), torch.no_grad(), Unfolded(), Exact()):
+        contexts: list[AbstractContextManager[Any]] = [watching(network), torch.no_grad()]
+        if x.device.type == "cpu":
+            contexts.append(Unfolded())
+        if run is network or not _without_log_softmax(network):  # to look at every call takes time
+            contexts.append(Exact())
+        for context in contexts:
             stack.enter_context(context)
         answer = stack.enter_context(_recording(unit_modules(network)))
-        for copy, rows in perturbed(x, copies, std, generator):
+        for copy, rows in _grouped(perturbed(x, copies, std, generator), x.device):
             answer.clear()
-            outputs, own = network(copy.to(dtype)), y[rows]
+            outputs, own = run(copy.to(dtype)), y[rows]
             found.append((precise(losses, outputs, own), order_of(losses, outputs, own)))
-            answers.append({name: torch.stack(calls).mean(dim=0) for name, calls in answer.items()})
-    names = list(answers[0])
-    if not names:
-        raise InvalidValue("model", type(module).__name__, "a network that calls its Conv2d or Linear layers")
-    activations = torch.cat([torch.cat([part[name] for name in names], dim=1) for part in answers])
+            names = names or {name: calls[0].shape[1] for name, calls in answer.items()}
+            if not names:
+                allowed = "a network that calls its Conv2d or Linear layers"
+                raise InvalidValue("model", type(module).__name__, allowed)
+            there = torch.cat([_mean(answer[name]) for name in names], dim=1)
+            kept = has_room(x.device, there.element_size() * copies * there.shape[1], _SHARE)
+            answers.append(there if kept else there.cpu())
+    if any(part.device.type == "cpu" for part in answers):
+        answers = [part.cpu() for part in answers]
+    activations = torch.cat(answers)
     loss, order = (torch.cat(parts).double().cpu() for parts in zip(*found, strict=True))
     if not (torch.isfinite(loss).all() and torch.isfinite(activations).all()):
         raise ScrubError("losses or activations of the perturbed copies are not finite")
-    units = [(name, unit) for name in names for unit in range(answers[0][name].shape[1])]
+    units = [(name, unit) for name, width in names.items() for unit in range(width)]
     small = bool((loss.abs() < torch.finfo(torch.float64).tiny).any())
-    return Observed(loss.numpy(), activations.numpy(), units, order.numpy() if small else None)
+    seen = activations.numpy() if activations.device.type == "cpu" else activations
+    return Observed(loss.numpy(), seen, units, order.numpy() if small else None)
+
+
+def _without_log_softmax(module: nn.Module) -> bool:
+    """Whether no layer takes a logarithm of a softmax, of known code, which takes none elsewhere."""
+    return not any(
+        type(part).__module__.endswith((".activation", ".adaptive")) and "Log" in type(part).__name__
+        for part in module.modules()
+    )
+
+
+def _mean(calls: list[Tensor]) -> Tensor:
+    """The mean over the calls of a module, wherever each was made, (m, units)."""
+    return calls[0] if len(calls) == 1 else torch.stack(calls).mean(dim=0)
 
 
 @contextmanager
@@ -173,8 +223,8 @@ def _recording(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Tens
             output = output.flatten(2).mean(dim=2)
         elif output.ndim > 2:  # a Linear that is applied to tokens
             output = output.flatten(1, -2).mean(dim=1)
-        # A copy: what comes next may work in place.
-        answers.setdefault(name, []).append(output.to(torch.float64, copy=True).cpu())
+        # A copy: what comes next may work in place. It stays where it is: to fetch it would wait for the GPU.
+        answers.setdefault(name, []).append(output.to(torch.float64, copy=True))
 
     with ExitStack() as hooks:
         for name, part in modules.items():

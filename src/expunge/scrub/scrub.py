@@ -21,6 +21,7 @@ from expunge.core.checks import (
 from expunge.core.errors import InvalidValue
 from expunge.curvature import Block
 from expunge.curvature.kfac import COLUMNS
+from expunge.curvature.watching import repeatable
 from expunge.scrub import selectors, steps
 from expunge.scrub.coverage import Coverage
 from expunge.scrub.noisy_copies import Observed, Unit, observe
@@ -154,6 +155,10 @@ class Scrub:
                 raise InvalidValue(name, type(given).__name__, f"{kind.__module__}.{kind.__name__}")
         if self.needs_penalty:
             self.penalty_of(problem)
+        with repeatable(problem.sample[0].device):
+            return self._proposed(problem, rng, noise)
+
+    def _proposed(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> Proposal:
         refit = Refit.of(problem, lambda: self.penalty_of(problem)) if self.refit_outputs else None
         units = self.select(problem, rng, noise)
         block = Block.of(problem.module, by_module(units))

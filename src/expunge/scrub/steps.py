@@ -9,6 +9,7 @@ from math import log, sqrt
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from expunge.curvature import (
     Block,
@@ -22,9 +23,12 @@ from expunge.curvature import (
     outer,
     secant,
 )
+from expunge.curvature.double import doubles
 from expunge.curvature.gradients import Batches, example_losses, mean_gradient
 from expunge.curvature.kfac import COLUMNS, require_memory
-from expunge.curvature.watching import duplicate
+from expunge.curvature.losses import precise
+from expunge.curvature.recorded import Recorded
+from expunge.curvature.watching import duplicate, known_code, watching
 from expunge.datasets.images import Examples
 from expunge.scrub.problem import Problem
 from expunge.scrub.scrub_error import ScrubError
@@ -71,6 +75,12 @@ class CurvatureChoice:
             return KroneckerFactored(*how, columns=self.columns, rng=rng)
         return _PRODUCTS[self.name](*how)
 
+    def solve(self, product: Product, rhs: Tensor, l2: float) -> Tensor:
+        """Return (A + l2 I)^{-1} ``rhs`` for such a product, (|S|,) float64 on the CPU; solved where A is."""
+        there = rhs.to(getattr(product, "device", rhs.device))
+        replayed = Recorded(product) if there.device.type == "cuda" else product
+        return conjugate_gradient(replayed, there, l2, self.tol).x.cpu()
+
 
 def sekhari(
     problem: Problem,
@@ -92,15 +102,16 @@ def sekhari(
     part of f, and its weight and the damping are one number.
     """
     module, m, n = problem.module, problem.m, problem.n
-    slope = _sample_gradient(problem, block)
+    solved = curvature.name in _SOLVED_BY_PRODUCTS
+    whole = None if solved else _low_rank_of_training(problem, block, curvature)
+    slope, change = _slope_and_change(problem, block, curvature)
     rhs = slope + penalty * block.read(module)
-    if curvature.name in _SOLVED_BY_PRODUCTS:
+    if whole is None:
         kept = some_of(problem.retained, curvature.rows, rng)
         product = curvature.of(problem, kept, block, rng)
-        solution = conjugate_gradient(product, rhs, l2, curvature.tol).x
+        solution = curvature.solve(product, rhs, l2)
     else:
-        whole = _low_rank_of_training(problem, block, curvature)
-        part = _low_rank_of_sample(problem, block, curvature, slope)
+        part = outer(slope) if change is None else secant(*change)
         solution = combine(n, whole, m, part).solve(rhs, l2)
     return m / (n - m) * solution
 
@@ -131,11 +142,11 @@ def mean_loss(
 
 def cr(problem: Problem, block: Block, curvature: CurvatureChoice, l2: float) -> Tensor:
     """Return ``(H_f + l2 I)^{-1} grad f(w)_S``, (|S|,) float64: a step of the sample's own, whatever n is."""
-    slope = _sample_gradient(problem, block)
+    slope, change = _slope_and_change(problem, block, curvature)
     if curvature.name in _SOLVED_BY_PRODUCTS:
         product = curvature.of(problem, [problem.sample], block)
-        return conjugate_gradient(product, slope, l2, curvature.tol).x
-    return _low_rank_of_sample(problem, block, curvature, slope).solve(slope, l2)
+        return curvature.solve(product, slope, l2)
+    return (outer(slope) if change is None else secant(*change)).solve(slope, l2)
 
 
 def ascent(problem: Problem, block: Block, lr: float) -> Tensor:
@@ -170,10 +181,20 @@ def _low_rank_of_training(problem: Problem, block: Block, curvature: CurvatureCh
     return secant(block.gather(history.gradient_change), block.gather(history.weight_change))
 
 
-def _low_rank_of_sample(problem: Problem, block: Block, curvature: CurvatureChoice, slope: Tensor) -> LowRank:
-    if curvature.name == "fisher":
-        return outer(slope)
-    return secant(*_sample_change(problem, block, _SAMPLE_STEP))
+def _slope_and_change(
+    problem: Problem, block: Block, curvature: CurvatureChoice
+) -> tuple[Tensor, Sequence[Tensor] | None]:
+    """The sample's gradient, and for ``fd`` what ``_sample_change`` gives."""
+    if curvature.name != "fd":
+        return _sample_gradient(problem, block), None
+    if _runs_without_copies(problem):  # the gradient is in it
+        change = _change_without_copies(problem, block, _SAMPLE_STEP)
+        return change[1] / -_SAMPLE_STEP, change
+    return _sample_gradient(problem, block), _sample_change(problem, block, _SAMPLE_STEP)
+
+
+def _runs_without_copies(problem: Problem) -> bool:
+    return problem.sample[0].device.type == "cuda" and known_code(problem.module)
 
 
 def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tensor]:
@@ -186,11 +207,37 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     sample: Batches = [(x.double(), y)]
     gradient = mean_gradient(double, problem.losses, sample)
     before = block.gather(gradient)
-    if not before.any():
-        raise ScrubError("curvature fd: the loss of the removed rows has no gradient in the selected units")
+    _require_gradient(before)
     with torch.no_grad():
         for name, parameter in double.named_parameters():
             if name in gradient:
                 parameter.sub_(gradient.pop(name), alpha=step)
     after = block.gather(mean_gradient(double, problem.losses, sample))
+    return after - before, -step * before
+
+
+def _require_gradient(gradient: Tensor) -> None:
+    if not gradient.any():
+        raise ScrubError("curvature fd: the loss of the removed rows has no gradient in the selected units")
+
+
+def _change_without_copies(problem: Problem, block: Block, step: float) -> Sequence[Tensor]:
+    """The same by tensors in place of the network's own, see ``as_in_float64``."""
+    x, y = problem.sample
+    held = doubles(problem.module)
+    names = [name for name, p in problem.module.named_parameters() if p.requires_grad]
+
+    def gradient(points: Sequence[Tensor]) -> dict[str, Tensor]:
+        leaves = {name: point.requires_grad_() for name, point in zip(names, points, strict=True)}
+        with watching(problem.module), torch.enable_grad():
+            outputs = functional_call(problem.module, {**held, **leaves}, (x.double(),))
+            loss = precise(problem.losses, outputs, y).mean()
+            slopes = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        return dict(zip(names, slopes, strict=True))
+
+    first = gradient([held[name] for name in names])
+    before = block.gather(first)
+    _require_gradient(before)
+    points = torch._foreach_add([held[n].detach() for n in names], [first[n] for n in names], alpha=-step)
+    after = block.gather(gradient(points))
     return after - before, -step * before

@@ -17,7 +17,7 @@ DIRECTORY = "hydra.sweep.dir"
 SEARCHPATH = "hydra.searchpath"
 _OF_BEGINNING = (DIRECTORY, "hydra.run.dir", "resume", "force")
 _FILE = "file://"
-_REMOVALS = ("class", "group", "identity", "ids", "rows")
+_REMOVALS = ("class", "group", "identity", "ids", "people", "rows")
 """Choices of removal, each called like the key that no other has."""
 _MOST_SEEDS = 10_000
 _MOST_VALUES = 100_000  # of a range

@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, ClassVar
 from urllib.parse import urlparse
 
+from safetensors import safe_open
+
 from expunge.core.checks import require_choice
 from expunge.core.columns import Columns
 from expunge.core.errors import InvalidValue, UserError, one_line
@@ -23,6 +25,7 @@ from expunge.tracking.guarded import SECRET
 
 log = logging.getLogger(__name__)
 
+TABLE = "removals"
 _MODES = ("auto", "online", "offline", "disabled")
 _SPELT = {"dryrun": "offline", "run": "online"}
 """Older names that WANDB_MODE may have."""
@@ -46,10 +49,12 @@ class WandbTracker:
         mode: ``auto`` (``WANDB_DISABLED`` and ``WANDB_MODE``; without them online with a key, else offline),
             ``online``, ``offline`` or ``disabled``.
         entity: wandb entity; None for ``WANDB_ENTITY``, or else the default one.
-        tags: wandb tags; None for ``WANDB_TAGS``.
+        tags: wandb tags; None for ``WANDB_TAGS``, or else the names of data set, model and unlearner.
+        model: Whether the model that was released last is sent as an artifact. One that holds its own
+            perturbation is a secret, and stays here with a warning.
 
     Raises:
-        InvalidValue: ``online`` without a key, no such mode, or what is no text.
+        InvalidValue: ``online`` without a key, no such mode, or what is no text, or no truth value.
         UserError: wandb refuses its own settings.
     """
 
@@ -61,12 +66,17 @@ class WandbTracker:
         mode: str = "auto",
         entity: str | None = None,
         tags: list[str] | None = None,
+        model: bool = False,
     ) -> None:
         for name, given in (("project", project), ("entity", entity)):
             if not (given is None or isinstance(given, str)):
                 raise InvalidValue(name, given, "a text, or null")
         if not (tags is None or (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags))):
             raise InvalidValue("tags", tags, "a list of texts, or null")
+        if not isinstance(model, bool):
+            raise InvalidValue("model", model, "true or false")
+        self.sends_model, self._folder = model, Path()
+        self._records: list[dict[str, Any]] = []
         self.project, self.entity, self.tags = project, entity, tags
         require_choice("mode", mode, _MODES)
         self.mode = _mode_of(mode)
@@ -76,6 +86,7 @@ class WandbTracker:
         """Open a wandb run, whose files lie in the run folder unless wandb's settings name another."""
         from wandb.errors import Error
 
+        self._folder, self._records = folder, []
         online = self.mode == "online"
         if online and not WandbTracker._unreachable:
             try:
@@ -97,7 +108,7 @@ class WandbTracker:
                 mode=mode,  # type: ignore[arg-type]
                 config=config,
                 reinit="create_new",
-                settings=wandb.Settings(**_otherwise(folder, group)),
+                settings=wandb.Settings(**_otherwise(config, folder, group)),
             )
 
     def define(self, columns: Columns) -> None:
@@ -108,12 +119,40 @@ class WandbTracker:
     def log(self, record: dict[str, Any]) -> None:
         """Send a record's numbers (and its outcome) at step ``request``."""
         values = {key: value for key, value in record.items() if key != "rows" and value is not None}
+        self._records.append(values)
         # At once: a record that is held back until the next one would come after the summary, and win.
         self._run.log(values, step=record["request"], commit=True)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Send the summary, but for what was said of its numbers before."""
+        self._log_table()
+        if self.sends_model:
+            self._send_model(summary)
         self._run.summary.update({key: value for key, value in summary.items() if key != "columns"})
+
+    def _log_table(self) -> None:
+        """All records as one table, as wandb's users filter and sort them; the ids of rows stay here."""
+        import wandb
+
+        columns: list[str | int] = list(dict.fromkeys(key for record in self._records for key in record))
+        rows = [[record.get(str(key)) for key in columns] for record in self._records]
+        self._run.log({TABLE: wandb.Table(columns=columns, data=rows)})
+
+    def _send_model(self, summary: dict[str, Any]) -> None:
+        """The released model, with what is promised of it."""
+        import wandb
+
+        file = self._folder / "model.safetensors"
+        with safe_open(str(file), framework="np") as stored:
+            if "perturbation" in list(stored.keys()):
+                log.warning("wandb: the model holds its own perturbation, which is secret: it is not sent")
+                return
+        words: dict[str, Any] = {
+            key: summary[key] for key in ("guarantee", "not_covered", "role") if key in summary
+        }
+        artifact = wandb.Artifact(f"model-{self._run.id}", type="model", metadata=words)
+        artifact.add_file(str(file))
+        self._run.log_artifact(artifact)
 
     def __enter__(self) -> WandbTracker:
         return self
@@ -163,9 +202,15 @@ def has_key() -> bool:
     return any(host == server or "wandb" in host for host in machines)
 
 
-def _otherwise(folder: Path, group: str | None) -> dict[str, Any]:
+def _otherwise(config: dict[str, Any], folder: Path, group: str | None) -> dict[str, Any]:
     """What holds where neither the tracker's keys nor wandb's own settings say anything."""
-    own = {"project": "expunge", "run_name": folder.name, "run_group": group, "root_dir": str(folder)}
+    own: dict[str, Any] = {
+        "project": "expunge",
+        "run_name": folder.name,
+        "run_group": group,
+        "root_dir": str(folder),
+    }
+    own |= {"run_job_type": _kind(config, group), "run_tags": _names(config)}
     limits = {"init_timeout": _INIT_SECONDS, "finish_timeout": _FINISH_SECONDS}
     # No sources, nor a patch of what is not committed: there may be keys in it.
     private = {"save_code": False, "disable_code": True, "disable_git": True}
@@ -175,6 +220,18 @@ def _otherwise(folder: Path, group: str | None) -> dict[str, Any]:
     if group is not None and "run_id" in named:  # the cells would be one run, each over the last
         chosen["run_id"] = secrets.token_hex(4)
     return {**chosen, "console": "off", "silent": True, "finish_timeout_raises": True}
+
+
+def _kind(config: dict[str, Any], group: str | None) -> str:
+    return "study" if "study" in config else "run" if group is None else "cell"
+
+
+def _names(config: dict[str, Any]) -> tuple[str, ...]:
+    """Data set, model and unlearner, by which runs are found; wandb takes tags of 1 to 64 characters."""
+    parts = [config.get(key) or {} for key in ("dataset", "model", "unlearner")]
+    target = str(parts[0].get("_target_", "")).split(".")
+    named = (parts[0].get("name") or target[-2:][0], *(part.get("name") for part in parts[1:]))
+    return tuple(dict.fromkeys(str(name)[:64] for name in named if name))
 
 
 def _settings() -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from expunge.curvature.gradients import Losses, mean_gradient
 from expunge.datasets.images import Examples
+from expunge.datasets.resident import Resident
 
 Moment = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Mean gradient and weights at some moment of the training, by parameter name."""
 
+_TOGETHER = 1 << 21  # numbers of inputs on a GPU whose gradient is taken at once
 _PARTS = ("gradient", "gradient_change", "weight_change")
 
 
@@ -81,8 +83,18 @@ class Trained:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _in_larger_batches(examples: Examples) -> Examples:
+    """The same rows; of inputs on a GPU, where a call costs as much as its work, more of them at a time."""
+    if not isinstance(examples.x, Resident):
+        return examples
+    return replace(examples, size=max(examples.size, _TOGETHER // max(1, examples.x.raw[0].numel())))
+
+
 def moment(module: nn.Module, losses: Losses, examples: Examples) -> Moment:
     """Measure ``module`` as it is now."""
-    gradient = mean_gradient(module, losses, examples)
+    try:
+        gradient = mean_gradient(module, losses, _in_larger_batches(examples))
+    except torch.cuda.OutOfMemoryError:
+        gradient = mean_gradient(module, losses, examples)
     named = dict(module.named_parameters())
     return gradient, {name: named[name].detach().clone() for name in gradient}

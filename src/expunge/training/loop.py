@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from expunge.core.progress import progress_bar
 from expunge.core.seeds import stream, torch_draws_from, torch_generator
 from expunge.curvature.gradients import Losses, require_gradient
 from expunge.datasets.images import Examples
+from expunge.datasets.resident import resident
 from expunge.training.checkpoint import TrainingCheckpoint
 from expunge.training.history import History, Moment, Trained, moment
+from expunge.training.replayed import Replayed
 from expunge.training.settings import Training
 
 
@@ -60,7 +63,8 @@ def train(
     if not len(examples):
         raise InvalidValue("rows", 0, "at least one row to train on")
     where = next(module.to(device).parameters()).device
-    task = _Task(module, replace(examples, device=where), settings, losses, seed, record)
+    passes = settings.epochs + 2 * record
+    task = _Task(module, resident(examples, where, passes), settings, losses, seed, record)
     return task.run(progress, checkpoint)
 
 
@@ -85,12 +89,13 @@ class _Task:
         started -= done.seconds
         before: Moment | None = None
         steps, taken = self.settings.epochs * len(cuts), len(done.losses) * len(cuts)
+        replayed = self.replayed(optimizer, cuts)
         with progress_bar(progress, total=steps, initial=taken, desc="training", unit="batch") as bar:
             for epoch in range(len(done.losses), self.settings.epochs):
                 last = epoch == self.settings.epochs - 1
                 if last and self.record:
                     before = moment(self.module, self.losses, seen)
-                done.losses.append(self.epoch(epoch, optimizer, cuts, bar))
+                done.losses.append(self.epoch(epoch, replayed, cuts, bar))
                 done.seconds = time.perf_counter() - started
                 if not last:
                     checkpoint.save(self.module, [optimizer], done)
@@ -99,26 +104,36 @@ class _Task:
         checkpoint.done()
         return Trained(self.module, history, tuple(done.losses), time.perf_counter() - started)
 
-    def epoch(
-        self, epoch: int, optimizer: torch.optim.Optimizer, cuts: Sequence[tuple[int, int]], bar: Any
-    ) -> float:
+    def replayed(self, optimizer: torch.optim.Optimizer, cuts: Sequence[tuple[int, int]]) -> Replayed:
+        """The step of every batch; what it adds up is in ``total``."""
+
+        def step(x: torch.Tensor, y: torch.Tensor) -> None:
+            optimizer.zero_grad()
+            loss = self.losses(training_outputs(self.module, x, self.settings.batch_size), y).mean()
+            loss.backward()
+            optimizer.step()
+            self.total.add_(loss.detach() * len(y))
+
+        size = self.settings.batch_size
+        count = self.settings.epochs * sum(stop - start == size for start, stop in cuts)
+        return Replayed(step, self.module, self.examples, self.losses, optimizer, size, count)
+
+    @cached_property
+    def total(self) -> torch.Tensor:
+        """Of the losses of an epoch's rows so far."""
+        return torch.zeros((), dtype=torch.float64, device=self.examples.device)
+
+    def epoch(self, epoch: int, replayed: Replayed, cuts: Sequence[tuple[int, int]], bar: Any) -> float:
         """One pass over the rows; returns their mean loss."""
         order = stream(self.seed, "training", 1, epoch).permutation(self.examples.rows)
         steps = self.settings.epochs * len(cuts)
-        total = torch.zeros((), dtype=torch.float64, device=self.examples.device)
+        self.total.zero_()
         self.module.train()
         with self.drawing(epoch):
-            for step, (start, stop) in enumerate(cuts, start=epoch * len(cuts)):
-                for group in optimizer.param_groups:
-                    group["lr"] = self.settings.rate(step, steps)
-                x, y = self.examples.take(order[start:stop])
-                optimizer.zero_grad()
-                loss = self.losses(training_outputs(self.module, x, self.settings.batch_size), y).mean()
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * (stop - start)
+            for step in replayed.over(order, cuts):
+                replayed.rated(self.settings.rate(epoch * len(cuts) + step, steps))
                 bar.update()
-        return end_epoch(self.module, total, cuts[-1][1], self.settings.lr, epoch, bar)
+        return end_epoch(self.module, self.total, cuts[-1][1], self.settings.lr, epoch, bar)
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in."""

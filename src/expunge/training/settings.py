@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,10 +70,16 @@ class Training:
         parameters = [p for p in module.parameters() if p.requires_grad]
         if not parameters:
             raise InvalidValue("model", "only frozen parameters", "a network with parameters to be trained")
+        # On a GPU a step is one kernel; on the CPU the numbers stay those of torch's own choice.
+        fused = True if all(p.device.type == "cuda" for p in parameters) else None
         if self.optimizer == "adam":
             betas = (self.momentum, 0.999)
-            return torch.optim.Adam(parameters, self.lr, betas, weight_decay=self.weight_decay)
-        return torch.optim.SGD(parameters, self.lr, self.momentum, weight_decay=self.weight_decay)
+            # Recorded steps need counts that are on the GPU.
+            there: dict[str, Any] = {"fused": True, "capturable": True} if fused else {}
+            return torch.optim.Adam(parameters, self.lr, betas, weight_decay=self.weight_decay, **there)
+        return torch.optim.SGD(
+            parameters, self.lr, self.momentum, weight_decay=self.weight_decay, fused=fused
+        )
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of step ``step`` (from 0) of ``steps``."""

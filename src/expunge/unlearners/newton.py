@@ -54,8 +54,9 @@ class Newton(Engine):
     only the columns of classes that use its rows. A class whose last row leaves takes its column along; the
     others are served as always. The guarantee stays that of the classes of the fit: for as many b is drawn
     again, of which those that are there take their own. Solved for directly one inverse Hessian a class is
-    kept, 8 K d^2 bytes, and as much again while a release is prepared; the Gram matrix (8 d^2) is made once
-    where all classes use all rows (see ``RowOperations.gram``), once a class where they use subsamples.
+    kept, 8 K d^2 bytes (of many classes 4, see ``linear.stack``), and as much again while a release is
+    prepared; the Gram matrix (8 d^2) is made once where all classes use all rows (see
+    ``RowOperations.gram``), once a class where they use subsamples.
     Solved for by iteration (``LinearModel``, ``solver``) nothing of d x d a class is made.
 
     Args:

@@ -234,10 +234,13 @@ class Published(Scheme):
 def _with_gram(problem: LogisticProblem) -> Start:
     """With the Gram matrix for the certificate, which is also four times the loss's Hessian at zero.
 
-    Where no such matrix is to be made, with a bound on ||X||_2 that takes a few passes.
+    With rows that count less than 1 it is more than that, which is summed besides. Where no such matrix is to
+    be made, with a bound on ||X||_2 that takes a few passes.
     """
     if problem.iterative:
         return replace(zero(problem), spectral=spectral_bound(problem.rows))
     gram, spectral = problem.rows.gram()
+    if problem.sizes is not None:
+        return replace(zero(problem), spectral=spectral)
     hessian = gram / 4 + problem.lam * problem.n * np.eye(problem.rows.dim)
     return Start(inverted(hessian, problem.lam), spectral)

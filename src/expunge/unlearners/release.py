@@ -25,12 +25,10 @@ from expunge.core.errors import BrokenInvariant, DataError, InvalidValue
 from expunge.core.seeds import SystemNoise, stream
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
-from expunge.linear.column_passes import groups
 from expunge.linear.logistic import LogisticProblem
 from expunge.linear.rounding import public_floor
 from expunge.linear.rows import Array
 from expunge.linear.solver import Fit
-from expunge.linear.together import removed_together
 from expunge.predictors.linear import zero
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners import sound
@@ -38,6 +36,7 @@ from expunge.unlearners.base import Outcome
 from expunge.unlearners.engine import Engine, Scheme
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.settling import trained_anew
+from expunge.unlearners.updated import updated
 
 _NEEDED = {"certificate": "measured", "anchor": 0}
 _UPDATES = ("corrected", "rowless")
@@ -179,26 +178,7 @@ class Release(Scheme):
         brought: Brought | None,
     ) -> list[CertifiedColumn]:
         """The columns of the classes that are left, near enough to their minima."""
-        targets = self._targets(engine, left.problems)
-        columns: list[CertifiedColumn] = []
-        for own in groups(left.problems):
-            together = left.columns[own], left.problems[own], targets[own]
-            used = index[together[0][0].problem.rows.uses(index)]
-            if own.stop - own.start > 1 and len(used):
-                columns += removed_together(together[0], together[1], used, together[2])
-                continue
-            columns += [
-                column.without_rows(problem, index, engine.update, target)
-                for column, problem, target in zip(*together, strict=True)
-            ]
-        return [self._held(column, target) for column, target in zip(columns, targets, strict=True)]
-
-    def _held(self, column: CertifiedColumn, target: float) -> CertifiedColumn:
-        """The column at its target, which falls as rows leave that it does not use."""
-        assert column.gradient is not None
-        if float(np.linalg.norm(column.gradient)) <= target:
-            return column
-        return column.corrected(target)
+        return updated(left, index, engine.update, self._targets(engine, left.problems))
 
     def account(self, engine: Engine, columns: Sequence[CertifiedColumn]) -> ReleaseAccount:
         """The certificate of these columns together."""

@@ -17,8 +17,9 @@ from expunge.linear.anchor import Departing
 from expunge.linear.brought import Brought
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.logistic import LogisticProblem
+from expunge.linear.one_vs_rest import signed
+from expunge.linear.operations import DenseRows
 from expunge.linear.rowless_column import RowlessColumn
-from expunge.linear.rows import Rows
 from expunge.linear.solver import Fit
 from expunge.predictors.remainder import Remainder
 from expunge.unlearners.engine import Engine
@@ -63,7 +64,7 @@ class Rowless(Release):
         Raises:
             InvalidValue: The rows are sparse.
         """
-        if not isinstance(engine.predictor.x, Rows):
+        if not isinstance(engine.predictor.x, DenseRows):
             raise InvalidValue("update", engine.update, "corrected with sparse rows")
         engine.passes = 0
         super().fit(engine)
@@ -85,7 +86,7 @@ class Rowless(Release):
         brought: Brought | None,
     ) -> list[CertifiedColumn]:
         model = engine.predictor
-        given = brought or Brought(model.x.dense(index), model.y[index])
+        given = brought or model.brought(index)
         shares = engine.guarantee.shares(model.lam, [problem.n for problem in left.problems])
         labels = left.classes.positive.tolist()
         columns = [
@@ -114,7 +115,8 @@ class Rowless(Release):
         if problem is column.problem:
             return column
         used = column.problem.rows.uses(index)
-        departing = Departing(given.x[used], np.where(given.labels[used] == label, 1.0, -1.0))
+        sizes = None if given.sizes is None else given.sizes[used]
+        departing = Departing(given.x[used], signed(given.labels[used] == label, sizes))
         return column.departed(problem, departing, share)
 
     def _is_covered(self, engine: Engine, columns: Any) -> bool:

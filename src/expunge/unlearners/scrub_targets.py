@@ -134,7 +134,10 @@ class LinearTarget:
         return one_blas_thread()
 
     def require(self, x: Any, y: NDArray[np.int64], scrub: Scrub) -> None:
-        """Raise ``UserError`` unless there are two classes at most."""
+        """Raise ``UserError`` unless there are two classes at most, and no weights."""
+        if self.model.weighted:
+            allowed = "no class_weight, and no weights of rows, for a scrub of the linear model"
+            raise UserError(f"weights: got some, allowed: {allowed}")
         classes = np.unique(y)
         if len(classes) > 2:
             named = ", ".join(map(str, classes[:6])) + (", ..." if len(classes) > 6 else "")

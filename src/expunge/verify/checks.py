@@ -43,7 +43,7 @@ def check_data(subject: Subject) -> Line:
     for key, count in (("n_train", len(dataset.y_train)), ("n_test", len(dataset.y_test))):
         faults.need(same_number(subject.claimed(key), count), key, subject.claimed(key), count)
     recorded = mapping(subject.claimed("inputs"))
-    for part in _PARTS:
+    for part in (*_PARTS, *(["training weights"] if "training weights" in subject.digests else [])):
         names = [name for name in recorded if name.endswith(f", {part}")]
         claimed = recorded[names[0]] if names else None
         faults.need(claimed == subject.digests[part], f"digest of the {part}", claimed, subject.digests[part])
@@ -76,7 +76,7 @@ def check_classes(subject: Subject) -> Line:
 
 def check_convexity(subject: Subject) -> Line:
     """The factor lam is above 0, and each column has rows: its loss is lam n-strongly convex."""
-    faults, lam = Faults(), subject.settings.require("lam")
+    faults, lam = Faults(), subject.settings.lam
     counts = [*subject.columns.counts, *(n for line in subject.counts for n in line)]
     least = min(counts, default=0)
     faults.need(lam > 0, "lam", lam, "above 0")

@@ -1,6 +1,7 @@
 """The gradient of the loss over the rows that stay, with a bound on what arithmetic has done to it.
 
-``grad L_k(w) = -sum_i y_ik x_i / (1 + exp(y_ik x_i.w)) + lam n_k w + b`` for each column k, w and b (d, K).
+``grad L_k(w) = -sum_i c_i y_ik x_i / (1 + exp(y_ik x_i.w)) + lam n_k w + b`` for each column k; w and b
+are (d, K), and c_i in (0, 1] is what the row counts.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Loss:
         total = np.zeros(w.shape, dtype=Extended)
         for ids in self.columns.blocks():
             x, signs = self.table.extended(ids), self.columns.signs(ids).astype(Extended)
-            slopes = _slopes(x @ wide, signs)
+            slopes = self.columns.counting(ids, _slopes(x @ wide, signs))
             total += (np.ascontiguousarray(slopes.T) @ x).T
             self.tick(len(ids))
         total += np.array(self.strengths, dtype=Extended) * wide + self.b.astype(Extended)
@@ -61,11 +62,13 @@ class Loss:
         """Bound on the 2-norm of what arithmetic of precision ``eps`` does to column k of the gradient.
 
         Of rows of norm at most 1: a row is off by (d/2 + 8) eps, a score by (3 d / 2 + 16) eps ||w||, its
-        sigmoid by a quarter of that and 8 eps; summing blocks of m rows, B of them, costs (m + B) eps a term.
+        sigmoid by a quarter of that and 8 eps, and eps more where rows count less than 1; summing blocks of m
+        rows, B of them, costs (m + B) eps a term.
         """
         n, d = self.columns.counts[k], self.table.dim
         length, b = norm_above(w.tolist()), norm_above(self.b[:, k].tolist())
         a_term = (1.5 * d + 16) * length / 4 + d / 2 + 20 + BLOCK + len(self.columns.ids) / BLOCK
+        a_term += self.columns.weights is not None
         return _SECOND_ORDER * _LONGEST * eps * (n * a_term + 8 * (self.lam * n * length + b))
 
     def float_error(self, w: NDArray[np.float64]) -> float:
@@ -79,7 +82,7 @@ class Loss:
         total = np.zeros_like(w)
         for ids in self.columns.blocks():
             x, signs = self.table.doubles(ids), self.columns.signs(ids)
-            total += x.T @ _slopes(x @ w, signs)
+            total += x.T @ self.columns.counting(ids, _slopes(x @ w, signs))
             self.tick(len(ids))
         return np.asarray(total + np.array(self.strengths, dtype=np.float64) * w + self.b)
 
@@ -94,7 +97,8 @@ class Loss:
         x, signs = self._all_rows
         strength = float(self.strengths[k])
         half = np.exp(-np.abs(x @ w))
-        weights = np.abs(signs[:, k]) * half / (1 + half) ** 2
+        shares = self.columns.counting(self.columns.ids, np.abs(signs[:, k : k + 1]))[:, 0]
+        weights = shares * half / (1 + half) ** 2
         diagonal = x.squared.T @ weights + strength
 
         def times(v: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,7 +118,7 @@ class Loss:
             x, signs = self.table.doubles(ids), self.columns.signs(ids)
             with np.errstate(over="ignore"):
                 half = np.exp(-np.abs(x @ w))
-            weights = np.abs(signs) * half / (1 + half) ** 2
+            weights = self.columns.counting(ids, np.abs(signs)) * half / (1 + half) ** 2
             for k in which:
                 rows = np.sqrt(weights[:, k])[:, None] * x
                 found[k] += rows.T @ rows

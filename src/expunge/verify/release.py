@@ -127,7 +127,7 @@ def _releases(subject: Subject) -> Line:
 def _budget(subject: Subject) -> Line:
     """``budget`` of every line is what the noise covers at the rows that stay, to the last bit."""
     faults, last = Faults(), None
-    sensitivity, lam = float(subject.figure("sensitivity") or 0), subject.settings.require("lam")
+    sensitivity, lam = float(subject.figure("sensitivity") or 0), subject.settings.lam
     known: dict[tuple[int, ...], float] = {}
     for place, (record, counts) in enumerate(
         zip(subject.ledger.records, subject.counts, strict=True), start=1

@@ -102,6 +102,7 @@ class Columns:
         places: The number of each column's class among those of the training.
         uses: (n, K) which rows each uses; None: all of them, all.
         first: How many classes there were.
+        weights: (n,) what each row counts in the loss; None: 1.
     """
 
     labels: NDArray[np.int64]
@@ -110,9 +111,17 @@ class Columns:
     places: list[int]
     uses: NDArray[np.bool_] | None
     first: int
+    weights: NDArray[np.float64] | None = None
 
     @classmethod
-    def left(cls, labels: NDArray[np.int64], kept: NDArray[np.bool_], seed: int, share: float) -> Columns:
+    def left(
+        cls,
+        labels: NDArray[np.int64],
+        kept: NDArray[np.bool_],
+        seed: int,
+        share: float,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Columns:
         """Those of the classes that some row has: of K > 2 one each, of two one, for the larger label."""
         all_classes = np.unique(labels)
         there = np.unique(labels[kept])
@@ -122,7 +131,7 @@ class Columns:
         first = len(all_classes)
         uses = draws.subsample(seed, labels, share, positive, places, first) if share < 1 else None
         some = kept if uses is None else kept & uses.any(axis=1)
-        return cls(labels, np.flatnonzero(some), positive, places if first > 2 else [0], uses, first)
+        return cls(labels, np.flatnonzero(some), positive, places if first > 2 else [0], uses, first, weights)
 
     @property
     def width(self) -> int:
@@ -140,6 +149,10 @@ class Columns:
         """The ids of the rows, a block at a time."""
         for start in range(0, len(self.ids), BLOCK):
             yield self.ids[start : start + BLOCK]
+
+    def counting(self, ids: NDArray[np.int64], shares: NDArray[Any]) -> NDArray[Any]:
+        """What each of these rows adds, (m, K), times what it counts."""
+        return shares if self.weights is None else shares * self.weights[ids, None].astype(shares.dtype)
 
     def signs(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """The labels y of these rows in each column, (m, K); 0 where a column does not use the row."""

@@ -52,6 +52,32 @@ class Settings:
         return found
 
     @property
+    def class_weight(self) -> dict[Any, Any]:
+        """What the rows of each class count before they are divided by ``divisor``; empty for 1.
+
+        Raises:
+            InvalidValue: One is no number above 0.
+        """
+        found = self.get("class_weight") or {}
+        if not isinstance(found, dict) or not all(number(c) and number(c) > 0 for c in found.values()):  # type: ignore[operator]
+            raise InvalidValue(f"{CONFIG}: unlearner.class_weight", found, "a number above 0 for each class")
+        return found
+
+    @property
+    def divisor(self) -> float:
+        """What lam and the weights of the classes are divided by: the largest of them, 1 at least."""
+        return max(1.0, *map(float, self.class_weight.values())) if self.class_weight else 1.0
+
+    @property
+    def lam(self) -> float:
+        """Regularisation per example of the loss in which no row counts more than 1.
+
+        Raises:
+            InvalidValue: It is no number.
+        """
+        return self.require("lam") / self.divisor
+
+    @property
     def seed(self) -> int:
         """The run's seed.
 
@@ -142,7 +168,23 @@ class Subject:
     def columns(self) -> Columns:
         """Those of the rows that stay."""
         share, seed = self.settings.share, self.settings.seed
-        return Columns.left(self.dataset.y_train, self.ledger.kept, seed, share)
+        return Columns.left(self.dataset.y_train, self.ledger.kept, seed, share, self._counting())
+
+    def _counting(self) -> NDArray[np.float64] | None:
+        """What each row counts: its class, over the largest above 1, times its own; None: all count 1.
+
+        Raises:
+            InvalidValue: A class is named that is none, or another has no weight.
+        """
+        own, named, divisor = self.dataset.weights, self.settings.class_weight, self.settings.divisor
+        if not named:
+            return own
+        labels = self.dataset.y_train
+        of = {self.dataset.label_of(name): float(weight) / divisor for name, weight in named.items()}
+        if missing := {*np.unique(labels).tolist()} - {*of}:
+            raise InvalidValue(f"{CONFIG}: unlearner.class_weight", named, f"one of label {min(missing)} too")
+        found = np.array([of[label] for label in labels.tolist()])
+        return found if own is None else found * own
 
     @cached_property
     def counts(self) -> list[list[int]]:
@@ -166,7 +208,7 @@ class Subject:
         """The loss over the rows that stay; ``b`` (d, K), None for none."""
         columns, table = self.columns, self.table
         b = np.zeros((table.dim, columns.width)) if b is None else b
-        return Loss(table, columns, self.settings.require("lam"), b, self.tick)
+        return Loss(table, columns, self.settings.lam, b, self.tick)
 
     def weights(self, name: str = "weight") -> NDArray[np.float64] | None:
         """An array of the model as (d, K), if it has the shape that the rows that stay ask for."""

@@ -1,6 +1,8 @@
-"""Rows drawn at random."""
+"""Rows, or people, drawn at random."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from expunge.core import seeds
 from expunge.core.checks import require_count, require_seed
@@ -42,3 +44,35 @@ class RandomRows:
             raise InvalidValue("count", self.count, allowed)
         drawn = seeds.stream(seed if self.seed is None else self.seed, "requests").permutation(n)
         return numbered(batches_of(drawn[: self.count * self.batch_size].tolist(), self.batch_size))
+
+
+class RandomPeople:
+    """All training images of people drawn at random: the same ones, in the same order, for any ``together``.
+
+    Args:
+        people: Number of people.
+        together: People in each request; the last one may have fewer.
+        seed: None for the run's own.
+
+    Raises:
+        InvalidValue: A setting is not allowed.
+    """
+
+    def __init__(self, people: int = 10, together: int = 1, seed: int | None = None) -> None:
+        self.people = require_count("people", people)
+        self.together = require_count("together", together)
+        self.seed = None if seed is None else require_seed("seed", seed)
+
+    def stream(self, dataset: Dataset, seed: int) -> list[Request]:
+        """Return the requests.
+
+        Raises:
+            InvalidValue: They would leave fewer than two people: there is no model for one.
+        """
+        labels = np.unique(dataset.y_train)
+        if self.people > (most := len(labels) - 2):
+            allowed = f"at most {most}, so that two of {len(labels)} people are left"
+            raise InvalidValue("people", self.people, allowed)
+        drawn = seeds.stream(seed if self.seed is None else self.seed, "requests").permutation(labels)
+        groups = batches_of(drawn[: self.people].tolist(), self.together)
+        return numbered([np.flatnonzero(np.isin(dataset.y_train, group)).tolist() for group in groups])

@@ -1,0 +1,1 @@
+"""What a GPU is for: linear models with many rows, and networks."""

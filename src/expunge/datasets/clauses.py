@@ -1,0 +1,187 @@
+"""Clauses, or any short texts with a label each: rows of hashed words, which nothing was learned for.
+
+A vocabulary, or weights by how rare a word is, would be learned from all rows: a word that one clause alone
+has would go on being a feature once the clause has left. Here the place of a word is made of its letters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from expunge.core.checks import require_count
+from expunge.core.errors import DataError, InvalidValue
+from expunge.core.json_text import parse_json
+from expunge.core.regular import open_regular
+from expunge.datasets.arrays import locate, numbered
+from expunge.datasets.base import Dataset
+from expunge.datasets.names import listed
+from expunge.datasets.splits import checked_split, split
+from expunge.datasets.table_files import as_text, open_table
+
+_KINDS = ".jsonl, .csv, .tsv or .parquet"
+_JSONL = (".jsonl", ".ndjson")
+_TEST = "test"
+_MOST_FEATURES = 2**24
+
+
+def load(
+    data_dir: Any,
+    file: Any = "cuad/clauses.jsonl",
+    text: str = "text",
+    label: str = "label",
+    split_by: str | None = "split",
+    features: int = 2048,
+    largest: int | None = None,
+    test_share: float = 0.2,
+    test_seed: int | None = 0,
+    classes: Sequence[Any] | None = None,
+) -> Dataset:
+    """Return the texts in the file's order as sparse rows, ``sign log(1 + |count|)`` of each place.
+
+    A word is two letters or figures or more, in lower case; its place and its sign are those of
+    scikit-learn's ``HashingVectorizer``. A training row's id is its place in the file, from 0.
+
+    Args:
+        data_dir: Where the file is looked for if it is not under the current directory.
+        file: ``.jsonl`` (an object a line), ``.csv``, ``.tsv`` or ``.parquet``.
+        text: The column, or key, of the text.
+        label: That of the label; a list of one will do.
+        split_by: The column in which ``test`` marks the test rows; None, or there is none: a share is drawn.
+        features: Places for words; two words may share one.
+        largest: How many of the labels with the most texts to keep; None: all.
+        test_share: Share of the test rows, where none are marked.
+        test_seed: Of their drawing; None: the last rows of the file.
+        classes: Names of the labels to keep; None: all.
+
+    Raises:
+        DataError: The file is missing or damaged, lacks a column, holds a text without words, or a label has
+            a single text.
+        InvalidValue: A setting is not allowed.
+    """
+    share, seed = checked_split(test_share, test_seed)
+    places = require_count("features", features, most=_MOST_FEATURES)
+    if largest is not None:
+        require_count("largest", largest, least=2)
+    path = locate("file", file, data_dir, _KINDS)
+    read = _read(path, {"text": text, "label": label}, split_by)
+    labels, kept = np.array(read.labels), _kept(path, read.labels, largest, classes)
+    x, ids = _hashed(path, read, kept, places), kept.astype(np.str_)
+    marked = None if read.parts is None else np.array([part == _TEST for part in read.parts])[kept]
+    train, test = (~marked, marked) if marked is not None else split(path, len(kept), share, seed)
+    for part, rows in (("training", train), ("test", test)):
+        if not len(kept[rows]):
+            raise DataError(f"{path}: column {split_by} leaves no {part} rows, allowed: some of either kind")
+    y_train, y_test, names = numbered(path, labels[kept][train], labels[kept][test])
+    return Dataset("clauses", x[train], y_train, x[test], y_test, names, ids=ids[train])
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What a file holds, and where a user finds each row."""
+
+    texts: list[str]
+    labels: list[str]
+    parts: list[str] | None
+    where: Callable[[int], str]
+
+
+def _read(path: Path, columns: dict[str, str], split_by: str | None) -> _Texts:
+    """The columns of a file; ``columns`` maps settings to their names."""
+    there, rows, where = _jsonl(path) if path.suffix.lower() in _JSONL else _table(path, columns)
+    for key, name in columns.items():
+        if name not in there:
+            raise InvalidValue(key, name, f"a column of {path}: {listed(there)}")
+    parts = split_by if split_by is not None and split_by in there else None
+    found: dict[str, list[str]] = {name: [] for name in (*columns.values(), *([parts] if parts else []))}
+    for number, row in enumerate(rows):
+        for name, values in found.items():
+            values.append(_value(path, where, number, name, row.get(name)))
+    if not found[columns["text"]]:
+        raise DataError(f"{path}: no rows")
+    texts, labels = (found[name] for name in columns.values())
+    return _Texts(texts, labels, found[parts] if parts else None, where)
+
+
+def _value(path: Path, where: Callable[[int], str], number: int, name: str, value: Any) -> str:
+    """A value as text, which must say something."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    said = "" if value is None else value if isinstance(value, str) else as_text(value)
+    if isinstance(value, (list, dict)) or not said.strip():
+        got = f"is a list of {len(value)}" if isinstance(value, (list, dict)) else "is empty"
+        raise DataError(f"{path}, {where(number)}: {name} {got}, allowed: a text")
+    return said
+
+
+def _jsonl(path: Path) -> tuple[list[str], Iterator[dict[str, Any]], Callable[[int], str]]:
+    """Keys of the first object, all objects, and where they are."""
+    with open_regular(path) as file:
+        lines = [(number, line) for number, line in enumerate(file, start=1) if line.strip()]
+    numbers = [number for number, _ in lines]
+
+    def parsed(number: int, line: bytes) -> dict[str, Any]:
+        try:
+            found = parse_json(line.decode("utf-8-sig"))
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: no JSON in UTF-8 ({error})") from None
+        if not isinstance(found, dict):
+            raise DataError(f"{path}, line {number}: no object, allowed: an object a line, with its texts")
+        return found
+
+    there = list(parsed(*lines[0])) if lines else []
+    return there, (parsed(*line) for line in lines), lambda row: f"line {numbers[row]}"
+
+
+def _table(
+    path: Path, columns: dict[str, str]
+) -> tuple[list[str], Iterator[dict[str, Any]], Callable[[int], str]]:
+    table = open_table(path)
+    texts = [name for name in table.columns if name in columns.values()]
+    rows = (row for chunk in table.chunks(texts) for row in chunk.to_dict("records"))
+    return table.columns, rows, table.where
+
+
+def _kept(
+    path: Path, labels: list[str], largest: int | None, classes: Sequence[Any] | None
+) -> NDArray[np.int64]:
+    """Rows of the labels that are asked for, none of which has a single text."""
+    counts = Counter(labels)
+    known = [name for name, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
+    chosen = known[:largest]
+    if classes is not None:
+        chosen = [str(name) for name in classes]
+        if largest is not None:
+            raise InvalidValue("largest", largest, "null where classes are named")
+        for name in chosen:
+            if name not in counts:
+                raise InvalidValue("classes", name, f"labels of {path}: {listed(known)}")
+    for name in chosen:
+        if counts[name] < 2:
+            allowed = "two or more (dataset.largest or dataset.classes leave a label out)"
+            raise DataError(f"{path}: the label {name} has a single text, allowed: {allowed}")
+    wanted = set(chosen)
+    return np.array([row for row, name in enumerate(labels) if name in wanted], dtype=np.int64)
+
+
+def _hashed(path: Path, read: _Texts, kept: NDArray[np.int64], places: int) -> Any:
+    """The chosen texts as sparse rows (n, places), float32."""
+    from sklearn.feature_extraction.text import HashingVectorizer  # which takes its time
+
+    made = HashingVectorizer(n_features=places, norm=None, alternate_sign=True)
+    x = sp.csr_array(made.transform([read.texts[row] for row in kept]))
+    x.eliminate_zeros()  # two words of a place may cancel out
+    empty = np.flatnonzero(np.diff(x.indptr) == 0)
+    if empty.size:
+        raise DataError(
+            f"{path}, {read.where(int(kept[empty[0]]))}: a text without words, allowed: words in it"
+        )
+    x.data = (np.sign(x.data) * np.log1p(np.abs(x.data))).astype(np.float32)
+    return x
