@@ -52,17 +52,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_WRITTEN = (
-    RECORD,
-    FIGURES,
-    "wandb",
-    "tensorboard",
-    ".lock",
-    REMOVALS,
-    RESULTS,
-    "removals.sha256",
-    "results.sha256",
-)
+_SUMS = ("removals.sha256", "results.sha256")
+_WRITTEN = (RECORD, FIGURES, "wandb", "tensorboard", ".lock", REMOVALS, RESULTS, *_SUMS)
 """What a run writes to where it lies; its other files take the place of what is there."""
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
