@@ -59,6 +59,53 @@ def foci(
     if max_features is not None:
         require_count("max_features", max_features)
     most = 1 if method == "cheap" else max_features
+    scan, candidates, at_most, at_least = _opened(X, y, ties, noise, rng, threads)
+    if at_most.min() == len(at_most):
+        warnings.warn("y is constant: nothing to choose", UndefinedCodecWarning, stacklevel=2)
+        return Selection(np.empty(0, dtype=np.int64), np.empty(0))
+    return _greedy(scan, candidates, at_most, at_least, most, stop)
+
+
+def scores_alone(
+    X: Any,
+    y: Any,
+    *,
+    ties: Ties = "random",
+    noise: float = NOISE,
+    rng: int | np.random.Generator = 0,
+    threads: int | None = None,
+) -> NDArray[np.float64]:
+    """T(Y, X_j) of each column by itself, (p,) float64: what ``foci`` chooses its first column by.
+
+    The arguments are those of ``foci``; for ``ties`` other than ``noise`` a score is that of ``codec`` with
+    the same seed. NaN for a constant column, and for all (with an ``UndefinedCodecWarning``) if ``y`` is
+    constant.
+
+    Raises:
+        ValueError: As ``foci``.
+    """
+    check_options(ties, noise, threads)
+    scan, candidates, at_most, at_least = _opened(X, y, ties, noise, rng, threads)
+    scores = np.full(len(scan.columns), np.nan)
+    if at_most.min() == len(at_most):
+        warnings.warn("y is constant: T is undefined (0/0)", UndefinedCodecWarning, stacklevel=2)
+    elif len(candidates):
+        scores[candidates] = [unconditional(int(q), at_least) for q in scan.sums(candidates)]
+    return scores
+
+
+class _Opened(NamedTuple):
+    """A scan of the columns, with ties broken; which are not constant; R and L, both (n,)."""
+
+    scan: Scan | DeviceScan
+    candidates: NDArray[np.int64]
+    at_most: NDArray[np.int64]
+    at_least: NDArray[np.int64]
+
+
+def _opened(
+    X: Any, y: Any, ties: Ties, noise: float, rng: int | np.random.Generator, threads: int | None
+) -> _Opened:
     at_most, at_least = ranks_of(y)
     generator = np.random.default_rng(rng)
     columns: Any
@@ -71,11 +118,8 @@ def foci(
         columns, candidates = columns_there(X, "X", len(at_most))
         order = circle(len(at_most), ties, generator)
         columns = jittered(columns, ties, noise, generator, threads)[:, order]
-    if at_most.min() == len(at_most):
-        warnings.warn("y is constant: nothing to choose", UndefinedCodecWarning, stacklevel=2)
-        return Selection(np.empty(0, dtype=np.int64), np.empty(0))
     scan = open_scan(columns, at_most[order], cyclic=ties != "first", threads=threads, like=X)
-    return _greedy(scan, candidates, at_most, at_least, most, stop)
+    return _Opened(scan, candidates, at_most, at_least)
 
 
 def _greedy(
