@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from copy import deepcopy
 from functools import partial
 
@@ -243,6 +244,16 @@ def test_a_label_without_rows_is_refitted_and_one_that_left_before_keeps_its_num
     )
 
 
+def test_outputs_that_cannot_be_refitted_are_a_reason_and_nothing_was_made():
+    """What follows the last linear layer hides its outputs; the selected units had changed by then."""
+    leave = np.flatnonzero(LABELS == 1).tolist()
+    network = nn.Sequential(*cnn(), nn.LogSoftmax(dim=1))
+    found = removed(network, leave)
+    assert found.reason.startswith("the network's last linear layer is not its output")
+    assert (found.removed, found.taken_back, found.units, found.refitted) == (False, False, [], [])
+    assert bits(found.model) == bits(network)
+
+
 def test_sequences_reach_the_network_with_the_axes_that_they_have():
     class Sequence(nn.Module):
         def __init__(self):
@@ -258,6 +269,13 @@ def test_sequences_reach_the_network_with_the_axes_that_they_have():
     assert removed(Sequence(), rows=rows).removed
 
 
+def test_a_compiled_network_is_scrubbed_as_it_was_written():
+    network = cnn()
+    found = removed(torch.compile(network, backend="eager"), in_place=True)
+    assert found.removed
+    assert bits(network) == bits(removed(cnn()).model)
+
+
 def test_rows_that_leave_and_stay_at_once_are_named(caplog):
     removed(cnn(), retain=SET)
     assert "2 of the 2 rows of forget are in it" in caplog.text
@@ -270,6 +288,12 @@ def test_rows_that_leave_and_stay_at_once_are_named(caplog):
 
 X, Y = SET.tensors
 EMPTY = TensorDataset(X[:0], Y[:0])
+
+
+class Locked(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(192, 3))
+        self.lock = threading.Lock()
 
 
 class Pictures(Dataset):
@@ -310,6 +334,7 @@ WRONG = {
     "of validation": ({"validation": [(X, Y + 1)]}, "validation: got 'label 3', allowed: class numbers"),
     "no network": ({"model": 3}, "model: got 'int', allowed: a torch module with parameters"),
     "no parameters": ({"model": nn.Flatten()}, "model: got 'Flatten', allowed: a torch module with"),
+    "parallel": ({"model": nn.DataParallel(cnn())}, "model: got 'DataParallel', allowed: the network inside"),
     "no units": ({"model": nn.Sequential(nn.BatchNorm2d(3))}, "model: got 'Sequential', allowed: .* Linear"),
     "NaN": ({"model": Sure()}, "model: got 'outputs for rows of retain that are not finite', allowed"),
     "inputs it cannot take": ({"model": nn.Sequential(nn.Linear(5, 3))}, "retain: got 'inputs of shape"),
@@ -323,6 +348,7 @@ WRONG = {
     ),
     "no penalty": ({"scrub": Scrub(n_perturbations=60)}, "penalty: got None, allowed: a number >= 0"),
     "no record": ({"scrub": Scrub.published()}, "curvature: got 'fd', allowed: exact, ggn or kfac for"),
+    "no copy": ({"model": Locked()}, "model: got 'Locked', allowed: a network that can be copied .cannot"),
     "a gap": ({"val_gap": 2}, "val_gap: got 2, allowed"),
     "a seed": ({"seed": -1}, "seed: got -1, allowed"),
     "in place": ({"in_place": "yes"}, "in_place: got 'yes', allowed: true or false"),

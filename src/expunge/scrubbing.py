@@ -17,7 +17,7 @@ from expunge import scrub
 from expunge.core.checks import require_seed, require_switch
 from expunge.core.errors import InvalidValue, last_line
 from expunge.core.seeds import fresh_secret, torch_draws_from, torch_generator
-from expunge.curvature.gradients import evaluating
+from expunge.curvature.watching import watching
 from expunge.datasets.images import Examples
 from expunge.datasets.loaders import AsGiven, Read, joined, read
 from expunge.predictors.given import GivenNetwork, require_module
@@ -31,6 +31,8 @@ from expunge.unlearners.scrub_targets import NetworkTarget
 log = logging.getLogger(__name__)
 
 Rows = NDArray[np.int64]
+Given = tuple[AsGiven, Rows, Rows]
+"""Inputs and labels of a source, and which of them count."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,12 @@ class Removal:
         taken_back: Whether one was made and put back, for it left the network worse than ``val_gap`` allows,
             or with numbers that are not finite.
         reason: Why the request was refused, one line; None where it was not.
-        units: The selected units, (name of the layer, number of its output), in the order of their choice.
+        units: The selected units, (name of the layer, number of its output), in the order of their choice;
+            these three are of the update that was made, even if it was taken back, and empty where none
+            could be.
         refitted: Labels without a row any more, whose outputs were trained again on the rows that stay.
-        figures: Units, weights, 2-norm and share of the update and what else ``expunge.scrub.FIGURES`` names,
-            of the update that was made, even if it was taken back; empty where none could be.
+        figures: Units, weights, 2-norm and share of the update, and what else ``expunge.scrub.FIGURES``
+            names.
         before: Accuracies of the network that was given.
         after: Of ``model``.
     """
@@ -103,9 +107,9 @@ class Scrub(scrub.Scrub):
     ) -> Removal:
         """Update the units that the loss (cross-entropy) of some training rows depends on, without the rows.
 
-        It is the first request of ``unlearner=lcodec`` to this network with these rows and this seed, and
-        carries no certificate: see docs/networks.md. The given network keeps weights, modes and
-        ``requires_grad``; torch's global random numbers are put back.
+        It is the first request of ``unlearner=lcodec`` to this network with these rows, in their order, and
+        this seed, and carries no certificate: see docs/networks.md. The given network keeps weights, modes
+        and ``requires_grad``; torch's global random numbers are put back.
 
         Args:
             model: (m, ...) -> (m, K) logits, K >= 2, with Conv2d or Linear layers that are not frozen.
@@ -134,9 +138,10 @@ class Scrub(scrub.Scrub):
             removal = _removed(self, model, (stay, leave), held, val_gap, drawn)
         if not in_place:
             return removal
-        with torch.no_grad():
-            for own, changed in zip(model.parameters(), removal.model.parameters(), strict=True):
-                own.copy_(changed)
+        if removal.removed:
+            with torch.no_grad():
+                for own, changed in zip(model.parameters(), removal.model.parameters(), strict=True):
+                    own.copy_(changed)
         return replace(removal, model=model)
 
     def _require_known(self) -> None:
@@ -149,14 +154,15 @@ class Scrub(scrub.Scrub):
 
 
 class _Kept(NetworkTarget):
-    """The network of a request, and what was proposed for it."""
+    """The network of a request, and the update that was made, whether or not it is kept."""
 
     proposal: Proposal | None = None
 
     def apply(self, proposal: Proposal) -> Update:
         """Make the update."""
+        made = super().apply(proposal)
         self.proposal = proposal
-        return super().apply(proposal)
+        return made
 
 
 def _removed(
@@ -172,17 +178,24 @@ def _removed(
     inside = {"retain": (x, y, np.arange(stay)), "forget": (x, y, np.arange(stay, len(y)))}
     if validation is not None:
         inside["validation"] = (*validation, np.arange(len(validation[1])))
-    outputs = {_require_answers(model, name, *given) for name, given in inside.items()}
-    network = GivenNetwork(model, outputs.pop())
+    answers = {name: _answers(model, name, *given) for name, given in inside.items()}
+    predicted = {name: found for name, (found, _) in answers.items()}
+    network = GivenNetwork(model, answers["retain"][1])
     method, target = Lcodec(network, val_gap=val_gap), _Kept(network)
     method.scrub, method.target = settings, target
     method.fit(x, y, seed)
     if validation is not None:
         method.validate_on(*validation)
-        inside["validation"] = (*validation, method.validation_rows(inside["forget"][2]))
-    before = _accuracies(network, inside)
+        counted = method.validation_rows(inside["forget"][2])
+        inside["validation"] = (*validation, counted)
+        predicted["validation"] = predicted["validation"][counted]
+    before = _accuracies(inside, predicted)
     outcome = method.remove(inside["forget"][2].tolist())
     removed, proposal = outcome.outcome == "removed", target.proposal
+    after = before
+    if removed:
+        again = {name: network.predict(x, rows) for name, (x, _, rows) in inside.items()}
+        after = _accuracies(inside, again)
     for part, own in zip(network.module.modules(), model.modules(), strict=True):
         part.training = own.training
     refit = None if proposal is None else proposal.refit
@@ -195,40 +208,42 @@ def _removed(
         [] if refit is None else refit.labels,
         outcome.figures,
         before,
-        _accuracies(network, inside) if removed else before,
+        after,
     )
 
 
-def _accuracies(network: GivenNetwork, inside: dict[str, tuple[AsGiven, Rows, Rows]]) -> Accuracies:
+def _accuracies(inside: dict[str, Given], predicted: dict[str, Rows]) -> Accuracies:
+    """Shares that are right; ``predicted`` are those of ``rows`` alone, in their order."""
     found = {
-        name: float(np.mean(network.predict(x, rows) == y[rows]))
-        for name, (x, y, rows) in inside.items()
-        if len(rows)
+        name: float(np.mean(predicted[name] == y[rows])) for name, (_, y, rows) in inside.items() if len(rows)
     }
     return Accuracies(**found)
 
 
-def _require_answers(model: nn.Module, name: str, x: AsGiven, y: Rows, rows: Rows) -> int:
-    """Return how many outputs the network has.
+def _answers(model: nn.Module, name: str, x: AsGiven, y: Rows, rows: Rows) -> tuple[Rows, int]:
+    """Return the predicted labels of some rows, and how many outputs the network has.
 
     Raises:
         InvalidValue: It cannot take these inputs or does not put out K >= 2 finite numbers for each, or a
             label is not one of 0..K-1.
     """
     like = next(model.parameters())
+    found: list[Tensor] = []
     width = 0
     for batch, labels in Examples(x, torch.from_numpy(y), rows, dtype=like.dtype, device=like.device):
-        width = _width(model, name, batch)
+        outputs = _outputs(model, name, batch)
+        width = outputs.shape[1]
         wrong = labels[(labels < 0) | (labels >= width)]
         if len(wrong):
             allowed = f"class numbers from 0 to {width - 1}, one for each output"
             raise InvalidValue(name, f"label {int(wrong[0])}", allowed)
-    return width
+        found.append(outputs.argmax(dim=1).cpu())
+    return torch.cat(found).numpy(), width
 
 
-def _width(model: nn.Module, name: str, x: Tensor) -> int:
+def _outputs(model: nn.Module, name: str, x: Tensor) -> Tensor:
     try:
-        with evaluating(model), torch.no_grad():
+        with watching(model), torch.no_grad():
             found: Any = model(x)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         got = f"inputs of shape {tuple(x.shape[1:])}"
@@ -240,7 +255,7 @@ def _width(model: nn.Module, name: str, x: Tensor) -> int:
     if not torch.isfinite(found).all():
         got = f"outputs for rows of {name} that are not finite"
         raise InvalidValue("model", got, "a network that puts out finite numbers")
-    return found.shape[1]
+    return found
 
 
 def _say_common(leave: Read, stay: Read) -> None:

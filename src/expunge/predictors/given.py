@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from expunge.core.errors import InvalidValue
-from expunge.curvature.watching import duplicate
+from expunge.core.errors import InvalidValue, last_line
+from expunge.curvature.watching import PARALLEL, duplicate
 from expunge.predictors.network import NetworkModel
 from expunge.training import Learner, Training
 
@@ -29,8 +29,16 @@ class AsItIs:
     name: str = "model"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """Return a copy, whatever the inputs are."""
-        return duplicate(self.module)
+        """Return a copy, whatever the inputs are.
+
+        Raises:
+            InvalidValue: It cannot be copied.
+        """
+        try:
+            return duplicate(self.module)
+        except (TypeError, RuntimeError, ValueError) as error:
+            allowed = f"a network that can be copied ({last_line(error)})"
+            raise InvalidValue("model", type(self.module).__name__, allowed) from error
 
 
 class GivenNetwork(NetworkModel):
@@ -43,7 +51,8 @@ class GivenNetwork(NetworkModel):
         outputs: How many it has.
 
     Raises:
-        InvalidValue: ``module`` is not a torch module with parameters, or lies on several devices.
+        InvalidValue: ``module`` is not a torch module with parameters, is to run on several devices, or lies
+            on several.
     """
 
     def __init__(self, module: nn.Module, outputs: int) -> None:
@@ -66,6 +75,8 @@ def require_module(module: Any) -> None:
     """Raise ``InvalidValue`` unless this is a torch module with parameters on one device."""
     if not isinstance(module, nn.Module) or next(module.parameters(), None) is None:
         raise InvalidValue("model", type(module).__name__, "a torch module with parameters")
+    if isinstance(module, PARALLEL):
+        raise InvalidValue("model", type(module).__name__, "the network inside of it, its .module")
     devices = sorted({str(parameter.device) for parameter in module.parameters()})
     if len(devices) > 1:
         raise InvalidValue("model", f"parameters on {' and '.join(devices)}", "a network on one device")
