@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from expunge.frames import load
     from expunge.python import compose, run, sweep
     from expunge.results import CellsFailed, Result, Sweep
+    from expunge.scrubbing import Removal, Scrub
     from expunge.serving import RemovalService
 
     __version__: str
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CellsFailed",
     "CertifiedLogisticRegression",
+    "Removal",
     "RemovalService",
     "Result",
+    "Scrub",
     "Sweep",
     "UserError",
     "compose",
@@ -37,6 +40,7 @@ _HOMES = {
     "compose": "python",
     "UserError": "core.errors",
     **dict.fromkeys(("CellsFailed", "Result", "Sweep"), "results"),
+    **dict.fromkeys(("Removal", "Scrub"), "scrubbing"),
 }
 _ROOMS = ("run", "sweep")
 """Functions of ``expunge.python`` that are called like a room of the package: the room is what is called."""
