@@ -31,7 +31,7 @@ from expunge.predictors.linear import LinearModel
 from expunge.predictors.network import NetworkModel
 from expunge.record.model_file import MovedOn
 from expunge.training import Learner, Training
-from expunge.unlearners import Method, Outcome
+from expunge.unlearners import Method, Outcome, updated
 from expunge.unlearners.finetune import Finetune
 from expunge.unlearners.gradient_ascent import GradientAscent
 from expunge.unlearners.lcodec import Lcodec
@@ -488,7 +488,8 @@ def test_a_model_trained_anew_does_not_bring_removed_rows_back(tmp_path):
     ("settings", "at"),
     [
         *[({}, (LinearModel, name)) for name in ("without", "release")],
-        *[({}, (Release, name)) for name in ("_held", "_drawn", "_outcome")],
+        ({}, (updated, "_held")),
+        *[({}, (Release, name)) for name in ("_drawn", "_outcome")],
         *[(RETRAINED, (LinearModel, name)) for name in ("noise", "release")],
         (RETRAINED, (Published, "_outcome")),
         ({}, (parallel._Limit, "put_back")),

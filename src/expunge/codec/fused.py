@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # operations of torch do the same: see ``device``
+    triton = tl = None
 
 _ROWS = 8  # of a tile: the candidates' values are read once for all of them
 _WIDTH = 128  # candidates of a tile
@@ -92,7 +98,12 @@ def near_sums(
     return parts.sum(dim=0, dtype=torch.int64), visits.double().sum() / (n * grid[1])
 
 
-@triton.jit
+def _jit(**how: Any) -> Any:
+    """What makes a kernel of a function; without Triton it stays the function, which nobody calls."""
+    return (lambda function: function) if triton is None else triton.jit(**how)
+
+
+@_jit()
 def _nearer(base, there, here, worth, best, gain):  # type: ignore[no-untyped-def]
     """Visit one neighbour of a row for all candidates; of several at one distance the first one stays."""
     difference = there - here
@@ -101,7 +112,7 @@ def _nearer(base, there, here, worth, best, gain):  # type: ignore[no-untyped-de
     return tl.where(less, distance, best), tl.where(less, worth, gain)
 
 
-@triton.jit(do_not_specialize=["n", "p", "count", "steps"])
+@_jit(do_not_specialize=["n", "p", "count", "steps"])
 def _walk(  # type: ignore[no-untyped-def]
     values, base, ranks, index, parts, n, p, count, steps, CYCLIC: tl.constexpr, WIDTH: tl.constexpr
 ):
@@ -187,7 +198,7 @@ def _walk(  # type: ignore[no-untyped-def]
     tl.store(parts + tile.to(tl.int64) * count + place, total, mask=inside)
 
 
-@triton.jit(do_not_specialize=["n", "m", "p", "count", "blocks"])
+@_jit(do_not_specialize=["n", "m", "p", "count", "blocks"])
 def _visit(  # type: ignore[no-untyped-def]
     values,
     near,

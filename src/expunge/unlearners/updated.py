@@ -26,7 +26,9 @@ def updated(
         targets: (K,) residual norms.
     """
     if update == "corrected" and all_keep_inverses(left.columns):
-        return removed_by_inverses(left.columns, left.problems, index, targets)
+        used = index[left.columns[0].problem.rows.uses(index)]
+        if len(used):
+            return removed_by_inverses(left.columns, left.problems, used, targets)
     columns: list[CertifiedColumn] = []
     for own in groups(left.problems):
         together = left.columns[own], left.problems[own], targets[own]
