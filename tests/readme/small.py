@@ -90,7 +90,7 @@ def small(words: list[str], place: Place) -> list[str]:
         return [program, *_of_expunge(given, place)]
     if program == "expunge-report":
         filled = [_filled(word, place) for word in given]
-        writes = not {"--privacy", "--out"} & set(filled)
+        writes = not {"--privacy", "--out", "--diff"} & set(filled)
         return [program, *filled, *(["--out", "report"] if writes else [])]
     if program == "expunge-verify":
         return [program, *(_filled(word, place) for word in given)]

@@ -19,6 +19,7 @@ from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
 from expunge.core.screen import Page
 from expunge.extractors import privacy_table
+from expunge.record.folders.differences import Differences
 from expunge.record.folders.runs import find_runs
 from expunge.report.tables import terminal
 from expunge.report.tables.contents import Contents
@@ -40,6 +41,7 @@ examples:
   expunge-report multirun/compare-2f1c            every run of a sweep; writes into its report/
   expunge-report runs/first runs/second           two runs; writes into ./report/
   expunge-report runs --out /srv/www/unlearning   any depth; writes where you say
+  expunge-report --diff runs/first runs/second    in what two runs differ; writes nothing
   expunge-report --privacy                        (epsilon, delta) of the published SVHN recipe; no data
   expunge-report --privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2
                                                   the noise multiplier that keeps to epsilon 2
@@ -59,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _asked(argv: Sequence[str] | None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
+    if args.diff:
+        return _differences(args)
     recipe = privacy_table.given(args)
     if recipe and not args.privacy:
         raise UserError(f"{privacy_table.option(next(iter(recipe)))}: only with --privacy")
@@ -87,8 +91,22 @@ def _parser() -> argparse.ArgumentParser:
     help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
     parser.add_argument("--legend", action="store_true", help="also print what every column means")
+    help_ = (
+        "settings, inputs, numbers and the first record in which two runs differ; exit code 0 if they do, too"
+    )
+    parser.add_argument("--diff", nargs=2, type=folder, metavar=("A", "B"), help=help_)
     privacy_table.add_options(parser)
     return parser
+
+
+def _differences(args: argparse.Namespace) -> int:
+    if args.folders or args.out or args.legend or args.privacy or privacy_table.given(args):
+        raise UserError("--diff: takes two run folders, A and B, and nothing beside them")
+    found, page = Differences.of(*args.diff), Page()
+    page.whole("A: {}\nB: {}".format(*args.diff))
+    found.show(page)
+    say(f"{page}", styled=True)
+    return 0
 
 
 def _report(folders: list[Path], out: Path | None, legend: bool) -> int:
