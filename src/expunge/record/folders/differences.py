@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from expunge.core import text
-from expunge.core.errors import RunFolderError
+from expunge.core.arguments import folder
+from expunge.core.errors import RunFolderError, UserError
 from expunge.core.screen import Page
 from expunge.core.text import finite
 from expunge.record.folders.files import parse_object, read_text
@@ -104,15 +106,38 @@ class Differences:
             page.text(note)
 
 
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--diff``, which ``report`` answers."""
+    help_ = (
+        "in what two runs differ: settings, inputs, numbers and the first record; exit code 0 if they do, too"
+    )
+    parser.add_argument("--diff", nargs=2, type=folder, metavar=("A", "B"), help=help_)
+
+
+def report(args: argparse.Namespace, page: Page) -> None:
+    """Show in what the two runs that ``--diff`` names differ.
+
+    Raises:
+        UserError: Something is asked for beside it.
+        RunFolderError: One is no finished run.
+    """
+    if any(value not in (None, False, []) for key, value in vars(args).items() if key != "diff"):
+        raise UserError("--diff: takes two run folders, A and B, and nothing beside them")
+    found = Differences.of(*args.diff)
+    for name, of in zip("AB", args.diff, strict=True):
+        page.whole(f"{name}: {of}")
+    found.show(page)
+
+
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Pair]:
     """What two nested mappings have under the dotted keys where they differ, in the first one's order."""
     return _pairs(*(dict(_flat(of)) for of in (first, second)))
 
 
-def _read(folder: Path) -> Run | StudyRun:
-    if not (folder / "summary.json").is_file():
-        raise RunFolderError(f"{folder}: has no summary.json, allowed: the folder of a finished run")
-    return read_one(folder)
+def _read(run: Path) -> Run | StudyRun:
+    if not (run / "summary.json").is_file():
+        raise RunFolderError(f"{run}: has no summary.json, allowed: the folder of a finished run")
+    return read_one(run)
 
 
 def _inputs(both: Sequence[Run | StudyRun]) -> tuple[dict[str, Pair], list[str]]:
