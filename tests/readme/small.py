@@ -120,7 +120,7 @@ def _of_reproduce(given: list[str]) -> list[str]:
 
 
 def _of_expunge(given: list[str], place: Place) -> list[str]:
-    if {"--help", "-h"} & set(given):
+    if {"--help", "-h", "--schema"} & set(given):
         return given
     keys = dict(word.partition("=")[::2] for word in given if "=" in word)
     filled = [word for word in map(lambda word: _own(word, keys, place), given) if word]
