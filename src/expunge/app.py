@@ -160,6 +160,11 @@ def _answer(given: Sequence[str], task: Task) -> None:
 
         sys.stdout.write(list_text(flags.list, config_folders(config_dir(), flags, overrides)) + "\n")
         return
+    if flags.schema:
+        from expunge.schema import schema_text
+
+        sys.stdout.write(schema_text(config_folders(config_dir(), flags, overrides)) + "\n")
+        return
     arguments = with_none(with_reduced(given, config_dir()), config_dir())
     if flags.help:
         sys.stdout.write(_help(arguments) + "\n")

@@ -35,6 +35,7 @@ summary.json, model.safetensors and figures/ in a run folder.
   expunge resume=checkpoint hydra.run.dir=FOLDER         the same on a processor that rounds otherwise
   expunge --list experiments                             a line for each; so of any group: --list unlearner
   expunge --help unlearner.lam                           what a key means, what is allowed, its defaults
+  expunge --schema                                       a JSON schema of experiments, for editors of YAML
   expunge-report FOLDER...                               table, figures and report.html from run folders
   expunge-verify FOLDER                                  every claim of a run checked, by other code
   expunge-audit                                          every certified method, attacked: epsilon at least

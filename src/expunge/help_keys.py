@@ -36,7 +36,7 @@ def list_text(group: str, folders: Sequence[Path]) -> str:
         raise UserError(f"--list: got {group!r}{_near(group, known)}, allowed: groups, {', '.join(known)}")
     lines = []
     for name in names:
-        of = _choices(name, folders)
+        of = choices_of(name, folders)
         part = name.partition("/")[2]
         lines += [(f"{part}/{one}" if part else one, _first(of[one].about)) for one in of]
     widest = max(len(name) for name, _ in lines)
@@ -63,13 +63,13 @@ def key_text(key: str, config_dir: Path, arguments: Sequence[str]) -> str:
     group = next(
         (name for name in known if key.startswith(f"{name}.") and not _within(name, _EXPERIMENT)), ""
     )
-    of = _choices(group, folders) if group else {"": choice(config_dir / "config.yaml", "")}
+    of = choices_of(group, folders) if group else {"": choice(config_dir / "config.yaml", "")}
     having = {name: one for name, one in of.items() if any(found.name == key for found in one.keys)}
     if not having:
         raise UserError(f"{key}: no such key{_near(key, _names(known, folders))} (see --help)")
     of_chosen = [chosen[group]] if chosen.get(group) in of else []
-    told_of = told(key.removeprefix(f"{group}."), _target(folders, group, [*of_chosen, *having][0], of))
-    meaning = next((words for name in (*of_chosen, *having) if (words := _meaning(of, name, key))), "")
+    told_of = told(key.removeprefix(f"{group}."), target_of(folders, group, [*of_chosen, *having][0], of))
+    meaning = next((words for name in (*of_chosen, *having) if (words := meaning_of(of, name, key))), "")
     page = [key, *_wrapped(meaning or (told_of.meaning if told_of else "") or "(no comment)")]
     page += _source(told_of, meaning)
     now = _now(config, key)
@@ -103,12 +103,13 @@ def _defaults(having: dict[str, Choice], key: str, grouped: bool) -> list[str]:
     return lines
 
 
-def _choices(group: str, folders: Sequence[Path]) -> dict[str, Choice]:
+def choices_of(group: str, folders: Sequence[Path]) -> dict[str, Choice]:
+    """Name -> choice of a group; of two of the same name that of the first folder counts."""
     files = [file for folder in reversed(folders) for file in sorted((folder / group).glob("*.yaml"))]
     return dict(sorted((file.stem, choice(file, group)) for file in files))
 
 
-def _target(folders: Sequence[Path], group: str, name: str, of: dict[str, Choice]) -> str | None:
+def target_of(folders: Sequence[Path], group: str, name: str, of: dict[str, Choice]) -> str | None:
     """What the file of a choice, or of the one that it begins from, names as its class; empty for none."""
     while name:
         file = next(
@@ -123,7 +124,8 @@ def _target(folders: Sequence[Path], group: str, name: str, of: dict[str, Choice
     return "" if group else None
 
 
-def _meaning(of: dict[str, Choice], name: str, key: str) -> str:
+def meaning_of(of: dict[str, Choice], name: str, key: str) -> str:
+    """What the comment of a choice, or of one that it begins from, says of a key; empty for nothing."""
     one = of[name]
     own = next((found.meaning for found in one.keys if found.name == key), "")
     return own or meanings(above(one, of), of).get(key, "")
@@ -144,7 +146,7 @@ def _names(known: dict[str, list[str]], folders: Sequence[Path]) -> list[str]:
     of_all = [key.name for key in choice(folders[0] / "config.yaml", "").keys]
     return [
         *of_all,
-        *(k.name for group in groups for one in _choices(group, folders).values() for k in one.keys),
+        *(k.name for group in groups for one in choices_of(group, folders).values() for k in one.keys),
     ]
 
 

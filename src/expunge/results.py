@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from expunge.core.files import State
     from expunge.frames import Runs
+    from expunge.record.folders.differences import Differences
     from expunge.verify.verdict import Verdict
 
 _MODEL = "model.safetensors"
@@ -129,6 +130,16 @@ class Result:
 
         data, cache = (None if one is None else Path(one) for one in (data_dir, cache_dir))
         return verify(self.folder, None, data, cache)
+
+    def diff(self, other: Result | str | os.PathLike[str]) -> Differences:
+        """In what another run, or the run of another folder, differs; ``print`` shows it.
+
+        Raises:
+            RunFolderError: The other is no finished run.
+        """
+        from expunge.record.folders.differences import Differences
+
+        return Differences.of(self.folder, other.folder if isinstance(other, Result) else Path(other))
 
     def __repr__(self) -> str:
         """The method, its numbers and the folder, on one line."""

@@ -90,7 +90,7 @@ def small(words: list[str], place: Place) -> list[str]:
         return [program, *_of_expunge(given, place)]
     if program == "expunge-report":
         filled = [_filled(word, place) for word in given]
-        writes = not {"--privacy", "--out"} & set(filled)
+        writes = not {"--privacy", "--out", "--diff"} & set(filled)
         return [program, *filled, *(["--out", "report"] if writes else [])]
     if program == "expunge-verify":
         return [program, *(_filled(word, place) for word in given)]
@@ -120,7 +120,7 @@ def _of_reproduce(given: list[str]) -> list[str]:
 
 
 def _of_expunge(given: list[str], place: Place) -> list[str]:
-    if {"--help", "-h"} & set(given):
+    if {"--help", "-h", "--schema"} & set(given):
         return given
     keys = dict(word.partition("=")[::2] for word in given if "=" in word)
     filled = [word for word in map(lambda word: _own(word, keys, place), given) if word]

@@ -43,7 +43,7 @@ def test_flags_are_those_that_hydra_knows():
     def known(of):
         return {option: action.nargs == 0 for action in of._actions for option in action.option_strings}
 
-    assert known(parser()) == {**known(get_args_parser()), "--list": False}  # which is our own
+    assert known(parser()) == {**known(get_args_parser()), "--list": False, "--schema": True}  # of our own
 
 
 PRINTS = {
@@ -170,7 +170,7 @@ REFUSED = {
     "unlearner.name=Jürgen": "unlearner.name=Jürgen: not an override (",
     "data_dir=/x=y": "data_dir=/x=y: not an override (",
     "seed": "seed: not an override (",
-    "tracker=null": "tracker: got null, allowed: one of none, wandb",
+    "tracker=null": "tracker: got null, allowed: one of mlflow, none, tensorboard, wandb",
     "-m unlearner.epsilon=range(1,nan)": "unlearner.epsilon: got 'range(1,nan)', allowed: a range of at most",
     "-m seed=range(1e9)": "seed: got 'range(1e9)', allowed: a range of at most 100,000 values",
     "-m seed=0,1 hydra.sweeper=5": "hydra.sweeper: got 5, allowed: a mapping of settings",

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # first of all: what is imported below takes its tim
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from expunge import __version__
@@ -19,6 +20,7 @@ from expunge.core.ends import ended
 from expunge.core.errors import UserError, say
 from expunge.core.screen import Page
 from expunge.extractors import privacy_table
+from expunge.record.folders import differences, watched
 from expunge.record.folders.runs import find_runs
 from expunge.report.tables import terminal
 from expunge.report.tables.contents import Contents
@@ -40,6 +42,8 @@ examples:
   expunge-report multirun/compare-2f1c            every run of a sweep; writes into its report/
   expunge-report runs/first runs/second           two runs; writes into ./report/
   expunge-report runs --out /srv/www/unlearning   any depth; writes where you say
+  expunge-report --watch multirun/compare-2f1c    written anew while the sweep runs, until it is done
+  expunge-report --diff runs/first runs/second    in what two runs differ; writes nothing
   expunge-report --privacy                        (epsilon, delta) of the published SVHN recipe; no data
   expunge-report --privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2
                                                   the noise multiplier that keeps to epsilon 2
@@ -59,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _asked(argv: Sequence[str] | None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
+    if args.diff:
+        page = Page()
+        differences.report(args, page)
+        say(f"{page}", styled=True)
+        return 0
     recipe = privacy_table.given(args)
     if recipe and not args.privacy:
         raise UserError(f"{privacy_table.option(next(iter(recipe)))}: only with --privacy")
@@ -67,11 +76,18 @@ def _asked(argv: Sequence[str] | None) -> int:
     if (args.out or args.legend) and not args.folders:
         option = "--out" if args.out else "--legend"
         raise UserError(f"{option}: only with a FOLDER; --privacy alone writes no files")
+    every = watched.every(args)
     if args.privacy:
         page = Page()
         privacy_table.report(recipe, page)
         say(f"{page}", styled=True)
-    return _report(args.folders, args.out, args.legend) if args.folders else 0
+    if not args.folders:
+        return 0
+    out = default_out(args.folders) if args.out is None else args.out
+    if every is None:
+        return _report(args.folders, out, args.legend)
+    report = partial(_report, args.folders, out, args.legend)
+    return watched.follow(args.folders, out / "report.html", every, report)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,13 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     help_ = "where the files go (default: FOLDER/report if one FOLDER is given, else ./report)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=help_)
     parser.add_argument("--legend", action="store_true", help="also print what every column means")
+    differences.add_option(parser)
+    watched.add_options(parser)
     privacy_table.add_options(parser)
     return parser
 
 
-def _report(folders: list[Path], out: Path | None, legend: bool) -> int:
+def _report(folders: list[Path], out: Path, legend: bool, live: float | None = None) -> int:
     found = find_runs(folders, strict=False)
-    for one in found.left_out:
+    for one in found.left_out if live is None else ():
         sys.stderr.write(f"{one.kind}, left out: {one.folder}{text.plain(one.why())}\n")
     contents = Contents.of(found)
     shown = Page()
@@ -101,7 +119,7 @@ def _report(folders: list[Path], out: Path | None, legend: bool) -> int:
     if contents.runs and not legend:
         shown.text("What a column means: --legend, or report.html.", "dim")
     say(f"{shown}", styled=True)
-    page = write_contents(contents, default_out(list(folders)) if out is None else out)
+    page = write_contents(contents, out, live)
     tables = "methods.csv, table.csv, table.tex and the figures"
     files = tables if contents.runs else "and a CSV file a study"
     say(f"\nWritten to {page.parent}: report.html, table.md, {files}\n")

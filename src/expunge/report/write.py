@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from expunge.core.errors import RunFolderError
 from expunge.core.files import write_atomically
 from expunge.core.folders import writing
 from expunge.core.homes import link
 from expunge.core.spreadsheets import as_csv
 from expunge.record.folders.runs import find_runs
+from expunge.record.folders.watched import NotWritten, reloading
 from expunge.report.tables import studies, table, tex
 from expunge.report.tables.contents import Contents
 
@@ -36,8 +36,8 @@ def write_report(
     return write_contents(contents, default_out(folders) if out is None else Path(out))
 
 
-def write_contents(contents: Contents, out: Path) -> Path:
-    """Write the report of runs that have been read already; return the path of ``report.html``."""
+def write_contents(contents: Contents, out: Path, live: float | None = None) -> Path:
+    """Write the report of runs that have been read; return its page, which reloads after ``live`` seconds."""
     # Matplotlib is slow to import, and the table alone can do without.
     from expunge.charts.rendering import converter
     from expunge.report.figures.draw import draw_all
@@ -53,9 +53,10 @@ def write_contents(contents: Contents, out: Path) -> Path:
             for figure in drawn:
                 figure.save(out)
                 write_atomically(out / f"{figure.name}.pdf", converter().svg_to_pdf(figure.svg))
-            write_atomically(out / "report.html", page(contents, drawn, links).encode())
+            html = reloading(page(contents, drawn, links), live)
+            write_atomically(out / "report.html", html.encode())
     except OSError as e:
-        raise RunFolderError(f"{out}: the report cannot be written ({e.strerror})") from None
+        raise NotWritten(f"{out}: the report cannot be written ({e.strerror})") from None
     return out / "report.html"
 
 

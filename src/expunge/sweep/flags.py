@@ -12,7 +12,7 @@ from expunge.core.errors import UserError
 FORMS = ("run", "multirun", "cfg", "info", "shell_completion")
 """What the command is to do; Hydra takes one of them."""
 _SWITCHES = {
-    **{"help": "-h", "hydra_help": None, "version": None, "resolve": None},
+    **{"help": "-h", "hydra_help": None, "version": None, "resolve": None, "schema": None},
     **{"run": "-r", "multirun": "-m", "shell_completion": "-sc"},
 }
 _VALUES = {
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags that Hydra knows, and ``--list``."""
+    """The flags that Hydra knows, ``--list`` and ``--schema``."""
     made = _Parser("expunge", add_help=False)
     for name, short in _SWITCHES.items():
         made.add_argument(_flag(name), *([short] if short else []), action="store_true")
