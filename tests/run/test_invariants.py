@@ -26,10 +26,9 @@ from expunge.predictors import Predictor
 from expunge.record.account import RequestAccount
 from expunge.report import read_run
 from expunge.testing import CheckFailed, check_unlearner
-from expunge.unlearners import Method, Outcome
+from expunge.unlearners import Method, Outcome, updated
 from expunge.unlearners.invariants import require_outcome
 from expunge.unlearners.newton import Newton
-from expunge.unlearners.release import Release
 from tests import cli
 from tests.problems import labels, make, method
 
@@ -183,11 +182,11 @@ def test_a_model_that_the_noise_does_not_cover_is_not_released(beta, monkeypatch
     out, before = model.coef_.tobytes(), model.certificate_
     assert before.budget < 1e-3
 
-    def far_off(scheme, column, target):
+    def far_off(column, target):
         return replace(column, account=replace(column.account, beta=beta))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Release, "_held", far_off)
+        patch.setattr(updated, "_held", far_off)
         with pytest.raises(
             BrokenInvariant, match=r"^the model is 'farther off', and must be within \S+ of the"
         ):

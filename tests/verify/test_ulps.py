@@ -114,7 +114,7 @@ def release_down(fault):
 
     def down(x):
         caller = sys._getframe(1).f_code.co_name
-        return fault(x) if caller in ("shares", "<listcomp>") else outward_down(x)
+        return fault(x) if caller in ("shares", "<listcomp>", "<dictcomp>") else outward_down(x)
 
     from expunge.certificate.outward import down as outward_down
 

@@ -78,5 +78,5 @@ def _on_gpu(rows: Rows, device: str) -> RowOperations:
 
 def place_of(rows: Any) -> str | None:
     """The kind of device that rows are on; None for memory."""
-    device = getattr(rows, "device", None)
+    device = getattr(rows, "device", None) if isinstance(rows, RowOperations) else None
     return None if device is None else str(device.type)

@@ -47,7 +47,8 @@ class Session:
         self.experiment, self.x_train, self.x_test = experiment, x_train, x_test
         settings, linear = experiment.settings, isinstance(x_train, RowOperations)
         # trained on where the settings say, looked at in memory
-        self.there = spread(placed(x_train, settings["device"]), settings["threads"]) if linear else x_train
+        there = placed(x_train, settings["device"]) if linear else x_train
+        self.there = spread(there, settings.get("threads"))
         self.y_train, self.y_test = experiment.dataset.y_train, experiment.dataset.y_test
         self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
         self.served, self.removed = 0, 0
