@@ -93,11 +93,16 @@ class Helpers:
             os._exit(FAILED)
 
     def end(self) -> bool:
-        """Tell all that are there to end; False where one has not answered: a thread still waits for it."""
+        """Tell all that are there to end; False where one has not answered: a thread still waits for it.
+
+        A thread that is within torch when the interpreter ends takes the process with it (SIGABRT).
+        """
         self._ended.set()
         for rank, jobs in self._jobs.items():
             jobs.put(None)
-            threading.Thread(target=_quietly, args=(last_word_to, rank), daemon=True).start()
+            told = threading.Thread(target=_quietly, args=(last_word_to, rank), daemon=True)
+            told.start()
+            self._threads.append(told)
         until = time.monotonic() + _UNTIL_LEFT
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
