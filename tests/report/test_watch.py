@@ -142,30 +142,6 @@ def test_a_run_that_goes_on_is_not_finished_and_no_error(tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is on PATH")
-def test_a_browser_shows_what_is_new_until_the_page_is_at_rest(browser, tmp_path):  # noqa: F811
-    runs, page = tmp_path / "runs", tmp_path / "runs" / "report" / "report.html"
-    make_run(runs / "a", "newton", 8)
-    watch = watching(runs)
-    until(lambda: "1 run · " in shown(page), watch)
-    browser.open(page.resolve().as_uri())
-    assert "1 run · " in lead(browser)
-    make_run(tmp_path / "b", "retrain", 8)
-    os.rename(tmp_path / "b", runs / "b")
-    until(lambda: "2 runs · " in lead(browser), watch)
-    assert stopped(watch).code == 130
-    until(lambda: lead(browser) and not browser.value("!!document.querySelector('meta[http-equiv=refresh]')"))
-    page.write_text(shown(page).replace("2 runs · ", "3 runs · "), encoding="utf-8")
-    time.sleep(2.5)
-    assert "2 runs · " in lead(browser)
-    asked = [one["params"] for one in browser.events if one["method"] == "Network.requestWillBeSent"]
-    assert {one["request"]["url"].partition(":")[0] for one in asked} <= {"file", "data"}
-
-
-def lead(browser) -> str:  # noqa: F811
-    """The text at the top of the page; empty while it is being loaded."""
-    return str(browser.value("document.querySelector('header')?.textContent ?? ''"))
-
-
 # -- when it is over, by known answers -------------------------------------------------------------
 
 

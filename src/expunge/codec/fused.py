@@ -98,9 +98,16 @@ def near_sums(
     return parts.sum(dim=0, dtype=torch.int64), visits.double().sum() / (n * grid[1])
 
 
+class _Missing:
+    """In place of a kernel where there is no Triton."""
+
+    def __getitem__(self, grid: object) -> Any:
+        raise ImportError("the kernel needs triton, which is not installed")
+
+
 def _jit(**how: Any) -> Any:
-    """What makes a kernel of a function; without Triton it stays the function, which nobody calls."""
-    return (lambda function: function) if triton is None else triton.jit(**how)
+    """What makes a kernel of a function."""
+    return (lambda function: _Missing()) if triton is None else triton.jit(**how)
 
 
 @_jit()
