@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,15 @@ def shown(page: Path) -> str:
 
 
 def watching(folder: Path, *more: str, every: str = "0.2"):
-    return cli.start("--watch", str(folder), "--every", every, *more, cwd=folder, program=REPORT)
+    return subprocess.Popen(
+        [*REPORT, "--watch", str(folder), "--every", every, *more],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+    )
 
 
 def stopped(process, number=signal.SIGINT) -> cli.Ended:
