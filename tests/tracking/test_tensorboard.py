@@ -76,6 +76,21 @@ def test_a_folder_of_its_own_for_each_cell_of_a_sweep(tmp_path):
     assert sorted(path.name for path in (tmp_path / "board" / "sweep").iterdir()) == ["seed=0", "seed=1"]
 
 
+def test_what_lies_in_the_folder_already_stays(tmp_path):
+    """A run of the same name elsewhere, and whatever else somebody keeps there."""
+    board = tmp_path / "board"
+    (board / "run" / "kept").mkdir(parents=True)
+    (board / "run" / "notes.txt").write_text("mine")
+    for home, accuracy in (("first", 0.25), ("second", 0.75), ("second", 0.5)):
+        with TensorBoardTracker(str(board)) as tracker:
+            tracker.start({}, tmp_path / home / "run", None)
+            tracker.log({"request": 1, "accuracy": accuracy})
+    assert (board / "run" / "notes.txt").read_text() == "mine"
+    assert (board / "run" / "kept").is_dir()
+    files = sorted((board / "run").glob("events.out.tfevents.*"))
+    assert sorted(curve(read(file), "accuracy")[0][1] for file in files) == [0.25, 0.5]
+
+
 def test_a_folder_that_is_no_text_is_refused():
     with pytest.raises(InvalidValue, match="log_dir: got 3, allowed: a folder, or null"):
         TensorBoardTracker(3)  # type: ignore[arg-type]

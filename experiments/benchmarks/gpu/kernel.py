@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ _CHECKED = (  # stored type, rows, features, offset, whether a subset, passes: e
 )
 
 
-def checked(device: torch.device) -> dict[str, Any]:
+def checked(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """The kernel against plain torch: the largest difference of each pass, relative to its largest entry."""
     kernels = compiled(device)
     if kernels is None:

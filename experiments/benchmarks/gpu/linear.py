@@ -7,10 +7,7 @@ measured by itself: what one of them fails with is in its place, and the others 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import sys
-import traceback
 from collections.abc import Callable
 from math import hypot
 from pathlib import Path
@@ -23,6 +20,7 @@ from torch import Tensor
 
 from experiments.benchmarks.gpu.clocks import normal, profiled, seconds, synchronised
 from experiments.benchmarks.gpu.kernel import checked, tuned
+from experiments.benchmarks.gpu.parts import run_parts, sizes
 from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.device_rows import DeviceRows, compiled
 from expunge.linear.logistic import LogisticProblem
@@ -225,11 +223,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a rehearsal")
-    parser.add_argument("--rows", type=_sizes, default=(50_000_000, 512), help="rows x features")
+    parser.add_argument("--rows", type=sizes, default=(50_000_000, 512), help="rows x features")
     parser.add_argument(
-        "--head", type=_sizes, default=(1_281_167, 2048, 1000), help="rows x features x classes"
+        "--head", type=sizes, default=(1_281_167, 2048, 1000), help="rows x features x classes"
     )
-    parser.add_argument("--ratio", type=_sizes, default=(2_000_000, 128), help="rows x features")
+    parser.add_argument("--ratio", type=sizes, default=(2_000_000, 128), help="rows x features")
     parser.add_argument(
         "--solver", choices=("auto", "direct", "iterative"), default="auto", help="of the head"
     )
@@ -240,39 +238,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--profile", action="store_true", help="say where the time goes")
     parser.add_argument("--tune", action="store_true", help="try other shapes of the kernel")
     args = parser.parse_args(argv)
-    if args.device == "cuda" and not torch.cuda.is_available():
-        _write(args.json, {"skipped": "torch finds no GPU here"})
-        return
     logging.basicConfig(level=logging.INFO)
-    device, report = torch.device(args.device), {}
-    if device.type == "cuda":
-        report["device"] = torch.cuda.get_device_name()
-        report["versions"] = {"torch": torch.__version__, "cuda": torch.version.cuda}
-    for part in (checked, ratio, many_rows, many_classes):
-        if args.only and part.__name__ not in args.only:
-            continue
-        begin = perf_counter()
-        try:
-            own = part(args, device) if part is not checked else checked(device)
-        except Exception as error:
-            own = {"error": repr(error), "where": traceback.format_exc().splitlines()[-12:]}
-        own["seconds_in_all"] = perf_counter() - begin
-        report[part.__name__] = own
-        print(part.__name__, json.dumps(own, indent=1), file=sys.stderr, flush=True)
-        if device.type == "cuda":
-            own["most_bytes"] = torch.cuda.max_memory_allocated()
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        _write(args.json, report)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(part.replace("_", "").replace(",", "")) for part in text.split("x"))
-
-
-def _write(path: Path | None, report: dict[str, Any]) -> None:
-    text = json.dumps(report, indent=1)
-    print(text) if path is None else path.write_text(text + "\n")
+    run_parts((checked, ratio, many_rows, many_classes), args)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,7 @@ measured by itself: what one of them fails with is in its place, and the others 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,7 +16,8 @@ import numpy as np
 import torch
 
 from experiments.benchmarks.gpu.agreement import agreement
-from experiments.benchmarks.gpu.clocks import seconds, synchronised
+from experiments.benchmarks.gpu.clocks import seconds
+from experiments.benchmarks.gpu.parts import Part, failed, run_parts, sizes
 from experiments.benchmarks.gpu.scrubs import problem_of, scrubbed, where_time_goes
 from expunge.codec import foci
 from expunge.codec.device import DeviceScan
@@ -69,7 +66,7 @@ def training(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
             found[name] = seconds(lambda: trained(device.type), device, repeats, first=False)
             found["losses"] = trained(device.type)
         except Exception as error:
-            found[name] = _failed(error)
+            found[name] = failed(error)
         finally:
             replayed._WORTH = worth
     placed = loop.resident
@@ -166,14 +163,14 @@ def scrubs(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
             try:
                 found[family][name] = scrubbed(problem, published, args.copies, args.repeats)
             except Exception as error:
-                found[family][name] = _failed(error)
+                found[family][name] = failed(error)
             if args.profile:
                 try:
                     found[family][f"{name}, where time goes"] = where_time_goes(
                         problem, published, args.copies
                     )
                 except Exception as error:
-                    found[family][f"{name}, where time goes"] = _failed(error)
+                    found[family][f"{name}, where time goes"] = failed(error)
     return found
 
 
@@ -182,7 +179,7 @@ def checked(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     return agreement(device)
 
 
-PARTS: tuple[Callable[[argparse.Namespace, torch.device], dict[str, Any]], ...] = (
+PARTS: tuple[Part, ...] = (
     checked,
     selection,
     scrubs,
@@ -198,7 +195,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", default=os.environ.get("EXPUNGE_DATA"), help="folder with MNIST")
     parser.add_argument("--rows", type=int, default=60_000, help="training images")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--foci", type=_sizes, default=(1000, 4810, 24), help="rows x columns x chosen")
+    parser.add_argument("--foci", type=sizes, default=(1000, 4810, 24), help="rows x columns x chosen")
     parser.add_argument("--networks", nargs="*", default=["resnet18", "resnet50"])
     parser.add_argument("--images", type=int, default=2_000, help="that networks are trained on")
     parser.add_argument("--copies", type=int, default=1_000)
@@ -208,39 +205,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--profile", action="store_true", help="say where the time of scrubs goes")
     parser.add_argument("--tune", action="store_true", help="try other shapes of the kernel")
     args = parser.parse_args(argv)
-    if args.device == "cuda" and not torch.cuda.is_available():
-        _write(args.json, {"skipped": "torch finds no GPU here"})
-        return
-    device, report = torch.device(args.device), dict[str, Any]()
-    if device.type == "cuda":
-        report["device"] = torch.cuda.get_device_name()
-        report["versions"] = {"torch": torch.__version__, "cuda": torch.version.cuda}
-    for part in PARTS:
-        if args.only and part.__name__ not in args.only:
-            continue
-        begin = perf_counter()
-        try:
-            own = part(args, device)
-        except Exception as error:
-            own = _failed(error)
-        synchronised(device)
-        own["seconds_in_all"] = perf_counter() - begin
-        report[part.__name__] = own
-        print(part.__name__, json.dumps(own, indent=1), file=sys.stderr, flush=True)
-        _write(args.json, report)
-
-
-def _failed(error: Exception) -> dict[str, Any]:
-    return {"error": repr(error), "where": traceback.format_exc().splitlines()[-12:]}
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(part.replace("_", "").replace(",", "")) for part in text.split("x"))
-
-
-def _write(path: Path | None, report: dict[str, Any]) -> None:
-    text = json.dumps(report, indent=1)
-    print(text) if path is None else path.write_text(text + "\n")
+    run_parts(PARTS, args)
 
 
 if __name__ == "__main__":

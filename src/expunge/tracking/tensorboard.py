@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,6 @@ from typing import Any
 
 from expunge.core.columns import Columns
 from expunge.core.errors import InvalidValue
-from expunge.core.folders import discard
 from expunge.tracking.needed import needed
 
 FOLDER = "tensorboard"
@@ -18,7 +18,9 @@ FOLDER = "tensorboard"
 class TensorBoardTracker:
     """Mirrors the numbers of ledger records to event files, which ``tensorboard --logdir FOLDER`` shows.
 
-    A run that is resumed writes its curves anew from its first record: event files cannot be taken back.
+    A run that is resumed writes its curves anew from its first record, and its earlier event files, which
+    cannot be gone on with, are deleted. They are known by a suffix made of the run's folder: nothing else
+    that lies there is touched, nor what a run of the same name has left.
 
     Args:
         log_dir: Folder in which each run gets one of its own, called after the run's folder; None:
@@ -41,8 +43,10 @@ class TensorBoardTracker:
         """Open the event file; the configuration is its first text."""
         own = Path(folder.name) if group is None else Path(group, folder.name)
         into = folder / FOLDER if self.log_dir is None else Path(self.log_dir) / own
-        discard(into)
-        self._writer = self._writer_class(str(into))
+        suffix = "." + hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        for earlier in into.glob(f"events.out.tfevents.*{suffix}"):
+            earlier.unlink()
+        self._writer = self._writer_class(str(into), filename_suffix=suffix)
         self._writer.add_text("config", _block(config), 0)
 
     def define(self, columns: Columns) -> None:
