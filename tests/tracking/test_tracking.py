@@ -216,6 +216,22 @@ def run_record(folder: Path) -> Any:
     return of_kind(list(stored(file)), "run")[0]
 
 
+def test_whom_a_request_is_about_is_not_sent(tmp_path, keyless):
+    """Ids of a table's own column stay in the run's files."""
+    lines = [f"person-{i},{i % 7},{(i * 5) % 11},{'ab'[i % 2]}" for i in range(40)]
+    table = tmp_path / "people.csv"
+    table.write_text("\n".join(["id,height,weight,label", *lines]))
+    data = ("dataset=table", f"dataset.file={table}", "dataset.label=label", "tracker=wandb", "figures=false")
+    folder = tmp_path / "run"
+    program = (*data, "removal.count=2", f"hydra.run.dir={folder}")
+    ended = cli.wait(cli.start(*program, cwd=tmp_path, **keyless))
+    assert ended.code == 0, ended.err
+    named = [one for record in cli.records(folder) for one in record["ids"]]
+    assert len(named) == 2
+    for path in (path for path in (folder / "wandb").rglob("*") if path.is_file()):
+        assert not any(one.encode() in path.read_bytes() for one in named), path
+
+
 def models(folder: Path) -> list[Any]:
     """The artifacts of a run that are models: its table is one, too."""
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")

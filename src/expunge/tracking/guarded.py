@@ -46,8 +46,9 @@ class Guarded(Tracker):
         self._pass_on(lambda: self.tracker.log(without_secrets(record)))
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Pass on the summary, without its seed."""
-        self._pass_on(lambda: self.tracker.finish(without_secrets(summary)))
+        """Pass on the summary, without its seed, and without whom the last request was about."""
+        told = {key: value for key, value in summary.items() if key != "ids"}
+        self._pass_on(lambda: self.tracker.finish(without_secrets(told)))
 
     def __enter__(self) -> Guarded:
         self._pass_on(self.tracker.__enter__)

@@ -26,6 +26,8 @@ from expunge.tracking.guarded import SECRET
 log = logging.getLogger(__name__)
 
 TABLE = "removals"
+_STAYS_HERE = ("rows", "ids")
+"""Whom a request is about is not for a server; numbers of it are."""
 _MODES = ("auto", "online", "offline", "disabled")
 _SPELT = {"dryrun": "offline", "run": "online"}
 """Older names that WANDB_MODE may have."""
@@ -118,7 +120,7 @@ class WandbTracker:
 
     def log(self, record: dict[str, Any]) -> None:
         """Send a record's numbers (and its outcome) at step ``request``."""
-        values = {key: value for key, value in record.items() if key != "rows" and value is not None}
+        values = {key: value for key, value in record.items() if key not in _STAYS_HERE and value is not None}
         self._records.append(values)
         # At once: a record that is held back until the next one would come after the summary, and win.
         self._run.log(values, step=record["request"], commit=True)
