@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import urllib.request
 from pathlib import Path
@@ -41,3 +42,11 @@ def charts_without_a_warning(monkeypatch):
 def own_proxies(monkeypatch):
     """urllib keeps the proxies of its first download for good: each test begins anew."""
     monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture(autouse=True)
+def own_levels_of_logging():
+    """A program that a test runs in this process may set how much is logged: each test begins anew."""
+    for name, level in ((None, logging.WARNING), ("expunge", logging.NOTSET)):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)  # not assigned: what loggers remember of it is forgotten
