@@ -17,6 +17,7 @@ from tests import cli
 
 # How many runs each comes to. Those of ELSEWHERE have a module of their own, which looks closer.
 CELLS = {
+    "compare/certified": 12,
     "compare/methods": 17,
     "compare/methods_rows": 5,
     "compare/networks": 19,
@@ -53,13 +54,13 @@ ELSEWHERE = {
     "compare/evaluations": "studies/test_evaluations",
     "cvpr2022/bullseye": "studies/test_bullseye",
     "cvpr2022/codec_speed": "studies/test_codec_speed",
+    "cvpr2022/spurious": "studies/test_spurious",
     "icml2020/leak": "studies/test_leak",
     "icml2020/mnist_bounds": "studies/test_icml_studies",
     "icml2020/mnist_outliers": "studies/test_icml_studies",
 }
 PLANNED = {
     "cvpr2022/ledgar": "LEDGAR's clauses and a text network",
-    "cvpr2022/spurious": "CelebA's images and attributes",
 }
 REAL = (  # need shared data
     *("cvpr2022/cifar_models", "cvpr2022/ledgar_certified", "cvpr2022/people", "cvpr2022/person"),
@@ -431,7 +432,29 @@ def gone(summaries: Summaries) -> None:
         assert summary["verification_auc"] == summary["retrain_verification_auc"]
 
 
+def promised(summaries: Summaries) -> None:
+    """Each certified method serves what it promised to, and its residual stays within the bound."""
+    own: dict[str, list[dict[str, Any]]] = {}
+    for summary in summaries:
+        own.setdefault(summary["unlearner"], []).append(summary)
+        assert summary["requests"] == 3
+        assert 0 <= summary["tow"] <= 1
+    assert set(own) == {
+        "none",
+        "retrain",
+        "newton",
+        "newton_third_order",
+        "newton_corrected",
+        "newton_rowless",
+    }
+    assert all(s["tow"] == 1 for s in own["retrain"])
+    for name in ("newton_corrected", "newton_rowless"):
+        assert all(s["removed"] == 3 for s in own[name])
+        assert all(s["residual_measured"] <= s["residual_bound"] for s in own[name])
+
+
 CHECKS = {
+    "compare/certified": promised,
     "compare/methods": side_by_side,
     "compare/methods_rows": side_by_side,
     "compare/networks": by_tug_of_war_and_inference,
