@@ -99,8 +99,8 @@ class Spurious:
         Returns:
             ``attributes``: names that are regularised, in FOCI's order or the file's; ``scores`` of FOCI,
             else None; ``accuracy`` of the target on the test rows, and ``balanced``, the mean of that of
-            its two classes; ``with`` and ``without``: attribute -> accuracy on test rows that have it, that have not.
-            Attributes of fewer than 20 test rows either way are left out.
+            its two classes; ``with`` and ``without``: attribute -> accuracy on test rows that have it, that
+            have not. Attributes of fewer than 20 test rows either way are left out.
         """
         names = self._names(cell, seed)
         with torch_threads(self.threads):
