@@ -19,8 +19,8 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-Path = tuple[Hashable, ...]
-"""Which member of each level an observation is of, the outermost first."""
+Draws = tuple[Hashable, ...]
+"""The path to an observation: which member of each level it is of, the outermost first."""
 _CONFIDENCE = 0.95
 _ROUNDING = 1e-12  # of a mean square
 _ULPS = 2.0**-49  # of the largest number
@@ -60,7 +60,7 @@ class Decomposition:
     components: tuple[Component | None, ...]
 
 
-def decomposed(values: Mapping[Path, float]) -> Decomposition:
+def decomposed(values: Mapping[Draws, float]) -> Decomposition:
     """Return mean and variance components of observations that may be of any number in each cell.
 
     With SS_l the sum over groups g of level l of ``n_g (mean_g - mean_of_its_parent)^2`` and df_l the number
@@ -74,7 +74,7 @@ def decomposed(values: Mapping[Path, float]) -> Decomposition:
     rounding is 0.
 
     Args:
-        values: Path -> number, finite; one at least, and all paths of equal length.
+        values: Draws -> number, finite; one at least, and all paths of equal length.
     """
     paths, y = list(values), np.array(list(values.values()), dtype=np.float64)
     depth, nothing = len(paths[0]), (_ULPS * float(np.abs(y).max())) ** 2
@@ -101,23 +101,23 @@ def decomposed(values: Mapping[Path, float]) -> Decomposition:
     return Decomposition(nested_mean(values), *_spread(values), components)
 
 
-def nested_mean(values: Mapping[Path, float]) -> float:
+def nested_mean(values: Mapping[Draws, float]) -> float:
     """Return the mean in which every member of a level counts as much as its siblings do."""
     return fmean(outermost(values).values())
 
 
-def outermost(values: Mapping[Path, float]) -> dict[Hashable, float]:
+def outermost(values: Mapping[Draws, float]) -> dict[Hashable, float]:
     """Return the mean of each member of the outermost level, of which each member counts alike, and so on."""
     found = dict(values)
     while any(len(path) > 1 for path in found):
-        inner: dict[Path, list[float]] = {}
+        inner: dict[Draws, list[float]] = {}
         for path, value in found.items():
             inner.setdefault(path[:-1], []).append(value)
         found = {path: fmean(some) for path, some in inner.items()}
     return {path[0]: value for path, value in found.items()}
 
 
-def _spread(values: Mapping[Path, float]) -> tuple[float | None, float | None, float | None]:
+def _spread(values: Mapping[Draws, float]) -> tuple[float | None, float | None, float | None]:
     """Standard error and interval of the mean of the outermost members, which are independent."""
     means = list(outermost(values).values())
     if len(means) < 2:
@@ -129,9 +129,9 @@ def _spread(values: Mapping[Path, float]) -> tuple[float | None, float | None, f
     return error, middle - reach, middle + reach
 
 
-def _members(prefixes: Sequence[Path]) -> list[list[int]]:
+def _members(prefixes: Sequence[Draws]) -> list[list[int]]:
     """The places of the observations of each group."""
-    found: dict[Path, list[int]] = {}
+    found: dict[Draws, list[int]] = {}
     for place, prefix in enumerate(prefixes):
         found.setdefault(prefix, []).append(place)
     return list(found.values())
