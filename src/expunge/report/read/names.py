@@ -80,7 +80,7 @@ def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
 def _every(run: Run) -> dict[str, str]:
     every: dict[str, Any] = {part: run.summary.get(part) for part in _PARTS}
     every |= {key: run.config.get(key, run.summary.get(key)) for key in _TOP}
-    every |= {key: run.config.get(key, 0) for key in LEVELS if key not in _TOP}
+    every |= {key: run.config.get(key, run.summary.get(key, 0)) for key in LEVELS if key not in _TOP}
     every |= settings(run, (*GROUPS, *_BESIDE))
     # A part is named above: its class and its name in the configuration say no more.
     named = {f"{part}.name" for part in _PARTS}
