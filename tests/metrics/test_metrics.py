@@ -1,5 +1,7 @@
 """Metrics against cases worked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -169,3 +171,22 @@ def test_tug_of_war_without_a_retrained_model_is_nothing_and_says_why(caplog):
     assert Tow()(seen([True] * 4)) == {"tow": None}
     assert caplog.messages == ["tow is not defined: there is no model for the rows that stay"]
     assert Tow()(seen([False] * 4)) == {"tow": None}  # no row was asked to be removed
+
+
+# Other evaluations of the same model
+
+
+def test_another_evaluation_draws_other_rows_and_seeds_and_the_first_is_as_ever():
+    first = View(None, None, np.zeros(9), None, np.zeros(9), np.zeros(9, dtype=bool))
+    rows = np.arange(100, 200)
+    np.testing.assert_array_equal(first.some(rows, 10), rows[::10])
+    assert first.seed(7) == 7
+    others = [replace(first, again=again) for again in ((0, 0, 1), (0, 0, 2), (0, 1, 1), (1, 0, 1))]
+    drawn = {tuple(one.some(rows, 10).tolist()) for one in others}
+    assert len(drawn) == len({one.seed(7) for one in others}) == 4
+    for one in others:
+        chosen = one.some(rows, 10)
+        np.testing.assert_array_equal(chosen, one.some(rows, 10))  # alike for each model it is asked of
+        assert len(np.unique(chosen)) == 10
+        assert np.isin(chosen, rows).all()
+        np.testing.assert_array_equal(one.some(rows, 100), rows)

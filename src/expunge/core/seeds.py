@@ -29,8 +29,9 @@ _PURPOSES = (
     "release",
     "split",
     "scaling",
+    "metrics",
 )
-
+_AGAIN = 2**32 - 1  # before the numbers of another draw: larger than any index
 
 _SECRET_BITS = 256
 _POOL, _SECRET_POOL = 4, 8  # words of 32 bits that a seed is mixed into: numpy's own, and all of a secret
@@ -76,23 +77,31 @@ def fresh_secret() -> int:
     return secrets.randbits(_SECRET_BITS)
 
 
-def stream(seed: int | None, purpose: str, *index: int) -> np.random.Generator:
+def stream(seed: int | None, purpose: str, *index: int, again: Sequence[int] = ()) -> np.random.Generator:
     """A generator for one purpose, independent of every other made from the same seed.
 
     A certificate holds for requests that do not depend on the perturbation: one seed must not tie them. The
     run's seed None takes fresh entropy from the operating system; ``purpose`` is one of ``_PURPOSES``, whose
-    several streams ``index`` tells from each other (the epoch of a perturbation).
+    several streams ``index`` tells from each other (the epoch of a perturbation). ``again`` are the numbers
+    of another draw of the very same, where it is not the first.
     """
-    key = (_PURPOSES.index(purpose), *index)
+    key = (_PURPOSES.index(purpose), *index, *((_AGAIN, *again) if again else ()))
     pool = _SECRET_POOL if seed is not None and int(seed) >> 128 else _POOL
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key, pool_size=pool))
 
 
-def torch_generator(seed: int | None, purpose: str, *index: int) -> torch.Generator:
+def torch_generator(
+    seed: int | None, purpose: str, *index: int, again: Sequence[int] = ()
+) -> torch.Generator:
     """The same for torch: a generator on the CPU, whatever device its numbers are for."""
     import torch
 
-    return torch.Generator().manual_seed(int(stream(seed, purpose, *index).integers(2**63 - 1)))
+    return torch.Generator().manual_seed(int(stream(seed, purpose, *index, again=again).integers(2**63 - 1)))
+
+
+def seed_again(seed: int, purpose: str, *index: int, again: Sequence[int] = ()) -> int:
+    """A seed in the place of this one for another draw (``stream``), below 2^32; the first draw keeps it."""
+    return int(stream(seed, purpose, *index, again=again).integers(2**32)) if again else seed
 
 
 @contextmanager

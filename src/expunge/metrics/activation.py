@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from expunge.core.checks import require_count, require_seed
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import Evaluated, View
-from expunge.metrics.linear_probe import evenly_spaced
 from expunge.metrics.retrieval import unit_rows
 from expunge.predictors import Mapped
 
@@ -108,7 +107,7 @@ class Activation(Evaluated):
         self._arrays = self._pictured(view, models) if models else {}
         removed = np.isin(view.y_train, view.y_train[view.requested])
         for side, rows in (("identity", removed), ("rest", ~removed)):
-            chosen = evenly_spaced(np.flatnonzero(rows), self.max_rows)
+            chosen = view.some(np.flatnonzero(rows), self.max_rows)
             found |= _compared(side, _maps(models, view.x_train, chosen))
         return found
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from expunge.core.checks import require_count
 from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
+from expunge.core.seeds import seed_again, stream
 from expunge.datasets.base import Retrieval, of_known_classes
-from expunge.predictors import Differentiable, NothingLeft, Probabilistic
+from expunge.predictors import Differentiable, NothingLeft, Predictor, Probabilistic
 
 Values = Mapping[str, float | None]
 """Key -> number; None where it is not defined."""
@@ -31,6 +32,8 @@ class View:
             **retain set** is the rest.
         rows: Those of the request just served or, before it, about to be served.
         retrieval: Query and gallery among the test rows; None but for a re-identification data set.
+        again: Which other evaluation of the same model this is (seed, repeat and evaluation of the run);
+            nothing: the first. All that metrics draw follows it, and the retrained model's own chance.
     """
 
     model: Any
@@ -41,6 +44,17 @@ class View:
     requested: NDArray[np.bool_]
     rows: tuple[int, ...] = ()
     retrieval: Retrieval | None = None
+    again: tuple[int, ...] = ()
+
+    def seed(self, own: int) -> int:
+        """What a metric draws from: its own seed in the first evaluation, another one in each other."""
+        return seed_again(own, "metrics", again=self.again)
+
+    def some(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """``count`` of ``rows``: at equal distances in the first evaluation, drawn in each other."""
+        if not self.again or len(rows) <= count:
+            return evenly_spaced(rows, count)
+        return np.sort(stream(0, "metrics", again=self.again).choice(rows, count, replace=False))
 
     @property
     def unlearner(self) -> Any:
@@ -54,7 +68,10 @@ class View:
 
     @cached_property  # several metrics of one evaluation compare with it, and it is a training
     def reference(self) -> Differentiable | None:
-        """The retrained model: the same model trained from scratch on the retain set.
+        """The retrained model: the same model trained from scratch on the retain set, with the same seed.
+
+        Where evaluations are repeated (``again``) each has a network of its own, with another seed: what the
+        retrained model is by chance is then no part of what is said of the original.
 
         None where there is no model for the retain set (it is empty, or of one class alone), or the model is
         not ``Differentiable``.
@@ -63,6 +80,8 @@ class View:
         if not len(retained) or not isinstance(self.model, Differentiable):
             return None
         try:
+            if self.again and isinstance(self.model, Predictor):
+                return self.model.reference(self.x_train, self.y_train, retained, self.again)
             return self.model.retrained(self.x_train, self.y_train, retained)
         except NothingLeft:
             return None
@@ -76,6 +95,13 @@ class View:
         if not isinstance(self.model, Differentiable):
             return None
         return self.model.retrained(self.x_train, self.y_train, np.arange(len(self.y_train)))
+
+
+def evenly_spaced(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return ``count`` of ``rows``, the first one and then at equal distances; all where they are no more."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.arange(count) * len(rows) // count]
 
 
 def probabilities_of(

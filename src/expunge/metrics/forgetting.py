@@ -150,7 +150,7 @@ class Forgetting(Evaluated):
     def _of(self, view: View, model: Probabilistic, target: float | None) -> Values:
         """The columns that look at one model alone."""
         forget = np.flatnonzero(view.requested)
-        chosen, others = matched(view.y_train[forget], view.y_test)
+        chosen, others = matched(view.y_train[forget], view.y_test, view.some)
         classes = np.unique(view.y_train)
         members = _traits(model, classes, view.x_train, view.y_train, forget[chosen])
         strangers = _traits(model, classes, view.x_test, view.y_test, others)
@@ -158,7 +158,7 @@ class Forgetting(Evaluated):
             _hardness(model, view.x_train, view.y_train, forget[chosen], members),
             _hardness(model, view.x_test, view.y_test, others, strangers),
         )
-        logistic = logistic_attack(members, strangers, self.seed)
+        logistic = logistic_attack(members, strangers, view.seed(self.seed))
         steps = None
         if self.relearn_lr is not None and target is not None:
             weights, mean_loss = model.mean_loss(view.x_train, view.y_train, forget)

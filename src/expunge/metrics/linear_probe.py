@@ -13,6 +13,7 @@ from expunge.core.checks import LARGEST_SINGLE, require_count, require_positive
 from expunge.core.columns import Column, Plot
 from expunge.linear.operations import RowOperations
 from expunge.metrics.base import Evaluated, View
+from expunge.metrics.base import evenly_spaced as evenly_spaced  # as it was called from here first
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class LinearProbe(Evaluated):
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One training, and one pass over the test rows."""
-        rows = evenly_spaced(np.flatnonzero(~view.requested), self.max_rows)
+        rows = view.some(np.flatnonzero(~view.requested), self.max_rows)
         labels = view.y_train[rows]
         if len(np.unique(labels)) < 2:
             return {"linear_probe_accuracy": None}
@@ -81,13 +82,6 @@ class LinearProbe(Evaluated):
                 log.warning("metrics.linear_probe: %s", line)
             self._said.add(line)
         return probe
-
-
-def evenly_spaced(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return ``count`` of ``rows``, the first one and then at equal distances; all where they are no more."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.arange(count) * len(rows) // count]
 
 
 def dense(x: Any, rows: NDArray[np.int64]) -> Any:

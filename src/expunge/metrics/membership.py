@@ -7,6 +7,7 @@ the retrained model under the same attack on the same rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from expunge.core.errors import InvalidValue
-from expunge.metrics.linear_probe import evenly_spaced
+from expunge.metrics.base import evenly_spaced
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -79,16 +80,17 @@ def traits(probabilities: Array, labels: Ids) -> Array:
     return np.stack([loss, largest, largest - second, entr(probabilities).sum(axis=1)], axis=1)
 
 
-def matched(members: Ids, others: Ids) -> tuple[Ids, Ids]:
+def matched(members: Ids, others: Ids, some: Callable[[Ids, int], Ids] = evenly_spaced) -> tuple[Ids, Ids]:
     """Choose rows on both sides whose classes stand in the same proportions.
 
     Classes differ in how easy they are: members of class 0 against others of all classes would be told apart
     by their class, whatever the model remembers. Every member of a class that others have too is taken, and
-    as many others as keep the members' proportions (rounded down, but one a class at least), evenly spaced.
+    as many others as keep the members' proportions (rounded down, but one a class at least).
 
     Args:
         members: (m,) labels.
         others: (n,) labels.
+        some: What chooses so many of the others of a class.
 
     Returns:
         Places in ``members`` and in ``others``, in rising order.
@@ -98,7 +100,7 @@ def matched(members: Ids, others: Ids) -> tuple[Ids, Ids]:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     pairs = [(np.flatnonzero(others == label), int(np.sum(members == label))) for label in shared]
     have, need = min(((len(found), count) for found, count in pairs), key=lambda pair: pair[0] / pair[1])
-    chosen = [evenly_spaced(found, max(1, count * have // need)) for found, count in pairs]
+    chosen = [some(found, max(1, count * have // need)) for found, count in pairs]
     return np.flatnonzero(np.isin(members, shared)), np.sort(np.concatenate(chosen))
 
 

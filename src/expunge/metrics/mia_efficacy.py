@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import Evaluated, Values, View, probabilities_of
-from expunge.metrics.linear_probe import evenly_spaced
 from expunge.predictors import Differentiable, Probabilistic
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ def _of(view: View, model: Differentiable | None) -> float | None:
         each = np.arange(len(rows)), np.searchsorted(classes, y[rows])
         return probabilities_of(model, classes, x, rows)[each]
 
-    members, others = evenly_spaced(retain, count), evenly_spaced(view.known_test, count)
+    members, others = view.some(retain, count), view.some(view.known_test, count)
     return mia_efficacy(
         own(view.x_train, view.y_train, members),
         own(view.x_test, view.y_test, others),

@@ -159,7 +159,7 @@ class Verification(Evaluated):
         if not (np.isfinite(e).all() and np.isfinite(theirs).all()):
             return {}
         more = np.concatenate([e, theirs]), np.concatenate([labels, view.y_train[own]])
-        auc = partial(verification_auc, max_pairs=self.max_pairs, seed=self.seed)
+        auc = partial(verification_auc, max_pairs=self.max_pairs, seed=view.seed(self.seed))
         return {
             "verification_auc": auc(e, labels),
             "verification_auc_rest": auc(e[rest], labels[rest]),

@@ -130,6 +130,8 @@ class Predictor(Shared, Probabilistic, ABC):
         classes_: (K,) labels in rising order; see ``Probabilistic``.
         there: Training rows that have not left; it is replaced, never changed.
         seed: Of all that is drawn; a secret where a certificate rests on it.
+        repeat: Which of several unlearnings of the same original this is to be, from 0. What a request draws
+            follows it; training, its split and its perturbation do not.
         seeded: Whether it was given. Otherwise it is fresh, and only for what has to be drawn again as it was
             after loading: a perturbation then comes from the operating system itself.
     """
@@ -137,6 +139,7 @@ class Predictor(Shared, Probabilistic, ABC):
     kind: ClassVar[str]
     not_covered: ClassVar[str | None] = None
     seconds_fit: float | None = None
+    repeat: int = 0
     __deepcopy__ = deep_copy
 
     def begin(self, x: Any, y: NDArray[np.int64], seed: int | None) -> None:
@@ -146,6 +149,11 @@ class Predictor(Shared, Probabilistic, ABC):
         self.there = RowSet.full(len(y))
         self.seeded = seed is not None
         self.seed = fresh_secret() if seed is None else require_seed("seed", seed)
+
+    @property
+    def again(self) -> tuple[int, ...]:
+        """What the streams of requests are told (``core.seeds.stream``): nothing in the first repeat."""
+        return (self.repeat,) if self.repeat else ()
 
     @property
     def kept(self) -> NDArray[np.bool_]:
@@ -219,6 +227,20 @@ class Predictor(Shared, Probabilistic, ABC):
     @abstractmethod
     def predict(self, x: Any, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Labels of some rows of any inputs (None: all of them), (m,)."""
+
+    def reference(
+        self, x: Any, y: NDArray[np.int64], rows: NDArray[np.int64], again: Sequence[int] = ()
+    ) -> Differentiable:
+        """What metrics set the model beside: ``retrained``, or where training draws, another one of the kind.
+
+        Args:
+            x: All training rows.
+            y: Their labels.
+            rows: Those to train on.
+            again: Which other one; nothing: that with the seed of the model itself. A loss with one minimiser
+                has one such model.
+        """
+        return self.retrained(x, y, rows)
 
     def residual(self) -> float | None:
         """||grad L_b||_2 over the rows that are there; None where the model has no perturbed loss ``L_b``."""

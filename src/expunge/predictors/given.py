@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ class GivenNetwork(NetworkModel):
         super().begin(x, y, seed)
         self.classes_, self.codes = np.arange(self.outputs), np.asarray(y, dtype=np.int64)
 
-    def _learn(self, rows: Any, reuse: bool = True) -> None:
+    def _learn(self, rows: Any, reuse: bool = True, again: Sequence[int] = ()) -> None:
         self.module, self.history, self.seconds_fit = self.built(), None, None
 
 

@@ -100,8 +100,12 @@ class LinearProblems(LinearColumns):
         return iterates(solver, x, width, self.matrices, self.solver_memory)
 
     def noise(self, epoch: int) -> Noise:
-        """What the perturbation of an epoch is drawn from: the given seed, or the operating system."""
-        return stream(self.seed, "perturbation", epoch) if self.seeded else SystemNoise()
+        """What the perturbation of an epoch is drawn from: the given seed, or the operating system.
+
+        The first is the original's; a later one is drawn to serve a request, and follows ``repeat``.
+        """
+        again = self.again if epoch else ()
+        return stream(self.seed, "perturbation", epoch, again=again) if self.seeded else SystemNoise()
 
     def problems(self, b: Array | None = None) -> list[LogisticProblem]:
         """The columns' losses over all rows; b is (d,) or (d, K), None for zeros."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from expunge.core.checks import require_from_zero
 from expunge.core.files import State, under
 from expunge.core.read_back import ids_of
+from expunge.core.seeds import seed_again
 from expunge.core.threads import alone
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.curvature.losses import log_odds
@@ -30,6 +31,7 @@ PUBLIC_CLASSES = (
     "been removed, and who sees it learns that they were once there"
 )
 _FEW_ROWS, _FEW_CLASSES = 8, 3
+_REFIT, _REFERENCE = 5, 6  # which of the streams of training
 _MODULE, _HISTORY = "module.", "history."
 
 
@@ -75,8 +77,9 @@ class NetworkModel(Predictor):
         self.begin(x, y, seed)
         self._learn(self.there.here)
 
-    def _learn(self, rows: Any, reuse: bool = True) -> None:
-        trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), self.seed, reuse=reuse)
+    def _learn(self, rows: Any, reuse: bool = True, again: Sequence[int] = ()) -> None:
+        seed = seed_again(self.seed, "training", _REFIT, again=again)
+        trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), seed, reuse=reuse)
         self.module, self.history, self.seconds_fit = trained.module, trained.history, trained.seconds
 
     def untrained(self, learner: Learner) -> NetworkModel:
@@ -103,8 +106,11 @@ class NetworkModel(Predictor):
 
     @alone
     def refit(self, index: NDArray[np.int64]) -> None:
-        """Train again from the first weights, with the same seed; never taken from the cache."""
-        self._learn(self.staying(index), reuse=False)
+        """Train again from the first weights, with the same seed; never taken from the cache.
+
+        In another ``repeat`` it is another seed's first weights and order: all of retraining's own chance.
+        """
+        self._learn(self.staying(index), reuse=False, again=self.again)
         self.leave(index)
 
     @alone
@@ -205,8 +211,12 @@ class NetworkModel(Predictor):
 
     def retrained(self, x: Any, y: NDArray[np.int64], rows: Any) -> NetworkModel:
         """Return the same network trained from scratch, with the same seed, on ``rows`` alone."""
+        return self.reference(x, y, rows)
+
+    def reference(self, x: Any, y: NDArray[np.int64], rows: Any, again: Sequence[int] = ()) -> NetworkModel:
+        """The same, with a seed of its own for each ``again``."""
         other = self.untrained(self.learner)
-        other.begin(x, y, self.seed)
+        other.begin(x, y, seed_again(self.seed, "training", _REFERENCE, again=again))
         other._learn(rows)
         return other
 

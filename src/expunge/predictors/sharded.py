@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,8 @@ class ShardedNetwork(NetworkModel):
 
     # -- training ---------------------------------------------------------------------------------------
 
-    def _learn(self, rows: Any, reuse: bool = True) -> None:
+    def _learn(self, rows: Any, reuse: bool = True, again: Sequence[int] = ()) -> None:
+        # Places and seeds of the members are those of the training: its requests are exact, and draw nothing.
         learner = self.steps if reuse else self.anew
         found = {shard: self._trained(shard, 0, (), rows, learner) for shard in range(self.shards)}
         self.module, self.stored, self.history = self.built(), [()] * self.shards, None

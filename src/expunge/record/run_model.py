@@ -48,6 +48,8 @@ def run_model(folder: Path) -> State:
     for key, needed in _NEEDED.items():
         if (found := lookup(settings, key)) != needed:
             raise RunFolderError(f"{folder}: {key} is {found!r}, allowed for the estimator: {needed!r}")
+    if lookup(settings, "repeat"):  # whose streams of noise the estimator has no setting for
+        raise RunFolderError(f"{folder}: repeat is {settings['repeat']!r}, allowed for the estimator: 0")
     for name in (SUMMARY, SECRET):
         if not (folder / name).is_file():
             raise RunFolderError(f"{folder}: has no {name}, allowed: a finished run, with its state")

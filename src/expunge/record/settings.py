@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import RunFolderError
 
+AXES = {"seeds": "seed", "originals": "seed", "repeats": "repeat", "evaluations": "evaluation"}
+"""What the command line counts -> the key that it stands for a sweep over."""
 FREE = (
-    *("resume", "force", "seeds", "tracker", "progress", "figures"),
+    *("resume", "force", *AXES, "tracker", "progress", "figures"),
     *("data_dir", "cache_dir", "checkpoint_every", "optimized_metric"),
 )
 """Keys that change nothing of what a run comes to."""
+_FIRST = ("repeat", "evaluation")
+"""Keys that are 0 in the first of several, which is what a run without them is."""
 _BY_CONTENT = (
     *("dataset.path", "dataset.test_path", "dataset.file", "dataset.test_file", "dataset.folder"),
     *("dataset.y_path", "dataset.test_y_path", "extractor.ranges", "model.weights", "removal.rows"),
@@ -23,9 +27,18 @@ _ASKED = ("removal.count ", "removal.rows ", "removal.ids ")
 _MORE = "; more requests go into a file that the run began with (removal.rows=rows.txt)"
 
 
+def decisive(settings: Mapping[str, Any], free: Collection[str] = FREE) -> dict[str, Any]:
+    """Settings without those that are ``free``, and without what says no more than that it is the first."""
+    return {k: v for k, v in settings.items() if k not in free and not (k in _FIRST and _is_first(v))}
+
+
+def _is_first(value: Any) -> bool:
+    return type(value) is int and value == 0
+
+
 def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that results depend on, and of files whose content is an input only that there is one."""
-    found = {key: value for key, value in settings.items() if key not in FREE}
+    found = decisive(settings)
     for group, key in (name.split(".") for name in _BY_CONTENT):
         if isinstance(of := found.get(group), Mapping) and isinstance(of.get(key), str):
             found[group] = {**of, key: ""}
@@ -53,7 +66,7 @@ def must_match(begun_with: Any, settings: dict[str, Any], path: Path | None = No
     by = f" (by {path})" if path else ""
     if not isinstance(begun_with, dict):
         raise RunFolderError(f"resume: no settings{by}; force=true repeats the run")
-    old, new = ({key: v for key, v in one.items() if key not in FREE} for one in (begun_with, settings))
+    old, new = decisive(begun_with), decisive(settings)
     if difference := first_difference(old, new):
         more = _MORE if difference.startswith(_ASKED) else ""
         said = f"{difference}{by}; a run is continued with the settings it began with"

@@ -19,7 +19,8 @@ from expunge.unlearners.base import OUTCOMES
 
 _RESIDUAL = ("residual_bound", "residual_measured", "budget")
 NUMBERS = (
-    *("seed", "n_train", "n_test", "requests", *OUTCOMES, "removals_supported", "test_accuracy_before"),
+    *("seed", "repeat", "evaluation", "n_train", "n_test", "requests", *OUTCOMES, "removals_supported"),
+    *("test_accuracy_before",),
     *("test_accuracy_after", *_RESIDUAL, "epsilon", "delta", "epsilon_total", "delta_total", "releases"),
     *("std", "sensitivity", "grid", "ratio", "released", "epsilon_spent", "seconds_fit"),
     *("seconds_removal_median", "seconds_removal_p95", "peak_memory_mb"),
@@ -36,7 +37,8 @@ def summarise(
     Args:
         records: The ledger, one record per request; they are gone through once, and not kept.
         facts: ``dataset extractor model unlearner seed n_train n_test epsilon delta seconds_fit
-            test_accuracy_before test_accuracy_after``, and where they are known ``role``, ``claim`` (what the
+            test_accuracy_before test_accuracy_after``, and where they are known ``repeat`` and ``evaluation``
+            (of the first of several nothing is said), ``role``, ``claim`` (what the
             method says of its guarantee), ``noise`` (at release: ``releases`` that it covers, ``std``,
             ``sensitivity`` that it hides, which ``noise``, the ``grid`` of its lattice (0: none), the largest
             ``ratio`` of sensitivity and std that one release may have, how many were ``released``, their
@@ -77,6 +79,7 @@ def summarise(
     }
     summary |= {key: value for key, value in tally.own().items() if key not in summary}
     said = {key: facts[key] for key in ("role", "not_measured", "inputs", "rows_on") if facts.get(key)}
+    said |= {key: facts[key] for key in ("repeat", "evaluation") if facts.get(key)}
     said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
     said |= {CONTINUED: tally.continued} if tally.continued else {}
     described = {"columns": as_json(known)} if known else {}

@@ -12,7 +12,7 @@ from expunge.datasets import Dataset
 from expunge.predictors import KINDS, Predictor
 from expunge.record.inputs import Inputs
 from expunge.record.resume import FROM_CHECKPOINT, IF_THERE
-from expunge.record.settings import FREE
+from expunge.record.settings import AXES, decisive
 from expunge.run.declared import located, require_parts
 from expunge.run.experiment import Experiment
 from expunge.run.folders import cache_dir, data_dir
@@ -51,6 +51,7 @@ def build_experiment(
     named = named_inputs(settings)
     network = _is_network(settings, choices)
     unlearner = build_unlearner(settings, choices, network, typed)
+    _repeat(unlearner, settings, choices)
     metrics = {name: build(f"metrics.{name}", of) for name, of in (settings.get("metrics") or {}).items()}
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
@@ -90,6 +91,17 @@ def build_experiment(
     )
 
 
+def _repeat(unlearner: Any, settings: dict[str, Any], choices: dict[str, str]) -> None:
+    """Tell the model which of several unlearnings this is; a plug-in may draw from the seed alone."""
+    model = getattr(unlearner, "predictor", None)
+    for key in ("repeat", "evaluation"):
+        if settings[key] and not isinstance(model, Predictor):
+            allowed = f"0 with unlearner={choices.get('unlearner')}, which has no model of this package's"
+            raise InvalidValue(key, settings[key], allowed)
+    if isinstance(model, Predictor):
+        model.repeat = settings["repeat"]
+
+
 def _check_releases(unlearner: Any, requests: int) -> None:
     """Refuse a run that could not serve its last requests; the first model that leaves counts as well."""
     if getattr(unlearner, "keeps_secret", False) and unlearner.releases <= requests:
@@ -107,8 +119,7 @@ def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, s
 
 def named_inputs(settings: dict[str, Any]) -> Inputs:
     """The inputs that settings name, before any of them is read; see ``Inputs.of``."""
-    matter = {key: value for key, value in settings.items() if key not in FREE}
-    return Inputs.of(matter, data_dir(settings))
+    return Inputs.of(decisive(settings), data_dir(settings))
 
 
 def data_of(settings: dict[str, Any], cache: JobCache) -> tuple[Dataset, dict[str, str]]:
@@ -252,6 +263,9 @@ def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
         UserError: A key has a value that is refused.
     """
     _check_common(settings)
+    for key in ("repeat", "evaluation"):
+        if settings[key]:
+            raise InvalidValue(key, settings[key], "0 of a study, which removes nothing")
     common = {"seed": settings["seed"], "threads": settings["threads"], "data_dir": data_dir(settings)}
     study = build("study", settings["study"], **common)
     return study, build("tracker", settings["tracker"])
@@ -268,9 +282,11 @@ def _check_common(settings: dict[str, Any]) -> None:
         raise InvalidValue("resume", settings["resume"], f"true, false, {IF_THERE} or {FROM_CHECKPOINT}")
     if settings["figures"] != "all" and not isinstance(settings["figures"], bool):
         raise InvalidValue("figures", settings["figures"], "true, false or all")
-    if settings["seeds"] is not None:
-        raise InvalidValue(
-            "seeds", settings["seeds"], "a number on the command line; in a file, sweep over seed"
-        )
+    for key in ("repeat", "evaluation"):
+        require_count(key, settings[key], least=0)
+    for many, one in AXES.items():
+        if settings[many] is not None:
+            allowed = f"a number on the command line; in a file, sweep over {one}"
+            raise InvalidValue(many, settings[many], allowed)
     if settings["threads"] is not None:
         require_count("threads", settings["threads"])

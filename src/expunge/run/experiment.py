@@ -56,6 +56,12 @@ class Experiment:
         return self.settings if self.written is None else self.written
 
     @property
+    def again(self) -> tuple[int, ...]:
+        """What tells this evaluation from the first one of the same model; nothing of the first."""
+        evaluation = self.settings.get("evaluation", 0)
+        return (self.seed, self.settings.get("repeat", 0), evaluation) if evaluation else ()
+
+    @property
     def model(self) -> Any:
         """What predicts: the method's model, or a plug-in that is both."""
         return getattr(self.unlearner, "predictor", self.unlearner)

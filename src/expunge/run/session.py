@@ -172,7 +172,8 @@ class Session:
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
         retrieval = self.experiment.dataset.retrieval
-        return View(self.experiment.model, *inputs, self.requested.copy(), tuple(rows), retrieval)
+        asked = self.requested.copy(), tuple(rows)
+        return View(self.experiment.model, *inputs, *asked, retrieval, self.experiment.again)
 
     def _test_accuracy(self) -> float | None:
         found = self._evaluate([m for m in self.experiment.metrics if "test_accuracy" in columns_of(m)])
@@ -206,6 +207,7 @@ class Session:
             **self.experiment.facts,
             **self.measured,
             "seed": self.experiment.shown.get("seed", self.experiment.seed),
+            **{key: self.experiment.settings.get(key, 0) for key in ("repeat", "evaluation")},
             "n_train": len(self.y_train),
             "n_test": len(self.y_test),
             "test_accuracy_after": self._test_accuracy(),

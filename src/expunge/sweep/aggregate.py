@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from expunge.core.errors import one_line
 from expunge.core.files import write_atomically, write_json
 from expunge.core.intervals import interval
 from expunge.core.text import finite
+from expunge.core.variance import Draws, decomposed, outermost
+from expunge.record.chance import LEVELS, is_nested, path_of
 from expunge.record.columns import as_json, merged, of_run
 from expunge.record.folders.runs import FoundRuns
 from expunge.record.folders.sweeps import FILE as JSON
@@ -53,6 +56,8 @@ def collect(sweep: Path) -> tuple[dict[str, Any], FoundRuns]:
     # What the numbers are is said once, not in every cell.
     said = merged(of_run({"columns": (cell["summary"] or {}).pop("columns", {})}) for cell in cells)
     whole = {"sweep": sweep.name, "columns": as_json(said), "cells": cells, "over_seeds": over_seeds(cells)}
+    if sources := variance(cells, [key for key, column in said.items() if column.main]):
+        whole["variance"] = sources
     return whole, found
 
 
@@ -110,30 +115,58 @@ def as_csv(cells: Sequence[Mapping[str, Any]]) -> str:
 def over_seeds(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return mean and 95% interval of every number of the summaries of cells that differ in their seed alone.
 
-    Only cells that are done count; where fewer than two seeds are, there is nothing to say.
+    Only cells that are done count; where fewer than two seeds are, there is nothing to say. Repeats and
+    evaluations of one seed are no more seeds: their mean counts once.
     """
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+    return [_group(group) for group in _alike(cells) if len({path[0] for path in group}) > 1]
+
+
+def variance(cells: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> list[dict[str, Any]]:
+    """Return where the variance of numbers comes from, where cells of one seed have several draws.
+
+    Cells without the number, or that are not done, are missing draws (``expunge.core.variance``).
+    """
+    found = []
+    for group in filter(is_nested, _alike(cells)):
+        numbers = {}
+        for key in keys:
+            own = {path: finite(cell["summary"].get(key)) for path, cell in group.items()}
+            if known := {path: number for path, number in own.items() if number is not None}:
+                parts = asdict(decomposed(known))
+                sources = dict(zip(LEVELS.values(), parts["components"], strict=True))
+                numbers[key] = parts | {"components": sources}
+        found.append({**_said(group), "values": numbers})
+    return found
+
+
+def _alike(cells: Sequence[Mapping[str, Any]]) -> list[dict[Draws, Mapping[str, Any]]]:
+    """The cells that are done, in groups that differ in draws alone; one asked for twice counts once."""
+    groups: dict[str, dict[Draws, Mapping[str, Any]]] = {}
     for cell in cells:
         if cell["status"] == "done" and "seed" in (cell["summary"] or {}):
-            rest = {key: value for key, value in cell["settings"].items() if key != "seed"}
-            groups.setdefault(json.dumps(rest, sort_keys=True), []).append(cell)
-    by_seed = ({cell["summary"]["seed"]: cell for cell in group} for group in groups.values())
-    return [_group(cells) for cells in by_seed if len(cells) > 1]  # a cell asked for twice counts once
+            rest = {key: value for key, value in cell["settings"].items() if key not in LEVELS}
+            groups.setdefault(json.dumps(rest, sort_keys=True), {})[path_of(cell["summary"])] = cell
+    return list(groups.values())
 
 
-def _group(by_seed: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
-    settings = next(iter(by_seed.values()))["settings"]
+def _group(group: Mapping[Draws, Mapping[str, Any]]) -> dict[str, Any]:
     values = {}
-    for key in _keys(cell["summary"] for cell in by_seed.values()):
-        known = [finite(cell["summary"].get(key)) for cell in by_seed.values()]
-        numbers = [number for number in known if number is not None]
-        if key != "seed" and len(numbers) == len(by_seed):
-            values[key] = dict(zip(("mean", "low", "high"), interval(numbers), strict=True))
+    for key in _keys(cell["summary"] for cell in group.values()):
+        own = {path: finite(cell["summary"].get(key)) for path, cell in group.items()}
+        known = {path: number for path, number in own.items() if number is not None}
+        if key not in LEVELS and len(known) == len(group):
+            found = interval([*outermost(known).values()])
+            values[key] = dict(zip(("mean", "low", "high"), found, strict=True))
+    return {**_said(group), "values": values}
+
+
+def _said(group: Mapping[Draws, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a group of cells is of: settings, seeds, runs."""
+    settings = next(iter(group.values()))["settings"]
     return {
-        "settings": {key: value for key, value in settings.items() if key != "seed"},
-        "seeds": list(by_seed),
-        "runs": [cell["run"] for cell in by_seed.values()],
-        "values": values,
+        "settings": {key: value for key, value in settings.items() if key not in LEVELS},
+        "seeds": list(dict.fromkeys(cell["summary"]["seed"] for cell in group.values())),
+        "runs": [cell["run"] for cell in group.values()],
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from expunge.core.errors import InvalidValue
 from expunge.core.hashing import sha256_of_settings
+from expunge.record.settings import AXES
 from expunge.sweep.flags import as_arguments, parted, require_one_form
 from expunge.sweep.jobs import FOLDER, UNNAMED
 
@@ -20,17 +21,20 @@ _FILE = "file://"
 _REMOVALS = ("class", "group", "identity", "ids", "people", "rows")
 """Choices of removal, each called like the key that no other has."""
 _MOST_SEEDS = 10_000
+_COUNTED = {"seed": "how many seeds, from 0 on", "repeat": "how many unlearnings of each original"}
+_COUNTED["evaluation"] = "how many evaluations of each unlearned model"
 _MOST_VALUES = 100_000  # of a range
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
     """Return the arguments as Hydra is to see them.
 
-    ``seeds=5`` becomes ``seed=0,1,2,3,4`` and a sweep; a sweep that names no folder gets one whose name is a
+    ``seeds=5`` becomes ``seed=0,1,2,3,4`` and a sweep, and so do ``originals``, ``repeats`` and
+    ``evaluations`` (``_with_axes``); a sweep that names no folder gets one whose name is a
     function of its settings, so that the same command finds what it left there.
 
     Raises:
-        InvalidValue: ``seeds`` is not a whole number, or stands beside ``seed``.
+        InvalidValue: One of these is not a whole number, or stands beside what it stands for.
     """
     flags, asked = parted(arguments)
     require_one_form(flags)
@@ -42,7 +46,7 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         flags.config_path = os.path.abspath(flags.config_path)  # Hydra: relative to the file of our program
     if flags.cfg or flags.info or flags.shell_completion:  # nothing is run
         return [*as_arguments(flags), *asked]
-    seeded = _with_seeds(asked)
+    seeded = _with_axes(asked)
     if seeded != asked:
         flags.run, flags.multirun = False, True
     for override in seeded:
@@ -132,14 +136,29 @@ def _require_countable(override: str) -> None:
         raise InvalidValue(key.lstrip("+~"), value, f"a range of at most {_MOST_VALUES:,} values")
 
 
-def _with_seeds(overrides: list[str]) -> list[str]:
-    given = [override for override in overrides if key_in(override) == "seeds"]
-    if not given:
-        return overrides
-    number = given[-1].partition("=")[2]
-    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST_SEEDS):
-        raise InvalidValue("seeds", number, "a whole number >= 1: how many seeds, from 0 on")
-    if any(key_in(override) == "seed" for override in overrides):
-        raise InvalidValue("seeds", number, "only without seed=...: it stands for seed=0,1,2,...")
-    rest = [override for override in overrides if override not in given]
-    return [*rest, f"seed={','.join(map(str, range(int(number))))}"]
+def _with_axes(overrides: list[str]) -> list[str]:
+    """``seeds`` and ``originals`` are seeds from 0 on, ``repeats`` and ``evaluations`` numbers from 1 on.
+
+    For 0 is tied to the original: the retrained network has its seed, and metrics draw alike in all runs.
+    Several are to be drawn alike, each from the others; one of them alone is the first, and no axis.
+    """
+    keys, values = [key_in(override) for override in overrides], dict[str, str]()
+    for override in overrides:
+        if (many := key_in(override)) in AXES:
+            values[many] = override.partition("=")[2]
+    axes = []
+    for many, number in values.items():
+        one = AXES[many]
+        if not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST_SEEDS):
+            raise InvalidValue(many, number, f"a whole number >= 1: {_COUNTED[one]}")
+        if one != "seed" and any(text.replace(" ", "") == "seed=null" for text in overrides):
+            raise InvalidValue(many, number, "only with a seed: without one no original is had twice")
+        if one in keys:
+            told = f"{one}=0,1,2,..." if one == "seed" else f"{one}=1,2,..."
+            raise InvalidValue(many, number, f"only without {one}=...: it stands for {told}")
+        if twin := next((key for key in values if key != many and AXES[key] == one), None):
+            raise InvalidValue(many, number, f"only without {twin}=...: both say how many seeds there are")
+        first = int(one != "seed")
+        if not first or int(number) > 1:
+            axes.append(f"{one}={','.join(map(str, range(first, first + int(number))))}")
+    return [*(override for override in overrides if key_in(override) not in AXES), *axes]

@@ -19,7 +19,7 @@ from expunge.core.errors import RunFolderError
 from expunge.core.files import write_json
 from expunge.core.folders import content, delete, missing, names, sweep_up, unmake
 from expunge.core.hashing import sha256_of_settings
-from expunge.record.settings import FREE
+from expunge.record.settings import FREE, decisive
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class There:
 
 def fingerprint(settings: dict[str, Any]) -> str:
     """Return the name of a run folder: a hash of all settings that its results depend on."""
-    named = {key: _worded(value) for key, value in settings.items() if key not in UNNAMED}
+    named = {key: _worded(value) for key, value in decisive(settings, UNNAMED).items()}
     return sha256_of_settings(named)[:12]
 
 

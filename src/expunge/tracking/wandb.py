@@ -32,7 +32,8 @@ _MODES = ("auto", "online", "offline", "disabled")
 _SPELT = {"dryrun": "offline", "run": "online"}
 """Older names that WANDB_MODE may have."""
 _NO_KEY = "since there is no API key (see wandb login)"
-_TELLS = re.compile(rf"\b{SECRET.pattern}\b")  # also within {...} and in what a sweep's settings give
+_TELLS = re.compile(rf"\b({SECRET.pattern}|originals)\b")
+"""Of what a seed is told by: also within {...}, and in what a sweep's settings give."""
 _INIT_SECONDS, _FINISH_SECONDS = 20, 60
 """What a network that does not answer may cost a run, unless wandb's own settings say otherwise."""
 

@@ -69,7 +69,8 @@ class InPlace(Guarded):
         learner, module, key = self.predictor.learner, self.predictor.module, self.served
         put_back, trained = self.predictor.snapshot(), [(p, p.requires_grad) for p in module.parameters()]
         gpus = [learner.device] if learner.device.type == "cuda" else []
-        layers = torch_generator(self.predictor.seed, "scrub", _DROPOUT, key)
+        own = self.predictor
+        layers = torch_generator(own.seed, "scrub", _DROPOUT, key, again=own.again)
         try:
             with torch_threads(learner.threads), torch_draws_from(layers, gpus):
                 figures = self.change(Tuning(self.predictor, index, self.training, key))

@@ -83,11 +83,13 @@ class Lcodec(Guarded):
 
     def update(self, index: NDArray[np.int64]) -> Update:
         """Scrub the rows from the selected units, and from the outputs of labels that no row has any more."""
-        seed = self.predictor.seed
+        seed, again = self.predictor.seed, self.predictor.again
         with self.target.limits():
             problem = self.target.problem(index)
             proposal = self.scrub.propose(
-                problem, stream(seed, "scrub", 0, self.served), torch_generator(seed, "scrub", 1, self.served)
+                problem,
+                stream(seed, "scrub", 0, self.served, again=again),
+                torch_generator(seed, "scrub", 1, self.served, again=again),
             )
             return self.target.apply(proposal)
 

@@ -143,7 +143,7 @@ class Release(Scheme):
         w = np.stack([column.w for column in columns], axis=1)
         if guarantee.noise == "lattice":
             return on_lattice(w, guarantee.std, guarantee.grid)
-        rng = stream(model.seed, "release", number) if model.seeded else SystemNoise()
+        rng = stream(model.seed, "release", number, again=model.again) if model.seeded else SystemNoise()
         return with_float_noise(w, guarantee.std, rng)
 
     # -- removal ----------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class Tuning:
     def __init__(self, model: NetworkModel, forget: Rows, training: Training, served: int) -> None:
         self.model, self.module = model, model.module
         self.forget, self.retain = forget, model.staying(forget)
-        self.rng = stream(model.seed, "scrub", _ORDER, served)
+        self.rng = stream(model.seed, "scrub", _ORDER, served, again=model.again)
         self.examples: Examples = model.training(self.retain)
         self._leaves = np.zeros(len(model.y), dtype=bool)
         self._leaves[forget] = True

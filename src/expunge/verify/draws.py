@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 _PERTURBATION, _REQUESTS, _SUBSAMPLE, _RELEASE = 0, 1, 5, 6
 _BLOCK = 1 << 16
+_AGAIN = 2**32 - 1  # before the number of another draw of the same
 
 
-def _stream(seed: int, purpose: int, *index: int) -> np.random.Generator:
+def _stream(seed: int, purpose: int, *index: int, repeat: int = 0) -> np.random.Generator:
     pool = 8 if seed >> 128 else 4
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *index), pool_size=pool))
+    key = (purpose, *index, *((_AGAIN, repeat) if repeat else ()))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key, pool_size=pool))
 
 
 def order(seed: int, rows: int | NDArray[np.int64], *index: int) -> NDArray[np.int64]:
@@ -39,19 +41,26 @@ def subsample(
     return used
 
 
-def release(seed: int, number: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+def release(seed: int, number: int, shape: tuple[int, int], repeat: int = 0) -> NDArray[np.float64]:
     """The standard normal noise of release ``number``, from 0, that a run with a seed adds, (d, K)."""
-    return _stream(seed, _RELEASE, number).normal(size=shape[0] * shape[1]).reshape(shape)
+    return _stream(seed, _RELEASE, number, repeat=repeat).normal(size=shape[0] * shape[1]).reshape(shape)
 
 
 def perturbation(
-    seed: int, epoch: int, dim: int, columns: int, std: float, scale: float | None = None
+    seed: int,
+    epoch: int,
+    dim: int,
+    columns: int,
+    std: float,
+    scale: float | None = None,
+    repeat: int = 0,
 ) -> NDArray[np.float64]:
     """The b of published losses, (d, K), drawn column after column; ``epoch``: how often it was redrawn.
 
-    ``scale`` is that of the length's Gamma distribution with ``pure_eps``; None: Gaussian of ``std``.
+    ``scale`` is that of the length's Gamma distribution with ``pure_eps``; None: Gaussian of ``std``. The
+    first b is the original's, whatever the ``repeat``.
     """
-    generator = _stream(seed, _PERTURBATION, epoch)
+    generator = _stream(seed, _PERTURBATION, epoch, repeat=repeat if epoch else 0)
     drawn = generator.normal(size=dim * columns)
     if scale is None:
         drawn = std * drawn

@@ -190,7 +190,8 @@ def _perturbation(subject: Subject, b: NDArray[np.float64], std: float, epsilon:
         epoch = 0  # a reference keeps its b
     elif settings.scheme == "pure_eps":
         scale = std / sqrt(d * first + 1)
-    right = draws.perturbation(settings.seed, epoch, d, first, std, scale)[:, subject.columns.places]
+    drawn_like = settings.seed, epoch, d, first, std, scale, settings.repeat
+    right = draws.perturbation(*drawn_like)[:, subject.columns.places]
     size, drawn = float(np.linalg.norm(b)), float(np.linalg.norm(right))
     same = bool(np.all(np.abs(b - right) <= _LAST_BITS * np.abs(right).max()))
     note = "length of b, which the seed draws with the std that was said"

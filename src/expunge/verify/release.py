@@ -242,7 +242,7 @@ def _seed(subject: Subject, w: NDArray[np.float64], best: Minimum) -> Line:
     """
     faults, figure = Faults(), subject.figure
     sensitivity, std = float(figure("sensitivity") or 0), float(figure("std") or 0)
-    z = draws.release(subject.settings.seed, subject.ledger.released[-1], w.shape)
+    z = draws.release(subject.settings.seed, subject.ledger.released[-1], w.shape, subject.settings.repeat)
     with np.errstate(over="ignore"):
         off = float(np.linalg.norm((w - std * z) - best.w))
     slack = best.off + _ROUNDING * (float(np.linalg.norm(w)) + std * float(np.linalg.norm(z)))

@@ -90,6 +90,18 @@ class Settings:
         return seed
 
     @property
+    def repeat(self) -> int:
+        """Which of several unlearnings of one original; 0 in runs that do not say.
+
+        Raises:
+            InvalidValue: It is no whole number >= 0.
+        """
+        found = self.all.get("repeat", 0)
+        if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+            raise InvalidValue(f"{CONFIG}: repeat", found, "a whole number >= 0")
+        return found
+
+    @property
     def network(self) -> bool:
         """Whether the model is a network."""
         return "_target_" in self.of("model")

@@ -19,6 +19,7 @@ from expunge.report.figures.extractors import draw_extractors
 from expunge.report.figures.grid import draw_grid
 from expunge.report.figures.maps import draw_maps
 from expunge.report.figures.sides import draw_sides
+from expunge.report.figures.variance import draw_variance
 from expunge.report.tables.table_rows import ordered
 
 _DRAWN_BY: dict[str, requests.Draw] = {
@@ -51,7 +52,14 @@ def draw_all(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> list[styl
     runs = ordered(runs)
     # What a sweep is made for comes first.
     sweep = draw_grid(runs, left_out)
-    drawn = (*sweep, *draw_plots(runs), draw_extractors(runs), *draw_maps(runs), draw_cost(runs))
+    drawn = (
+        *sweep,
+        draw_variance(runs),
+        *draw_plots(runs),
+        draw_extractors(runs),
+        *draw_maps(runs),
+        draw_cost(runs),
+    )
     return [one for one in drawn if one is not None]
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from expunge import __version__
 from expunge.core import text
+from expunge.record import chance
 from expunge.record.folders import guarantees, totals
 from expunge.report.page import figures, promises
-from expunge.report.tables import studies, table
+from expunge.report.tables import studies, table, variance
 from expunge.report.tables.columns import formatted
 
 if TYPE_CHECKING:
@@ -53,10 +54,21 @@ def _environment() -> Environment:
     )
     found.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
     found.filters |= {name: getattr(text, name) for name in _WORDS}
-    found.filters |= {"inline": figures.inline, "live": figures.live, "called": promises.called}
+    found.filters |= {
+        "inline": figures.inline,
+        "live": figures.live,
+        "called": promises.called,
+        "drawn": chance.told,
+    }
     found.filters |= {"digest": _digest, "base64": _base64, "value": _value, "formatted": _formatted}
     found.filters["marked"] = guarantees.marked
-    found.globals |= {"table": table, "studies": studies, "guarantees": guarantees, "totals": totals}
+    found.globals |= {
+        "table": table,
+        "studies": studies,
+        "variance": variance,
+        "guarantees": guarantees,
+        "totals": totals,
+    }
     found.globals |= {
         "is_narrow": figures.is_narrow,
         "version": __version__,

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from expunge.core import text
+from expunge.record.chance import LEVELS
 from expunge.record.folders import totals
 from expunge.record.folders.runs import Run
 from expunge.report.read import names
 
-_TOP = ("seed", "device")
+_TOP = (*LEVELS, "device")
 
 Fact = tuple[str, str]
 

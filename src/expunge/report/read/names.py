@@ -8,6 +8,7 @@ from typing import Any
 
 from expunge.core.groups import grouped
 from expunge.core.text import NONE, plain, setting, shown
+from expunge.record.chance import LEVELS
 from expunge.record.folders.runs import Run
 
 GROUPS = ("dataset", "extractor", "model", "training", "unlearner", "removal")
@@ -18,9 +19,9 @@ _TOP = ("seed", "device", "threads")
 _EXTRACTORS = {"none": "pixels"}  # how an extractor is called where its own name says too little
 _TELLING = (
     *("selector", "curvature", "mode", "lam", "std", "epsilon", "delta", "perturbation", "releases"),
-    *("residual", "noise", "certificate", "update", "at_limit", "seed"),
+    *("residual", "noise", "certificate", "update", "at_limit", *LEVELS),
 )
-"""The settings of a method that matter most, and the seed."""
+"""The settings of a method that matter most, and the draws."""
 
 
 def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -79,6 +80,7 @@ def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
 def _every(run: Run) -> dict[str, str]:
     every: dict[str, Any] = {part: run.summary.get(part) for part in _PARTS}
     every |= {key: run.config.get(key, run.summary.get(key)) for key in _TOP}
+    every |= {key: run.config.get(key, run.summary.get(key, 0)) for key in LEVELS if key not in _TOP}
     every |= settings(run, (*GROUPS, *_BESIDE))
     # A part is named above: its class and its name in the configuration say no more.
     named = {f"{part}.name" for part in _PARTS}
@@ -124,7 +126,7 @@ def notes_of_groups(groups: Sequence[Sequence[Run]], without: Collection[str] = 
     """Return the ``notes`` of groups of ``alike``: their seeds do not tell them apart."""
     keys = {key for group in groups for run in group for key, _ in flat(run.config)}
     seeds = {key for key in keys if key.endswith(".seed")}
-    return notes([group[0] for group in groups], {*without, *seeds, "seed"})
+    return notes([group[0] for group in groups], {*without, *seeds, *LEVELS})
 
 
 def extractors(runs: Sequence[Run]) -> list[list[str]]:
@@ -149,11 +151,12 @@ def extractors(runs: Sequence[Run]) -> list[list[str]]:
 
 def told(run: Run, name: str) -> str:
     """Return a setting of the run's unlearner, or its seed, as short as it can be written."""
-    value = run.setting("seed" if name == "seed" else f"unlearner.{name}")
+    value = run.setting(name if name in LEVELS else f"unlearner.{name}")
     if isinstance(value, dict):  # a part with settings of its own, known by its name or its class
         value = value.get("name") or str(value.get("_target_", NONE)).rpartition(".")[2]
     derived = name in ("std", "residual")  # from other settings, where it is not set
-    return setting(run.summary.get(name) if value is None and not derived else value)
+    value = run.summary.get(name) if value is None and not derived else value
+    return setting(0 if value is None and name in LEVELS and name != "seed" else value)
 
 
 def _name(run: Run, key: str) -> str:

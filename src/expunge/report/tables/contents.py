@@ -9,7 +9,7 @@ from expunge.core import markdown, text
 from expunge.record.folders.begun import Begun, read_begun
 from expunge.record.folders.runs import FoundRuns, Run, StudyRun
 from expunge.record.folders.sweeps import LeftOut
-from expunge.report.tables import notes, studies, table
+from expunge.report.tables import notes, studies, table, variance
 from expunge.report.tables.over_seeds import SeedGroup, by_method
 from expunge.report.tables.table_rows import Row, ordered, rows
 
@@ -52,7 +52,7 @@ class Contents:
     @property
     def named(self) -> list[Row]:
         """The rows of the runs, each called as its method is, without its seed."""
-        return [row.but(unlearner=one.label) for one in self.groups for row in (*one.rows, *one.again)]
+        return [row.but(unlearner=one.label) for one in self.groups for row in (*one.single, *one.again)]
 
     @property
     def said(self) -> list[str]:
@@ -78,6 +78,8 @@ class Contents:
     def as_markdown(self) -> str:
         """Return every table in Markdown, and what was left out."""
         tables = [table.as_markdown(self.groups, self.said)] if self.runs else []
+        if several := variance.as_markdown(self.groups):
+            tables.append(several)
         if len(self.groups) < len(self.lines):
             tables.append(table.runs_as_markdown(self.lines))
         tables += map(studies.as_markdown, self.studies)

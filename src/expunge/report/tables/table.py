@@ -19,6 +19,7 @@ CAPTION = (
     f"where BCa has no answer; {RESAMPLES:,} resamples from a fixed seed); with two seeds the two values. "
     "Differences are taken within a seed, against the retraining that was asked the very same requests."
 )
+NESTED = "Repeats and evaluations of one seed are not independent: their mean counts once."
 BEST = "In bold: the best of a column with an arrow, of the methods on one data set."
 _PAIRED = "against_retrain"
 
@@ -64,7 +65,7 @@ def cell(group: SeedGroup, column: TableColumn) -> Cell:
     """Return what the table says of a method in a column: of one run as it stands, of several their mean."""
     if column.key == LABEL:
         return Cell(group.title)
-    said = [] if column.less else list(dict.fromkeys(map(column.cell, group.rows)))
+    said = [] if column.less else list(dict.fromkeys(map(column.cell, group.single)))
     # Of several runs the numbers of every run, or none; of differences those of every pair.
     known = group.paired.get(column.less, []) if column.less else list(map(column.value, group.rows))
     found = of_all(known)
@@ -123,6 +124,7 @@ def as_markdown(groups: Sequence[SeedGroup], notes: Sequence[str] = ()) -> str:
     terms = "\n".join(f"- **{markdown.escaped(c.title)}**: {markdown.escaped(c.definition)}" for c in head)
     said = [markdown.escaped(note) for note in notes]
     said += [CAPTION] * any(len(group.rows) > 1 for group in groups)
+    said += [NESTED] * any(group.is_nested for group in groups)
     said += [BEST] * any(one.best for line in cells for one in line)
     return "\n\n".join([markdown.table([c.titles for c in head], words), *said, terms]) + "\n"
 
@@ -139,7 +141,7 @@ def methods_as_csv(groups: Sequence[SeedGroup]) -> str:
     names, lines = _names(groups), []
     for group in groups:
         own = {key: getattr(group.rows[0], key) for key in ("dataset", "extractor", "model", "role")}
-        line = {"unlearner": group.label, **own, "runs": len(group.rows), "seeds": " ".join(group.seeds)}
+        line = {"unlearner": group.label, **own, "runs": len(group.single), "seeds": " ".join(group.seeds)}
         paired = {names[key]: of_all(values) for key, values in group.paired.items()}
         for key, found in (group.values | paired).items():
             line |= dict(zip((key, f"{key}_low", f"{key}_high"), found or (), strict=False))
