@@ -1,6 +1,6 @@
 """MIA-efficacy: the share of the removed rows that a membership attack takes for rows never trained on.
 
-And the tug of war with it, ToW-MIA, which looks at membership where ToW looks at the accuracy on removed rows.
+And the tug of war with it, ToW-MIA: membership where ToW has the accuracy on removed rows.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def mia_efficacy(members: Array, others: Array, forget: Array) -> float | None:
 class MiaEfficacy(Evaluated):
     """``mia_efficacy`` of the model, and of the model that ``View.reference`` is; ``tow_mia`` of both.
 
-    ``tow_mia = (1 - |MIA - MIA_ref|)(1 - |retain - retain_ref|)(1 - |test - test_ref|)``, with the accuracies of
-    ``Tow``. MIA is the share of removed rows that the attack calls members, or strangers: the difference is the
-    same. Zhao et al., *What Makes Unlearning Hard and What to Do About It*, NeurIPS 2024.
+    ``tow_mia = (1 - |MIA - MIA_ref|)(1 - |retain - retain_ref|)(1 - |test - test_ref|)``, with the accuracies
+    of ``Tow``. MIA is the share of removed rows that the attack calls members, or strangers: the difference
+    is the same. Zhao et al., *What Makes Unlearning Hard and What to Do About It*, NeurIPS 2024.
 
     Members are as many rows of the retain set as there are test rows, at equal distances; where it has fewer,
     as many test rows as it has. Test rows of classes that no training row ever had do not count.
