@@ -406,6 +406,7 @@ def by_tug_of_war_and_inference(summaries: Summaries) -> None:
     for exact in (ensemble, own["retrain"]):
         assert exact["tow"] == 1
         assert exact["mia_efficacy"] == exact["retrain_mia_efficacy"]
+        assert exact["tow_mia"] == 1
     assert ensemble["slices_retrained"] == ensemble["slices_in_all"] == 25
     for name in ("neggrad", "salun", "euk", "kfac"):
         assert own[name]["tow"] > own["none"]["tow"]

@@ -48,7 +48,10 @@ class Told:
     def _unasked(self, *args):
         raise AssertionError
 
-    predict = model = losses = gradient_norm = mean_loss = _unasked
+    def predict(self, x):
+        return self.classes_[(self.told[x] < 0.5).astype(int)]
+
+    model = losses = gradient_norm = mean_loss = _unasked
 
 
 @settings(max_examples=20, deadline=None)
@@ -69,11 +72,19 @@ def test_it_is_the_share_that_a_machine_takes_for_strangers(n, tests, seed):
         machine = SVC(C=3, gamma=1.0).fit([[p] for p in members + others], [1] * count + [0] * count)
         said = [int(machine.predict([[m]])[0]) for m, out in zip(mine, gone, strict=True) if out]
         assert found[key] == pytest.approx(1 - sum(said) / len(said))
+    right = [
+        [np.mean((p[on] >= 0.5) == (labels[on] == 2)) for p, labels, on in sides]
+        for sides in (
+            ((own, y, ~gone), (test, y_test, np.ones(tests, dtype=bool))) for own in (train, train**2)
+        )
+    ]
+    gaps = [found["mia_efficacy"] - found["retrain_mia_efficacy"], *np.subtract(*right)]
+    assert found["tow_mia"] == pytest.approx(np.prod([1 - abs(gap) for gap in gaps]))
 
 
 def test_of_no_model_there_is_a_reason(caplog):
     view = View(SimpleNamespace(), "train", np.array([2, 5]), "test", np.array([2]), np.array([True, False]))
-    assert MiaEfficacy()(view) == {"mia_efficacy": None, "retrain_mia_efficacy": None}
+    assert MiaEfficacy()(view) == dict.fromkeys(("mia_efficacy", "retrain_mia_efficacy", "tow_mia"))
     assert "mia_efficacy is not defined: a model" in caplog.text
 
 
@@ -88,3 +99,5 @@ def test_doing_nothing_leaves_members_and_retraining_strangers(tmp_path):
     assert found["none"]["retrain_mia_efficacy"] == found["retrain"]["mia_efficacy"]
     assert found["none"]["mia_efficacy"] < 0.2
     assert found["retrain"]["mia_efficacy"] > 0.95
+    assert found["none"]["tow_mia"] < 0.25
+    assert found["retrain"]["tow_mia"] == 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from math import inf, log, nan, pi, sqrt
+from math import inf, log, log2, nan, pi, sqrt
+
+import numpy as np
+from scipy.stats import gaussian_kde
 
 
 def klom(u, r, bins=20):
@@ -61,3 +64,45 @@ def auc(inside, outside):
     """Over all pairs."""
     pairs = [(a > b) + (a == b) / 2 for a in inside for b in outside]
     return sum(pairs) / len(pairs)
+
+
+def zrf(predicted, random):
+    """Lists of rows of probabilities."""
+    total = 0.0
+    for p, r in zip(predicted, random, strict=True):
+        for a, b in zip(p, r, strict=True):
+            middle = (a + b) / 2
+            total += sum(part * log2(part / middle) / 2 for part in (a, b) if part > 0)
+    return 1 - total / len(predicted)
+
+
+def hsic(k, m):
+    """Of n x n matrices, centred by H = I - 11'/n."""
+    n = len(k)
+    h = np.eye(n) - np.ones((n, n)) / n
+    return np.trace(h @ k @ h @ h @ m @ h)
+
+
+def hsic_unbiased(k, m):
+    """Song's estimate, times n (n - 3), term by term."""
+    n, one = len(k), np.ones(len(k))
+    k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
+    both = (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+    return np.trace(k @ m) + both - 2 * (one @ k @ m @ one) / (n - 2)
+
+
+def cka(x, y, hsic):
+    """By either estimate."""
+    k, m = x @ x.T, y @ y.T
+    return hsic(k, m) / sqrt(hsic(k, k) * hsic(m, m))
+
+
+def ruli(phi, world, i):
+    """Of one example: the log-ratio of kernel densities of the others, by scipy's estimate."""
+    logs = []
+    for side in (True, False):
+        own = [x for k, x in enumerate(phi) if k != i and world[k] == side]
+        if len(own) < 2 or len(set(own)) < 2:
+            return nan
+        logs.append(float(gaussian_kde(own).logpdf(phi[i])[0]))
+    return logs[0] - logs[1]

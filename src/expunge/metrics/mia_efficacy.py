@@ -1,4 +1,7 @@
-"""MIA-efficacy: the share of the removed rows that a membership attack takes for rows never trained on."""
+"""MIA-efficacy: the share of the removed rows that a membership attack takes for rows never trained on.
+
+And the tug of war with it, ToW-MIA: membership where ToW has the accuracy on removed rows.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 
 from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import Evaluated, Values, View, probabilities_of
+from expunge.metrics.tow import accuracies, tug_of_war
 from expunge.predictors import Differentiable, Probabilistic
 
 log = logging.getLogger(__name__)
@@ -40,7 +44,11 @@ def mia_efficacy(members: Array, others: Array, forget: Array) -> float | None:
 
 
 class MiaEfficacy(Evaluated):
-    """``mia_efficacy`` of the model, and of the model that ``View.reference`` is.
+    """``mia_efficacy`` of the model, and of the model that ``View.reference`` is; ``tow_mia`` of both.
+
+    ``tow_mia = (1 - |MIA - MIA_ref|)(1 - |retain - retain_ref|)(1 - |test - test_ref|)``, with the accuracies
+    of ``Tow``. MIA is the share of removed rows that the attack calls members, or strangers: the difference
+    is the same. Zhao et al., *What Makes Unlearning Hard and What to Do About It*, NeurIPS 2024.
 
     Members are as many rows of the retain set as there are test rows, at equal distances; where it has fewer,
     as many test rows as it has. Test rows of classes that no training row ever had do not count.
@@ -56,14 +64,33 @@ class MiaEfficacy(Evaluated):
                 "label takes for rows never trained on; it has learned from retained and test rows; " + AIM,
             )
         }
-    )
+    ) | {
+        "tow_mia": Column(
+            "ToW-MIA",
+            "↑",
+            "product of 1 - |MIA-efficacy - the retrained model's|, and of 1 - |accuracy - the retrained "
+            "model's| over retained and test rows; 1 is a model that a membership attack, and accuracies, do "
+            "not tell from the retrained one; doing nothing is near it where the attack takes removed rows "
+            "of both models alike",
+            "accuracy",
+        )
+    }
 
     def __call__(self, view: View) -> Values:
-        """One training, shared with other metrics, and a machine for each of the two models."""
+        """One training, shared with other metrics, a machine and two passes for each of the two models."""
         found = {"mia_efficacy": _of(view, view.model), "retrain_mia_efficacy": _of(view, view.reference)}
+        found["tow_mia"] = _tow_mia(view, *found.values())
         for name in (name for name, value in found.items() if value is None):
             log.warning("%s is not defined: a model, removed, retained and test rows are needed", name)
         return found
+
+
+def _tow_mia(view: View, own: float | None, aim: float | None) -> float | None:
+    """The tug of war with these two in place of the accuracies on the forget set."""
+    if own is None or aim is None or view.reference is None:
+        return None
+    sides = (own, view.model), (aim, view.reference)
+    return tug_of_war(*([share, *accuracies(view, model)[1:]] for share, model in sides))
 
 
 def _of(view: View, model: Differentiable | None) -> float | None:

@@ -1,4 +1,4 @@
-"""How quickly forgotten rows are learned again."""
+"""How quickly forgotten rows are learned again, and how that compares with a model that never saw them."""
 
 from __future__ import annotations
 
@@ -46,3 +46,20 @@ def relearn_steps(
             return None
         w = w - lr * gradient
     return None
+
+
+def anamnesis_index(unlearned: float | None, retrained: float | None) -> float | None:
+    """AIN: ``steps of the unlearned model / steps of the retrained model``; None where that is not defined.
+
+    Near 1 is the aim. Well below 1: the rows are learned again faster than by a model that never saw them,
+    they have left a trace; well above 1: the model was pushed further from them than one that never saw them
+    is, which gives them away as well. Not defined where one of the two does not get there at all,
+    or the retrained model is there without a step.
+
+    Chundawat, Tarun, Mandal, Kankanhalli, *Zero-Shot Machine Unlearning*, IEEE TIFS 2023, after relearn time
+    (Golatkar et al., 2020). There a model is there where its accuracy on these rows comes within alpha of the
+    original's; here where its mean loss does, for the accuracy of a few rows moves in jumps.
+    """
+    if unlearned is None or not retrained:
+        return None
+    return unlearned / retrained

@@ -51,11 +51,11 @@ class Tow(Evaluated):
         if view.reference is None:
             log.warning("tow is not defined: there is no model for the rows that stay")
             return {"tow": None}
-        return {"tow": tug_of_war(*(_accuracies(view, model) for model in (view.model, view.reference)))}
+        return {"tow": tug_of_war(*(accuracies(view, model) for model in (view.model, view.reference)))}
 
 
-def _accuracies(view: View, model: Differentiable) -> list[float | None]:
-    """On the forget set, the retain set and the test rows."""
+def accuracies(view: View, model: Differentiable) -> list[float | None]:
+    """Of one model on the forget set, the retain set and the test rows; None where there are no rows."""
     predicted, forget, known = model.predict(view.x_train), view.requested, view.known_test
     told = model.predict(view.x_test)[known]
     return [

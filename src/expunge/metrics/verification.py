@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,8 @@ from expunge.core.columns import AIM, Column, with_references
 from expunge.metrics.base import Evaluated, View
 from expunge.metrics.retrieval import rounded, unit_rows
 from expunge.predictors import Embedding
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -32,6 +35,15 @@ _OWN = {
         f"{_CHANCE}; pairs with one of the removed persons' rows at least, training rows and test rows, and "
         "otherwise test rows; " + AIM,
     ),
+}
+
+_GAP = {
+    "verification_gap": Column(
+        "verification gap",
+        "↓",
+        "verification AUC of the removed persons' pairs less that of the retrained model; above 0: they are "
+        "recognised better than by a model that never saw them",
+    )
 }
 
 _BLOCK = 2**20  # numbers in a block of embeddings: 8 MB
@@ -126,18 +138,27 @@ class Verification(Evaluated):
         retrained: Evaluate the retrained model too, which is a training (shared with other metrics).
         max_pairs: See ``verification_auc``.
         seed: Of the drawing of pairs, where there are more.
+        gap: Say the difference of ``verification_auc_identity`` from the retrained model's too.
     """
 
     needs = Embedding
     COLUMNS = with_references(_OWN)
 
     def __init__(
-        self, every: int | None = None, retrained: bool = True, max_pairs: int = 500_000, seed: int = 0
+        self,
+        every: int | None = None,
+        retrained: bool = True,
+        max_pairs: int = 500_000,
+        seed: int = 0,
+        gap: bool = False,
     ) -> None:
         super().__init__(every)
         self.retrained = require_switch("retrained", retrained)
         self.max_pairs = require_count("max_pairs", max_pairs)
         self.seed = require_seed("seed", seed)
+        self.gap = require_switch("gap", gap)
+        if self.gap:
+            self.COLUMNS = self.COLUMNS | _GAP
 
     def __call__(self, view: View) -> dict[str, float | None]:
         """One pass over the test rows and the removed persons' training rows for each of the two models."""
@@ -148,6 +169,11 @@ class Verification(Evaluated):
         for prefix, model in models.items():
             if isinstance(model, Embedding):
                 found |= {prefix + name: value for name, value in self._of(view, model).items()}
+        if self.gap:
+            own, aim = (found[f"{prefix}verification_auc_identity"] for prefix in models)
+            found["verification_gap"] = None if own is None or aim is None else own - aim
+            if found["verification_gap"] is None:
+                log.warning("verification_gap is not defined: an area of the removed persons' pairs is not")
         return found
 
     def _of(self, view: View, model: Embedding) -> dict[str, float | None]:

@@ -10,6 +10,7 @@ from expunge.predictors.base import (
     NothingLeft,
     Predictor,
     Probabilistic,
+    Randomised,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "NothingLeft",
     "Predictor",
     "Probabilistic",
+    "Randomised",
 ]

@@ -101,6 +101,14 @@ class Embedding(Protocol):
 
 
 @runtime_checkable
+class Randomised(Protocol):
+    """What the metric of zero retrain forgetting asks of a model besides."""
+
+    def ignorant(self, draw: int) -> Probabilistic:
+        """Number ``draw`` of models of the same kind and classes with random weights, untrained."""
+
+
+@runtime_checkable
 class Mapped(Protocol):
     """What the metric of activation maps asks of a model besides."""
 

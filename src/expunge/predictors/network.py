@@ -15,7 +15,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from expunge.core.checks import require_from_zero
 from expunge.core.files import State, under
 from expunge.core.read_back import ids_of
-from expunge.core.seeds import seed_again
+from expunge.core.seeds import seed_again, torch_draws_from, torch_generator
 from expunge.core.threads import alone
 from expunge.curvature.gradients import cross_entropy, evaluating, example_losses, mean_gradient, norm
 from expunge.curvature.losses import log_odds
@@ -32,6 +32,7 @@ PUBLIC_CLASSES = (
 )
 _FEW_ROWS, _FEW_CLASSES = 8, 3
 _REFIT, _REFERENCE = 5, 6  # which of the streams of training
+_IGNORANT = 9  # which of the streams of random numbers of training; another than that of first weights
 _MODULE, _HISTORY = "module.", "history."
 
 
@@ -218,6 +219,18 @@ class NetworkModel(Predictor):
         other = self.untrained(self.learner)
         other.begin(x, y, seed_again(self.seed, "training", _REFERENCE, again=again))
         other._learn(rows)
+        return other
+
+    def ignorant(self, draw: int) -> NetworkModel:
+        """Number ``draw`` of the networks of this kind with random weights, whatever file these come from.
+
+        Each is another than the one that training begins with; none uses up random numbers of others.
+        """
+        learner, other = self.learner, self.untrained(self.learner)
+        other.begin(self.x, self.y, self.seed)
+        with torch_draws_from(torch_generator(self.seed, "training", _IGNORANT, draw)):
+            module = learner.architecture.build(self.x.shape, len(self.classes_))
+        other.module, other.history = module.to(learner.device).eval(), None
         return other
 
     # -- saving -----------------------------------------------------------------------------------------
