@@ -1,4 +1,4 @@
-"""Equal tuning, really run: what trials may see, that each is done once, and that a kill costs none of them."""
+"""Equal tuning, really run: what trials may see, that each is done once, also where the command is killed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from expunge.core.files import load_state
 from expunge.datasets.digits import load
 from tests import cli
 
 COMMON = (
-    *("dataset=digits", "model=mlp", "model.hidden=[20]", "training.epochs=2", "removal.count=1"),
+    *("dataset=digits", "model=mlp", "model.hidden=[20]", "training.epochs=1", "removal.count=1"),
     *("removal.batch_size=40", "metrics=[tow]", "threads=1", "figures=false", "tuning=equal"),
 )
-TWO = (*COMMON, "unlearner=none,neggrad,ssd", "seed=0,1", "tuning.trials=2")
+TWO = (*COMMON, "unlearner=none,neggrad", "seed=0,1", "tuning.trials=2")
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,10 @@ def choices(folder: Path) -> dict[str, dict]:
     """What was chosen, by method."""
     found = [json.loads(path.read_text()) for path in folder.glob(".tuning/*/choice.json")]
     return {one["method"]: one for one in found}
+
+
+def config(folder: Path) -> dict:
+    return OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"), resolve=True)
 
 
 def stamps(folder: Path) -> dict[str, int]:
@@ -59,24 +64,24 @@ def tuned(tmp_path_factory):
 def test_every_seed_runs_with_what_was_chosen_once(tuned):
     folder, ended = tuned
     found = choices(folder)
-    assert found.keys() == {"neggrad", "ssd"}
+    assert found.keys() == {"neggrad"}
     cells = json.loads((folder / "sweep.json").read_text())["cells"]
     for cell in cells:
-        summary, config = cell["summary"], cli.config(folder / cell["run"])
+        summary, found_in = cell["summary"], config(folder / cell["run"])
         if summary["unlearner"] == "none":
             assert (summary["tuning_trials"], summary["tuning_seconds"]) == (0, None)
             continue
         choice = found[summary["unlearner"]]
         best = choice["trials"][choice["chosen"]]
         assert best["score"] == max(one["score"] for one in choice["trials"])
-        assert config["unlearner"] == config["unlearner"] | best["settings"]
-        assert config["tuning"]["chosen"] == {"trial": best["number"], "score": best["score"]}
+        assert found_in["unlearner"] == found_in["unlearner"] | best["settings"]
+        assert found_in["tuning"]["chosen"] == {"trial": best["number"], "score": best["score"]}
         assert summary["tuning_trials"] == 2
         assert summary["tuning_seconds"] == pytest.approx(sum(one["seconds"] for one in choice["trials"]))
     for choice in found.values():
         assert choice["trials"][0]["settings"] == {}, "the first is the YAML's own"
         assert ended.out.count(f"tuning {choice['method']}: 2 trials") == 2
-    assert ended.out.count("trial 2 of 2") == 2, "a trial is done once for all seeds"
+    assert ended.out.count("trial 2 of 2") == 1, "a trial is done once for all seeds"
 
 
 def test_trials_hold_rows_out_of_training_and_have_no_test_rows(tuned):
@@ -90,14 +95,16 @@ def test_trials_hold_rows_out_of_training_and_have_no_test_rows(tuned):
 def test_the_table_says_trials_time_and_rule(tuned):
     assert "trials, time" in tuned[1].out
     said = json.loads((tuned[0] / "sweep.json").read_text())["columns"]["tuning_seconds"]["definition"]
-    assert "highest ToW" in said and "no trial sees" in said
+    assert "highest ToW" in said
+    assert "no trial sees" in said
 
 
 def test_the_same_command_repeats_nothing_and_elsewhere_it_comes_to_the_same(tuned, tmp_path):
     folder, _ = tuned
     before, table = stamps(folder), (folder / "sweep.csv").read_bytes()
     again, ended = sweep(*TWO, cwd=folder.parent)
-    assert stamps(again) == before and (again / "sweep.csv").read_bytes() == table
+    assert stamps(again) == before
+    assert (again / "sweep.csv").read_bytes() == table
     assert "trial 1 of" not in ended.out
     other, _ = sweep(*TWO, cwd=tmp_path)
     assert (other / "sweep.csv").read_bytes() == table
@@ -111,7 +118,8 @@ def test_more_trials_go_on_from_those_that_are_there(tuned):
     before = stamps(folder)
     more, _ = sweep(*COMMON, "unlearner=neggrad", "tuning.trials=3", cwd=folder.parent)
     after = stamps(more)
-    assert before.items() <= after.items() and len(after) == len(before) + 1
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
 
 
 def test_a_killed_sweep_goes_on_with_the_trial_that_was_under_way(tmp_path):
@@ -123,21 +131,22 @@ def test_a_killed_sweep_goes_on_with_the_trial_that_was_under_way(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     before = stamps(tmp_path / "sweep")
-    folder, ended = sweep(*asked, cwd=tmp_path)
-    assert before and before.items() <= stamps(folder).items(), "nothing is done twice"
+    folder, _ = sweep(*asked, cwd=tmp_path)
+    assert before, "the first trial was over"
+    assert before.items() <= stamps(folder).items(), "nothing is done twice"
     assert len(stamps(folder)) == 3
-    whole, _ = sweep(*asked, "hydra.sweep.dir=whole", cwd=tmp_path)
-    other = tmp_path / "whole"
-    assert (folder / "sweep.csv").read_bytes() == (other / "sweep.csv").read_bytes()
+    (tmp_path / "whole").mkdir()
+    whole, _ = sweep(*asked, cwd=tmp_path / "whole")
+    assert (folder / "sweep.csv").read_bytes() == (whole / "sweep.csv").read_bytes()
 
 
 def test_two_workers_share_the_trials_of_one_method(tmp_path):
     two = ("hydra/launcher=parallel", "hydra.launcher.n_jobs=2")
-    asked = (*COMMON, "unlearner=neggrad", "seed=0,1", "tuning.trials=4")
+    asked = (*COMMON, "unlearner=neggrad", "seed=0,1", "tuning.trials=3")
     ended = cli.wait(cli.start("-m", *asked, *two, "hydra.sweep.dir=sweep", cwd=tmp_path))
     assert ended.code == 0, ended.err
-    for number in range(1, 5):
-        assert (ended.out + ended.err).count(f"trial {number} of 4:") == 1
+    for number in range(1, 4):
+        assert (ended.out + ended.err).count(f"trial {number} of 3:") == 1
     cells = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["cells"]
     assert len({cell["summary"]["tuning_trial"] for cell in cells}) == 1
 
@@ -146,14 +155,17 @@ def test_one_run_keeps_its_trials_in_its_own_folder_and_goes_on(tmp_path):
     asked = (*COMMON, "unlearner=neggrad", "tuning.trials=2", "hydra.run.dir=one")
     assert cli.expunge(*asked, cwd=tmp_path).code == 0
     before, ledger = stamps(tmp_path / "one"), cli.ledger(tmp_path / "one")
-    assert len(before) == 2 and cli.summary(tmp_path / "one")["tuning_trials"] == 2
+    assert len(before) == 2
+    assert cli.summary(tmp_path / "one")["tuning_trials"] == 2
     refused = cli.expunge(*asked, cwd=tmp_path)
-    assert refused.code == 2 and "already holds a run" in refused.err
+    assert refused.code == 2
+    assert "already holds a run" in refused.err
     assert cli.expunge(*asked, "resume=true", cwd=tmp_path).code == 0
     assert stamps(tmp_path / "one") == before
     assert cli.expunge(*asked, "force=true", cwd=tmp_path).code == 0
     assert cli.ledger(tmp_path / "one") == ledger
-    assert stamps(tmp_path / "one").keys() == before.keys() and stamps(tmp_path / "one") != before
+    assert stamps(tmp_path / "one").keys() == before.keys()
+    assert stamps(tmp_path / "one") != before
 
 
 @pytest.mark.parametrize(
@@ -170,8 +182,10 @@ def test_one_run_keeps_its_trials_in_its_own_folder_and_goes_on(tmp_path):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, arguments, said):
     ended = cli.expunge(*COMMON, "unlearner=neggrad", *arguments, "hydra.run.dir=one", cwd=tmp_path)
-    assert ended.code == 2 and ended.err.startswith(f"expunge: {said}"), ended.err
-    assert ended.err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+    assert ended.code == 2
+    assert ended.err.startswith(f"expunge: {said}"), ended.err
+    assert ended.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 # Test rows by which another trial would be chosen
@@ -226,7 +240,8 @@ def test_no_test_row_has_a_say_in_the_choice(tmp_path):
     assert tow[0] < tow[1], "by the test rows the other would be chosen"
     before = stamps(tmp_path / "sweep")
     folder, ended = sweep(*how, cwd=tmp_path)
-    assert stamps(folder) == before and "trial 1 of" not in ended.out, "its inputs are the same"
+    assert stamps(folder) == before, "the inputs of the trials are the same"
+    assert "trial 1 of" not in ended.out
     (again,) = choices(folder).values()
     assert again == choice
     assert json.loads((folder / "sweep.json").read_text())["cells"][0]["summary"]["tow"] == pytest.approx(

@@ -37,14 +37,16 @@ class Plan:
 
     @classmethod
     def of(cls, settings: Any) -> Plan:
-        """Return what the group's settings say; a trial's own key is not looked at.
+        """Return what the group's settings say; a trial's have its number in the place of how many there are.
 
         Raises:
             InvalidValue: A value is not allowed.
             UserError: A key is missing, or unknown.
         """
         known = tuple(cls.__dataclass_fields__)
-        given = {key: value for key, value in dict(settings).items() if key != TRIAL}
+        given = dict(settings)
+        if given.pop(TRIAL, None) is not None:
+            given["trials"] = 1
         if {*given} != {*known}:
             raise UserError(
                 f"{GROUP}: got the keys {', '.join(map(str, given))}, allowed: {', '.join(known)}"

@@ -50,6 +50,7 @@ def of_trials(config: DictConfig, plan: Plan) -> DictConfig:
         base.metrics = {"tow": {**_RULE, "seed": plan.other_seed}}
         for key, value in _PLAIN.items():
             base[key] = copy.deepcopy(value)
+        del base[GROUP]["trials"]  # the first twelve of 24 are those of twelve
         base[GROUP][TRIAL] = 0
     return base
 

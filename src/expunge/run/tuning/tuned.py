@@ -97,7 +97,6 @@ def _chosen(config: DictConfig, plan: Plan, space: Mapping[str, Any], place: Pat
 
     base = of_trials(config, plan)
     named = {key: value for key, value in written(base).items() if key not in FREE}
-    named[GROUP] = {key: value for key, value in named[GROUP].items() if key != "trials"}
     name = str(config.unlearner.get("name"))
     folder = place / sha256_of_settings(named)[:12]
     log.info("tuning %s: %d trials in %s", name, plan.trials, folder)
