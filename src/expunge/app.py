@@ -44,11 +44,12 @@ from expunge.run.hydra_errors import (
     without_folder,
 )
 from expunge.run.hydra_trusted import record_privately, trusted_only
-from expunge.run.job import run_in
 from expunge.run.job_cache import JobCache, of_this_process
 from expunge.run.optimized import Told, metric_of, told
 from expunge.run.show import show_next
 from expunge.run.sound import kept_in
+from expunge.run.tuning.plan import drop_untuned
+from expunge.run.tuning.tuned import run_tuned
 from expunge.sweep.cell import run_cell
 from expunge.sweep.command import config_folders, folder_of, going_on, key_in, prepared
 from expunge.sweep.deleted import with_none
@@ -100,6 +101,7 @@ class Task:
         hydra_config = HydraConfig.get()
         with open_dict(config):
             config.pop("reduced", None)  # what it comes to is in the other keys
+            drop_untuned(config)
         if hydra_config.job.chdir:  # a run writes to its folder anyway; what it reads is named from here
             os.chdir(hydra_config.runtime.cwd)
         if hydra_config.mode is RunMode.MULTIRUN:
@@ -115,7 +117,7 @@ class Task:
                 raise InvalidValue("hydra.run.dir", hydra_config.run.dir, "a folder")
             self.folder = Path(hydra_config.runtime.output_dir)
             with naming(self.folder):
-                summary = run_in(self.folder, config, self._cache)
+                summary = run_tuned(self.folder, config, self._cache)
             return told(metric_of(config), summary)
         except (UserError, OmegaConfBaseException) as error:
             line = line_of(error, config)

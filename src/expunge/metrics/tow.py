@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from expunge.core.checks import require_seed
 from expunge.core.columns import Column
+from expunge.core.errors import InvalidValue
 from expunge.metrics.accuracy import accuracy
 from expunge.metrics.base import Evaluated, Values, View
 from expunge.predictors import Differentiable
@@ -31,6 +36,10 @@ class Tow(Evaluated):
     """``tug_of_war`` over forget set, retain set and test rows against the model that ``View.reference`` is.
 
     Test rows of classes that no training row ever had do not count (see ``Accuracy``).
+
+    Args:
+        every: As of every metric.
+        seed: Of the retrained model; None: the run's own, whose model other metrics share.
     """
 
     needs = Differentiable
@@ -46,12 +55,25 @@ class Tow(Evaluated):
         )
     }
 
+    def __init__(self, every: int | None = None, seed: int | None = None) -> None:
+        super().__init__(every)
+        self.seed = None if seed is None else require_seed("seed", seed)
+
     def __call__(self, view: View) -> Values:
         """One training, shared with other metrics, and two passes over all rows."""
-        if view.reference is None:
+        reference = view.reference if self.seed is None else replace(view, model=self._seeded(view)).reference
+        if reference is None:
             log.warning("tow is not defined: there is no model for the rows that stay")
             return {"tow": None}
-        return {"tow": tug_of_war(*(accuracies(view, model) for model in (view.model, view.reference)))}
+        return {"tow": tug_of_war(*(accuracies(view, model) for model in (view.model, reference)))}
+
+    def _seeded(self, view: View) -> Any:
+        """The model, as one that is trained from scratch with the other seed."""
+        if not hasattr(view.model, "seed"):
+            raise InvalidValue("seed", self.seed, "null for a model that has no seed")
+        model = copy.copy(view.model)
+        model.seed = self.seed
+        return model
 
 
 def accuracies(view: View, model: Differentiable) -> list[float | None]:

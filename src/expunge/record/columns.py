@@ -79,6 +79,24 @@ OWN = {
 }
 """Of the numbers that the summary of every run may have, whatever its parts declare."""
 
+TUNED = {
+    "tuning_seconds": Column(
+        "tuning",
+        "",
+        "settings of the method that were tried before, and the seconds of all their removals together; 0: "
+        "it runs as it is, having none that may be tuned. The rule: every method with a search space has the "
+        "same number of trials, the first with its YAML's own settings; what has the highest ToW on the "
+        "removed rows, the retained, and training rows held out in place of the test rows, which no trial "
+        "sees, against one model retrained with another seed, is used for every seed",
+        "seconds",
+        beside="tuning_trials",
+        sub="trials, time",
+        cell="{beside}, {value}",
+    ),
+    "tuning_trials": Column("trials", "", "settings that were tried", "count", shown=False),
+}
+"""Of the runs whose settings have been chosen by trials."""
+
 
 def declared(parts: Iterable[Columns]) -> dict[str, Column]:
     """Return the columns of a run: test accuracy before and after where it is measured, then those of parts.

@@ -24,6 +24,7 @@ NUMBERS = (
     *("test_accuracy_after", *_RESIDUAL, "epsilon", "delta", "epsilon_total", "delta_total", "releases"),
     *("std", "sensitivity", "grid", "ratio", "released", "epsilon_spent", "seconds_fit"),
     *("seconds_removal_median", "seconds_removal_p95", "peak_memory_mb"),
+    *("tuning_trials", "tuning_seconds", "tuning_trial", "tuning_score"),
 )
 """What of a summary may be a number, whatever metrics and methods add."""
 _PACKAGES = ("expunge", "numpy", "scipy", "numba", "torch", "scikit-learn", "hydra-core")
@@ -43,7 +44,8 @@ def summarise(
             ``sensitivity`` that it hides, which ``noise``, the ``grid`` of its lattice (0: none), the largest
             ``ratio`` of sensitivity and std that one release may have, how many were ``released``, their
             ``epsilon_spent``), ``not_measured`` (metric -> why), ``total`` (the guarantee of extractor and
-            unlearner together), ``extracted`` (what the extractor has to say) and ``inputs`` (digests).
+            unlearner together), ``extracted`` (what the extractor has to say), ``tuned`` (how the settings
+            were chosen, where they were) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
 
@@ -76,6 +78,7 @@ def summarise(
         "seconds_removal_p95": p95,
         "peak_memory_mb": peak_memory_mb(),
         **facts.get("extracted", {}),
+        **facts.get("tuned", {}),
     }
     summary |= {key: value for key, value in tally.own().items() if key not in summary}
     said = {key: facts[key] for key in ("role", "not_measured", "inputs", "rows_on") if facts.get(key)}

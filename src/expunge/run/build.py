@@ -27,6 +27,7 @@ from expunge.run.linear_settings import (
     weigh,
 )
 from expunge.run.targets import build
+from expunge.run.tuning.held_out import of_trial
 from expunge.studies import Study
 from expunge.tracking import Tracker
 
@@ -56,12 +57,14 @@ def build_experiment(
     tracker = build("tracker", settings["tracker"])
     removal = build("removal", settings["removal"])
     dataset, digests = data_of(settings, cache)
+    if (trial := of_trial(settings, dataset, digests, removal, cache)) is not None:
+        dataset, digests = trial.dataset, trial.digests
     weigh(unlearner, dataset, typed)
     constant = 0.0 if network else constant_of(settings, dataset)
     extractor, files = extractor_of(settings, cache, digests, network, constant)
     _check_retrieval(metrics, dataset, choices)
     try:
-        requests = removal.stream(dataset, settings["seed"])
+        requests = removal.stream(dataset, settings["seed"]) if trial is None else trial.requests
     except (InvalidValue, DataError) as error:
         raise error.within("removal") from None
     _check_releases(unlearner, len(requests))

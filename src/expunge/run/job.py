@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -53,8 +54,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SUMS = ("removals.sha256", "results.sha256")
-_WRITTEN = (RECORD, FIGURES, "wandb", "tensorboard", ".lock", REMOVALS, RESULTS, *_SUMS)
+_WRITTEN = (RECORD, ".tuning", FIGURES, "wandb", "tensorboard", ".lock", REMOVALS, RESULTS, *_SUMS)
 """What a run writes to where it lies; its other files take the place of what is there."""
+TRIALS = ".tuning"
+"""Where the trials are by which a run's settings were chosen; ``force`` leaves them."""
 RUN_ONLY = ("dataset", "extractor", "model", "training", "unlearner", "removal", "metrics")
 
 
@@ -73,7 +76,13 @@ class Swept:
     stays: bool = False
 
 
-def run_in(folder: Path, config: DictConfig, cache: JobCache, cell: Swept | None = None) -> dict[str, Any]:
+def run_in(
+    folder: Path,
+    config: DictConfig,
+    cache: JobCache,
+    cell: Swept | None = None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Run one composed configuration in ``folder``, draw its figures, and print its row unless it is a cell.
 
     A folder that holds the beginning of the run is continued where ``resume`` is set, or in a sweep; with
@@ -85,6 +94,7 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, cell: Swept | None
         config: The configuration.
         cache: What the jobs of this process have in common.
         cell: The sweep the run is a cell of.
+        facts: What the summary says besides of how the settings were found.
 
     Raises:
         UserError: The input is not one to run, or the folder holds another run, or cannot be used.
@@ -96,7 +106,7 @@ def run_in(folder: Path, config: DictConfig, cache: JobCache, cell: Swept | None
             finish_deleting(folder, _of_hydra(), LAST)
             new = not ledger_of(folder)
             try:
-                return _run(folder, config, settings_of(config), cache, cell)
+                return _run(folder, config, settings_of(config), cache, cell, facts)
             except (UserError, OmegaConfBaseException):
                 ledger = ledger_of(folder)
                 if new and not (ledger and ledger.stat().st_size):
@@ -126,7 +136,12 @@ def _held(folder: Path, wait: bool) -> Iterator[None]:
 
 
 def _run(
-    folder: Path, config: DictConfig, settings: dict[str, Any], cache: JobCache, cell: Swept | None
+    folder: Path,
+    config: DictConfig,
+    settings: dict[str, Any],
+    cache: JobCache,
+    cell: Swept | None,
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     damage = None
     if force := require_switch("force", settings["force"]):
@@ -144,7 +159,7 @@ def _run(
     tell = partial(announce, folder, written(config), choices, overrides) if cell is None else None
     if early := tell is not None and sys.stdout.isatty():  # what is refused leaves no word in a pipe
         tell()
-    run, inputs = prepare(settings, choices, cache, cell.sweep if cell else None, typed, config)
+    run, inputs = prepare(settings, choices, cache, cell.sweep if cell else None, typed, config, facts)
     if damage is not None:
         log.warning("%s; the run is done again from its start", damage)
     if force or damage is not None:  # only now: what is refused must not cost the run that is there
@@ -181,9 +196,9 @@ def _require_run(folder: Path) -> None:
 
 
 def _of_hydra() -> set[str]:
-    """The names of what Hydra, where it is asked to, puts into a run folder for the command under way."""
+    """The names of what is no part of a run in its folder: trials, and what Hydra may put there."""
     hydra_config = HydraConfig.get()
-    return {f"{hydra_config.job.name}.log", *Path(hydra_config.output_subdir or "").parts[:1]}
+    return {TRIALS, f"{hydra_config.job.name}.log", *Path(hydra_config.output_subdir or "").parts[:1]}
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
@@ -205,10 +220,12 @@ def prepare(
     sweep: str | None,
     typed: Collection[str],
     config: DictConfig,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Callable[..., dict[str, Any]], Inputs]:
     """Build and check the run or the study; what is left to do is to call it with its ``folder``.
 
     ``config`` is what the settings were before references in it were followed: so they are recorded.
+    ``facts`` are as of ``run_in``.
 
     Returns:
         The run, and its inputs.
@@ -228,6 +245,7 @@ def prepare(
 
     experiment = build_experiment(settings, choices, cache, sweep, typed)
     require_numbers(settings["optimized_metric"], experiment)
+    experiment.facts["tuned"] = dict(facts)
     experiment = replace(experiment, written=written(config), hidden=environment_of(config).hidden)
     return partial(run, experiment), experiment.inputs
 

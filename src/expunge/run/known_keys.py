@@ -15,9 +15,9 @@ from expunge.core.checks import require_name
 from expunge.core.errors import UserError
 from expunge.run.config_files import config_dir
 
-_ELSEWHERE = ("study",)  # where an experiment brings it
+_ELSEWHERE = ("study", "tuning")  # where an experiment brings it; where settings are tuned
 _MAY_LACK = ("metrics",)  # as with metrics=[]
-_FOR_THE_COMMAND = ("reduced",)  # gone once the command line has been read
+_FOR_THE_COMMAND = ("reduced", "tuning")  # gone once the command line has been read; this one if it is none
 
 
 def require_known(config: DictConfig, groups: Collection[str]) -> None:

@@ -23,7 +23,7 @@ from expunge.linear.shared_rows import spread
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record import hints
-from expunge.record.columns import declared
+from expunge.record.columns import TUNED, declared
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
 from expunge.record.run_state import counts_in, requested_in
@@ -261,4 +261,5 @@ class Session:
         """What the run's numbers are called and mean, by those who make them."""
         parts = (self.experiment.extractor, self.experiment.unlearner)
         extractor, unlearner = (getattr(part, "COLUMNS", {}) for part in parts)
-        return declared([extractor, *map(columns_of, self.experiment.metrics), unlearner])
+        tuned = TUNED if self.experiment.facts.get("tuned") else {}
+        return declared([extractor, *map(columns_of, self.experiment.metrics), unlearner, tuned])

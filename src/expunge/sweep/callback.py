@@ -26,6 +26,7 @@ from expunge.core.system_errors import system_error
 from expunge.run.before import note
 from expunge.run.environment import overrides_of
 from expunge.run.hydra_errors import explained, of_system
+from expunge.run.job import TRIALS
 from expunge.run.sound import RECORD
 from expunge.sweep import jobs
 from expunge.sweep.held import HELD, NotBegun, end_watch, require_sweeps, watch
@@ -61,7 +62,7 @@ class SweepCallback(Callback):
             require_sweeps()
             total = _total(config)
             sweep.mkdir(parents=True, exist_ok=True)
-            require_no_links(sweep, (jobs.FOLDER, "figures", ".lock"))
+            require_no_links(sweep, (jobs.FOLDER, TRIALS, "figures", ".lock"))
             HELD.enter_context(exclusive(sweep, wait=False))
             jobs.begin(sweep, total, there)
             watch(Watch(sweep, total, overrides_of(config.hydra), bool(config.progress)))

@@ -18,9 +18,10 @@ from expunge.core.files import write_atomically
 from expunge.core.system_errors import naming, system_error
 from expunge.record.ledger import DONE
 from expunge.run.environment import line_of, overrides_of, written
-from expunge.run.job import Swept, run_in, settings_of
+from expunge.run.job import TRIALS, Swept, run_in, settings_of
 from expunge.run.job_cache import JobCache
 from expunge.run.optimized import Told, metric_of, told
+from expunge.run.tuning.tuned import Tuned, tuned
 from expunge.sweep.held import watching
 from expunge.sweep.jobs import FOLDER, Job, There, fingerprint, total
 from expunge.sweep.progress import make_way
@@ -48,12 +49,13 @@ def run_cell(config: DictConfig, cache: JobCache) -> Told:
     asked = metric_of(config)
     try:
         settings_of(config)
-        name = fingerprint(written(config))  # which is seen by whoever sees the folder
+        found = tuned(config, sweep / TRIALS, cache)
+        name = fingerprint(written(found.config))  # which is seen by whoever sees the folder
         folder = _folder(sweep, Path(hydra_config.runtime.output_dir), name)
         job = replace(job, run=folder.relative_to(sweep).as_posix())
         job.note(sweep)
         with naming(folder):
-            number = told(asked, _run(folder, name, config, sweep, cache))
+            number = told(asked, _run(folder, name, found, sweep, cache))
         replace(job, status="done").note(sweep)
         return number
     except (UserError, OmegaConfBaseException) as error:
@@ -79,11 +81,12 @@ def _folder(sweep: Path, given: Path, name: str) -> Path:
     return sweep / name if given.parent == sweep / FOLDER else given
 
 
-def _run(folder: Path, name: str, config: DictConfig, sweep: Path, cache: JobCache) -> dict[str, Any]:
+def _run(folder: Path, name: str, found: Tuned, sweep: Path, cache: JobCache) -> dict[str, Any]:
     """Run the cell, or find it complete: its settings have its name, its inputs are in its folder."""
     done, mark = folder / DONE, f"{name}\n".encode()
     there = folder.is_relative_to(sweep) and folder.relative_to(sweep).as_posix() in There.kept(sweep).empty
-    summary = run_in(folder, config, cache, Swept(sweep.name, folder == sweep / name, there))
+    cell = Swept(sweep.name, folder == sweep / name, there)
+    summary = run_in(folder, found.config, cache, cell, found.facts)
     if not (done.is_file() and done.read_bytes() == mark):
         write_atomically(done, mark)
     return summary

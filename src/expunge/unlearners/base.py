@@ -108,6 +108,8 @@ class Method(ABC):
         role: ``certified``, ``heuristic``, ``reference`` (what others are measured against) or ``baseline``.
         COLUMNS: What its ``Outcome.figures`` are.
         search_space: Settings that are worth tuning, and the values to try.
+        exact: Whether what it leaves is always a training without the rows: its settings then choose between
+            models, not how well it forgets, and equal tuning leaves them as they are.
         predictor: The model.
         served: Requests so far.
     """
@@ -116,6 +118,7 @@ class Method(ABC):
     role = "heuristic"
     COLUMNS: Columns = {}
     search_space: SearchSpace = {}
+    exact = False
 
     def __init__(self, model: Predictor, name: str) -> None:
         self.predictor, self.name, self.served = model, require_name("name", name), 0

@@ -53,6 +53,7 @@ class Sisa(Method):
             "count",
         ),
     }
+    exact = True
     search_space = {"shards": Range(1, 20), "slices": Range(1, 20), "vote": ("mean", "majority")}
 
     predictor: ShardedNetwork
