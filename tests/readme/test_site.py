@@ -235,6 +235,31 @@ Do it.
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_leaderboard_is_sorted_by_a_click(site, browser):  # noqa: F811
+    browser.open((site / "leaderboard.html").as_uri())
+    table = "document.querySelector('table.board')"
+    names = f"[...{table}.tBodies[0].rows].map(r => r.cells[0].textContent)"
+    heads = [
+        head.rstrip(" ↑↓") for head in browser.value(f"[...{table}.rows[0].cells].map(c => c.textContent)")
+    ]
+    assert heads[:2] == ["method", "ToW"]
+    assert browser.value(names)[:2] == ["retrain", "lcodec"]  # by ToW, as the page came
+    assert browser.value(f"{table}.rows[0].cells[1].getAttribute('aria-sort')") == "descending"
+    cost = heads.index("time / removal, median")
+
+    def ordered_by(column):
+        browser.value(f"{table}.rows[0].cells[{column}].querySelector('button').click()")
+        return browser.value(names)
+
+    quickest = ordered_by(cost)
+    assert quickest[0] == "gradient_ascent"
+    assert set(quickest[-2:]) == {"none", "neggrad_published"}  # refused: no time
+    assert ordered_by(cost)[0] == "scrub_kd_published"
+    assert ordered_by(0) == sorted(quickest)
+    assert ordered_by(1)[0] == "retrain"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_pages_fit_the_screen_and_ask_nobody(site, browser):  # noqa: F811
     """On a wide and on a narrow screen; every second page in a browser that asks for dark ones."""
     pages = ["index", *(page.stem for page in PAGES[1:]), "reference", "api", "experiments/icml2020/RESULTS"]
