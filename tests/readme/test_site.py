@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -231,6 +232,36 @@ Do it.
     )
 
 
+# -- the notebooks -----------------------------------------------------------------------------------------
+
+
+def test_notebooks_are_pages_with_what_they_said(site):
+    page = (site / "python.html").read_text()
+    for path in (ROOT / "examples" / "notebooks").glob("*.ipynb"):
+        assert f'href="examples/notebooks/{path.stem}.html"' in page
+        text = (site / "examples" / "notebooks" / f"{path.stem}.html").read_text()
+        assert (site / "examples" / "notebooks" / path.name).is_file()
+        outputs = [o for c in json.loads(path.read_text())["cells"] for o in c.get("outputs", [])]
+        assert outputs
+        assert text.count('src="data:image/png') == sum("image/png" in o.get("data", {}) for o in outputs)
+        assert text.count("<table>") == sum("text/html" in o.get("data", {}) for o in outputs)
+
+
+def test_a_cell_becomes_a_block_with_its_output():
+    page = load_config(str(ROOT / "mkdocs.yml")).hooks["docs/site/notebooks.py"].page
+    stream = {"output_type": "stream", "text": ["a ```` b\n"]}
+    table = {"data": {"text/html": ["<style>x</style>\n\n<table class='d'>\n"], "text/plain": "t"}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Why."]},
+        {"cell_type": "code", "source": ["x = 1\n"], "outputs": [stream, table]},
+        {"cell_type": "code", "source": [], "outputs": []},
+    ]
+    assert page({"cells": cells}, "n.ipynb") == (
+        "# Title\n\nAs it was run; the [notebook](n.ipynb) itself.\n\nWhy.\n\n```python\nx = 1\n```\n\n"
+        "`````text\na ```` b\n`````\n\n<table>\n"
+    )
+
+
 # -- in a browser ------------------------------------------------------------------------------------------
 
 
@@ -263,6 +294,7 @@ def test_the_leaderboard_is_sorted_by_a_click(site, browser):  # noqa: F811
 def test_pages_fit_the_screen_and_ask_nobody(site, browser):  # noqa: F811
     """On a wide and on a narrow screen; every second page in a browser that asks for dark ones."""
     pages = ["index", *(page.stem for page in PAGES[1:]), "reference", "api", "experiments/icml2020/RESULTS"]
+    pages += [f"examples/notebooks/{path.stem}" for path in (ROOT / "examples" / "notebooks").glob("*.ipynb")]
     for place, page in enumerate(pages):
         wanted, given = (("light", "default"), ("dark", "slate"))[place % 2]
         media = [{"name": "prefers-color-scheme", "value": wanted}]
