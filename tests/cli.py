@@ -146,6 +146,13 @@ def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text())
 
 
+def before(folder: Path) -> dict[str, Any]:
+    """What a tracker is told of a run before its first request."""
+    found = summary(folder)
+    counts = {"request": 0, "removed_total": 0, "retained": found["n_train"]}
+    return counts | {"test_accuracy": found["test_accuracy_before"]}
+
+
 def every(folder: Path) -> dict[str, bytes]:
     """Every file under ``folder``, by its relative path."""
     return {

@@ -52,6 +52,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def between(match: re.Match[str]) -> str:
         target = in_site((source.parent / match[1]).resolve())
+        if target.endswith(".ipynb"):  # as notebooks.py shows it
+            target = target.removesuffix("ipynb") + "md"
         return posixpath.relpath(target, posixpath.dirname(page.file.src_uri)) + (match[2] or "")
 
     return LINK.sub(between, markdown)

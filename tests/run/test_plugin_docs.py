@@ -29,13 +29,14 @@ def mine(tmp_path_factory):
     return folder
 
 
+(SHELL,) = (text.replace("\\\n", " ").splitlines() for kind, text in BLOCKS if kind == "bash")
+
+
 def commands() -> list[str]:
-    (shell,) = (text for kind, text in BLOCKS if kind == "bash")
-    lines = shell.replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("PYTHONPATH")]
+    return [line for line in SHELL if line.startswith("PYTHONPATH")]
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", [commands()[0], commands()[-1]])
 def test_its_commands_run(mine, command):
     line = command.replace(" expunge ", f" {sys.executable} -m expunge ", 1) + " threads=1"
     env = os.environ | {"EXPUNGE_CACHE": str(mine / "cache")}
@@ -51,6 +52,18 @@ def test_what_they_leave(mine):
     assert (summary["unlearner"], summary["role"], summary["removed"]) == ("mean", "reference", 5)
     assert summary["columns"]["label_share"]["head"] == "positive share"
     assert (mine / "again" / "lines.txt").read_text().splitlines()[-1] == "5 removed"
+
+
+def test_its_figures_are_drawn(mine):
+    test_its_commands_run(mine, commands()[1])
+    for name in ("accuracy", "classes"):
+        assert (mine / "figure" / "figures" / f"{name}.png").is_file()
+    drawn = (mine / "figure" / "figures" / "classes.svg").read_text()
+    assert "Class with the lowest accuracy" in drawn
+    assert "Class with the highest accuracy" in drawn
+    (script,) = (line for line in SHELL if line.startswith("python "))
+    subprocess.run([sys.executable, *script.split()[1:]], cwd=mine, check=True, timeout=300)
+    assert (mine / "change.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_its_unlearner_is_one(mine):

@@ -9,7 +9,7 @@ import pytest
 from expunge.tracking import Guarded
 
 CONFIG = {"seed": 7, "extractor": {"seed": 8, "mode": "none"}, "list": [{"seed": 9}]}
-CALLS = ("__enter__", "start", "define", "log", "finish", "__exit__")
+CALLS = ("__enter__", "start", "define", "before", "log", "finish", "figures", "__exit__")
 
 
 class Recording:
@@ -39,8 +39,14 @@ class Recording:
     def define(self, columns):
         self._hear("define", columns)
 
+    def before(self, record):
+        self._hear("before", record)
+
     def log(self, record):
         self._hear("log", record)
+
+    def figures(self, folder):
+        self._hear("figures", str(folder))
 
     def finish(self, summary):
         self._hear("finish", summary)
@@ -52,8 +58,11 @@ def told_all(tracker, folder):
     with Guarded(tracker) as guarded:
         guarded.start(CONFIG, folder, "g")
         guarded.define({})
+        guarded.before({"request": 0, "seed": 7})
         guarded.log(record)
         guarded.finish({"seed": 7, "removed": 1})
+        guarded.figures(lambda: folder)
+        guarded.figures(lambda: None)  # a run that is to have none
     return record
 
 
@@ -63,7 +72,9 @@ def test_everything_is_passed_on_but_seeds(tmp_path):
     assert [call for call, _ in tracker.told] == list(CALLS)
     told = dict(tracker.told)
     assert told["start"][0] == {"extractor": {"mode": "none"}, "list": [{}]}
+    assert told["before"] == [{"request": 0}]
     assert told["finish"] == [{"removed": 1}]
+    assert told["figures"] == [str(tmp_path)]
 
 
 def test_what_a_tracker_does_to_a_record_is_nothing_to_the_ledger(tmp_path):
@@ -92,9 +103,11 @@ def test_interruption_is_not_an_error_of_the_tracker(tmp_path):
     assert tracker.told[-1] == ("__exit__", ["KeyboardInterrupt"])
 
 
-def test_tracker_need_not_define(tmp_path, caplog):
+def test_tracker_need_not_define_nor_take_what_was_before_nor_figures(tmp_path, caplog):
     class Undefined(Recording):
-        define = property()  # hasattr says no
+        define = before = figures = property()  # hasattr says no
 
+    with Guarded(Undefined()) as guarded:
+        guarded.figures(lambda: pytest.fail("drawn for nobody"))
     told_all(Undefined(), tmp_path)
     assert not caplog.records

@@ -46,9 +46,10 @@ def test_the_run_is_the_ledger_field_by_field(run_folder, database):
     records = cli.records(run_folder)
     numbers = {key for r in records for key, value in r.items() if isinstance(value, (int, float))}
     assert {key for key in run.data.metrics if not key.startswith("summary.")} == numbers - {"request"}
+    before = cli.before(run_folder)
     for key in numbers - {"request"}:
         sent = [(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, key)]
-        assert sent == [(r["request"], r[key]) for r in records if r[key] is not None]
+        assert sent == [(r["request"], r[key]) for r in (before, *records) if r.get(key) is not None]
 
 
 def test_summary_and_settings_are_those_of_the_run_but_for_seeds(run_folder, database):

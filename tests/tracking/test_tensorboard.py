@@ -47,8 +47,9 @@ def test_every_number_of_the_ledger_is_there_as_float64_and_nothing_else(run_fol
     numbers = {key for record in records for key, value in record.items() if isinstance(value, (int, float))}
     texts = {f"{key}/text_summary" for key in ("config", "columns", "summary")}
     assert {*found.Tags()["tensors"]} == (numbers - {"request"}) | texts
+    before = cli.before(run_folder)
     for key in numbers - {"request"}:
-        expected = [(r["request"], r[key]) for r in records if r[key] is not None]
+        expected = [(r["request"], r[key]) for r in (before, *records) if r.get(key) is not None]
         assert curve(found, key) == expected
 
 

@@ -106,14 +106,35 @@ def test_configuration_is_the_run_s_own(tracked):
         assert "seed" not in config
 
 
+def assert_history(folder: Path, records: list[Any], figures: tuple[str, ...] = ()) -> None:
+    """Step 0 is the model before any removal, then every record's every value, the table, the figures."""
+    history = [(entry.step.num, items(entry.item)) for entry in of_kind(records, "history")]
+    if figures:
+        drawn = history.pop()[1]
+        assert {key for key in drawn if key.endswith("/_type")} == {f"figures/{n}/_type" for n in figures}
+    assert history.pop()[1][f"{TABLE}/_type"] == "table-file"
+    kept, before = cli.records(folder), cli.before(folder)
+    assert [step for step, _ in history] == [0, *(record["request"] for record in kept)]
+    for (_, logged), record in zip(history, [before, *kept], strict=True):
+        expected = {key: value for key, value in record.items() if key != "rows" and value is not None}
+        assert {key: value for key, value in logged.items() if not key.startswith("_")} == expected
+
+
+def assert_table(folder: Path) -> None:
+    """A row is a record, but for its ids."""
+    (file,) = folder.glob("wandb/latest-run/files/media/table/removals_*.table.json")
+    table = json.loads(file.read_text())
+    for row, record in zip(table["data"], cli.records(folder), strict=True):
+        told = dict(zip(table["columns"], row, strict=True))
+        assert {key: told.get(key) for key in record if key != "rows"} == {
+            key: value for key, value in record.items() if key != "rows"
+        }
+        assert "rows" not in told
+
+
 def test_values_are_those_of_the_ledger(tracked):
     for folder, records in tracked.items():
-        history = [(entry.step.num, items(entry.item)) for entry in of_kind(records, "history")]
-        assert history.pop()[1][f"{TABLE}/_type"] == "table-file"
-        assert [step for step, _ in history] == [1, 2, 3]
-        for (_, logged), record in zip(history, cli.records(folder), strict=True):
-            expected = {key: value for key, value in record.items() if key != "rows" and value is not None}
-            assert {key: logged.get(key) for key in expected} == expected
+        assert_history(folder, records)
 
 
 def test_numbers_are_defined_along_the_requests_by_what_the_run_says_of_them(tracked):
@@ -127,14 +148,7 @@ def test_numbers_are_defined_along_the_requests_by_what_the_run_says_of_them(tra
 
 def test_the_table_of_removals_is_the_ledger_but_for_its_rows(tracked):
     for folder in tracked:
-        (file,) = folder.glob("wandb/offline-run-*/files/media/table/removals_*.table.json")
-        table = json.loads(file.read_text())
-        for row, record in zip(table["data"], cli.records(folder), strict=True):
-            told = dict(zip(table["columns"], row, strict=True))
-            assert {key: told.get(key) for key in record if key != "rows"} == {
-                key: value for key, value in record.items() if key != "rows"
-            }
-            assert "rows" not in told
+        assert_table(folder)
 
 
 def test_runs_are_found_by_what_they_are(tracked):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from expunge.core.errors import DataError, InvalidValue
@@ -30,6 +31,7 @@ class Experiment:
         stop_at_limit: End at the first retrain or refusal, whatever else was to be asked: only the number of
             supported removals is wanted. The rest is no part of the run.
         typed: Dotted keys that the command line gives.
+        draw: Draws the figures of a finished run, and returns their folder; None where it is to have none.
     """
 
     settings: dict[str, Any]
@@ -49,6 +51,7 @@ class Experiment:
     inputs: Inputs = field(default_factory=Inputs)
     written: dict[str, Any] | None = None
     hidden: Callable[[dict[str, Any]], dict[str, Any]] = lambda value: value
+    draw: Callable[[Path], Path | None] = lambda folder: None
 
     @property
     def shown(self) -> dict[str, Any]:

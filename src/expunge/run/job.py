@@ -35,7 +35,7 @@ from expunge.run.hydra_errors import of_system
 from expunge.run.job_cache import JobCache
 from expunge.run.known_keys import require_known, require_without
 from expunge.run.optimized import names_of, require_numbers
-from expunge.run.show import FIGURES, announce, is_study, show
+from expunge.run.show import FIGURES, announce, drawn, is_study, show
 from expunge.run.sound import (
     CONFIG,
     LAST,
@@ -232,6 +232,8 @@ def prepare(
     """
     from expunge.run.build import build_experiment, build_study, named_inputs
 
+    draw = partial(drawn, settings=settings, swept=sweep is not None)
+    hidden = environment_of(config).hidden
     if is_study(settings):
         from expunge.studies.run import run_study
 
@@ -239,14 +241,14 @@ def prepare(
         study, tracker = build_study(settings)
         inputs = named.of_study(study)
         how: dict[str, Any] = {key: settings[key] for key in ("seed", "progress")}
-        how |= {"group": sweep, "inputs": inputs, "hidden": environment_of(config).hidden}
+        how |= {"group": sweep, "inputs": inputs, "hidden": hidden, "draw": draw}
         return partial(run_study, study, written(config), tracker=tracker, **how), inputs
     from expunge.run.runner import run
 
     experiment = build_experiment(settings, choices, cache, sweep, typed)
     require_numbers(settings["optimized_metric"], experiment)
     experiment.facts["tuned"] = dict(facts)
-    experiment = replace(experiment, written=written(config), hidden=environment_of(config).hidden)
+    experiment = replace(experiment, written=written(config), hidden=hidden, draw=draw)
     return partial(run, experiment), experiment.inputs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         columns = session.columns()
         tracker.start(experiment.shown, folder, experiment.group)
         tracker.define(columns)
+        tracker.before(session.before())
         for record in ledger.records():
             tracker.log(record)
         for request in session.pending():
@@ -73,6 +75,7 @@ def run(experiment: Experiment, folder: Path) -> dict[str, Any]:
         summary: dict[str, Any] = plain(summarise(ledger.records(), facts, columns), "summary")
         write_summary(folder, summary)  # the seed is in it
         tracker.finish(summary)
+        tracker.figures(partial(experiment.draw, folder))
     checkpoint.done()
     return summary
 

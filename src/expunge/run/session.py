@@ -74,6 +74,11 @@ class Session:
         self.measured["test_accuracy_before"] = self._test_accuracy()
         log.info("fitted in %.2f s%s", seconds, self._of_releases())
 
+    def before(self) -> dict[str, Any]:
+        """What a tracker's curves begin with: request 0, the model that nothing has been removed from."""
+        accuracy = {"test_accuracy": self.measured.get("test_accuracy_before")}
+        return {"request": 0, "removed_total": 0, "retained": len(self.y_train), **accuracy}
+
     def _hint(self) -> None:
         """Say on the screen what of the rows of a linear model is likely to cost accuracy."""
         dataset, settings = self.experiment.dataset, self.experiment.settings

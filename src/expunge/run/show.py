@@ -62,15 +62,22 @@ def show(folder: Path, settings: dict[str, Any], swept: bool) -> None:
 
     A cell of a sweep is in the sweep's table, and has figures only where those of all are asked for.
     """
-    draws = settings["figures"] == "all" or (settings["figures"] and not swept)
-    if draws and not (folder / FIGURES).exists():
-        draw(folder, settings)
+    drawn(folder, settings, swept)
     if not swept:
         page = Page()
         page.gap()
         _print(folder, page)
         page.gap()
         _end(page, folder, command("expunge-report", page.near(folder)))
+
+
+def drawn(folder: Path, settings: dict[str, Any], swept: bool) -> Path | None:
+    """Return the folder of a complete run's figures, drawn where they are not; None if it is to have none."""
+    if not (settings["figures"] == "all" or (settings["figures"] and not swept)):
+        return None
+    if not (folder / FIGURES).exists():
+        draw(folder, settings)
+    return folder / FIGURES
 
 
 def show_next(folder: Path, arguments: Sequence[str]) -> None:

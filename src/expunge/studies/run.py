@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ def run_study(
     group: str | None = None,
     inputs: Inputs | None = None,
     hidden: Callable[[Any], Any] = lambda value: value,
+    draw: Callable[[Path], Path | None] = lambda folder: None,
 ) -> dict[str, Any]:
     """Run ``study`` in ``folder`` and return its summary; one that was interrupted goes on at its next cell.
 
     ``tracker`` is given ``settings`` (the resolved configuration), ``group`` (the name of the sweep the run
     belongs to), and each record's plain values with ``request`` as the number of the cell. ``progress`` shows
     a bar on a terminal. ``inputs`` are what the study is made from besides. ``hidden`` takes out
-    of a summary what is not for its readers.
+    of a summary what is not for its readers. ``draw`` draws the figures for a tracker that takes them.
 
     Raises:
         RunFolderError: The folder holds records of other cells.
@@ -73,6 +75,7 @@ def run_study(
         summary: dict[str, Any] = plain(hidden(found), "summary")
         write_summary(folder, summary)  # the seed is in it
         told.finish(summary)
+        told.figures(partial(draw, folder))
     return summary
 
 

@@ -25,7 +25,7 @@ class Guarded(Tracker):
     The run's own files are the truth, so that nothing is lost. Seeds are left out, at whatever depth.
 
     Args:
-        tracker: Any tracker; ``define`` it need not have.
+        tracker: Any tracker; ``define``, ``before`` and ``figures`` it need not have.
     """
 
     def __init__(self, tracker: Any) -> None:
@@ -41,6 +41,11 @@ class Guarded(Tracker):
         if hasattr(self.tracker, "define"):
             self._pass_on(lambda: self.tracker.define(columns))
 
+    def before(self, record: dict[str, Any]) -> None:
+        """Pass on what was before the first request, to a tracker that wants to know."""
+        if hasattr(self.tracker, "before"):
+            self._pass_on(lambda: self.tracker.before(without_secrets(record)))
+
     def log(self, record: dict[str, Any]) -> None:
         """Pass on a copy of a record: what a tracker does to it is nothing to the ledger."""
         self._pass_on(lambda: self.tracker.log(without_secrets(record)))
@@ -49,6 +54,11 @@ class Guarded(Tracker):
         """Pass on the summary, without its seed, and without whom the last request was about."""
         told = {key: value for key, value in summary.items() if key != "ids"}
         self._pass_on(lambda: self.tracker.finish(without_secrets(told)))
+
+    def figures(self, draw: Callable[[], Path | None]) -> None:
+        """Have the figures drawn for a tracker that takes them; ``draw`` returns None where none are."""
+        if hasattr(self.tracker, "figures") and (folder := draw()) is not None:
+            self._pass_on(lambda: self.tracker.figures(folder))
 
     def __enter__(self) -> Guarded:
         self._pass_on(self.tracker.__enter__)

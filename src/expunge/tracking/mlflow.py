@@ -67,6 +67,10 @@ class MlflowTracker:
         said = "\n".join(f"- `{key}`: {column.definition}" for key, column in columns.items())
         self._client.set_tag(self._run, "mlflow.note.content", said[:_LONGEST])
 
+    def before(self, record: dict[str, Any]) -> None:
+        """Send what was before any removal at step 0."""
+        self.log(record)
+
     def log(self, record: dict[str, Any]) -> None:
         """Send a record's numbers at step ``request``."""
         numbers = {key: value for key, value in record.items() if key != "request" and _is_number(value)}

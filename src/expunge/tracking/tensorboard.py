@@ -54,6 +54,10 @@ class TensorBoardTracker:
         lines = [f"- `{key}`: {column.definition}" for key, column in columns.items()]
         self._writer.add_text("columns", "\n".join(lines), 0)
 
+    def before(self, record: dict[str, Any]) -> None:
+        """Write what was before any removal at step 0."""
+        self.log(record)
+
     def log(self, record: dict[str, Any]) -> None:
         """Write a record's numbers, as float64, at step ``request``; the file has them at once."""
         self._last = record["request"]

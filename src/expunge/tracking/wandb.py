@@ -126,12 +126,24 @@ class WandbTracker:
         # At once: a record that is held back until the next one would come after the summary, and win.
         self._run.log(values, step=record["request"], commit=True)
 
+    def before(self, record: dict[str, Any]) -> None:
+        """Send what was before any removal as step 0, where the curves begin; it is no row of the table."""
+        self._run.log({key: value for key, value in record.items() if value is not None}, step=0, commit=True)
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Send the summary, but for what was said of its numbers before."""
         self._log_table()
         if self.sends_model:
             self._send_model(summary)
         self._run.summary.update({key: value for key, value in summary.items() if key != "columns"})
+
+    def figures(self, folder: Path) -> None:
+        """Send the figures of numbers, by their names; one that holds images of rows stays here."""
+        import wandb
+
+        drawn = {f"figures/{file.stem}": wandb.Image(str(file)) for file in of_numbers(folder)}
+        if drawn:
+            self._run.log(drawn)
 
     def _log_table(self) -> None:
         """All records as one table, as wandb's users filter and sort them; the ids of rows stay here."""
@@ -167,6 +179,16 @@ class WandbTracker:
         run, self._run = self._run, None
         if run is not None:
             run.finish(exit_code=1 if kind else 0)
+
+
+def of_numbers(folder: Path) -> list[Path]:
+    """Return the PNG files of a run's figures but for those whose SVG is not there or has pixels in it.
+
+    Lines, bars and squares are drawn of numbers; an image within a figure is a row that somebody may have
+    asked to be forgotten.
+    """
+    pairs = [(file, file.with_suffix(".svg")) for file in sorted(folder.glob("*.png"))]
+    return [file for file, svg in pairs if svg.is_file() and b"<image" not in svg.read_bytes()]
 
 
 def _mode_of(mode: str) -> str:
