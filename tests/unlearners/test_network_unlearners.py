@@ -23,6 +23,7 @@ from expunge.unlearners.gradient_ascent import GradientAscent
 from expunge.unlearners.l1_sparse import L1Sparse
 from expunge.unlearners.lcodec import Lcodec
 from expunge.unlearners.neggrad import Neggrad
+from expunge.unlearners.noisy_finetune import NoisyFinetune
 from expunge.unlearners.none import NoOp
 from expunge.unlearners.random_labels import RandomLabels
 from expunge.unlearners.retrain import Retrain
@@ -72,6 +73,7 @@ METHODS = {
     **{kind.__name__.lower(): lambda kind=kind: tuned(kind) for kind in DESCENTS},
     "ssd": lambda: Ssd(NetworkModel(learner()), importance_rows=50, val_gap=None),
     "sisa": lambda: Sisa(NetworkModel(learner()), shards=2, slices=2),
+    "noisy_finetune": lambda: NoisyFinetune(NetworkModel(learner()), releases=9),
     "retrain": lambda: Retrain(NetworkModel(learner())),
     "none": lambda: NoOp(NetworkModel(learner())),
 }

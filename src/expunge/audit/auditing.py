@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from expunge.audit.judging import Found, judged, strongest
+from expunge.audit.noisy_world import NoisyWorld
 from expunge.audit.published_world import PublishedWorld
 from expunge.audit.released_world import ReleasedWorld
 from expunge.audit.worlds import Data, Effort, Unknown, World
@@ -18,10 +19,13 @@ from expunge.core.errors import InvalidValue
 from expunge.predictors.linear import LinearModel
 from expunge.record.folders.findings import BELOW, KNOWN, NOTHING, REFUTED, UNTRIED
 from expunge.unlearners.newton import Newton
+from expunge.unlearners.noisy_finetune import NoisyFinetune
 
 
 def world_of(method: Any, data: Data, rng: np.random.Generator) -> World:
     """The worlds of a method, by what kind of method it is."""
+    if isinstance(method, NoisyFinetune):
+        return NoisyWorld(method, data, rng)
     if not (isinstance(method, Newton) and isinstance(method.predictor, LinearModel)):
         return Unknown(method, data, rng)
     if method.predictor.subsample_ratio < 1:

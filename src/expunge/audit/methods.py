@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from expunge.core.errors import InvalidValue
 from expunge.run.declared import located
 
-_NEEDED = ("model", "training", "unlearner", "threads", "progress")
-_TWO, _THREE, _DIGITS = "two", "three", "digits"
+_NEEDED = ("model", "training", "unlearner", "threads", "progress", "device", "cache_dir")
+_TWO, _THREE, _DIGITS, _IMAGES = "two", "three", "digits", "images"
 
 # Of the published mechanism: settings with which its decision tells most. Where it retrains, that is where it
 # does so once in ten times or so, for the event has probability p in one world and p^2 in the other; where it
@@ -35,6 +35,7 @@ _PURE_RETRAIN = {"data_dependent": 0.5, "third_order": 1.35, "measured": 1.0}
 _PURE_REFUSE = {"data_dependent": 10.0, "third_order": 10.0, "measured": 10.0}
 _UPDATES = ("fresh", "frozen", "corrected")
 _PURE = {"perturbation": "pure_eps", "delta": 0.0}
+_NETWORK = ("dataset=digits_3v8", "model=softmax", "device=cpu", "threads=1", "training.epochs=3")
 _PLAIN = {"lam": 5e-3, "releases": 4}
 
 
@@ -98,9 +99,17 @@ def _of_choices(folder: Path, choices: list[str]) -> list[Entry]:
     with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
         for choice in choices:
             config = compose("config", overrides=[f"unlearner={choice}", "dataset=digits_3v8"])
+            if _is_for_networks(config):
+                config = compose("config", overrides=[f"unlearner={choice}", *_NETWORK])
             if _is_certified(config):
                 found += [_entry(choice, config, *one) for one in _variants(choice, config)]
     return found
+
+
+def _is_for_networks(config: DictConfig) -> bool:
+    path = config.unlearner.get("_target_")
+    supports = () if path is None else getattr(located("unlearner", path), "supports", ())
+    return "network" in supports and "logistic" not in supports
 
 
 def _is_certified(config: DictConfig) -> bool:
@@ -116,6 +125,9 @@ def _variants(choice: str, config: DictConfig) -> Iterator[_Variant]:
     how = config.unlearner
     if how.get("perturbation") == "release":
         yield from _releases()
+    elif _is_for_networks(config):
+        for noise in ("lattice", "float"):
+            yield noise, _IMAGES, {"noise": noise}
     else:
         yield "", _DIGITS, {}
     if choice == "newton":

@@ -69,4 +69,19 @@ def heaviest(x: Any, y: NDArray[np.int64], count: int) -> list[int]:
     return taken
 
 
-PROBLEMS: dict[str, Callable[[], Data]] = {"two": two_classes, "three": three_classes, "digits": digits}
+def images() -> Data:
+    """The same digits as a network takes them; one leaves, and then another."""
+    from expunge.datasets.digits_3v8 import load
+    from expunge.datasets.images import Images
+
+    loaded = load()
+    x = Images.of(loaded.x_train, loaded.unit, loaded.offset)
+    return of_rows("digits 3 against 8, images", x, loaded.y_train)
+
+
+PROBLEMS: dict[str, Callable[[], Data]] = {
+    "two": two_classes,
+    "three": three_classes,
+    "digits": digits,
+    "images": images,
+}

@@ -116,7 +116,8 @@ def _record(entry: Entry, pairs: int, bulk: int, until: _Until, seed: int) -> di
     from expunge.run.build import build_unlearner
 
     stop = until.begun()
-    method = build_unlearner(entry.settings, {"unlearner": entry.choice}, False, ())
+    network = "_target_" in (entry.settings["model"] or {})
+    method = build_unlearner(entry.settings, {"unlearner": entry.choice}, network, ())
     effort = Effort(max(LEAST_PILOT * PILOT, round(entry.share * pairs)), bulk, stop)
     own = int.from_bytes(sha256(f"{seed} {entry.name}".encode()).digest()[:8], "big")
     made = audit(method, PROBLEMS[entry.data](), effort, own)

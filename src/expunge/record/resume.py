@@ -146,7 +146,8 @@ class RunCheckpoint:
         """
         if not getattr(unlearner, "draws_anew", False):
             return
-        left, out = self._begun, unlearner.predictor.weights
+        own = getattr(unlearner, "weights_out", None)  # of a network
+        left, out = self._begun, unlearner.predictor.weights if own is None else own
         if left is None and request <= self.recorded:
             raise RunFolderError(_left(self.path, f"there is no {self.last.name}"))
         if left is None or request > left.values["request"]:
