@@ -29,6 +29,7 @@ _PURPOSES = (
     "release",
     "split",
     "scaling",
+    "corruption",
 )
 
 

@@ -14,6 +14,7 @@ from expunge.core.checks import require_count
 from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
 from expunge.datasets.base import Retrieval, of_known_classes
+from expunge.datasets.corruption import Corruption
 from expunge.predictors import Differentiable, NothingLeft, Probabilistic
 
 Values = Mapping[str, float | None]
@@ -31,6 +32,7 @@ class View:
             **retain set** is the rest.
         rows: Those of the request just served or, before it, about to be served.
         retrieval: Query and gallery among the test rows; None but for a re-identification data set.
+        corruption: Which rows were poisoned or mislabelled before training; None: none were.
     """
 
     model: Any
@@ -41,6 +43,7 @@ class View:
     requested: NDArray[np.bool_]
     rows: tuple[int, ...] = ()
     retrieval: Retrieval | None = None
+    corruption: Corruption | None = None
 
     @property
     def unlearner(self) -> Any:
@@ -109,7 +112,8 @@ class Metric(Protocol):
 
     A metric may say what it ``needs``, a protocol of ``expunge.predictors``: a run then names what is
     not measured of a model that lacks it, and why. One with ``needs_retrieval = True`` is refused on a
-    data set without queries and gallery, where it would measure nothing.
+    data set without queries and gallery, where it would measure nothing, and so is one with
+    ``needs_corruption`` (``poison`` or ``mislabel``) where no row was changed like that.
     """
 
     COLUMNS: Columns

@@ -171,8 +171,9 @@ class Session:
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
-        retrieval = self.experiment.dataset.retrieval
-        return View(self.experiment.model, *inputs, self.requested.copy(), tuple(rows), retrieval)
+        dataset = self.experiment.dataset
+        about = dataset.retrieval, dataset.corruption
+        return View(self.experiment.model, *inputs, self.requested.copy(), tuple(rows), *about)
 
     def _test_accuracy(self) -> float | None:
         found = self._evaluate([m for m in self.experiment.metrics if "test_accuracy" in columns_of(m)])
