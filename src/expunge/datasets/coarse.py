@@ -37,8 +37,9 @@ def with_coarse(dataset: Dataset, coarse_of: Mapping[int, int], names: Mapping[i
     )
 
 
-def of_digits(dataset: Dataset, labels: str) -> Dataset:
-    """Return digits as they are (``digit``), or ``even`` and ``odd`` with digits as groups (``parity``)."""
-    if require_choice("labels", labels, ("digit", "parity")) == "digit":
+def of_digits(dataset: Dataset, labels: str | None) -> Dataset:
+    """Return digits as they are (None), or ``even`` and ``odd`` with digits as groups (``parity``)."""
+    if labels is None:
         return dataset
+    require_choice("labels", labels, ("parity",))
     return with_coarse(dataset, {label: label % 2 for label in dataset.class_names}, PARITY)

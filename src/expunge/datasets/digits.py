@@ -20,7 +20,7 @@ def load(
     offset: float = 0.5,
     classes: Sequence[Any] | None = None,
     train_rows: int | None = None,
-    labels: str = "digit",
+    labels: str | None = None,
     poison: Mapping[str, Any] | None = None,
     mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
@@ -28,7 +28,7 @@ def load(
 
     Every fifth image, counted in scikit-learn's order, is a test row; the others are the training rows,
     numbered in that order. The images come with scikit-learn: ``data_dir`` is not used.
-    ``labels``: ``digit``, or ``parity`` (see ``of_digits``); ``poison``, ``mislabel``: see ``corrupted``.
+    ``labels`` is that of ``of_digits``, ``poison`` and ``mislabel`` are those of ``corrupted``.
     """
     names = {digit: str(digit) for digit in range(10)}
     dataset = of_digits(split("digits", *read(), names, offset), labels).only(classes).first(train_rows)

@@ -44,13 +44,13 @@ def load(
     classes: Sequence[Any] | None = None,
     check_integrity: bool = True,
     train_rows: int | None = None,
-    labels: str = "digit",
+    labels: str | None = None,
     poison: Mapping[str, Any] | None = None,
     mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return MNIST: images (28, 28) uint8, labelled 0 to 9, as ``load_variant`` does, in ``MNIST/raw/``.
 
-    ``labels``: ``digit``, or ``parity``, which are the classes then (see ``of_digits``).
+    ``labels=parity`` makes ``even`` and ``odd`` the classes (see ``of_digits``).
     """
     digits = list(map(str, range(10)))
     whole = load_variant(data_dir, "MNIST", "mnist", digits, offset, check_integrity=check_integrity)

@@ -95,6 +95,11 @@ def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[l
         count, size = int(removal.get("count", 100)), int(removal.get("batch_size", 1))
         rows = draws.order(seed, len(dataset.y_train))[: count * size]
         return _batches(rows.tolist(), size), "the rows that the seed draws, in their order"
+    if kind == "RandomSample":
+        count = int(removal.get("count", 100))
+        rows = draws.order(seed, len(dataset.y_train))[:count]
+        size = int(removal.get("batch_size") or count)
+        return _batches(rows.tolist(), size), "the rows that the seed draws, in their order"
     if kind == "ListedRows":
         return _listed(removal)
     if kind == "OfClass":

@@ -1,7 +1,7 @@
 """The stream of removal requests: which training rows must go, and in what order."""
 
 from expunge.record.requests.corrupted import Mislabelled, Poisoned
-from expunge.record.requests.drawn import RandomPeople, RandomRows
+from expunge.record.requests.drawn import RandomPeople, RandomRows, RandomSample
 from expunge.record.requests.labelled import OfClass, OfGroup, OfIdentity
 from expunge.record.requests.listed import ListedIds, ListedRows
 from expunge.record.requests.located import Neighbours, Outliers
@@ -19,5 +19,6 @@ __all__ = [
     "Poisoned",
     "RandomPeople",
     "RandomRows",
+    "RandomSample",
     "Request",
 ]

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from expunge.core import seeds
 from expunge.core.checks import require_count, require_seed
-from expunge.core.errors import InvalidValue
 from expunge.datasets import Dataset
-from expunge.record.requests.request import Request, batches_of, numbered
+from expunge.record.requests.request import Request, batches_of, numbered, require_left
 
 _BLOCK = 1024  # rows that are looked at together: they may be mapped, and larger than the memory
 Array = NDArray[np.float64]
@@ -82,7 +81,7 @@ class Outliers:
         Raises:
             InvalidValue: They would leave no training row.
         """
-        _require_left(self.count, len(dataset.y_train))
+        require_left(self.count, len(dataset.y_train))
         order = np.argsort(-class_distances(dataset.x_train, dataset.y_train), kind="stable")
         rows = order[: self.count].tolist()
         return numbered(batches_of(rows, self.batch_size or self.count))
@@ -120,7 +119,7 @@ class Neighbours:
             InvalidValue: There is no such row, or they would leave no training row.
         """
         n = len(dataset.y_train)
-        _require_left(self.count, n)
+        require_left(self.count, n)
         if self.row is None:
             drawn = seeds.stream(seed if self.seed is None else self.seed, "requests")
             row = int(drawn.permutation(n)[0])
@@ -128,11 +127,6 @@ class Neighbours:
             row = require_count("row", self.row, least=0, most=n - 1)
         rows = nearest(dataset.x_train, row, self.count).tolist()
         return numbered(batches_of(rows, self.batch_size or self.count))
-
-
-def _require_left(count: int, rows: int) -> None:
-    if count >= rows:
-        raise InvalidValue("count", count, f"at most {rows - 1}, so that one of {rows} training rows is left")
 
 
 def _blocks(x: Any) -> Iterator[Array]:
