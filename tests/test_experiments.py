@@ -18,9 +18,11 @@ from tests import cli
 # How many runs each comes to. Those of ELSEWHERE have a module of their own, which looks closer.
 CELLS = {
     "compare/certified": 12,
+    "compare/forget_sets": 6,
     "compare/methods": 17,
     "compare/methods_rows": 5,
     "compare/networks": 19,
+    "compare/networks_rows": 4,
     "compare/unlearners": 12,
     "cvpr2022/cifar_models": 2,
     "cvpr2022/kfac": 2,
@@ -66,7 +68,11 @@ REAL = (  # need shared data
     *("cvpr2022/cifar_models", "cvpr2022/ledgar_certified", "cvpr2022/people", "cvpr2022/person"),
     *("cvpr2022/reid", "cvpr2022/vggface"),
 )
-SHORTER = {"compare/networks": ["seed=0"]}  # one of its seeds does
+SHORTER = {  # one of the seeds does, and a part of a grid
+    "compare/forget_sets": ["removal=neighbours,poisoned,mislabelled", "unlearner=none,retrain"],
+    "compare/networks": ["seed=0"],
+    "compare/networks_rows": ["seed=0", "unlearner=none,retrain,sisa,neggrad"],
+}
 ROOT = config_dir() / "experiment"
 
 
@@ -414,6 +420,27 @@ def by_tug_of_war_and_inference(summaries: Summaries) -> None:
     assert all((s["seconds_removal_median"] is None) == bool(s["refused"]) for s in own.values())
 
 
+def rows_out(summaries: Summaries) -> None:
+    """Rows like any others leave: doing nothing is near the retrained model by accuracies."""
+    own = {s["unlearner"]: s for s in summaries}
+    for exact in (own["sisa"], own["retrain"]):
+        assert exact["tow"] == 1
+        assert exact["mia_efficacy"] == exact["retrain_mia_efficacy"]
+    assert 0.5 < own["none"]["tow"] < 1
+    assert all(0 <= s["mia_efficacy"] <= 1 for s in summaries)
+
+
+def by_forget_set(summaries: Summaries) -> None:
+    """One network for all; what was learned of changed rows goes with them, and with no other set."""
+    assert len({s["test_accuracy_before"] for s in summaries}) == 1
+    again = {s["attack_success"]: s for s in summaries if s["unlearner"] == "retrain"}
+    assert min(again) < 0.2 < 0.7 < max(again)
+    assert all(s["attack_success_before"] > 0.7 for s in summaries)
+    idle, best = ([s["true_accuracy"] for s in summaries if s["unlearner"] == m] for m in ("none", "retrain"))
+    assert max(best) > 0.7 > max(idle)
+    assert all(s["tow"] == 1 for s in summaries if s["unlearner"] == "retrain")
+
+
 def one_by_one(summaries: Summaries) -> None:
     """Clauses leave, and what is out classifies as the retrained model does, but for its noise."""
     for summary in summaries:
@@ -456,9 +483,11 @@ def promised(summaries: Summaries) -> None:
 
 CHECKS = {
     "compare/certified": promised,
+    "compare/forget_sets": by_forget_set,
     "compare/methods": side_by_side,
     "compare/methods_rows": side_by_side,
     "compare/networks": by_tug_of_war_and_inference,
+    "compare/networks_rows": rows_out,
     "compare/unlearners": compared,
     "cvpr2022/cifar_models": scrubbed,
     "cvpr2022/kfac": scrubbed,

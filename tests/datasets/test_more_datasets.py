@@ -32,7 +32,8 @@ CONF = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 PEOPLE = {"faces", "reid", "reid_faces"}  # identities take the place of classes: test_faces, test_reid
 COMMON = {"arrays": {"offset"}, "sklearn": set(), "table": set()}  # tables are of another kind than images
 TEXTS = {"clauses"}  # hashed words of a file of one's own: test_clauses
-YAMLS = {path.stem: path for path in sorted(CONF.glob("*.yaml")) if path.stem not in PEOPLE | TEXTS}
+MANY = {"cifar100"}  # a hundred classes, of which a small file has a few: test_cifar100
+YAMLS = {path.stem: path for path in sorted(CONF.glob("*.yaml")) if path.stem not in PEOPLE | TEXTS | MANY}
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 

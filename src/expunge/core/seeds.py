@@ -30,6 +30,7 @@ _PURPOSES = (
     "split",
     "scaling",
     "metrics",
+    "corruption",
 )
 _AGAIN = 2**32 - 1  # before the numbers of another draw: larger than any index
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from expunge.core.checks import LARGEST_SINGLE, require_count, require_finite
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.hashing import sha256_of, sha256_of_array
+from expunge.datasets.corruption import Corruption
 from expunge.datasets.names import listed, plain, require_several
 
 
@@ -52,6 +53,7 @@ class Dataset:
         groups: (n_train,) text, whose each training row is, such as a person's.
         weights: (n_train,) float64 in (0, 1], what each training row counts in the loss; None: 1 each.
         features: Of a table, the name of each column of x, and whether it holds but 0 and 1.
+        corruption: Which rows were changed before training; rows and classes are chosen before that.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Dataset:
     groups: NDArray[np.str_] | None = None
     features: Mapping[str, bool] | None = None
     weights: NDArray[np.float64] | None = None
+    corruption: Corruption | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
@@ -98,6 +101,8 @@ class Dataset:
                 found[f"training {name}"] = sha256_of_array(of_rows)
         if self.features is not None:
             found["names of features"] = sha256_of([repr(list(self.features.items())).encode()])
+        if self.corruption is not None:
+            found["corruption"] = self.corruption.digest()
         return found
 
     def label_of(self, name: Any) -> int:
@@ -122,7 +127,8 @@ class Dataset:
         """
         if self.groups is None:
             allowed = (
-                "none: these rows have no groups (dataset=table dataset.group=COLUMN, or groups in a file)"
+                "none: these rows have no groups (dataset=table dataset.group=COLUMN, groups in a file, or "
+                "coarse labels: dataset=cifar100 dataset.labels=coarse, dataset=mnist dataset.labels=parity)"
             )
             raise InvalidValue(key, f"dataset={self.name}", allowed)
         names, numbers = np.unique(self.groups, return_inverse=True)
@@ -186,6 +192,7 @@ class Dataset:
 
     def _training(self, rows: Any) -> dict[str, Any]:
         """All that there is of each training row, of some of them."""
+        assert self.corruption is None  # whose rows have the numbers that they have now
         found = {name: getattr(self, name) for name in ("x_train", "y_train", "ids", "groups", "weights")}
         return {name: None if of is None else of[rows] for name, of in found.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from expunge.core.homes import expanded
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset, require_offset
 from expunge.datasets.cifar_pickle import read_batch
+from expunge.datasets.corrupting import corrupted
 
 _FOLDER = "cifar-10-batches-py"
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -42,6 +43,8 @@ def load(
     check_integrity: bool = True,
     train_rows: int | None = None,
     test_batch: str = _TEST,
+    poison: Mapping[str, Any] | None = None,
+    mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return images (32, 32, 3) uint8, labelled 0 (airplane) to 9 (truck), rows in the files' order.
 
@@ -50,7 +53,7 @@ def load(
     and the test batch; with it all files must be there.
 
     ``test_batch`` is the file that is tested on. A training batch in its place is held out of the training
-    images, and the official test images are left out.
+    images, and the official test images are left out. ``poison`` and ``mislabel`` are those of ``corrupted``.
 
     Raises:
         InvalidValue: ``test_batch`` is none of the files.
@@ -67,7 +70,7 @@ def load(
     most = len(_TRAINING.keys() - {test_batch})
     if len(names) < most:
         log.warning("cifar10: %d of %d training batches: %s rows", len(names), most, f"{len(y):,}")
-    return dataset.only(classes).first(train_rows)
+    return corrupted(dataset.only(classes).first(train_rows), poison, mislabel)
 
 
 def _obtain(root: Path, check: bool, test: str) -> list[str]:

@@ -6,6 +6,7 @@ been found to be what a batch holds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,7 @@ _NAMES = {
     ("numpy", "dtype"),
     ("_codecs", "encode"),  # bytes, in pickles of protocol 2 written by Python 3
 }
-_SIDE, _CHANNELS, _CLASSES = 32, 3, 10
+_SIDE, _CHANNELS = 32, 3
 _PIXELS = _CHANNELS * _SIDE * _SIDE
 
 
@@ -41,36 +42,81 @@ class _Reader(RecordReader):
 
 
 def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the images (n, 32, 32, 3) and labels (n,) of a batch, in its order.
+    """Return the images (n, 32, 32, 3) and labels (n,) of a batch of CIFAR-10; see ``read_images``."""
+    x, (y,) = read_images(path, "CIFAR-10", {"labels": 10})
+    return x, y
+
+
+def read_images(
+    path: Path, kind: str, labels: Mapping[str, int]
+) -> tuple[NDArray[np.uint8], list[NDArray[np.int64]]]:
+    """Return the images (n, 32, 32, 3) of a batch, in its order, and its lists of labels, (n,) each.
 
     Args:
         path: A pickled dictionary with ``data``, (n, 3072) uint8 (red, then green, then blue, each row by
-            row), and ``labels``, n whole numbers from 0 to 9. Other entries are ignored.
+            row), and lists of n whole numbers from 0. Other entries are ignored.
+        kind: What messages call its data set.
+        labels: Names of these lists, and how many classes each has; they are returned in this order.
 
     Raises:
         DataError: The file cannot be read, asks for anything but a numpy array, or holds something else.
     """
+    entries = _entries(path, kind)
+    try:
+        if not isinstance(entries, dict) or not {"data", *labels} <= entries.keys():
+            raise ValueError("no dictionary with data and " + " and ".join(labels))
+        x = _pixels(entries["data"])
+        found = [_labels(entries[name], classes) for name, classes in labels.items()]
+        for y in found:
+            if len(x) != len(y):
+                raise ValueError(f"{len(x)} images, but {len(y)} labels")
+    except ValueError as error:
+        most = " and ".join(f"{name} from 0 to {classes - 1}" for name, classes in labels.items())
+        raise DataError(
+            f"{path}: not a batch of {kind} ({last_line(error)}), "
+            f"allowed: data of shape (rows, {_PIXELS}), uint8, and as many {most}"
+        ) from None
+    images = x.reshape(-1, _CHANNELS, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), found
+
+
+def read_names(path: Path, kind: str, wanted: Mapping[str, int]) -> list[list[str]]:
+    """Return lists of names out of a file of names.
+
+    Args:
+        path: A pickled dictionary with these lists of text. Other entries are ignored.
+        kind: What messages call its data set.
+        wanted: Names of the lists, and how many different names each has; they are returned in this order.
+
+    Raises:
+        DataError: As of ``read_images``; or a list has other names, or too few or too many.
+    """
+    entries = _entries(path, kind)
+    if isinstance(entries, dict):
+        lists = [entries.get(name) for name in wanted]
+        if all(_are_names(found, count) for found, count in zip(lists, wanted.values(), strict=True)):
+            return [list(map(str, found or ())) for found in lists]
+    allowed = " and ".join(f"{count} different {name}" for name, count in wanted.items())
+    raise DataError(f"{path}: not the names of {kind}, allowed: {allowed}")
+
+
+def _are_names(found: Any, count: int) -> bool:
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        return False
+    return len(found) == len(set(found)) == count
+
+
+def _entries(path: Path, kind: str) -> Any:
+    """What a pickle holds, without a name of it being called."""
     try:
         with open_regular(path) as file:
-            entries = _Reader(file, path).load()
+            return _Reader(file, path).load()
     except DataError:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # damaged pickles raise all sorts
-        raise DataError(f"{path}: not a batch of CIFAR-10, or cut short ({last_line(error)})") from None
-    try:
-        if not isinstance(entries, dict) or not {"data", "labels"} <= entries.keys():
-            raise ValueError("no dictionary with data and labels")
-        x, y = _pixels(entries["data"]), _labels(entries["labels"])
-        if len(x) != len(y):
-            raise ValueError(f"{len(x)} images, but {len(y)} labels")
-    except ValueError as error:
-        raise DataError(
-            f"{path}: not a batch of CIFAR-10 ({last_line(error)}), "
-            f"allowed: data of shape (rows, {_PIXELS}), uint8, and as many labels from 0 to {_CLASSES - 1}"
-        ) from None
-    return np.ascontiguousarray(x.reshape(-1, _CHANNELS, _SIDE, _SIDE).transpose(0, 2, 3, 1)), y
+        raise DataError(f"{path}: not a batch of {kind}, or cut short ({last_line(error)})") from None
 
 
 def _pixels(array: Any) -> NDArray[np.uint8]:
@@ -97,9 +143,9 @@ def _bytes(content: Any) -> bytes:
             raise ValueError("data that are no bytes")
 
 
-def _labels(labels: Any) -> NDArray[np.int64]:
+def _labels(labels: Any, classes: int) -> NDArray[np.int64]:
     if not isinstance(labels, list):
         raise ValueError("labels that are no list")
-    if not all(type(label) is int and 0 <= label < _CLASSES for label in labels):
+    if not all(type(label) is int and 0 <= label < classes for label in labels):
         raise ValueError("a label that is none")
     return np.array(labels, dtype=np.int64)

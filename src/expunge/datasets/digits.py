@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.datasets.base import Dataset, require_offset
+from expunge.datasets.coarse import of_digits
+from expunge.datasets.corrupting import corrupted
 
 
 def load(
@@ -18,14 +20,19 @@ def load(
     offset: float = 0.5,
     classes: Sequence[Any] | None = None,
     train_rows: int | None = None,
+    labels: str | None = None,
+    poison: Mapping[str, Any] | None = None,
+    mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return images (8, 8) uint8 with pixels 0 to 16, labelled 0 to 9.
 
     Every fifth image, counted in scikit-learn's order, is a test row; the others are the training rows,
     numbered in that order. The images come with scikit-learn: ``data_dir`` is not used.
+    ``labels`` is that of ``of_digits``, ``poison`` and ``mislabel`` are those of ``corrupted``.
     """
     names = {digit: str(digit) for digit in range(10)}
-    return split("digits", *read(), names, offset).only(classes).first(train_rows)
+    dataset = of_digits(split("digits", *read(), names, offset), labels).only(classes).first(train_rows)
+    return corrupted(dataset, poison, mislabel)
 
 
 def read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

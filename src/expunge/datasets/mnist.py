@@ -23,6 +23,8 @@ from expunge.core.packed import require_unpackable
 from expunge.core.regular import open_regular, size_of
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset, require_offset
+from expunge.datasets.coarse import of_digits
+from expunge.datasets.corrupting import corrupted
 from expunge.datasets.names import require_several
 
 _VARIANTS = ("MNIST", "FashionMNIST", "KMNIST")
@@ -42,10 +44,17 @@ def load(
     classes: Sequence[Any] | None = None,
     check_integrity: bool = True,
     train_rows: int | None = None,
+    labels: str | None = None,
+    poison: Mapping[str, Any] | None = None,
+    mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Return MNIST: images (28, 28) uint8, labelled 0 to 9, as ``load_variant`` does, in ``MNIST/raw/``."""
+    """Return MNIST: images (28, 28) uint8, labelled 0 to 9, as ``load_variant`` does, in ``MNIST/raw/``.
+
+    ``labels=parity`` makes ``even`` and ``odd`` the classes (see ``of_digits``).
+    """
     digits = list(map(str, range(10)))
-    return load_variant(data_dir, "MNIST", "mnist", digits, offset, classes, check_integrity, train_rows)
+    whole = load_variant(data_dir, "MNIST", "mnist", digits, offset, check_integrity=check_integrity)
+    return corrupted(of_digits(whole, labels).only(classes).first(train_rows), poison, mislabel)
 
 
 def load_variant(
@@ -57,6 +66,8 @@ def load_variant(
     classes: Sequence[Any] | None = None,
     check_integrity: bool = True,
     train_rows: int | None = None,
+    poison: Mapping[str, Any] | None = None,
+    mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return a data set stored like MNIST: images (28, 28) uint8, rows in the files' order.
 
@@ -68,6 +79,7 @@ def load_variant(
 
     Its files are in ``<variant>/raw/``, where ``variant`` is the class in ``torchvision.datasets``: MNIST,
     FashionMNIST or KMNIST. ``name`` is the data set's, ``class_names`` are what labels 0, 1, ... are called.
+    ``poison`` and ``mislabel`` are those of ``corrupted``.
     """
     offset, check = require_offset(offset), require_switch("check_integrity", check_integrity)
     name = require_name("name", name)
@@ -81,7 +93,7 @@ def load_variant(
     vision.obtain(variant, root, files, check)
     train, test = (_split(root / raw, split, md5s, len(names)) for split in ("train", "t10k"))
     dataset = Dataset(name, *train, *test, dict(enumerate(names)), unit=255.0, offset=offset)
-    return dataset.only(classes).first(train_rows)
+    return corrupted(dataset.only(classes).first(train_rows), poison, mislabel)
 
 
 def _md5s(variant: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from expunge.core.errors import DataError, last_line
 from expunge.core.hashing import sha256_of
 from expunge.datasets.base import Dataset, require_offset
+from expunge.datasets.corrupting import corrupted
 
 # SHA-256 of each array's bytes, as in data/LICENSE-MNIST.md.
 _DIGESTS = {
@@ -27,10 +28,13 @@ def load(
     offset: float = 0.5,
     classes: Sequence[Any] | None = None,
     train_rows: int | None = None,
+    poison: Mapping[str, Any] | None = None,
+    mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return 11,982 training and 1,984 test images (28, 28) uint8, label +1 for a 3 and -1 for an 8.
 
     They are in the package: ``data_dir`` is not used. ``classes`` are both class names, or None.
+    ``poison`` and ``mislabel`` are those of ``corrupted``.
 
     Raises:
         DataError: The installed file is missing or damaged.
@@ -40,7 +44,7 @@ def load(
     x, y, x_test, y_test = _unpack(resources.files("expunge.datasets") / "data" / "mnist_3v8.npz")
     y, y_test = y.astype(np.int64), y_test.astype(np.int64)
     dataset = Dataset("mnist_3v8", x, y, x_test, y_test, {1: "3", -1: "8"}, 255.0, offset)
-    return dataset.only(classes).first(train_rows)
+    return corrupted(dataset.only(classes).first(train_rows), poison, mislabel)
 
 
 def _unpack(packed: Any) -> list[NDArray[Any]]:

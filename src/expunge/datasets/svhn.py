@@ -6,7 +6,7 @@ The files are MATLAB's (version 5): arrays of numbers alone are read, nothing in
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from expunge.core.errors import DataError
 from expunge.core.homes import expanded
 from expunge.datasets import vision
 from expunge.datasets.base import Dataset, require_offset
+from expunge.datasets.corrupting import corrupted
 from expunge.datasets.mat5 import read_array
 
 _FOLDER = "svhn"
@@ -40,6 +41,8 @@ def load(
     check_integrity: bool = True,
     extra: bool = False,
     train_rows: int | None = None,
+    poison: Mapping[str, Any] | None = None,
+    mislabel: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return images (32, 32, 3) uint8, labelled 0 to 9, rows in the files' order.
 
@@ -48,6 +51,7 @@ def load(
     its images are in memory twice: 3.6 GB at most with the extra ones, of which 1.9 GB stay.
 
     Its files are in ``svhn/``. With ``extra``, the extra images follow the training images, as training rows.
+    ``poison`` and ``mislabel`` are those of ``corrupted``.
     """
     offset, check = require_offset(offset), require_switch("check_integrity", check_integrity)
     training = ["train", "extra"] if require_switch("extra", extra) else ["train"]
@@ -56,7 +60,7 @@ def load(
     train, test = _read([root / _file(split) for split in training]), _read([root / _file("test")])
     names = {digit: str(digit) for digit in range(10)}
     dataset = Dataset("svhn", *train, *test, names, unit=255.0, offset=offset)
-    return dataset.only(classes).first(train_rows)
+    return corrupted(dataset.only(classes).first(train_rows), poison, mislabel)
 
 
 def _file(split: str) -> str:

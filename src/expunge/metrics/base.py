@@ -15,6 +15,7 @@ from expunge.core.columns import Column, Columns
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import seed_again, stream
 from expunge.datasets.base import Retrieval, of_known_classes
+from expunge.datasets.corruption import Corruption
 from expunge.predictors import Differentiable, NothingLeft, Predictor, Probabilistic
 
 Values = Mapping[str, float | None]
@@ -34,6 +35,7 @@ class View:
         retrieval: Query and gallery among the test rows; None but for a re-identification data set.
         again: Which other evaluation of the same model this is (seed, repeat and evaluation of the run);
             nothing: the first. All that metrics draw follows it, and the retrained model's own chance.
+        corruption: Which rows were poisoned or mislabelled before training; None: none were.
     """
 
     model: Any
@@ -45,6 +47,7 @@ class View:
     rows: tuple[int, ...] = ()
     retrieval: Retrieval | None = None
     again: tuple[int, ...] = ()
+    corruption: Corruption | None = None
 
     def seed(self, own: int) -> int:
         """What a metric draws from: its own seed in the first evaluation, another one in each other."""
@@ -135,7 +138,8 @@ class Metric(Protocol):
 
     A metric may say what it ``needs``, a protocol of ``expunge.predictors``: a run then names what is
     not measured of a model that lacks it, and why. One with ``needs_retrieval = True`` is refused on a
-    data set without queries and gallery, where it would measure nothing.
+    data set without queries and gallery, where it would measure nothing, and so is one with
+    ``needs_corruption`` (``poison`` or ``mislabel``) where no row was changed like that.
     """
 
     COLUMNS: Columns

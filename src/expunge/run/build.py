@@ -62,7 +62,7 @@ def build_experiment(
     weigh(unlearner, dataset, typed)
     constant = 0.0 if network else constant_of(settings, dataset)
     extractor, files = extractor_of(settings, cache, digests, network, constant)
-    _check_retrieval(metrics, dataset, choices)
+    _check_measurable(metrics, dataset, choices)
     try:
         requests = removal.stream(dataset, settings["seed"]) if trial is None else trial.requests
     except (InvalidValue, DataError) as error:
@@ -112,12 +112,15 @@ def _check_releases(unlearner: Any, requests: int) -> None:
         raise InvalidValue("unlearner.releases", unlearner.releases, allowed)
 
 
-def _check_retrieval(metrics: dict[str, Any], dataset: Any, choices: dict[str, str]) -> None:
-    """Refuse to look for people where there are neither queries nor a gallery: nothing would be measured."""
+def _check_measurable(metrics: dict[str, Any], dataset: Dataset, choices: dict[str, str]) -> None:
+    """Refuse to look for people without queries and a gallery, or for what no row was changed to show."""
+    got = f"dataset={choices.get('dataset', dataset.name)}"
     for name, metric in metrics.items():
         if getattr(metric, "needs_retrieval", False) and dataset.retrieval is None:
-            got = f"dataset={choices.get('dataset', dataset.name)}"
             raise InvalidValue(f"metrics.{name}", got, "a re-identification data set (reid, reid_faces)")
+        kind = getattr(metric, "needs_corruption", None)
+        if kind and (dataset.corruption is None or not len(dataset.corruption.rows(kind))):
+            raise InvalidValue(f"metrics.{name}", f"{got} without it", f"images with dataset.{kind}")
 
 
 def named_inputs(settings: dict[str, Any]) -> Inputs:

@@ -176,9 +176,9 @@ class Session:
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
-        retrieval = self.experiment.dataset.retrieval
-        asked = self.requested.copy(), tuple(rows)
-        return View(self.experiment.model, *inputs, *asked, retrieval, self.experiment.again)
+        dataset, asked = self.experiment.dataset, (self.requested.copy(), tuple(rows))
+        about = dataset.retrieval, self.experiment.again, dataset.corruption
+        return View(self.experiment.model, *inputs, *asked, *about)
 
     def _test_accuracy(self) -> float | None:
         found = self._evaluate([m for m in self.experiment.metrics if "test_accuracy" in columns_of(m)])

@@ -29,6 +29,7 @@ from expunge.extractors.pixels import Pixels
 from expunge.linear.rows import Rows
 from expunge.metrics.margins import margins
 from expunge.predictors.linear import LinearModel
+from expunge.record.requests.located import nearest
 from expunge.studies.heads import Heads
 from expunge.training import Training
 from expunge.unlearners.newton import Newton
@@ -85,8 +86,8 @@ class Data:
             (y == larger).astype(np.int64) for y in (self.part.y_train, dataset.y_test[test])
         )
         self.forget = forget
-        near = np.argsort(((self.x - self.x[0]) ** 2).sum(axis=1), kind="stable")[:forget]
-        self.sets = {"random": np.sort(rng.permutation(rows)[:forget]), "neighbours": np.sort(near)}
+        near = np.sort(nearest(self.x, 0, forget))
+        self.sets = {"random": np.sort(rng.permutation(rows)[:forget]), "neighbours": near}
         self.probed, self.seed = probed, seed
 
     def stays(self, forget_set: str) -> Ids:

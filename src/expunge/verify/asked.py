@@ -21,6 +21,7 @@ from expunge.verify.exact import number
 from expunge.verify.files import INPUTS, RunFiles, mapping
 from expunge.verify.ledger import Ledger
 from expunge.verify.lines import Faults, Line
+from expunge.verify.rows import BLOCK
 
 _OURS = "expunge.record.requests."
 
@@ -94,6 +95,11 @@ def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[l
         count, size = int(removal.get("count", 100)), int(removal.get("batch_size", 1))
         rows = draws.order(seed, len(dataset.y_train))[: count * size]
         return _batches(rows.tolist(), size), "the rows that the seed draws, in their order"
+    if kind == "RandomSample":
+        count = int(removal.get("count", 100))
+        rows = draws.order(seed, len(dataset.y_train))[:count]
+        size = int(removal.get("batch_size") or count)
+        return _batches(rows.tolist(), size), "the rows that the seed draws, in their order"
     if kind == "ListedRows":
         return _listed(removal)
     if kind == "OfClass":
@@ -116,6 +122,14 @@ def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[l
         ), "the rows of the groups"
     if kind == "ListedIds":
         return _by_id(removal, dataset)
+    if kind in ("Poisoned", "Mislabelled"):
+        assert dataset.corruption is not None
+        changed = np.full(len(dataset.y_train), 0)
+        changed[dataset.corruption.rows("poison" if kind == "Poisoned" else "mislabel")] = 1
+        return _parts(removal, changed, [1], [()], seed), "the rows that were changed before training"
+    if kind in ("Outliers", "Neighbours"):
+        found, how = _by_place(kind, removal, dataset, seed)
+        return _batches(found, int(removal.get("batch_size") or len(found))), how
     raise KeyError(kind)
 
 
@@ -163,6 +177,29 @@ def _by_id(removal: dict[str, Any], dataset: Dataset) -> tuple[list[list[int]], 
     if ids and all(isinstance(entry, list) for entry in ids):
         return [[place[str(one)] for one in batch] for batch in ids], how
     return _batches([place[str(one)] for one in ids], int(removal.get("batch_size", 1))), how
+
+
+def _by_place(kind: str, removal: dict[str, Any], dataset: Dataset, seed: int) -> tuple[list[int], str]:
+    """Rows by how far they are from the mean of their class, or from one of them; ties by their numbers."""
+    count, far = int(removal.get("count", 100)), np.empty(len(dataset.y_train))
+    if kind == "Outliers":
+        for label in np.unique(dataset.y_train):
+            own = np.flatnonzero(dataset.y_train == label)
+            x = _dense(dataset.x_train[own])
+            far[own] = -np.sqrt(((len(own) * x - x.sum(axis=0)) ** 2).sum(axis=1)) / len(own)
+        return np.argsort(far, kind="stable")[:count].tolist(), "the rows farthest from their class's mean"
+    row = removal.get("row")
+    row = int(draws.order(seed, len(far))[0] if row is None else row)
+    for start in range(0, len(far), BLOCK):
+        part = slice(start, start + BLOCK)
+        far[part] = ((_dense(dataset.x_train[part]) - _dense(dataset.x_train[[row]])) ** 2).sum(axis=1)
+    far[row] = -1
+    return np.argsort(far, kind="stable")[:count].tolist(), f"row {row} and those nearest to it"
+
+
+def _dense(x: Any) -> NDArray[np.float64]:
+    part = x.toarray() if hasattr(x, "indptr") else np.asarray(x)
+    return part.reshape(len(part), -1).astype(np.float64)
 
 
 def _batches(rows: list[int], size: int) -> list[list[int]]:

@@ -8,7 +8,7 @@ from expunge.core import seeds
 from expunge.core.checks import require_count, require_seed
 from expunge.core.errors import InvalidValue
 from expunge.datasets import Dataset
-from expunge.record.requests.request import Request, batches_of, numbered
+from expunge.record.requests.request import Request, batches_of, numbered, require_left
 
 
 class RandomRows:
@@ -44,6 +44,34 @@ class RandomRows:
             raise InvalidValue("count", self.count, allowed)
         drawn = seeds.stream(seed if self.seed is None else self.seed, "requests").permutation(n)
         return numbered(batches_of(drawn[: self.count * self.batch_size].tolist(), self.batch_size))
+
+
+class RandomSample:
+    """Rows drawn at random that leave together: those that ``RandomRows`` would ask for first.
+
+    Args:
+        count: Number of rows.
+        batch_size: Rows in each request; None: all in one.
+        seed: None for the run's own.
+
+    Raises:
+        InvalidValue: A setting is not allowed.
+    """
+
+    def __init__(self, count: int = 100, batch_size: int | None = None, seed: int | None = None) -> None:
+        self.count = require_count("count", count)
+        self.batch_size = None if batch_size is None else require_count("batch_size", batch_size)
+        self.seed = None if seed is None else require_seed("seed", seed)
+
+    def stream(self, dataset: Dataset, seed: int) -> list[Request]:
+        """Return the requests.
+
+        Raises:
+            InvalidValue: They would leave no training row.
+        """
+        require_left(self.count, n := len(dataset.y_train))
+        drawn = seeds.stream(seed if self.seed is None else self.seed, "requests").permutation(n)
+        return numbered(batches_of(drawn[: self.count].tolist(), self.batch_size or self.count))
 
 
 class RandomPeople:

@@ -16,7 +16,7 @@ from expunge.datasets.names import person
 from expunge.record.requests.request import Request, batches_of, numbered
 
 
-class _Part:
+class Part:
     """How many rows of a label go, and in which requests: common to all of these."""
 
     def __init__(self, batch_size: int | None, share: float, count: int | None, seed: int | None) -> None:
@@ -44,7 +44,7 @@ class _Part:
         return batches_of(rows.tolist(), self.batch_size or chosen)
 
 
-class OfClass(_Part):
+class OfClass(Part):
     """Rows of one class, in the data set's order.
 
     Args:
@@ -88,7 +88,7 @@ class OfClass(_Part):
         return numbered(batches)
 
 
-class _Named(_Part):
+class _Named(Part):
     """Rows of somebody or something by name, or of several one after the other; no request mixes two."""
 
     key: str

@@ -183,7 +183,13 @@ def _last_resort(runs: Sequence[Run], without: Collection[str]) -> list[list[str
     keys = _apart(tables)
     if not keys:
         return [[plain(run.name or run.folder.name)] for run in runs]
-    return [[f"{key} {table.get(key, NONE)}" for key in keys] for table in tables]
+    return [[_said(key, table.get(key, NONE)) for key in keys] for table in tables]
+
+
+def _said(key: str, value: str) -> str:
+    """A setting as words; of a part that is told by its class alone, the class's own name."""
+    part, dot, last = key.rpartition("._target_")
+    return f"{part} {value.rpartition('.')[2]}" if dot and not last else f"{key} {value}"
 
 
 def _words(table: Mapping[str, str], keys: Iterable[str]) -> list[str]:
