@@ -114,8 +114,8 @@ def served(folder: Path) -> int:
 
 
 def without_seconds(content: bytes) -> bytes:
-    """``removals.jsonl`` with every time replaced; all other bytes as they are."""
-    return re.sub(rb'("seconds": )[-+.0-9e]+', rb"\1*", content)
+    """``removals.jsonl`` with every time, and all memory, replaced; all other bytes as they are."""
+    return re.sub(rb'("(?:seconds|memory_mb|gpu_memory_mb)": )(?:[-+.0-9e]+|null)', rb"\1*", content)
 
 
 def resum(ledger: Path) -> None:

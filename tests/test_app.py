@@ -24,7 +24,7 @@ from tests.cli import SMALL
 LINE = [
     *("request", "rows", "outcome", "reason", "removed_total", "retained"),
     *("residual_bound", "residual_measured", "budget", "epsilon_spent"),
-    *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds"),
+    *("test_accuracy", "forget_accuracy", "retain_accuracy", "seconds", "memory_mb"),
 ]
 SUMMARY = {
     *("columns", "inputs", "role"),
@@ -32,7 +32,15 @@ SUMMARY = {
     *("requests", "removed", "retrained", "refused", "removals_supported", "budget_exhausted"),
     *("test_accuracy_before", "test_accuracy_after", "residual_bound", "residual_measured"),
     *("budget", "epsilon", "delta", "seconds_fit", "seconds_removal_median", "seconds_removal_p95"),
-    *("epsilon_total", "delta_total", "not_covered", "peak_memory_mb", "versions"),
+    *(
+        "epsilon_total",
+        "delta_total",
+        "not_covered",
+        "peak_memory_mb",
+        "memory_mb",
+        "stored_bytes_row",
+        "versions",
+    ),
 }
 SAID = {  # beyond that, by the unlearner
     "newton": {"guarantee"},
@@ -203,6 +211,14 @@ def test_residual_recomputed_on_the_embedded_images(tmp_path):
     assert residual <= summary["residual_bound"] <= summary["budget"]
 
 
+def test_what_a_method_keeps_besides_the_model_is_counted_by_the_row(runs):
+    kept = {name: cli.summary(runs[name]) for name in ("newton", "none", "retrain")}
+    bytes_of = {name: said["stored_bytes_row"] * said["n_train"] for name, said in kept.items()}
+    dim = len(load_file(runs["newton"] / "model.safetensors")["weight"])
+    assert bytes_of["newton"] - bytes_of["retrain"] >= 8 * dim**2  # an inverse Hessian
+    assert bytes_of["none"] <= bytes_of["retrain"] < 8 * dim**2
+
+
 # It repeats
 
 
@@ -220,6 +236,9 @@ def test_same_configuration_leaves_the_same_bytes(runs, tmp_path, unlearner):
 def test_only_times_are_left_out_of_comparisons():
     line = b'{"request": 1, "budget": 2.5, "seconds": 1.5e-05}\n{"request": 2, "seconds": 3, "toy": 0.1}\n'
     left = b'{"request": 1, "budget": 2.5, "seconds": *}\n{"request": 2, "seconds": *, "toy": 0.1}\n'
+    assert cli.without_seconds(line) == left
+    line = b'{"seconds": 3, "memory_mb": null, "gpu_memory_mb": 0.1}\n{"memory_mb": 1.5, "toy_mb": 7}\n'
+    left = b'{"seconds": *, "memory_mb": *, "gpu_memory_mb": *}\n{"memory_mb": *, "toy_mb": 7}\n'
     assert cli.without_seconds(line) == left
 
 

@@ -22,7 +22,7 @@ from tests.golden.settings import ESTIMATOR, arguments
 FROZEN = Path(__file__).parent / "frozen"
 MACHINE = FROZEN / "machine.json"
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "numba", "scikit-learn", "opacus")
-_VARY = ("peak_memory_mb", "versions", "columns", "inputs")
+_VARY = ("peak_memory_mb", "memory_mb", "stored_bytes_row", "versions", "columns", "inputs")
 """Of a summary: what a machine adds, words that say what the numbers mean, and digests."""
 _TIME = re.compile(r"seconds| s$|^(faster|times|speed)|ratio")
 

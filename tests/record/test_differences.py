@@ -22,7 +22,7 @@ from tests import cli
 from tests.report.test_report import make_run
 
 FEW = (*cli.SMALL, "removal.count=6")
-TIMES = {"seconds_fit", "seconds_removal_median", "seconds_removal_p95", "peak_memory_mb"}
+TIMES = {"seconds_fit", "seconds_removal_median", "seconds_removal_p95", "peak_memory_mb", "memory_mb"}
 
 
 @pytest.fixture(scope="module")

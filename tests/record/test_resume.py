@@ -28,7 +28,7 @@ RUNS = {
     "newton_corrected": (),
     "newton_rowless": (),
 }
-VARYING = ("seconds_fit", "seconds_removal_median", "seconds_removal_p95", "peak_memory_mb")
+VARYING = ("seconds_fit", "seconds_removal_median", "seconds_removal_p95", "peak_memory_mb", "memory_mb")
 
 
 def arguments(unlearner: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from expunge.core.text import plain
 
 FORMATS = ("number", "accuracy", "share", "count", "seconds", "times")
 KINDS = ("line", "smoothed", "stem", "pair", "removed", "rest", "bounded", "features")
-OVER_RUN = ("last", "mean", "served", "")
+OVER_RUN = ("last", "mean", "most", "served", "")
 
 RETRAINED = "retrain_"
 """What the name of a number of the retrained model begins with."""
@@ -61,9 +61,9 @@ class Column:
         definition: What it means, in a sentence without its full stop.
         format: One of ``FORMATS``.
         beside: Key of a second number that stands in the same cell.
-        over_run: What the summary has: the ``last`` value, the ``mean`` over the requests where there is one,
-            the last of a request that was ``served`` (a refused one's describes an update that was taken
-            back), or nothing (empty).
+        over_run: What the summary has: the ``last`` value, the ``mean`` over the requests where there is one
+            or the ``most`` of any, the last of a request that was ``served`` (a refused one's describes an
+            update that was taken back), or nothing (empty).
         sub: The heading's second line, what the two numbers of a cell are.
         cell: How the two stand in a cell.
         shown: Whether it has a column of the table; it is in the files anyway.

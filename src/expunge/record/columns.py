@@ -96,6 +96,30 @@ TUNED = {
     "tuning_trials": Column("trials", "", "settings that were tried", "count", shown=False),
 }
 """Of the runs whose settings have been chosen by trials."""
+MEMORY, GPU_MEMORY, STORED = "memory_mb", "gpu_memory_mb", "stored_bytes_row"
+SIZES = {
+    MEMORY: Column(
+        "peak memory, MB",
+        "↓",
+        "MB (2^20 bytes) by which the process's memory rose above what it held before a request, the most of "
+        "any; what it had kept from training, and used again, is in no rise",
+        over_run="most",
+    ),
+    GPU_MEMORY: Column(
+        "GPU memory, MB",
+        "↓",
+        "MB (2^20 bytes) that torch took on the GPU beyond what it had before a request, the most of any",
+        over_run="most",
+    ),
+    STORED: Column(
+        "stored bytes a row",
+        "↓",
+        "size of what the method keeps besides the model to serve requests, over the number of training "
+        "rows, which are not in it themselves",
+        "count",
+    ),
+}
+"""What every run measures of memory; of a request that is as little the same the next time as its time is."""
 
 
 def declared(parts: Iterable[Columns]) -> dict[str, Column]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from expunge.certificate.composition import Claim, Total
 from expunge.core.columns import Columns
+from expunge.core.memory_rise import peak_mib
 from expunge.core.versions import version_of
 from expunge.record.account import require_counts
-from expunge.record.columns import as_json
+from expunge.record.columns import STORED, as_json
 from expunge.record.continued import KEY as CONTINUED
 from expunge.record.tally import Tally
 from expunge.record.times import counted, median_and_p95
@@ -43,9 +44,9 @@ def summarise(
             method says of its guarantee), ``noise`` (at release: ``releases`` that it covers, ``std``,
             ``sensitivity`` that it hides, which ``noise``, the ``grid`` of its lattice (0: none), the largest
             ``ratio`` of sensitivity and std that one release may have, how many were ``released``, their
-            ``epsilon_spent``), ``not_measured`` (metric -> why), ``total`` (the guarantee of extractor and
-            unlearner together), ``extracted`` (what the extractor has to say), ``tuned`` (how the settings
-            were chosen, where they were) and ``inputs`` (digests).
+            ``epsilon_spent``), ``stored_bytes_row``, ``not_measured`` (metric -> why), ``total`` (the
+            guarantee of extractor and unlearner together), ``extracted`` (what the extractor has to say),
+            ``tuned`` (how the settings were chosen, where they were) and ``inputs`` (digests).
         columns: What is declared of the records' numbers; of those beyond the ledger's ``KEYS`` the summary
             has what ``Column.over_run`` says.
 
@@ -76,27 +77,18 @@ def summarise(
         "seconds_fit": facts["seconds_fit"],
         "seconds_removal_median": middle,
         "seconds_removal_p95": p95,
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": peak_mib(),
         **facts.get("extracted", {}),
         **facts.get("tuned", {}),
     }
     summary |= {key: value for key, value in tally.own().items() if key not in summary}
     said = {key: facts[key] for key in ("role", "not_measured", "inputs", "rows_on") if facts.get(key)}
     said |= {key: facts[key] for key in ("repeat", "evaluation") if facts.get(key)}
+    summary |= {STORED: facts[STORED]} if facts.get(STORED) is not None and STORED not in summary else {}
     said |= {"guarantee": claim.guarantee} if claim.guarantee else {}
     said |= {CONTINUED: tally.continued} if tally.continued else {}
     described = {"columns": as_json(known)} if known else {}
     return {**summary, **said, **described, "versions": versions()}
-
-
-def peak_memory_mb() -> float | None:
-    """Largest resident set of this process so far, in MiB; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1)
 
 
 def versions() -> dict[str, str]:

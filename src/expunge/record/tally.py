@@ -65,7 +65,7 @@ class Tally:
 
 
 class _Value:
-    """What is known of one key: ``mean`` of all values, the ``last`` record's, or a ``served`` one's."""
+    """What is known of one key: ``mean`` or ``most`` of all, the ``last`` record's, or a ``served`` one's."""
 
     def __init__(self, how: str) -> None:
         self._how = how
@@ -75,7 +75,7 @@ class _Value:
     def add(self, value: Any, outcome: str) -> None:
         if self._how == "last":  # evaluated after the last request, whatever it is evaluated at besides
             self._latest = value
-        elif value is not None and self._how == "mean":
+        elif value is not None and self._how in ("mean", "most"):
             self._all.append(value)
         elif value is not None and outcome != "refused":
             self._latest = value
@@ -83,5 +83,7 @@ class _Value:
     def result(self) -> float | None:
         if self._how == "mean":
             return float(np.mean(self._all)) if self._all else None
+        if self._how == "most":
+            return max(self._all, default=None)
         found: float | None = self._latest
         return found

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from expunge.certificate.composition import Claim, Total, Upstream, total
+from expunge.core import memory_rise
 from expunge.core.columns import Column
 from expunge.core.errors import InvalidValue
 from expunge.core.files import State, save_state
+from expunge.core.memory_rise import NOT_TOLD, Rise
 from expunge.core.plain import finite
 from expunge.linear.operations import RowOperations
 from expunge.linear.placed import place_of, placed
@@ -23,7 +25,7 @@ from expunge.linear.shared_rows import spread
 from expunge.metrics import Metric, View
 from expunge.metrics.base import Comparing, Pictured, columns_of, lacking
 from expunge.record import hints
-from expunge.record.columns import TUNED, declared
+from expunge.record.columns import GPU_MEMORY, MEMORY, SIZES, STORED, TUNED, declared
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
 from expunge.record.run_state import counts_in, requested_in
@@ -52,7 +54,7 @@ class Session:
         self.y_train, self.y_test = experiment.dataset.y_train, experiment.dataset.y_test
         self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
         self.served, self.removed = 0, 0
-        self.stopped = False
+        self.stopped, self.rise = False, Rise()
         self.measured: dict[str, Any] = {}
         self.evaluated: list[Metric] = []
         if hasattr(experiment.unlearner, "rehearse"):  # compiling is in no time of training or removal
@@ -121,10 +123,11 @@ class Session:
                 metric.before(self._view(request.rows))
 
     def serve(self, request: Request) -> tuple[Outcome, float]:
-        """Remove; only the removal itself is timed. At a limit that the run was to find, it ends."""
-        started = time.perf_counter()
-        outcome = self.experiment.unlearner.remove(list(request.rows))
-        seconds = time.perf_counter() - started
+        """Remove; the removal alone is timed, and its memory seen. At a limit to be found, the run ends."""
+        with memory_rise.measured() as self.rise:
+            started = time.perf_counter()
+            outcome = self.experiment.unlearner.remove(list(request.rows))
+            seconds = time.perf_counter() - started
         self.checked.outcome(outcome, request)
         self.served = request.number
         self.stopped = self.experiment.stop_at_limit and outcome.outcome != "removed"
@@ -144,15 +147,18 @@ class Session:
             due = [m for m in due if [*columns_of(m)] != ["residual_measured"]]
         self.evaluated = due
         own = (name for metric in self.experiment.metrics for name in columns_of(metric))
-        record: dict[str, Any] = dict.fromkeys((*KEYS, *own))
+        record: dict[str, Any] = dict.fromkeys((*KEYS, MEMORY, *own))
         record |= {
             "request": request.number,
             "rows": list(request.rows),
             "removed_total": self.removed,
             "retained": len(self.y_train) - self.removed,
             "seconds": seconds,
+            MEMORY: self.rise.resident,
             **{key: getattr(outcome, key) for key in _OF_OUTCOME},
         }
+        if self.rise.gpu is not None:
+            record[GPU_MEMORY] = self.rise.gpu
         if ids := self.experiment.dataset.ids_of(request.rows):
             record["ids"] = ids
         return record | self._evaluate(due, request.rows) | finite(outcome.figures)
@@ -219,6 +225,7 @@ class Session:
             "total": self._total(),
             "claim": self._claim(),
             "noise": self._noise(),
+            STORED: self._stored(),
             "role": getattr(self.experiment.unlearner, "role", "heuristic"),
             "not_measured": self._not_measured(),
             "extracted": extractor.facts() if hasattr(extractor, "facts") else {},
@@ -236,6 +243,12 @@ class Session:
         so_far = {key: getattr(account, key) for key in ("released", "epsilon_spent")}
         return {**plan, "ratio": guarantee.most, **so_far}
 
+    def _stored(self) -> float:
+        """Bytes a training row of what the method's state has besides the model."""
+        parts = (self.experiment.unlearner.state().arrays, self.experiment.model.model())
+        state, model = (sum(np.asarray(array).nbytes for array in arrays.values()) for arrays in parts)
+        return max(0, state - model) / len(self.y_train)
+
     def _named_metrics(self) -> Iterator[tuple[str, Metric]]:
         return zip(self.experiment.settings.get("metrics") or {}, self.experiment.metrics, strict=False)
 
@@ -243,7 +256,8 @@ class Session:
         """Metric -> why it could measure nothing: the unlearner lacks what it needs."""
         model, who = self.experiment.model, self.experiment.unlearner.name
         lacks = {name: ", ".join(lacking(model, metric)) for name, metric in self._named_metrics()}
-        return {name: f"{who} has no {what}" for name, what in lacks.items() if what}
+        untold = {MEMORY: NOT_TOLD} if self.served and self.rise.resident is None else {}
+        return {name: f"{who} has no {what}" for name, what in lacks.items() if what} | untold
 
     def _total(self) -> Total:
         """The guarantee of extractor and unlearner together."""
@@ -267,4 +281,4 @@ class Session:
         parts = (self.experiment.extractor, self.experiment.unlearner)
         extractor, unlearner = (getattr(part, "COLUMNS", {}) for part in parts)
         tuned = TUNED if self.experiment.facts.get("tuned") else {}
-        return declared([extractor, *map(columns_of, self.experiment.metrics), unlearner, tuned])
+        return declared([extractor, *map(columns_of, self.experiment.metrics), unlearner, SIZES, tuned])

@@ -24,6 +24,7 @@ from expunge.curvature.watching import require_derivatives, require_open, runs_o
 from expunge.datasets.names import listed
 from expunge.scrub.coverage import has_units
 from expunge.scrub.scrub_error import ScrubError
+from expunge.scrub.shared_out import Shares, shares
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,14 @@ class Observed:
     ``activations``, (n, units) float64, are before the nonlinearity, averaged over positions: an array, or,
     of a network on a GPU with room for them, a tensor there. ``units`` are those that the columns belong to.
     ``order``, (n,) float64, is there where a loss is too small for a number: it rises with the losses, and
-    tells such copies apart; see ``curvature.losses.order_of``.
+    tells such copies apart; see ``curvature.losses.order_of``. ``parts`` are the copies of each selection.
     """
 
     losses: NDArray[np.float64]
     activations: NDArray[np.float64] | Tensor
     units: list[Unit]
     order: NDArray[np.float64] | None = None
+    parts: tuple[slice, ...] = (slice(None),)
 
     @property
     def ranked(self) -> NDArray[np.float64]:
@@ -103,14 +105,14 @@ def all_units(module: nn.Module) -> list[Unit]:
 
 
 def perturbed(
-    x: Tensor, copies: int, std: float, generator: torch.Generator
+    x: Tensor, copies: int | Tensor, std: float, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield ``z' + N(0, std^2)`` batch by batch, with the row of ``x`` that each copy is of.
 
     ``x`` is (m, ...), the rows to be removed; the ``copies`` (at least one of each row) are shared out among
-    them in turn. ``generator`` is on the CPU: the same copies on every device.
+    them in turn, or are the row of each copy. ``generator`` is on the CPU: the same copies on every device.
     """
-    of = torch.arange(max(copies, len(x))) % len(x)
+    of = copies if isinstance(copies, Tensor) else torch.arange(max(copies, len(x))) % len(x)
     for start in range(0, len(of), _BATCH):
         rows = of[start : start + _BATCH]
         noise = torch.randn((len(rows), *x.shape[1:]), generator=generator, dtype=x.dtype)
@@ -142,7 +144,7 @@ def observe(
     module: nn.Module,
     losses: Losses,
     sample: tuple[Tensor, Tensor],
-    copies: int,
+    copies: int | Shares,
     std: float,
     generator: torch.Generator,
 ) -> Observed:
@@ -152,13 +154,14 @@ def observe(
     which copies are neighbours, hang on differences that float32 rounds away.
 
     The sample is inputs (m, ...) and targets (m,) of the rows to be removed; for the copies see
-    ``perturbed`` (published: 1,000, of standard deviation 0.1).
+    ``perturbed`` (published: 1,000, of standard deviation 0.1), and for how they are shared out ``shares``.
 
     Raises:
         ScrubError: A loss or an activation is not finite.
         InvalidValue: The network has no Conv2d or Linear layer, or calls none.
     """
     x, y = sample
+    shared = shares(y, copies, "together") if isinstance(copies, int) else copies
     unit_modules(module)  # before it is copied: there must be units
     network, run = as_in_float64(module, x[:1])
     dtype = x.dtype if run is module else torch.float64
@@ -174,7 +177,7 @@ def observe(
         for context in contexts:
             stack.enter_context(context)
         answer = stack.enter_context(_recording(unit_modules(network)))
-        for copy, rows in _grouped(perturbed(x, copies, std, generator), x.device):
+        for copy, rows in _grouped(perturbed(x, shared.of, std, generator), x.device):
             answer.clear()
             outputs, own = run(copy.to(dtype)), y[rows]
             found.append((precise(losses, outputs, own), order_of(losses, outputs, own)))
@@ -183,7 +186,7 @@ def observe(
                 allowed = "a network that calls its Conv2d or Linear layers"
                 raise InvalidValue("model", type(module).__name__, allowed)
             there = torch.cat([_mean(answer[name]) for name in names], dim=1)
-            kept = has_room(x.device, there.element_size() * copies * there.shape[1], _SHARE)
+            kept = has_room(x.device, there.element_size() * len(shared.of) * there.shape[1], _SHARE)
             answers.append(there if kept else there.cpu())
     if any(part.device.type == "cpu" for part in answers):
         answers = [part.cpu() for part in answers]
@@ -194,7 +197,7 @@ def observe(
     units = [(name, unit) for name, width in names.items() for unit in range(width)]
     small = bool((loss.abs() < torch.finfo(torch.float64).tiny).any())
     seen = activations.numpy() if activations.device.type == "cpu" else activations
-    return Observed(loss.numpy(), seen, units, order.numpy() if small else None)
+    return Observed(loss.numpy(), seen, units, order.numpy() if small else None, shared.parts)
 
 
 def _without_log_softmax(module: nn.Module) -> bool:

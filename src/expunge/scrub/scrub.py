@@ -29,10 +29,12 @@ from expunge.scrub.outputs import Refit
 from expunge.scrub.problem import Problem
 from expunge.scrub.proposal import Proposal, count_moved
 from expunge.scrub.scrub_error import ScrubError
+from expunge.scrub.shared_out import SELECTIONS, shares
 from expunge.scrub.steps import CURVATURES, MODES, CurvatureChoice
 
 _SIZES = ("perturbation_std", "lr", "smoothness", "lipschitz", "l2", "noise_epsilon", "max_rise")
 _MOST_COPIES = 1_000_000  # published: 1,000
+_MOST_ROWS = 2048  # of those that stay, however many classes leave; unlearner=kfac always takes so many
 _HALVINGS = 20
 _L2 = 0.01  # as published
 PENALTY = "a number >= 0: the weight of the penalty that the network was trained with, 0 where there was none"
@@ -50,6 +52,8 @@ class Scrub:
         curvature: ``kfac``, ``ggn``, ``exact``, ``fd`` or ``fisher``; see ``CurvatureChoice``.
         mode: ``sekhari``, ``cr`` or ``ascent``; see ``expunge.scrub.steps``.
         n_perturbations: Perturbed copies.
+        selection: ``by_class``: a selection in each class of which rows leave, n_perturbations copies in all;
+            ``together`` (published): one, with a copy of each row at least. See ``shared_out.shares``.
         perturbation_std: Of each input value.
         max_units: The most units that ``lfoci`` and ``random`` take; None: as many as FOCI finds.
         l2: Damping, added to the curvature (> 0); None: the penalty, and 0.01 where that is 0.
@@ -61,7 +65,8 @@ class Scrub:
         noise_delta: Likewise.
         smoothness: Likewise.
         lipschitz: Likewise.
-        curvature_rows: See ``CurvatureChoice.rows``.
+        curvature_rows: See ``CurvatureChoice.rows``; by class, so many for each class of which rows leave, up
+            to 2,048: more units move then, by a longer step. ``max_rise`` looks at as many.
         curvature_tol: See ``CurvatureChoice.tol``.
         curvature_columns: See ``CurvatureChoice.columns``.
         max_rise: The step is halved for as long as it raises the mean loss of the rows that stay (of
@@ -91,12 +96,14 @@ class Scrub:
     max_rise: float | None = 0.01
     refit_outputs: bool = True
     curvature_columns: int | None = COLUMNS
+    selection: str = "by_class"
     threads: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         require_choice("selector", self.selector, selectors.SELECTORS)
         require_choice("curvature", self.curvature, CURVATURES)
         require_choice("mode", self.mode, MODES)
+        require_choice("selection", self.selection, SELECTIONS)
         require_count("n_perturbations", self.n_perturbations, least=3, most=_MOST_COPIES)
         for name in ("perturbation_std", "lr", "smoothness", "lipschitz"):
             require_positive(name, getattr(self, name))
@@ -125,7 +132,7 @@ class Scrub:
         Another curvature instead of ``fd`` is averaged over 2,048 rows and solved to 1e-4.
         """
         theirs = {"curvature": "fd", "noise_epsilon": 0.1, "max_rise": None, "refit_outputs": False}
-        others = {"curvature_rows": 2048, "curvature_tol": 1e-4, "l2": _L2}
+        others = {"curvature_rows": 2048, "curvature_tol": 1e-4, "l2": _L2, "selection": "together"}
         both = {**theirs, **others, **settings}
         return cls(**{"penalty": both["l2"], **both})
 
@@ -194,7 +201,7 @@ class Scrub:
 
     def observe(self, problem: Problem, noise: torch.Generator) -> Observed:
         """Run the perturbed copies."""
-        copies, std = self.n_perturbations, self.perturbation_std
+        copies, std = shares(problem.sample[1], self.n_perturbations, self.selection), self.perturbation_std
         return observe(problem.module, problem.losses, problem.sample, copies, std, noise)
 
     def select(self, problem: Problem, rng: np.random.Generator, noise: torch.Generator) -> list[Unit]:
@@ -202,11 +209,16 @@ class Scrub:
         observe = partial(self.observe, problem, noise)
         return selectors.select(self.selector, problem.module, observe, rng, self.max_units, self.threads)
 
+    def rows_for(self, targets: Tensor) -> int | None:
+        """Return how many retained rows are looked at to remove rows with these targets; None: all."""
+        rows, parts = self.curvature_rows, len(shares(targets, self.n_perturbations, self.selection).parts)
+        return None if rows is None else max(rows, min(rows * parts, _MOST_ROWS))
+
     def step(self, problem: Problem, block: Block, rng: np.random.Generator) -> Tensor:
         """Return the update of the selected weights, without noise, (|S|,) float64."""
         if self.mode == "ascent":
             return steps.ascent(problem, block, self.lr)
-        how = self.curvature_rows, self.curvature_tol, self.curvature_columns
+        how = self.rows_for(problem.sample[1]), self.curvature_tol, self.curvature_columns
         curvature = CurvatureChoice(self.curvature, *how)
         l2 = self.damping(problem)
         if self.mode == "cr":
@@ -223,7 +235,7 @@ class Scrub:
         """
         if self.max_rise is None:
             return step, 1.0
-        rows = steps.some_of(problem.retained, self.curvature_rows, rng)
+        rows = steps.some_of(problem.retained, self.rows_for(problem.sample[1]), rng)
         before = steps.mean_loss(problem, rows)
         most = before + self.max_rise * max(1.0, before)
         for share in (0.5**halvings for halvings in range(_HALVINGS + 1)):

@@ -16,9 +16,9 @@ from expunge.codec.attributes import binary_attributes, markov_blanket_of, neigh
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.homes import expanded
+from expunge.core.memory_rise import peak_mib
 from expunge.core.seeds import stream
 from expunge.datasets.celeba_attributes import read_celeba_attributes
-from expunge.record.summary import peak_memory_mb
 from expunge.studies.checks import require_names
 
 TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
@@ -102,7 +102,7 @@ class CodecSpeed:
             "scores": [s if np.isfinite(s) else None for s in selection.scores.tolist()],
             "neighbours": self._named(neighbours_of, j),
             "blanket": self._named(markov_blanket_of, j),
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": peak_mib(),
         }
 
     def table(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:

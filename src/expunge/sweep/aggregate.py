@@ -30,7 +30,8 @@ from expunge.sweep.jobs import Job, earlier, read
 
 CSV = "sweep.csv"
 DAMAGED = "damaged"
-_VARYING = ("peak_memory_mb", "versions")  # besides times
+_VARYING = ("versions",)  # besides times and memory
+_COST = re.compile("seconds|memory")
 _NOT_OF_DATA = re.compile("(extractor|model|training|unlearner|removal|metrics|stop_at_limit)([.@]|$)")
 _FIRST = ("run", "status", "error")
 
@@ -204,7 +205,7 @@ def _plain(value: Any) -> bool:
 
 def _repeating(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries that are one value and come out the same every time."""
-    return {k: v for k, v in summary.items() if _plain(v) and k not in _VARYING and "seconds" not in k}
+    return {k: v for k, v in summary.items() if _plain(v) and k not in _VARYING and not _COST.search(k)}
 
 
 def _keys(tables: Iterable[Mapping[str, Any]]) -> list[str]:

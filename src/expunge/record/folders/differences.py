@@ -20,7 +20,7 @@ from expunge.record.settings import FREE
 
 ABSENT = text.NONE
 """Stands for a value that one of the two does not have."""
-_COSTS = ("seconds", "peak_memory", "gpu_memory")
+_COSTS = ("seconds", "memory", "peak_memory", "gpu_memory")
 _NO_NUMBERS = ("columns", "inputs", "versions", "table")
 _LONGEST = 72  # characters of a value
 _DIGITS = 6

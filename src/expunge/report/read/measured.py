@@ -28,7 +28,7 @@ def lasting(run: Run, key: str, how: str = "last") -> float | None:
     _, values = run.series(key, refused=how != "served")
     if not values:
         return None
-    return mean(values) if how == "mean" else values[-1]
+    return mean(values) if how == "mean" else max(values) if how == "most" else values[-1]
 
 
 def removal_seconds(run: Run) -> list[float]:
@@ -46,6 +46,20 @@ def retrain_seconds(run: Run, runs: Sequence[Run]) -> Retraining | None:
     able.sort(key=lambda r: (r is not run, r.summary.get("seed") != run.summary.get("seed")))
     known = ((times.median_and_p95(removal_seconds(peer))[0], peer) for peer in able)
     return next((Retraining(middle, peer) for middle, peer in known if middle is not None), None)
+
+
+def break_even(run: Run, again: Retraining | None) -> int | None:
+    """Return how many removals take no longer together than training again once; None where it is not known.
+
+    The most k with ``setup + k t <= t_retrain``: t is the mean time of a removal, setup what fitting took
+    longer than in the run of the reference method, which trains as it does again.
+    """
+    times = removal_seconds(run)
+    if again is None or run.role == "reference" or not times or not mean(times) > 0:
+        return None
+    fits = run.number("seconds_fit"), again.run.number("seconds_fit")
+    setup = max(0.0, fits[0] - fits[1]) if fits[0] is not None and fits[1] is not None else 0.0
+    return max(0, int((again.seconds - setup) / mean(times)))
 
 
 def references(run: Run, runs: Sequence[Run]) -> list[Run]:

@@ -12,6 +12,7 @@ from expunge.record.folders import guarantees
 from expunge.report.tables.table_rows import Row
 
 LABEL, SUPPORTED, TOTAL = "unlearner", "removals_supported", "epsilon_total"
+BREAK_EVEN = "break_even"
 SERVICE = {key: OWN[key] for key in (SUPPORTED, "retrained", "refused")}
 LIMITS = {
     "used": Column(
@@ -29,6 +30,13 @@ LIMITS = {
         "seconds",
     ),
     "speed_up": Column("speed-up", "↑", "retraining time over median time of a removal", "times"),
+    BREAK_EVEN: Column(
+        "break-even",
+        "↑",
+        "requests that together take no longer than training again once: retraining time, less what the fit "
+        "took longer than that of the run that does, over the mean time of one removal; 0: it takes longer",
+        "count",
+    ),
 }
 TIMES = ("seconds", "times")  # formats
 _METHOD = {LABEL: Column("unlearner", "", "the method, with the settings that tell the rows apart")}

@@ -13,7 +13,7 @@ from expunge.record.columns import merged
 from expunge.record.folders import guarantees, totals
 from expunge.record.folders.runs import OUTCOMES, Run
 from expunge.report.read import names
-from expunge.report.read.measured import lasting, removal_seconds, retrain_seconds
+from expunge.report.read.measured import break_even, lasting, removal_seconds, retrain_seconds
 
 _COUNTS = ("removals_supported", *OUTCOMES)
 _RANK = {"certified": 0, "heuristic": 1, "reference": 2, "baseline": 3}
@@ -84,6 +84,7 @@ def _row(run: Run, label: str, runs: Sequence[Run], columns: Columns) -> Row:
         "seconds_retrain": again.seconds if again else None,
         "retrain_from": f"run {again.run.name}" if again else "",
         "speed_up": _ratio(again.seconds, middle) if again else None,
+        "break_even": break_even(run, again),
         "empirical": run.empirical,
         "extractor_mode": totals.mode(run),
         **{f"extractor_{key}": run.number(f"extractor_{key}") for key in ("epsilon", "delta")},

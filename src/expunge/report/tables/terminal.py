@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from expunge.core import text
 from expunge.core.screen import Page
+from expunge.record.columns import SIZES
 from expunge.report.tables import studies
-from expunge.report.tables.columns import LABEL, LIMITS, SERVICE, TIMES, TableColumn
+from expunge.report.tables.columns import BREAK_EVEN, LABEL, LIMITS, SERVICE, TIMES, TableColumn
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.over_seeds import SeedGroup
 from expunge.report.tables.table import Cell, body, heads
 
 ARROWS = f"↑ more is better, ↓ less is better, {text.NONE} not measured or does not apply"
-_ABOUT = ("Service", "Quality", "Guarantee", "Time")
+_ABOUT = ("Service", "Quality", "Guarantee", "Time", "Memory")
 
 
 def of_contents(contents: Contents, page: Page, legend: bool = False) -> None:
@@ -82,8 +83,10 @@ def _lines(one: Cell) -> list[str]:
 def _about(column: TableColumn) -> str:
     if column.key in SERVICE:
         return "Service"
-    if column.format in TIMES:
+    if column.format in TIMES or column.key == BREAK_EVEN:
         return "Time"
+    if column.key in SIZES:
+        return "Memory"
     plot = column.column.plot
     bound = column.key in LIMITS or (plot is not None and plot.kind == "bounded")
     return "Guarantee" if bound else "Quality"
