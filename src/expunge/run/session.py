@@ -182,9 +182,8 @@ class Session:
 
     def _view(self, rows: Sequence[int]) -> View:
         inputs = (self.x_train, self.y_train, self.x_test, self.y_test)
-        dataset, asked = self.experiment.dataset, (self.requested.copy(), tuple(rows))
-        about = dataset.retrieval, self.experiment.again, dataset.corruption
-        return View(self.experiment.model, *inputs, *asked, *about)
+        of, asked = self.experiment, (self.requested.copy(), tuple(rows))
+        return View(of.model, *inputs, *asked, of.dataset.retrieval, of.again, of.dataset.corruption)
 
     def _test_accuracy(self) -> float | None:
         found = self._evaluate([m for m in self.experiment.metrics if "test_accuracy" in columns_of(m)])
