@@ -207,22 +207,20 @@ def model_of(run: Path) -> dict[str, np.ndarray]:
 
 
 def test_noise_at_release_is_the_repeats_and_what_it_is_around_the_originals(tmp_path):
-    runs = [
-        cli.completed(*SMALL, "removal.count=2", f"repeat={n}", folder=tmp_path / f"{n}") for n in (0, 1, 2)
-    ]
+    runs = [cli.completed(*SMALL, "removal.count=2", f"repeat={n}", folder=tmp_path / f"{n}") for n in (0, 1)]
     models = [model_of(run)["weight"] for run in runs]
     inside = [load_state(run / "state.safetensors").arrays["weight"] for run in runs]
-    assert len({w.tobytes() for w in models}) == 3
+    assert len({w.tobytes() for w in models}) == 2
     assert len({w.tobytes() for w in inside}) == 1
     for run in runs:
         assert verify(run, JobCache()).accepted
 
 
-@pytest.mark.parametrize("requests", [0, 2])
+@pytest.mark.parametrize("requests", [0, 12])
 def test_the_first_perturbation_is_the_originals_and_a_redrawn_one_the_repeats(requests, tmp_path):
     how = (*SMALL, "unlearner=newton", "unlearner.std=1", f"removal.count={requests}", "seed=3")
     runs = [cli.completed(*how, f"repeat={n}", folder=tmp_path / f"{n}") for n in (0, 1)]
-    assert cli.summary(runs[0])["retrained"] == requests
+    assert all((cli.summary(run)["retrained"] > 0) is (requests > 0) for run in runs)
     first, second = (model_of(run)["perturbation"] for run in runs)
     assert np.array_equal(first, second) is (requests == 0)
     for run in runs:
