@@ -252,7 +252,8 @@ def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
         UserError: A key has a value that is refused.
     """
     _check_common(settings)
-    study = build("study", settings["study"], seed=settings["seed"], threads=settings["threads"])
+    common = {"seed": settings["seed"], "threads": settings["threads"], "cache": cache_dir(settings)}
+    study = build("study", settings["study"], **common)
     return study, build("tracker", settings["tracker"])
 
 
