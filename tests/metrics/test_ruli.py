@@ -62,12 +62,12 @@ def test_vulnerable_rows_are_those_that_the_other_models_give_away():
     rng = np.random.default_rng(2)
     trained = rng.permuted(np.tile(np.arange(10) < 5, (40, 1)), axis=1)
     phi = rng.normal(size=(40, 10)) + 8 * trained * (np.arange(10) >= 8)
-    ratio = ulira.likelihood_ratios(phi, trained)
-    assert (vulnerable(ratio, trained, 0.2) == (np.arange(10) >= 8)).all()
-    odd = ratio.copy()
-    odd[1::2] = 0  # what odd models say is changed: what is chosen for odd ones is not
-    np.testing.assert_array_equal(vulnerable(odd, trained)[1::2], vulnerable(ratio, trained)[1::2])
-    assert vulnerable(ratio, trained, 0.01).sum() == 40, "one example at least"
+    assert (vulnerable(phi, trained, 0.2) == (np.arange(10) >= 8)).all()
+    odd = phi.copy()
+    odd[1::2] = rng.normal(size=(20, 10))  # what odd models say is changed: what is chosen for them is not
+    np.testing.assert_array_equal(vulnerable(odd, trained)[1::2], vulnerable(phi, trained)[1::2])
+    assert not np.array_equal(vulnerable(odd, trained), vulnerable(phi, trained))
+    assert vulnerable(phi, trained, 0.01).sum() == 40, "one example at least"
 
 
 def test_what_is_not_defined_is_nan_and_says_why(caplog):

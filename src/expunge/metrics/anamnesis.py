@@ -55,7 +55,7 @@ class Anamnesis(Evaluated):
     )
 
     def __init__(
-        self, every: int | None = None, lr: float = 0.1, alpha: float = 0.1, max_steps: int = 1000
+        self, every: int | None = None, lr: float = 0.01, alpha: float = 0.1, max_steps: int = 3000
     ) -> None:
         super().__init__(every)
         self.lr = require_positive("lr", lr, most=LARGEST_SINGLE)

@@ -67,29 +67,27 @@ def beside(unlearned: Array, retrained: Array) -> tuple[Array, Marks]:
     return both, np.tile(np.arange(len(both)) < len(unlearned), (both.shape[1], 1)).T
 
 
-def vulnerable(ratio: Array, trained: Marks, share: float = 0.2) -> Marks:
+def vulnerable(phi: Array, trained: Marks, share: float = 0.2) -> Marks:
     """The examples that an attack on the models before unlearning tells best, for each model, (N, E).
 
-    For models of even number by what the odd ones give away, and the other way round, so that no model is
-    attacked on examples that its own chance has chosen. Of each example ``mean ratio of models trained on it
-    - mean ratio of the others``; the ``share`` with the largest, one at least.
+    For models of even number by what the odd ones alone give away, and the other way round, so that no model
+    is attacked on examples that its own chance has chosen. Of each example ``mean ratio of models trained on
+    it - mean ratio of the others``; the ``share`` with the largest, one at least.
 
     Args:
-        ratio: (N, E) of ``likelihood_ratios`` of the original models.
+        phi: (N, E) of the original models.
         trained: (N, E): the model was trained on the example.
         share: Of the examples.
     """
-    chosen = np.zeros(ratio.shape, dtype=bool)
-    count = max(1, round(share * ratio.shape[1]))
+    chosen = np.zeros(phi.shape, dtype=bool)
+    count = max(1, round(share * phi.shape[1]))
     for half in (0, 1):
-        r, t = ratio[half::2], trained[half::2]
-        apart = np.full(ratio.shape[1], -np.inf)
-        for k in range(ratio.shape[1]):
-            inside, outside = r[t[:, k], k], r[~t[:, k], k]
-            if len(inside) and len(outside):
-                apart[k] = inside.mean() - outside.mean()
-        best = np.argsort(-np.nan_to_num(apart, nan=-np.inf), kind="stable")[:count]
-        chosen[np.ix_(np.arange(1 - half, len(ratio), 2), best)] = True
+        inside = trained[half::2]
+        ratio = likelihood_ratios(phi[half::2], inside)
+        with np.errstate(invalid="ignore"):  # of an example in one world alone nothing is told
+            means = [np.where(of, ratio, 0.0).sum(axis=0) / of.sum(axis=0) for of in (inside, ~inside)]
+        apart = np.nan_to_num(means[0] - means[1], nan=-np.inf)
+        chosen[np.ix_(np.arange(1 - half, len(phi), 2), np.argsort(-apart, kind="stable")[:count])] = True
     return chosen
 
 

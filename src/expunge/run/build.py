@@ -272,7 +272,8 @@ def build_study(settings: dict[str, Any]) -> tuple[Study, Tracker]:
     for key in ("repeat", "evaluation"):
         if settings[key]:
             raise InvalidValue(key, settings[key], "0 of a study, which removes nothing")
-    common = {"seed": settings["seed"], "threads": settings["threads"], "data_dir": data_dir(settings)}
+    common = {"seed": settings["seed"], "threads": settings["threads"]}
+    common |= {"data_dir": data_dir(settings), "cache": cache_dir(settings)}
     study = build("study", settings["study"], **common)
     return study, build("tracker", settings["tracker"])
 

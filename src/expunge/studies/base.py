@@ -9,9 +9,10 @@ from typing import Any, Protocol
 class Study(Protocol):
     """What is to be computed, one cell at a time, and what it comes to.
 
-    The constructor takes the keys of the ``study`` node, and ``seed`` and ``threads`` of the run where it
-    names them; it checks all that can be checked before the first cell. Everything shown afterwards is made
-    from the records alone, so that a study that was killed goes on at its next cell.
+    The constructor takes the keys of the ``study`` node, and ``seed``, ``threads`` and ``cache`` (the folder
+    of what was trained) of the run where it names them; it checks all that can be checked before the first
+    cell. Everything shown afterwards is made from the records alone, so that a study that was killed goes on
+    at its next cell.
 
     Attributes:
         name: What summary and report call it.

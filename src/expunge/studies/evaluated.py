@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from expunge.metrics import ruli
 from expunge.metrics.challenge import epsilons, final_score, score
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.forgetting import completeness
@@ -21,6 +22,9 @@ Array = NDArray[np.float64]
 Marks = NDArray[np.bool_]
 _INTERVAL = (0.025, 0.975)
 _TOLD = ("ulira_accuracy", "ulira_auc", "ulira_tpr")
+_RULI = tuple(
+    f"ruli_{game}_{part}" for game in ("privacy", "vulnerable", "efficacy") for part in ("auc", "tpr")
+)
 _PARTS = 20  # of the models, each left out in turn
 
 
@@ -91,22 +95,59 @@ def attacked(group: Group, trained: Marks) -> dict[str, Any]:
     return found
 
 
+def inferred(
+    unlearned: Group, reference: Group, drawn: Group, original: Group, trained: Marks
+) -> dict[str, Any]:
+    """RULI: ``ruli_privacy``, ``_vulnerable`` and ``_efficacy``, of each ``_auc`` and ``_tpr`` at 1% FPR.
+
+    Privacy is played on all examples of the forget set, and on the fifth that is told best of the models
+    before unlearning; efficacy against the reference. Intervals as of ``attacked``.
+
+    Args:
+        unlearned: Models of the game with a ``fixed`` forget set.
+        reference: The retrained ones.
+        drawn: Models of the game with ``drawn`` forget sets, after unlearning.
+        original: The same before it.
+        trained: (N, E), of the examples of the forget set: those a model was trained on, and has unlearned.
+    """
+    weak = ruli.vulnerable(original.forget, trained)
+    parts = np.array_split(np.arange(len(trained)), min(_PARTS, len(trained) // 2))
+    groups: tuple[Any, ...] = (unlearned.forget, reference.forget, drawn.forget, trained, weak)
+    left = [_ruli(*(np.delete(one, part, axis=0) for one in groups)) for part in parts]
+    error = np.sqrt((len(parts) - 1) * np.var(left, axis=0))
+    ends = np.clip(np.array(_ruli(*groups)) + 1.96 * error * np.array([[0], [-1], [1]]), 0, 1)
+    return dict(zip(_RULI, (plain(one) for one in ends.T), strict=True))
+
+
+def _ruli(unlearned: Array, reference: Array, drawn: Array, trained: Marks, weak: Marks) -> list[float]:
+    """In the order of ``_RULI``."""
+    ratio, (both, ours) = ruli.likelihood_ratios(drawn, trained), ruli.beside(unlearned, reference)
+    games = (ratio, trained), (ratio[weak], trained[weak]), (ruli.likelihood_ratios(both, ours), ours)
+    return [value for game in games for of in [told(*game)] for value in (of.auc, of.tpr)]
+
+
 def floor(
     first: Group, second: Group, trained: Marks, splits: int, rng: np.random.Generator
 ) -> dict[str, list[float | None]]:
     """What exact unlearning comes to with so many models, each [median, low, high] (95%).
 
-    KLOM and epsilon on the forget set: the retrained models of both groups are shuffled and split in two,
-    ``splits`` times. U-LiRA: the coins are dealt to the models of the first group anew.
+    KLOM, epsilon and RULI's efficacy on the forget set: the retrained models of both groups are shuffled and
+    split in two, ``splits`` times. U-LiRA and RULI's privacy: the coins are dealt to the models of the first
+    group anew. RULI every second time, for it takes as long as all others together.
     """
     both, n = np.concatenate([first.forget, second.forget]), len(first.forget)
-    found: dict[str, list[float]] = {name: [] for name in ("klom_forget", "epsilon", *_TOLD)}
-    for _ in range(splits):
+    found: dict[str, list[float]] = {name: [] for name in ("klom_forget", "epsilon", *_TOLD, *_RULI)}
+    for k in range(splits):
         order = rng.permutation(len(both))
         halves = both[order[:n]], both[order[n:]]
         found["klom_forget"].append(float(klom(*halves).mean()))
         found["epsilon"].append(float(epsilons(*halves).mean()))
-        for name, value in zip(_TOLD, _ulira(first.forget, rng.permutation(trained)), strict=True):
+        coins = rng.permutation(trained)
+        values = dict(zip(_TOLD, _ulira(first.forget, coins), strict=True))
+        if k % 2 == 0:
+            weak = ruli.vulnerable(rng.normal(size=first.forget.shape), coins)  # rows chosen by chance
+            values |= dict(zip(_RULI, _ruli(*halves, first.forget, coins, weak), strict=True))
+        for name, value in values.items():
             found[name].append(value)
     return {name: _ends(float(np.median(v)), np.array(v)) for name, v in found.items()}
 

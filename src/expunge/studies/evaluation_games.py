@@ -14,8 +14,8 @@ each model, is trained on and then unlearned; see ``metrics.ulira``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from expunge.core.hashing import sha256_of_array
 from expunge.core.seeds import stream
+from expunge.core.versions import version_of
 from expunge.datasets import Dataset
 from expunge.extractors.pixels import Pixels
 from expunge.linear.rows import Rows
@@ -31,6 +33,9 @@ from expunge.metrics.margins import margins
 from expunge.predictors.linear import LinearModel
 from expunge.record.requests.located import nearest
 from expunge.studies.heads import Heads
+from expunge.studies.heads import Heads, linear_outputs
+from expunge.studies.kept import Kept
+from expunge.studies.perceptrons import Perceptrons
 from expunge.training import Training
 from expunge.unlearners.newton import Newton
 
@@ -89,6 +94,7 @@ class Data:
         near = np.sort(nearest(self.x, 0, forget))
         self.sets = {"random": np.sort(rng.permutation(rows)[:forget]), "neighbours": near}
         self.probed, self.seed = probed, seed
+        self.drawn = [rows, forget, *(sha256_of_array(self.sets[name]) for name in FORGET_SETS)]
 
     def stays(self, forget_set: str) -> Ids:
         """Ids of the rows that stay."""
@@ -100,47 +106,74 @@ class Data:
         every = np.tile(self.sets[forget_set], (models, 1))
         return rng.permuted(every, axis=1)[:, : self.forget // 2]
 
-    def seen(self, forget_set: str, of: Array) -> Group:
-        """What models say, by their outputs' linear maps, (N, d or d + 1, K or 1)."""
+    @cached_property
+    def digest(self) -> str:
+        """Of all rows that models are trained on, their classes, and what is drawn of them."""
+        return sha256_of_array(self.x, sha256_of_array(self.y), self.seed, *self.drawn)
+
+    def seen(self, forget_set: str, of: Array, outputs: Callable[[Array, Array], Array]) -> Group:
+        """What models say; ``outputs(weights, rows)`` gives (N, E, K), with K = 1 a score of two classes."""
         stay = self.stays(forget_set)[: self.probed]
         at = {"forget": self.sets[forget_set], "retain": stay}
-        parts = {name: self._margins(of, self.x[rows], self.y[rows]) for name, rows in at.items()}
-        test = self._margins(of, self.x_test, self.y_test)
+        parts = {name: _margins(outputs(of, self.x[rows]), self.y[rows]) for name, rows in at.items()}
+        test = _margins(outputs(of, self.x_test), self.y_test)
         return Group(**parts, test=test, weights=of.reshape(len(of), -1))
 
-    def _margins(self, of: Array, x: Array, y: Ids) -> Array:
-        z = np.einsum("ed,ndk->nek", x, of[:, : x.shape[1]], optimize=True)
-        z = z + of[:, x.shape[1] :].sum(axis=1)[:, None]  # the bias, of those that have one
-        return z[:, :, 0] * (2 * y - 1) if z.shape[2] == 1 else margins(z, y)
+
+def _margins(z: Array, y: Ids) -> Array:
+    return z[:, :, 0] * (2 * y - 1) if z.shape[2] == 1 else margins(z, y)
 
 
 class Sgd:
-    """Softmax heads trained with mini-batches.
+    """Softmax heads, or networks with a hidden layer, trained with mini-batches.
 
     Args:
         data: The rows.
         models: N of each group.
         training: Of every head.
         methods: Settings of the methods: ``finetune``, ``gradient_ascent``, ``neggrad``.
+        hidden: Width of the hidden layer; None: heads without one.
+        kept: Where groups of models are kept.
     """
 
     name = "sgd"
 
     def __init__(
-        self, data: Data, models: int, training: Training, methods: Mapping[str, Mapping[str, Any]]
+        self,
+        data: Data,
+        models: int,
+        training: Training,
+        methods: Mapping[str, Mapping[str, Any]],
+        hidden: int | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.data, self.models, self.training, self.methods = data, models, training, methods
-        self.heads = Heads(data.x, data.y, 2)
-        self._made: dict[tuple[str, ...], Any] = {}
+        self.hidden, self.kept = hidden, kept or Kept(None)
+        self.heads = Heads(data.x, data.y, 2) if hidden is None else Perceptrons(data.x, data.y, 2, hidden)
+        self.outputs = self.heads.outputs
 
     def group(self, method: str, forget_set: str, game: str) -> Array:
-        """The weights of N models after ``method``, (N, d + 1, 2); ``again``: the reference."""
+        """The weights of N models after ``method``, (N, ...); ``again``: the reference."""
         stay = np.tile(self.data.stays(forget_set), (self.models, 1))
         if method in ("retrain", "again"):  # no row of the forget set in either game
             return self._trained("retrained" if method == "retrain" else "again", forget_set, stay)
+        if method == "none":
+            return self._original(forget_set, game, stay)[1]
+        about = {"method": method, "how": dict(self.methods[method])}
+        about |= {"forget_set": forget_set, "game": game}
+        return self.kept.through(
+            self._about(about), lambda: {"w": self._unlearned(method, forget_set, game, stay)}
+        )["w"]
+
+    def _about(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """All that a group of models depends on."""
+        common = {"models": self.models, "hidden": self.hidden, "training": asdict(self.training)}
+        return {"study": "evaluations, sgd", "data": self.data.digest, **common, **versions(), **about}
+
+    def _unlearned(self, method: str, forget_set: str, game: str, stay: Ids) -> Array:
         forget, original = self._original(forget_set, game, stay)
         w = torch.from_numpy(original).to(self.heads.x.dtype)
-        own = dict(self.methods.get(method, {}))
+        own = dict(self.methods[method])
         if method == "finetune":
             w = self.heads.train(w, stay, self._like(own), self._rng(method, forget_set, game))
         elif method == "gradient_ascent":
@@ -160,13 +193,12 @@ class Sgd:
         return forget, self._trained("drawn", forget_set, np.hstack([stay, forget]))
 
     def _trained(self, group: str, forget_set: str, rows: Ids) -> Array:
-        key = group, forget_set
-        if key not in self._made:
+        def make() -> dict[str, Array]:
             rng = self._rng(group, forget_set, "fixed")
             w = self.heads.train(self.heads.begin(self.models, rng), rows, self.training, rng)
-            self._made[key] = w.double().numpy()
-        made: Array = self._made[key]
-        return made
+            return {"w": w.double().numpy()}
+
+        return self.kept.through(self._about({"group": group, "forget_set": forget_set}), make)["w"]
 
     def _like(self, own: Mapping[str, Any]) -> Training:
         return replace(self.training, **own)
@@ -184,13 +216,17 @@ class Released:
         models: N of each group.
         lam: Regularisation per example.
         certified: ``epsilon``, ``delta`` and ``releases`` of the guarantee.
+        kept: Where groups of models are kept.
     """
 
     name = "release"
+    outputs = staticmethod(linear_outputs)
 
-    def __init__(self, data: Data, models: int, lam: float, certified: Mapping[str, Any]) -> None:
+    def __init__(
+        self, data: Data, models: int, lam: float, certified: Mapping[str, Any], kept: Kept | None = None
+    ) -> None:
         self.data, self.models, self.lam, self.certified = data, models, lam, certified
-        self._made: dict[tuple[str, ...], Array] = {}
+        self.kept = kept or Kept(None)
 
     @cached_property
     def std(self) -> float:
@@ -207,20 +243,24 @@ class Released:
 
     def _inner(self, method: str, forget_set: str, game: str) -> Array:
         """The models inside, (N or 1, d)."""
+        stay = self.data.stays(forget_set)
+        about = {"study": "evaluations, release", "data": self.data.digest, "lam": self.lam}
+        about |= {"certified": dict(self.certified), "forget_set": forget_set, **versions()}
         if method in ("retrain", "again"):
-            key: tuple[str, ...] = ("retrain", forget_set)
-            if key not in self._made:
-                self._made[key] = self._fitted(self.data.stays(forget_set)).columns[0].w[None]
-            return self._made[key]
-        key = method, forget_set, game
-        if key not in self._made:
-            stay = self.data.stays(forget_set)
+            retrained = {**about, "group": "retrained"}
+            return self.kept.through(retrained, lambda: {"w": self._fitted(stay).columns[0].w[None]})["w"]
+
+        def make() -> dict[str, Array]:
             fixed = self.data.sets[forget_set][None]
             leaving = fixed if game == "fixed" else self.data.halves(forget_set, self.models)
             both = [self._unlearned(stay, rows) for rows in leaving]
-            for place, name in enumerate(("none", "newton_corrected")):
-                self._made[name, forget_set, game] = np.stack([pair[place] for pair in both])
-        return self._made[key]
+            return {
+                name: np.stack([pair[place] for pair in both])
+                for place, name in enumerate(("none", "newton_corrected"))
+            }
+
+        count = 1 if game == "fixed" else self.models
+        return self.kept.through({**about, "group": "unlearned", "game": game, "models": count}, make)[method]
 
     def _unlearned(self, stay: Ids, leave: Ids) -> tuple[Array, Array]:
         """A model of all these rows, and what the method makes of it when some leave."""
@@ -240,6 +280,11 @@ class Released:
         method = Newton(LinearModel(self.lam, 0.0), **how, **self.certified)
         method.fit(extracted, part.y_train, self.data.seed)
         return method
+
+
+def versions() -> dict[str, str | None]:
+    """What the last digits of a trained model depend on besides; code is not looked at."""
+    return {name: version_of(name) for name in ("expunge", "numpy", "torch")}
 
 
 _METHOD_NUMBERS = {"none": 0, "newton_corrected": 1, "retrain": 2, "again": 3}

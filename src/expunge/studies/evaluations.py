@@ -14,8 +14,9 @@ from expunge.core.seeds import stream
 from expunge.linear.parallel import one_blas_thread
 from expunge.studies import two_digits
 from expunge.studies.checks import require_names
-from expunge.studies.evaluated import attacked, evaluated, floor
+from expunge.studies.evaluated import attacked, evaluated, floor, inferred
 from expunge.studies.evaluation_games import FORGET_SETS, METHODS, Data, Group, Released, Sgd
+from expunge.studies.kept import Kept
 from expunge.training import Training
 from expunge.training.compute import torch_threads
 
@@ -30,6 +31,12 @@ SHOWN = {
     "ulira_accuracy": "U-LiRA accuracy",
     "ulira_auc": "U-LiRA AUC",
     "ulira_tpr": "TPR at 1% FPR",
+    "ruli_privacy_auc": "RULI privacy, AUC",
+    "ruli_privacy_tpr": "RULI privacy, TPR",
+    "ruli_vulnerable_auc": "RULI privacy, vulnerable rows, AUC",
+    "ruli_vulnerable_tpr": "RULI privacy, vulnerable rows, TPR",
+    "ruli_efficacy_auc": "RULI efficacy, AUC",
+    "ruli_efficacy_tpr": "RULI efficacy, TPR",
     "completeness": "completeness",
     "js": "JS",
     "kl": "KL",
@@ -56,7 +63,9 @@ class Evaluations:
         lam: Regularisation per example of the certified models.
         certified: ``epsilon``, ``delta`` and ``releases`` of their guarantee.
         resamples: Of a bootstrap interval, and splits of the retrained models for the floor.
+        hidden: Width of the hidden layer of networks in place of the softmax heads; None: heads.
         seed: Of all that is drawn; given by the run.
+        cache: Folder in which groups of models are kept, for other runs too; given by the run. None: nowhere.
 
     Raises:
         InvalidValue: A value is not allowed.
@@ -77,7 +86,9 @@ class Evaluations:
         lam: float = 1e-3,
         certified: Mapping[str, Any] | None = None,
         resamples: int = 200,
+        hidden: int | None = None,
         seed: int = 0,
+        cache: Path | None = None,
     ) -> None:
         self.dataset = two_digits.load(dataset)[0]
         most = min(len(self.dataset.y_train), 20_000)
@@ -94,7 +105,8 @@ class Evaluations:
         self.lam = require_positive("lam", lam, most=LARGEST)
         self.certified = _certified(certified or {})
         self.resamples = require_count("resamples", resamples, least=20)
-        self.seed = seed
+        self.hidden = None if hidden is None else require_count("hidden", hidden, most=10_000)
+        self.seed, self.kept = seed, Kept(cache)
 
     def cells(self) -> list[dict[str, Any]]:
         """Each forget set by each way to train and its methods."""
@@ -110,7 +122,8 @@ class Evaluations:
         """Evaluate one method; models that cells share are made once in a process, and the same in each.
 
         Returns:
-            What ``evaluated`` and ``attacked`` return; of ``retrain`` also ``floor``, of ``release`` ``std``.
+            What ``evaluated``, ``attacked`` and ``inferred`` return; of ``retrain`` also ``floor``, of
+            ``release`` ``std``.
         """
         rows, training, method = (cell[key] for key in ("forget_set", "training", "method"))
         games = self.games[training]
@@ -118,11 +131,11 @@ class Evaluations:
         rng = stream(seed, "study", _SPLITS, *number)
         with torch_threads(1):  # two that share busy cores wait for each other far longer than they save
             reference, own = (self._seen(games, name, rows, "fixed") for name in ("again", method))
-            drawn = self._seen(games, method, rows, "drawn")
+            drawn, original = (self._seen(games, name, rows, "drawn") for name in (method, "none"))
         halves = self.data.halves(rows, self.models)
         trained = (halves[:, :, None] == self.data.sets[rows]).any(axis=1)
         found = evaluated(own, reference, self.resamples, rng)
-        found |= attacked(drawn, trained)
+        found |= attacked(drawn, trained) | inferred(own, reference, drawn, original, trained)
         if method == "retrain":
             found["floor"] = floor(own, reference, trained, self.resamples, rng)
         return found | ({"std": games.std} if isinstance(games, Released) else {})
@@ -179,11 +192,12 @@ class Evaluations:
     @cached_property
     def games(self) -> dict[str, Sgd | Released]:
         """Each way to train."""
-        sgd = Sgd(self.data, self.models, self.training, self.methods)
-        return {"sgd": sgd, "release": Released(self.data, self.models, self.lam, self.certified)}
+        sgd = Sgd(self.data, self.models, self.training, self.methods, self.hidden, self.kept)
+        released = Released(self.data, self.models, self.lam, self.certified, self.kept)
+        return {"sgd": sgd, "release": released}
 
     def _seen(self, games: Sgd | Released, method: str, rows: str, game: str) -> Group:
-        return self.data.seen(rows, games.group(method, rows, game))
+        return self.data.seen(rows, games.group(method, rows, game), games.outputs)
 
 
 def _said(value: Sequence[float | None]) -> str:

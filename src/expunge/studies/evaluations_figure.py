@@ -1,4 +1,4 @@
-"""The picture of ``evaluations``: each method by KLOM, the challenge's epsilon and U-LiRA."""
+"""The picture of ``evaluations``: each method by KLOM, the challenge's epsilon, U-LiRA and RULI's games."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _PANELS = {  # the evaluation -> its title, its axis
     "klom_forget": ("KLOM", "mean KLOM, forget set (nats)"),
     "epsilon": ("Challenge", "mean epsilon, forget set"),
     "ulira_auc": ("U-LiRA", "AUC, forget set"),
+    "ruli_privacy_auc": ("RULI, privacy", "AUC, forget set"),
+    "ruli_vulnerable_auc": ("RULI, privacy, vulnerable rows", "AUC, the fifth told best before unlearning"),
+    "ruli_efficacy_auc": ("RULI, efficacy", "AUC, unlearned against retrained"),
 }
+_ROW = 3  # panels
 _LABELS = {"random": "random rows", "neighbours": "a row and its nearest"}
 _WIDE, _STEP = 210, 30
 
@@ -25,13 +29,15 @@ def draw(records: Sequence[dict[str, Any]], models: int) -> style.Drawn:
     sets = [name for name in _LABELS if any(record["forget_set"] == name for record in records)]
     labels = [_LABELS[name] for name in sets]
     order = list(dict.fromkeys(_line(record) for record in records))
-    panels = [_panel(key, records, labels, order, key == next(iter(_PANELS))) for key in _PANELS]
+    keys = list(_PANELS)
+    panels = [_panel(key, records, labels, order, not keys.index(key) % _ROW) for key in keys]
+    rows = [alt.hconcat(*panels[at : at + _ROW]) for at in range(0, len(panels), _ROW)]
     caption = (
         f"{models} models a method against {models} retrained ones; lines: 95% intervals. "
         "Grey: what exact unlearning has with so many models (95% of random splits, or of coins dealt anew). "
         "sgd: softmax heads; release: certified, noise at release."
     )
-    return rendered(alt.hconcat(*panels), "evaluations", "Unlearned against retrained, many models", caption)
+    return rendered(alt.vconcat(*rows), "evaluations", "Unlearned against retrained, many models", caption)
 
 
 def _panel(

@@ -41,6 +41,10 @@ class Heads:
         drawn = rng.uniform(-1, 1, (models, dim, classes)) / sqrt(dim - 1)
         return torch.from_numpy(drawn).to(self.x.dtype)
 
+    def outputs(self, w: Array, x: Array) -> Array:
+        """Of all heads on the same rows (m, d) in float64, (M, m, K)."""
+        return linear_outputs(w, x)
+
     def gradient(self, w: Tensor, rows: Ids) -> Tensor:
         """Gradient of the mean cross-entropy over each model's rows, (M, m) ids, each once; (M, d + 1, K)."""
         models, dim, classes = w.shape
@@ -90,6 +94,12 @@ class Heads:
                 w -= how.rate(step, steps) * velocity
                 step += 1
         return w
+
+
+def linear_outputs(w: Array, x: Array) -> Array:
+    """``x w`` of linear maps (M, d, K), or (M, d + 1, K) whose last row is a bias: (M, m, K)."""
+    z = np.einsum("ed,mdk->mek", x, w[:, : x.shape[1]], optimize=True)
+    return np.asarray(z + w[:, x.shape[1] :].sum(axis=1)[:, None])
 
 
 def _batches(rows: Ids, how: Training, rng: np.random.Generator) -> Iterator[Ids]:
