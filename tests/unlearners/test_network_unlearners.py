@@ -20,6 +20,7 @@ from expunge.unlearners.delete import Delete
 from expunge.unlearners.euk import Euk
 from expunge.unlearners.finetune import Finetune
 from expunge.unlearners.gradient_ascent import GradientAscent
+from expunge.unlearners.hessian_free import HessianFree
 from expunge.unlearners.l1_sparse import L1Sparse
 from expunge.unlearners.lcodec import Lcodec
 from expunge.unlearners.neggrad import Neggrad
@@ -73,6 +74,7 @@ METHODS = {
     **{kind.__name__.lower(): lambda kind=kind: tuned(kind) for kind in DESCENTS},
     "ssd": lambda: Ssd(NetworkModel(learner()), importance_rows=50, val_gap=None),
     "sisa": lambda: Sisa(NetworkModel(learner()), shards=2, slices=2),
+    "hessian_free": lambda: HessianFree(NetworkModel(learner()), val_gap=None),
     "noisy_finetune": lambda: NoisyFinetune(NetworkModel(learner()), releases=9),
     "retrain": lambda: Retrain(NetworkModel(learner())),
     "none": lambda: NoOp(NetworkModel(learner())),

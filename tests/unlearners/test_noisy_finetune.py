@@ -18,8 +18,10 @@ from expunge.core.seeds import stream
 from expunge.models import Mlp, Softmax
 from expunge.predictors.network import NetworkModel
 from expunge.record.folders.findings import BELOW, REFUTED
+from expunge.record.written import write_summary
 from expunge.training import Learner, Training
 from expunge.unlearners.noisy_finetune import NoisyFinetune
+from expunge.verify.verdict import verify
 from tests import networks
 from tests.cli import expunge
 
@@ -312,6 +314,11 @@ def test_a_run_of_exact_noise_says_what_it_promises(tmp_path):
     assert [line["outcome"] for line in lines] == ["removed"] * 2
     assert lines[0]["budget"] == lines[0]["residual_bound"] == 0.006
     assert 0 < lines[0]["epsilon_spent"] < lines[1]["epsilon_spent"] <= 1
+    assert verify(tmp_path).accepted
+    weaker = {**summary, "std": summary["std"] * 0.9}
+    write_summary(tmp_path, weaker)
+    (wrong,) = [line for line in verify(tmp_path).lines if line.holds is False and line.name == "noise"]
+    assert wrong.recomputed > 1.0
     few = expunge(*own, f"hydra.run.dir={tmp_path / 'few'}", "unlearner.releases=2", cwd=tmp_path)
     assert few.code == 2
     assert "unlearner.releases: got 2, allowed: at least 3" in few.err

@@ -27,7 +27,7 @@ from expunge.models import Architecture, initialised
 from expunge.training.cache import Cache
 from expunge.training.compute import code_of, device_named, torch_threads
 from expunge.training.history import Trained
-from expunge.training.loop import train
+from expunge.training.loop import Follow, train
 from expunge.training.settings import Training
 
 _FEW = 2  # rows
@@ -141,6 +141,7 @@ class Learner:
         reuse: bool = True,
         begin: nn.Module | None = None,
         record: bool = True,
+        follow: Follow | None = None,
     ) -> Trained:
         """Train on some rows of a data set, or take from the cache what was trained like this before.
 
@@ -153,6 +154,7 @@ class Learner:
             reuse: False: train even if the cache has the network (its time is wanted, not only its weights).
             begin: The network to go on from, of this architecture and changed in place; None: a new one.
             record: Whether to make the history, as in ``train``.
+            follow: Told of every step, as in ``train``: nothing is taken from the cache or put there.
 
         Raises:
             InvalidValue: The inputs do not fit the network, the training diverges, there are no rows.
@@ -175,11 +177,11 @@ class Learner:
                 examples = Examples(x, targets, rows, size, device=self.device)
                 how = self.training, cross_entropy, seed, self.device, self.progress, checkpoint, record
                 try:
-                    return train(module, examples, *how)
+                    return train(module, examples, *how, follow)
                 except InvalidValue as error:
                     raise error.within("training") if hasattr(self.training, error.name) else error from None
 
-            if self._cache is None:
+            if self._cache is None or follow is not None:
                 return fit(None)
             ingredients = self._ingredients(module, x, y, rows, classes, seed)
             if not record:

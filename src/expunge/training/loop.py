@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from expunge.core.errors import InvalidValue
@@ -25,6 +27,8 @@ from expunge.training.history import History, Moment, Trained, moment
 from expunge.training.replayed import Replayed
 from expunge.training.settings import Training
 
+Follow = Callable[[nn.Module, torch.Tensor, torch.Tensor, NDArray[np.int64], float], None]
+
 
 def train(
     module: nn.Module,
@@ -36,6 +40,7 @@ def train(
     progress: bool = False,
     checkpoint: Path | None = None,
     record: bool = True,
+    follow: Follow | None = None,
 ) -> Trained:
     """Minimise mean loss + (weight_decay / 2) ||w||^2 over ``examples.rows``, starting from ``module``.
 
@@ -55,6 +60,8 @@ def train(
             continued, a damaged one or another's is not used, and in the end it is removed. The inputs
             themselves are not compared: they are the caller's to tell apart, by the file's name.
         record: Whether to make the history, which costs two more passes over the rows.
+        follow: Told of every step before it is taken: the module, the batch, its rows, the learning rate.
+            It changes none of them, and a training that it follows has no checkpoint.
 
     Raises:
         InvalidValue: ``lr``: the loss or the weights became infinite or NaN; ``batch_size``: BatchNorm cannot
@@ -64,7 +71,7 @@ def train(
         raise InvalidValue("rows", 0, "at least one row to train on")
     where = next(module.to(device).parameters()).device
     passes = settings.epochs + 2 * record
-    task = _Task(module, resident(examples, where, passes), settings, losses, seed, record)
+    task = _Task(module, resident(examples, where, passes), settings, losses, seed, record, follow)
     return task.run(progress, checkpoint)
 
 
@@ -78,6 +85,7 @@ class _Task:
     losses: Losses
     seed: int
     record: bool
+    follow: Follow | None = None
 
     def run(self, progress: bool, file: Path | None) -> Trained:
         started = time.perf_counter()
@@ -131,7 +139,11 @@ class _Task:
         self.module.train()
         with self.drawing(epoch):
             for step in replayed.over(order, cuts):
-                replayed.rated(self.settings.rate(epoch * len(cuts) + step, steps))
+                rate = self.settings.rate(epoch * len(cuts) + step, steps)
+                replayed.rated(rate)
+                if self.follow is not None:
+                    rows = order[slice(*cuts[step])]
+                    self.follow(self.module, *self.examples.take(rows), rows, rate)
                 bar.update()
         return end_epoch(self.module, self.total, cuts[-1][1], self.settings.lr, epoch, bar)
 

@@ -17,6 +17,11 @@ _RELEASE = (
     "release: whoever sees all of up to {} releases and chooses requests after them cannot tell them from "
     "exact retraining with the same noise, beyond ({:g}, {:g})"
 )
+_NOISY = (
+    "release: whoever sees all of up to {} models and chooses requests after them cannot tell them from the "
+    "same noisy fine-tuning of networks that were never trained on the rows that left, beyond ({:g}, {:g})"
+)
+_NOISE = ("release", "iteration")
 _FIGURES = "figures only: the noise is drawn {}; the figures are right, and protect nobody"
 _AS_PUBLISHED = (
     "as published: the decision to retrain or to refuse depends on the secret perturbation, and so does the "
@@ -88,11 +93,11 @@ def check_words(subject: Subject) -> Line:
     """The guarantee in words is that of the method and its noise; a method without one claims nothing."""
     faults, settings = Faults(), subject.settings
     said, covered_not = subject.claimed("guarantee"), subject.claimed("not_covered")
-    if settings.scheme in ("release", "gaussian", "pure_eps"):
+    if settings.scheme in (*_NOISE, "gaussian", "pure_eps"):
         for key, own in (("role", "certified"), ("unlearner", settings.of("unlearner").get("name"))):
             faults.need(subject.claimed(key) == own, key, subject.claimed(key), own)
-        exact = settings.scheme == "release" and settings.noise == "lattice"
-        right = "release:" if exact else "figures only" if settings.scheme == "release" else "as published"
+        exact = settings.scheme in _NOISE and settings.noise == "lattice"
+        right = "release:" if exact else "figures only" if settings.scheme in _NOISE else "as published"
         known = _words(subject, right)
         faults.need(said in known, "guarantee", said, known[0])
         parts = [subject.features.not_covered if subject.features else None, *([] if exact else [right])]
@@ -124,7 +129,8 @@ def _words(subject: Subject, right: str) -> list[str]:
     if right == "figures only":
         return [_FIGURES.format(source) for source in ("from a seed", "in floating point")]
     epsilon, delta = (subject.figure(key) or 0.0 for key in ("epsilon", "delta"))
-    return [_RELEASE.format(subject.claimed("releases"), epsilon, delta)]
+    said = _NOISY if subject.settings.scheme == "iteration" else _RELEASE
+    return [said.format(subject.claimed("releases"), epsilon, delta)]
 
 
 def check_composition(subject: Subject) -> Line:
@@ -137,11 +143,7 @@ def check_composition(subject: Subject) -> Line:
         if extractor is not None:
             faults.need(same_number(extractor, upstream), f"extractor_{key}", extractor, upstream)
         right = None
-        if (
-            subject.settings.scheme == "release"
-            and own is not None
-            and not (features and features.not_covered)
-        ):
+        if subject.settings.scheme in _NOISE and own is not None and not (features and features.not_covered):
             right = least_above(Fraction(upstream) + Fraction(own))
             right = min(1.0, right) if key == "delta" else right
         faults.need(same_number(claimed, right), f"{key}_total", claimed, right)

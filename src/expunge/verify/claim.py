@@ -12,6 +12,8 @@ def claim(subject: Subject) -> dict[str, str]:
     scheme = subject.settings.scheme
     if scheme == "release":
         return {**_release(subject), **_data(subject)}
+    if scheme == "iteration":
+        return {**_iteration(subject), **_data(subject)}
     if scheme in ("gaussian", "pure_eps"):
         return {**_published(subject), **_data(subject)}
     what = (
@@ -40,6 +42,23 @@ def _release(subject: Subject) -> dict[str, str]:
         "rows": f"{_rows(subject)} However many leave at once, the promise is the same.",
         "public": "How many rows there are, which classes, which ids were asked to leave and when, what "
         "became of it, and all settings, the size of the noise among them.",
+    }
+
+
+def _iteration(subject: Subject) -> dict[str, str]:
+    claimed = subject.claimed
+    pair = f"({_shown(claimed('epsilon'))}, {_shown(claimed('delta'))})"
+    who = f"Whoever sees all of up to {_shown(claimed('releases'))} models cannot tell them from the same "
+    who += f"noisy fine-tuning of networks that were never trained on the rows that left, beyond {pair}"
+    if subject.settings.noise != "lattice":
+        who = f"Figures only, which protect nobody: the noise is drawn from a seed. But for that: {who}"
+    return {
+        "claim": f"{who}. Checked is the size of the noise, not that it was drawn, and the steps taken.",
+        "how often": f"{_shown(claimed('released'))} models so far, the trained one first, which come to "
+        f"epsilon {_shown(claimed('epsilon_spent'))}.",
+        "rows": _rows(subject),
+        "public": "How many rows there are, which classes, which ids were asked to leave and when, and all "
+        "settings, the size of the noise among them.",
     }
 
 
@@ -74,7 +93,7 @@ def _data(subject: Subject) -> dict[str, str]:
     trusted = "That the data read here are the people's data; that earlier releases had noise of their own"
     if not subject.settings.own_rows:
         trusted = f"Features as the program made them, and what it says that they cost. {trusted}"
-    if subject.settings.scheme == "release" and subject.settings.noise == "lattice":
+    if subject.settings.scheme in ("release", "iteration") and subject.settings.noise == "lattice":
         trusted += (
             "; that the noise came from the operating system, and that no draw was looked at and thrown away"
         )

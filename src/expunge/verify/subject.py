@@ -21,6 +21,7 @@ from expunge.verify.rows import Columns, Table
 
 CERTIFIED = "expunge.unlearners.newton.Newton"
 REFERENCES = ("expunge.unlearners.retrain.Retrain", "expunge.unlearners.none.NoOp")
+NOISY = "expunge.unlearners.noisy_finetune.NoisyFinetune"
 PIXELS = "expunge.extractors.pixels.Pixels"
 
 
@@ -108,10 +109,12 @@ class Settings:
 
     @property
     def scheme(self) -> str:
-        """``release``, ``gaussian``, ``pure_eps``; ``reference`` for exact training; else ``none``."""
+        """``release``, ``gaussian``, ``pure_eps``, ``iteration``, ``reference`` (it is exact), ``none``."""
         target = self.of("unlearner").get("_target_")
         if target == CERTIFIED:
             return str(self.of("unlearner").get("perturbation", "gaussian"))
+        if target == NOISY:
+            return "iteration"
         return "reference" if target in REFERENCES and not self.network else "none"
 
     @property

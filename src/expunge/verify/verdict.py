@@ -18,6 +18,7 @@ from expunge.verify import checks
 from expunge.verify.asked import check_requests
 from expunge.verify.claim import claim
 from expunge.verify.files import CONFIG, read_run
+from expunge.verify.iteration import check_iteration
 from expunge.verify.ledger import check_summary, read_ledger
 from expunge.verify.lines import Line
 from expunge.verify.published import check_published, check_reference
@@ -124,6 +125,10 @@ def _of_method(subject: Subject) -> Iterator[Line]:
     yield checks.check_words(subject)
     scheme = subject.settings.scheme
     if scheme == "none":
+        return
+    if scheme == "iteration":
+        yield from check_iteration(subject)
+        yield checks.check_composition(subject)
         return
     found = {"release": check_release, "reference": check_reference}.get(scheme, check_published)
     try:
