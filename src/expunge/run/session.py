@@ -29,6 +29,7 @@ from expunge.record.columns import GPU_MEMORY, MEMORY, SIZES, STORED, TUNED, dec
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
 from expunge.record.run_state import counts_in, requested_in
+from expunge.run import costly
 from expunge.run.checked import Checked, promised
 from expunge.run.experiment import Experiment
 from expunge.run.linear_settings import as_typed, constant_of
@@ -55,6 +56,8 @@ class Session:
         self.requested: NDArray[np.bool_] = np.zeros(len(self.y_train), dtype=bool)
         self.served, self.removed = 0, 0
         self.stopped, self.rise = False, Rise()
+        self._took: float | None = None  # of the last removal, in seconds
+        self._warned = False
         self.measured: dict[str, Any] = {}
         self.evaluated: list[Metric] = []
         if hasattr(experiment.unlearner, "rehearse"):  # compiling is in no time of training or removal
@@ -117,10 +120,16 @@ class Session:
                 self.bar.update()
 
     def prepare(self, request: Request) -> None:
-        """Let metrics that compare look at the model as the request finds it."""
+        """Say what costs more than it saves; let metrics that compare look at what the request finds."""
+        if not self._warned and (line := self._costly(request)):
+            log.warning("%s", line)
+            self._warned = True
         for metric in self._due(request):
             if isinstance(metric, Comparing):
                 metric.before(self._view(request.rows))
+
+    def _costly(self, request: Request) -> str | None:
+        return costly.told(self.experiment.unlearner, request, self.measured.get("seconds_fit"), self._took)
 
     def serve(self, request: Request) -> tuple[Outcome, float]:
         """Remove; the removal alone is timed, and its memory seen. At a limit to be found, the run ends."""
@@ -129,6 +138,7 @@ class Session:
             outcome = self.experiment.unlearner.remove(list(request.rows))
             seconds = time.perf_counter() - started
         self.checked.outcome(outcome, request)
+        self._took = seconds if outcome.outcome == "removed" else self._took
         self.served = request.number
         self.stopped = self.experiment.stop_at_limit and outcome.outcome != "removed"
         self.requested[list(request.rows)] = True

@@ -169,6 +169,14 @@ class Method(ABC):
             self.predictor.fit(x, y, seed)
             self.served = 0
 
+    def share_of_retraining(self, rows: Sequence[int]) -> float | None:
+        """Estimated work of a request as a share of that of training again; None where nobody has counted."""
+        return None
+
+    def cheaper(self, rows: Sequence[int]) -> str:
+        """What makes such a request cheaper, in words; empty where nothing is known of it."""
+        return ""
+
     @abstractmethod
     def remove(self, rows: Sequence[int]) -> Outcome:
         """Serve one request; every request ends in an ``Outcome``."""

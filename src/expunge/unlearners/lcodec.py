@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from inspect import Signature, signature
 from typing import Any
@@ -92,6 +93,20 @@ class Lcodec(Guarded):
                 torch_generator(seed, "scrub", 1, self.served, again=again),
             )
             return self.target.apply(proposal)
+
+    def share_of_retraining(self, rows: Sequence[int]) -> float | None:
+        """See ``Method``: by the multiply-adds of both, see ``scrub.work``; None for the linear model."""
+        index = np.asarray(rows, dtype=np.int64)
+        validation = len(self._validation[1]) if self._validation is not None else 0
+        return self.target.share_of_retraining(index, self.scrub, validation)
+
+    def cheaper(self, rows: Sequence[int]) -> str:
+        """See ``Method``."""
+        scrub, every = self.scrub, self.scrub.selector == "all"
+        ways = [] if every else [f"unlearner.n_perturbations={scrub.n_perturbations}"]
+        ways += [f"unlearner.curvature_rows={scrub.curvature_rows or 'null'}"]
+        ways += [f"removal.batch_size={len(rows)}"] if len(rows) > 1 else []
+        return f"less than {', '.join(ways)}" + ("" if every else "; unlearner=kfac") + "; unlearner=retrain"
 
     def state(self) -> State:
         """Everything needed to continue."""

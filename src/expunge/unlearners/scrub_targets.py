@@ -26,7 +26,7 @@ from expunge.linear.solver import train
 from expunge.predictors import Predictor
 from expunge.predictors.linear import LinearModel
 from expunge.predictors.network import NetworkModel
-from expunge.scrub import Problem, Proposal, Scrub, ScrubError
+from expunge.scrub import Problem, Proposal, Scrub, ScrubError, work
 from expunge.scrub.noisy_copies import all_units, require_watched
 from expunge.scrub.scrub import PENALTY, by_module
 from expunge.training import History
@@ -101,6 +101,24 @@ class NetworkTarget:
         n = model.there.count
         sample, penalty = training.take(index), self._penalty()
         return Problem(model.module, cross_entropy, sample, training, n, model.history, penalty)
+
+    def share_of_retraining(self, index: NDArray[np.int64], scrub: Scrub, validation: int) -> float | None:
+        """A request's multiply-adds, those of the guard's looks included, over those of training again.
+
+        None where the network has not been trained here: nobody knows what that took.
+        """
+        model, training = self.model, self.model.learner.training
+        stay = model.there.count - len(index)
+        seen = training.epochs * sum(end - start for start, end in training.batches(stay))
+        if not seen:
+            return None
+        kept = model.codes[model.staying(index)]
+        targets = torch.from_numpy(model.codes[index])
+        layers = work.layers_of(model.module, model.training(index[:1]).take(index[:1])[0])
+        emptied = len(np.setdiff1d(model.codes[index], kept))
+        request = work.of_scrub(scrub, layers, targets, len(model.classes_), stay, emptied)
+        guard = 2 * validation * work.of_forward(layers)  # before the first update, and after
+        return (sum(request.values()) + guard) / work.of_training(layers, seen)
 
     def _penalty(self) -> float | None:
         """That of the training; None where the weights come from elsewhere."""
@@ -177,6 +195,10 @@ class LinearTarget:
             module.weight.copy_(torch.from_numpy(model.w)[None])
         sample = examples.take(index)
         return Problem(module, logistic_losses, sample, examples, own.n, self.history, own.lam)
+
+    def share_of_retraining(self, index: NDArray[np.int64], scrub: Scrub, validation: int) -> None:
+        """None: not counted, for its training ends by itself."""
+        return
 
     def apply(self, proposal: Proposal) -> Update:
         """Make the step."""

@@ -1,0 +1,126 @@
+"""What a scrub, and training, come to in multiply-adds: counted from the network, before anything is run.
+
+The counts are of the order of work, not of seconds: what a multiply-add takes is as different on two machines
+as the machines are, but hardly is between training and a scrub on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import log10
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expunge.curvature.watching import watching
+from expunge.scrub.noisy_copies import unit_modules
+from expunge.scrub.scrub import Scrub
+from expunge.scrub.shared_out import shares
+
+_BACK = 2  # multiply-adds of a walk back, in those of a pass forward
+_DOUBLE = 2  # of float64, in those of float32
+_UNITS = 5  # units that a selection takes: measured are 2 to 18
+_PER_CELL = 500  # of L-FOCI, for each column and n^1.5: measured on 784-100-10 and ResNet-18
+_ITERATIONS = 12.5  # of conjugate gradients, for each digit of their tolerance
+_REFITS = 100  # of L-BFGS, for the outputs of labels without rows
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Conv2d or Linear as it is run on one row.
+
+    Attributes:
+        inputs: Numbers that go into one answer of a unit.
+        units: Output channels or features.
+        places: Answers of a unit: positions, tokens, repeated calls.
+    """
+
+    inputs: int
+    units: int
+    places: int
+
+    @property
+    def forward(self) -> int:
+        """Multiply-adds of one row."""
+        return self.inputs * self.units * self.places
+
+
+def layers_of(module: nn.Module, x: Tensor) -> list[Layer]:
+    """Return the layers that a row is run through, by a pass of ``x`` (1, ...); the network is left alone."""
+    seen: dict[nn.Conv2d | nn.Linear, int] = {}
+
+    def count(part: Any, inputs: Any, output: Tensor) -> None:
+        units = part.out_channels if isinstance(part, nn.Conv2d) else part.out_features
+        seen[part] = seen.get(part, 0) + output.numel() // units
+
+    with ExitStack() as stack:
+        for part in unit_modules(module).values():
+            hook: Any = part.register_forward_hook(count)
+            stack.enter_context(hook)
+        stack.enter_context(watching(module))
+        stack.enter_context(torch.no_grad())
+        module(x)
+    return [Layer(part.weight[0].numel(), len(part.weight), places) for part, places in seen.items()]
+
+
+def of_forward(layers: Sequence[Layer]) -> int:
+    """Multiply-adds of a pass of one row."""
+    return sum(layer.forward for layer in layers)
+
+
+def of_training(layers: Sequence[Layer], rows: int) -> int:
+    """Multiply-adds of ``rows`` rows, each epoch's counted, forward and back: 3 F each."""
+    return (1 + _BACK) * of_forward(layers) * rows
+
+
+def of_scrub(
+    scrub: Scrub, layers: Sequence[Layer], targets: Tensor, outputs: int, stay: int, emptied: int = 0
+) -> dict[str, int]:
+    """Multiply-adds of one request, by what they are for.
+
+    ``targets`` (m,) are those of the rows that leave, ``outputs`` the network's, ``stay`` the rows that stay,
+    ``emptied`` the labels that lose their last row. With F of a pass forward, p units, n_k copies in part k,
+    r retained rows, c columns of the loss's Hessian, i iterations:
+
+        copies      2 F sum_k n_k
+        selection   500 p sum_k n_k^1.5
+        curvature   kfac: r (F + 2 c F + 2 sum inputs^2 places) + i products; ggn, exact: i r 3 F
+        step        3 F m, and 2 r F where ``max_rise`` looks
+        refit       stay (F + 100 inputs)
+    """
+    once, units, m = of_forward(layers), sum(layer.units for layer in layers), len(targets)
+    looks = scrub.selector in ("lfoci", "cheap", "random")
+    shared = shares(targets, scrub.n_perturbations, scrub.selection)
+    sizes = [len(shared.of[part]) for part in shared.parts] if looks else []
+    rows = min(stay, scrub.rows_for(targets) or stay)
+    taken = {"all": units, "one": 1}.get(scrub.selector, min(units, _UNITS * len(sizes)))
+    curved = 0 if scrub.mode == "ascent" else _of_curvature(scrub, layers, outputs, rows, taken)
+    return {
+        "copies": _DOUBLE * once * sum(sizes),
+        "selection": round(_PER_CELL * units * sum(size**1.5 for size in sizes)),
+        "curvature": curved,
+        "step": (1 + _BACK) * once * m + (0 if scrub.max_rise is None else 2 * rows * once),
+        "refit": stay * (once + _REFITS * layers[-1].inputs * emptied)
+        if emptied and scrub.refit_outputs
+        else 0,
+    }
+
+
+def _of_curvature(scrub: Scrub, layers: Sequence[Layer], outputs: int, rows: int, taken: int) -> int:
+    once, units = of_forward(layers), sum(layer.units for layer in layers)
+    iterations = -_ITERATIONS * log10(scrub.curvature_tol)
+    if scrub.curvature in ("fd", "fisher"):
+        return 0  # of rank one; the gradient is the step's
+    if scrub.curvature != "kfac":
+        return round(iterations * rows * (1 + _BACK) * once)
+    columns = min(outputs, scrub.curvature_columns or outputs)
+    touched = min(1.0, taken / len(layers))  # the share of the layers that have a unit of the selection
+    factors = sum(rows * layer.places * layer.inputs**2 for layer in layers) * touched
+    share = taken / units  # of each layer's units
+    products = sum(
+        layer.inputs**2 * layer.units * share + layer.inputs * (layer.units * share) ** 2 for layer in layers
+    )
+    return round(rows * once * (1 + _BACK * columns) + _DOUBLE * (factors + iterations * products))
