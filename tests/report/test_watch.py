@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,55 @@ def test_a_signal_ends_it_and_leaves_a_page_at_rest(tmp_path, number, code):
     assert 'http-equiv="refresh"' not in live
     assert app.main([str(tmp_path / "runs"), "--out", out]) == 0
     assert shown(page) == live
+
+
+@contextmanager
+def within(seconds: int):
+    """End what a process in the middle of it may never answer: whatever waits here is interrupted."""
+
+    def late(*_):
+        raise AssertionError(f"not done in {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_watched_page_reloads_in_a_browser_until_the_watch_ends(tmp_path, browser):  # noqa: F811
+    page, out = tmp_path / "there" / "report.html", str(tmp_path / "there")
+    make_run(tmp_path / "runs" / "a", "newton", 8)
+    watch = watching(tmp_path / "runs", "--out", out)
+
+    def says(expression: str) -> bool:
+        try:
+            return bool(browser.value(expression))
+        except AssertionError:  # amid a reload there is no page to ask
+            return False
+
+    try:
+        with within(280):
+            until(lambda: RELOADS in shown(page), watch)
+            browser.open(page.as_uri())
+            until(lambda: says("document.documentElement.outerHTML.includes('1 run · ')"), watch)
+            browser.value("window.mark = 1")
+            make_run(tmp_path / "more" / "b", "retrain", 8)
+            os.rename(tmp_path / "more" / "b", tmp_path / "runs" / "b")
+            until(lambda: says("document.documentElement.outerHTML.includes('2 runs · ')"), watch)
+            assert not says("window.mark")  # another load of the page
+            assert stopped(watch).code == 130
+            until(lambda: says("document.querySelector('meta[http-equiv=refresh]') === null"))
+            browser.value("window.mark = 2")
+            time.sleep(2.5)  # twice as long as it took to reload
+            assert says("window.mark === 2")
+            urls = [e["params"]["request"]["url"] for e in browser.events if "WillBeSent" in e["method"]]
+            assert all(url.startswith(("file:", "data:", "about:")) for url in urls)
+    finally:
+        watch.kill()
 
 
 def test_where_nothing_can_be_written_it_does_not_wait(tmp_path, capsys):
