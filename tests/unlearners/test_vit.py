@@ -10,11 +10,11 @@ from tests import cli
 from tests.unlearners.test_comparison import target
 
 TINY = ("model=vit", "model.dim=8", "model.depth=1", "model.heads=2", "training.epochs=2", "training.lr=0.01")
-FEW = ("dataset=digits", "dataset.train_rows=300", "removal.count=1", "metrics=[accuracy]")
+FEW = ("dataset=digits", "dataset.train_rows=100", "removal.count=1", "metrics=[accuracy]")
 
 
 def test_every_method_for_networks_ends_with_an_outcome(tmp_path):
-    files = (config_dir() / "unlearner").glob("*.yaml")
+    files = [f for f in (config_dir() / "unlearner").glob("*.yaml") if not f.stem.endswith("_published")]
     able = sorted(file.stem for file in files if "network" in located("unlearner", target(file)).supports)
     assert {"lcodec", "kfac", "ssd", "sisa", "salun", "unsir"} <= set(able)
     how = f"hydra.sweep.dir={tmp_path / 'sweep'}", f"cache_dir={tmp_path}", "figures=false", "threads=1"
