@@ -27,6 +27,7 @@ from expunge.curvature import (
     secant,
 )
 from expunge.curvature.moment import SecondMoment
+from expunge.models import Vit
 from tests.oracles import curvature as oracle
 
 CLASSES = 3
@@ -78,7 +79,32 @@ def tokens():
     return Tokens(), (5, 3), {"embed": [0, 3], "mix": [1], "head": [0]}
 
 
-NETS = [softmax_regression, mlp, conv_net, tokens]
+class AttentionBlock(nn.Module):
+    """Torch's own layer of a transformer, whose inner projections nothing calls, and a GroupNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Linear(3, 4), nn.GroupNorm(2, 6)
+        self.layer = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True)
+        self.head = nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        return self.head(self.layer(self.norm(self.embed(x))).mean(dim=1))
+
+
+def attention_block():
+    inner = {"layer.norm1": [1, 2], "layer.self_attn.out_proj": [0], "layer.linear1": [2]}
+    return AttentionBlock(), (6, 3), {"norm": [0, 4], "layer.self_attn": [0, 3, 6, 9, 11], **inner}
+
+
+def vit():
+    units = {"embedding.patches": [1], "norm": [0, 3], "head": [2]}
+    of_block = {"norm1": [0, 2], "attention.qkv": [1, 5, 10], "attention.proj": [3], "norm2": [1], "fc2": [0]}
+    network = Vit(patch=2, dim=4, depth=1, heads=2, pool="class").build((1, 4, 4), CLASSES)
+    return network, (1, 4, 4), {**units, **{f"blocks.0.{name}": own for name, own in of_block.items()}}
+
+
+NETS = [softmax_regression, mlp, conv_net, tokens, attention_block, vit]
 nets = pytest.mark.parametrize("make", NETS, ids=lambda make: make.__name__)
 
 

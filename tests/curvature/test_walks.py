@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from expunge.curvature import Block, KroneckerFactored, cross_entropy, kfac, walks
+from expunge.curvature import Block, KroneckerFactored, cross_entropy, layer_factors, walks
 
 
 def network() -> nn.Module:
@@ -75,7 +75,7 @@ def test_kfac_is_the_same_with_the_matrix_of_a_module_held(monkeypatch):
     vector = torch.linspace(-1, 1, block.size, dtype=torch.float64)
     found = []
     for held in (False, True):
-        monkeypatch.setattr(kfac, "held_whole", lambda device, units, held=held: held)
+        monkeypatch.setattr(layer_factors, "held_whole", lambda device, units, held=held: held)
         for columns in (None, 4):
             found.append(KroneckerFactored(module, cross_entropy, [(x, y)], block, columns)(vector))
     torch.testing.assert_close(found[0], found[2], rtol=1e-12, atol=1e-14)

@@ -187,12 +187,16 @@ def test_reentrant_checkpoints_are_named(make, named):
 
 
 class Attention(nn.Module):
-    """In evaluation torch has a quick way through such a layer, which calls none of those inside."""
+    """In evaluation torch has a quick way through such a layer, which calls none of those inside.
 
-    def __init__(self):
+    With a token of zeros besides, attention is not written out, and its projections are not called.
+    """
+
+    def __init__(self, zeros=False):
         super().__init__()
         self.first, self.head = nn.Linear(24, 8), nn.Linear(8, 3)
         layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        layer.self_attn.add_zero_attn = zeros
         self.blocks = nn.TransformerEncoder(layer, 1)
 
     def forward(self, x):
@@ -201,12 +205,17 @@ class Attention(nn.Module):
 
 @pytest.mark.filterwarnings("ignore")
 def test_layers_inside_of_attention(caplog):
+    inside = {f"blocks.layers.0.{name}" for name in ("linear1", "linear2", "norm1", "norm2")}
     network = Attention().eval()
+    require_watched(network, BATCHES.take([0, 1])[0])
+    assert not caplog.records
+    own = {"blocks.layers.0.self_attn", "blocks.layers.0.self_attn.out_proj"}
+    assert {name for name, _ in sample(network).units} == {"first", "head", *inside, *own}
+    network = Attention(zeros=True).eval()
     require_watched(network, BATCHES.take([0, 1])[0])
     assert caplog.text.rstrip().endswith(
         "is selected by what it answers: blocks.layers.0.self_attn.out_proj (used without being called)"
     )
-    inside = {f"blocks.layers.0.linear{k}" for k in (1, 2)}
     assert {name for name, _ in sample(network).units} == {"first", "head", *inside}
 
 
@@ -233,7 +242,7 @@ def tied(shape, classes):
 
 
 def attention(shape, classes):
-    return Attention()
+    return Attention(zeros=True)
 
 
 def deaf(shape, classes):

@@ -12,14 +12,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from expunge.core.errors import DataError, InvalidValue
-from expunge.models import Mlp, Softmax, Torchvision, Vgg11, VggFace, initialised, load_weights
+from expunge.models import Cnn, Mlp, Softmax, Torchvision, Vgg11, VggFace, Vit, initialised, load_weights
 from expunge.run.targets import build
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
-NETWORKS = ("softmax", "mlp", "vgg11", "vggface", "resnet18", "resnet50", "mobilenet_v2", "densenet121")
+NETWORKS = (
+    *("softmax", "mlp", "cnn", "vgg11", "vggface", "resnet18", "resnet50", "mobilenet_v2", "densenet121"),
+    "vit",
+)
 SMALL = (
     Softmax(),
     Mlp(),
+    Cnn(width=8),
+    Vit(dim=8, depth=1, heads=2),
     Vgg11(),
     VggFace(widths=(4, 6), convolutions=1),
     Torchvision("resnet18"),
@@ -230,3 +235,81 @@ def test_files_that_hold_no_weights_are_refused(tmp_path):
         load_weights(network, tmp_path / "text")
     with pytest.raises(DataError, match=r"^weights: "):
         load_weights(network, tmp_path)
+
+
+def by_hand(network, x, heads):
+    """The blocks of a ViT one step after the other, from the names of its weights."""
+    state = network.state_dict()
+
+    def linear(name, x):
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def norm(name, x):
+        apart = x - x.mean(dim=-1, keepdim=True)
+        scaled = apart / (apart.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+        return scaled * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    for block in ("blocks.0", "blocks.1"):
+        q, k, v = linear(f"{block}.attention.qkv", norm(f"{block}.norm1", x)).chunk(3, dim=-1)
+        width = x.shape[-1] // heads
+        mixed = []
+        for own in (slice(h * width, (h + 1) * width) for h in range(heads)):
+            shares = torch.softmax(q[..., own] @ k[..., own].mT / width**0.5, dim=-1)
+            mixed.append(shares @ v[..., own])
+        x = x + linear(f"{block}.attention.proj", torch.cat(mixed, dim=-1))
+        inner = linear(f"{block}.fc1", norm(f"{block}.norm2", x))
+        x = x + linear(f"{block}.fc2", inner * 0.5 * (1 + torch.erf(inner / 2**0.5)))
+    return norm("norm", x)
+
+
+@pytest.mark.parametrize("pool", ["mean", "class"])
+def test_vit_is_its_equations(pool):
+    torch.manual_seed(0)
+    network = Vit(patch=4, dim=8, heads=2, pool=pool).build((2, 8, 12), 3).double().eval()
+    for part in network.modules():
+        if isinstance(part, nn.LayerNorm):
+            nn.init.normal_(part.weight)
+            nn.init.normal_(part.bias)
+    x, state = torch.rand(2, 2, 8, 12, dtype=torch.float64), network.state_dict()
+    patches = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).reshape(2, 6, -1)
+    tokens = patches @ state["embedding.patches.weight"].flatten(1).T + state["embedding.patches.bias"]
+    if pool == "class":
+        tokens = torch.cat([state["embedding.class_token"].expand(2, 1, 8), tokens], dim=1)
+    last = by_hand(network, tokens + state["embedding.positions"], 2)
+    pooled = last[:, 0] if pool == "class" else last.mean(dim=1)
+    torch.testing.assert_close(network(x), pooled @ state["head.weight"].T + state["head.bias"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: Vit(patch=5).build((1, 8, 8), 3),
+            "patch: got 5, allowed: a side that divides 8 and 8: 2, 4, 8",
+        ),
+        (lambda: Vit(patch=8).build((1, 4, 6), 3), "patch: got 8, allowed: a side that divides 4 and 6: 2"),
+        (lambda: Vit(dim=6), "dim: got 6, allowed: a multiple of heads, 4"),
+        (lambda: Vit(pool="max"), "pool: got 'max', allowed: one of mean, class"),
+        (lambda: Vit().build((64,), 3), "model: got 'vit on inputs of shape"),
+        (lambda: Cnn(width=12), "width: got 12, allowed: a multiple of 8 with norm=group"),
+        (lambda: Cnn(norm="layer"), "norm: got 'layer', allowed: one of group, batch, none"),
+        (
+            lambda: Cnn().build((1, 6, 8), 3),
+            "model: got 'cnn on images of 6 x 8 pixels', allowed: images of at",
+        ),
+    ],
+)
+def test_what_vit_and_cnn_cannot_take_is_said(make, message):
+    with pytest.raises(InvalidValue) as caught:
+        make()
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"), [("group", nn.GroupNorm), ("batch", nn.BatchNorm2d), ("none", None)]
+)
+def test_cnn_has_three_convolutions_and_its_norm(norm, kind):
+    network = Cnn(width=8, norm=norm).build((3, 8, 8), 4)
+    assert [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)] == [8, 16, 32]
+    norms = [m for m in network.modules() if isinstance(m, (nn.GroupNorm, nn.BatchNorm2d))]
+    assert [type(m) for m in norms] == ([kind] * 3 if kind else [])

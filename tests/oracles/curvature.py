@@ -16,10 +16,16 @@ def positions(module, units):
         start += parameter.numel()
         rows = set()
         for name, chosen in units.items():
-            if parts[name].weight is parameter or parts[name].bias is parameter:
+            if any(parameter is one for one in _own(parts[name])):
                 rows |= set(chosen)
         found += [numbers[row].reshape(-1) for row in sorted(rows)]
     return torch.cat(found)
+
+
+def _own(layer):
+    if isinstance(layer, torch.nn.MultiheadAttention):
+        return layer.in_proj_weight, layer.in_proj_bias
+    return layer.weight, layer.bias
 
 
 def flat_weights(module):
@@ -39,6 +45,9 @@ def full_hessian(module, losses, x, y, units):
     """Hessian of the mean loss in all parameters, then the block's rows and columns."""
     module.eval()
     at = positions(module, units)
+    for name, part in list(module.named_modules()):
+        if isinstance(part, (torch.nn.LayerNorm, torch.nn.GroupNorm)):
+            module.set_submodule(name, PlainNorm(part))
     with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
         whole = hessian(lambda flat: losses(outputs_at(module, flat, x), y).mean())(flat_weights(module))
     return whole[at][:, at]
@@ -70,6 +79,13 @@ def kfac(module, losses, x, y, layer_name, units):
     """
     module.eval()
     layer = dict(module.named_modules())[layer_name]
+    if isinstance(layer, (torch.nn.LayerNorm, torch.nn.GroupNorm)):
+        return gauss_newton(module, losses, x, y, {layer_name: units})
+    for name, part in list(module.named_modules()):
+        if isinstance(part, torch.nn.MultiheadAttention):
+            module.set_submodule(name, Apart(part))
+    if isinstance(layer, torch.nn.MultiheadAttention):
+        return _kfac_of_attention(module, losses, x, y, layer_name, units)
     a_sum, b_sum = 0, 0
     for i in range(len(y)):
         seen = {}
@@ -102,6 +118,64 @@ def kfac(module, losses, x, y, layer_name, units):
             b_sum = b_sum + g.T @ curved @ g / len(places)
     a, b = a_sum / len(y), b_sum / len(y)
     return _kron(a, b, sorted(units), layer.weight.shape[0] // len(a), layer.bias is not None)
+
+
+class PlainNorm(torch.nn.Module):
+    """A LayerNorm or GroupNorm by its equation: of torch's own, torch.func has wrong second derivatives."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
+        self.groups = getattr(layer, "num_groups", None)
+
+    def forward(self, x):
+        rows = x if self.groups is None else x.reshape(len(x), self.groups, -1)
+        apart = rows - rows.mean(dim=-1, keepdim=True)
+        scaled = (apart / (apart.square().mean(dim=-1, keepdim=True) + self.eps).sqrt()).reshape(x.shape)
+        shape = (-1,) if self.groups is None else (-1, *[1] * (x.ndim - 2))
+        return scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
+class Apart(torch.nn.Module):
+    """A MultiheadAttention by its weights, with a Linear each for queries, keys and values."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.heads, size = layer.num_heads, layer.embed_dim
+        self.batch_first = False  # what torch asks before it takes a quick way, past this layer
+        self.inner = torch.nn.ModuleList([torch.nn.Linear(size, size).double() for _ in range(3)])
+        with torch.no_grad():
+            for k, one in enumerate(self.inner):
+                one.weight.copy_(layer.in_proj_weight[k * size : (k + 1) * size])
+                one.bias.copy_(layer.in_proj_bias[k * size : (k + 1) * size])
+        self.out_proj = layer.out_proj
+
+    def forward(self, query, key, value, **_):
+        q, k, v = (one(x) for one, x in zip(self.inner, (query, key, value), strict=True))
+        size = q.shape[-1] // self.heads
+        mixed = [
+            torch.softmax(q[..., s] @ k[..., s].mT / size**0.5, dim=-1) @ v[..., s]
+            for s in (slice(h * size, (h + 1) * size) for h in range(self.heads))
+        ]
+        return self.out_proj(torch.cat(mixed, dim=-1)), None
+
+
+def _kfac_of_attention(module, losses, x, y, layer_name, units):
+    """That of queries, keys and values, each alone; nothing between them. Weights first, then all biases."""
+    size = module.get_submodule(f"{layer_name}.inner.0").in_features
+    own = [{unit - k * size for unit in units if unit // size == k} for k in range(3)]
+    parts = [
+        kfac(module, losses, x, y, f"{layer_name}.inner.{k}", chosen) if chosen else torch.zeros(0, 0)
+        for k, chosen in enumerate(own)
+    ]
+    whole = torch.block_diag(*(part.double() for part in parts))
+    weights, biases, start = [], [], 0
+    for chosen in own:
+        weights += range(start, start + len(chosen) * size)
+        biases += range(start + len(chosen) * size, start + len(chosen) * (size + 1))
+        start += len(chosen) * (size + 1)
+    at = torch.tensor(weights + biases)
+    return whole[at][:, at]
 
 
 def _inputs(layer, x):

@@ -13,7 +13,10 @@ from tests import cli, people
 from tests.datasets.test_more_datasets import small_cifar, small_mnist
 from tests.readme.pages import ROOT, python_blocks
 
-NETWORKS = ("softmax", "mlp", "vgg11", "resnet18", "resnet50", "mobilenet_v2", "densenet121", "vggface")
+NETWORKS = (
+    *("softmax", "mlp", "cnn", "vit", "timm"),
+    *("vgg11", "resnet18", "resnet50", "mobilenet_v2", "densenet121", "vggface"),
+)
 OWN_DATA = ROOT / "docs" / "own_data.md"
 BEGUN = ("dataset=digits_3v8", "removal.count=2", "figures=false", "threads=1")
 _MADE_UP = {"mnist": small_mnist, "cifar10": small_cifar}

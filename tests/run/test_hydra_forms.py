@@ -139,7 +139,7 @@ REFUSED = {
     "-m unlearner=glob(nope*)": "unlearner: got 'glob(nope*)', allowed: values of which there is one",
     "-m unlearner.std=interval(1,2)": "unlearner.std: got 'interval(1,2)', allowed: choice(...) or",
     "~dataset": "dataset: got '~dataset', allowed: one of arrays,",
-    "~model": "model: got '~model', allowed: one of densenet121,",
+    "~model": "model: got '~model', allowed: one of cnn, densenet121,",
     "~training": "training: got '~training', allowed: one of adam, newton, sgd",
     "~removal": "removal: got '~removal', allowed: one of class,",
     "~tracker=none": "tracker: missing (was it deleted with ~?)",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
+from expunge.curvature.units import KINDS, has_kind, own_parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +18,10 @@ class Block:
     """The weights S of selected units: rows of parameter tensors, in a fixed order.
 
     A unit is an output channel of a Conv2d (its filter) or an output feature of a Linear (its row), each with
-    its bias if there is one. The vector of the block holds the parameters in the order of
-    ``module.named_parameters()``, within each the rows in ascending order, each row flattened.
+    its bias if there is one; the scale and shift of a channel of a LayerNorm or GroupNorm; or a query, key or
+    value feature of a MultiheadAttention (its row of ``in_proj_weight``). The vector of the block holds the
+    parameters in the order of ``module.named_parameters()``, within each the rows in ascending order, each
+    row flattened.
 
     Attributes:
         rows: Parameter name -> int64 row numbers, ascending, no row twice.
@@ -38,8 +41,8 @@ class Block:
         ``module.named_modules()`` -> numbers of output units.
 
         Raises:
-            InvalidValue: Nothing is selected, or nothing that is not frozen; a module is unknown, neither
-                Conv2d nor Linear, or has weights computed from other parameters; a unit is out of range.
+            InvalidValue: Nothing is selected, or nothing that is not frozen; a module is unknown, of a kind
+                without units, or has weights computed from other parameters; a unit is out of range.
         """
         parts = dict(module.named_modules(remove_duplicate=False))
         names = {id(parameter): name for name, parameter in module.named_parameters()}
@@ -158,13 +161,13 @@ def _parameters(parts: Mapping[str, nn.Module], name: str) -> list[nn.Parameter]
     layer = parts.get(name)
     if layer is None:
         raise InvalidValue("units", name, "the name of a module of the network")
-    if not isinstance(layer, (nn.Conv2d, nn.Linear)):
-        raise InvalidValue("units", f"{name} ({type(layer).__name__})", "a Conv2d or a Linear")
-    own = dict(layer.named_parameters(recurse=False))
-    if "weight" not in own:
+    if not has_kind(layer):
+        raise InvalidValue("units", f"{name} ({type(layer).__name__})", KINDS)
+    own = own_parameters(layer)
+    if not own:
         computed = "a module whose weights are parameters themselves, not computed from others (parametrised)"
         raise InvalidValue("units", name, computed)
-    return [own[kind] for kind in ("weight", "bias") if kind in own]
+    return list(own.values())
 
 
 def _rows(name: str, wanted: Sequence[int], count: int) -> list[int]:

@@ -1,37 +1,24 @@
-"""Networks whose layers are watched while they run: what hides a layer, and what runs it more than once."""
+"""Networks whose layers are watched while they run, and what hides a layer."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import partial
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import CheckpointFunction
 
 from expunge.core.errors import InvalidValue, last_line
-from expunge.curvature.gradients import evaluating, require_gradient
+from expunge.curvature.gradients import evaluating
 
-_REENTRANT = "torch.utils.checkpoint with use_reentrant=True"
-_SHOWN = 5
+REENTRANT = "torch.utils.checkpoint with use_reentrant=True"
 _KNOWN = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.misc", "expunge.models.")
 _OTHERS = ("expunge.models.ensemble",)  # runs those of its parts that it has heard of
 PARALLEL = (nn.DataParallel, DistributedDataParallel)
-
-
-@dataclass
-class Runs:
-    """How a layer has run: how often, and whether gradients were cut off by a reentrant checkpoint."""
-
-    count: int = 0
-    reentrant: bool = False
 
 
 def compiled(module: nn.Module) -> bool:
@@ -91,43 +78,6 @@ def require_open(module: nn.Module) -> None:
             )
 
 
-def runs_of(module: nn.Module, parts: Mapping[str, nn.Module], x: Tensor) -> dict[str, Runs]:
-    """Run inputs (m, ...) through the network in evaluation mode, and see how each of its ``parts`` runs.
-
-    Raises:
-        InvalidValue: What it puts out has no gradient.
-    """
-    found = {name: Runs() for name in parts}
-
-    def see(name: str, *_: Any) -> None:
-        found[name].count += 1
-        found[name].reentrant |= _within_reentrant()
-
-    with ExitStack() as hooks, watching(module), torch.enable_grad():
-        for name, part in parts.items():
-            hooks.enter_context(part.register_forward_hook(partial(see, name)))
-        outputs = module(x)
-    if not any(run.reentrant for run in found.values()):
-        require_gradient(module, outputs)
-    return found
-
-
-def _within_reentrant() -> bool:
-    frame = sys._getframe()
-    while frame := frame.f_back:  # type: ignore[assignment]
-        if frame.f_code is CheckpointFunction.forward.__code__:
-            return True
-    return False
-
-
-def require_derivatives(runs: Mapping[str, Runs]) -> None:
-    """Raise ``InvalidValue`` if a layer has no gradient in a walk back to chosen places."""
-    hidden = [name for name, run in runs.items() if run.reentrant]
-    if hidden:
-        got = f"{', '.join(hidden[:_SHOWN])} ({len(hidden)} in all) under {_REENTRANT}"
-        raise InvalidValue("model", got, "use_reentrant=False")
-
-
 @contextmanager
 def naming_derivatives() -> Iterator[None]:
     """Turn what torch says of derivatives that there are not into a line."""
@@ -135,7 +85,7 @@ def naming_derivatives() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if "use_reentrant" in str(error):
-            raise InvalidValue("model", f"layers under {_REENTRANT}", "use_reentrant=False") from None
+            raise InvalidValue("model", f"layers under {REENTRANT}", "use_reentrant=False") from None
         if "derivative for" in str(error):
             allowed = "fd or fisher, which need no second derivative of the network or its loss"
             raise InvalidValue("curvature", last_line(error), allowed) from None

@@ -1,4 +1,4 @@
-"""How much of a network a scrub can reach: the weights of its Conv2d and Linear layers that are trained."""
+"""How much of a network a scrub can reach: weights of units (``curvature.units``) that are trained."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from weakref import WeakSet
 
 from torch import nn
+
+from expunge.curvature.units import own_parameters
 
 _FROZEN = "frozen"
 _said: WeakSet[nn.Module] = WeakSet()
@@ -19,7 +21,7 @@ class Coverage:
     """The parameters of a network, a tensor that two modules share counted once.
 
     Attributes:
-        reached: Numbers in weights and biases of Conv2d and Linear layers that are not frozen.
+        reached: Numbers in weights and biases of layers with units, that are not frozen.
         total: Numbers in all parameters.
         left: What cannot be reached: kind of the module that has it (or ``frozen``) -> numbers.
     """
@@ -66,15 +68,10 @@ class Coverage:
 
 
 def has_units(part: nn.Module) -> bool:
-    """Whether a module is a Conv2d or Linear with a weight or bias that may change."""
+    """Whether a module is a layer with units whose weight or bias may change."""
     return bool(movable(part))
 
 
 def movable(part: nn.Module) -> list[nn.Parameter]:
-    """Weight and bias of a Conv2d or Linear, as far as they may change; none where the weight is computed."""
-    if not isinstance(part, (nn.Conv2d, nn.Linear)):
-        return []
-    own = dict(part.named_parameters(recurse=False))
-    if "weight" not in own:  # computed from other parameters
-        return []
-    return [own[kind] for kind in ("weight", "bias") if kind in own and own[kind].requires_grad]
+    """Weight and bias of a layer's units, as far as they may change; none where the weight is computed."""
+    return [parameter for parameter in own_parameters(part).values() if parameter.requires_grad]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from expunge.curvature.double import Unfolded, as_in_float64
 from expunge.curvature.exact import Exact
 from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import order_of, precise
-from expunge.curvature.watching import require_derivatives, require_open, runs_of, watching
+from expunge.curvature.runs import require_derivatives, runs_of
+from expunge.curvature.units import See, answering, own_parameters
+from expunge.curvature.watching import require_open, watching
 from expunge.datasets.names import listed
 from expunge.scrub.coverage import has_units
 from expunge.scrub.scrub_error import ScrubError
@@ -29,7 +31,7 @@ from expunge.scrub.shared_out import Shares, shares
 log = logging.getLogger(__name__)
 
 Unit = tuple[str, int]
-"""Module name and number of the output channel (Conv2d) or output feature (Linear)."""
+"""Module name and number of the output; see ``curvature.units.own_parameters``."""
 
 _BATCH = 200  # copies drawn at a time, and run: a large network's activations take little memory
 _TOGETHER = 1 << 21  # numbers of copies run at once on a GPU: others are drawn meanwhile
@@ -58,8 +60,8 @@ class Observed:
         return self.losses if self.order is None else self.order
 
 
-def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the modules that have units, by name: every Conv2d and every Linear whose weights may change.
+def unit_modules(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that have units whose weights may change, by name; see ``own_parameters``.
 
     Raises:
         InvalidValue: There is none, so that nothing can be selected.
@@ -69,7 +71,7 @@ def unit_modules(module: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
         require_open(module)
         allowed = "a network with Conv2d or Linear layers that are not frozen, pruned or parametrised"
         raise InvalidValue("model", type(module).__name__, allowed)
-    return cast("dict[str, nn.Conv2d | nn.Linear]", found)
+    return found
 
 
 def require_watched(module: nn.Module, x: Tensor) -> list[str]:
@@ -87,7 +89,8 @@ def require_watched(module: nn.Module, x: Tensor) -> list[str]:
     if not silent:
         return []
     with watching(module), torch.enable_grad():
-        weights = {name: part.weight for name, part in silent.items() if part.weight.requires_grad}
+        every = {name: own_parameters(part)["weight"] for name, part in silent.items()}
+        weights = {name: weight for name, weight in every.items() if weight.requires_grad}
         total = module(x).sum()
         reached = bool(weights) and total.requires_grad
         slopes = torch.autograd.grad(total, [*weights.values()], allow_unused=True) if reached else []
@@ -101,7 +104,8 @@ def require_watched(module: nn.Module, x: Tensor) -> list[str]:
 
 def all_units(module: nn.Module) -> list[Unit]:
     """Return every unit, in the order of ``module.named_modules()``."""
-    return [(name, unit) for name, part in unit_modules(module).items() for unit in range(len(part.weight))]
+    widths = {name: len(own_parameters(part)["weight"]) for name, part in unit_modules(module).items()}
+    return [(name, unit) for name, width in widths.items() for unit in range(width)]
 
 
 def perturbed(
@@ -176,7 +180,7 @@ def observe(
             contexts.append(Exact())
         for context in contexts:
             stack.enter_context(context)
-        answer = stack.enter_context(_recording(unit_modules(network)))
+        answer = stack.enter_context(_recording(network))
         for copy, rows in _grouped(perturbed(x, shared.of, std, generator), x.device):
             answer.clear()
             outputs, own = run(copy.to(dtype)), y[rows]
@@ -214,22 +218,23 @@ def _mean(calls: list[Tensor]) -> Tensor:
 
 
 @contextmanager
-def _recording(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Tensor]]]:
-    """Keep, by module name, what each module puts out in a forward pass, averaged over positions.
+def _recording(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Keep, by module name, what each module with units puts out in a forward pass, averaged over positions.
 
     A module that is called several times in one pass has several entries; one that is not called has none.
     """
     answers: dict[str, list[Tensor]] = {}
 
-    def keep(name: str, part: nn.Module, inputs: Any, output: Tensor) -> None:
-        if isinstance(part, nn.Conv2d):
+    def keep(name: str, part: nn.Module, _: Any, output: Tensor) -> None:
+        if isinstance(part, nn.Conv2d) or (isinstance(part, nn.GroupNorm) and output.ndim > 2):
             output = output.flatten(2).mean(dim=2)
-        elif output.ndim > 2:  # a Linear that is applied to tokens
+        elif output.ndim > 2:  # a layer that is applied to tokens
             output = output.flatten(1, -2).mean(dim=1)
         # A copy: what comes next may work in place. It stays where it is: to fetch it would wait for the GPU.
         answers.setdefault(name, []).append(output.to(torch.float64, copy=True))
 
-    with ExitStack() as hooks:
-        for name, part in modules.items():
-            hooks.enter_context(part.register_forward_hook(partial(keep, name)))
+    watched: dict[str, tuple[nn.Module, See]] = {
+        name: (part, partial(keep, name, part)) for name, part in unit_modules(network).items()
+    }
+    with answering(network, watched):
         yield answers

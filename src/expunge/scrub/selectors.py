@@ -44,7 +44,7 @@ def select(
     in the order in which FOCI takes them, until no unit adds information about the loss given the chosen
     ones. ``cheap``: the first of these alone. ``random``: as many as ``lfoci`` takes, drawn at random, to
     compare it with. ``one``: one unit, drawn at random, to compare ``cheap`` with. ``all``: the whole
-    network, its normalisation layers aside. ``lfoci`` and ``random`` take at most ``max_units``, None for as
+    network, but for what has no units. ``lfoci`` and ``random`` take at most ``max_units``, None for as
     many as FOCI takes. Where copies are in several parts, each is looked at by itself, and what any of them
     takes is chosen: the first of each, then the second of each, and so on; ``cheap`` takes the first of each.
     The choice is the same for any number of ``threads``.
