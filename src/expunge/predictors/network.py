@@ -79,9 +79,13 @@ class NetworkModel(Predictor):
         self._learn(self.there.here)
 
     def _learn(self, rows: Any, reuse: bool = True, again: Sequence[int] = ()) -> None:
-        seed = seed_again(self.seed, "training", _REFIT, again=again)
+        seed = self.seed_again(again)
         trained = self.learner.train(self.x, self.codes, rows, len(self.classes_), seed, reuse=reuse)
         self.module, self.history, self.seconds_fit = trained.module, trained.history, trained.seconds
+
+    def seed_again(self, again: Sequence[int]) -> int:
+        """What a training draws from: the seed, or for each ``again`` one of its own."""
+        return seed_again(self.seed, "training", _REFIT, again=again)
 
     def untrained(self, learner: Learner) -> NetworkModel:
         """Another of the same settings, which this learner will train."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class RecollectingNetwork(NetworkModel):
             return None
         return RecollectingNetwork(found[0].learner, self.limit), found[1], found[2]
 
-    def _learn(self, rows: Any, reuse: bool = True) -> None:
+    def _learn(self, rows: Any, reuse: bool = True, again: Sequence[int] = ()) -> None:
         rows = np.sort(np.asarray(rows))
         module = self.built()
         require_followed(module)
@@ -48,7 +49,7 @@ class RecollectingNetwork(NetworkModel):
             raise InvalidValue("limit", self.limit, f"at least {len(rows) * dim:.3g}, for {got}")
         kept = Recollection(rows, dim, self.learner.training)
         kept.put(next(module.parameters()).new_zeros(len(rows), dim))
-        how = self.x, self.codes, rows, len(self.classes_), self.seed
+        how = self.x, self.codes, rows, len(self.classes_), self.seed_again(again)
         trained = self.learner.train(*how, reuse=False, record=False, follow=kept.follow)
         kept.done()
         self.module, self.history, self.seconds_fit = trained.module, None, trained.seconds

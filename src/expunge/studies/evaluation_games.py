@@ -32,7 +32,6 @@ from expunge.linear.rows import Rows
 from expunge.metrics.margins import margins
 from expunge.predictors.linear import LinearModel
 from expunge.record.requests.located import nearest
-from expunge.studies.heads import Heads
 from expunge.studies.heads import Heads, linear_outputs
 from expunge.studies.kept import Kept
 from expunge.studies.perceptrons import Perceptrons
