@@ -99,7 +99,7 @@ def test_a_key_is_told_with_meaning_allowed_default_and_place(tmp_path):
         (("unlearner.alpha", "unlearner=ssd"), ("now: 4.0", "4.0: ssd", "expunge.unlearners.ssd.Ssd")),
         (("unlearner.importance", "unlearner=ssd"), ("allowed: fisher or output",)),
         (("device",), ("allowed: auto or cpu or cuda", "now: auto")),
-        (("removal.count",), ("now: 100", "100: random", "number of requests")),
+        (("removal.count",), ("now: 100", "100: neighbours, outliers, random, sample", "number of requests")),
         (("metrics.accuracy.every",), ("1: accuracy", "allowed: a whole number >= 1")),
         (("model.std",), ("allowed: 0 <= value\n",)),
         (("seed", "threads"), ("seed\n", "threads\n", "null: every core")),
