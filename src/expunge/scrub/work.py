@@ -20,7 +20,8 @@ from expunge.scrub.noisy_copies import unit_modules
 from expunge.scrub.scrub import Scrub
 from expunge.scrub.shared_out import shares
 
-_BACK = 2  # multiply-adds of a walk back, in those of a pass forward
+_BACK = 2  # multiply-adds of a walk back with the weights' gradients, in those of a pass forward
+_STEP = 1  # of the optimizer, and of all that stands between the layers, likewise: measured
 _DOUBLE = 2  # of float64, in those of float32
 _UNITS = 5  # units that a selection takes: measured are 2 to 18
 _PER_CELL = 500  # of L-FOCI, for each column and n^1.5: measured on 784-100-10 and ResNet-18
@@ -72,8 +73,8 @@ def of_forward(layers: Sequence[Layer]) -> int:
 
 
 def of_training(layers: Sequence[Layer], rows: int) -> int:
-    """Multiply-adds of ``rows`` rows, each epoch's counted, forward and back: 3 F each."""
-    return (1 + _BACK) * of_forward(layers) * rows
+    """Multiply-adds of ``rows`` rows, each epoch's counted: 4 F each, forward, back and the optimizer."""
+    return (1 + _BACK + _STEP) * of_forward(layers) * rows
 
 
 def of_scrub(
@@ -82,12 +83,12 @@ def of_scrub(
     """Multiply-adds of one request, by what they are for.
 
     ``targets`` (m,) are those of the rows that leave, ``outputs`` the network's, ``stay`` the rows that stay,
-    ``emptied`` the labels that lose their last row. With F of a pass forward, p units, n_k copies in part k,
-    r retained rows, c columns of the loss's Hessian, i iterations:
+    ``emptied`` the labels that lose their last row. With F of a pass forward, F_1 of its first layer, p
+    units, n_k copies in part k, r retained rows, c columns of the loss's Hessian, i iterations:
 
-        copies      2 F sum_k n_k
+        copies      F sum_k n_k
         selection   500 p sum_k n_k^1.5
-        curvature   kfac: r (F + 2 c F + 2 sum inputs^2 places) + i products; ggn, exact: i r 3 F
+        curvature   kfac: r (F + c (F - F_1) + 2 sum inputs^2 places) + i products; ggn, exact: i r 3 F
         step        3 F m, and 2 r F where ``max_rise`` looks
         refit       stay (F + 100 inputs)
     """
@@ -99,7 +100,7 @@ def of_scrub(
     taken = {"all": units, "one": 1}.get(scrub.selector, min(units, _UNITS * len(sizes)))
     curved = 0 if scrub.mode == "ascent" else _of_curvature(scrub, layers, outputs, rows, taken)
     return {
-        "copies": _DOUBLE * once * sum(sizes),
+        "copies": once * sum(sizes),  # float64 and large batches make up for each other: measured
         "selection": round(_PER_CELL * units * sum(size**1.5 for size in sizes)),
         "curvature": curved,
         "step": (1 + _BACK) * once * m + (0 if scrub.max_rise is None else 2 * rows * once),
@@ -123,4 +124,6 @@ def _of_curvature(scrub: Scrub, layers: Sequence[Layer], outputs: int, rows: int
     products = sum(
         layer.inputs**2 * layer.units * share + layer.inputs * (layer.units * share) ** 2 for layer in layers
     )
-    return round(rows * once * (1 + _BACK * columns) + _DOUBLE * (factors + iterations * products))
+    return round(
+        rows * (once + columns * (once - layers[0].forward)) + _DOUBLE * (factors + iterations * products)
+    )

@@ -104,7 +104,7 @@ class Lcodec(Guarded):
         """See ``Method``."""
         scrub, every = self.scrub, self.scrub.selector == "all"
         ways = [] if every else [f"unlearner.n_perturbations={scrub.n_perturbations}"]
-        ways += [f"unlearner.curvature_rows={scrub.curvature_rows or 'null'}"]
+        ways += [f"unlearner.curvature_rows={scrub.curvature_rows or 'all'}"]
         ways += [f"removal.batch_size={len(rows)}"] if len(rows) > 1 else []
         return f"less than {', '.join(ways)}" + ("" if every else "; unlearner=kfac") + "; unlearner=retrain"
 
