@@ -112,7 +112,7 @@ def _member(of: str, name: str, member: Any) -> str:
     else:
         bare = _bare(member)
         shown = signature(f"{of}.{name}", bare)
-    return f"#### {of}.{_inline(name)}\n\n```python\n{shown}\n```\n\n{described(bare)}\n"
+    return f"#### {name}\n\n```python\n{shown}\n```\n\n{described(bare)}\n"
 
 
 def _imported(module: str, name: str) -> str:

@@ -127,6 +127,8 @@ def heavy(command: Command) -> str | None:
         return "tests/unlearners/test_rowless.py"
     if words[:3] == ["python", "-m", "experiments.truth"]:
         return "tests/test_truth.py"
+    if words[:3] == ["python", "-m", "experiments.leaderboard"]:
+        return "tests/test_leaderboard.py"
     if words[0] == "pytest":
         assert (ROOT / words[2]).is_file()
         return words[2]

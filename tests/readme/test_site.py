@@ -217,7 +217,7 @@ What it `is`, a_b \\* c.
 |---|---|
 | `ValueError` | Always. |
 
-#### Thing.method
+#### method
 
 ```python
 Thing.method(value: float = 0.5) -> dict[str, float]
