@@ -167,6 +167,21 @@ def test_tug_of_war_is_a_product_of_three_differences():
     assert Tow().every is None
 
 
+def test_tug_of_war_may_be_with_a_model_retrained_from_another_seed():
+    class Seeded(Line):
+        seed = 3
+
+        def retrained(self, x, y, rows):
+            return super().retrained(x, y, rows) if self.seed == 3 else self
+
+    view = seen([False, True, False, False], Seeded())
+    assert Tow(seed=4)(view) == {"tow": 1.0}, "with itself"
+    assert Tow(seed=3)(view) == Tow()(view) != {"tow": 1.0}
+    assert view.model.seed == 3
+    with pytest.raises(InvalidValue, match=r"^seed: got 4, allowed: null for a model that has no seed"):
+        Tow(seed=4)(seen([False, True, False, False]))
+
+
 def test_tug_of_war_without_a_retrained_model_is_nothing_and_says_why(caplog):
     assert Tow()(seen([True] * 4)) == {"tow": None}
     assert caplog.messages == ["tow is not defined: there is no model for the rows that stay"]

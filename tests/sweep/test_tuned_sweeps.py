@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from expunge.core.files import load_state
 from expunge.datasets.digits import load
+from expunge.unlearners.neggrad import Neggrad
 from tests import cli
 
 COMMON = (
@@ -106,8 +107,9 @@ def test_the_same_command_repeats_nothing_and_elsewhere_it_comes_to_the_same(tun
     assert stamps(again) == before
     assert (again / "sweep.csv").read_bytes() == table
     assert "trial 1 of" not in ended.out
-    other, _ = sweep(*TWO, cwd=tmp_path)
-    assert (other / "sweep.csv").read_bytes() == table
+    other, _ = sweep(*COMMON, "unlearner=neggrad", "seed=0", "tuning.trials=2", cwd=tmp_path)
+    run = next(path.parent for path in other.glob("*/DONE"))
+    assert cli.ledger(run) == cli.ledger(folder / run.name)
     assert {k: without_times(c) for k, c in choices(other).items()} == {
         k: without_times(c) for k, c in choices(folder).items()
     }
@@ -186,6 +188,25 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, arguments, said):
     assert ended.err.startswith(f"expunge: {said}"), ended.err
     assert ended.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trials_that_fail_count_and_are_not_repeated(tmp_path, monkeypatch):
+    monkeypatch.setattr(Neggrad, "search_space", {"lr": (-1.0, 0.02)})
+    asked = (*COMMON, "unlearner=neggrad", "tuning.trials=4", "seed=0")
+    folder, _ = sweep(*asked, cwd=tmp_path)
+    (choice,) = choices(folder).values()
+    failed = [one for one in choice["trials"] if one["status"] == "failed"]
+    assert len(choice["trials"]) == 4
+    assert 0 < len(failed) < 3
+    for one in failed:
+        assert (one["settings"], one["score"]) == ({"lr": -1.0}, None)
+        assert one["error"].startswith("unlearner.lr: got -1.0, allowed: a finite number > 0")
+    before = stamps(folder)
+    assert stamps(sweep(*asked, cwd=tmp_path)[0]) == before
+
+    monkeypatch.setattr(Neggrad, "search_space", {"lr": (-1.0,)})
+    folder, ended = sweep(*asked, cwd=tmp_path, code=2)
+    assert "tuning: all trials of the search space failed (unlearner.lr: got -1.0" in ended.err
 
 
 # Test rows by which another trial would be chosen
