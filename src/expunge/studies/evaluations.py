@@ -105,7 +105,7 @@ class Evaluations:
         self.lam = require_positive("lam", lam, most=LARGEST)
         self.certified = _certified(certified or {})
         self.resamples = require_count("resamples", resamples, least=20)
-        self.hidden = None if hidden is None else require_count("hidden", hidden, most=10_000)
+        self.hidden = None if hidden is None else _width(hidden)
         self.seed, self.kept = seed, Kept(cache)
 
     def cells(self) -> list[dict[str, Any]]:
@@ -198,6 +198,13 @@ class Evaluations:
 
     def _seen(self, games: Sgd | Released, method: str, rows: str, game: str) -> Group:
         return self.data.seen(rows, games.group(method, rows, game), games.outputs)
+
+
+def _width(hidden: Any) -> int:
+    try:
+        return require_count("hidden", hidden, most=10_000)
+    except InvalidValue as error:
+        raise InvalidValue("hidden", hidden, f"{error.allowed}, or null for heads without one") from None
 
 
 def _said(value: Sequence[float | None]) -> str:
