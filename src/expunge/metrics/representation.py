@@ -10,7 +10,6 @@ from expunge.core.checks import require_count
 from expunge.core.columns import Column
 from expunge.metrics.base import Evaluated, Values, View
 from expunge.metrics.cka import linear_cka
-from expunge.metrics.linear_probe import evenly_spaced
 from expunge.predictors import Embedding
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ class Representation(Evaluated):
             "test": (view.x_test, view.known_test),
         }
         for key, (x, rows) in sides.items():
-            chosen = evenly_spaced(rows, self.max_rows) if len(rows) > self.max_rows else rows
+            chosen = view.some(rows, self.max_rows)
             own, aim = (one.embeddings(x, chosen) for one in (model, reference))
             if not (np.isfinite(own).all() and np.isfinite(aim).all()):
                 log.warning("cka is not defined on the %s: an embedding is no number", _ROWS[key])

@@ -71,7 +71,7 @@ class Zrf(Evaluated):
             _log.warning("zrf is not defined: removed rows and a network are needed")
             return found
         drawn = [
-            probabilities_of(view.model.ignorant(k), classes, view.x_train, forget)
+            probabilities_of(view.model.ignorant(k, view.again), classes, view.x_train, forget)
             for k in range(self.networks)
         ]
         for name, model in (("zrf", view.model), ("retrain_zrf", view.reference)):

@@ -104,8 +104,11 @@ class Embedding(Protocol):
 class Randomised(Protocol):
     """What the metric of zero retrain forgetting asks of a model besides."""
 
-    def ignorant(self, draw: int) -> Probabilistic:
-        """Number ``draw`` of models of the same kind and classes with random weights, untrained."""
+    def ignorant(self, draw: int, again: Sequence[int] = ()) -> Probabilistic:
+        """Number ``draw`` of models of the same kind and classes with random weights, untrained.
+
+        Those of each ``again`` are others (``View.again``).
+        """
 
 
 @runtime_checkable

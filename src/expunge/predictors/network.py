@@ -225,14 +225,15 @@ class NetworkModel(Predictor):
         other._learn(rows)
         return other
 
-    def ignorant(self, draw: int) -> NetworkModel:
+    def ignorant(self, draw: int, again: Sequence[int] = ()) -> NetworkModel:
         """Number ``draw`` of the networks of this kind with random weights, whatever file these come from.
 
-        Each is another than the one that training begins with; none uses up random numbers of others.
+        Each is another than the one that training begins with; none uses up random numbers of others. Those of
+        each ``again`` are others.
         """
         learner, other = self.learner, self.untrained(self.learner)
         other.begin(self.x, self.y, self.seed)
-        with torch_draws_from(torch_generator(self.seed, "training", _IGNORANT, draw)):
+        with torch_draws_from(torch_generator(self.seed, "training", _IGNORANT, draw, again=again)):
             module = learner.architecture.build(self.x.shape, len(self.classes_))
         other.module, other.history = module.to(learner.device).eval(), None
         return other

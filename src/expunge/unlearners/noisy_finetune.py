@@ -215,7 +215,9 @@ class NoisyFinetune(InPlace):
     def _source(self) -> Noise:
         """What float noise of this request comes from."""
         model = self.predictor
-        return stream(model.seed, "release", self.released) if model.seeded else SystemNoise()
+        if not model.seeded:
+            return SystemNoise()
+        return stream(model.seed, "release", self.released, again=model.again)
 
     def gradient(self, tuning: Tuning, batch: Batch) -> Array:
         """Of the mean cross-entropy of a batch, (p,) float64, at the weights that are in."""
