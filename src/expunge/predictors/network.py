@@ -228,8 +228,8 @@ class NetworkModel(Predictor):
     def ignorant(self, draw: int, again: Sequence[int] = ()) -> NetworkModel:
         """Number ``draw`` of the networks of this kind with random weights, whatever file these come from.
 
-        Each is another than the one that training begins with, and none uses up random numbers of others. Those
-        of each ``again`` are others.
+        Each is another than the one that training begins with, and none uses up random numbers of others.
+        Those of each ``again`` are others.
         """
         learner, other = self.learner, self.untrained(self.learner)
         other.begin(self.x, self.y, self.seed)
