@@ -23,6 +23,7 @@ CELLS = {
     "compare/methods_rows": 5,
     "compare/networks": 19,
     "compare/networks_rows": 4,
+    "compare/tuned": 12,
     "compare/unlearners": 12,
     "cvpr2022/cifar_models": 2,
     "cvpr2022/kfac": 2,
@@ -402,6 +403,17 @@ def side_by_side(summaries: Summaries) -> None:
         assert all(own[name]["tow"] > own["none"]["tow"] for name in ("neggrad", "salun", "euk", "kfac"))
 
 
+def tuned_alike(summaries: Summaries) -> None:
+    """The same trials for all that is tuned, and what was chosen for both seeds."""
+    for seed in (0, 1):
+        own = {s["unlearner"]: s for s in summaries if s["seed"] == seed}
+        trials = {name: s["tuning_trials"] for name, s in own.items()}
+        assert trials == {"neggrad": 3, "delete": 3, "ssd": 3, "kfac": 0, "retrain": 0, "none": 0}
+        assert all(own[name]["tow"] > own["none"]["tow"] for name in ("neggrad", "delete", "ssd", "kfac"))
+    chosen = {(s["unlearner"], s["tuned"]) for s in summaries if s["tuning_trials"]}
+    assert len(chosen) == 3, "one choice a method"
+
+
 def by_tug_of_war_and_inference(summaries: Summaries) -> None:
     """Floor and ceiling, every method between them, what each has cost; the exact one is its own ceiling."""
     own = {s["unlearner"]: s for s in summaries}
@@ -488,6 +500,7 @@ CHECKS = {
     "compare/methods_rows": side_by_side,
     "compare/networks": by_tug_of_war_and_inference,
     "compare/networks_rows": rows_out,
+    "compare/tuned": tuned_alike,
     "compare/unlearners": compared,
     "cvpr2022/cifar_models": scrubbed,
     "cvpr2022/kfac": scrubbed,
