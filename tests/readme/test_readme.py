@@ -164,7 +164,8 @@ def test_commands_of_the_page_on_plugins_are_run_there():
     page = (ROOT / "tests" / "run" / "test_plugin_docs.py").read_text()
     assert 'line.startswith("PYTHONPATH")' in page
     texts = {command.words[0] for command in TOLD if command.page == PLUGINS}
-    assert texts <= {"cd", "PYTHONPATH=code", "expunge"}
+    assert texts <= {"cd", "PYTHONPATH=code", "expunge", "python"}
+    assert 'line.startswith("python ")' in page
 
 
 # -- Python -----------------------------------------------------------------------------------------------
