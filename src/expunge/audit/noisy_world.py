@@ -13,7 +13,8 @@ from expunge.audit.judging import Scores
 from expunge.audit.worlds import Array, Data, Effort, World
 from expunge.core.errors import BrokenInvariant
 from expunge.training.compute import torch_threads
-from expunge.unlearners.noisy_finetune import NoisyFinetune, passes
+from expunge.unlearners.noisy_finetune import NoisyFinetune
+from expunge.unlearners.noisy_steps import gradient, passes
 from expunge.unlearners.tuning import Tuning
 
 LOW_BITS = "low bits"
@@ -105,9 +106,9 @@ class NoisyWorld(World):
             tuning = Tuning(method.predictor, index, method.training, number + 1)
             for batch in islice(passes(tuning), plan.steps):
                 method.put(x)
-                gradient = method.gradient(tuning, batch)
-                gradient *= min(1.0, plan.clip / max(float(np.linalg.norm(gradient)), 1e-300))
-                x = x - plan.lr * (gradient + plan.decay * x)
+                g = gradient(tuning, batch)
+                g *= min(1.0, plan.clip / max(float(np.linalg.norm(g)), 1e-300))
+                x = x - plan.lr * (g + plan.decay * x)
                 if noise:
                     x = x + plan.std * self.rng.normal(size=len(x))
         method.put(x)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import count, islice
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from expunge.certificate.composition import Claim
 from expunge.certificate.indistinguishable import NOISES
@@ -29,10 +26,9 @@ from expunge.training import Training
 from expunge.unlearners.base import Outcome
 from expunge.unlearners.descent import InPlace
 from expunge.unlearners.invariants import require_outcome
+from expunge.unlearners.noisy_steps import Array, flat, gradient, passes, put, trained
 from expunge.unlearners.search import Range
-from expunge.unlearners.tuning import Batch, Rows, Tuning
-
-Array = NDArray[np.float64]
+from expunge.unlearners.tuning import Rows, Tuning
 
 WEIGHTS = "what the weights that training began from (model.weights) have learned of the rows, if any"
 
@@ -151,7 +147,7 @@ class NoisyFinetune(InPlace):
             raise InvalidValue("model", f"a network with the statistics {buffers[0]}", allowed)
         model.history = None
         noise = self.noise or ("float" if model.seeded else "lattice")
-        self.guarantee = self._planned(sum(p.numel() for p in self._parameters()), noise)
+        self.guarantee = self._planned(sum(p.numel() for p in trained(model.module)), noise)
 
     def _planned(self, dim: int, noise: str) -> IterationGuarantee:
         return IterationGuarantee.planned(
@@ -162,9 +158,6 @@ class NoisyFinetune(InPlace):
             decay=self.weight_decay,
             steps=self.steps,
         )
-
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        return [p for p in self.predictor.module.parameters() if p.requires_grad]
 
     # -- removal ----------------------------------------------------------------------------------------
 
@@ -206,7 +199,7 @@ class NoisyFinetune(InPlace):
         x = self.guarantee.start(self.flat())
         for batch in islice(passes(tuning), self.steps):
             self.put(x)
-            x = self.guarantee.noisy(self.guarantee.moved(x, self.gradient(tuning, batch)), noise)
+            x = self.guarantee.noisy(self.guarantee.moved(x, gradient(tuning, batch)), noise)
         self.put(x)
         self._repair(tuning)
         found = {"noise_gathered": self.guarantee.gathered, "steps_counted": self.guarantee.counted}
@@ -219,12 +212,6 @@ class NoisyFinetune(InPlace):
             return SystemNoise()
         return stream(model.seed, "release", self.released, again=model.again)
 
-    def gradient(self, tuning: Tuning, batch: Batch) -> Array:
-        """Of the mean cross-entropy of a batch, (p,) float64, at the weights that are in."""
-        loss = cross_entropy(tuning.logits(batch), batch.y).mean()
-        found = torch.autograd.grad(loss, self._parameters(), allow_unused=True, materialize_grads=True)
-        return _array(torch.cat([part.reshape(-1) for part in found]))
-
     def _repair(self, tuning: Tuning) -> None:
         """Train on the rows that stay, without noise; where that diverges, it is left out."""
         before = self.flat()
@@ -236,13 +223,11 @@ class NoisyFinetune(InPlace):
 
     def flat(self) -> Array:
         """All trained parameters, (p,) float64."""
-        return _array(parameters_to_vector(self._parameters()))
+        return flat(self.predictor.module)
 
     def put(self, x: Array) -> None:
         """Let the trained parameters be these, rounded to their type."""
-        own = self._parameters()
-        with torch.no_grad():
-            vector_to_parameters(torch.from_numpy(x).to(own[0]), own)
+        put(self.predictor.module, x)
 
     # -- what is promised -------------------------------------------------------------------------------
 
@@ -317,13 +302,3 @@ class NoisyFinetune(InPlace):
         """Refuse a count of releases below what was served."""
         if self.released < (least := 1 + outcomes["removed"]):
             raise DataError(f"released: got {self.released}, and the records say {least} or more")
-
-
-def passes(tuning: Tuning) -> Iterator[Batch]:
-    """Batches of rows that stay without an end: a function of these, the seed and the request's number."""
-    for _ in count():
-        yield from tuning.batches(tuning.retain, epochs=1)
-
-
-def _array(found: Tensor) -> Array:
-    return np.asarray(found.detach().cpu().to(torch.float64).numpy()).copy()
