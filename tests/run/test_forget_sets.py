@@ -62,6 +62,15 @@ def test_the_other_program_finds_the_same_rows(tmp_path, own):
     assert "requests" in unsound(folder), "another row is seen"
 
 
+def test_people_who_are_drawn_are_found_by_the_other_program_too(tmp_path):
+    own = ("dataset=digits", "removal=people", "removal.people=3", "removal.together=2", "threads=1")
+    folder = cli.completed(*own, "unlearner=newton_corrected", "figures=false", folder=tmp_path / "run")
+    first, second = (record["rows"] for record in cli.records(folder))
+    y = digits.load().y_train
+    assert [len(set(y[rows])) for rows in (first, second)] == [2, 1]
+    assert unsound(folder) == []
+
+
 def test_a_digit_is_forgotten_by_a_model_of_even_and_odd(tmp_path):
     own = ("dataset=digits", "dataset.labels=parity", "removal.group=3", "unlearner=newton_corrected")
     folder = cli.completed(*own, "figures=false", "threads=1", folder=tmp_path / "run")
