@@ -113,8 +113,8 @@ def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[l
         index = [(known.index(label),) for label in labels]
         return _parts(removal, dataset.y_train, labels, index, seed), "the rows of these people"
     if kind == "RandomPeople":
-        labels, size = draws.order(seed, np.unique(dataset.y_train)), int(removal.get("together", 1))
-        together = _batches(labels[: int(removal.get("people", 10))].tolist(), size)
+        drawn, size = draws.order(seed, np.unique(dataset.y_train)), int(removal.get("together", 1))
+        together = _batches(drawn[: int(removal.get("people", 10))].tolist(), size)
         everything = [np.flatnonzero(np.isin(dataset.y_train, own)).tolist() for own in together]
         return everything, "all rows of people that the seed draws"
     if kind == "OfGroup":
