@@ -21,6 +21,7 @@ from expunge.unlearners import Method
 from expunge.unlearners.finetune import Finetune
 from expunge.unlearners.neggrad import Neggrad
 from expunge.unlearners.newton import Newton
+from expunge.unlearners.noisy_finetune import NoisyFinetune
 from expunge.unlearners.search import Range
 from expunge.unlearners.sisa import Sisa
 
@@ -253,5 +254,7 @@ def test_methods_that_are_refused(method, typed, said):
 
 def test_methods_without_a_search_space_run_as_they_are():
     assert space_of(Newton, "newton", ("lam", "std"), ()) == {}
+    assert NoisyFinetune.search_space
+    assert space_of(NoisyFinetune, "noisy_finetune", ("lam", "std"), ()) == {}, "its guarantee is not chosen"
     assert space_of(Sisa, "sisa", ("lam", "std"), ()) == {}, "exact, whatever its settings"
     assert space_of(Neggrad, "neggrad", ("lam", "std"), ("unlearner.momentum",)) == Neggrad.search_space

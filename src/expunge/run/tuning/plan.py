@@ -129,7 +129,8 @@ def space_of(
     if not own and role == "heuristic" and not any("search_space" in vars(kind) for kind in kinds):
         allowed = "a method that declares its search_space ({} for none), or tuning=none"
         raise InvalidValue("unlearner", f"{choice} with tuning=equal", allowed)
-    space = {} if getattr(method, "exact", False) else dict(getattr(method, "search_space", {}))
+    fixed = getattr(method, "exact", False) or (own and role == "certified")  # noisy_finetune has a space
+    space = {} if fixed else dict(getattr(method, "search_space", {}))
     if space and role == "certified":
         allowed = "tuning=none: the settings of a certified method carry its guarantee, and stay as they are"
         raise InvalidValue("unlearner", f"{choice}, with {', '.join(space)} to be tuned", allowed)
