@@ -42,6 +42,23 @@ def test_groups_tokens_and_repeated_calls_are_counted():
     assert work.layers_of(Net(), torch.zeros(1, 3, 5)) == [Layer(18, 6, 9), Layer(5, 7, 6)]
 
 
+def test_attention_and_norms_are_counted():
+    """Of each token: queries, keys and values of 4 features, what puts them out, scale and shift."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.attention = nn.LayerNorm(4), nn.MultiheadAttention(4, 2, batch_first=True)
+            self.end = nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = self.norm(x)
+            return self.end(self.attention(x, x, x)[0].mean(dim=1))
+
+    found = work.layers_of(Net(), torch.zeros(1, 5, 4))
+    assert found == [Layer(1, 4, 5), Layer(4, 12, 5), Layer(4, 4, 5), Layer(4, 3, 1)]
+
+
 LAYERS = [Layer(10, 20, 1), Layer(20, 4, 1)]
 ONCE = 280
 

@@ -6,15 +6,17 @@ as the machines are, but hardly is between training and a scrub on one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from math import log10
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from expunge.curvature.units import answering, own_parameters
 from expunge.curvature.watching import watching
 from expunge.scrub.noisy_copies import unit_modules
 from expunge.scrub.scrub import Scrub
@@ -31,7 +33,7 @@ _REFITS = 100  # of L-BFGS, for the outputs of labels without rows
 
 @dataclass(frozen=True)
 class Layer:
-    """A Conv2d or Linear as it is run on one row.
+    """A layer that has units, as it is run on one row.
 
     Attributes:
         inputs: Numbers that go into one answer of a unit.
@@ -51,20 +53,16 @@ class Layer:
 
 def layers_of(module: nn.Module, x: Tensor) -> list[Layer]:
     """Return the layers that a row is run through, by a pass of ``x`` (1, ...); the network is left alone."""
-    seen: dict[nn.Conv2d | nn.Linear, int] = {}
+    parts, places = unit_modules(module), Counter[str]()
+    units = {name: own_parameters(part)["weight"] for name, part in parts.items()}
 
-    def count(part: Any, inputs: Any, output: Tensor) -> None:
-        units = part.out_channels if isinstance(part, nn.Conv2d) else part.out_features
-        seen[part] = seen.get(part, 0) + output.numel() // units
+    def count(name: str, _: Any, answers: Tensor) -> None:
+        places[name] += answers.numel() // len(units[name])
 
-    with ExitStack() as stack:
-        for part in unit_modules(module).values():
-            hook: Any = part.register_forward_hook(count)
-            stack.enter_context(hook)
-        stack.enter_context(watching(module))
-        stack.enter_context(torch.no_grad())
+    watched = {name: (part, partial(count, name)) for name, part in parts.items()}
+    with answering(module, watched), watching(module), torch.no_grad():
         module(x)
-    return [Layer(part.weight[0].numel(), len(part.weight), places) for part, places in seen.items()]
+    return [Layer(units[name][0].numel(), len(units[name]), times) for name, times in places.items()]
 
 
 def of_forward(layers: Sequence[Layer]) -> int:
