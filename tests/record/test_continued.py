@@ -103,7 +103,7 @@ def half(made, kind, tmp_path):
 
 def without_count(records):
     """Records but for what they say of releases, of time, and of what they took the place of."""
-    left_out = {"seconds", "epsilon_spent", "continued", "residual_measured"}
+    left_out = {"seconds", "memory_mb", "epsilon_spent", "continued", "residual_measured"}
     left_out |= {f"{rows}_accuracy" for rows in ("test", "forget", "retain")}
     return [{key: value for key, value in record.items() if key not in left_out} for record in records]
 

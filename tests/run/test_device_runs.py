@@ -24,7 +24,10 @@ def _device():
 
 def records(folder):
     found = [json.loads(line) for line in (folder / "removals.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in one.items() if key != "seconds"} for one in found]
+    return [
+        {key: value for key, value in one.items() if key not in ("seconds", "memory_mb", "gpu_memory_mb")}
+        for one in found
+    ]
 
 
 @pytest.mark.usefixtures("_device")
