@@ -141,7 +141,7 @@ def a_model_that_is_corrected_too_little(patch):
 
 
 def noise_that_is_used_again(patch):
-    patch.setattr(release, "stream", lambda seed, purpose, number: stream(seed, purpose, 0))
+    patch.setattr(release, "stream", lambda seed, purpose, number, **how: stream(seed, purpose, 0, **how))
     kept = {"calls": -1}
 
     def again(
