@@ -446,6 +446,7 @@ def test_columns_of_certified_and_of_mixed_runs(mixed):
             "time / removal",
             "retraining time",
             "speed-up",
+            "break-even",
         ),
         *(CERTIFICATE | OF_NETWORKS),
     }

@@ -29,7 +29,7 @@ def refused(*arguments: str, cwd: Path, allowed: str, named: str) -> str:
 
 NEWTON = "unlearner=newton"
 VALUES = {
-    "dataset=nope": ("dataset: got 'nope'", "one of arrays, cifar10, clauses, digits, digits_3v8"),
+    "dataset=nope": ("dataset: got 'nope'", "one of arrays, cifar10, cifar100, clauses, digits, digits_3v8"),
     "unlearner=nope": ("unlearner: got 'nope'", "newton_corrected"),
     "metrics=[nope]": ("metrics/nope", "see --help"),
     "unlearner.lam=0": ("unlearner.lam: got 0", "a finite number > 0"),
