@@ -74,7 +74,10 @@ VALUES = {
     "training.max_iter=0": ("training.max_iter: got 0", "a whole number >= 1"),
     "metrics.accuracy.every=0": ("metrics.accuracy.every: got 0", "a whole number >= 1"),
     "data_dir=5": ("data_dir: got 5", "folder"),
-    "unlearner=null": ("unlearner: got null", "newton_third_order, none, random_labels, "),
+    "unlearner=null": (
+        "unlearner: got null",
+        "newton_third_order, noisy_finetune, noisy_finetune_published, none, ",
+    ),
     "unlearner.name=0": ("unlearner.name: got 0", "a name"),
     "unlearner.name=": ("unlearner.name: got ''", "a name"),
     "model.name=nan": ("model.name: got nan", "a name"),

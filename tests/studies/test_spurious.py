@@ -124,7 +124,9 @@ def test_the_study_says_what_was_measured(here):
     assert mean == pytest.approx(record["accuracy"], abs=1e-12)
     pairs = over_repeats([record]).values()
     assert plain["gap"] == pytest.approx(np.mean([abs(a - b) for a, b in pairs]))
-    assert [row["number"] for row in found["rows"]] == [0, 3, 3, *[len(found["chosen"])] * 4]
+    chosen = len(found["chosen"])
+    assert [row["number"] for row in found["rows"]] == [0, 3, 3, *[chosen] * 4, 1, 1, 1, 1]
+    assert all(r["attributes"] == ["Red"] for r in records if r["selection"] == "first")
     assert records[-1] == cells[-1] | study(here, strengths=[0.5, 5.0]).run_cell(cells[-1], 0)
 
 

@@ -23,8 +23,8 @@ from expunge.studies.checks import require_names
 from expunge.training import Training
 from expunge.training.compute import torch_threads
 
-SELECTIONS = ("none", "all", "random", "foci")
-_FOCI, _RANDOM, _TRAINING = 0, 1, 2
+SELECTIONS = ("none", "all", "random", "foci", "one", "first")
+_FOCI, _RANDOM, _TRAINING, _ONE = 0, 1, 2, 3
 _LEAST = 20  # test rows with an attribute, and without it, for an accuracy of each
 _HEADINGS = (
     *("attributes regularised", "strength", "number", "accuracy", "balanced accuracy"),
@@ -38,8 +38,9 @@ class Spurious:
     Args:
         folder, file: See ``expunge.datasets.face_attributes.load``, like the next five.
         target, image_size, test_share, split_seed, people: Images are square, of a multiple of 16 pixels.
-        selections: Of ``none``, ``all``, ``random`` (as many as FOCI chooses, drawn anew for each repeat) and
-            ``foci`` (those that FOCI chooses for the target, out of all others, ties broken at random).
+        selections: Of ``none``, ``all``, ``foci`` (those that FOCI chooses for the target, out of all others,
+            ties broken at random), ``first`` (the first of these alone, which is what the authors' code
+            regularises), ``random`` (as many as FOCI chooses) and ``one``, drawn anew for each repeat.
         strengths: Factors of the gradient that is turned round; see ``expunge.studies.adversarial``.
         repeats: Trainings of each.
         foci_rows: Rows of the attributes' file that FOCI sees, drawn at random; None: all of them.
@@ -163,9 +164,10 @@ class Spurious:
         if cell["selection"] in ("none", "all"):
             return others if cell["selection"] == "all" else []
         chosen = self._chosen[0]
-        if cell["selection"] == "foci":
-            return chosen
-        drawn = stream(seed, "study", _RANDOM, cell["repeat"]).choice(len(others), len(chosen), replace=False)
+        if cell["selection"] in ("foci", "first"):
+            return chosen if cell["selection"] == "foci" else chosen[:1]
+        purpose, count = (_ONE, 1) if cell["selection"] == "one" else (_RANDOM, len(chosen))
+        drawn = stream(seed, "study", purpose, cell["repeat"]).choice(len(others), count, replace=False)
         return [others[k] for k in sorted(drawn.tolist())]
 
     @cached_property

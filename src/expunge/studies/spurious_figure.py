@@ -16,7 +16,10 @@ _TITLES = {
     "all": "all other attributes",
     "random": "as many at random",
     "foci": "those that FOCI chooses",
+    "one": "one at random",
+    "first": "FOCI's first",
 }
+_ACROSS = 3  # panels side by side
 _STEP, _WIDTH = 15, 190  # pixels of an attribute, and of a panel
 _KINDS = {"with": style.SERIES[0], "without": style.SERIES[1]}
 
@@ -44,7 +47,9 @@ def draw(
     )
     panels = []
     for place, (selection, own) in enumerate(accuracies.items()):
-        axis = alt.Axis(grid=True, labels=place == 0, ticks=False, labelLimit=160, labelOverlap=False)
+        axis = alt.Axis(
+            grid=True, labels=place % _ACROSS == 0, ticks=False, labelLimit=160, labelOverlap=False
+        )
         up = alt.Y("y:N", title=None, sort=[text.plain(name) for name in names], axis=axis)
         dots = [
             {"y": text.plain(name), "x": value, "rows": kind, "value": f"{value:.3f}"}
@@ -70,7 +75,7 @@ def draw(
         "Vertical line: on all test faces."
     )
     title = f"Telling {text.plain(target)}, kept from telling other attributes"
-    return rendered(alt.hconcat(*panels), "spurious", title, caption)
+    return rendered(alt.concat(*panels, columns=_ACROSS), "spurious", title, caption)
 
 
 def _title(selection: str, row: Mapping[str, Any]) -> str:
