@@ -17,6 +17,7 @@ from expunge.datasets import Dataset
 from expunge.metrics.residual import Residual
 from expunge.predictors import Differentiable
 from expunge.predictors.linear import LinearModel
+from expunge.record.columns import MEMORY, SIZES, STORED
 from expunge.record.ledger import KEYS
 from expunge.record.requests import Request
 from expunge.record.summary import summarise
@@ -120,7 +121,7 @@ def served(tmp_path_factory):
 
 def test_columns_follow_those_of_the_contract(served):
     records = cli.records(served)
-    assert [list(record) for record in records] == [[*KEYS, *SAMPLE, *RETAINED, *RETRAINED]] * 7
+    assert [list(record) for record in records] == [[*KEYS, MEMORY, *SAMPLE, *RETAINED, *RETRAINED]] * 7
     assert all(record[name] is not None for record in records for name in SAMPLE)
     assert [record["retain_loss"] is not None for record in records] == [False, False, True] * 2 + [True]
     assert [record["retrain_disagreement"] is not None for record in records] == [False] * 6 + [True]
@@ -138,8 +139,8 @@ def test_forgetting_raises_the_loss_of_the_sample(tmp_path):
 
 def test_summary_has_them_at_its_end(served):
     records, summary = cli.records(served), cli.summary(served)
-    described = ["role", "inputs", "guarantee", "columns", "versions"]
-    assert list(summary)[-17:] == [*SAMPLE, *RETAINED, *RETRAINED, *described]
+    described = [STORED, "role", "inputs", "guarantee", "columns", "versions"]
+    assert list(summary)[-18:] == [*SAMPLE, *RETAINED, *RETRAINED, *described]
     assert {*SAMPLE, *RETAINED, *RETRAINED} <= set(summary["columns"])
     for name in SAMPLE:
         assert summary[name] == pytest.approx(np.mean([record[name] for record in records]), rel=1e-12)
@@ -152,7 +153,7 @@ def test_summary_has_them_at_its_end(served):
 def test_without_them_the_summary_is_as_it_was(tmp_path, served):
     plain = cli.completed(*cli.SMALL, "removal.count=1", folder=tmp_path / "plain")
     assert set(cli.summary(served)) - set(cli.summary(plain)) == {*SAMPLE, *RETAINED, *RETRAINED}
-    assert list(cli.records(plain)[0]) == list(KEYS)
+    assert list(cli.records(plain)[0]) == [*KEYS, MEMORY]
 
 
 def test_exact_methods_are_their_own_reference(tmp_path):
@@ -167,7 +168,7 @@ def test_exact_methods_are_their_own_reference(tmp_path):
 
 def test_metrics_of_a_network_compose(tmp_path):
     folder = cli.completed(*cli.SMALL, "metrics=[network]", "removal.count=2", folder=tmp_path / "run")
-    assert list(cli.records(folder)[1]) == [*KEYS, *SAMPLE, *RETAINED]
+    assert list(cli.records(folder)[1]) == [*KEYS, MEMORY, *SAMPLE, *RETAINED]
     assert cli.records(folder)[0]["test_accuracy"] is None
     assert cli.summary(folder)["test_accuracy_before"] is not None
 
@@ -317,12 +318,12 @@ def test_figures_of_the_method_follow_the_metrics(tmp_path):
     counted = iter(range(5, 9))
     unlearner = Slow(figures=lambda: {"units": next(counted), "step_norm": 0.5})
     run(experiment(unlearner, [Noting([]), Residual()]), tmp_path)
-    assert list(cli.records(tmp_path)[0])[len(KEYS) :] == ["noted", "units", "step_norm"]
+    assert list(cli.records(tmp_path)[0])[len(KEYS) :] == [MEMORY, "noted", "units", "step_norm"]
     assert [record["units"] for record in cli.records(tmp_path)] == [5, 6, 7]
     summary = cli.summary(tmp_path)
     own = [key for key in summary if key not in ("role", "not_measured", "columns")]
-    assert own[-4:] == ["noted", "units", "step_norm", "versions"]
-    assert set(summary["columns"]) == {"noted", "residual_measured"}
+    assert own[-5:] == ["noted", "units", "step_norm", STORED, "versions"]
+    assert set(summary["columns"]) == {"noted", "residual_measured", *SIZES}
     assert cli.summary(tmp_path)["units"] == 7
 
 

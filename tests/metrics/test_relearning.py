@@ -48,12 +48,12 @@ def test_networks_that_remember_or_never_saw_the_rows(architecture):
     """Nothing done: no step. Retrained: the reference's own number. A stricter aim: more."""
     view = network(architecture)
     before = {name: value.copy() for name, value in view.model.model().items()}
-    metric = Anamnesis(lr=0.3, alpha=0.5, max_steps=300)
+    metric = Anamnesis(lr=0.03, alpha=0.5, max_steps=3000)
     nothing, retrained = metric(view), metric(after(view, view.reference))
     assert (nothing["ain"], nothing["ain_steps"]) == (0, 0)
     assert retrained["ain"] == 1
     assert retrained["ain_steps"] == nothing["retrain_ain_steps"] > 0
-    stricter = Anamnesis(lr=0.3, alpha=0.25, max_steps=400)(after(view, view.reference))
+    stricter = Anamnesis(lr=0.03, alpha=0.05, max_steps=6000)(after(view, view.reference))
     assert stricter["ain_steps"] > retrained["ain_steps"]
     assert all(np.array_equal(value, before[name]) for name, value in view.model.model().items())
 

@@ -37,7 +37,9 @@ def test_the_published_method_needs_a_std():
 
 
 def test_a_key_of_another_choice_is_said_to_be_one(tmp_path):
-    named = "unlearner.releases: no such key of this unlearner (it is one of newton_corrected)"
+    named = (
+        "unlearner.releases: no such key of this unlearner (it is one of newton_corrected, noisy_finetune)"
+    )
     refused("unlearner=newton", "unlearner.releases=5", cwd=tmp_path, named=named, allowed="epsilon")
 
 

@@ -132,6 +132,7 @@ def test_noise_is_added_to_the_share_and_must_be_finite():
 def test_the_published_settings_are_those_of_the_paper_and_of_the_files():
     ours, theirs = asdict(Scrub()), asdict(Scrub.published())
     bounded = {"max_rise": 0.01, "refit_outputs": True, "l2": None, "penalty": None}
+    bounded |= {"selection": "by_class"}
     assert theirs | {"curvature": "kfac", "noise_epsilon": None, **bounded} == (
         ours | {"curvature_rows": 2048, "curvature_tol": 1e-4}
     )
