@@ -384,7 +384,8 @@ def composed(*overrides: str) -> dict:
 @pytest.mark.parametrize(("group", "name"), GROUPS, ids=str)
 def test_every_choice_composes(group, name):
     values = [name] if group == "metrics" else name
-    named = ["model.name=resnet18"] if (group, name) == ("model", "torchvision") else []
+    needed = {"torchvision": "model.name=resnet18", "timm": "model.architecture=test_vit"}
+    named = [needed[name]] if group == "model" and name in needed else []
     part = composed(f"{group}={values}".replace("'", ""), *named)[group]
     for settings in part.values() if group == "metrics" else [part]:
         if "_target_" in settings:  # it exists and takes every key of its YAML
