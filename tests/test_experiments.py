@@ -21,7 +21,7 @@ CELLS = {
     "compare/forget_sets": 6,
     "compare/methods": 17,
     "compare/methods_rows": 5,
-    "compare/networks": 19,
+    "compare/networks": 20,
     "compare/networks_rows": 4,
     "compare/tuned": 12,
     "compare/unlearners": 12,

@@ -15,10 +15,13 @@ def target(file):
 
 
 def test_every_method_for_networks_is_compared():
-    """Those that are no published settings of another, and none that is not there."""
+    """Those that are no published settings of another, and none that is not there.
+
+    But for ``hessian_free``: a vector of the network's length for each of 60,000 rows is refused.
+    """
     files = [f for f in (config_dir() / "unlearner").glob("*.yaml") if not f.stem.endswith("_published")]
     experiment = OmegaConf.load(config_dir() / "experiment" / "compare" / "networks.yaml")
     named = experiment.hydra.sweeper.params.unlearner.split(",")
     assert "unlearner" not in experiment.reduced
     able = {file.stem for file in files if "network" in located("unlearner", target(file)).supports}
-    assert sorted(named) == sorted(able)
+    assert sorted([*named, "hessian_free"]) == sorted(able)
