@@ -16,7 +16,7 @@ from expunge.models import Mlp, Softmax
 from expunge.predictors.network import NetworkModel
 from expunge.training import Learner, Training
 from expunge.training.loop import train
-from expunge.training.recollection import Recollection
+from expunge.training.recollection import Recollection, require_followed
 from expunge.unlearners.hessian_free import HessianFree
 from tests import networks
 
@@ -33,6 +33,14 @@ def tanh(seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(nn.Flatten(), nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, K)).double()
+
+
+def convolving(seed=0):
+    """The same with a convolution, whose derivatives want a row at least."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = nn.Unflatten(1, (1, 1, D)), nn.Conv2d(1, 2, (1, 2)), nn.Tanh(), nn.Flatten(), nn.Linear(4, K)
+        return nn.Sequential(nn.Flatten(), *layers).double()
 
 
 def flat(module):
@@ -72,8 +80,8 @@ def by_hand(module, how, row, weight):
     return w, a
 
 
-def followed(how):
-    module, (x, y) = tanh(), data()
+def followed(how, make=tanh):
+    module, (x, y) = make(), data()
     kept = Recollection(np.arange(N), flat(module).numel(), how)
     train(
         module, networks.examples(np.asarray(x), y), how, cross_entropy, 0, record=False, follow=kept.follow
@@ -81,12 +89,12 @@ def followed(how):
     return module, kept
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.8])
-def test_the_vectors_are_those_of_explicit_hessians(momentum):
+@pytest.mark.parametrize(("momentum", "make"), [(0.0, tanh), (0.8, tanh), (0.8, convolving)])
+def test_the_vectors_are_those_of_explicit_hessians(momentum, make):
     how = Training("sgd", 3, 0.3, momentum, 0.02, 8, "cosine")
-    module, kept = followed(how)
+    module, kept = followed(how, make)
     for row in (0, 7, 19):
-        w, a = by_hand(tanh(), how, row, 1.0)
+        w, a = by_hand(make(), how, row, 1.0)
         torch.testing.assert_close(flat(module), w, rtol=0, atol=1e-12)
         torch.testing.assert_close(kept.vectors[row], a, rtol=0, atol=1e-12)
     assert kept.vectors.abs().max() > 1e-3
@@ -106,6 +114,12 @@ def test_the_error_falls_with_the_square_of_the_weight_that_leaves(momentum):
     whole = by_hand(tanh(), how, 7, 0.0)[0]
     left = torch.linalg.vector_norm(flat(module) + kept.vectors[7] - whole)
     assert left < 0.5 * torch.linalg.vector_norm(flat(module) - whole)
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm(3), nn.GroupNorm(1, 3), nn.BatchNorm1d(3), nn.Dropout()])
+def test_networks_that_normalise_or_draw_are_refused(layer):
+    with pytest.raises(InvalidValue, match=r"^model: .*allowed: layers without normalisation"):
+        require_followed(nn.Sequential(nn.Linear(3, 3), layer))
 
 
 def test_following_a_training_changes_nothing_of_it():

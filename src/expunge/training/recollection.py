@@ -29,6 +29,7 @@ from expunge.core.errors import InvalidValue
 from expunge.curvature.gradients import cross_entropy
 from expunge.training.settings import Training
 
+_NOT_FOLLOWED = ("torch.nn.modules.dropout", "torch.nn.modules.normalization")
 _AT_ONCE = 1 << 24  # numbers of products that are in the making
 
 
@@ -75,7 +76,7 @@ class Recollection:
 
         b *= how.momentum
         known = a.any(dim=1).nonzero()[:, 0]  # 0 of rows that no batch has had
-        for part in known.split(max(1, _AT_ONCE // max(1, self.dim * 8))):
+        for part in known.split(max(1, _AT_ONCE // max(1, self.dim * 8))) if len(known) else ():
             b[part] += vmap(product)(a[part]) + how.weight_decay * a[part]
         single = vmap(grad(loss), in_dims=(None, 0, 0))(like, x[:, None], y[:, None])
         place = torch.from_numpy(np.searchsorted(self.rows, rows)).to(a.device)
@@ -105,9 +106,15 @@ def require_followed(module: nn.Module) -> None:
     """Refuse a network of which the loss of a batch is not the mean of losses that a row has by itself.
 
     Raises:
-        InvalidValue: It has statistics of batches, or draws random numbers.
+        InvalidValue: It has statistics of batches, draws random numbers, or normalises: of layers that do,
+            torch.func's second derivatives are not to be relied on (they differ from those of autograd).
     """
     for name, part in module.named_modules():
-        if type(part).__module__ == "torch.nn.modules.dropout" or list(part.buffers(recurse=False)):
-            allowed = "layers without statistics of batches or dropout with unlearner=hessian_free"
+        kind = type(part).__module__
+        if (
+            kind in _NOT_FOLLOWED
+            or "norm" in type(part).__name__.lower()
+            or list(part.buffers(recurse=False))
+        ):
+            allowed = "layers without normalisation, statistics or dropout with unlearner=hessian_free"
             raise InvalidValue("model", f"{type(part).__name__} ({name})", allowed)
