@@ -7,7 +7,7 @@ from typing import Any
 from expunge.core import text
 from expunge.record.requests import Request
 
-_WORTH = 1.0  # seconds; of what is shorter nobody needs to be told
+_WORTH = 10.0  # seconds; of what is shorter nobody needs to be told
 
 
 def told(unlearner: Any, request: Request, fit: float | None, last: float | None) -> str | None:
