@@ -12,6 +12,7 @@ import pytest
 
 from expunge.datasets import digits
 from expunge.run.job_cache import JobCache
+from expunge.verify import asked
 from expunge.verify.verdict import verify
 from tests import cli
 
@@ -69,6 +70,13 @@ def test_people_who_are_drawn_are_found_by_the_other_program_too(tmp_path):
     y = digits.load().y_train
     assert [len(set(y[rows])) for rows in (first, second)] == [2, 1]
     assert unsound(folder) == []
+
+
+def test_the_other_program_stops_at_no_block_that_the_data_do_not_fit():
+    with pytest.raises(
+        KeyError
+    ):  # which it says in its line of requests, like others of a spoiled configuration
+        asked._asked({"_target_": "expunge.record.requests.Poisoned"}, 0, digits.load())
 
 
 def test_a_digit_is_forgotten_by_a_model_of_even_and_odd(tmp_path):

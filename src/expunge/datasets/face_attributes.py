@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_probability
+from expunge.core.checks import require_count, require_probability
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.seeds import stream
 from expunge.datasets.arrays import locate
@@ -74,7 +74,7 @@ def load(
         raise InvalidValue("target", target, f"one of {', '.join(names)}")
     root = find_faces(data_dir, folder)
     images = list_identities(root)
-    if people is not None and not 2 <= people <= len(images):
+    if people is not None and not 2 <= require_count("people", people) <= len(images):
         raise InvalidValue("people", people, f"null, or from 2 to {len(images)}, the people in {root}")
     images = dict(list(images.items())[:people])
     require_two(root, list(images))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -25,6 +25,7 @@ from expunge.training.compute import torch_threads
 
 SELECTIONS = ("none", "all", "random", "foci", "one", "first")
 _FOCI, _RANDOM, _TRAINING, _ONE = 0, 1, 2, 3
+_TRAINING_KEYS = ("epochs", "lr", "batch_size", "schedule")
 _LEAST = 20  # test rows with an attribute, and without it, for an accuracy of each
 _HEADINGS = (
     *("attributes regularised", "strength", "number", "accuracy", "balanced accuracy"),
@@ -44,7 +45,7 @@ class Spurious:
         strengths: Factors of the gradient that is turned round; see ``expunge.studies.adversarial``.
         repeats: Trainings of each.
         foci_rows: Rows of the attributes' file that FOCI sees, drawn at random; None: all of them.
-        training: ``epochs``, ``lr`` and ``batch_size`` of Adam.
+        training: ``epochs``, ``lr``, ``batch_size`` and ``schedule`` of Adam.
         data_dir, seed, threads: Given by the run.
 
     Raises:
@@ -78,7 +79,7 @@ class Spurious:
         self.selections = require_names("selections", selections, SELECTIONS)
         self.strengths = _strengths(strengths)
         self.repeats = require_count("repeats", repeats)
-        self.training = Training(optimizer="adam", weight_decay=0.0, **training)
+        self.training = _training(training)
         self.data = load(data_dir, folder, file, target, image_size, test_share, split_seed, people)
         self.dataset, self.target = self.data.faces, target
         if foci_rows is not None:
@@ -188,10 +189,23 @@ class Spurious:
         return pixels.contiguous(), torch.from_numpy(getattr(self.dataset, f"y_{part}"))
 
 
+def _training(given: Any) -> Training:
+    """Adam without a penalty, by these settings."""
+    if not isinstance(given, Mapping) or not set(given) <= set(_TRAINING_KEYS):
+        raise InvalidValue("training", given, f"the keys {', '.join(_TRAINING_KEYS)}")
+    try:
+        return Training(optimizer="adam", weight_decay=0.0, **given)
+    except InvalidValue as error:
+        raise error.within("training") from None
+
+
 def _strengths(given: Any) -> list[float]:
-    if isinstance(given, str) or not isinstance(given, Sequence) or not given or len(set(given)) < len(given):
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise InvalidValue("strengths", given, "a list of one or more numbers above 0, each once")
-    return [require_positive("strengths", one, most=LARGEST_SINGLE) for one in given]
+    found = [require_positive("strengths", one, most=LARGEST_SINGLE) for one in given]
+    if len(set(found)) < len(found):
+        raise InvalidValue("strengths", given, "a list of one or more numbers above 0, each once")
+    return found
 
 
 def _row(selection: str, strength: float, records: list[dict[str, Any]]) -> dict[str, Any]:

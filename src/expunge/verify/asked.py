@@ -128,7 +128,8 @@ def _asked(removal: dict[str, Any], seed: Any, dataset: Dataset) -> tuple[list[l
     if kind == "ListedIds":
         return _by_id(removal, dataset)
     if kind in ("Poisoned", "Mislabelled"):
-        assert dataset.corruption is not None
+        if dataset.corruption is None:
+            raise KeyError("no row of this data set was changed")
         changed = np.full(len(dataset.y_train), 0)
         changed[dataset.corruption.rows("poison" if kind == "Poisoned" else "mislabel")] = 1
         return _parts(removal, changed, [1], [()], seed), "the rows that were changed before training"
