@@ -16,6 +16,7 @@ from expunge.predictors import Predictor
 from expunge.scrub import FIGURES, Scrub
 from expunge.unlearners.guard import VALIDATION, Guarded, Update
 from expunge.unlearners.scrub_targets import target_of
+from expunge.unlearners.search import Range
 
 _FEW_COPIES = 50
 
@@ -41,6 +42,11 @@ class Lcodec(Guarded):
 
     supports = ("logistic", "network")
     COLUMNS = FIGURES | VALIDATION
+    search_space = {
+        "l2": Range(1e-4, 0.1, log=True),
+        "curvature_rows": (128, 512, 2048),
+        "max_rise": (0.003, 0.01, 0.03, None),
+    }
 
     def __init__(
         self,

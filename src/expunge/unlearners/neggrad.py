@@ -26,7 +26,7 @@ class Neggrad(Descent):
     """
 
     search_space = {
-        "alpha": Range(0.8, 0.9999),
+        "alpha": (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995),  # what matters is 1 - alpha
         "lr": Range(1e-3, 0.1, log=True),
         "epochs": Range(1, 10),
     }

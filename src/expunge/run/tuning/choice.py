@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from expunge.core.errors import RunFolderError, UserError
@@ -27,6 +28,7 @@ class Trial:
         score: By the rule; None where it has none.
         seconds: Of its removals alone; of a trial that failed, until then.
         error: Why it failed.
+        scores: On each network, where there are several.
     """
 
     number: int
@@ -35,6 +37,22 @@ class Trial:
     score: float | None
     seconds: float
     error: str | None = None
+    scores: tuple[float | None, ...] = ()
+
+    @classmethod
+    def over(cls, networks: Sequence[Trial]) -> Trial:
+        """Return the trial whose score is the mean over networks, and none where one of them has none.
+
+        It has failed, or was refused, where it was on one of them.
+        """
+        if len(networks) == 1:
+            return networks[0]
+        worst = max(networks, key=lambda one: ("done", "refused", FAILED).index(one.status))
+        scores = tuple(one.score for one in networks)
+        known = [score for score in scores if score is not None]
+        mean = fmean(known) if len(known) == len(scores) else None
+        seconds = sum(one.seconds for one in networks)
+        return cls(worst.number, worst.settings, worst.status, mean, seconds, worst.error, scores)
 
     @classmethod
     def of_run(cls, number: int, settings: Mapping[str, Any], folder: Path) -> Trial:
@@ -55,7 +73,7 @@ class Trial:
             found = parse_object(read_text(path), path)
             if found.pop("identity") != identity:
                 return None
-            return cls(**found)
+            return cls(**found | {"scores": tuple(found["scores"])})
         except (RunFolderError, KeyError, TypeError):
             return None
 

@@ -25,19 +25,21 @@ class Plan:
     Attributes:
         rule: One of ``RULES``.
         trials: For every method, the settings of its YAML the first.
-        seed: Of network, requests, held-out rows and sample. The model that trials are measured against is
-            retrained with the next one.
+        originals: Networks that each trial is tried on.
+        seed: Of held-out rows and sample, and of the first network and its requests. The model that trials
+            are measured against is retrained with the next one; further networks have two seeds more each.
         validation: Share of the training rows that is held out.
     """
 
     rule: str
     trials: int
+    originals: int
     seed: int
     validation: float
 
     @classmethod
     def of(cls, settings: Any) -> Plan:
-        """Return what the group's settings say; a trial's have its number in the place of how many there are.
+        """Return what the group's settings say; a trial's are of one, on one network.
 
         Raises:
             InvalidValue: A value is not allowed.
@@ -46,7 +48,7 @@ class Plan:
         known = tuple(cls.__dataclass_fields__)
         given = dict(settings)
         if given.pop(TRIAL, None) is not None:
-            given["trials"] = 1
+            given |= {"trials": 1, "originals": 1}
         if {*given} != {*known}:
             raise UserError(
                 f"{GROUP}: got the keys {', '.join(map(str, given))}, allowed: {', '.join(known)}"
@@ -54,23 +56,27 @@ class Plan:
         return cls(
             require_choice(f"{GROUP}.rule", given["rule"], RULES),
             require_count(f"{GROUP}.trials", given["trials"], most=10_000),
+            require_count(f"{GROUP}.originals", given["originals"], most=1_000),
             require_seed(f"{GROUP}.seed", given["seed"]),
             require_probability(f"{GROUP}.validation", given["validation"]),
         )
 
     @property
-    def other_seed(self) -> int:
-        """That of the retrained model that trials are measured against."""
-        return self.seed + 1
+    def seeds(self) -> list[tuple[int, int]]:
+        """Of each network that trials are tried on: its own, and that of the retrained model beside it."""
+        return [(self.seed + 2 * k, self.seed + 2 * k + 1) for k in range(self.originals)]
 
     @property
     def sentence(self) -> str:
         """The rule, in words."""
+        mean, against = "ToW", f"one model retrained with seed {self.seed + 1}"
+        if self.originals > 1:
+            mean = f"mean ToW of {self.originals} networks"
+            against = "each against one model retrained with the seed after its own"
         return (
             f"of {self.trials} settings, those of the YAML and {self.trials - 1} of the search space, the "
-            f"earliest with the highest ToW on the removed, the retained and the held-out rows, against one "
-            f"model retrained with seed {self.other_seed}; held out are {self.validation:g} of the training "
-            f"rows, drawn by seed {self.seed}"
+            f"earliest with the highest {mean} on the removed, the retained and the held-out rows, "
+            f"{against}; held out are {self.validation:g} of the training rows, drawn by seed {self.seed}"
         )
 
 
@@ -100,9 +106,10 @@ def plan_of(config: DictConfig) -> Plan | None:
     if config.get("study") is not None:
         raise InvalidValue(GROUP, "equal", "none for a study, which has no unlearner")
     plan = Plan.of(plain)
-    if config.get("seed") in (plan.seed, plan.other_seed):
+    last = plan.seeds[-1][1]
+    if config.get("seed") in range(plan.seed, last + 1):
         allowed = "seeds that no run has: settings must not be chosen by what they are then judged by"
-        seeds = f"{plan.seed} (and {plan.other_seed}) beside seed={config.seed}"
+        seeds = f"{plan.seed} ({'and' if plan.originals == 1 else 'to'} {last}) beside seed={config.seed}"
         raise InvalidValue(f"{GROUP}.seed", seeds, allowed)
     return plan
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ _PLAIN = {
 def of_trials(config: DictConfig, plan: Plan) -> DictConfig:
     """Return what all trials of a run's method have in common: the run's own settings but for the seed.
 
+    Those on further networks differ from it in their two seeds.
+
     A data set that the run's seed draws stays the run's, so that what it tests on is nothing a trial trains
     on. What is from the environment stays a reference.
     """
@@ -47,10 +50,11 @@ def of_trials(config: DictConfig, plan: Plan) -> DictConfig:
     with read_write(base), open_dict(base):
         base.dataset = written(config)["dataset"]
         base.seed = plan.seed
-        base.metrics = {"tow": {**_RULE, "seed": plan.other_seed}}
+        base.metrics = {"tow": {**_RULE, "seed": plan.seeds[0][1]}}
         for key, value in _PLAIN.items():
             base[key] = copy.deepcopy(value)
-        del base[GROUP]["trials"]  # the first twelve of 24 are those of twelve
+        for key in ("trials", "originals"):  # the first twelve of 24 are those of twelve
+            del base[GROUP][key]
         base[GROUP][TRIAL] = 0
     return base
 
@@ -63,17 +67,20 @@ class Trials:
         base: See ``of_trials``.
         folder: Where they are; a sweep's cells have one for each method.
         sampled: Settings of each trial.
+        seeds: Of each network that they are tried on, see ``Plan.seeds``.
     """
 
     base: DictConfig
     folder: Path
     sampled: Sequence[Mapping[str, Any]]
+    seeds: Sequence[tuple[int, int]]
 
-    def config(self, number: int) -> DictConfig:
-        """Return the configuration of a trial."""
+    def config(self, number: int, network: int = 0) -> DictConfig:
+        """Return the configuration of a trial on one of the networks."""
         config = copy.deepcopy(self.base)
         with read_write(config), open_dict(config):
             config[GROUP][TRIAL] = number
+            config.seed, config.metrics.tow.seed = self.seeds[network]
             for key, value in self.sampled[number].items():
                 OmegaConf.update(config.unlearner, key, value)
         return config
@@ -84,44 +91,51 @@ class Trials:
         Raises:
             UserError: The method, the data or a folder cannot be used.
         """
-        inputs = self._inputs(cache)
-        found: dict[int, Trial] = {}
+        networks = range(len(self.seeds))
+        inputs = [self._inputs(network, cache) for network in networks]
+        found: dict[tuple[int, int], Trial] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         for wait in (False, True):
-            for number in range(len(self.sampled)):
-                if number not in found:
+            for network, number in product(networks, range(len(self.sampled))):
+                if (number, network) not in found:
                     try:
-                        with exclusive(self.folder / f".trial-{number}.lock", wait):
-                            found[number] = self._kept_or_run(number, inputs, cache)
+                        with exclusive(self.folder / f".{_name(number, network)}.lock", wait):
+                            one = self._kept_or_run(number, network, inputs[network], cache)
+                            found[number, network] = one
                     except Taken:
                         continue
-        return [found[number] for number in range(len(self.sampled))]
+        return [
+            Trial.over([found[number, network] for network in networks])
+            for number in range(len(self.sampled))
+        ]
 
-    def _inputs(self, cache: JobCache) -> dict[str, Any]:
-        """What the trials are made from besides their settings, by digests."""
+    def _inputs(self, network: int, cache: JobCache) -> dict[str, Any]:
+        """What the trials on a network are made from besides their settings, by digests."""
         from expunge.run.build import build_experiment
 
         hydra_config = HydraConfig.get()
         choices = {str(key): str(value) for key, value in hydra_config.runtime.choices.items()}
         typed = {text.lstrip("+").partition("=")[0] for text in overrides_of(hydra_config)}
-        return build_experiment(settings_of(self.config(0)), choices, cache, None, typed).inputs.as_json()
+        settings = settings_of(self.config(0, network))
+        return build_experiment(settings, choices, cache, None, typed).inputs.as_json()
 
-    def _kept_or_run(self, number: int, inputs: Mapping[str, Any], cache: JobCache) -> Trial:
-        path = self.folder / f"trial-{number}.json"
+    def _kept_or_run(self, number: int, network: int, inputs: Mapping[str, Any], cache: JobCache) -> Trial:
+        path = self.folder / f"{_name(number, network)}.json"
         settings = dict(self.sampled[number])
         identity = sha256_of_settings({"inputs": inputs, "settings": settings})
         if (kept := Trial.kept(path, identity)) is not None:
             return kept
-        trial = self._run(number, settings, cache)
+        trial = self._run(number, network, settings, cache)
         write_json(path, {**trial.as_json(), "identity": identity}, secret=True)
         said = " ".join(f"{key}={value}" for key, value in settings.items()) or "settings of the YAML"
         score = trial.status if trial.score is None else f"ToW {trial.score:.4f}"
-        log.info("trial %d of %d: %s: %s", number + 1, len(self.sampled), said, score)
+        where = "" if len(self.seeds) == 1 else f" on network {network + 1} of {len(self.seeds)}"
+        log.info("trial %d of %d%s: %s: %s", number + 1, len(self.sampled), where, said, score)
         return trial
 
-    def _run(self, number: int, settings: dict[str, Any], cache: JobCache) -> Trial:
+    def _run(self, number: int, network: int, settings: dict[str, Any], cache: JobCache) -> Trial:
         """Run a trial; what its own settings make fail is its result."""
-        folder, config = self.folder / f"trial-{number}", self.config(number)
+        folder, config = self.folder / _name(number, network), self.config(number, network)
         started = time.perf_counter()
         try:
             with _quiet():
@@ -135,6 +149,11 @@ class Trials:
             log.error("trial %d failed\n%s", number + 1, traceback.format_exc())
             line = f"{type(error).__name__}: {line_of(error, config)}"
         return Trial(number, settings, FAILED, None, time.perf_counter() - started, line)
+
+
+def _name(number: int, network: int) -> str:
+    """Of a trial's folder: those on the first network are the same however many there are."""
+    return f"trial-{number}" + (f"-{network}" if network else "")
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def _chosen(config: DictConfig, plan: Plan, space: Mapping[str, Any], place: Pat
     name = str(config.unlearner.get("name"))
     folder = place / sha256_of_settings(named)[:12]
     log.info("tuning %s: %d trials in %s", name, plan.trials, folder)
-    trials = Trials(base, folder, sampled(space, plan.trials, name, plan.seed)).done(cache)
+    trials = Trials(base, folder, sampled(space, plan.trials, name, plan.seed), plan.seeds).done(cache)
     best = chosen(trials)
     said = {key: str(of) for key, of in space.items()}
     found = {"method": name, "rule": plan.sentence, "search_space": said, "chosen": best.number}
