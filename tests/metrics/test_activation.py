@@ -334,7 +334,7 @@ def test_a_file_that_cannot_say_what_it_holds_costs_one_line(finished, tmp_path,
         assert draw_maps([read_run(copy)]) == []
     (line,) = caplog.messages
     assert line.startswith(f"{file}: ")
-    assert line.endswith("if it holds activation maps, they are not drawn")
+    assert line.endswith("if it holds activation maps, they are not shown")
 
 
 @pytest.mark.parametrize("channels", [2, 3])

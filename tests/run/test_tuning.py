@@ -25,7 +25,7 @@ from expunge.unlearners.noisy_finetune import NoisyFinetune
 from expunge.unlearners.search import Range
 from expunge.unlearners.sisa import Sisa
 
-EQUAL = {"rule": "tow", "trials": 12, "seed": 10000, "validation": 0.1}
+EQUAL = {"rule": "tow", "trials": 12, "originals": 1, "seed": 10000, "validation": 0.1}
 
 positive = st.floats(1e-6, 1e6)
 unit = st.floats(0, 1, exclude_max=True)
@@ -188,6 +188,15 @@ def test_a_refused_trial_counts_with_its_score_and_a_failed_one_with_none():
         chosen(trials[:2])
 
 
+def test_several_networks_are_one_trial_with_the_mean_of_their_scores():
+    settings = {"lr": 0.1}
+    networks = [Trial(3, settings, "done", 0.5, 1.0), Trial(3, settings, "refused", 0.25, 2.0)]
+    assert Trial.over(networks[:1]) is networks[0]
+    assert Trial.over(networks) == Trial(3, settings, "refused", 0.375, 3.0, scores=(0.5, 0.25))
+    networks += [Trial(3, settings, FAILED, None, 4.0, "lr: no")]
+    assert Trial.over(networks) == Trial(3, settings, FAILED, None, 7.0, "lr: no", (0.5, 0.25, None))
+
+
 # What is refused
 
 
@@ -196,10 +205,15 @@ def test_a_refused_trial_counts_with_its_score_and_a_failed_one_with_none():
     [
         ("trials", 0, "tuning.trials: got 0, allowed: a whole number from 1 to"),
         ("trials", 2.5, "tuning.trials: got 2.5, allowed: a whole number"),
+        ("originals", 0, "tuning.originals: got 0, allowed: a whole number from 1 to"),
         ("rule", "accuracy", "tuning.rule: got 'accuracy', allowed: one of tow"),
         ("validation", 1.0, "tuning.validation: got 1.0, allowed: a number strictly between 0 and 1"),
         ("seed", -1, "tuning.seed: got -1, allowed: a whole number"),
-        ("more", 1, "tuning: got the keys rule, trials, seed, validation, more, allowed: rule, trials"),
+        (
+            "more",
+            1,
+            "tuning: got the keys rule, trials, originals, seed, validation, more, allowed: rule, trials",
+        ),
     ],
 )
 def test_values_that_are_refused(key, value, said):
@@ -208,10 +222,19 @@ def test_values_that_are_refused(key, value, said):
     assert str(told.value).startswith(said)
 
 
-def test_a_run_has_neither_seed_of_the_tuning_and_no_study_is_tuned():
-    for seed in (10000, 10001):
-        with pytest.raises(InvalidValue, match=r"^tuning.seed: .*seeds that no run has"):
-            plan_of(OmegaConf.create({"tuning": EQUAL, "seed": seed}))
+@pytest.mark.parametrize(("originals", "seeds"), [(1, (10000, 10001)), (2, range(10000, 10004))])
+def test_a_run_has_no_seed_of_the_tuning(originals, seeds):
+    group = EQUAL | {"originals": originals}
+    for seed in seeds:
+        with pytest.raises(
+            InvalidValue, match=rf"^tuning.seed: .*{seeds[-1]}.* beside seed={seed}, .*no run has"
+        ):
+            plan_of(OmegaConf.create({"tuning": group, "seed": seed}))
+    for seed in (9999, seeds[-1] + 1):
+        assert plan_of(OmegaConf.create({"tuning": group, "seed": seed})) == Plan.of(group)
+
+
+def test_no_study_is_tuned():
     with pytest.raises(InvalidValue, match=r"^tuning: got 'equal', allowed: none for a study"):
         plan_of(OmegaConf.create({"tuning": EQUAL, "seed": 0, "study": {}}))
     assert plan_of(OmegaConf.create({"tuning": EQUAL, "seed": 0})) == Plan.of(EQUAL)

@@ -16,10 +16,10 @@ from expunge.charts.pictures import HEAT, overlaid, picture, unit
 from expunge.charts.style import Drawn
 from expunge.core import text
 from expunge.core.errors import DataError
-from expunge.core.files import load_header, load_state
-from expunge.record.columns import picture_of
+from expunge.core.files import load_state
 from expunge.record.folders.runs import Run
 from expunge.report.figures import drawing
+from expunge.report.read.arrays import files_of
 from expunge.report.read.methods import methods
 
 if TYPE_CHECKING:  # slow to import, and most runs have no pictures
@@ -56,7 +56,7 @@ def draw_maps(runs: Sequence[Run]) -> list[Drawn]:
 
     Of runs that differ only in their seed the first has a figure.
     """
-    files = {id(run): paths for run in runs if (paths := _files(run))}
+    files = {id(run): paths for run in runs if (paths := files_of(run, "maps", "activation maps"))}
     drawn: list[Drawn] = []
     every = drawing.having(methods(runs), lambda run: id(run) in files)
     many = _FIRST * any(len(method.runs) > 1 for method in every)
@@ -72,21 +72,6 @@ def draw_maps(runs: Sequence[Run]) -> list[Drawn]:
                 size = _COLUMN * n + 1.6, 0.75 + row * m
                 drawn.append(picture(name, title, said, size, (m, n), partial(_paint, found)))
     return drawn
-
-
-def _files(run: Run) -> list[Path]:
-    """Return the files of maps in a run folder, by what they say of themselves, else by their names."""
-    found = []
-    for path in sorted(run.folder.glob("*.safetensors")):
-        try:
-            header = load_header(path)
-        except DataError as error:
-            header = {}  # who reads it says what is wrong
-            if picture_of(path.name, header) != "maps":
-                log.warning("%s; if it holds activation maps, they are not drawn", error)
-        if picture_of(path.name, header) == "maps":
-            found.append(path)
-    return found
 
 
 def _read(path: Path) -> _Pictures | None:

@@ -15,7 +15,7 @@ from expunge.core import text
 from expunge.record import chance
 from expunge.record.folders import guarantees, totals
 from expunge.report.page import figures, promises
-from expunge.report.tables import studies, table, variance
+from expunge.report.tables import many, studies, table, variance
 from expunge.report.tables.columns import formatted
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def _environment() -> Environment:
         "table": table,
         "studies": studies,
         "variance": variance,
+        "many": many,
         "guarantees": guarantees,
         "totals": totals,
     }

@@ -38,31 +38,44 @@ def settings(run: Run, groups: Iterable[str] = GROUPS) -> dict[str, Any]:
     return {key: value for group in groups for key, value in flat(run.config.get(group), group)}
 
 
-def deciding(run: Run) -> dict[str, Any]:
+def deciding(run: Run, fixed: Collection[tuple[str, Any]] = ()) -> dict[str, Any]:
     """Return what decides what a run comes to: names of its parts, then dotted settings, in the file's order.
 
     The seed is left out, and with it every setting that follows it (``removal.seed: ${seed}``); and what is
-    null: a run that was made before there was the setting is none the less the same.
+    null: a run that was made before there was the setting is none the less the same. One that has the seed's
+    value follows it, unless it is ``fixed``: another run has the same value, and another seed.
     """
     parts = {part: run.summary.get(part) for part in _PARTS}
     # A configuration that does not have a part at all says nothing of it.
     every = parts | {key: value for key, value in settings(run).items() if key not in parts}
     seed = run.summary.get("seed")
-    return {k: v for k, v in every.items() if v is not None and not (k.endswith(".seed") and v == seed)}
+    follow = {k for k, v in every.items() if k.endswith(".seed") and v == seed and (k, v) not in fixed}
+    return {k: v for k, v in every.items() if v is not None and k not in follow}
+
+
+def _fixed(runs: Iterable[Run]) -> set[tuple[str, Any]]:
+    """Settings that are a seed, and a value that is not the run's own."""
+    every = ((run.summary.get("seed"), settings(run)) for run in runs)
+    return {
+        (k, v) for seed, own in every for k, v in own.items() if k.endswith(".seed") and v not in (seed, None)
+    }
 
 
 def alike(runs: Sequence[Run], without: Collection[str] = ()) -> list[list[Run]]:
     """Return the runs in groups, alike but for the seed and the dotted settings in ``without``."""
-    return list(grouped((_written(run, lambda key: key not in without), run) for run in runs).values())
+    fixed = _fixed(runs)
+    return list(grouped((_written(run, fixed, lambda key: key not in without), run) for run in runs).values())
 
 
 def is_set_alike(run: Run, other: Run) -> bool:
     """Whether two runs have the same dotted settings but for the seed, whatever their parts are called."""
-    return _written(run, lambda key: "." in key) == _written(other, lambda key: "." in key)
+    fixed = _fixed((run, other))
+    one, two = (_written(of, fixed, lambda key: "." in key) for of in (run, other))
+    return one == two
 
 
-def _written(run: Run, counts: Callable[[str], bool]) -> str:
-    own = {key: value for key, value in deciding(run).items() if counts(key)}
+def _written(run: Run, fixed: Collection[tuple[str, Any]], counts: Callable[[str], bool]) -> str:
+    own = {key: value for key, value in deciding(run, fixed).items() if counts(key)}
     return json.dumps(own, sort_keys=True, default=str)
 
 

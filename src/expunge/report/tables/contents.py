@@ -9,7 +9,7 @@ from expunge.core import markdown, text
 from expunge.record.folders.begun import Begun, read_begun
 from expunge.record.folders.runs import FoundRuns, Run, StudyRun
 from expunge.record.folders.sweeps import LeftOut
-from expunge.report.tables import notes, studies, table, variance
+from expunge.report.tables import many, notes, studies, table, variance
 from expunge.report.tables.over_seeds import SeedGroup, by_method
 from expunge.report.tables.table_rows import Row, ordered, rows
 
@@ -80,6 +80,8 @@ class Contents:
         tables = [table.as_markdown(self.groups, self.said)] if self.runs else []
         if several := variance.as_markdown(self.groups):
             tables.append(several)
+        if against := many.as_markdown(self.groups):
+            tables.append(against)
         if len(self.groups) < len(self.lines):
             tables.append(table.runs_as_markdown(self.lines))
         tables += map(studies.as_markdown, self.studies)
