@@ -24,6 +24,7 @@ CELLS = {
     "compare/methods": 17,
     "compare/methods_rows": 5,
     "compare/networks": 20,
+    "compare/networks_cifar10": 3,
     "compare/networks_rows": 4,
     "compare/tuned": 12,
     "compare/unlearners": 12,
@@ -68,7 +69,13 @@ PLANNED = {
     "cvpr2022/ledgar": "LEDGAR's clauses and a text network",
 }
 REAL = (  # need shared data
-    *("cvpr2022/cifar_models", "cvpr2022/ledgar_certified", "cvpr2022/people", "cvpr2022/person"),
+    *(
+        "compare/networks_cifar10",
+        "cvpr2022/cifar_models",
+        "cvpr2022/ledgar_certified",
+        "cvpr2022/people",
+        "cvpr2022/person",
+    ),
     *("cvpr2022/reid", "cvpr2022/vggface"),
 )
 SHORTER = {  # one of the seeds does, and a part of a grid
@@ -435,6 +442,15 @@ def by_tug_of_war_and_inference(summaries: Summaries) -> None:
     assert all((s["seconds_removal_median"] is None) == bool(s["refused"]) for s in own.values())
 
 
+def by_tug_of_war(summaries: Summaries) -> None:
+    """One network for all, and retraining the ceiling."""
+    own = {s["unlearner"]: s for s in summaries}
+    assert len({s["test_accuracy_before"] for s in summaries}) == 1
+    assert own["retrain"]["tow"] == own["retrain"]["tow_mia"] == 1
+    assert own["neggrad"]["tuning_trials"] == 2
+    assert all(s["n_test"] > 1000 for s in summaries)
+
+
 def rows_out(summaries: Summaries) -> None:
     """Rows like any others leave: doing nothing is near the retrained model by accuracies."""
     own = {s["unlearner"]: s for s in summaries}
@@ -513,6 +529,7 @@ CHECKS = {
     "compare/methods": side_by_side,
     "compare/methods_rows": side_by_side,
     "compare/networks": by_tug_of_war_and_inference,
+    "compare/networks_cifar10": by_tug_of_war,
     "compare/networks_rows": rows_out,
     "compare/tuned": tuned_alike,
     "compare/unlearners": compared,
