@@ -17,7 +17,7 @@ FLOORS = {
     **{"certificate": 2, "curvature": 2, "datasets": 2, "charts": 2, "ranks": 2},
     **{"linear": 3, "models": 3, "training": 4, "predictors": 5, "extractors": 5},
     **{"scrub": 6, "unlearners": 6, "metrics": 6, "record": 7, "tracking": 7, "studies": 8, "report": 8},
-    **{"run": 9, "sweep": 10, "reproduce": 10, "verify": 10, "audit": 10},
+    **{"run": 9, "sweep": 10, "reproduce": 10, "verify": 10, "audit": 10, "forgotten": 10},
 }
 # Of one floor, and still one above the other: codec checks its arguments, an unlearner runs a scrub, a metric
 # looks at an unlearner.

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from expunge import reporting
 from expunge.audit import app as audit
 from expunge.core import door
 from expunge.datasets import market
@@ -103,7 +104,7 @@ def run(words: list[str], cwd: Path, capsys) -> None:
         done = subprocess.run([*words, "-n"], cwd=ROOT, capture_output=True, text=True)  # what it would do
         code, told = done.returncode, done.stderr
     else:
-        mains = {"expunge-report": report.main, "expunge-reproduce": reproduce.main, "python": market.main}
+        mains = {"expunge-report": reporting.main, "expunge-reproduce": reproduce.main, "python": market.main}
         mains["expunge-verify"] = verify.main
         mains["expunge-audit"] = audit.main
         with pytest.MonkeyPatch.context() as patch:

@@ -62,7 +62,7 @@ def audit() -> NoReturn:
 
 def report() -> NoReturn:
     """``expunge-report``."""
-    enter("expunge-report", "expunge.report.app")
+    enter("expunge-report", "expunge.reporting")
 
 
 def reproduce() -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +54,7 @@ class Dataset:
         weights: (n_train,) float64 in (0, 1], what each training row counts in the loss; None: 1 each.
         features: Of a table, the name of each column of x, and whether it holds but 0 and 1.
         corruption: Which rows were changed before training; rows and classes are chosen before that.
+        texts: Reads the texts of rows again, by their ids, where x holds what was made of a text.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Dataset:
     features: Mapping[str, bool] | None = None
     weights: NDArray[np.float64] | None = None
     corruption: Corruption | None = None
+    texts: Callable[[Sequence[str]], list[str]] | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def load(
     if largest is not None:
         require_count("largest", largest, least=2)
     path = locate("file", file, data_dir, _KINDS)
-    read = _read(path, {"text": text, "label": label}, split_by)
+    columns = {"text": text, "label": label}
+    read = _read(path, columns, split_by)
     labels, kept = np.array(read.labels), _kept(path, read.labels, largest, classes)
     x, ids = _hashed(path, read, kept, places), kept.astype(np.str_)
     marked = None if read.parts is None else np.array([part == _TEST for part in read.parts])[kept]
@@ -80,7 +82,14 @@ def load(
         if not len(kept[rows]):
             raise DataError(f"{path}: column {split_by} leaves no {part} rows, allowed: some of either kind")
     y_train, y_test, names = numbered(path, labels[kept][train], labels[kept][test])
-    return Dataset("clauses", x[train], y_train, x[test], y_test, names, ids=ids[train])
+    again = partial(_texts_again, path, columns, split_by)
+    return Dataset("clauses", x[train], y_train, x[test], y_test, names, ids=ids[train], texts=again)
+
+
+def _texts_again(path: Path, columns: dict[str, str], split_by: str | None, ids: Sequence[str]) -> list[str]:
+    """The texts with these ids, their places in the file, which is read for it: none are kept."""
+    texts = _read(path, columns, split_by).texts
+    return [texts[int(name)] for name in ids]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from expunge import __version__
 from expunge.core import text
@@ -24,15 +25,15 @@ from expunge.record.folders import differences, watched
 from expunge.record.folders.runs import find_runs
 from expunge.report.tables import terminal
 from expunge.report.tables.contents import Contents
-from expunge.report.write import default_out, write_contents
+from expunge.report.write import default_out, write_contents, write_difference
 
 _DESCRIPTION = """\
 Compare finished runs by method: a table here; tables (.md, .csv, .tex), figures
 (.png, .svg, .pdf) and a self-contained report.html in a folder.
 
 A run folder is what `expunge` leaves: it holds summary.json, removals.jsonl and
-.hydra/config.yaml. Nothing else is read, so folders copied from another machine
-do as well; of a sweep, sweep.json says which cells failed. Runs that failed, never
+.hydra/config.yaml. Nothing else is read (but by --forgotten), so folders copied from another
+machine do as well; of a sweep, sweep.json says which cells failed. Runs that failed, never
 finished or are damaged are named and left out of every mean. Runs that differ only in their seed
 are one method, with means and intervals. The folder of a study (results.jsonl in place of
 removals.jsonl) has a table of its own.
@@ -43,7 +44,10 @@ examples:
   expunge-report runs/first runs/second           two runs; writes into ./report/
   expunge-report runs --out /srv/www/unlearning   any depth; writes where you say
   expunge-report --watch multirun/compare-2f1c    written anew while the sweep runs, until it is done
-  expunge-report --diff runs/first runs/second    in what two runs differ; writes nothing
+  expunge-report --diff runs/first runs/second    in what two runs differ; writes nothing, but with
+                                                  --out DIR a page with both in one chart
+  expunge-report runs/first --forgotten --out /tmp/left
+                                                  a page of each request, with the images that left
   expunge-report --privacy                        (epsilon, delta) of the published SVHN recipe; no data
   expunge-report --privacy --rows 60000 --batch-size 256 --epochs 10 --target-epsilon 2
                                                   the noise multiplier that keeps to epsilon 2
@@ -55,19 +59,31 @@ being shown.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+class Part(Protocol):
+    """What else the command does: a report is made from run folders alone, and knows nothing of it."""
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add its options."""
+
+    def answered(self, args: argparse.Namespace) -> int | None:
+        """Do what they ask for, and return the exit code; None where nothing is asked for."""
+
+
+def main(argv: Sequence[str] | None = None, parts: Sequence[Part] = ()) -> int:
     """Run the command on ``argv``, by default the process's own; return 0, or another code after one line."""
-    return ended("expunge-report", lambda: _asked(argv), lambda: "the same command begins again")
+    return ended("expunge-report", lambda: _asked(argv, parts), lambda: "the same command begins again")
 
 
-def _asked(argv: Sequence[str] | None) -> int:
+def _asked(argv: Sequence[str] | None, parts: Sequence[Part]) -> int:
     parser = _parser()
+    for part in parts:
+        part.add_options(parser)
     args = parser.parse_args(argv)
+    for part in parts:
+        if (code := part.answered(args)) is not None:
+            return code
     if args.diff:
-        page = Page()
-        differences.report(args, page)
-        say(f"{page}", styled=True)
-        return 0
+        return _diff(args)
     recipe = privacy_table.given(args)
     if recipe and not args.privacy:
         raise UserError(f"{privacy_table.option(next(iter(recipe)))}: only with --privacy")
@@ -107,6 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     watched.add_options(parser)
     privacy_table.add_options(parser)
     return parser
+
+
+def _diff(args: argparse.Namespace) -> int:
+    page = Page()
+    found = differences.report(args, page)
+    say(f"{page}", styled=True)
+    if args.out is not None:
+        written = write_difference(found, args.diff, args.out)
+        say(f"\nWritten to {written.parent}: {written.name}\n")
+    return 0
 
 
 def _report(folders: list[Path], out: Path, legend: bool, live: float | None = None) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from expunge.core.files import write_atomically
 from expunge.core.folders import writing
 from expunge.core.homes import link
 from expunge.core.spreadsheets import as_csv
+from expunge.record.folders.differences import Differences
 from expunge.record.folders.runs import find_runs
 from expunge.record.folders.watched import NotWritten, reloading
 from expunge.report.tables import studies, table, tex
@@ -58,6 +59,23 @@ def write_contents(contents: Contents, out: Path, live: float | None = None) -> 
     except OSError as e:
         raise NotWritten(f"{out}: the report cannot be written ({e.strerror})") from None
     return out / "report.html"
+
+
+def write_difference(found: Differences, both: Sequence[Path], out: Path) -> Path:
+    """Write the page of what differs between the runs in two folders, ``diff.html``; return its path.
+
+    Raises:
+        RunFolderError: A folder is no finished run's, or ``out`` cannot be written.
+    """
+    from expunge.report.page.difference import page
+
+    html = page(found, both, out)
+    try:
+        with writing(out):
+            write_atomically(out / "diff.html", html.encode())
+    except OSError as e:
+        raise NotWritten(f"{out}: the page cannot be written ({e.strerror})") from None
+    return out / "diff.html"
 
 
 def default_out(folders: list[str | os.PathLike[str]]) -> Path:

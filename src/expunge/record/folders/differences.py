@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from expunge.core import text
 from expunge.core.arguments import folder
@@ -28,6 +28,14 @@ _INPUTS = "inputs.json"
 _SETTINGS = "settings"
 
 Pair = tuple[Any, Any]
+
+
+class Part(NamedTuple):
+    """What differs of one kind: its title, name -> both values, and whether those are numbers."""
+
+    title: str
+    pairs: dict[str, Pair]
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,17 +94,21 @@ class Differences:
         self.show(page)
         return f"{page}"
 
+    def parts(self) -> dict[str, Part]:
+        """All but the record, by the names of the attributes, in the order in which they are shown."""
+        inputs = {key: (_short(one), _short(other)) for key, (one, other) in self.inputs.items()}
+        costs = "Times and memory, which differ between any two runs"
+        return {
+            "settings": Part("Settings", self.settings),
+            "inputs": Part("Inputs", inputs),
+            "versions": Part("Versions", self.versions),
+            "numbers": Part("Numbers of summary.json", self.numbers, counted=True),
+            "costs": Part(costs, self.costs, counted=True),
+        }
+
     def show(self, page: Page) -> None:
         """Put all of it on a page."""
-        parts: dict[str, dict[str, Pair]] = {
-            "Settings": self.settings,
-            "Inputs": {key: (_short(one), _short(other)) for key, (one, other) in self.inputs.items()},
-            "Versions": self.versions,
-            "Numbers of summary.json": self.numbers,
-            "Times and memory, which differ between any two runs": self.costs,
-        }
-        for title, pairs in parts.items():
-            counted = pairs is self.numbers or pairs is self.costs
+        for title, pairs, counted in self.parts().values():
             _show(page, title if pairs else f"{title}: none differ", pairs, counted)
         if self.record is None:
             page.text("Records: all alike, but for times", "bold")
@@ -109,24 +121,26 @@ class Differences:
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--diff``, which ``report`` answers."""
     help_ = (
-        "in what two runs differ: settings, inputs, numbers and the first record; exit code 0 if they do, too"
+        "in what two runs differ: settings, inputs, numbers and the first record; with --out a page of it, "
+        "too; exit code 0 also where they do"
     )
     parser.add_argument("--diff", nargs=2, type=folder, metavar=("A", "B"), help=help_)
 
 
-def report(args: argparse.Namespace, page: Page) -> None:
-    """Show in what the two runs that ``--diff`` names differ.
+def report(args: argparse.Namespace, page: Page) -> Differences:
+    """Show in what the two runs that ``--diff`` names differ, and return it.
 
     Raises:
         UserError: Something is asked for beside it.
         RunFolderError: One is no finished run.
     """
-    if any(value not in (None, False, []) for key, value in vars(args).items() if key != "diff"):
-        raise UserError("--diff: takes two run folders, A and B, and nothing beside them")
+    if any(value not in (None, False, []) for key, value in vars(args).items() if key not in ("diff", "out")):
+        raise UserError("--diff: takes two run folders, A and B, and nothing beside them but --out DIR")
     found = Differences.of(*args.diff)
     for name, of in zip("AB", args.diff, strict=True):
         page.whole(f"{name}: {of}")
     found.show(page)
+    return found
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Pair]:
@@ -218,13 +232,18 @@ def _show(page: Page, title: str, pairs: Mapping[str, Pair], counted: bool) -> N
 
 def _told(one: Any, other: Any, counted: bool) -> str:
     """Two values as they are shown, and of what is ``counted`` how much greater the second is."""
+    first, second, more = told(one, other)
+    return f"{first} | {second}{f'  ({more})' if counted and more else ''}"
+
+
+def told(one: Any, other: Any) -> tuple[str, str, str]:
+    """Two values as they are shown, and how much greater the second is; empty unless both are numbers."""
     words = [_word(value, _DIGITS) for value in (one, other)]
     if words[0] == words[1]:  # though they differ
         words = [_word(value, None) for value in (one, other)]
     start, end = finite(one), finite(other)
-    if not counted or start is None or end is None:
-        return " | ".join(words)
-    return f"{' | '.join(words)}  ({'+' * (end > start)}{text.number(end - start)})"
+    more = "" if start is None or end is None else f"{'+' * (end > start)}{text.number(end - start)}"
+    return words[0], words[1], more
 
 
 def _word(value: Any, digits: int | None) -> str:
