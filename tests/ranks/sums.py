@@ -9,6 +9,7 @@ import numpy as np
 
 from expunge.core.errors import DataError
 from expunge.core.mapped import map_array
+from expunge.linear import column_sums
 from expunge.linear.anchor import Anchor
 from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.logistic import LogisticProblem
@@ -107,6 +108,7 @@ def disagree(folder: Path) -> None:
 
 
 def main() -> None:
+    column_sums._CACHED = 300 * 8 * D  # blocks in pieces
     work = {"check": check, "disagree": disagree}[sys.argv[1]]
 
     def command() -> None:

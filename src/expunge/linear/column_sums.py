@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from expunge.linear.cuts import Edges
-from expunge.linear.given import Array
+from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.parallel import for_each
 from expunge.linear.passes import Dense, one, read_by
 
 Single = NDArray[np.float32]
 Columns = NDArray[np.int64]
+
+_CACHED = 640 * 1024  # bytes of widened rows that a second-level cache holds beside weights and sums
+_LEAST_PIECE = 32
+_MANY_COLUMNS = 128
 
 
 @one("gradients")
@@ -128,17 +132,37 @@ def _summed(
     dtype: Any,
     second: bool,
 ) -> list[Any]:
-    """The sums over the blocks of each unit of what ``term(x, lo, hi)`` says of the rows at lo..hi."""
+    """The sums over the blocks of each unit of what ``term(x, lo, hi)`` says of the rows at lo..hi.
+
+    A block is gone through a piece at a time, and its sum added to the others when it is whole: what
+    rounding is charged holds for any order within a block, not for more blocks.
+    """
     totals = np.zeros((len(edges), rows.dim, width))
     others = np.zeros((len(edges), width) if second else len(edges))
+    most = _piece(rows.dim, width, np.dtype(dtype).itemsize)
 
     def add_up(k: int) -> None:
         total, bounds = totals[k], edges[k].tolist()
         for lo, hi in pairwise(bounds):
-            (x,) = rows.weighted_blocks(None, range(lo, hi, max(1, hi - lo)), dtype) or (None,)
-            data, other = term(x, lo, hi)
-            total += data
-            others[k] += other
+            part = range(lo, hi, most)
+            of_block = total if len(part) == 1 else np.zeros_like(total)
+            for at, x in zip(part, rows.weighted_blocks(None, part, dtype), strict=True):
+                data, other = term(x, at, at + len(x))
+                of_block += data
+                others[k] += other
+            if of_block is not total:
+                total += of_block
 
     for_each(add_up, len(edges), read_by(rows, edges))
     return [totals, others]
+
+
+def _piece(dim: int, width: int, size: int) -> int:
+    """Rows of so many numbers of ``size`` bytes to go through at a time.
+
+    They stay in the cache between the product with the weights and that with the shares. Of many columns
+    the products are long enough to hide what memory takes, and sums of theirs are large.
+    """
+    if width > _MANY_COLUMNS:
+        return BLOCK_ROWS
+    return min(BLOCK_ROWS, max(_LEAST_PIECE, _CACHED // (dim * size)))

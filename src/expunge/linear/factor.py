@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsymm, dsymv
+from scipy.linalg.blas import dgemm, dsymm, dsymv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from expunge.core.checks import require_finite
@@ -97,7 +97,7 @@ class Factor:
         v, shift = np.hstack([self.v, new]), self.shift + shift
         if len(joint) <= FOLD_RANK:
             return Factor(self.inverse, v, joint, shift)
-        folded = np.asfortranarray(self.inverse + v @ joint @ v.T)
+        folded = dgemm(1.0, v @ joint, v, beta=1.0, c=self.inverse, trans_b=1)  # a copy, added to in place
         return Factor(folded, np.empty((len(folded), 0)), np.empty((0, 0)), shift)
 
     def state(self) -> State:

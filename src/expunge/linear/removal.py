@@ -33,8 +33,8 @@ from expunge.linear.solver import build_factor, train
 UPDATES = ("fresh", "frozen", "corrected")  # those that look at the rows that stay
 
 _MAX_RANK_SHARE = 4  # of d
-_POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up
-_MAX_STEPS = 12
+POOR = 0.5  # contraction of the residual per step below which the kept Hessian is given up
+MOST_STEPS = 12
 EXTRA_STEPS = 32  # about what one Hessian costs in passes: rebuild once that many were spent
 _MOST_PRODUCTS = 2000  # of a solve with no inverse to fall back on
 _OF_TARGET = 0.25  # what a solve may leave, of what is to be reached
@@ -76,12 +76,19 @@ def depart(
     """
     if not isinstance(factor, Factor):
         return factor
-    if not too_many(len(index), before.rows.dim):
-        try:
-            return factor.without(before.removed_factors(w, index), before.lam * len(index))
-        except np.linalg.LinAlgError:
-            pass  # the correction is singular to working precision: rebuild
-    return build_factor(before.without(index), w)
+    too = too_many(len(index), before.rows.dim)
+    corrected = None if too else corrected_for(factor, before, w, index)
+    return corrected or build_factor(before.without(index), w)
+
+
+def corrected_for(
+    factor: Factor, before: LogisticProblem, w: Array, index: Sequence[int] | NDArray[np.int64]
+) -> Factor | None:
+    """A kept inverse, corrected for rows that leave; None where it has to be rebuilt."""
+    try:
+        return factor.without(before.removed_factors(w, index), before.lam * len(index))
+    except np.linalg.LinAlgError:
+        return None  # the correction is singular to working precision
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ def correct(
         extra_steps: Count carried over from earlier requests.
     """
     size, rebuilt = float(np.linalg.norm(gradient)), 0
-    for taken in range(_MAX_STEPS):
+    for taken in range(MOST_STEPS):
         step = Step(w, factor.solve(problem, w, -gradient, _OF_TARGET * target), -gradient)
         there = problem.gradient(step.w)
         new_size = float(np.linalg.norm(there))
@@ -168,7 +175,7 @@ def correct(
             return Correction(step.w, there, step, factor, extra_steps + taken, rebuilt)
         if new_size < size:
             w, gradient = step.w, there
-        if not new_size <= _POOR * size or extra_steps + taken >= EXTRA_STEPS:
+        if not new_size <= POOR * size or extra_steps + taken >= EXTRA_STEPS:
             if rebuilt and not new_size < size:
                 break  # a Hessian built a step ago does not help: far from the optimum
             factor, extra_steps, rebuilt = build_factor(problem, w), -taken, rebuilt + 1

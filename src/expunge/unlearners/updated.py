@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from expunge.linear.certified_column import CertifiedColumn
 from expunge.linear.column_passes import groups
 from expunge.linear.inverses import all_keep_inverses, removed_by_inverses
+from expunge.linear.shared_passes import removed_by_shared_passes, share_passes
 from expunge.linear.together import removed_together
 from expunge.predictors.remainder import Remainder
 
@@ -25,10 +27,10 @@ def updated(
         update: ``corrected`` or ``rowless``; see ``expunge.linear.removal``.
         targets: (K,) residual norms.
     """
-    if update == "corrected" and all_keep_inverses(left.columns):
+    if update == "corrected" and (removed := _by_inverses(left.columns)):
         used = index[left.columns[0].problem.rows.uses(index)]
         if len(used):
-            return removed_by_inverses(left.columns, left.problems, used, targets)
+            return removed(left.columns, left.problems, used, targets)
     columns: list[CertifiedColumn] = []
     for own in groups(left.problems):
         together = left.columns[own], left.problems[own], targets[own]
@@ -41,6 +43,13 @@ def updated(
             for column, problem, target in zip(*together, strict=True)
         ]
     return [_held(column, target) for column, target in zip(columns, targets, strict=True)]
+
+
+def _by_inverses(columns: Sequence[CertifiedColumn]) -> Any:
+    """What removes rows from all columns at once, which keep inverses; None where there is no such way."""
+    if all_keep_inverses(columns):
+        return removed_by_inverses
+    return removed_by_shared_passes if share_passes(columns) else None
 
 
 def _held(column: CertifiedColumn, target: float) -> CertifiedColumn:

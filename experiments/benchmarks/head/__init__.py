@@ -1,0 +1,1 @@
+"""One removal from a head of ten classes on wide features; see README.md."""
