@@ -54,6 +54,8 @@ class Dataset:
         weights: (n_train,) float64 in (0, 1], what each training row counts in the loss; None: 1 each.
         features: Of a table, the name of each column of x, and whether it holds but 0 and 1.
         corruption: Which rows were changed before training; rows and classes are chosen before that.
+        holds: What the numbers of x are: ``numbers``; ``tokens``, numbers of words in the order of a text, 0
+            behind the last one; or ``letters``, its bytes, likewise. See ``datasets.words``.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Dataset:
     features: Mapping[str, bool] | None = None
     weights: NDArray[np.float64] | None = None
     corruption: Corruption | None = None
+    holds: str = "numbers"
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
