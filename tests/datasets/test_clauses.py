@@ -184,11 +184,16 @@ def test_a_network_reads_the_words_and_is_scrubbed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "how", [("dataset.inputs=tokens",), ("dataset.inputs=letters",), ("model=mlp", "dataset.inputs=letters")]
+    "how",
+    [
+        ("dataset.inputs=tokens",),
+        ("dataset.inputs=letters",),
+        ("model=mlp", "unlearner=retrain", "dataset.inputs=letters"),
+    ],
 )
 def test_rows_that_the_model_does_not_read_are_refused(how, tmp_path):
     ended = cli.expunge(
-        "dataset=clauses", f"dataset.file={written(tmp_path)}", *how, "unlearner=retrain", cwd=tmp_path
+        "dataset=clauses", f"dataset.file={written(tmp_path)}", *how, "removal.count=1", cwd=tmp_path
     )
     assert ended.code == 2
     assert "dataset.inputs: got" in ended.err
