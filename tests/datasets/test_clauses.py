@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.utils import murmurhash3_32
 
 from expunge.core.errors import DataError, InvalidValue
 from expunge.datasets import clauses
+from expunge.datasets.words import read_back
 from tests import cli
 
 ROWS = [
@@ -59,6 +61,30 @@ def test_a_row_depends_on_no_other(tmp_path):
     np.testing.assert_array_equal(whole.x_train.toarray()[:4], first.x_train.toarray())
 
 
+def test_tokens_are_hashed_words_in_their_order(tmp_path):
+    data = loaded(tmp_path, inputs="tokens", length=6)
+    words = ["the", "law", "of", "delaware", "governs", "and"]  # words of two letters at least, the first six
+    assert data.x_train[0].tolist() == [1 + murmurhash3_32(word, positive=True) % 64 for word in words]
+    assert data.x_train[1, 3:].tolist() == [0, 0, 0]
+    assert (data.x_train.shape, data.x_test.shape, data.holds) == ((5, 6), (3, 6), "tokens")
+    first = loaded(tmp_path, ROWS[:6], inputs="tokens", length=6)
+    np.testing.assert_array_equal(data.x_train[:4], first.x_train)
+
+
+def test_letters_are_the_texts_themselves(tmp_path):
+    rows = [{**row, "text": row["text"] + " §\0"} for row in ROWS]
+    data = loaded(tmp_path, rows, inputs="letters")
+    kept = [row["text"] + " § " for row in ROWS if row["split"] == "train"]
+    assert data.holds == "letters"
+    assert read_back(data.x_train) == [text.rstrip("\0") for text in kept]
+    assert read_back(loaded(tmp_path, rows, inputs="letters", length=22).x_train)[1] == kept[1][:21]
+
+
+@pytest.mark.parametrize(("text", "inputs"), [("law, the LAW", "tokens"), ("- a", "letters")])
+def test_any_text_has_rows_of_its_kind(text, inputs, tmp_path):
+    assert loaded(tmp_path, [{**ROWS[0], "text": text}, *ROWS[1:]], inputs=inputs).x_train.any(axis=1).all()
+
+
 def test_a_share_is_held_out_where_no_rows_are_marked(tmp_path):
     rows = [{"text": row["text"], "label": row["label"]} for row in ROWS[:6]] * 3
     data = loaded(tmp_path, rows)
@@ -95,6 +121,10 @@ def test_names_of_columns_and_a_list_of_one_label_will_do(tmp_path):
         ({}, {"classes": ["law", "pay"], "largest": 2}, "largest: got 2, allowed: null where classes"),
         ({}, {"largest": 1}, "largest: got 1"),
         ({}, {"features": 0}, "features: got 0"),
+        ({}, {"inputs": "bytes"}, "inputs: got 'bytes', allowed: one of words, tokens, letters"),
+        ({}, {"length": 9}, "length: got 9, allowed: null with inputs=words"),
+        ({}, {"inputs": "tokens", "length": 0}, "length: got 0"),
+        ({"text": "- ; a !"}, {"inputs": "tokens"}, "line 3: a text without words"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(change, how, line, tmp_path):
@@ -139,3 +169,32 @@ def test_clauses_of_contracts_leave_one_by_one(shared_data, tmp_path):
     assert (found["n_train"], found["n_test"], found["removed"]) == (1968, 492, 3)
     assert found["test_accuracy_before"] > 0.94
     assert found["tow"] > 0.99
+
+
+def test_a_network_reads_the_words_and_is_scrubbed(tmp_path):
+    path = written(tmp_path, [{**row, "text": f"{row['text']} {k}"} for k in range(4) for row in ROWS[:6]])
+    small = ("model.width=8", "model.dim=8", "training.epochs=1", "unlearner.n_perturbations=20")
+    how = (f"dataset.file={path}", "dataset.features=64", "dataset.length=8", "removal.count=2", "threads=1")
+    run = cli.completed(
+        *("dataset=clauses", "model=text_transformer", "unlearner=lcodec", *small, *how),
+        folder=tmp_path / "run",
+    )
+    found = cli.summary(run)
+    assert (found["n_train"], found["removed"]) == (16, 2)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("dataset.inputs=tokens",),
+        ("dataset.inputs=letters",),
+        ("model=mlp", "unlearner=retrain", "dataset.inputs=letters"),
+    ],
+)
+def test_rows_that_the_model_does_not_read_are_refused(how, tmp_path):
+    ended = cli.expunge(
+        "dataset=clauses", f"dataset.file={written(tmp_path)}", *how, "removal.count=1", cwd=tmp_path
+    )
+    assert ended.code == 2
+    assert "dataset.inputs: got" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1

@@ -14,7 +14,7 @@ from tests.datasets.test_more_datasets import small_cifar, small_mnist
 from tests.readme.pages import ROOT, python_blocks
 
 NETWORKS = (
-    *("softmax", "mlp", "cnn", "vit", "timm"),
+    *("softmax", "mlp", "cnn", "vit", "timm", "text_transformer"),
     *("vgg11", "resnet18", "resnet50", "mobilenet_v2", "densenet121", "vggface"),
 )
 OWN_DATA = ROOT / "docs" / "own_data.md"

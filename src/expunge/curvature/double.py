@@ -34,7 +34,7 @@ def in_float64(module: nn.Module, x: Tensor) -> nn.Module:
     try:
         double = duplicate(module).double()
         with watching(double), torch.no_grad():
-            found = double(x.double())
+            found = double(inputs_in_float64(x))
     except Exception as error:  # whatever its forward, or its copying, makes of it: it is said
         reason = str(error).partition("\n")[0]
         warnings.warn(f"the network is run in its own type, for in float64 it fails: {reason}", stacklevel=2)
@@ -55,6 +55,11 @@ def as_in_float64(module: nn.Module, x: Tensor) -> tuple[nn.Module, Callable[[Te
         return module, partial(functional_call, module, doubles(module))
     network = in_float64(module, x)
     return network, network
+
+
+def inputs_in_float64(x: Tensor) -> Tensor:
+    """Return real numbers in float64; numbers of tokens as they are."""
+    return x.double() if x.is_floating_point() else x
 
 
 def doubles(module: nn.Module) -> dict[str, Tensor]:

@@ -55,6 +55,8 @@ class Dataset:
         features: Of a table, the name of each column of x, and whether it holds but 0 and 1.
         corruption: Which rows were changed before training; rows and classes are chosen before that.
         texts: Reads the texts of rows again, by their ids, where x holds what was made of a text.
+        holds: What the numbers of x are: ``numbers``; ``tokens``, numbers of words in the order of a text, 0
+            behind the last one; or ``letters``, its bytes, likewise. See ``datasets.words``.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Dataset:
     weights: NDArray[np.float64] | None = None
     corruption: Corruption | None = None
     texts: Callable[[Sequence[str]], list[str]] | None = None
+    holds: str = "numbers"
 
     def __post_init__(self) -> None:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):

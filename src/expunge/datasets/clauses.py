@@ -1,4 +1,4 @@
-"""Clauses, or any short texts with a label each: rows of hashed words, which nothing was learned for.
+"""Clauses, or any short texts with a label each: rows which nothing was learned for; see ``datasets.words``.
 
 A vocabulary, or weights by how rare a word is, would be learned from all rows: a word that one clause alone
 has would go on being a feature once the clause has left. Here the place of a word is made of its letters.
@@ -14,23 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from expunge.core.checks import require_count
+from expunge.core.checks import require_choice, require_count
 from expunge.core.errors import DataError, InvalidValue
 from expunge.core.json_text import parse_json
 from expunge.core.regular import open_regular
-from expunge.datasets.arrays import locate, numbered
+from expunge.datasets.arrays import locate
+from expunge.datasets.arrays import numbered as numbered_labels
 from expunge.datasets.base import Dataset
 from expunge.datasets.names import listed
 from expunge.datasets.splits import checked_split, split
 from expunge.datasets.table_files import as_text, open_table
+from expunge.datasets.words import COUNTS, INPUTS, LETTERS, TOKENS, counted, lettered, numbered, wordless
 
 _KINDS = ".jsonl, .csv, .tsv or .parquet"
 _JSONL = (".jsonl", ".ndjson")
 _TEST = "test"
-_MOST_FEATURES = 2**24
+_MOST_FEATURES = 2**24  # whole numbers up to there are exact in float32, which networks are given
+_LENGTHS = {TOKENS: 64, LETTERS: 4096}
+_MOST_BYTES = 2**16
 
 
 def load(
@@ -44,11 +47,12 @@ def load(
     test_share: float = 0.2,
     test_seed: int | None = 0,
     classes: Sequence[Any] | None = None,
+    inputs: str = COUNTS,
+    length: int | None = None,
 ) -> Dataset:
-    """Return the texts in the file's order as sparse rows, ``sign log(1 + |count|)`` of each place.
+    """Return the texts in the file's order as rows, which say what they hold (``Dataset.holds``).
 
-    A word is two letters or figures or more, in lower case; its place and its sign are those of
-    scikit-learn's ``HashingVectorizer``. A training row's id is its place in the file, from 0.
+    A training row's id is its place in the file, from 0.
 
     Args:
         data_dir: Where the file is looked for if it is not under the current directory.
@@ -56,11 +60,15 @@ def load(
         text: The column, or key, of the text.
         label: That of the label; a list of one will do.
         split_by: The column in which ``test`` marks the test rows; None, or there is none: a share is drawn.
-        features: Places for words; two words may share one.
+        features: Places for words, or numbers of words; two words may share one.
         largest: How many of the labels with the most texts to keep; None: all.
         test_share: Share of the test rows, where none are marked.
         test_seed: Of their drawing; None: the last rows of the file.
         classes: Names of the labels to keep; None: all.
+        inputs: ``words``: counts of the hashed words, sparse, for linear models; ``tokens``: the words'
+            numbers in their order, for a network with an embedding; ``letters``: the text itself, for
+            ``extractor=text``.
+        length: What is longer is cut: words of ``tokens`` (None: 64), bytes of ``letters`` (None: 4,096).
 
     Raises:
         DataError: The file is missing or damaged, lacks a column, holds a text without words, or a label has
@@ -71,19 +79,22 @@ def load(
     places = require_count("features", features, most=_MOST_FEATURES)
     if largest is not None:
         require_count("largest", largest, least=2)
+    longest = _length(inputs, length)
     path = locate("file", file, data_dir, _KINDS)
     columns = {"text": text, "label": label}
     read = _read(path, columns, split_by)
     labels, kept = np.array(read.labels), _kept(path, read.labels, largest, classes)
-    x, ids = _hashed(path, read, kept, places), kept.astype(np.str_)
+    x, ids = _rows(path, read, kept, inputs, places, longest), kept.astype(np.str_)
     marked = None if read.parts is None else np.array([part == _TEST for part in read.parts])[kept]
     train, test = (~marked, marked) if marked is not None else split(path, len(kept), share, seed)
     for part, rows in (("training", train), ("test", test)):
         if not len(kept[rows]):
             raise DataError(f"{path}: column {split_by} leaves no {part} rows, allowed: some of either kind")
-    y_train, y_test, names = numbered(path, labels[kept][train], labels[kept][test])
+    y_train, y_test, names = numbered_labels(path, labels[kept][train], labels[kept][test])
+    holds = "numbers" if inputs == COUNTS else inputs
     again = partial(_texts_again, path, columns, split_by)
-    return Dataset("clauses", x[train], y_train, x[test], y_test, names, ids=ids[train], texts=again)
+    parts = (x[train], y_train, x[test], y_test)
+    return Dataset("clauses", *parts, names, ids=ids[train], texts=again, holds=holds)
 
 
 def _texts_again(path: Path, columns: dict[str, str], split_by: str | None, ids: Sequence[str]) -> list[str]:
@@ -180,17 +191,27 @@ def _kept(
     return np.array([row for row, name in enumerate(labels) if name in wanted], dtype=np.int64)
 
 
-def _hashed(path: Path, read: _Texts, kept: NDArray[np.int64], places: int) -> Any:
-    """The chosen texts as sparse rows (n, places), float32."""
-    from sklearn.feature_extraction.text import HashingVectorizer  # which takes its time
+def _length(inputs: Any, length: Any) -> int:
+    """How much of a text there is in a row."""
+    require_choice("inputs", inputs, INPUTS)
+    if length is None:
+        return _LENGTHS.get(inputs, 0)
+    if inputs == COUNTS:
+        raise InvalidValue("length", length, "null with inputs=words, which counts all words")
+    return require_count("length", length, most=_MOST_BYTES)
 
-    made = HashingVectorizer(n_features=places, norm=None, alternate_sign=True)
-    x = sp.csr_array(made.transform([read.texts[row] for row in kept]))
-    x.eliminate_zeros()  # two words of a place may cancel out
-    empty = np.flatnonzero(np.diff(x.indptr) == 0)
+
+def _rows(
+    path: Path, read: _Texts, kept: NDArray[np.int64], inputs: str, places: int, length: int
+) -> NDArray[Any]:
+    """The chosen texts as rows."""
+    texts = [read.texts[row] for row in kept]
+    if inputs == LETTERS:
+        return lettered(texts, length)
+    x = counted(texts, places) if inputs == COUNTS else numbered(texts, places, length)
+    empty = wordless(x)
     if empty.size:
         raise DataError(
             f"{path}, {read.where(int(kept[empty[0]]))}: a text without words, allowed: words in it"
         )
-    x.data = (np.sign(x.data) * np.log1p(np.abs(x.data))).astype(np.float32)
     return x

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import LARGEST, require_choice, require_positive, require_probability, require_seed
-from expunge.core.errors import InvalidValue
+from expunge.core.errors import InvalidValue, UserError
 from expunge.datasets import Dataset
 from expunge.extractors.dp_scaling import Moments
 from expunge.extractors.ranges import ranges_of
@@ -77,10 +77,14 @@ class Pixels:
         """Return the training and the test inputs of ``dataset``.
 
         Raises:
+            UserError: The rows hold texts, and model or extractor are not for these.
             InvalidValue: ``ranges`` does not fit its features, or would make sparse rows dense.
             DataError: A row holds NaN or infinity.
         """
         of = f"dataset {dataset.name}"
+        if dataset.holds != "numbers" and (dataset.holds, self.network) != ("tokens", True):
+            allowed = "words, tokens with a network (model=text_transformer), letters with extractor=text"
+            raise UserError(f"dataset.inputs: got {dataset.holds!r}, allowed: {allowed}")
         unit, offset = dataset.unit, dataset.offset
         train, test = dataset.x_train, dataset.x_test
         if self.scaling in _BY_RANGES:

@@ -6,6 +6,7 @@ from expunge.models.convolutional import Torchvision, Vgg11
 from expunge.models.feature_maps import activation_maps
 from expunge.models.head import head_inputs, identity_head
 from expunge.models.plain import Mlp, Softmax
+from expunge.models.text_transformer import TextTransformer
 from expunge.models.timm_networks import Timm
 from expunge.models.transformer import Vit
 from expunge.models.vggface import VggFace
@@ -16,6 +17,7 @@ __all__ = [
     "Cnn",
     "Mlp",
     "Softmax",
+    "TextTransformer",
     "Timm",
     "Torchvision",
     "Vgg11",

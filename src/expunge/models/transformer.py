@@ -69,7 +69,7 @@ class Vit:
         block = 4 * self.dim**2 + 2 * self.mlp * self.dim**2
         patches = channels * self.patch**2
         require_room("dim", self.dim, self.dim * (patches + tokens + classes) + self.depth * block)
-        blocks = [_Block(self.dim, self.heads, self.mlp * self.dim) for _ in range(self.depth)]
+        blocks = [Block(self.dim, self.heads, self.mlp * self.dim) for _ in range(self.depth)]
         parts = OrderedDict[str, nn.Module](
             embedding=Positions(channels, self.patch, self.dim, tokens, self.pool == "class"),
             blocks=nn.Sequential(*blocks),
@@ -102,30 +102,37 @@ class Positions(nn.Module):
         return tokens + self.positions
 
 
-class _Attention(nn.Module):
-    """Self-attention of several heads, (m, tokens, dim) -> likewise."""
+class Attention(nn.Module):
+    """Self-attention of several heads, (m, tokens, dim) -> likewise.
+
+    ``seen`` (m, tokens), bool, are the tokens that there are; None: all.
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """See the class."""
         split = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(*split.unbind())
+        q, k, v = split.unbind()
+        mask = None if seen is None else seen[:, None, None]
+        mixed = functional.scaled_dot_product_attention(q, k, v, mask)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
-class _Block(nn.Module):
-    """Attention and two linear layers, each added to what it was given normalised."""
+class Block(nn.Module):
+    """Attention and two linear layers, each added to what it was given normalised; ``seen`` as there."""
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(dim), _Attention(dim, heads)
+        self.norm1, self.attention = nn.LayerNorm(dim), Attention(dim, heads)
         self.norm2, self.fc1, self.fc2 = nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
+    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """See the class."""
+        x = x + self.attention(self.norm1(x), seen)
         return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from expunge.core.errors import InvalidValue
 from expunge.core.gpu_memory import has_room
 from expunge.curvature.double import Unfolded, as_in_float64
+from expunge.curvature.embedded import Place
 from expunge.curvature.exact import Exact
 from expunge.curvature.gradients import Losses
 from expunge.curvature.losses import order_of, precise
@@ -109,18 +110,24 @@ def all_units(module: nn.Module) -> list[Unit]:
 
 
 def perturbed(
-    x: Tensor, copies: int | Tensor, std: float, generator: torch.Generator
+    x: Tensor,
+    copies: int | Tensor,
+    std: float,
+    generator: torch.Generator,
+    moves: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield ``z' + N(0, std^2)`` batch by batch, with the row of ``x`` that each copy is of.
 
     ``x`` is (m, ...), the rows to be removed; the ``copies`` (at least one of each row) are shared out among
     them in turn, or are the row of each copy. ``generator`` is on the CPU: the same copies on every device.
+    Only what ``moves`` marks gets noise (None: all), see ``Place.moves``.
     """
     of = copies if isinstance(copies, Tensor) else torch.arange(max(copies, len(x))) % len(x)
     for start in range(0, len(of), _BATCH):
         rows = of[start : start + _BATCH]
         noise = torch.randn((len(rows), *x.shape[1:]), generator=generator, dtype=x.dtype)
-        yield x[rows] + std * noise.to(x.device), rows
+        added = std * noise.to(x.device)
+        yield x[rows] + (added if moves is None else added * moves[rows]), rows
 
 
 def _grouped(
@@ -155,7 +162,8 @@ def observe(
     """Run perturbed copies of a sample through the network, many at a time, in evaluation mode.
 
     The copies have the network's type, and the network is run on them in float64: the ranks of losses, and
-    which copies are neighbours, hang on differences that float32 rounds away.
+    which copies are neighbours, hang on differences that float32 rounds away. Of inputs that are numbers of
+    tokens the copies are those of their embedding, see ``Place``.
 
     The sample is inputs (m, ...) and targets (m,) of the rows to be removed; for the copies see
     ``perturbed`` (published: 1,000, of standard deviation 0.1), and for how they are shared out ``shares``.
@@ -168,7 +176,6 @@ def observe(
     shared = shares(y, copies, "together") if isinstance(copies, int) else copies
     unit_modules(module)  # before it is copied: there must be units
     network, run = as_in_float64(module, x[:1])
-    dtype = x.dtype if run is module else torch.float64
     found: list[tuple[Tensor, Tensor]] = []
     answers: list[Tensor] = []
     names: dict[str, int] = {}
@@ -180,10 +187,14 @@ def observe(
             contexts.append(Exact())
         for context in contexts:
             stack.enter_context(context)
+        place = Place.of(network, x[:1])
+        points = place.points(x)
+        dtype = points.dtype if run is module else torch.float64
+        copies_of = perturbed(points, shared.of, std, generator, place.moves(x))
         answer = stack.enter_context(_recording(network))
-        for copy, rows in _grouped(perturbed(x, shared.of, std, generator), x.device):
+        for copy, rows in _grouped(copies_of, x.device):
             answer.clear()
-            outputs, own = run(copy.to(dtype)), y[rows]
+            outputs, own = place.run(run, x[rows], copy.to(dtype)), y[rows]
             found.append((precise(losses, outputs, own), order_of(losses, outputs, own)))
             names = names or {name: calls[0].shape[1] for name, calls in answer.items()}
             if not names:

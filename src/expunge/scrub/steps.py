@@ -23,7 +23,7 @@ from expunge.curvature import (
     outer,
     secant,
 )
-from expunge.curvature.double import doubles
+from expunge.curvature.double import doubles, inputs_in_float64
 from expunge.curvature.gradients import Batches, example_losses, mean_gradient
 from expunge.curvature.kfac import COLUMNS, require_memory
 from expunge.curvature.losses import precise
@@ -204,7 +204,7 @@ def _sample_change(problem: Problem, block: Block, step: float) -> Sequence[Tens
     """
     x, y = problem.sample
     double = duplicate(problem.module).double()
-    sample: Batches = [(x.double(), y)]
+    sample: Batches = [(inputs_in_float64(x), y)]
     gradient = mean_gradient(double, problem.losses, sample)
     before = block.gather(gradient)
     _require_gradient(before)
@@ -230,7 +230,7 @@ def _change_without_copies(problem: Problem, block: Block, step: float) -> Seque
     def gradient(points: Sequence[Tensor]) -> dict[str, Tensor]:
         leaves = {name: point.requires_grad_() for name, point in zip(names, points, strict=True)}
         with watching(problem.module), torch.enable_grad():
-            outputs = functional_call(problem.module, {**held, **leaves}, (x.double(),))
+            outputs = functional_call(problem.module, {**held, **leaves}, (inputs_in_float64(x),))
             loss = precise(problem.losses, outputs, y).mean()
             slopes = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
         return dict(zip(names, slopes, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from expunge.core.checks import (
     require_positive,
     require_share,
 )
+from expunge.curvature.embedded import Place
 from expunge.curvature.gradients import cross_entropy
 from expunge.predictors.network import NetworkModel
 from expunge.unlearners.descent import Descent
@@ -24,9 +27,10 @@ from expunge.unlearners.tuning import Batch, Tuning
 class Unsir(Descent):
     """UNSIR (Tarun et al., 2023): error-maximising noise, an impair phase, a repair phase.
 
-    Noise N of the inputs' shape, one for each of up to ``batch_size`` rows that leave, begins as standard
-    normal numbers and minimises ``mean(-CE(f(N), y)) + noise_penalty mean ||N||^2`` for the network as it is.
-    Impair: ``mean CE(retain) + mean CE(f(N), y)``, for ``epochs`` passes over the rows that stay. Repair:
+    Noise N of the inputs' shape (of tokens, of what the embedding makes of them), one for each of up to
+    ``batch_size`` rows that leave, begins as standard normal numbers and minimises
+    ``mean(-CE(f(N), y)) + noise_penalty mean ||N||^2`` for the network as it is. Impair:
+    ``mean CE(retain) + mean CE(f(N), y)``, for ``epochs`` passes over the rows that stay. Repair:
     ``mean CE(retain)``. The rows that leave are looked at for their labels alone. Noise is seen in evaluation
     mode: statistics are of images.
 
@@ -74,9 +78,10 @@ class Unsir(Descent):
         """Impair and repair."""
         rows = tuning.share(tuning.retain, self.retain_share)
         noise, labels = self.noise(tuning)
+        _, outputs = _noisy(tuning)
         for batch in tuning.batches(rows):
             stays = cross_entropy(tuning.logits(batch), batch.y).mean()
-            tuning.step(stays + cross_entropy(tuning.outputs(noise, train=False), labels).mean())
+            tuning.step(stays + cross_entropy(outputs(noise), labels).mean())
         tuning.use(tuning.training)
         for batch in tuning.batches(rows, self.repair_epochs):
             tuning.step(cross_entropy(tuning.logits(batch), batch.y).mean())
@@ -86,12 +91,25 @@ class Unsir(Descent):
         """Return the noise, (m, ...), and the labels that it is learned with, (m,)."""
         count = min(len(tuning.forget), self.training.batch_size)
         chosen: Batch = tuning.take(tuning.rng.choice(tuning.forget, size=count, replace=False))
-        noise = torch.randn_like(chosen.x).requires_grad_()
+        place, outputs = _noisy(tuning)
+        noise = torch.randn_like(place.points(chosen.x)).requires_grad_()
         optimizer = torch.optim.Adam([noise], self.noise_lr)
         for _ in range(self.noise_steps):
             optimizer.zero_grad()
-            error = cross_entropy(tuning.outputs(noise, train=False), chosen.y).mean()
+            error = cross_entropy(outputs(noise), chosen.y).mean()
             size = noise.double().square().flatten(1).sum(dim=1).mean()
             (self.noise_penalty * size - error).backward()
             optimizer.step()
         return noise.detach(), chosen.y
+
+
+def _noisy(tuning: Tuning) -> tuple[Place, Callable[[Tensor], Tensor]]:
+    """Return where noise is put in, and what the network makes of it: of tokens, in texts of full length."""
+    like = torch.ones_like(tuning.take(tuning.retain[:1]).x)
+    place = Place.of(tuning.module, like)
+
+    def outputs(noise: Tensor) -> Tensor:
+        inputs = like.expand(len(noise), *like.shape[1:])
+        return place.run(partial(tuning.outputs, train=False), inputs, noise)
+
+    return place, outputs
