@@ -127,8 +127,8 @@ def test_the_figures_of_a_request_are_those_of_the_ledger(refused, tmp_path):
         assert facts["residual bound"] == text.number(record["residual_bound"])
         assert facts["budget"] == text.number(record["budget"])
         assert facts["test accuracy"] == text.accuracy(record["test_accuracy"])
-        assert facts["seconds"] == text.seconds(record["seconds"])
-        assert facts["retained"] == text.number(record["retained"])
+        assert facts["time"] == text.seconds(record["seconds"])
+        assert facts["retained"] == text.count(record["retained"])
         numbers = [v for k, v in record.items() if isinstance(v, (int, float)) and k != "request"]
         assert len(facts) == len(numbers)
 
@@ -204,6 +204,8 @@ def test_a_large_image_is_made_smaller_and_any_range_of_values_is_seen():
     image = Image.open(io.BytesIO(b64decode(packed)))
     assert (kind, image.size) == ("data:image/jpeg;base64", (75, 112))
     np.testing.assert_allclose(np.asarray(image)[50, 30], [255, 0, 0], atol=3)
+    of_16 = pictures.address(np.array([[0, 4], [16, 17]], np.uint8), 16.0).partition(",")[2]
+    assert np.asarray(Image.open(io.BytesIO(b64decode(of_16)))).tolist() == [[0, 64], [255, 255]]
     wide = np.linspace(-3.0, 5.0, 16).reshape(4, 4)
     packed = pictures.address(wide).partition(",")[2]
     np.testing.assert_array_equal(
@@ -221,7 +223,7 @@ def test_it_is_its_owners_alone_and_nothing_else_holds_an_image(images, tmp_path
     assert cli.every(images) == before
     report = write_report([images], tmp_path / "report").read_text(encoding="utf-8")
     assert "data:image" not in report
-    assert "forgotten" not in report
+    assert "forgotten.html" not in report
 
 
 # -- bad input -------------------------------------------------------------------------------------

@@ -88,6 +88,11 @@ def test_the_page_names_nobody_who_asked_to_leave_and_no_place_of_the_machine(pa
     assert lines_of({"data_dir": ("/srv/one", "/srv/two")}, False, {}) == [
         ("", "data_dir", ("…/one", "…/two")),
     ]
+    listed = {"removal.ids": (["Anna"], ["Ben", "Cleo"]), "removal.rows": ([[1, 2]], "rows.txt")}
+    assert [words for *_, words in lines_of(listed, False, {})] == [
+        ("1 listed", "2 listed"),
+        ("1 listed", "rows.txt"),
+    ]
 
 
 def test_studies_have_a_page_too(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from expunge.core import text
-from expunge.core.columns import Columns
+from expunge.core.columns import Column, Columns
 from expunge.core.text import finite
 from expunge.datasets import Dataset
 from expunge.forgotten import pictures
@@ -123,11 +123,16 @@ def _figures(record: dict[str, Any], columns: Columns) -> list[Fact]:
     found = []
     for key, value in record.items():
         if key not in _TOLD and (number := finite(value)) is not None:
-            column = columns.get(key)
-            head = column.head if column else text.plain(key).replace("_", " ")
-            how = column.format if column else "seconds" if key == "seconds" else "number"
-            found.append((head, formatted(how, number)))
+            column = columns.get(key) or _own(key, value)
+            found.append((column.head, formatted(column.format, number)))
     return found
+
+
+def _own(key: str, value: float) -> Column:
+    """The column of a number that nobody declares: the ledger's own."""
+    if key == "seconds":
+        return Column("time", format="seconds")
+    return Column(text.plain(key).replace("_", " "), format="count" if isinstance(value, int) else "number")
 
 
 def _shown(rows: Sequence[int], dataset: Dataset) -> list[Shown]:
@@ -149,4 +154,4 @@ def _pictured(row: int, name: str, of: str, dataset: Dataset) -> Shown:
     image = np.asarray(dataset.x_train[row])
     high, wide = image.shape[:2]
     coarse = max(high, wide) <= _COARSE
-    return Shown(row, name, of, pictures.address(image), f"{wide} × {high} pixels", coarse)
+    return Shown(row, name, of, pictures.address(image, dataset.unit), f"{wide} × {high} pixels", coarse)

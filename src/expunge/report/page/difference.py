@@ -62,16 +62,19 @@ def lines_of(
 ) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return a line for each difference: what it is called, its key, both values, and B - A if ``counted``.
 
-    Settings are shown without the places of the machine that they were made on.
+    Settings are shown without the places of the machine that they were made on, and lists of rows and ids by
+    how many they hold.
     """
     found = list[Line]()
     for key, (one, other) in pairs.items():
-        words = told(one, other) if counted else (_shown(one), _shown(other))
+        words = told(one, other) if counted else (_shown(key, one), _shown(key, other))
         found.append((columns[key].head if key in columns else "", text.plain(key), words))
     return found
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, list) and key.rpartition(".")[2] in _WHO:
+        return f"{len(value):,} listed"
     said = text.shown(value)
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
