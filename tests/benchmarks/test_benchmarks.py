@@ -10,6 +10,7 @@ import pytest
 import torch
 from experiments.benchmarks.codec.program import BENCHMARK as CODEC
 from experiments.benchmarks.harness import BEGIN, END
+from experiments.benchmarks.head.program import BENCHMARK as HEAD
 from experiments.benchmarks.one_vs_rest.program import BENCHMARK as ONE_VS_REST
 from experiments.benchmarks.removal import growth, program
 from experiments.benchmarks.removal.contenders import take_turns
@@ -131,7 +132,7 @@ def test_growth_and_its_figure(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "benchmark", [BENCHMARK, ONE_VS_REST, CODEC, SCRUB, SWEEP, ROWLESS], ids=lambda b: b.folder.name
+    "benchmark", [BENCHMARK, ONE_VS_REST, HEAD, CODEC, SCRUB, SWEEP, ROWLESS], ids=lambda b: b.folder.name
 )
 def test_every_page_is_what_its_json_says(benchmark, tmp_path):
     folder = tmp_path / benchmark.folder.name

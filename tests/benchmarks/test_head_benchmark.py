@@ -42,10 +42,10 @@ def test_json_and_page_of_a_tiny_run(tmp_path, capsys):
 
     with patch.object(updated, "removed_by_shared_passes", noted):
         assert replace(program.BENCHMARK, folder=tmp_path).main(asked) == 0
-    assert sorted(shared) == [1] * 7 + [20] * 3  # (b) and (c), and the first request of each
+    assert sorted(shared) == [1] * 7 + [20] * 3  # (b) and (d), and the first request of each
     report = json.loads(out.read_text())
-    assert [row["key"] for row in report["removal"]] == list("abc")
-    for row, count in zip(report["removal"], (6, 6, 2), strict=True):
+    assert [row["key"] for row in report["removal"]] == list("abcd")
+    for row, count in zip(report["removal"], (6, 6, 2, 2), strict=True):
         assert row["residual"] <= row["bound"] <= row["budget"]
         assert row["served"] == count + 1
         for clock in program.CLOCKS:
@@ -53,7 +53,7 @@ def test_json_and_page_of_a_tiny_run(tmp_path, capsys):
             assert 0 <= row[f"faster_{clock}"]["ratio"] < inf
     page = (tmp_path / "README.md").read_text()
     for text in (page, capsys.readouterr().out):
-        assert "(c) as (b), 20 rows share a release" in text
+        assert "(d) 20 rows, a pass for all classes" in text
         assert "bound within the budget: in each." in text
     assert "Not measured yet" not in page
     assert str(tmp_path) not in page + out.read_text(), "no path of this machine in a committed file"

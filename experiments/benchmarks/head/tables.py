@@ -8,8 +8,8 @@ from typing import Any
 from experiments.benchmarks.tables import factor, short, table, typical
 
 HEADS = (
-    "way|ms of a request (p10-p90)|CPU ms, all threads|CPU ms, serving thread|CPU less than (a)|"
-    "serving thread less than (a)|bound|residual"
+    "way|ms of a request (p10-p90)|CPU ms, all threads|CPU ms, serving thread|CPU of the other over it|"
+    "serving thread's likewise|bound|residual"
 )
 
 
@@ -29,6 +29,6 @@ def lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _removal(row: Mapping[str, Any]) -> Sequence[str]:
-    shares = (factor(row["faster_cpu"]), factor(row["faster_own"])) if row["batch"] == 1 else ("", "")
+    shares = (factor(row["faster_cpu"]), factor(row["faster_own"])) if row["key"] in "bd" else ("", "")
     times = (typical(row["ms"][clock]) for clock in ("wall", "cpu", "own"))
     return [f"({row['key']}) {row['method']}", *times, *shares, short(row["bound"]), short(row["residual"])]
