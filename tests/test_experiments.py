@@ -29,11 +29,13 @@ CELLS = {
     "compare/tuned": 12,
     "compare/unlearners": 12,
     "cvpr2022/cifar_models": 2,
+    "cvpr2022/embedding": 2,
     "cvpr2022/kfac": 2,
     "cvpr2022/ledgar": 4,
     "cvpr2022/ledgar_certified": 2,
     "cvpr2022/mnist_selection": 6,
     "cvpr2022/people": 2,
+    "cvpr2022/people_scrubbed": 2,
     "cvpr2022/person_certified": 3,
     "cvpr2022/person_scrubbed": 3,
     "cvpr2022/reid": 2,
@@ -68,7 +70,7 @@ ELSEWHERE = {
 }
 REAL = (  # need shared data
     *("compare/networks_cifar10", "cvpr2022/cifar_models", "cvpr2022/ledgar", "cvpr2022/ledgar_certified"),
-    *("cvpr2022/people", "cvpr2022/person", "cvpr2022/reid", "cvpr2022/vggface"),
+    *("cvpr2022/people", "cvpr2022/person", "cvpr2022/embedding", "cvpr2022/reid", "cvpr2022/vggface"),
 )
 SHORTER = {  # one of the seeds does, and a part of a grid
     "compare/forget_sets": ["removal=neighbours,poisoned,mislabelled", "unlearner=none,retrain"],
@@ -491,6 +493,26 @@ def gone(summaries: Summaries) -> None:
         assert summary["verification_auc"] == summary["retrain_verification_auc"]
 
 
+def scrubbed_people(summaries: Summaries) -> None:
+    """The same people leave a network on features one after another and together, and none is recognised."""
+    assert sorted(s["requests"] for s in summaries) == [1, 2]
+    for summary in summaries:
+        assert summary["removed"] == summary["requests"]
+        assert summary["identity_train_accuracy"] == summary["retrain_identity_train_accuracy"] == 0
+        assert 0 <= summary["verification_auc_identity"] <= 1
+
+
+def refitted(summaries: Summaries) -> None:
+    """The same person leaves the same network by a scrub, with a refit of the embedding and without."""
+    without, own = sorted(summaries, key=lambda s: "refitted_auc" in s)
+    assert without["retrain_verification_auc_identity"] == own["retrain_verification_auc_identity"]
+    assert without["removed"] == own["removed"] == 1
+    assert 0 <= own["stranger_auc"] <= 1
+    for summary in summaries:
+        aim = summary["retrain_verification_auc_identity"]
+        assert summary["verification_gap"] == pytest.approx(summary["verification_auc_identity"] - aim)
+
+
 def promised(summaries: Summaries) -> None:
     """Each certified method serves what it promised to, and its residual stays within the bound."""
     own: dict[str, list[dict[str, Any]]] = {}
@@ -524,11 +546,13 @@ CHECKS = {
     "compare/tuned": tuned_alike,
     "compare/unlearners": compared,
     "cvpr2022/cifar_models": scrubbed,
+    "cvpr2022/embedding": refitted,
     "cvpr2022/kfac": scrubbed,
     "cvpr2022/ledgar": to_the_first_refusal,
     "cvpr2022/ledgar_certified": one_by_one,
     "cvpr2022/mnist_selection": scrubbed,
     "cvpr2022/people": gone,
+    "cvpr2022/people_scrubbed": scrubbed_people,
     "cvpr2022/person_certified": certified,
     "cvpr2022/person_scrubbed": forgotten,
     "cvpr2022/reid": found_again,

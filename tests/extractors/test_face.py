@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from expunge.certificate.composition import Upstream
-from expunge.core.errors import DataError, InvalidValue, UserError
+from expunge.core.errors import DataError, InvalidValue
 from expunge.extractors.face import Face
 from expunge.extractors.pretrained import Pretrained
 from expunge.models.dlib_face import MEAN, UNIT, DlibFace, load_dlib_face
@@ -96,6 +96,16 @@ def test_a_constant_stands_beside_the_features_of_a_frozen_network(weights, kind
     np.testing.assert_allclose(kept, without.dense(), rtol=1e-4, atol=1e-6)
 
 
+def test_a_network_is_given_the_unit_rows_times_the_root_of_their_length(weights):
+    """And no constant: a layer has a bias of its own."""
+    rows, _ = face(weights).extract(dataset())
+    images, _ = face(weights, network=True, constant=1.0).extract(dataset())
+    assert images.shape == (128,)
+    found = images.batch(np.arange(len(images))).numpy()
+    np.testing.assert_allclose(found, rows.dense() * np.sqrt(128), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose((found**2).mean(axis=1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("value", [0, 1.5, -0.1, "all"])
 def test_a_share_of_the_picture_is_one(weights, value):
     with pytest.raises(InvalidValue, match="crop"):
@@ -110,8 +120,6 @@ def test_what_is_no_picture_of_a_face_is_refused_in_one_line(weights):
         face(weights).extract(rows)
     with pytest.raises(InvalidValue, match="weights"):
         Face(None)
-    with pytest.raises(UserError, match="none with a network as model"):
-        Face(str(weights), network=True)
 
 
 def test_weights_that_are_not_there_are_said_to_have_been_looked_for(tmp_path):

@@ -304,7 +304,7 @@ def test_a_server_that_does_not_answer_is_given_up(no_network, monkeypatch):
         ({"trained_on_dataset": "yes"}, "trained_on_dataset: got 'yes', allowed: true or false"),
         ({"scaling": "column"}, "scaling: got 'column'"),
         ({"batch_size": 0.5}, "batch_size: got 0.5"),
-        ({"network": True}, "extractor: got 'pretrained', allowed: none with a network as model$"),
+        ({"network": "yes"}, "network: got 'yes', allowed: true or false"),
     ],
 )
 def test_bad_values_are_refused_at_once(how, complaint):

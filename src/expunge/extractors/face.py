@@ -32,7 +32,6 @@ class Face(Frozen):
 
     Raises:
         InvalidValue: A value is not allowed.
-        UserError: ``network`` is true.
     """
 
     name = "face"

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.cores import available_cores
-from expunge.core.errors import UserError
 from expunge.datasets import Dataset
 from expunge.datasets.images import Images
 from expunge.extractors.features import extracted
@@ -32,11 +32,12 @@ class Frozen(ABC):
         scaling: See ``extractors.scaling``.
         batch_size: Images that go through the network together.
         cache: Folder of features; None keeps none.
-        network, device, progress, threads, constant: As in ``extractors.dp.Dp``.
+        network: Whether the features are for a network: then they are its inputs, (m, d) of mean square 1
+            (the unit rows times the root of d), and have no constant beside them.
+        device, progress, threads, constant: As in ``extractors.dp.Dp``.
 
     Raises:
         InvalidValue: A value is not allowed.
-        UserError: ``network`` is true.
     """
 
     name: str
@@ -53,8 +54,7 @@ class Frozen(ABC):
         threads: int | None = None,
         constant: float = 0.0,
     ) -> None:
-        if network:  # no InvalidValue: its name would get the group's in front
-            raise UserError(f"extractor: got {self.name!r}, allowed: none with a network as model")
+        self.for_network = require_switch("network", network)
         self.trained_on_dataset = require_switch("trained_on_dataset", trained_on_dataset)
         self.scaling = require_choice("scaling", scaling, SCALINGS)
         self.batch_size = require_count("batch_size", batch_size)
@@ -78,7 +78,7 @@ class Frozen(ABC):
     def named(self) -> dict[str, Any]:
         """What the summary says of architecture and weights."""
 
-    def extract(self, dataset: Dataset) -> tuple[RowOperations, RowOperations]:
+    def extract(self, dataset: Dataset) -> tuple[RowOperations, RowOperations] | tuple[Images, Images]:
         """Return the features of the training and the test images.
 
         Raises:
@@ -101,7 +101,7 @@ class Frozen(ABC):
                 cache=self.cache,
                 device=device,
                 scaling=self.scaling,
-                constant=self.constant,
+                constant=0.0 if self.for_network else self.constant,
                 batch_size=self.batch_size,
                 progress=self.progress,
                 what=of,
@@ -111,7 +111,7 @@ class Frozen(ABC):
             "extractor_features": found[0].dim,
             "extractor_seconds": time.perf_counter() - started,
         }
-        return found
+        return (_inputs(found[0]), _inputs(found[1])) if self.for_network else found
 
     def upstream(self) -> Upstream:
         """What the features have cost the training rows: nothing, unless the weights have seen them."""
@@ -122,6 +122,11 @@ class Frozen(ABC):
     def facts(self) -> dict[str, Any]:
         """Architecture, weights, number of features, seconds of this extraction (from the cache, too)."""
         return dict(self._facts)
+
+
+def _inputs(rows: RowOperations) -> Images:
+    """Unit rows as the inputs of a network, whose first weights are drawn for numbers of the size of 1."""
+    return Images(rows.dense().astype(np.float32), unit=rows.dim**-0.5)
 
 
 def is_image(images: Images) -> bool:

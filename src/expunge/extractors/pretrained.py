@@ -40,7 +40,6 @@ class Pretrained(Frozen):
 
     Raises:
         InvalidValue: A value is not allowed.
-        UserError: ``network`` is true.
     """
 
     name = "pretrained"

@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expunge.core.checks import require_choice
+from expunge.core.errors import InvalidValue
 from expunge.core.files import State
 from expunge.core.seeds import stream, torch_generator
 from expunge.predictors import Predictor
 from expunge.scrub import FIGURES, Scrub
+from expunge.unlearners.embedding import FIGURES as REFITTED
+from expunge.unlearners.embedding import REFITS, EmbeddingRefit
 from expunge.unlearners.guard import VALIDATION, Guarded, Update
 from expunge.unlearners.scrub_targets import target_of
 from expunge.unlearners.search import Range
 
 _FEW_COPIES = 50
+_REFIT_PASS = 2.0  # a pass of the refit, over one of training: it looks at each row that stays a second time
 
 
 class Lcodec(Guarded):
@@ -33,6 +38,8 @@ class Lcodec(Guarded):
         name: What the run files call the method.
         val_gap: See ``Guarded``.
         threads: Of the selection.
+        refit: ``embedding``: an ``EmbeddingRefit`` follows the scrub, of networks alone; None: nothing does.
+        refit_epochs, refit_lr, refit_weight: Those of it.
         settings: Those of ``Scrub``; ``refit_outputs`` has no meaning for the linear model, where no label
             has an output of its own.
 
@@ -54,11 +61,18 @@ class Lcodec(Guarded):
         name: str = "lcodec",
         val_gap: float | None = 0.05,
         threads: int | None = None,
+        refit: str | None = None,
+        refit_epochs: int = 5,
+        refit_lr: float | None = None,
+        refit_weight: float = 1.0,
         **settings: Any,
     ) -> None:
         super().__init__(model, name, val_gap)
         self.scrub = Scrub(threads=threads, **settings)
         self.target = target_of(model)
+        self.refit = _refit_of(refit, model, EmbeddingRefit(refit_epochs, refit_lr, refit_weight))
+        if self.refit is not None:
+            self.COLUMNS = self.COLUMNS | REFITTED
 
     _own = [p for p in signature(__init__).parameters.values() if p.name not in ("self", "settings")]
     _scrub = [p for p in signature(Scrub).parameters.values() if p.name != "threads"]
@@ -98,13 +112,37 @@ class Lcodec(Guarded):
                 stream(seed, "scrub", 0, self.served, again=again),
                 torch_generator(seed, "scrub", 1, self.served, again=again),
             )
-            return self.target.apply(proposal)
+            figures, undo = self.target.apply(proposal)
+            return (figures, undo) if self.refit is None else self._refitted(self.refit, index, figures, undo)
+
+    def _refitted(
+        self, refit: EmbeddingRefit, index: NDArray[np.int64], figures: dict[str, float], undo: Any
+    ) -> Update:
+        """Refit the embedding after the step; both are taken back together, or at once where one fails."""
+        model: Any = self.predictor
+        put_back = model.snapshot()
+        try:
+            more = refit(model, index, self.served)
+        except BaseException:
+            put_back()
+            undo()
+            raise
+
+        def both() -> None:
+            put_back()
+            undo()
+
+        return figures | more, both
 
     def share_of_retraining(self, rows: Sequence[int]) -> float | None:
         """See ``Method``: by the multiply-adds of both, see ``scrub.work``; None for the linear model."""
         index = np.asarray(rows, dtype=np.int64)
         validation = len(self._validation[1]) if self._validation is not None else 0
-        return self.target.share_of_retraining(index, self.scrub, validation)
+        share = self.target.share_of_retraining(index, self.scrub, validation)
+        if share is None or self.refit is None:
+            return share
+        model: Any = self.predictor
+        return share + self.refit.epochs / model.learner.training.epochs * _REFIT_PASS
 
     def cheaper(self, rows: Sequence[int]) -> str:
         """See ``Method``."""
@@ -124,3 +162,17 @@ class Lcodec(Guarded):
         """Continue from ``state`` with the training data that ``fit`` was given."""
         super().load_state(state, x, y)
         self.target.load(state)
+
+
+def _refit_of(refit: str | None, model: Predictor, how: EmbeddingRefit) -> EmbeddingRefit | None:
+    """What ``refit`` asks for.
+
+    Raises:
+        InvalidValue: There is no such refit, or the model is linear.
+    """
+    if refit is None:
+        return None
+    if model.kind != "network":
+        raise InvalidValue("refit", refit, "null for the linear model, whose embedding is its features")
+    require_choice("refit", refit, REFITS)
+    return how
