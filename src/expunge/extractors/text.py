@@ -46,7 +46,7 @@ class Text(Frozen):
 
     Raises:
         InvalidValue: A value is not allowed.
-        UserError: ``network`` is true, or a package is missing.
+        UserError: A package is missing.
     """
 
     name = "text"
@@ -75,7 +75,7 @@ class Text(Frozen):
         _require_packages(PACKAGE if folder is None else None)
         self.folder = folder
 
-    def extract(self, dataset: Dataset) -> tuple[RowOperations, RowOperations]:
+    def extract(self, dataset: Dataset) -> tuple[RowOperations, RowOperations] | tuple[Images, Images]:
         """See ``Frozen``.
 
         Raises:
