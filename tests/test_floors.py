@@ -14,7 +14,7 @@ SOURCE = Path(expunge.__file__).parent
 DOORS = 11
 FLOORS = {
     **{"core": 1, "codec": 1},
-    **{"certificate": 2, "curvature": 2, "datasets": 2, "charts": 2, "ranks": 2},
+    **{"certificate": 2, "curvature": 2, "datasets": 2, "charts": 2, "ranks": 2, "evaluations": 2},
     **{"linear": 3, "models": 3, "training": 4, "predictors": 5, "extractors": 5},
     **{"scrub": 6, "unlearners": 6, "metrics": 6, "record": 7, "tracking": 7, "studies": 8, "report": 8},
     **{"run": 9, "sweep": 10, "reproduce": 10, "verify": 10, "audit": 10, "forgotten": 10},

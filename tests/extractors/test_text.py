@@ -131,7 +131,6 @@ def test_weights_of_another_model_are_said(folder, tmp_path):
         (lambda of: text(of / "none").extract(texts()), "no config.json, allowed: a folder with config.json"),
         (lambda of: text(of, length=2), "length: got 2"),
         (lambda of: text(of, reads="words"), "reads: got 'words', allowed: one of letters"),
-        (lambda of: text(of, network=True), "extractor: got 'text', allowed: none with a network"),
         (lambda of: Text(3), "folder: got 3"),
     ],
 )

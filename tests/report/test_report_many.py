@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from expunge.core.files import State, save_state
-from expunge.metrics.challenge import epsilons
-from expunge.metrics.examples import SIDES
-from expunge.metrics.klom import klom
+from expunge.evaluations.challenge import epsilons
+from expunge.evaluations.klom import klom
+from expunge.evaluations.margins import SIDES
 from expunge.record.folders.runs import find_runs
 from expunge.report.page.page import page
 from expunge.report.tables import many

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from expunge.metrics import ruli
-from expunge.metrics.challenge import epsilons, final_score, score
+from expunge.evaluations import ruli
+from expunge.evaluations.challenge import epsilons, final_score, score
+from expunge.evaluations.klom import klom
+from expunge.evaluations.ulira import likelihood_ratios, told
 from expunge.metrics.divergence import js_divergence, kl_divergence
 from expunge.metrics.forgetting import completeness
-from expunge.metrics.klom import klom
 from expunge.metrics.retrained import weight_distance
-from expunge.metrics.ulira import likelihood_ratios, told
 from expunge.studies.evaluation_games import Group
 
 Array = NDArray[np.float64]

@@ -27,9 +27,9 @@ from expunge.core.hashing import sha256_of_array
 from expunge.core.seeds import stream
 from expunge.core.versions import version_of
 from expunge.datasets import Dataset
+from expunge.evaluations.margins import margins
 from expunge.extractors.pixels import Pixels
 from expunge.linear.rows import Rows
-from expunge.metrics.margins import margins
 from expunge.predictors.linear import LinearModel
 from expunge.record.requests.located import nearest
 from expunge.studies.heads import Heads, linear_outputs

@@ -14,9 +14,9 @@ from expunge.core import markdown, text
 from expunge.core.errors import DataError
 from expunge.core.files import load_state
 from expunge.core.intervals import Interval, of_all
-from expunge.metrics.challenge import epsilons
-from expunge.metrics.examples import SIDES
-from expunge.metrics.klom import klom
+from expunge.evaluations.challenge import epsilons
+from expunge.evaluations.klom import klom
+from expunge.evaluations.margins import SIDES
 from expunge.record.folders.runs import Run
 from expunge.report.read.arrays import files_of
 from expunge.report.read.measured import references

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expunge.core.errors import InvalidValue
-from expunge.metrics import ulira
-from expunge.metrics.ruli import beside, likelihood_ratios, vulnerable
-from expunge.metrics.ulira import told
+from expunge.evaluations import ulira
+from expunge.evaluations.ruli import beside, likelihood_ratios, vulnerable
+from expunge.evaluations.ulira import told
 from tests.oracles import evaluations as naive
 
 

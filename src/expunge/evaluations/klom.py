@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expunge.core.checks import require_count
-from expunge.metrics.margins import require_models
+from expunge.evaluations.margins import FARTHEST, require_models
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 BINS = 20
 FLOOR = 1e-5
-FARTHEST = 100.0
 
 
 def klom(unlearned: Array, retrained: Array, bins: int = BINS) -> Array:

@@ -8,7 +8,7 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from expunge.metrics.margins import require_models
+from expunge.evaluations.margins import require_models
 
 _log = logging.getLogger(__name__)
 

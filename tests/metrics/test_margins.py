@@ -12,9 +12,9 @@ from scipy.special import softmax
 
 from expunge.core.errors import InvalidValue
 from expunge.core.files import load_state
+from expunge.evaluations.margins import SIDES, margins, phi
 from expunge.metrics import View
-from expunge.metrics.examples import SIDES, Margins, phi
-from expunge.metrics.margins import margins
+from expunge.metrics.margins import Margins
 from expunge.models import Mlp
 from expunge.predictors.network import NetworkModel
 from expunge.training import Learner, Training

@@ -12,11 +12,11 @@ from scipy.special import log_softmax
 from scipy.stats import norm
 
 from expunge.core.errors import InvalidValue
-from expunge.metrics.challenge import epsilons, final_score, score
+from expunge.evaluations.challenge import epsilons, final_score, score
+from expunge.evaluations.klom import klom
+from expunge.evaluations.margins import margins
+from expunge.evaluations.ulira import likelihood_ratios, told
 from expunge.metrics.divergence import js_divergence, kl_divergence
-from expunge.metrics.klom import klom
-from expunge.metrics.margins import margins
-from expunge.metrics.ulira import likelihood_ratios, told
 from tests.oracles import evaluations as naive
 
 

@@ -1,0 +1,1 @@
+"""Evaluations over many models: pure functions of margins, models x examples."""
