@@ -60,7 +60,7 @@ def test_json_and_page_of_a_tiny_run(tmp_path, capsys):
 
 
 def test_a_bound_that_does_not_hold_is_told():
-    row = {"key": "b", "method": "", "batch": 2, "residual": 2.0, "bound": 1.0, "budget": 3.0}
+    row = {"key": "c", "method": "", "batch": 2, "residual": 2.0, "bound": 1.0, "budget": 3.0}
     ms = {clock: {"median": 1, "p10": 1, "p90": 1} for clock in program.CLOCKS}
     setting = {**program.SETTING, "n": 1, "d": 1, "classes": 3}
     found = {"setting": setting, "repeats": 1, "removals": 1, "removal": [{**row, "ms": ms}]}
