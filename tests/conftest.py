@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 import vl_convert
+from hypothesis import HealthCheck, settings
 
 from tests.charts.sound import strict
+
+# No test is timed: cores that others use are no failure. How many examples there are is the same.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

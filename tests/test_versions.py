@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+from pathlib import Path, PosixPath
 
+import pytest
 import yaml
+from omegaconf import OmegaConf
+
+from expunge.run.yaml_files import load_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = (ROOT / "pyproject.toml").read_text()  # read as text: tomllib comes with Python 3.11
@@ -42,3 +46,16 @@ def test_nox_has_a_session_for_each_and_the_workflow_runs_it():
 
 def test_tests_of_nox_are_there():
     assert [path for path in of_nox("TESTS") if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local", PosixPath.__module__])
+def test_a_path_that_another_version_has_recorded_is_read(tmp_path, module):
+    file = tmp_path / "config.yaml"
+    file.write_text(f"file: !!python/object/apply:{module}.PosixPath\n- /\n- x\n")
+    assert load_yaml(file)[0].file == PosixPath("/x")
+
+
+def test_a_path_is_read_as_this_version_records_it(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(OmegaConf.to_yaml(OmegaConf.create({"file": tmp_path})))
+    assert load_yaml(file)[0].file == tmp_path

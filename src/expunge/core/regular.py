@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from expunge.core.memory import in_words, room_below
 
+_SMALL = 2**20  # bytes; of fewer it is not asked whether there is room: most files are of settings
 _NOW = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # else a pipe is waited for
 
 
@@ -55,7 +56,7 @@ def read_regular(path: Path | str) -> bytes:
     """
     with open_regular(path) as file:
         size = size_of(file)
-        if there := room_below(size):
+        if size > _SMALL and (there := room_below(size)):
             reason = f"its {in_words(size)} do not fit into memory, of which {there} are left"
             raise OSError(errno.EFBIG, reason, str(path))
         return file.read(size)

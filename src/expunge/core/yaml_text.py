@@ -23,7 +23,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAGS = re.compile(
     r"!|tag:yaml\.org,2002:(str|int|float|bool|null|seq|map|merge"
-    r"|python/object/apply:pathlib\.(Posix|Windows)?Path)"
+    r"|python/object/apply:pathlib\.(_local\.)?(Posix|Windows)?Path)"
 )
 
 _MOST_FOLLOWED = 2_000

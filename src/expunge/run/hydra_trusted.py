@@ -17,7 +17,6 @@ from typing import Any
 
 import hydra._internal.hydra as hydra_main
 import hydra.core.utils as hydra_jobs
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -28,6 +27,7 @@ from expunge.core.errors import InvalidValue
 from expunge.core.files import write_atomically
 from expunge.core.sources import PLUGINS
 from expunge.run.declared import TRUSTED, defined, nested_targets
+from expunge.run.hydra_once import OnceLoader
 
 _CALLBACKS = (
     "expunge.sweep.callback.SweepCallback",
@@ -63,7 +63,7 @@ _HARMLESS = re.compile(
 )
 
 
-class TrustedLoader(ConfigLoaderImpl):
+class TrustedLoader(OnceLoader):
     """Hydra's loader, which refuses a configuration that would make it call or open what is none of ours.
 
     It is sent to the processes that a launcher starts, and holds there too.
