@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +50,25 @@ class Place:
         (self.cwd / "files").mkdir()
         for write in _MADE_UP.values():
             write(self.cwd / "files")
+        small_clauses(self.cwd / "files" / "cuad")
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.cwd)
             for code in python_blocks(OWN_DATA):  # which write people.csv and payments.csv
                 exec(compile(code, OWN_DATA.name, "exec"), {})
         return self
+
+
+def small_clauses(folder: Path) -> None:
+    """Write four clauses of each of eight types, the last of them for the test."""
+    types = ("Governing Law", *map(str, range(7)))
+    parts = ("train", "train", "train", "test")
+    rows = [
+        {"text": f"of {name}, number {k}", "label": name, "split": part}
+        for name in types
+        for k, part in enumerate(parts)
+    ]
+    folder.mkdir()
+    (folder / "clauses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def place_in(cwd: Path) -> Place:
@@ -161,6 +176,8 @@ def _has(module: str) -> bool:
 
 def _of_data(keys: dict[str, str], place: Place) -> list[str]:
     data = keys.get("dataset", "mnist_3v8")
+    if data == "clauses":
+        return [f"data_dir={place.cwd / 'files'}"]
     if data in _MADE_UP:
         return [f"data_dir={place.cwd / 'files'}", "dataset.check_integrity=false"]
     sizes = {"faces": "[32,32]", "reid": "[32,16]"}

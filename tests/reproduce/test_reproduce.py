@@ -463,7 +463,8 @@ def test_write_fills_the_records_of_the_checkout_it_is_run_from(tmp_path):
     checkout = tmp_path / "checkout"
     records = checkout / "experiments" / "cvpr2022"
     (checkout / "src").mkdir(parents=True)
-    (checkout / "src" / "expunge").symlink_to(ROOT / "src" / "expunge")
+    for part in ("src/expunge", "conf"):
+        (checkout / part).symlink_to(ROOT / part)
     shutil.copy(ROOT / "pyproject.toml", checkout)
     records.mkdir(parents=True)
     shutil.copy(ROOT / "experiments" / "cvpr2022" / "expected.yaml", records)
