@@ -111,7 +111,6 @@ def test_what_the_embedding_knew_of_the_person_goes_and_the_rest_is_kept():
     retrained = NetworkModel(unlearner.predictor.learner)
     retrained.begin(x, y, 0)
     aim = verification_auc(retrained.reference(x, y, rest).embeddings(x), y, persons=np.array([PERSON]))
-    print("scrubbed, refitted, retrained:", areas, aim, "level", outcome.figures["stranger_auc"], accuracies)
     assert abs(areas["embedding"] - aim) < 0.5 * (areas[None] - aim)
     assert accuracies["embedding"] >= 0.99 * accuracies[None]
     again = fitted(refit="embedding", refit_epochs=20)
