@@ -18,7 +18,12 @@ from tests.readme.pages import ROOT
 
 jsonschema = pytest.importorskip("jsonschema")
 FOLDER = ROOT / "experiments" / "leaderboard"
-TABLES = {"mnist_class": "methods", "mnist_rows": "methods_rows", "heads": "evaluations"}
+TABLES = {
+    "mnist_networks": "networks",
+    "mnist_class": "methods",
+    "mnist_rows": "methods_rows",
+    "heads": "evaluations",
+}
 ENTRIES = sorted(file.stem for file in FOLDER.glob("*.json") if file.stem != "schema")
 WHO = {"by": "A. Nobody", "machine": "one core", "command": "expunge -m"}
 
@@ -61,6 +66,9 @@ def test_numbers_are_those_of_the_committed_tables(name, folder):
             )
         )
         standing = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", first)]
+        scales = {"min": 60.0, "ms": 1e-3}
+        units = re.findall(r"(\d+(?:\.\d+)?) (min|ms)\b", first)
+        standing += [float(number) * scales[unit] for number, unit in units]
         for value in method["values"].values():
             assert all(any(abs(x - s) <= 1e-9 * abs(s) for s in standing) for x in value.values()), method[
                 "method"
@@ -70,10 +78,10 @@ def test_numbers_are_those_of_the_committed_tables(name, folder):
 def test_a_table_is_read_as_it_is_written():
     table = read(
         "| unlearner | accuracy ↑ (before → after) | against retraining ↑ (accuracy, paired) "
-        "| time ↓ (median, p95) |\n"
-        "| --- | ---: | ---: | ---: |\n"
-        "| a (x 1) · 3 seeds | 0.5 [0.4, 0.6] → **0.25** | -0.1 [-0.2, +0.0] | 1.5 ms [1 ms, 2 s], 3 s |\n"
-        "| b | 0.5 → 1,000 | – | – |\n\n- **accuracy ↑**: Share, \\|x\\|.\n\n## Single runs\n\n| c | 1 |\n"
+        "| time ↓ (median, p95) | attack (unlearned / retrained) | tuning (trials, time) |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: |\n"
+        "| a (x 1) · 3 seeds | 0.5 [0.4, 0.6] → **0.25** | -0.1 [-0.2, +0.0] | 1.5 ms [1 ms, 2 s], 3 s | 0.4 [0.3, 0.5] / 1 | 12, 1.5 min |\n"
+        "| b | 0.5 → 1,000 | – | – | 1 / 1 | 0, – |\n\n- **accuracy ↑**: Share, \\|x\\|.\n\n## Single runs\n\n| c | 1 |\n"
     )
     assert [(m.name, m.better, m.definition) for m in table.metrics] == [
         ("accuracy, before", "", "Share, |x|."),
@@ -81,6 +89,10 @@ def test_a_table_is_read_as_it_is_written():
         ("against retraining", "higher", ""),
         ("time, median", "lower", ""),
         ("time, p95", "lower", ""),
+        ("attack, unlearned", "", ""),
+        ("attack, retrained", "", ""),
+        ("tuning, trials", "", ""),
+        ("tuning, time", "", ""),
     ]
     assert table.rows == {
         "a (x 1) · 3 seeds": {
@@ -89,8 +101,18 @@ def test_a_table_is_read_as_it_is_written():
             "against retraining": {"mean": -0.1, "low": -0.2, "high": 0.0},
             "time, median": {"mean": 0.0015, "low": 0.001, "high": 2.0},
             "time, p95": {"mean": 3.0},
+            "attack, unlearned": {"mean": 0.4, "low": 0.3, "high": 0.5},
+            "attack, retrained": {"mean": 1.0},
+            "tuning, trials": {"mean": 12.0},
+            "tuning, time": {"mean": 90.0},
         },
-        "b": {"accuracy, before": {"mean": 0.5}, "accuracy, after": {"mean": 1000.0}},
+        "b": {
+            "accuracy, before": {"mean": 0.5},
+            "accuracy, after": {"mean": 1000.0},
+            "attack, unlearned": {"mean": 1.0},
+            "attack, retrained": {"mean": 1.0},
+            "tuning, trials": {"mean": 0.0},
+        },
     }
     for broken in ("", "| a | b |\n|---|---|\n| c | word |\n"):
         with pytest.raises((ValueError, StopIteration)):

@@ -12,7 +12,11 @@ _NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
 _VALUE = re.compile(rf"({_NUMBER}) ?(s|ms|µs|min|h|×)?(?: \[({_NUMBER})[^,\]]*, ({_NUMBER})[^\]]*\])?$")
 _ASIDE = re.compile(r"^(?:all|≥) | of [\d,.]+(?= \u2020|$)| \u2020$")  # all 3; 4 of 1,000; 0.04 of 1 †
 _HEAD = re.compile(r"(.*?) ?([↑↓]?)(?: \((.*)\))?$")
-_PARTS = re.compile(r" → |, (?![^\[]*\])")
+_PARTS = re.compile(r" → | / |, (?![^\[]*\])")
+_PAIRS = (
+    "median, p95",
+    "trials, time",
+)  # second lines of a heading that name two numbers; others have a sign
 _BETTER = {"↑": "higher", "↓": "lower", "": ""}
 
 
@@ -84,7 +88,7 @@ def _columns(heads: list[str], legend: list[tuple[str, str]]) -> Iterator[tuple[
             left.remove(said)
         means = said[1] if said else ""
         better = _BETTER[arrow]
-        if " → " in note or note == "median, p95":
+        if " → " in note or " / " in note or note in _PAIRS:
             parts = _PARTS.split(note)
             # What is before the first request is the same for all, and better for none.
             yield tuple(Metric(f"{name}, {p}", "" if p == "before" else better, means) for p in parts)
