@@ -80,8 +80,10 @@ def test_a_table_is_read_as_it_is_written():
         "| unlearner | accuracy ↑ (before → after) | against retraining ↑ (accuracy, paired) "
         "| time ↓ (median, p95) | attack (unlearned / retrained) | tuning (trials, time) |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
-        "| a (x 1) · 3 seeds | 0.5 [0.4, 0.6] → **0.25** | -0.1 [-0.2, +0.0] | 1.5 ms [1 ms, 2 s], 3 s | 0.4 [0.3, 0.5] / 1 | 12, 1.5 min |\n"
-        "| b | 0.5 → 1,000 | – | – | 1 / 1 | 0, – |\n\n- **accuracy ↑**: Share, \\|x\\|.\n\n## Single runs\n\n| c | 1 |\n"
+        "| a (x 1) · 3 seeds | 0.5 [0.4, 0.6] → **0.25** | -0.1 [-0.2, +0.0] | 1.5 ms [1 ms, 2 s], 3 s "
+        "| 0.4 [0.3, 0.5] / 1 | 12, 1.5 min |\n"
+        "| b | 0.5 → 1,000 | – | – | 1 / 1 | 0, – |\n\n"
+        "- **accuracy ↑**: Share, \\|x\\|.\n\n## Single runs\n\n| c | 1 |\n"
     )
     assert [(m.name, m.better, m.definition) for m in table.metrics] == [
         ("accuracy, before", "", "Share, |x|."),
