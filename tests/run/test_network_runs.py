@@ -173,7 +173,10 @@ BAD = {
     "model.weights=/nowhere/at.safetensors": ("model.weights: /nowhere/at.safetensors: no such file", ""),
     "model=vgg11": ("model: got 'vgg11 on images of 8 x 8 pixels'", "at least 32 x 32"),
     "cache_dir=3": ("cache_dir: got 3", "the path of a folder"),
-    "+unlearner.nope=1": ("unlearner: got 'nope'", "name, val_gap, selector"),
+    "+unlearner.nope=1": (
+        "unlearner: got 'nope'",
+        "name, val_gap, refit, refit_epochs, refit_lr, refit_weight, selector",
+    ),
 }
 
 
