@@ -11,7 +11,9 @@ from expunge.core.errors import DataError
 from expunge.record.ledger import read_ledger
 from expunge.record.sums import require_sums
 
-_TIME = re.compile(rb'("seconds": )[-+.0-9e]+')
+_COST = re.compile(
+    rb'("(?:seconds|memory_mb|gpu_memory_mb)": )(?:[-+.0-9e]+|null)'
+)  # no run has that of another
 
 
 def counts(folder: Path, requests: int) -> dict[str, Any]:
@@ -43,10 +45,10 @@ def counts(folder: Path, requests: int) -> dict[str, Any]:
 
 
 def same_but_for_times(one: Path, other: Path) -> bool:
-    """Whether two ledgers are the same, byte for byte, with times left out."""
+    """Whether two ledgers are the same, byte for byte, with times and memory left out."""
     with open(one, "rb") as ours, open(other, "rb") as theirs:
         pairs = zip(ours, theirs, strict=True)
-        return all(_TIME.sub(rb"\1", a) == _TIME.sub(rb"\1", b) for a, b in pairs)
+        return all(_COST.sub(rb"\1", a) == _COST.sub(rb"\1", b) for a, b in pairs)
 
 
 def _need(holds: bool, otherwise: str) -> None:
