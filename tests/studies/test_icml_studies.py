@@ -16,7 +16,6 @@ from expunge.linear.rows import spectral_norm, weighted_gram
 from expunge.linear.solver import train
 from expunge.studies import two_digits
 from expunge.studies.outliers import Outliers, removal_norms
-from expunge.studies.planned import Planned
 from expunge.studies.residual_bounds import BOUNDS, Model, ResidualBounds, facts_of, published_step
 from expunge.unlearners.newton import Newton
 from tests import cli
@@ -238,8 +237,6 @@ BAD = [
     (Outliers, {"show": 0}, "show: got 0, allowed: a whole number >= 1"),
     (Outliers, {"show": 69}, "show: got 69, allowed: at most 68, half of the rows of a class"),
     (Outliers, {"std": -1}, "std: got -1, allowed: a finite number >= 0"),
-    (Planned, {"needs": ""}, "needs: got '', allowed: what is missing, in words"),
-    (Planned, {"needs": "a telescope"}, "not yet: this experiment needs a telescope"),
 ]
 
 
@@ -247,7 +244,7 @@ BAD = [
 def test_bad_settings_are_refused_at_once(study, values, said):
     small = {"dataset": "digits_3v8"} | ({"removals": 60} if study is ResidualBounds else {})
     with pytest.raises(UserError) as refused:
-        study(**(values if study is Planned else small | values))
+        study(**(small | values))
     assert str(refused.value).startswith(said)
 
 

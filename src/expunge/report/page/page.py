@@ -19,7 +19,7 @@ from expunge.report.page.headline import headline
 from expunge.report.page.render import asset, rendered
 from expunge.report.page.settings import settings
 from expunge.report.read.names import differing, is_set_alike
-from expunge.report.tables import many, notes, table, variance
+from expunge.report.tables import notes, table, variance
 from expunge.report.tables.contents import Contents
 from expunge.report.tables.over_seeds import SeedGroup
 from expunge.report.tables.table_rows import Row, rows
@@ -54,7 +54,7 @@ def _of_runs(contents: Contents) -> dict[str, Any]:
         "columns": columns,
         "cells": table.body(groups, columns),
         "sources": variance.sources(groups),
-        "against_many": many.many(groups),
+        "against_many": contents.against_many,
         "begun": _begun(contents),
         "warnings": [*contents.notes, *notes.besides(named)],
         "guaranteed": _guaranteed(groups),

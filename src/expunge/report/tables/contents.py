@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from expunge.core import markdown, text
 from expunge.record.folders.begun import Begun, read_begun
@@ -75,12 +76,17 @@ class Contents:
         where = " and ".join(sets) if len(sets) <= 2 else f"{len(sets)} data sets"
         return text.plain(f"{what}{many} on {where}")
 
+    @cached_property  # page and tables show it, and of many runs it takes seconds
+    def against_many(self) -> list[many.Many]:
+        """What methods come to against many retrained models."""
+        return many.many(self.groups)
+
     def as_markdown(self) -> str:
         """Return every table in Markdown, and what was left out."""
         tables = [table.as_markdown(self.groups, self.said)] if self.runs else []
         if several := variance.as_markdown(self.groups):
             tables.append(several)
-        if against := many.as_markdown(self.groups):
+        if against := many.as_markdown(self.against_many):
             tables.append(against)
         if len(self.groups) < len(self.lines):
             tables.append(table.runs_as_markdown(self.lines))

@@ -88,9 +88,9 @@ def notes(every: Sequence[Many]) -> list[str]:
     return [SAID] if every else []
 
 
-def as_markdown(groups: Sequence[SeedGroup]) -> str:
+def as_markdown(every: Sequence[Many]) -> str:
     """Return the table in Markdown under its heading; empty where no method has such runs."""
-    if not (every := many(groups)):
+    if not every:
         return ""
     said = "\n\n".join(map(markdown.escaped, notes(every)))
     return f"## {TITLE}\n\n{markdown.table(HEADS, [one.cells for one in every])}\n\n{said}\n"
