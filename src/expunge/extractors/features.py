@@ -74,6 +74,8 @@ def extracted(
     require_choice("scaling", scaling, SCALINGS)
     require_count("batch_size", batch_size)
     module.to(device)
+    if device.type == "cpu":
+        module.to(memory_format=torch.channels_last)  # the same maps in half the time or less
     job = _Extraction(module, train, test, device, batch_size, progress, what)
     found = job.in_memory() if cache is None else _through(Path(cache), job, identity)
     return scaled(*found, scaling, f"{what}, features", constant=constant)
@@ -146,7 +148,8 @@ class _Extraction:
             "sources": sources_of(code_of(self.module)),
             "versions": {name: version_of(name) for name in ("expunge", "torch", "torchvision")},
             "device": self.device.type,
-            # These two change the order of additions, and with it the last digits.
+            # These change the order of additions, and with it the last digits.
+            "channels": "last" if self.device.type == "cpu" else "first",
             "batch_size": self.batch_size,
             "threads": torch.get_num_threads(),
         }
