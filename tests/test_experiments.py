@@ -53,6 +53,7 @@ CELLS = {
     "icml2020/mnist_release": 1,
     "icml2020/mnist_release_retrained": 3,
     "icml2020/mnist_tradeoff": 8,
+    "icml2020/public_dp": 2,
     "icml2020/public_features": 2,
     "icml2020/public_features_retrained": 2,
     "icml2020/public_features_std": 4,
@@ -330,6 +331,15 @@ def private(summaries: Summaries) -> None:
         by_float_noise(summary)
 
 
+def private_upon_public(summaries: Summaries) -> None:
+    """One layer has a guarantee, the other has none, and their heads are served alike."""
+    private, other = sorted(summaries, key=lambda s: str(s["extractor_mode"]))
+    assert 1 < private["epsilon_total"] <= 2
+    assert other["epsilon_total"] is None
+    for summary in summaries:
+        by_float_noise(summary)
+
+
 def private_as_published(summaries: Summaries) -> None:
     """The extractor's part holds, that of the head does not: nothing is promised of both together."""
     probed(summaries)
@@ -571,6 +581,7 @@ CHECKS = {
     "icml2020/mnist_release": to_the_last_row,
     "icml2020/mnist_release_retrained": exact,
     "icml2020/mnist_tradeoff": tradeoff,
+    "icml2020/public_dp": private_upon_public,
     "icml2020/public_features": served,
     "icml2020/public_features_retrained": exact,
     "icml2020/public_features_std": probed,

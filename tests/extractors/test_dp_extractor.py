@@ -18,7 +18,7 @@ from expunge.core.errors import DataError, InvalidValue, UserError
 from expunge.core.files import load_tensors, save_tensors
 from expunge.datasets import arrays, digits_3v8
 from expunge.datasets.images import Examples
-from expunge.extractors import dp
+from expunge.extractors import dp_trained
 from expunge.extractors.accounting import Accounting
 from expunge.extractors.cnn import ConvNet
 from expunge.extractors.dp import Dp
@@ -175,7 +175,7 @@ def test_what_was_trained_once_is_not_trained_again(digits, tmp_path, monkeypatc
     rows = first.extract(digits)
     files = stored(tmp_path)
     assert len(files) == 2
-    monkeypatch.setattr(dp, "train", None)
+    monkeypatch.setattr(dp_trained, "train", None)
     second = quick(cache=tmp_path)
     assert same(rows, second.extract(digits))
     assert second.facts() == first.facts()

@@ -83,7 +83,9 @@ def choices(rng: random.Random) -> Line:
         small += ["training.epochs=1", "training.max_batches=1"]
     if given.get("extractor") == "dp":
         small += ["extractor.epochs=1", "extractor.max_batches=1", "extractor.filters=[2]"]
-    if given.get("extractor") == "pretrained":
+    if given.get("extractor") == "dp_public":
+        small += ["extractor.epochs=1", "extractor.max_batches=1"]
+    if given.get("extractor") in ("pretrained", "dp_public"):
         small += ["extractor.weights=null", "extractor.image_size=32"]
     if given.get("unlearner") in ("lcodec", "lcodec_published", "kfac"):
         small += ["unlearner.n_perturbations=20", "unlearner.curvature_rows=8"]

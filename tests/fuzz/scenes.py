@@ -97,6 +97,13 @@ SCENES: dict[str, Scene] = {
         "extractor.weights=null",
         "extractor.image_size=32",
     ),
+    "dp_public": _of(
+        "extractor",
+        *ONE,
+        _FEW,
+        *("unlearner=none", "extractor=dp_public", "extractor.weights=null", "extractor.image_size=32"),
+        *("extractor.hidden=[2]", "extractor.epochs=1", "extractor.batch_size=20", "extractor.max_batches=1"),
+    ),
     "sgd": _of("model training", *_MLP, "unlearner=none"),
     "adam": _of("training", *_MLP, "unlearner=none", "training=adam", *_TRAINING),
     "softmax": _of("model", *ONE, _FEW, "model=softmax", *_TRAINING, "unlearner=none"),

@@ -20,10 +20,10 @@ _SIZE = 256  # rows of a batch where nothing is learned
 
 @dataclass(frozen=True)
 class Labelled:
-    """Training and test images with class numbers from 0.
+    """Training and test images, or features of them, with class numbers from 0.
 
     Attributes:
-        x_train, x_test: Training and test images.
+        x_train, x_test: Of the training and the test rows.
         y_train, y_test: (rows,) class numbers; 0 where a test image has none.
         tested: Ids of the test images that have a class: all but the queries and gallery of
             re-identification.
@@ -38,21 +38,18 @@ class Labelled:
     classes: int
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Labelled:
+    def of(cls, dataset: Dataset, features: tuple[Images, Images] | None = None) -> Labelled:
         """Return the images of ``dataset``, classes numbered in the order of their labels.
 
-        The people who are trained on are the classes of a re-identification data set.
+        The people who are trained on are the classes of a re-identification data set. Where there are
+        ``features`` of the training and the test rows, they stand for the images.
 
         Raises:
             InvalidValue: ``dataset``: it holds rows of features, or fewer than two classes.
             DataError: A label is not that of a class, or an image holds NaN or infinity.
         """
-        of, unit, offset = f"dataset {dataset.name}", dataset.unit, dataset.offset
-        x_train = Images.of(dataset.x_train, unit, offset, f"{of}: training images")
-        x_test = Images.of(dataset.x_test, unit, offset, f"{of}: test images")
-        if len(x_train.shape) != 3:
-            got = f"{dataset.name} with rows of {x_train.shape[0]} numbers"
-            raise InvalidValue("dataset", got, "one of images for this extractor: (rows, height, width, ...)")
+        of = f"dataset {dataset.name}"
+        x_train, x_test = features or _images(dataset, of)
         y_test, tested = dataset.y_test, np.arange(len(dataset.y_test))
         labels = np.array(sorted(dataset.class_names), dtype=np.int64)
         if dataset.retrieval is not None:
@@ -82,6 +79,17 @@ class Labelled:
             "y_test": sha256_of([self.y_test.tobytes()]),
             "classes": self.classes,
         }
+
+
+def _images(dataset: Dataset, of: str) -> tuple[Images, Images]:
+    train, test = (
+        Images.of(x, dataset.unit, dataset.offset, f"{of}: {part} images")
+        for x, part in ((dataset.x_train, "training"), (dataset.x_test, "test"))
+    )
+    if len(train.shape) != 3:
+        got = f"{dataset.name} with rows of {train.shape[0]} numbers"
+        raise InvalidValue("dataset", got, "one of images for this extractor: (rows, height, width, ...)")
+    return train, test
 
 
 def _codes(y: NDArray[np.int64], labels: NDArray[np.int64], what: str) -> NDArray[np.int64]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from inspect import Parameter, Signature, signature
 from typing import Any
 
 from torch import nn
 
 from expunge.core.errors import InvalidValue
 from expunge.core.seeds import torch_draws_from, torch_generator
+from expunge.core.signatures import every_setting
 from expunge.predictors.network import NetworkModel
 from expunge.scrub import ScrubError
 from expunge.training import Training
@@ -18,17 +18,6 @@ from expunge.unlearners.guard import Guarded, Update
 from expunge.unlearners.tuning import Rows, Tuning
 
 _DROPOUT = 3  # which of the streams of a request
-
-
-def _every_setting(cls: type) -> Signature:
-    """The constructor's own arguments, and by name those of the class that it hands ``**settings`` to."""
-    own = {name: p for name, p in signature(cls.__init__).parameters.items() if name != "self"}  # type: ignore[misc]
-    if all(p.kind is not Parameter.VAR_KEYWORD for p in own.values()):
-        return Signature(list(own.values()))
-    passed = {name: p for name, p in own.items() if p.kind is not Parameter.VAR_KEYWORD}
-    inherited = signature(cls.__mro__[1]).parameters
-    rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for name, p in inherited.items() if name not in passed]
-    return Signature([*passed.values(), *rest])
 
 
 class InPlace(Guarded):
@@ -54,7 +43,7 @@ class InPlace(Guarded):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = _every_setting(cls)  # type: ignore[attr-defined]
+        cls.__signature__ = every_setting(cls)  # type: ignore[attr-defined]
 
     @abstractmethod
     def change(self, tuning: Tuning) -> dict[str, float]:
