@@ -305,6 +305,15 @@ def test_what_vit_and_cnn_cannot_take_is_said(make, message):
     assert str(caught.value).startswith(message)
 
 
+def test_cnn_keeps_channels_last_in_memory_and_says_the_same():
+    network, x = Cnn(width=8).build((3, 8, 8), 4), torch.randn(5, 3, 8, 8)
+    inner = network.conv1(network.layout(x))
+    assert inner.is_contiguous(memory_format=torch.channels_last)
+    assert not inner.is_contiguous()
+    torch.testing.assert_close(network(x), network[1:](x))
+    torch.testing.assert_close(torch.func.vmap(network)(x[:, None])[:, 0], network(x))
+
+
 @pytest.mark.parametrize(
     ("norm", "kind"), [("group", nn.GroupNorm), ("batch", nn.BatchNorm2d), ("none", None)]
 )
