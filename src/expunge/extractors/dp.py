@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from expunge.core.signatures import every_setting
 from expunge.extractors.cnn import ConvNet
 from expunge.extractors.dp_recipe import refuse_mixing
 from expunge.extractors.dp_trained import DpTrained
@@ -35,6 +34,3 @@ class Dp(DpTrained):
         self.architecture = ConvNet(filters, kernel, norm, activation)
         super().__init__(**settings)
         refuse_mixing(self.recipe.mode, norm)
-
-
-Dp.__signature__ = every_setting(Dp)  # type: ignore[attr-defined]

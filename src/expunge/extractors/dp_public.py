@@ -13,7 +13,6 @@ from torch import nn
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice
 from expunge.core.seeds import torch_draws_from, torch_generator
-from expunge.core.signatures import every_setting
 from expunge.datasets import Dataset
 from expunge.datasets.images import Images
 from expunge.extractors.cnn import ACTIVATIONS
@@ -90,7 +89,7 @@ class DpPublic(DpTrained):
             architecture,
             weights,
             image_size,
-            trained_on_dataset,
+            trained_on_dataset=trained_on_dataset,
             seed=self.seed,
             network=True,
             device=self.device.type,
@@ -116,6 +115,3 @@ class DpPublic(DpTrained):
     def facts(self) -> dict[str, Any]:
         """What was trained upon what, and how good its own head is; asked for after ``extract``."""
         return {**super().facts(), **self.public.named()}
-
-
-DpPublic.__signature__ = every_setting(DpPublic)  # type: ignore[attr-defined]

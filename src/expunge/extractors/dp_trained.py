@@ -24,6 +24,7 @@ from expunge.core.checks import (
 from expunge.core.columns import Column, Plot
 from expunge.core.cores import available_cores
 from expunge.core.errors import BrokenInvariant, InvalidValue, UserError
+from expunge.core.signatures import every_setting
 from expunge.core.versions import version_of
 from expunge.datasets import Dataset
 from expunge.extractors.accounting import ACCOUNTANTS, Accounting
@@ -143,6 +144,10 @@ class DpTrained:
         self.progress = progress
         self.threads = available_cores() if threads is None else require_count("threads", threads)
         self._found: tuple[Upstream, dict[str, Any]] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = every_setting(cls)  # type: ignore[attr-defined]
 
     def extract(self, dataset: Dataset) -> tuple[RowOperations, RowOperations]:
         """Train the extractor, or take it from the cache, and return training and test features.

@@ -27,8 +27,7 @@ class Face(Frozen):
     Args:
         weights: A safetensors file, ``weights/dlib_face_resnet.safetensors`` under ``data_dir``.
         crop: Share of height and width that is looked at, in (0, 1].
-        trained_on_dataset, scaling, batch_size, cache, network, device, progress, threads, constant: As in
-            ``Frozen``.
+        settings: As in ``Frozen``.
 
     Raises:
         InvalidValue: A value is not allowed.
@@ -40,18 +39,9 @@ class Face(Frozen):
         self,
         weights: str = "weights/dlib_face_resnet.safetensors",
         crop: float = 0.85,
-        trained_on_dataset: bool = False,
-        scaling: str = "row",
-        batch_size: int = 64,
-        network: bool = False,
-        device: str = "auto",
-        cache: Path | None = None,
-        progress: bool = True,
-        threads: int | None = None,
-        constant: float = 0.0,
+        **settings: Any,
     ) -> None:
-        frozen = trained_on_dataset, scaling, batch_size, network, device, cache, progress, threads, constant
-        super().__init__(*frozen)
+        super().__init__(**settings)
         if not isinstance(weights, (str, Path)) or not str(weights):
             raise InvalidValue("weights", weights, "the path of a safetensors file")
         self.weights, self.crop = weights, require_share("crop", crop)

@@ -14,6 +14,7 @@ from torch import nn
 from expunge.certificate.composition import Upstream
 from expunge.core.checks import require_choice, require_count, require_switch
 from expunge.core.cores import available_cores
+from expunge.core.signatures import every_setting
 from expunge.datasets import Dataset
 from expunge.datasets.images import Images
 from expunge.extractors.features import extracted
@@ -34,7 +35,7 @@ class Frozen(ABC):
         cache: Folder of features; None keeps none.
         network: Whether the features are for a network: then they are its inputs, (m, d) of mean square 1
             (the unit rows times the root of d), and have no constant beside them.
-        device, progress, threads, constant: As in ``extractors.dp.Dp``.
+        device, progress, threads, constant: As in ``extractors.dp_trained.DpTrained``.
 
     Raises:
         InvalidValue: A value is not allowed.
@@ -61,6 +62,10 @@ class Frozen(ABC):
         self.device, self.cache = device, cache
         self.progress, self.threads, self.constant = progress, threads, constant
         self._facts: dict[str, Any] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = every_setting(cls)  # type: ignore[attr-defined]
 
     @abstractmethod
     def network(self, images: Images) -> tuple[nn.Module, dict[str, Any]]:

