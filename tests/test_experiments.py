@@ -25,6 +25,7 @@ CELLS = {
     "compare/methods_rows": 5,
     "compare/networks": 20,
     "compare/networks_cifar10": 3,
+    "compare/networks_features": 3,
     "compare/networks_rows": 4,
     "compare/tuned": 12,
     "compare/unlearners": 12,
@@ -70,7 +71,13 @@ ELSEWHERE = {
     "icml2020/mnist_outliers": "studies/test_icml_studies",
 }
 REAL = (  # need shared data
-    *("compare/networks_cifar10", "cvpr2022/cifar_models", "cvpr2022/ledgar", "cvpr2022/ledgar_certified"),
+    *(
+        "compare/networks_cifar10",
+        "compare/networks_features",
+        "cvpr2022/cifar_models",
+        "cvpr2022/ledgar",
+        "cvpr2022/ledgar_certified",
+    ),
     *("cvpr2022/people", "cvpr2022/person", "cvpr2022/embedding", "cvpr2022/reid", "cvpr2022/vggface"),
 )
 SHORTER = {  # one of the seeds does, and a part of a grid
@@ -553,6 +560,7 @@ CHECKS = {
     "compare/methods_rows": side_by_side,
     "compare/networks": by_tug_of_war_and_inference,
     "compare/networks_cifar10": by_tug_of_war,
+    "compare/networks_features": by_tug_of_war,
     "compare/networks_rows": rows_out,
     "compare/tuned": tuned_alike,
     "compare/unlearners": compared,
