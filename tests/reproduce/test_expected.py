@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from expunge.app import config_dir
 from expunge.core.errors import DataError
-from expunge.extractors.dp import Dp
+from expunge.extractors.dp_trained import DpTrained
 from expunge.record.ledger import KEYS
 from expunge.record.summary import summarise
 from expunge.reproduce.expected import Comparison, Value, expected_files, read_expected
@@ -31,7 +31,8 @@ from tests.studies.drawn_faces import SETTINGS, written
 PAPERS = {
     "icml2020": [
         *("mnist_grid", "mnist_tradeoff", "mnist_releases", "mnist_bounds", "mnist_outliers", "timing"),
-        *("svhn_dp", "public_features", "public_features_retrained", "public_features_std", "leak"),
+        *("svhn_dp", "public_features", "public_features_retrained", "public_features_std", "public_dp"),
+        "leak",
         *("mnist_corrected", "mnist_release", "mnist_release_retrained"),
     ],
     "cvpr2022": [
@@ -104,7 +105,8 @@ def run_keys(experiment: str) -> tuple[set[str], set[str]]:
     released = "releases" in config["unlearner"]
     noise = dict.fromkeys(("releases", "std", "sensitivity", "released", "epsilon_spent") if released else ())
     summary = summarise([record], {**facts, "noise": noise, "seconds_fit": 1.0})
-    own = inspect.getsource(Dp) if config["hydra"]["runtime"]["choices"]["extractor"] == "dp" else ""
+    private = config["hydra"]["runtime"]["choices"]["extractor"].startswith("dp")
+    own = inspect.getsource(DpTrained) if private else ""
     extracted = {word for word in own.split('"') if word.startswith("extractor_")}
     return {*summary, *extracted}, set(record)
 
