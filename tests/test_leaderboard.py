@@ -20,6 +20,7 @@ jsonschema = pytest.importorskip("jsonschema")
 FOLDER = ROOT / "experiments" / "leaderboard"
 TABLES = {
     "mnist_networks": "networks",
+    "cifar10_features": "networks_features",
     "mnist_class": "methods",
     "mnist_rows": "methods_rows",
     "heads": "evaluations",

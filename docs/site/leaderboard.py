@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "leaderboard"
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
-_FIRST = ("mnist_networks", "mnist_class", "mnist_rows", "heads")  # others by name
+_FIRST = ("mnist_networks", "cifar10_features", "mnist_class", "mnist_rows", "heads")  # others by name
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
