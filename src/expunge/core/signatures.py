@@ -8,7 +8,7 @@ from inspect import Parameter, Signature, signature
 def every_setting(cls: type) -> Signature:
     """The constructor's own arguments, and by name those of the class that it hands ``**settings`` to.
 
-    Arguments of its own without a default come first; the base class is the first one that ``cls`` names.
+    That is the first base class that ``cls`` names.
     """
     own = {name: p for name, p in signature(cls.__init__).parameters.items() if name != "self"}  # type: ignore[misc]
     if all(p.kind is not Parameter.VAR_KEYWORD for p in own.values()):

@@ -17,7 +17,7 @@ from expunge.models.base import require_room, require_widths
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 _GROUP = 4  # channels that GroupNorm normalises together, where their number allows it
-_WEIGHTS = 5  # which stream of the training's random numbers the first weights come from
+WEIGHTS = 5  # which stream of the training's random numbers the first weights come from
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ConvNet:
         dim = self.filters[-1] * height * width
         maps = sum(self.kernel**2 * wide * narrow for wide, narrow in pairwise((shape[0], *self.filters)))
         require_room("filters", list(self.filters), maps + dim * classes)
-        with torch_draws_from(torch_generator(seed, "training", _WEIGHTS)):
+        with torch_draws_from(torch_generator(seed, "training", WEIGHTS)):
             layers: list[nn.Module] = []
             channels = shape[0]
             for filters in self.filters:

@@ -15,13 +15,11 @@ from expunge.core.checks import require_choice
 from expunge.core.seeds import torch_draws_from, torch_generator
 from expunge.datasets import Dataset
 from expunge.datasets.images import Images
-from expunge.extractors.cnn import ACTIVATIONS
+from expunge.extractors.cnn import ACTIVATIONS, WEIGHTS
 from expunge.extractors.dp_trained import DpTrained
 from expunge.extractors.labelled import Labelled
 from expunge.extractors.pretrained import Pretrained
 from expunge.models.base import require_room, require_widths
-
-_WEIGHTS = 5  # which stream of the training's random numbers the first weights come from
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Hidden:
         require_room(
             "hidden", list(self.hidden), sum(wide * narrow for wide, narrow in sides) + dim * classes
         )
-        with torch_draws_from(torch_generator(seed, "training", _WEIGHTS)):
+        with torch_draws_from(torch_generator(seed, "training", WEIGHTS)):
             layers = [part for side in sides for part in (nn.Linear(*side), ACTIVATIONS[self.activation]())]
             return nn.Sequential(*layers), nn.Linear(dim, classes), dim
 

@@ -75,7 +75,7 @@ def extracted(
     require_count("batch_size", batch_size)
     module.to(device)
     if device.type == "cpu":
-        # The same maps in half the time. The types of ``Module.to`` do not know of it.
+        # The same maps, of MobileNet-v2 in .54 to .69 of the time; the types do not know of it.
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     job = _Extraction(module, train, test, device, batch_size, progress, what)
     found = job.in_memory() if cache is None else _through(Path(cache), job, identity)
