@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expunge.linear import column_sums, shared_passes
+from expunge.linear import column_kernels, column_sums, shared_passes
 from expunge.linear.column_passes import ColumnPasses
 from expunge.linear.factor import Factor
 from expunge.linear.one_vs_rest import one_vs_rest
@@ -100,6 +100,41 @@ def test_the_columns_are_those_of_one_after_the_other_whatever_the_threads():
     assert together.shape == (D, 3)
     assert np.linalg.norm(together - alone) <= 2 * engines[0].guarantee.sensitivity
     assert together.tobytes() == again.tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 9),
+    st.integers(1, 70),
+    st.sampled_from((np.float16, np.float32, np.float64, np.uint8)),
+    st.data(),
+)
+def test_a_compiled_pass_for_a_few_columns_is_the_pass_of_products(seed, width, d, kind, data):
+    rng, n = np.random.default_rng(seed), data.draw(st.sampled_from((1, 4, 7, BLOCK_ROWS + 3)))
+    rows = Rows.normalised((128 + 20 * rng.normal(size=(n, d))).astype(kind), 100.0)
+    gone = np.array(data.draw(st.lists(st.integers(0, n - 1), unique=True, max_size=n - 1)), dtype=np.int64)
+    if data.draw(st.booleans()):  # four next to each other too
+        gone = np.union1d(gone, np.arange(min(8, n - 1)))
+    rows.raw[gone] = 0 if kind == np.uint8 else np.nan
+    rows, b = rows.without(gone), rng.normal(size=(d, width))
+    sizes = data.draw(st.sampled_from((None, np.where(rows.scale > 0, rng.random(n), 0.0))))
+    own = rng.integers(-1, width, n)
+    columns = np.flatnonzero(rng.random(width) < 0.7)
+    columns = columns if len(columns) else np.arange(width)
+    w = data.draw(st.sampled_from((0.1, 3.0, 1e4))) * rng.normal(size=(d, len(columns)))
+    passes = ColumnPasses(rows, own, 0.3, b, sizes)
+    found = []
+    for few in (len(columns), 0):
+        with patch.object(column_kernels, "FEW", few):
+            slopes = passes.slopes()
+            slopes[:] = -1.0
+            found.append((*passes.gradients(w, columns, slopes), slopes))
+    for compiled, products in zip(*found, strict=True):
+        np.testing.assert_allclose(compiled, products, rtol=2e-6, atol=1e-9)
+    untouched = np.setdiff1d(np.arange(width), columns)
+    assert (found[0][2][:, untouched] == -1.0).all()
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-12, atol=1e-11 * max(1.0, np.abs(w).max()))
 
 
 def worse(engine, change):

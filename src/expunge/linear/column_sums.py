@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from expunge.linear import column_kernels, kernels
 from expunge.linear.cuts import Edges
 from expunge.linear.given import BLOCK_ROWS, Array
 from expunge.linear.parallel import for_each
@@ -49,6 +50,8 @@ def GRADIENTS(
         local: (K + 1,) where each column is among the k, -1 for one that is not; the last is -1.
         columns: (k,) their numbers.
     """
+    if len(columns) <= column_kernels.FEW:
+        return _of_few(rows, edges, own, sizes, slopes, w, local, columns)
     every = len(columns) == slopes.shape[1]
 
     def term(x: Array, lo: int, hi: int) -> tuple[Array, Array]:
@@ -73,6 +76,34 @@ def GRADIENTS(
         return x.T @ share, slope.sum(axis=0, dtype=np.float64)
 
     return _summed(rows, edges, term, w.shape[1], np.float64, True)
+
+
+def _of_few(
+    rows: Dense,
+    edges: Edges,
+    own: Columns,
+    sizes: Array | None,
+    slopes: Single,
+    w: Array,
+    local: Columns,
+    columns: Columns,
+) -> list[Any]:
+    """The same, compiled."""
+    width, even = len(columns), len(columns) + len(columns) % 2
+    stored = kernels.bits_of(rows.raw), rows._walked, rows.scale, rows.offset
+    counts, turned = np.ones(1) if sizes is None else sizes, np.zeros((even, rows.dim))
+    given = [_read_only(one) for one in (own, local, counts, turned, columns)]
+    turned[:width] = w.T
+    totals, others = np.zeros((len(edges), even, rows.dim)), np.zeros((len(edges), width))
+
+    def add_up(k: int) -> None:
+        for lo, hi in pairwise(edges[k].tolist()):
+            of_block = np.zeros_like(turned)
+            column_kernels.columns_block(*stored, *given, lo, hi, of_block, slopes, others[k])
+            totals[k] += of_block
+
+    for_each(add_up, len(edges), read_by(rows, edges))
+    return [np.ascontiguousarray(totals[:, :width].transpose(0, 2, 1)), others]
 
 
 @one("look")
@@ -112,6 +143,13 @@ def DIAGONALS(rows: Dense, edges: Edges, slopes: Single, columns: Columns) -> li
         return np.square(x).T @ _of(slopes, lo, hi, columns), 0.0
 
     return _summed(rows, edges, term, len(columns), np.float32, False)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same, not to be written: as kernels are compiled by that, too, they are compiled once."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _counts(rows: Dense, sizes: Array | None, lo: int, hi: int) -> Array | None:

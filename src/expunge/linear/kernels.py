@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from expunge.core.compiled import njit
 
 # Sums may be reordered (that is what lets them use vector registers); NaN and infinity keep their meaning.
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
+FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 # Where what a loop writes begins within a few registers of what it reads, it is run without vector registers,
 # and so sums in another order. Room on both sides keeps the same numbers at the same bits wherever the arrays
@@ -33,7 +33,7 @@ def bits_of(raw: NDArray[Any]) -> NDArray[Any]:
     return raw.view(np.uint16) if raw.dtype == np.float16 else raw
 
 
-def _widened(number):  # type: ignore[no-untyped-def]
+def widened(number):  # type: ignore[no-untyped-def]
     """A stored number in float64: exact."""
     raise NotImplementedError  # compiled code alone calls it
 
@@ -47,15 +47,16 @@ def _half(number):  # type: ignore[no-untyped-def]
     return -found if number >= 0x8000 else found
 
 
-@overload(_widened, inline="never")
+@overload(widened, inline="never")
 def _widened_of(number):  # type: ignore[no-untyped-def]
     if number == types.uint16:
         return _half
     return lambda number: np.float64(number)
 
 
-@njit(fastmath=_FAST)
-def _room_for_four(d):  # type: ignore[no-untyped-def]
+@njit(fastmath=FAST)
+def room_for_four(d):  # type: ignore[no-untyped-def]
+    """Four buffers of d numbers."""
     size = d + _ROOM
     buffer = np.empty(4 * size + _ROOM)
     b0, b1 = buffer[_ROOM : _ROOM + d], buffer[_ROOM + size : _ROOM + size + d]
@@ -63,8 +64,8 @@ def _room_for_four(d):  # type: ignore[no-untyped-def]
     return b0, b1, b2, b3
 
 
-@njit(fastmath=_FAST)
-def _find_four(index, scale, i, hi, four):  # type: ignore[no-untyped-def]
+@njit(fastmath=FAST)
+def find_four(index, scale, i, hi, four):  # type: ignore[no-untyped-def]
     """Write the ids of the rows at i..i+3 to ``four``; False where none of them is there.
 
     One that has left, or is at ``hi`` or beyond, is replaced by one that is there, and is to weigh nothing.
@@ -81,14 +82,14 @@ def _find_four(index, scale, i, hi, four):  # type: ignore[no-untyped-def]
     return there >= 0
 
 
-@njit(fastmath=_FAST)
+@njit(fastmath=FAST)
 def _widen_four(raw, four, offset, w, b0, b1, b2, b3, score):  # type: ignore[no-untyped-def]
     """Write the rows ``four`` to the buffers, their ``x.w`` to ``score``."""
     r0, r1, r2, r3 = raw[four[0]], raw[four[1]], raw[four[2]], raw[four[3]]
     a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
     for j in range(w.shape[0]):
-        v0, v1 = _widened(r0[j]) - offset, _widened(r1[j]) - offset
-        v2, v3 = _widened(r2[j]) - offset, _widened(r3[j]) - offset
+        v0, v1 = widened(r0[j]) - offset, widened(r1[j]) - offset
+        v2, v3 = widened(r2[j]) - offset, widened(r3[j]) - offset
         b0[j], b1[j], b2[j], b3[j] = v0, v1, v2, v3
         a0 += v0 * w[j]
         a1 += v1 * w[j]
@@ -97,7 +98,7 @@ def _widen_four(raw, four, offset, w, b0, b1, b2, b3, score):  # type: ignore[no
     score[0], score[1], score[2], score[3] = a0, a1, a2, a3
 
 
-@njit(fastmath=_FAST)
+@njit(fastmath=FAST)
 def _add_four(weight, b0, b1, b2, b3, out):  # type: ignore[no-untyped-def]
     """Add the buffers' weighted sum to ``out``."""
     c0, c1, c2, c3 = weight[0], weight[1], weight[2], weight[3]
@@ -105,13 +106,13 @@ def _add_four(weight, b0, b1, b2, b3, out):  # type: ignore[no-untyped-def]
         out[j] += c0 * b0[j] + c1 * b1[j] + c2 * b2[j] + c3 * b3[j]
 
 
-@njit(fastmath=_FAST)
+@njit(fastmath=FAST)
 def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignore[no-untyped-def]
     """Add ``sum_i -y_i sigmoid(-sign(y_i) x_i.w) x_i`` over the rows at lo..hi to ``out`` (d,)."""
-    b0, b1, b2, b3 = _room_for_four(w.shape[0])
+    b0, b1, b2, b3 = room_for_four(w.shape[0])
     score, weight, four = np.empty(4), np.empty(4), np.empty(4, np.int64)
     for i in range(lo, hi, 4):
-        if not _find_four(index, scale, i, hi, four):
+        if not find_four(index, scale, i, hi, four):
             continue
         _widen_four(raw, four, offset, w, b0, b1, b2, b3, score)
         for k in range(4):
@@ -122,16 +123,16 @@ def gradient_block(raw, index, scale, offset, y, w, lo, hi, out):  # type: ignor
         _add_four(weight, b0, b1, b2, b3, out)
 
 
-@njit(fastmath=_FAST)
+@njit(fastmath=FAST)
 def curvature_block(raw, index, scale, offset, slope, step, lo, hi, out, sums):  # type: ignore[no-untyped-def]
     """Add ``sum_i slope_i (x_i.step) x_i`` over the rows at lo..hi to ``out`` (d,).
 
     ``sums[0] += sum_i (x_i.step)^2`` and ``sums[1] += sum_i (x_i.step)^4``.
     """
-    b0, b1, b2, b3 = _room_for_four(step.shape[0])
+    b0, b1, b2, b3 = room_for_four(step.shape[0])
     score, weight, four = np.empty(4), np.empty(4), np.empty(4, np.int64)
     for i in range(lo, hi, 4):
-        if not _find_four(index, scale, i, hi, four):
+        if not find_four(index, scale, i, hi, four):
             continue
         _widen_four(raw, four, offset, step, b0, b1, b2, b3, score)
         for k in range(4):
@@ -145,7 +146,7 @@ def curvature_block(raw, index, scale, offset, slope, step, lo, hi, out, sums): 
         _add_four(weight, b0, b1, b2, b3, out)
 
 
-@njit(fastmath=_FAST)
+@njit(fastmath=FAST)
 def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-untyped-def]
     """Write ``x_i.w`` for the rows at lo..hi to ``out`` (rows of ``raw``), each at its own id."""
     d = w.shape[0]
@@ -156,11 +157,11 @@ def score_block(raw, index, scale, offset, w, lo, hi, out):  # type: ignore[no-u
         stored = raw[index[i]]
         z = 0.0
         for j in range(d):
-            z += (_widened(stored[j]) - offset) * w[j]
+            z += (widened(stored[j]) - offset) * w[j]
         out[index[i]] = scale[index[i]] * z
 
 
-@njit(fastmath=_FAST)
+@njit(fastmath=FAST)
 def square_norm_block(raw, used, offset, lo, hi, out):  # type: ignore[no-untyped-def]
     """Write ``||raw_i - offset||^2`` for rows lo..hi to ``out[lo:hi]`` (NaN and infinity pass through).
 
@@ -174,12 +175,12 @@ def square_norm_block(raw, used, offset, lo, hi, out):  # type: ignore[no-untype
         stored = raw[i]
         total = 0.0
         for j in range(d):
-            v = _widened(stored[j]) - offset
+            v = widened(stored[j]) - offset
             total += v * v
         out[i] = total
 
 
-@njit(fastmath=_FAST)
+@njit(fastmath=FAST)
 def weigh_block(raw, index, offset, weight, lo, hi, out):  # type: ignore[no-untyped-def]
     """Write ``weight_i (raw_i - offset)`` for the rows at lo..hi to ``out`` (hi - lo, d), in its type.
 
@@ -194,4 +195,4 @@ def weigh_block(raw, index, offset, weight, lo, hi, out):  # type: ignore[no-unt
             row[:] = 0.0
             continue
         for j in range(d):
-            row[j] = c * (_widened(stored[j]) - offset)
+            row[j] = c * (widened(stored[j]) - offset)

@@ -136,6 +136,8 @@ class Rows(DenseRows):
         one, w = replace(self, raw=self.raw[:1], scale=np.ones(1), index=None), np.zeros(self.dim)
         one.gradient(np.ones(1), w)
         one.curved(one.scores(w), w)
+        several = one.columns(np.zeros(1, dtype=np.int64), 0.0, np.zeros((self.dim, 2)))
+        several.gradients(several.b, np.arange(2), several.slopes())
         for kind in (np.float32, np.float64):
             for _ in one.weighted_blocks(None, range(0, 1, 1), kind):
                 pass
