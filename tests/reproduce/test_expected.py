@@ -31,7 +31,8 @@ from tests.studies.drawn_faces import SETTINGS, written
 PAPERS = {
     "icml2020": [
         *("mnist_grid", "mnist_tradeoff", "mnist_releases", "mnist_bounds", "mnist_outliers", "timing"),
-        *("svhn_dp", "public_features", "public_features_retrained", "public_features_std", "public_dp"),
+        *("svhn_dp", "cifar_dp", "public_features", "public_features_retrained"),
+        *("public_features_std", "public_dp"),
         "leak",
         *("mnist_corrected", "mnist_release", "mnist_release_retrained"),
     ],
