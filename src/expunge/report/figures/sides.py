@@ -53,10 +53,7 @@ def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], lis
         keyed: The column.
         asked: Count the images of refused requests too.
     """
-    images = list(accumulate(len(record["rows"]) for record in run.records))
-    counts = images if asked else [record.get("removed_total") for record in run.records]
-    pairs = [(finite(x), finite(r.get(keyed.key))) for x, r in zip(counts, run.records, strict=True)]
-    points = [(x, y) for x, y in pairs if x is not None and y is not None]
+    points = _points(run, keyed.key, asked)
     kept = lasting(run, keyed.plot.against)
     # The share kept is of the value before any removal.
     if points and kept and points[0][0] > 0:
@@ -64,11 +61,31 @@ def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], lis
     return [x for x, _ in points], [y for _, y in points]
 
 
+def _points(run: Run, key: str, asked: bool) -> list[tuple[float, float]]:
+    """Images removed so far and the value of a key, where a record has both."""
+    images = list(accumulate(len(record["rows"]) for record in run.records))
+    counts = images if asked else [record.get("removed_total") for record in run.records]
+    pairs = [(finite(x), finite(r.get(key))) for x, r in zip(counts, run.records, strict=True)]
+    return [(x, y) for x, y in pairs if x is not None and y is not None]
+
+
 def _side(method: Method, keyed: Keyed, asked: bool) -> list[dict[str, Any]]:
-    """Return the places of one curve, and of the retrained model's last value, beside all of it."""
+    """Return the places of one curve and of the retrained model's, of whose one value beside all of it."""
     stroke = _SIDES[keyed.plot.kind]
     rows = drawing.rows(method, partial(curve, keyed=keyed, asked=asked), stroke=stroke)
-    found = (lasting(run, keyed.column.beside) for run in method.runs)
-    aims = [value for value in found if value is not None]
-    places = [row["x"] for row in rows]
-    return rows + drawing.level(method, fmean(aims), places, _AIM) if rows and aims else rows
+    if not rows:
+        return rows
+    beside = keyed.column.beside
+    found = [_points(run, beside, asked) for run in method.runs]
+    if all(len(points) > 1 for points in found):
+        aim = drawing.rows(method, partial(_aim, key=beside, asked=asked), stroke=_AIM)
+        return rows + [
+            {**row, "line": f"{row['line']}, {stroke}"} for row in aim
+        ]  # there is one of each side
+    aims = [value for run in method.runs if (value := lasting(run, beside)) is not None]
+    return rows + drawing.level(method, fmean(aims), [row["x"] for row in rows], _AIM) if aims else rows
+
+
+def _aim(run: Run, key: str, asked: bool) -> tuple[list[float], list[float]]:
+    points = _points(run, key, asked)
+    return [x for x, _ in points], [y for _, y in points]
