@@ -417,3 +417,22 @@ def test_only_runs_with_those_columns_have_the_figure(finished, tmp_path):
     assert [rows_of(one), rows_of(two)].count(rows_of(one)) == 2
     for word in ("images of the removed persons", "the retrained model", "Training rows", "Test rows"):
         assert f">{word}<" in one.svg
+
+
+def test_the_retrained_model_is_a_curve_of_each_side_where_it_was_measured_along_the_requests(finished):
+    run = read_run(finished)
+    aims = [row for row in rows_of(draw_identity([run])) if row["stroke"] == "the retrained model"]
+    assert {len({row["y"] for row in aims if row["line"] == line}) for line in {r["line"] for r in aims}} == {
+        1
+    }
+    for k, record in enumerate(run.records):
+        for side in ("identity", "rest"):
+            for rows in ("train", "test"):
+                record[f"retrain_{side}_{rows}_accuracy"] = (0.1 if side == "identity" else 0.8) + k / 100
+    aims = [row for row in rows_of(draw_identity([run])) if row["stroke"] == "the retrained model"]
+    lines = {line: [row for row in aims if row["line"] == line] for line in {row["line"] for row in aims}}
+    assert sorted(own[0]["y"] for own in lines.values()) == [0.1, 0.8]
+    for own in lines.values():  # both panels have it
+        expected = [pytest.approx(own[0]["y"] + k / 100) for k in range(len(run.records))]
+        assert [row["y"] for row in own] == 2 * expected
+        assert own[0]["x"] == run.records[0]["removed_total"]
