@@ -57,7 +57,8 @@ CELLS = {
     "icml2020/public_dp": 2,
     "icml2020/public_features": 2,
     "icml2020/public_features_retrained": 2,
-    "icml2020/public_features_std": 4,
+    "icml2020/public_features_std": 2,
+    "icml2020/public_text": 1,
     "icml2020/svhn_dp": 3,
     "icml2020/timing": 3,
 }
@@ -79,6 +80,7 @@ REAL = (  # need shared data
         "cvpr2022/ledgar_certified",
     ),
     *("cvpr2022/people", "cvpr2022/person", "cvpr2022/embedding", "cvpr2022/reid", "cvpr2022/vggface"),
+    "icml2020/public_text",
 )
 SHORTER = {  # one of the seeds does, and a part of a grid
     "compare/forget_sets": ["removal=neighbours,poisoned,mislabelled", "unlearner=none,retrain"],
@@ -593,6 +595,7 @@ CHECKS = {
     "icml2020/public_features": served,
     "icml2020/public_features_retrained": exact,
     "icml2020/public_features_std": probed,
+    "icml2020/public_text": one_by_one,
     "icml2020/svhn_dp": private_as_published,
     "icml2020/timing": timing,
 }

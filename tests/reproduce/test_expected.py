@@ -32,7 +32,7 @@ PAPERS = {
     "icml2020": [
         *("mnist_grid", "mnist_tradeoff", "mnist_releases", "mnist_bounds", "mnist_outliers", "timing"),
         *("svhn_dp", "cifar_dp", "public_features", "public_features_retrained"),
-        *("public_features_std", "public_dp"),
+        *("public_features_std", "public_text", "public_dp"),
         "leak",
         *("mnist_corrected", "mnist_release", "mnist_release_retrained"),
     ],
