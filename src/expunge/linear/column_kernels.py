@@ -13,7 +13,8 @@ from expunge.core.compiled import njit
 from expunge.linear.kernels import FAST, find_four, room_for_four, widened
 
 FEW = 32
-"""Columns up to which this is faster than products of blocks of rows with all columns."""
+"""Columns up to which this is used: with 128 features and more it is faster than products of blocks of rows
+with all columns; of 32 columns with 32 features it is a quarter slower at worst."""
 
 
 @njit(fastmath=FAST)

@@ -51,7 +51,7 @@ def GRADIENTS(
         columns: (k,) their numbers.
     """
     if len(columns) <= column_kernels.FEW:
-        return _of_few(rows, edges, own, sizes, slopes, w, local, columns)
+        return _compiled(rows, edges, w, (own, local, sizes, columns), slopes)
     every = len(columns) == slopes.shape[1]
 
     def term(x: Array, lo: int, hi: int) -> tuple[Array, Array]:
@@ -78,17 +78,11 @@ def GRADIENTS(
     return _summed(rows, edges, term, w.shape[1], np.float64, True)
 
 
-def _of_few(
-    rows: Dense,
-    edges: Edges,
-    own: Columns,
-    sizes: Array | None,
-    slopes: Single,
-    w: Array,
-    local: Columns,
-    columns: Columns,
+def _compiled(
+    rows: Dense, edges: Edges, w: Array, told: tuple[Columns, Columns, Array | None, Columns], slopes: Single
 ) -> list[Any]:
-    """The same, compiled."""
+    """The same, of few columns; ``told`` are own, local, sizes and columns."""
+    own, local, sizes, columns = told
     width, even = len(columns), len(columns) + len(columns) % 2
     stored = kernels.bits_of(rows.raw), rows._walked, rows.scale, rows.offset
     counts, turned = np.ones(1) if sizes is None else sizes, np.zeros((even, rows.dim))

@@ -58,7 +58,7 @@ def curve(run: Run, keyed: Keyed, asked: bool = False) -> tuple[list[float], lis
     # The share kept is of the value before any removal.
     if points and kept and points[0][0] > 0:
         points.insert(0, (0.0, points[-1][1] / kept))
-    return [x for x, _ in points], [y for _, y in points]
+    return _apart(points)
 
 
 def _points(run: Run, key: str, asked: bool) -> list[tuple[float, float]]:
@@ -69,23 +69,23 @@ def _points(run: Run, key: str, asked: bool) -> list[tuple[float, float]]:
     return [(x, y) for x, y in pairs if x is not None and y is not None]
 
 
+def _apart(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
 def _side(method: Method, keyed: Keyed, asked: bool) -> list[dict[str, Any]]:
-    """Return the places of one curve and of the retrained model's, of whose one value beside all of it."""
-    stroke = _SIDES[keyed.plot.kind]
+    """Return the places of one curve and of the retrained model's.
+
+    Where that was measured once alone, it is a level line beside all of the curve.
+    """
+    stroke, beside = _SIDES[keyed.plot.kind], keyed.column.beside
     rows = drawing.rows(method, partial(curve, keyed=keyed, asked=asked), stroke=stroke)
     if not rows:
         return rows
-    beside = keyed.column.beside
-    found = [_points(run, beside, asked) for run in method.runs]
-    if all(len(points) > 1 for points in found):
-        aim = drawing.rows(method, partial(_aim, key=beside, asked=asked), stroke=_AIM)
-        return rows + [
-            {**row, "line": f"{row['line']}, {stroke}"} for row in aim
-        ]  # there is one of each side
+    if all(len(_points(run, beside, asked)) > 1 for run in method.runs):
+        aim = drawing.rows(method, lambda run: _apart(_points(run, beside, asked)), stroke=_AIM)
+        for row in aim:
+            row["line"] += f", {stroke}"  # both sides have one
+        return rows + aim
     aims = [value for run in method.runs if (value := lasting(run, beside)) is not None]
     return rows + drawing.level(method, fmean(aims), [row["x"] for row in rows], _AIM) if aims else rows
-
-
-def _aim(run: Run, key: str, asked: bool) -> tuple[list[float], list[float]]:
-    points = _points(run, key, asked)
-    return [x for x, _ in points], [y for _, y in points]
