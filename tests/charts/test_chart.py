@@ -38,3 +38,11 @@ def test_a_png_is_packed_and_has_every_pixel_of_the_converter():
     given, packed = (np.asarray(Image.open(BytesIO(png)).convert("RGBA")) for png in (raw, drawn.png))
     np.testing.assert_array_equal(packed, given)
     assert len(drawn.png) < len(raw) / 2
+
+
+def test_long_names_lose_their_middles_unless_these_alone_tell_them_apart():
+    start, end = "s" * 38, "e" * 37
+    assert "labelExpr" in chart.legend([f"{start}, 1, {end}", "b"])
+    assert "labelExpr" in chart.legend([f"{start}, 1, {end}"] * 2)
+    assert "labelExpr" not in chart.legend([f"{start}, 1, {end}", f"{start}, 2, {end}"])
+    assert "labelExpr" in chart.legend([f"{start}{k * 100}{end}" for k in ("1", "2")])

@@ -147,11 +147,15 @@ def dashed(of: Any, dashes: Mapping[str, Sequence[float]], **look: Any) -> list[
 def legend(names: Sequence[str], **more: Any) -> Spec:
     """Return a legend of these names under the chart, side by side as far as they fit.
 
-    A click on one of them shows it alone where the chart has a selection that is bound to the legend.
+    A click on one of them shows it alone where the chart has a selection that is bound to the legend. Names
+    that would be the same without their middles keep them.
     """
-    longest = min(max(map(len, names), default=1), LONGEST)
-    columns = max(min(len(names), 640 // (7 * longest + 40)), 1)
-    return {"columns": columns, "labelExpr": _SHORT, **more}
+    short = {name: name if len(name) <= LONGEST else (name[:38], name[-37:]) for name in names}
+    longest = max(map(len, names), default=1)
+    whole = len(set(short.values())) < len(short) and longest <= 2 * LONGEST  # else wider than any page
+    own = {} if whole else {"labelExpr": _SHORT}
+    columns = max(min(len(names), 640 // (7 * (min(longest, LONGEST) if own else longest) + 40)), 1)
+    return {"columns": columns, **own, **more}
 
 
 def lines(length: int) -> str:
