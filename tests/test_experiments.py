@@ -66,6 +66,7 @@ ELSEWHERE = {
     "compare/evaluations": "studies/test_evaluations",
     "cvpr2022/bullseye": "studies/test_bullseye",
     "cvpr2022/codec_speed": "studies/test_codec_speed",
+    "cvpr2022/codec_speed_celeba": "studies/test_codec_speed",
     "cvpr2022/spurious": "studies/test_spurious",
     "icml2020/leak": "studies/test_leak",
     "icml2020/mnist_bounds": "studies/test_icml_studies",

@@ -37,7 +37,8 @@ PAPERS = {
         *("mnist_corrected", "mnist_release", "mnist_release_retrained"),
     ],
     "cvpr2022": [
-        *("codec_speed", "bullseye", "spurious", "mnist_selection", "cifar_models", "retrain", "kfac"),
+        *("codec_speed", "codec_speed_celeba", "bullseye", "spurious"),
+        *("mnist_selection", "cifar_models", "retrain", "kfac"),
         *("vggface", "people", "reid", "ledgar_certified", "ledgar"),
     ],
 }
@@ -56,6 +57,7 @@ def spurious() -> Spurious:
 # Smallest settings whose summaries have every key of the full study's.
 STUDIES = {
     "codec_speed": lambda: CodecSpeed(n=60, p=4, attributes=1),
+    "codec_speed_celeba": lambda: CodecSpeed(n=60, p=4, attributes=1),
     "bullseye": lambda: Bullseye(
         n=40, dim=1, replicates=2, methods=["codec", "lcodec"], readings=["grow_shrink"]
     ),

@@ -216,7 +216,7 @@ def test_a_copy_among_the_others_is_found_first(tmp_path):
         ({"attributes": 6}, "attributes", "a count from 1 to 5"),
         ({"attributes": True}, "attributes", "a list of names"),
         ({"attributes": ["a09"]}, "attributes", "a00, a01, a02, a03, a04"),
-        ({"path": 3}, "path", "null or the path"),
+        ({"path": 3}, "path", "or null"),
         ({"n": 10, "p": 40}, "n", "more samples: a"),
     ],
 )
@@ -323,12 +323,25 @@ def test_same_seed_same_selections_whatever_was_done_before(reduced, tmp_path):
     assert [r["scores"] for r in again] == [r["scores"] for r in lines[-2:]]
 
 
+def test_reduced_experiment_on_the_papers_own_table(shared_data, tmp_path):
+    """The table is looked for under ``data_dir``, and nothing is claimed to be true of it."""
+    if not (shared_data / "celeba").is_dir():
+        pytest.skip(f"needs CelebA's attributes, found no celeba in {shared_data}")
+    told = ("+experiment=cvpr2022/codec_speed_celeba_reduced", f"data_dir={shared_data}", "threads=1")
+    ended = cli.expunge(*told, "hydra.run.dir=run", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    summary = cli.summary(tmp_path / "run")
+    assert summary["cells"] == 6
+    assert summary["methods"]["codec"]["selected_mean"] > 1
+    assert summary["methods"]["codec"]["neighbours_found"] is None
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
         ("study.p=1", "study.p: got 1, allowed: a whole number >= 2"),
         ("study.attributes=[a77]", "study.attributes: got ['a77'], allowed: a list of one or more of a00,"),
-        ("study.path=absent.txt", "absent.txt: no such file"),
+        ("study.path=absent.txt", "study.path: absent.txt: no such file, neither from "),
         ("unlearner.lam=3", "unlearner.lam: no such key, allowed: "),
     ],
 )

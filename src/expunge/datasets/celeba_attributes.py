@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from expunge.core.errors import DataError
 from expunge.core.regular import open_regular, size_of
 
+KINDS = "list_attr_celeba.txt, or that as .xz"
 _ALLOWED = {"-1", "1"}
 _MOST = 2**28  # bytes of text in a compressed file; the whole of CelebA's are a tenth of that
 

@@ -14,12 +14,11 @@ from expunge.core.errors import DataError, InvalidValue
 from expunge.core.seeds import stream
 from expunge.datasets.arrays import locate
 from expunge.datasets.base import Dataset
-from expunge.datasets.celeba_attributes import read_celeba_attributes
+from expunge.datasets.celeba_attributes import KINDS, read_celeba_attributes
 from expunge.datasets.image_files import Decoding, read_images
 from expunge.datasets.image_folders import find_faces, list_identities, require_two
 
 _NAME = "face_attributes"
-_KINDS = "list_attr_celeba.txt, or that as .xz"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def load(
         InvalidValue: A setting is not allowed.
     """
     decoding, share = Decoding(image_size, True), require_probability("test_share", test_share)
-    table, names = read_celeba_attributes(locate("file", file, data_dir, _KINDS))
+    table, names = read_celeba_attributes(locate("file", file, data_dir, KINDS))
     if target not in names:
         raise InvalidValue("target", target, f"one of {', '.join(names)}")
     root = find_faces(data_dir, folder)

@@ -15,10 +15,10 @@ from expunge.codec import foci
 from expunge.codec.attributes import binary_attributes, markov_blanket_of, neighbours_of
 from expunge.core.checks import require_count
 from expunge.core.errors import DataError, InvalidValue
-from expunge.core.homes import expanded
 from expunge.core.memory_rise import peak_mib
 from expunge.core.seeds import stream
-from expunge.datasets.celeba_attributes import read_celeba_attributes
+from expunge.datasets.arrays import locate
+from expunge.datasets.celeba_attributes import KINDS, read_celeba_attributes
 from expunge.studies.checks import require_names
 
 TIES: dict[str, Literal["random", "noise"]] = {"codec": "random", "lcodec": "noise"}
@@ -38,9 +38,11 @@ class CodecSpeed:
     Args:
         n: Samples; of a file the first this many (None: all).
         p: Attributes; of a file the first this many.
-        path: A ``list_attr_celeba.txt``; None draws the table from a random network, whose truth is known.
+        path: A ``list_attr_celeba.txt``, or that as ``.xz``, under the current directory or else in
+            ``data_dir``; None draws the table from a random network, whose truth is known.
         attributes: Targets: None (all), how many (evenly spread), or a list of names.
         methods: Of ``codec`` and ``lcodec``.
+        data_dir: Where ``path`` is looked for as well; given by the run.
         seed: Of the table; given by the run.
         threads: For the selection (None: every core); given by the run.
 
@@ -58,6 +60,7 @@ class CodecSpeed:
         path: str | None = None,
         attributes: int | list[str] | None = None,
         methods: Sequence[str] = tuple(TIES),
+        data_dir: Any = ".",
         seed: int = 0,
         threads: int | None = None,
     ) -> None:
@@ -67,7 +70,7 @@ class CodecSpeed:
         self.methods = require_names("methods", methods, list(TIES))
         self.threads = threads
         self._rehearsed: set[str] = set()
-        self.table_, self.names, self.parents = _load(n, p, path, seed)
+        self.table_, self.names, self.parents = _load(n, p, path, data_dir, seed)
         self.targets = _targets(attributes, self.names)
         for j in map(self.names.index, self.targets):
             if self.table_[:, j].min() == self.table_[:, j].max():
@@ -155,15 +158,13 @@ def jaccard(a: Sequence[str], b: Sequence[str]) -> float:
 
 
 def _load(
-    n: int | None, p: int, path: str | None, seed: int
+    n: int | None, p: int, path: str | None, data_dir: Any, seed: int
 ) -> tuple[NDArray[np.uint8], list[str], list[list[int]] | None]:
     if path is None:
         assert n is not None
         table, parents = binary_attributes(n, p, stream(seed, "study", _DATA))
         return table, [f"a{j:02d}" for j in range(p)], parents
-    if not isinstance(path, str) or not path:
-        raise InvalidValue("path", path, "null or the path of a list_attr_celeba.txt")
-    table, names = read_celeba_attributes(expanded(path), n)
+    table, names = read_celeba_attributes(locate("path", path, data_dir, f"{KINDS}; or null"), n)
     if len(table) < 10:
         raise DataError(f"{path} has {len(table)} images, allowed: at least 10", "path")
     if p > len(names):

@@ -14,7 +14,7 @@ from expunge.core import text
 
 LABELS = {"codec": "CODEC, ties broken at random", "lcodec": "L-CODEC, ties broken by noise"}
 MARKERS = {"codec": "circle", "lcodec": "diamond"}
-_STEP = 15  # pixels of an attribute
+_STEP = 17  # pixels of an attribute
 
 
 def draw(
@@ -44,9 +44,8 @@ def draw(
     across = alt.X(**chart.log_axis("x", f"seconds for one FOCI (log scale; n = {n:,})", ends))
     colour = alt.Color("method:N", scale=alt.Scale(domain=labels, range=colours), legend=legend)
     shapes = alt.Scale(domain=labels, range=[MARKERS[method] for method in methods])
-    up = alt.Y(
-        "y:N", title="target attribute", sort=[text.plain(name) for name in names], axis=alt.Axis(grid=True)
-    )
+    order, named = [text.plain(name) for name in names], alt.Axis(grid=True, labelOverlap=False)
+    up = alt.Y("y:N", title="target attribute", sort=order, axis=named)
     layers = alt.layer(
         alt.Chart(chart.data(bands))
         .mark_rect()
