@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from expunge.curvature import Block, KroneckerFactored, cross_entropy, layer_factors, walks
+from expunge.curvature import Block, KroneckerFactored, cross_entropy, kfac, layer_factors, walks
 
 
 def network() -> nn.Module:
@@ -32,41 +34,67 @@ def test_kfac_is_the_same_of_several_columns_in_a_walk(monkeypatch, columns, tog
         return KroneckerFactored(module, cross_entropy, batches, block, columns, rng)(vector)
 
     alone = product()
-    monkeypatch.setattr(walks, "together_on", lambda device, places: together)
+    monkeypatch.setattr(kfac, "together_on", lambda device, held: together)
     torch.testing.assert_close(product(), alone, rtol=1e-12, atol=1e-14)
 
 
-class Single(torch.autograd.Function):
-    """A step that knows one column only."""
+class Normed(nn.Module):
+    """Tokens, attention, two kinds of norm, a layer that is called twice and one that changes no output."""
 
-    @staticmethod
-    def forward(ctx, x):
-        return 2 * x
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.norm, self.twice, self.unused = nn.LayerNorm(6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.maps, self.groups, self.out = nn.Conv1d(6, 4, 1), nn.GroupNorm(2, 4), nn.Linear(4, 5)
 
-    @staticmethod
-    def backward(ctx, slope):
-        return torch.from_numpy(2 * slope.numpy())
-
-
-def test_a_graph_that_knows_one_column_only_is_walked_for_each(monkeypatch):
-    monkeypatch.setattr(walks, "together_on", lambda device, places: 5)
-    place = torch.ones(4, 2, requires_grad=True)
-    unused = torch.ones(4, 3, requires_grad=True)
-    columns = [torch.full((4, 2), float(k)) for k in range(3)]
-    found = list(walks.walks_back(Single.apply(place), [place, unused], columns))
-    assert [taken for _, taken in found] == [1, 1, 1]
-    for k, ((own, other), _) in enumerate(found):
-        torch.testing.assert_close(own, torch.full((4, 2), 2.0 * k))
-        assert not other.any()
+    def forward(self, x):
+        x = x + self.attend(x, x, x, need_weights=False)[0]
+        x = self.twice(torch.tanh(self.twice(self.norm(x))))
+        self.unused(x)
+        return self.out(self.groups(self.maps(x.mT)).mean(dim=2))
 
 
-def test_a_place_without_a_path_has_slopes_of_zero(monkeypatch):
-    monkeypatch.setattr(walks, "together_on", lambda device, places: 5)
-    place, unused = torch.ones(4, 2, requires_grad=True), torch.ones(4, 3, requires_grad=True)
-    (((own, other), taken),) = walks.walks_back(3 * place, [place, unused], [torch.ones(4, 2)] * 2)
-    assert (taken, own.shape, other.shape) == (2, (8, 2), (8, 3))
-    assert own.eq(3).all()
-    assert not other.any()
+@pytest.mark.parametrize("together", [2, 5])
+def test_kfac_of_norms_and_attention_is_the_same(monkeypatch, together):
+    torch.manual_seed(1)
+    module = Normed().double().eval()
+    x, y = torch.randn(9, 4, 6, dtype=torch.float64), torch.arange(9) % 5
+    units = {
+        "attend": [0, 7, 13],
+        "norm": [1, 4],
+        "twice": [0, 2],
+        "unused": [1],
+        "groups": [0, 3],
+        "out": [2],
+    }
+    block = Block.of(module, units)
+    vector = torch.linspace(-1, 1, block.size, dtype=torch.float64)
+    batches = [(x[:5], y[:5]), (x[5:], y[5:])]
+    alone = KroneckerFactored(module, cross_entropy, batches, block)(vector)
+    monkeypatch.setattr(kfac, "together_on", lambda device, held: together)
+    found = KroneckerFactored(module, cross_entropy, batches, block)(vector)
+    torch.testing.assert_close(found, alone, rtol=1e-12, atol=1e-14)
+
+
+@given(count=st.integers(1, 9), together=st.integers(1, 10), rows=st.integers(1, 4))
+def test_slopes_are_those_of_each_column(count, together, rows):
+    """By hand: outputs a x, so that the slopes of column c in x are a c; a place without a path has zeros."""
+    x, unused = torch.arange(1.0, rows + 1)[:, None], torch.ones(rows, 3)
+    runs = []
+
+    def run(times: int) -> walks.Graph:
+        runs.append(times)
+        place, other = (torch.cat([one] * times).requires_grad_() for one in (x, unused))
+        return walks.Graph(torch.cat([x] * times) * place, [place, other])
+
+    columns = [torch.full((rows, 1), float(k)) for k in range(count)]
+    found = list(walks.walks_back(run(1), iter(columns), together, run))
+    assert sum(taken for _, taken in found) == count
+    assert all(taken <= together for _, taken in found)
+    assert len(runs) <= 3  # alone, several, and what is left of them
+    own = torch.cat([slopes[0] for slopes, _ in found])
+    torch.testing.assert_close(own, torch.cat([x * column for column in columns]))
+    assert all(slopes[1].shape == (taken * rows, 3) and not slopes[1].any() for slopes, taken in found)
 
 
 def test_kfac_is_the_same_with_the_matrix_of_a_module_held(monkeypatch):

@@ -20,3 +20,8 @@ def room_on(device: torch.device) -> float:
 def has_room(device: torch.device, need: float, share: float) -> bool:
     """Whether ``need`` bytes are at most this share of ``room_on`` a device."""
     return need <= _SMALL or need <= share * room_on(device)
+
+
+def held_on(device: torch.device) -> int:
+    """Bytes of a GPU that tensors hold now; of anything else 0."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0

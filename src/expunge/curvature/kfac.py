@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from expunge.core.errors import InvalidValue
-from expunge.core.gpu_memory import room_on
+from expunge.core.gpu_memory import held_on, room_on
 from expunge.core.memory import in_words, room_below
 from expunge.curvature.block import Block
 from expunge.curvature.function import BlockFunction
@@ -19,7 +19,7 @@ from expunge.curvature.layer_factors import CALLED, TOLD, LayerFactors
 from expunge.curvature.norm_factors import NormFactors
 from expunge.curvature.roots import root_columns, sampled
 from expunge.curvature.units import answering, is_norm, own_parameters
-from expunge.curvature.walks import walks_back
+from expunge.curvature.walks import Graph, together_on, walks_back
 from expunge.curvature.watching import naming_derivatives
 
 COLUMNS = 100
@@ -80,12 +80,14 @@ class KroneckerFactored:
         self._block, self._layers = block, list(_layers(module, block))
         self._columns, self._rng = columns, rng or np.random.default_rng(0)
         function, count = BlockFunction(module, block), 0
-        for x, y in batches:
-            watched = {layer.name: (layer.module, layer.see) for layer in self._layers}
+
+        def run(examples: Tensor, told: str) -> Tensor:
+            watched = {layer.name: (layer.module, getattr(layer, told)) for layer in self._layers}
             with answering(module, watched):  # not in the walk back: checkpointed layers run once more there
-                outputs = function(x)
-            with naming_derivatives():
-                self._add(outputs, y, losses)
+                return function(examples)
+
+        for x, y in batches:
+            self._add(run, x, y, losses)
             count += len(y)
         if not count:
             raise ValueError("the curvature of no examples is not defined")
@@ -102,20 +104,34 @@ class KroneckerFactored:
             found.update(layer.apply(parts))
         return self._block.joined(found).to(vector.device)
 
-    def _add(self, outputs: Tensor, targets: Tensor, losses: Losses) -> None:
+    def _add(self, run: Callable[[Tensor, str], Tensor], x: Tensor, targets: Tensor, losses: Losses) -> None:
+        before = held_on(x.device)
+        outputs = run(x, "see")
+        held = held_on(x.device) - before
         walked = list(self._layers)
         if sampled(losses, outputs, targets, self._columns):
             walked = [layer for layer in self._layers if not layer.puts_out(outputs)]
             for layer in self._layers:
                 if layer not in walked:
                     layer.add_softmax(outputs.detach().double().softmax(dim=1))
-        places = [place for layer in walked for place in layer.outputs]
-        if places and outputs.requires_grad:
+
+        def graph(outputs: Tensor) -> Graph:
+            return Graph(outputs, [place for layer in walked for place in layer.outputs])
+
+        def repeated(times: int) -> Graph:
+            for layer in self._layers:
+                layer.outputs = []
+            return graph(run(torch.cat([x] * times), "mark"))
+
+        first = graph(outputs)
+        if first.places and outputs.requires_grad:
             columns = root_columns(losses, outputs.detach(), targets, self._columns, self._rng)
-            for slopes, taken in walks_back(outputs, places, columns):
-                found = iter(slopes)
-                for layer in walked:
-                    layer.add_gradients([next(found) for _ in layer.outputs], taken * len(targets))
+            together = together_on(outputs.device, held)
+            with naming_derivatives():
+                for slopes, taken in walks_back(first, columns, together, repeated):
+                    found = iter(slopes)
+                    for layer in walked:
+                        layer.add_gradients([next(found) for _ in layer.outputs], taken * len(targets))
         for layer in self._layers:
             layer.forget()
 

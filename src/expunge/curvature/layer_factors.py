@@ -46,9 +46,13 @@ class LayerFactors:
                 weight = [rows] if "weight" in self.named else []
                 bias = [torch.ones_like(rows[..., :1])] if "bias" in self.named else []
                 self.a.add(torch.cat(weight + bias, dim=-1))
+        self.called = True
+        return self.mark(inputs, output)
+
+    def mark(self, inputs: Any, output: Tensor) -> Tensor:
+        """Record where a call puts its output, and nothing of its inputs."""
         if output.requires_grad:  # else the module runs detached, and its weights change no loss
             self.outputs.append(output)
-        self.called = True
         self.last = (
             output.clone()
         )  # what follows may work in place (ReLU), and must not move the recorded place

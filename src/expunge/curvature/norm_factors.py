@@ -36,11 +36,17 @@ class NormFactors:
 
     def see(self, inputs: Any, output: Tensor) -> Tensor:
         """Record a call of the module, see ``units.answering``."""
-        self.called, place = True, output.clone()  # what follows may work in place
+        self.called = True
         if output.requires_grad:
             with torch.no_grad():
                 z = channels_last(self.module, normalised(self.module, inputs.detach()))
             self.inputs.append(z[..., self.there])
+        return self.mark(inputs, output)
+
+    def mark(self, inputs: Any, output: Tensor) -> Tensor:
+        """Record where a call puts its output, and nothing of its inputs."""
+        place = output.clone()  # what follows may work in place
+        if output.requires_grad:
             self.outputs.append(place)
         return place
 

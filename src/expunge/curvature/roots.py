@@ -72,22 +72,18 @@ def _closed(outputs: Tensor, columns: int | None, rng: np.random.Generator) -> I
     rest = 1 - p
     largest = p.argmax(dim=1, keepdim=True)  # the one probability whose distance from 1 cancels
     rest.scatter_(1, largest, p.scatter(1, largest, 0.0).sum(dim=1, keepdim=True))
-    each = torch.arange(len(p), device=p.device)
-
-    def column(k: Tensor, weight: Tensor) -> Tensor:
-        """``weight`` (e_k - p) with a k and a weight of each example."""
-        made = -p
-        made[each, k] = rest[each, k]
-        return made * weight[:, None]
-
     count = p.shape[1]
     if columns is None or count <= columns:
+        minus, roots = -p, p.sqrt()
         for one in range(count):
-            yield column(torch.full_like(each, one), p[:, one].sqrt())
+            made = minus.clone()
+            made[:, one] = rest[:, one]
+            yield made * roots[:, one, None]
         return
     others = (p.square().sum(dim=1, keepdim=True) - p.square()).clamp(min=0)
     chances = p * (rest.square() + others)
     chances /= chances.sum(dim=1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+    each = torch.arange(len(p), device=p.device)
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     ends = chances.cumsum(dim=1).cpu()
     for _ in range(columns):
@@ -95,7 +91,9 @@ def _closed(outputs: Tensor, columns: int | None, rng: np.random.Generator) -> I
         k = torch.searchsorted(ends, place, right=True)[:, 0].clamp(max=count - 1).to(p.device)
         chance = chances[each, k]
         weight = (p[each, k] / (columns * chance)).sqrt()
-        yield column(k, torch.where(chance > 0, weight, 0.0))
+        made = -p  # e_k - p, with a k of each example
+        made[each, k] = rest[each, k]
+        yield made * torch.where(chance > 0, weight, 0.0)[:, None]
 
 
 def _by_eigenvectors(losses: Losses, outputs: Tensor, targets: Tensor) -> Iterator[Tensor]:

@@ -1,63 +1,59 @@
-"""Walks back through one graph from many columns at its end: on a GPU several of them in one walk."""
+"""Walks back through a network from many columns at its end: on a GPU several of them in one walk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from expunge.core.gpu_memory import room_on
 
-_SHARE = 0.125  # of a GPU's free memory, for the largest slopes; others are held beside them
+_SHARE = 0.125  # of a GPU's free memory, for the graph of the examples repeated
+
+
+class Graph(NamedTuple):
+    """What a run of a network has left: its outputs, and the places in between that slopes are wanted in."""
+
+    outputs: Tensor
+    places: Sequence[Tensor]
 
 
 def walks_back(
-    outputs: Tensor, places: Sequence[Tensor], columns: Iterable[Tensor]
+    graph: Graph, columns: Iterable[Tensor], together: int, repeated: Callable[[int], Graph]
 ) -> Iterator[tuple[list[Tensor], int]]:
-    """Give out the derivatives of ``outputs`` times columns in ``places``, and of how many columns they are.
+    """Give out the derivatives of the outputs times columns in the places, and of how many columns they are.
 
-    Those of k columns over m examples are (k m, ...). On the CPU k is 1; on a GPU, where a walk of small
-    products is all waiting, it is what there is memory for.
+    Several columns are walked back through a run of the examples repeated, one after the other, which asks
+    for as many operations as a walk from one of them does. ``torch.autograd.grad(is_grads_batched=True)``
+    asks for those of every column where the network has convolutions or BatchNorm.
+
+    Args:
+        graph: Of a run of m examples; used until there are several columns.
+        columns: Each shaped like the outputs.
+        together: The most columns in a walk, see ``together_on``.
+        repeated: Makes the graph of the examples so many times, (k m, ...).
+
+    Returns:
+        For each walk the slopes of k columns, (k m, ...), and k.
     """
-    left = iter(columns)
-    together = together_on(outputs.device, places)
+    left, times = iter(columns), 1
     while some := list(islice(left, together)):
-        if len(some) > 1 and (found := _at_once(outputs, places, some)) is not None:
-            yield found, len(some)
-        else:
-            for column in some:
-                yield _one(outputs, places, column), 1
+        if len(some) != times:
+            graph, times = repeated(len(some)), len(some)
+        slopes = torch.autograd.grad(
+            graph.outputs, graph.places, torch.cat(some), retain_graph=True, materialize_grads=True
+        )
+        yield list(slopes), times
 
 
-def together_on(device: torch.device, places: Sequence[Tensor]) -> int:
-    """How many columns are walked back at once."""
+def together_on(device: torch.device, held: float) -> int:
+    """How many columns are walked back at once; ``held``: bytes of the graph of the examples once.
+
+    On the CPU one. On a GPU, where a walk of small products is all waiting, what there is memory for.
+    """
     if device.type != "cuda":
         return 1
-    largest = max(place.numel() * place.element_size() for place in places)
-    return max(1, int(_SHARE * room_on(device) / largest))
-
-
-def _one(outputs: Tensor, places: Sequence[Tensor], column: Tensor) -> list[Tensor]:
-    return list(torch.autograd.grad(outputs, places, column, retain_graph=True, materialize_grads=True))
-
-
-def _at_once(outputs: Tensor, places: Sequence[Tensor], columns: list[Tensor]) -> list[Tensor] | None:
-    """The same of several columns; None where the graph has a step that knows only one."""
-    try:
-        found = torch.autograd.grad(
-            outputs,
-            places,
-            torch.stack(columns),
-            retain_graph=True,
-            allow_unused=True,
-            is_grads_batched=True,
-        )
-    except RuntimeError:
-        return None
-    whole = [
-        place.new_zeros(len(columns), *place.shape) if slope is None else slope
-        for place, slope in zip(places, found, strict=True)
-    ]
-    return [slope.flatten(0, 1) for slope in whole]
+    return max(1, int(_SHARE * room_on(device) / max(held, 1.0)))
