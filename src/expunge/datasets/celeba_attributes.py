@@ -63,11 +63,14 @@ def _parse(
     first = next(lines, (1, ""))[1].strip()
     # A line is a byte or more: a file of so many images has more digits.
     if not (first.isascii() and first.isdecimal() and len(first) <= len(str(size)) and int(first)):
-        raise DataError(f"{path}:1: got {_short(first)}, allowed: the number of images, a whole number >= 1")
+        allowed = "the number of images in the file, a whole number >= 1"
+        raise DataError(f"{path}:1: got {_short(first)}, allowed: {allowed}")
     count = int(first)
     names = next(lines, (2, ""))[1].split()
-    if not names or len(set(names)) < len(names):
-        raise DataError(f"{path}:2: got {_short(' '.join(names))}, allowed: distinct names of attributes")
+    if again := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{path}:2: got {_short(again)} twice, allowed: distinct names of attributes")
+    if not names:
+        raise DataError(f"{path}:2: got '', allowed: distinct names of attributes")
     if n is not None and n > count:
         raise DataError(f"{path}:1: got {count} images, allowed: at least the {n} asked for")
     wanted = count if n is None else n
