@@ -62,3 +62,24 @@ def test_the_script_skips_with_a_reason_without_a_gpu(tmp_path):
     if find_spec("experiments.benchmarks.gpu.linear"):
         assert done.returncode == 0
         assert "skipped" in (tmp_path / "made" / "linear.json").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("sh"), reason="no shell")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "cifar.sh: got no folder, allowed: cifar.sh FOLDER [OVERRIDE ...]"),
+        (["{tmp}/made", "model=resnet18,densenet121", "model.small_images=3"], "model.small_images: got 3"),
+    ],
+)
+def test_the_script_of_cifar_says_what_is_wrong(tmp_path, arguments, said):
+    """With nothing wrong it is the experiment, whose reduced form runs elsewhere."""
+    done = subprocess.run(
+        ["sh", str(SCRIPT.with_name("cifar.sh")), *(text.format(tmp=tmp_path) for text in arguments)],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
