@@ -1,6 +1,6 @@
 #!/bin/sh
 # The networks of cvpr2022/cifar_models on all of CIFAR-10, with stems that keep small images: 1,000 removals of each,
-# which two cores take days for. A second start goes on where the first one ended.
+# which two cores take long for. A second start goes on where the first one ended.
 #
 #   sh experiments/benchmarks/gpu/cifar.sh FOLDER [OVERRIDE ...]      (such as model=resnet18; EXPUNGE_DATA: the batches)
 #
