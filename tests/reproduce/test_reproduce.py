@@ -42,7 +42,6 @@ from expunge.reproduce.output import (
     write_row,
 )
 from expunge.reproduce.results import merged, of_nothing, of_sweep, portable, read_results
-from expunge.reproduce.running import skipped
 from expunge.reproduce.sweep_cells import FinishedSweep, read_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,6 +235,12 @@ def claim(least: float) -> Check:
     return Check("how many", "more", "ours", Comparison(Value("n"), Expectation("at_least", (float(least),))))
 
 
+def left_out(model: int) -> Check:
+    """One that the experiment's own sweep is not there for."""
+    it = Comparison(Value("n"), Expectation("at_least", (9.0,)), {"model": model})
+    return Check("how many", "9", "recalled", it, "it takes hours")
+
+
 def row(name: str = "one", **parts) -> PaperRow:
     check = Check("how many", "9", "recalled", Comparison(Value("n"), Expectation("at_least", (9.0,))))
     whole = {"experiment": f"p/{name}", "what": "a count", "checks": (check,)}
@@ -269,12 +274,23 @@ def test_verdicts_in_the_table():
         "partly": of_nothing(
             row(checks=(Check("q", "1", "recalled", None, "no data"),)), False, "needs data"
         ),
+        "left out": of_sweep(
+            row(checks=tuple(left_out(n) for n in (9, 8))),
+            FinishedSweep(Path("nowhere"), [cell({"model": 9}, n=9)]),
+            False,
+            (),
+        ),
     }
     assert [line[-1] for line in page.lines(results) if line[0] == "claimed"] == [
         "as claimed",
         "not as claimed",
     ]
-    verdicts = {line[0]: line[-1] for line in page.lines(results) if line[0] != "claimed"}
+    assert [line[-1] for line in page.lines(results) if line[0] == "left out"] == [
+        "as published",
+        "not measured: no run with model 8; it takes hours",
+    ]
+    alone = [line for line in page.lines(results) if line[0] not in ("claimed", "left out")]
+    verdicts = {line[0]: line[-1] for line in alone}
     assert verdicts == {
         "met": "as published",
         "missed": "not as published",
@@ -285,7 +301,7 @@ def test_verdicts_in_the_table():
         "partly": "not run: no data",
     }
     assert results["open"]["failed"] == ["the only one: dataset: not there"]
-    assert page.counted(results).startswith("8 rows, 9 checks: 2 as published, ")
+    assert page.counted(results).startswith("9 rows, 11 checks: 3 as published, ")
     for columns in (20, 60, 80, 100):
         shown = page.as_text(results, Page(columns, colours=False))
         assert max(map(cell_len, shown.splitlines())) <= columns
@@ -430,7 +446,8 @@ def test_help_teaches(capsys):
 
 
 def test_rows_to_come_say_so():
-    assert skipped(row(not_yet="it needs time"), False, asked=True) == "not yet: it needs time"
+    result = _row(row(not_yet="it needs time"), Path("nowhere"), Namespace(reduced=False))
+    assert result["not_run"] == "not yet: it needs time"
 
 
 def test_rows_without_their_data_say_so_and_fail_nothing(capsys, tmp_path):
@@ -441,16 +458,6 @@ def test_rows_without_their_data_say_so_and_fail_nothing(capsys, tmp_path):
     text = (out / "cvpr2022.md").read_text()
     assert "more than 100 (read off)" in text
     assert "Not run: needs cuad/clauses.jsonl under data_dir" in text
-
-
-def test_a_gpu_is_waited_for_unless_the_row_is_asked_for():
-    import torch
-
-    wants = row(wants="gpu")
-    assert (skipped(wants, False, asked=False) is None) == torch.cuda.is_available()
-    assert skipped(wants, False, asked=True) is None
-    assert skipped(wants, True, asked=False) is None
-    assert skipped(row(), False, asked=False) is None
 
 
 def test_a_checkout_has_a_folder_to_write_to():
@@ -535,6 +542,13 @@ def test_absent_data_are_named_and_fail_nothing(tmp_path):
     assert result["failed"] == []
     assert result["not_run"].startswith("needs the table (")
     assert "none.txt" in result["not_run"]
+
+
+def test_a_refused_setting_is_not_taken_for_absent_data(tmp_path):
+    needs = row(experiment="cvpr2022/codec_speed", needs="the table")
+    asked = Namespace(reduced=True, only=None, overrides=["study.attributes=0", "threads=1"])
+    with pytest.raises(UserError, match=r"^one: study\.attributes: got 0, allowed: "):
+        _row(needs, tmp_path, asked)
 
 
 def test_an_interruption_amid_the_start_reaches_what_is_started(monkeypatch):

@@ -35,8 +35,8 @@ examples:
   expunge-reproduce icml2020 --write                 and put table and figures into experiments/icml2020/
 
 verdicts:
-  as published, not as published (and where not), not measured (the run has no such number),
-  not run (and why: data absent and what to put where, a GPU wanted, not yet built);
+  as published, not as published (and where not), not measured (no run has such a number, and why),
+  not run (and why: data absent and what to put where, not yet built);
   as claimed, not as claimed, where nothing was published and the claim is ours
 A row run in its reduced form, or with other settings, says so before its verdict.
 
@@ -63,7 +63,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--version", action="version", version=f"expunge {__version__}")
     add("overrides", nargs="*", metavar="KEY=VALUE", help="handed to every run, such as threads=1")
-    add("--only", nargs="+", action="extend", metavar="ROW", help="these rows alone, with or without a GPU")
+    add("--only", nargs="+", action="extend", metavar="ROW", help="these rows alone")
     add("--reduced", action="store_true", help="each row in its reduced form, labelled so")
     where = "where runs and page go (default: multirun/reproduce/PAPER, reduced ones PAPER-reduced)"
     add("--out", type=Path, metavar="DIR", help=where)
@@ -111,8 +111,8 @@ def _row(row: PaperRow, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Run one row and compare; what comes of it, whatever that is."""
     from expunge.reproduce import output, results, running
 
-    if reason := running.skipped(row, args.reduced, asked=bool(args.only)):
-        return results.of_nothing(row, args.reduced, reason)
+    if row.not_yet:
+        return results.of_nothing(row, args.reduced, f"not yet: {row.not_yet}")
     folder = out / "runs" / row.name
     sys.stderr.write(f"{row.name}: {row.what}\n")
     sys.stderr.flush()

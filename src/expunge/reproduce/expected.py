@@ -49,7 +49,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Check:
-    """One quantity of a row; ``comparison`` is None where there is nothing of ours to compare with."""
+    """One quantity of a row; ``comparison`` is None where there is nothing of ours to compare with.
+
+    ``not_run`` says why there is nothing; beside a comparison, why the experiment's own runs leave it out.
+    """
 
     quantity: str
     published: str
@@ -67,7 +70,6 @@ class PaperRow:
     what: str
     checks: tuple[Check, ...]
     needs: str | None = None
-    wants: str | None = None
     not_yet: str | None = None
     figures: tuple[str, ...] = ()
 
@@ -91,10 +93,8 @@ def read_expected(path: Path) -> dict[str, PaperRow]:
 
 
 def _row(name: str, entry: Any, where: str) -> PaperRow:
-    allowed = {"experiment", "what", "source", "checks", "needs", "wants", "not_yet", "figures"}
+    allowed = {"experiment", "what", "source", "checks", "needs", "not_yet", "figures"}
     _require_keys(entry, allowed, {"experiment", "what", "source", "checks"}, where)
-    if entry.get("wants") not in (None, "gpu"):
-        raise DataError(f"{where}: wants: got {entry['wants']!r}, allowed: gpu")
     if not isinstance(entry["checks"], list) or not entry["checks"]:
         raise DataError(f"{where}: checks: got {entry['checks']!r}, allowed: a list of one or more")
     checks = [

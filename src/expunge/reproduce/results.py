@@ -63,12 +63,13 @@ def _head(row: PaperRow, reduced: bool, overrides: Sequence[str]) -> dict[str, A
 
 def _line(check: Check, found: Judged | None) -> dict[str, Any]:
     verdict = NOT_RUN if found is None else {True: MET, False: MISSED, None: OPEN}[found.met]
-    found = found or Judged(NONE, NONE, None, check.not_run or "")
+    found = found or Judged(NONE, NONE, None)
+    reasons = [found.detail, check.not_run if found.met is None else ""]
     return {
         **{"quantity": check.quantity, "published": check.published, "source": check.source},
         **{"ours": found.ours, "tolerance": found.tolerance},
         "verdict": OURS.get(verdict, verdict) if check.source == "ours" else verdict,
-        "detail": found.detail,
+        "detail": "; ".join(filter(None, reasons)),
     }
 
 

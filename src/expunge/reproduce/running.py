@@ -37,8 +37,8 @@ def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]
     """Run a row to its end, or on from where it stopped, and read the sweep that it leaves.
 
     Raises:
-        Absent: Every run was refused, of a row that needs what may not be at hand.
-        UserError: The command or every run was refused; the line has been printed.
+        Absent: Every run was refused for want of what the row needs and may not be at hand.
+        UserError: The command or every run was refused for its settings; the line has been printed.
         Unfinished: It ended in another way without a sweep.
         KeyboardInterrupt: It was interrupted.
         Terminated: It was asked to end.
@@ -54,23 +54,10 @@ def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]
     sweep = read_sweep(folder)
     if code == BAD_INPUT and not sweep.done:
         error = next((cell["error"] for cell in sweep.cells if cell.get("error")), "no reason was given")
-        if row.needs:
+        if row.needs and ", allowed: " not in error:  # which a refused value says, and an absent file does not
             raise Absent(f"needs {row.needs} ({error})")
         raise UserError(f"{row.name}: {error}")
     return sweep
-
-
-def skipped(row: PaperRow, reduced: bool, asked: bool) -> str | None:
-    """Why the row is not to be run at all, or None, as for one that is ``asked`` for by name."""
-    if row.not_yet:
-        return f"not yet: {row.not_yet}"
-    if row.wants != "gpu" or reduced or asked:  # a reduced row is done in seconds anywhere
-        return None
-    import torch
-
-    if torch.cuda.is_available():
-        return None
-    return f"wants a GPU, and none is seen; --only {row.name} runs it all the same"
 
 
 def _run(arguments: list[str]) -> int:
