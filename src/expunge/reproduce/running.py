@@ -54,7 +54,7 @@ def run_row(row: PaperRow, folder: Path, reduced: bool, overrides: Sequence[str]
     sweep = read_sweep(folder)
     if code == BAD_INPUT and not sweep.done:
         error = next((cell["error"] for cell in sweep.cells if cell.get("error")), "no reason was given")
-        if row.needs and ", allowed: " not in error:  # which a refused value says, and an absent file does not
+        if row.needs and ", allowed: " not in error:  # as refused values say
             raise Absent(f"needs {row.needs} ({error})")
         raise UserError(f"{row.name}: {error}")
     return sweep
