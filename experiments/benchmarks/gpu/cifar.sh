@@ -1,5 +1,5 @@
 #!/bin/sh
-# cvpr2022/cifar_models and retrain_cifar on all of CIFAR-10 with networks that two cores take many hours for: stems that
+# cvpr2022/cifar_models and retrain_cifar on all of CIFAR-10 with networks that two cores take hours for: stems that
 # keep small images whole, 1,000 removals of each. Held against what was published; a second start goes on where the
 # first one ended.
 #
