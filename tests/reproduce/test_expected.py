@@ -152,6 +152,9 @@ def test_its_figures_are_there(paper, name):
 @pytest.mark.parametrize(("paper", "name"), COMPARED)
 def test_its_cells_are_swept(paper, name):
     grid = swept(f"{paper}/{name}")
+    for check in EXPECTED[paper][name].checks:
+        if check.comparison and check.not_run:  # left out, as it says
+            assert any(str(v) not in grid[key] for key, v in check.comparison.where.items()), check.quantity
     for it in comparisons(paper, name):
         wheres = [it.where, *(value.where for value in values_in(it))]
         for key, value in (item for where in wheres for item in where.items()):
