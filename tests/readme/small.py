@@ -16,7 +16,7 @@ from tests.readme.pages import ROOT, python_blocks
 
 NETWORKS = (
     *("softmax", "mlp", "cnn", "vit", "timm", "text_transformer"),
-    *("vgg11", "resnet18", "resnet50", "mobilenet_v2", "densenet121", "vggface"),
+    *("vgg11", "vgg11_bn", "resnet18", "resnet50", "mobilenet_v2", "densenet121", "vggface"),
 )
 OWN_DATA = ROOT / "docs" / "own_data.md"
 BEGUN = ("dataset=digits_3v8", "removal.count=2", "figures=false", "threads=1")

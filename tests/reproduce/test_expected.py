@@ -38,7 +38,7 @@ PAPERS = {
     ],
     "cvpr2022": [
         *("codec_speed", "codec_speed_celeba", "bullseye", "spurious"),
-        *("mnist_selection", "cifar_models", "retrain", "retrain_cifar", "kfac"),
+        *("mnist_selection", "cifar_models", "retrain", "retrain_cifar", "retrain_vgg11", "kfac"),
         *("vggface", "people", "reid", "ledgar_certified", "ledgar"),
     ],
 }

@@ -12,4 +12,4 @@ cd "$(dirname "$0")/../../.."
 folder=$1
 shift
 "${PYTHON:-python}" -c "from expunge.core.door import reproduce; reproduce()" cvpr2022 --out "$folder" \
-  --only cifar_models retrain_cifar model=resnet18,vgg11,resnet50,mobilenet_v2,densenet121 model.small_images=true "$@"
+  --only cifar_models retrain_cifar model=resnet18,vgg11_bn,resnet50,mobilenet_v2,densenet121 model.small_images=true "$@"
